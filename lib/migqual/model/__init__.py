@@ -1,0 +1,1 @@
+"""Frozen data and pure rules. Imports nothing of migqual but `errors`."""
