@@ -1,0 +1,212 @@
+"""One domain of libvirt, typed."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import libvirt
+import libvirt_qemu
+
+from migqual.errors import GuestError, HostError
+from migqual.model.command import Flag
+
+# name, detail, controller's monotonic time, host's clock in µs (QEMU events only)
+EventSink = Callable[[str, str, float, int | None], None]
+
+_STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: "none",
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "blocked",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "in-shutdown",
+    libvirt.VIR_DOMAIN_SHUTOFF: "off",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "pm-suspended",
+}
+_LIFECYCLE = {
+    libvirt.VIR_DOMAIN_EVENT_DEFINED: "defined",
+    libvirt.VIR_DOMAIN_EVENT_UNDEFINED: "undefined",
+    libvirt.VIR_DOMAIN_EVENT_STARTED: "started",
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: "suspended",
+    libvirt.VIR_DOMAIN_EVENT_RESUMED: "resumed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED: "stopped",
+    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: "shutdown",
+    libvirt.VIR_DOMAIN_EVENT_CRASHED: "crashed",
+}
+
+
+class Domain:
+    """A domain on one host. Raises `HostError` with libvirt's words, or lets
+    `libvirt.libvirtError` through where the caller interprets it (`migrate`)."""
+
+    def __init__(self, host: str, raw: Any) -> None:  # noqa: ANN401
+        self.host = host
+        self.raw = raw
+
+    @property
+    def name(self) -> str:
+        return str(self.raw.name())
+
+    @property
+    def uuid(self) -> str:
+        return str(self.raw.UUIDString())
+
+    def state(self) -> str:
+        """running, paused, off, ...; `gone` when there is no such domain any more."""
+        try:
+            return _STATES.get(self.raw.state()[0], "unknown")
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return "gone"
+            raise HostError(self.host, f"state: {error}") from error
+
+    def xml(self) -> str:
+        return str(self._do("XML", lambda d: d.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE)))
+
+    def live_xml(self) -> str:
+        return str(self._do("XML", lambda d: d.XMLDesc(0)))
+
+    def start(self) -> None:
+        self._do("start", lambda d: d.create())
+
+    def suspend(self) -> None:
+        self._do("suspend", lambda d: d.suspend())
+
+    def resume(self) -> None:
+        self._do("resume", lambda d: d.resume())
+
+    def destroy(self) -> None:
+        """Power off, if it is on. Not an error when it is gone."""
+        with suppress(libvirt.libvirtError):
+            self.raw.destroy()
+
+    def undefine(self) -> None:
+        """Forget the definition and everything libvirt keeps with it. Not an error when gone."""
+        flags = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+        with suppress(libvirt.libvirtError):
+            self.raw.undefineFlags(flags)
+
+    def job_stats(self) -> dict[str, Any]:
+        """virDomainGetJobStats of the job that runs; empty when there is none."""
+        try:
+            return dict(self.raw.jobStats())
+        except libvirt.libvirtError:
+            return {}
+
+    def completed_stats(self) -> dict[str, Any]:
+        flags = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
+        try:
+            return dict(self.raw.jobStats(flags))
+        except libvirt.libvirtError:
+            return {}
+
+    def abort_job(self) -> None:
+        with suppress(libvirt.libvirtError):
+            self.raw.abortJob()
+
+    def start_postcopy(self) -> None:
+        self._do("switch to post-copy", lambda d: d.migrateStartPostCopy())
+
+    def set_max_downtime(self, milliseconds: int) -> None:
+        self._do("set maximum downtime", lambda d: d.migrateSetMaxDowntime(milliseconds, 0))
+
+    def max_downtime(self) -> int:
+        return int(self._do("maximum downtime", lambda d: d.migrateGetMaxDowntime()))
+
+    def migrate_direct(
+        self,
+        destination: Any,
+        flags: Flag,
+        parameters: Mapping[str, Any],
+    ) -> Any:  # noqa: ANN401
+        """virDomainMigrate3; lets libvirt's error through."""
+        return self.raw.migrate3(destination, dict(parameters), int(flags))
+
+    def migrate_peer_to_peer(self, uri: str, flags: Flag, parameters: Mapping[str, Any]) -> None:
+        """virDomainMigrateToURI3; lets libvirt's error through."""
+        self.raw.migrateToURI3(uri, dict(parameters), int(flags))
+
+    def agent(self, command: str, *, seconds: int = 10, **arguments: Any) -> Any:  # noqa: ANN401
+        """One command of the guest agent; returns what it returns. Raises `GuestError`."""
+        message: dict[str, Any] = {"execute": command}
+        if arguments:
+            message["arguments"] = arguments
+        try:
+            text = libvirt_qemu.qemuAgentCommand(self.raw, json.dumps(message), seconds, 0)
+        except libvirt.libvirtError as error:
+            raise GuestError(f"{self.name} on {self.host}: {command}: {error}") from error
+        return json.loads(text)["return"]
+
+    def monitor(self, command: str, **arguments: Any) -> Any:  # noqa: ANN401
+        """One QMP command; returns what it returns. Raises `HostError` with QEMU's words."""
+        message: dict[str, Any] = {"execute": command}
+        if arguments:
+            message["arguments"] = arguments
+        text = self._do(
+            command, lambda d: libvirt_qemu.qemuMonitorCommand(d, json.dumps(message), 0)
+        )
+        answer = json.loads(text)
+        if "error" in answer:
+            raise HostError(self.host, f"{command}: {answer['error'].get('desc')}")
+        return answer["return"]
+
+    def subscribe(self, connection: Any, sink: EventSink) -> list[int]:  # noqa: ANN401
+        """Events of this domain: life cycle, migration rounds, job end, QEMU's STOP and RESUME.
+
+        Matched by name: the destination's domain does not exist yet when one subscribes.
+        """
+        name = self.name
+
+        def lifecycle(_c: Any, domain: Any, event: int, detail: int, _o: Any) -> None:  # noqa: ANN401
+            if domain.name() == name:
+                sink(_LIFECYCLE.get(event, str(event)), str(detail), time.monotonic(), None)
+
+        def rounds(_c: Any, domain: Any, iteration: int, _o: Any) -> None:  # noqa: ANN401
+            if domain.name() == name:
+                sink("iteration", str(iteration), time.monotonic(), None)
+
+        def completed(_c: Any, domain: Any, stats: Any, _o: Any) -> None:  # noqa: ANN401
+            if domain.name() == name:
+                sink("job-completed", json.dumps(stats, default=str), time.monotonic(), None)
+
+        ids = [
+            connection.domainEventRegisterAny(None, number, function, None)
+            for number, function in (
+                (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle),
+                (libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, rounds),
+                (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, completed),
+            )
+        ]
+        return ids
+
+    def _do(self, what: str, work: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+        try:
+            return work(self.raw)
+        except libvirt.libvirtError as error:
+            raise HostError(self.host, f"{self.name}: {what}: {error}") from error
+
+
+def watch_monitor(connection: Any, name: str, sink: EventSink) -> Callable[[], None]:  # noqa: ANN401
+    """QEMU's own events of the domain called `name`, with the host's clock."""
+
+    def event(
+        _c: Any,
+        domain: Any,
+        event: str,
+        seconds: int,
+        micros: int,
+        details: str,
+        _o: Any,  # noqa: ANN401
+    ) -> None:
+        if domain.name() == name:
+            sink(event, details or "", time.monotonic(), seconds * 1_000_000 + micros)
+
+    number = libvirt_qemu.qemuMonitorEventRegister(connection, None, None, event, None, 0)
+
+    def end() -> None:
+        with suppress(libvirt.libvirtError):
+            libvirt_qemu.qemuMonitorEventDeregister(connection, number)
+
+    return end

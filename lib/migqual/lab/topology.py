@@ -1,0 +1,141 @@
+"""What a lab consists of, as read from `fixtures/labs/*.yml`."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from migqual import places
+from migqual.errors import UsageError
+from migqual.model.yamlfile import load
+
+# A name becomes part of network interface names, which the kernel cuts at 15 characters.
+HostName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,8}$")]
+LAB_NAME = re.compile(r"^[a-z][a-z0-9]{0,11}$")
+
+HYPERVISOR_PACKAGES = (
+    "dbus",
+    "iproute2",
+    "libvirt-clients",
+    "libvirt-daemon-system",
+    "netcat-openbsd",
+    "nftables",
+    "openssh-server",
+    "ovmf",
+    "procps",
+    "qemu-block-extra",
+    "qemu-system-x86",
+    "qemu-utils",
+    "seabios",
+    "systemd",
+    "systemd-sysv",
+    "tcpdump",
+)
+APPLIANCE_PACKAGES = (
+    "dbus",
+    "iproute2",
+    "netcat-openbsd",
+    "openssh-server",
+    "procps",
+    "qemu-utils",
+    "systemd",
+    "systemd-sysv",
+    "tcpdump",
+    "tgt",
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Role(StrEnum):
+    HYPERVISOR = "hypervisor"
+    STORAGE = "storage"
+    CLIENT = "client"
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return HYPERVISOR_PACKAGES if self is Role.HYPERVISOR else APPLIANCE_PACKAGES
+
+
+class Bind(_Strict):
+    """A folder or device of the machine that a host sees."""
+
+    source: Path
+    target: Path | None = None
+    read_only: bool = False
+
+
+class LabHost(_Strict):
+    role: Role = Role.HYPERVISOR
+    release: str = "bookworm"
+    packages: tuple[str, ...] = Field(default=(), description="added to those of the role")
+    rootfs: Path | None = Field(default=None, description="a ready root tree, used instead")
+    emulator: str | None = None
+    binds: tuple[Bind, ...] = ()
+    cpu: str | None = Field(default=None, description="vCPU model of guests started here")
+
+
+class Pairing(_Strict):
+    source: HostName
+    destination: HostName
+
+
+class Link(_Strict):
+    """One of the three networks, as each host's port to it is shaped."""
+
+    rate_mbit: Annotated[int, Field(gt=0)] | None = None
+    latency_ms: Annotated[float, Field(gt=0)] | None = None
+
+
+class Links(_Strict):
+    management: Link = Link()
+    migration: Link = Link()
+    service: Link = Link()
+
+
+class Topology(_Strict):
+    """A whole lab. Every pair names two hypervisors; one client, at most one storage host."""
+
+    hosts: dict[HostName, LabHost]
+    pairs: tuple[Pairing, ...] = Field(min_length=1)
+    links: Links = Links()
+    acceleration: Literal["auto", "kvm", "tcg"] = "auto"
+    cpu: str = Field(default="qemu64", description="vCPU model of guests where a host names none")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Topology":
+        for pair in self.pairs:
+            if pair.source == pair.destination:
+                raise ValueError(f"pair {pair.source}-{pair.destination}: needs two hosts")
+            for name in (pair.source, pair.destination):
+                if name not in self.hosts or self.hosts[name].role is not Role.HYPERVISOR:
+                    raise ValueError(f"pair names {name}, which is no hypervisor of this topology")
+        if len(self.of_role(Role.CLIENT)) != 1:
+            raise ValueError("exactly one host must have the role client: it measures gaps")
+        if len(self.of_role(Role.STORAGE)) > 1:
+            raise ValueError("at most one host may have the role storage")
+        return self
+
+    def of_role(self, role: Role) -> tuple[str, ...]:
+        return tuple(name for name, host in self.hosts.items() if host.role is role)
+
+
+def find(name_or_path: str) -> Path:
+    """The file of a topology given by name (``default``) or by path."""
+    shipped = places.FIXTURES / "labs"
+    if Path(name_or_path).suffix in {".yml", ".yaml"}:
+        return Path(name_or_path)
+    file = shipped / f"{name_or_path}.yml"
+    if not file.exists():
+        names = ", ".join(sorted(path.stem for path in shipped.glob("*.yml")))
+        raise UsageError(f"no topology named {name_or_path!r}", remedy=f"there are: {names}")
+    return file
+
+
+def read(name_or_path: str) -> Topology:
+    """Read and check a topology. Raises `InventoryError` with every fault and its place."""
+    return load(find(name_or_path), Topology)

@@ -1,0 +1,169 @@
+"""What a guest is made of. Pure data; the hosts layer turns it into a domain."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from migqual.model.inventory import StoreKind
+
+
+class DiskFormat(StrEnum):
+    RAW = "raw"
+    QCOW2 = "qcow2"
+
+
+class DiskBus(StrEnum):
+    VIRTIO = "virtio"
+    SCSI = "scsi"
+
+    @property
+    def prefix(self) -> str:
+        """First letters of the target names that libvirt uses on this bus."""
+        return {DiskBus.VIRTIO: "vd", DiskBus.SCSI: "sd"}[self]
+
+
+class CacheMode(StrEnum):
+    NONE = "none"
+    DIRECTSYNC = "directsync"
+    WRITETHROUGH = "writethrough"
+    WRITEBACK = "writeback"
+    UNSAFE = "unsafe"
+
+
+class Firmware(StrEnum):
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class Architecture(StrEnum):
+    X86_64 = "x86_64"
+    AARCH64 = "aarch64"
+
+    @property
+    def machine(self) -> str:
+        return {Architecture.X86_64: "q35", Architecture.AARCH64: "virt"}[self]
+
+
+class Persistence(StrEnum):
+    """Whether libvirt keeps a definition of the guest when it is off."""
+
+    PERSISTENT = "persistent"
+    TRANSIENT = "transient"
+
+
+class Pattern(StrEnum):
+    SEQUENTIAL = "sequential"
+    RANDOM = "random"
+    HOT_SPOT = "hotspot"
+
+
+class Content(StrEnum):
+    RANDOM = "random"
+    TEXT = "text"
+    ZERO = "zero"
+
+
+@dataclass(frozen=True)
+class DiskSpec:
+    """One disk. Sizes in MiB; on a store of the inventory."""
+
+    store: StoreKind
+    format: DiskFormat = DiskFormat.RAW
+    size_mib: int = 64
+    bus: DiskBus = DiskBus.VIRTIO
+    cache: CacheMode = CacheMode.NONE
+
+    def __str__(self) -> str:
+        return f"{self.store}-{self.format}"
+
+
+@dataclass(frozen=True)
+class MemoryLoad:
+    """Pages with contents that can be verified, dirtied at a rate; 0 leaves them as they are.
+
+    rate_mib_s None dirties as fast as the guest can.
+    """
+
+    mib: int = 32
+    rate_mib_s: int | None = 0
+    pattern: Pattern = Pattern.RANDOM
+    content: Content = Content.RANDOM
+    touch: str = "page"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        rate = "max" if self.rate_mib_s is None else str(self.rate_mib_s)
+        return (
+            f"mib={self.mib}",
+            f"rate_mib_s={rate}",
+            f"pattern={self.pattern}",
+            f"content={self.content}",
+            f"touch={self.touch}",
+        )
+
+
+@dataclass(frozen=True)
+class DiskLoad:
+    """Stamped blocks, each acknowledged after fsync. rate_per_s None writes as fast as it goes."""
+
+    rate_per_s: int | None = 20
+    span_mib: int = 16
+    block_kib: int = 4
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        rate = "max" if self.rate_per_s is None else str(self.rate_per_s)
+        return (f"rate_per_s={rate}", f"span_mib={self.span_mib}", f"block_kib={self.block_kib}")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a guest does while it is migrated. The default is a witness at rest: 32 MiB of known
+    pages, and on every disk a slow writer whose acknowledged blocks can be counted."""
+
+    name: str = "idle"
+    memory: MemoryLoad = field(default_factory=MemoryLoad)
+    disk: DiskLoad = field(default_factory=DiskLoad)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+IDLE = Load()
+MEMORY_LOADED = Load("memory", memory=MemoryLoad(mib=64, rate_mib_s=20, pattern=Pattern.RANDOM))
+DISK_LOADED = Load("disk", disk=DiskLoad(rate_per_s=200))
+
+
+@dataclass(frozen=True)
+class GuestSpec:
+    """A guest. Default: the distribution's kernel with an initramfs; nothing on its disks is
+    needed to run.
+
+    memory_mib  guest memory, MiB
+    cpu         vCPU model; None takes the inventory's, then the host's own
+    image       a qcow2 system image (UEFI) to boot from, with a cloud-init seed, in place of the
+                initramfs
+    nics        number of service NICs; the first has the address that the client watches
+    """
+
+    memory_mib: int = 256
+    vcpus: int = 1
+    disks: tuple[DiskSpec, ...] = ()
+    nics: int = 1
+    cpu: str | None = None
+    machine: str | None = None
+    firmware: Firmware = Firmware.BIOS
+    persistence: Persistence = Persistence.PERSISTENT
+    image: Path | None = None
+    load: Load = IDLE
+    shutdown_delay_s: int = 0
+
+    def targets(self) -> tuple[str, ...]:
+        """libvirt target name of each disk, in order: vda, vdb, sda, ..."""
+        used: dict[str, int] = {}
+        names = []
+        for disk in self.disks:
+            number = used.get(disk.bus.prefix, 0)
+            used[disk.bus.prefix] = number + 1
+            names.append(disk.bus.prefix + chr(ord("a") + number))
+        return tuple(names)

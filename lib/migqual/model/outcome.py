@@ -1,0 +1,94 @@
+"""What a migration did: samples, events, figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from migqual.model.plan import Plan
+
+
+class Status(StrEnum):
+    COMPLETED = "completed"
+    REFUSED = "refused"
+    FAILED = "failed"
+    TIMED_OUT = "timed-out"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True)
+class JobSample:
+    """virDomainGetJobStats at one moment. `at_s` counts from the start of the migration."""
+
+    at_s: float
+    stats: Mapping[str, int | str]
+
+
+@dataclass(frozen=True)
+class HostEvent:
+    """An event of a guest. `at_s` is the controller's clock from the start of the migration;
+    `host_us` the host's own clock in microseconds, where QEMU gave it."""
+
+    host: str
+    name: str
+    at_s: float
+    host_us: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """An interval in which the client got no answer: clock of the client, ms."""
+
+    start_ms: float
+    length_ms: float
+
+
+@dataclass(frozen=True)
+class GapReport:
+    """What the client saw through one migration.
+
+    noise_ms  the longest silence of the undisturbed window just before
+    gaps      silences above the noise floor, in order of time
+    """
+
+    noise_ms: float
+    gaps: tuple[Gap, ...]
+    sent: int
+    answered: int
+    window_ms: float
+    session_alive: bool
+    session_stall_ms: float
+
+    @property
+    def max_ms(self) -> float:
+        return max((gap.length_ms for gap in self.gaps), default=0.0)
+
+    @property
+    def sum_ms(self) -> float:
+        return sum(gap.length_ms for gap in self.gaps)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One migration as libvirt and the observers saw it. Times in s, `stats` as libvirt names
+    them (virDomainGetJobStats of the completed job)."""
+
+    plan: Plan
+    guest: str
+    source: str
+    destination: str
+    virsh: str
+    status: Status
+    seconds: float
+    words: str = ""
+    samples: tuple[JobSample, ...] = ()
+    events: tuple[HostEvent, ...] = ()
+    stats: Mapping[str, int | str] = field(default_factory=dict)
+    gaps: GapReport | None = None
+    suspended_at_s: float | None = None
+    qemu: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def throttle_max_percent(self) -> int:
+        seen = [int(sample.stats.get("auto_converge_throttle", 0)) for sample in self.samples]
+        return max([*seen, int(self.stats.get("auto_converge_throttle", 0))])

@@ -1,0 +1,139 @@
+"""The plan: everything chosen for one migration."""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from migqual.errors import UsageError
+
+
+class Control(StrEnum):
+    """Who drives the migration: libvirt's documentation calls them managed direct and
+    managed peer-to-peer."""
+
+    DIRECT = "direct"
+    PEER_TO_PEER = "p2p"
+
+
+class Safety(StrEnum):
+    """Whether libvirt's own safety check stands (`--unsafe` skips it)."""
+
+    CHECKED = "checked"
+    UNSAFE = "unsafe"
+
+
+class Definition(StrEnum):
+    """Where the guest is defined afterwards."""
+
+    MOVES = "moves"
+    STAYS = "stays"
+
+
+class StorageCopy(StrEnum):
+    NONE = "none"
+    ALL = "all"
+    INCREMENTAL = "inc"
+
+
+class Compression(StrEnum):
+    """A method, with its libvirt name and level parameter."""
+
+    NONE = "none"
+    XBZRLE = "xbzrle"
+    MT = "mt"
+    ZLIB = "zlib"
+    ZSTD = "zstd"
+
+    @property
+    def needs_channels(self) -> bool:
+        """libvirt offers zlib and zstd only on parallel connections."""
+        return self in {Compression.ZLIB, Compression.ZSTD}
+
+    def parameters(self, level: int | None) -> dict[str, Any]:
+        if self is Compression.NONE:
+            return {}
+        found: dict[str, Any] = {"compression": [self.value]}
+        if level is not None:
+            found[f"compression.{self.value}.level"] = level
+        return found
+
+    def options(self, level: int | None) -> list[str]:
+        if self is Compression.NONE:
+            return []
+        words = ["--compressed", "--comp-methods", self.value]
+        if level is not None:
+            words += [f"--comp-{self.value}-level", str(level)]
+        return words
+
+
+class TimeoutAction(StrEnum):
+    SUSPEND = "suspend"
+    POSTCOPY = "postcopy"
+
+
+class Guard(StrEnum):
+    """Whether the library's own checks stand. Off only where the stack's behaviour is recorded."""
+
+    ON = "on"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class AutoConverge:
+    """Throttle in per cent; None leaves QEMU's default."""
+
+    initial_percent: int | None = None
+    increment_percent: int | None = None
+
+
+@dataclass(frozen=True)
+class Timeout:
+    """What happens when the migration is not over after `seconds`."""
+
+    seconds: float
+    action: TimeoutAction = TimeoutAction.SUSPEND
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One migration. Bandwidths in MiB/s (libvirt's unit), downtime in ms, times in s.
+
+    channels   0 is the single stream of old; 1 or more are parallel connections
+    deadline_s the migration is aborted when it is not over by then
+    """
+
+    control: Control = Control.PEER_TO_PEER
+    safety: Safety = Safety.CHECKED
+    definition: Definition = Definition.MOVES
+    guard: Guard = Guard.ON
+    channels: int = 0
+    tls: bool = False
+    compression: Compression = Compression.NONE
+    compression_level: int | None = None
+    auto_converge: AutoConverge | None = None
+    bandwidth_mib_s: int | None = None
+    downtime_ms: int | None = None
+    timeout: Timeout | None = None
+    postcopy: bool = False
+    copy_storage: StorageCopy = StorageCopy.NONE
+    migrate_disks: tuple[str, ...] = ()
+    deadline_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.channels < 0:
+            raise UsageError(f"channels: {self.channels}", remedy="0 for one stream, or a count")
+        if self.compression.needs_channels and self.channels == 0:
+            raise UsageError(
+                f"compression {self.compression} needs parallel connections",
+                remedy="set channels to 2 or more",
+            )
+        if self.timeout and self.timeout.action is TimeoutAction.POSTCOPY and not self.postcopy:
+            raise UsageError("timeout to post-copy without post-copy", remedy="set postcopy=True")
+        if self.migrate_disks and self.copy_storage is StorageCopy.NONE:
+            raise UsageError("migrate_disks without copy_storage", remedy="set copy_storage")
+
+    def chosen(self) -> dict[str, Any]:
+        """What differs from the default, as plain data for records."""
+        default = asdict(Plan())
+        mine = asdict(self)
+        return {name: value for name, value in mine.items() if value != default[name]}
