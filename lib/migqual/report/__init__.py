@@ -1,0 +1,1 @@
+"""Records -> verdicts, certificate, charts. Reads record files and nothing else."""
