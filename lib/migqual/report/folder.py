@@ -98,6 +98,11 @@ def read(folders: Iterable[Path]) -> Records:
     )
 
 
+def read_tests(folder: Path) -> list[TestRecord]:
+    """The test records of a folder, whatever run they belong to."""
+    return list(_unique(record_files(folder), TestRecord).values())
+
+
 def _records_in(folder: Path) -> Path:
     """Both a report's folder and the records' folder in it may be named."""
     inner = folder / RECORDS

@@ -24,6 +24,7 @@ class RequirementResult:
     """What became of one requirement on one pair."""
 
     id: str
+    pair: PairName
     name: RequirementName
     demand: Demand
     tests: tuple[TestRecord, ...]
@@ -167,14 +168,17 @@ def _pair(run: RunRecord, pair: PairName, records: Sequence[TestRecord]) -> Pair
             *(id_ for test in mine for id_ in test.requirements),
         ]
     )
-    results = tuple(_requirement(run, id_, mine) for id_ in named)
+    results = tuple(_requirement(run, pair, id_, mine) for id_ in named)
     return PairResult(pair, results, _obstacles(run, mine, results))
 
 
-def _requirement(run: RunRecord, id_: str, records: Iterable[TestRecord]) -> RequirementResult:
+def _requirement(
+    run: RunRecord, pair: PairName, id_: str, records: Iterable[TestRecord]
+) -> RequirementResult:
     tests = [record for record in records if id_ in record.requirements]
     return RequirementResult(
         id=id_,
+        pair=pair,
         name=run.requirements.get(id_, UNKNOWN),
         demand=run.profile.demand(id_),
         tests=tuple(sorted(tests, key=lambda test: (test.id, test.run))),

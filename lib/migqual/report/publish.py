@@ -1,0 +1,46 @@
+"""What a report's folder holds, and how it is made from records.
+
+records/       record files; the only input
+evidence/      logs, samples, XML of tests that did not pass
+verdict.json   for machines
+index.html     for people; one file, nothing loaded from anywhere
+"""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from migqual.model.decode import encode
+from migqual.model.record import RunRecord, TestRecord
+from migqual.report import folder
+from migqual.report.certificate import render
+from migqual.report.judge import merge, verdict
+
+VERDICT = "verdict.json"
+INDEX = "index.html"
+EVIDENCE = "evidence"
+ALLURE = "allure-results"
+
+
+def clear(out: Path) -> None:
+    """Remove what an earlier run left in `out`, so that no old verdict can pass for a new one."""
+    folder.clear(out / folder.RECORDS)
+    for name in (VERDICT, INDEX):
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / EVIDENCE, ignore_errors=True)
+
+
+def load(folders: Iterable[Path]) -> tuple[RunRecord, tuple[TestRecord, ...]]:
+    """The runs of `folders` as one, and all their tests. Raises `UsageError` on bad input."""
+    records = folder.read(folders)
+    return merge(records.runs), records.tests
+
+
+def publish(folders: Iterable[Path], out: Path) -> tuple[RunRecord, tuple[TestRecord, ...]]:
+    """Write verdict and certificate of the records in `folders` into `out`; give what they say."""
+    run, records = load(folders)
+    text = json.dumps(encode(verdict(run, records)), indent=1)
+    folder.write_atomically(out / VERDICT, text + "\n")
+    folder.write_atomically(out / INDEX, render(run, records))
+    return run, records
