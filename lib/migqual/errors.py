@@ -8,7 +8,8 @@ MigqualError                    message, remedy
 │   ├── LabError                the embedded lab
 │   ├── HostError               a host cannot be reached or does not do what every host does
 │   │   ├── ConnectionLost      SSH or libvirt connection
-│   │   └── CommandFailed       a command on a host: argv, status, output
+│   │   ├── CommandFailed       a command on a host: argv, status, output
+│   │   └── StackError          libvirt or QEMU refused a call: its own words
 │   ├── GuestError              a guest cannot be defined, started, or spoken to
 │   └── InconclusiveError       the experiment did not happen as planned
 ├── UnsupportedError            the host lacks a feature and said so
@@ -103,6 +104,15 @@ class CommandFailed(HostError):  # noqa: N818 - the field's word
         self.status = status
         self.stdout = stdout
         self.stderr = stderr
+
+
+class StackError(HostError):
+    """libvirt or QEMU refused or broke off a call. `words` are its own."""
+
+    def __init__(self, host: str, what: str, words: str, code: int = 0) -> None:
+        super().__init__(host, f"{what}: {words}")
+        self.words = words
+        self.code = code
 
 
 class GuestError(TroubleError):

@@ -13,7 +13,7 @@ from lxml import etree
 
 from migqual.errors import ConnectionLost, HostError
 from migqual.hosts import events
-from migqual.hosts.domain import Domain, EventSink
+from migqual.hosts.domain import Domain, EventSink, subscribe, watch_monitor
 
 T = TypeVar("T")
 
@@ -132,11 +132,20 @@ class Connection:
         }
         return names.get(result, "incompatible")
 
-    def watch(self, domain: Domain, sink: EventSink) -> Callable[[], None]:
-        """Tell `sink` of every event of `domain` here; returns what ends it."""
+    def watch(self, name: str, sink: EventSink) -> Callable[[], None]:
+        """Tell `sink` of every event of the domain called `name` here; returns what ends it.
+
+        Life cycle and job from libvirt; QEMU's own events with the host's clock.
+        """
         raw = self.raw
-        ids = domain.subscribe(raw, sink)
-        return lambda: _unsubscribe(raw, ids)
+        ids = subscribe(raw, name, sink)
+        end_monitor = watch_monitor(raw, name, sink)
+
+        def end() -> None:
+            end_monitor()
+            _unsubscribe(raw, ids)
+
+        return end
 
     def _domain(self, raw: Any) -> Domain:  # noqa: ANN401
         return Domain(self.host, raw)

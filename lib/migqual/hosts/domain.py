@@ -9,7 +9,7 @@ from typing import Any
 import libvirt
 import libvirt_qemu
 
-from migqual.errors import GuestError, HostError
+from migqual.errors import GuestError, HostError, StackError
 from migqual.model.command import Flag
 
 # name, detail, controller's monotonic time, host's clock in µs (QEMU events only)
@@ -38,8 +38,7 @@ _LIFECYCLE = {
 
 
 class Domain:
-    """A domain on one host. Raises `HostError` with libvirt's words, or lets
-    `libvirt.libvirtError` through where the caller interprets it (`migrate`)."""
+    """A domain on one host. Raises `StackError` with libvirt's words."""
 
     def __init__(self, host: str, raw: Any) -> None:  # noqa: ANN401
         self.host = host
@@ -117,16 +116,16 @@ class Domain:
 
     def migrate_direct(
         self,
-        destination: Any,
+        destination: Any,  # noqa: ANN401
         flags: Flag,
         parameters: Mapping[str, Any],
     ) -> Any:  # noqa: ANN401
-        """virDomainMigrate3; lets libvirt's error through."""
-        return self.raw.migrate3(destination, dict(parameters), int(flags))
+        """virDomainMigrate3. Blocks; raises `StackError`."""
+        return self._do("migrate", lambda d: d.migrate3(destination, dict(parameters), int(flags)))
 
     def migrate_peer_to_peer(self, uri: str, flags: Flag, parameters: Mapping[str, Any]) -> None:
-        """virDomainMigrateToURI3; lets libvirt's error through."""
-        self.raw.migrateToURI3(uri, dict(parameters), int(flags))
+        """virDomainMigrateToURI3. Blocks; raises `StackError`."""
+        self._do("migrate", lambda d: d.migrateToURI3(uri, dict(parameters), int(flags)))
 
     def agent(self, command: str, *, seconds: int = 10, **arguments: Any) -> Any:  # noqa: ANN401
         """One command of the guest agent; returns what it returns. Raises `GuestError`."""
@@ -152,48 +151,47 @@ class Domain:
             raise HostError(self.host, f"{command}: {answer['error'].get('desc')}")
         return answer["return"]
 
-    def subscribe(self, connection: Any, sink: EventSink) -> list[int]:  # noqa: ANN401
-        """Events of this domain: life cycle, migration rounds, job end, QEMU's STOP and RESUME.
-
-        Matched by name: the destination's domain does not exist yet when one subscribes.
-        """
-        name = self.name
-
-        def lifecycle(_c: Any, domain: Any, event: int, detail: int, _o: Any) -> None:  # noqa: ANN401
-            if domain.name() == name:
-                sink(_LIFECYCLE.get(event, str(event)), str(detail), time.monotonic(), None)
-
-        def rounds(_c: Any, domain: Any, iteration: int, _o: Any) -> None:  # noqa: ANN401
-            if domain.name() == name:
-                sink("iteration", str(iteration), time.monotonic(), None)
-
-        def completed(_c: Any, domain: Any, stats: Any, _o: Any) -> None:  # noqa: ANN401
-            if domain.name() == name:
-                sink("job-completed", json.dumps(stats, default=str), time.monotonic(), None)
-
-        ids = [
-            connection.domainEventRegisterAny(None, number, function, None)
-            for number, function in (
-                (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle),
-                (libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, rounds),
-                (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, completed),
-            )
-        ]
-        return ids
-
     def _do(self, what: str, work: Callable[[Any], Any]) -> Any:  # noqa: ANN401
         try:
             return work(self.raw)
         except libvirt.libvirtError as error:
-            raise HostError(self.host, f"{self.name}: {what}: {error}") from error
+            raise StackError(self.host, what, str(error), error.get_error_code()) from error
+
+
+def subscribe(connection: Any, name: str, sink: EventSink) -> list[int]:  # noqa: ANN401
+    """Events of the domain called `name`: life cycle, migration rounds, end of the job.
+
+    Matched by name: a destination's domain does not exist yet when one subscribes.
+    """
+
+    def lifecycle(_c: Any, domain: Any, event: int, detail: int, _o: Any) -> None:  # noqa: ANN401
+        if domain.name() == name:
+            sink(_LIFECYCLE.get(event, str(event)), str(detail), time.monotonic(), None)
+
+    def rounds(_c: Any, domain: Any, iteration: int, _o: Any) -> None:  # noqa: ANN401
+        if domain.name() == name:
+            sink("iteration", str(iteration), time.monotonic(), None)
+
+    def completed(_c: Any, domain: Any, stats: Any, _o: Any) -> None:  # noqa: ANN401
+        if domain.name() == name:
+            sink("job-completed", json.dumps(stats, default=str), time.monotonic(), None)
+
+    return [
+        connection.domainEventRegisterAny(None, number, function, None)
+        for number, function in (
+            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle),
+            (libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, rounds),
+            (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, completed),
+        )
+    ]
 
 
 def watch_monitor(connection: Any, name: str, sink: EventSink) -> Callable[[], None]:  # noqa: ANN401
     """QEMU's own events of the domain called `name`, with the host's clock."""
 
     def event(
-        _c: Any,
-        domain: Any,
+        _c: Any,  # noqa: ANN401
+        domain: Any,  # noqa: ANN401
         event: str,
         seconds: int,
         micros: int,

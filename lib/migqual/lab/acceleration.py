@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,7 @@ def _boots_with_kvm(tree: Path, guest: GuestImage, say: Callable[[str], None]) -
     key = store.key_of("kvm", platform.release(), boot_id, guest.key, str(tree))
     known = places.cache() / "acceleration" / f"{key}.json"
     if not known.exists():
-        works = _try(tree, guest)
+        works = boots(tree, guest, "kvm")
         known.parent.mkdir(parents=True, exist_ok=True)
         known.write_text(json.dumps({"kvm": works}))
         words = "boots" if works else f"does not boot within {SECONDS} s"
@@ -50,7 +51,7 @@ def _boots_with_kvm(tree: Path, guest: GuestImage, say: Callable[[str], None]) -
     return bool(json.loads(known.read_text())["kvm"])
 
 
-def _try(tree: Path, guest: GuestImage) -> bool:
+def boots(tree: Path, guest: GuestImage, accelerator: str) -> bool:
     """Boot the guest's kernel in a throw-away container until it speaks on its console."""
     argv = [
         *("systemd-nspawn", "--quiet", f"--directory={tree}", "--volatile=overlay"),
@@ -63,7 +64,7 @@ def _try(tree: Path, guest: GuestImage) -> bool:
         ),
         *("--private-network", "--bind=/dev/kvm", f"--bind-ro={guest.kernel}:/k"),
         *(f"--bind-ro={guest.initrd}:/i", "timeout", "-s", "KILL", str(SECONDS)),
-        *("qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "256", "-nodefaults"),
+        *("qemu-system-x86_64", "-machine", "q35", "-accel", accelerator, "-cpu", "max", "-m", "256", "-nodefaults"),
         *("-nographic", "-serial", "stdio", "-no-reboot", "-kernel", "/k", "-initrd", "/i"),
         *("-append", "console=ttyS0 panic=-1"),
     ]
@@ -71,4 +72,6 @@ def _try(tree: Path, guest: GuestImage) -> bool:
         done = subprocess.run(argv, capture_output=True, timeout=SECONDS + 5, check=False)
     except subprocess.TimeoutExpired:
         return False
+    finally:
+        shutil.rmtree("/run/systemd/nspawn/propagate/mq-kvmtest", ignore_errors=True)
     return _READY in done.stdout

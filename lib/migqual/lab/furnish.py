@@ -25,7 +25,6 @@ MASKED = (
     "ldconfig.service",
     "libvirt-guests.service",
     "systemd-logind.service",
-    "systemd-machined.service",
     "systemd-networkd-wait-online.service",
     "systemd-networkd.service",
     "systemd-networkd.socket",

@@ -1,0 +1,140 @@
+"""A guest that runs on one of our hosts, and how one speaks with it."""
+
+import base64
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from migqual.deadline import Deadline
+from migqual.errors import GuestError, HostError, TimedOut
+from migqual.hosts.domain import Domain
+from migqual.hosts.host import Host
+from migqual.hosts.journal import Made
+from migqual.hosts.volume import Volume
+from migqual.model.guest import GuestSpec
+
+PAYLOAD = "/bin/migqual-payload"
+SESSION_PORT = 7007
+MEMORY = "witness"
+
+
+@dataclass
+class Guest:
+    """A guest of ours. `host` is where it runs: `moved` says so after a migration.
+
+    address  the first service NIC's, which the client watches
+    made     journal entries of everything that belongs to it, in the order they were made
+    """
+
+    name: str
+    uuid: str
+    spec: GuestSpec
+    host: Host
+    address: str
+    macs: tuple[str, ...]
+    volumes: tuple[Volume, ...] = ()
+    made: list[Made] = field(default_factory=list)
+    console: str = ""
+    boot_id: str = ""
+    marker: str = ""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def domain(self) -> Domain:
+        """Its domain where it runs now. Raises `GuestError` when there is none."""
+        found = self.host.libvirt.lookup(self.name)
+        if found is None:
+            raise GuestError(f"{self.name}: not on {self.host.name}")
+        return found
+
+    def moved(self, host: Host) -> None:
+        self.host = host
+
+    def state(self) -> str:
+        found = self.host.libvirt.lookup(self.name)
+        return "gone" if found is None else found.state()
+
+    def wait_ready(self, deadline: Deadline) -> None:
+        """Until the guest agent answers. Raises `GuestError` with the end of its console."""
+        domain = self.domain
+
+        def answers() -> bool:
+            try:
+                domain.agent("guest-ping", seconds=1)
+            except GuestError:
+                if domain.state() not in {"running", "paused"}:
+                    raise
+                return False
+            return True
+
+        try:
+            deadline.wait_for(f"{self.name}: the guest agent", answers, interval=0.05)
+        except TimedOut as error:
+            raise GuestError(
+                f"{error.message}\n{self.console_tail()}",
+                remedy="the guest's console log is in the evidence",
+            ) from error
+
+    def console_tail(self, lines: int = 20) -> str:
+        done = self.host.shell.attempt("tail", "-n", str(lines), self.console)
+        return done.stdout or done.stderr
+
+    def payload(self, *words: str, seconds: float = 60.0) -> dict[str, Any]:
+        """One command of the payload, through the guest agent; its JSON answer.
+
+        Raises `GuestError` with the payload's words when it refuses.
+        """
+        deadline = Deadline(seconds)
+        domain = self.domain
+        started = domain.agent(
+            "guest-exec",
+            **{"path": PAYLOAD, "arg": ["ctl", *words], "capture-output": True},
+        )
+
+        def ended() -> dict[str, Any] | None:
+            status: dict[str, Any] = domain.agent("guest-exec-status", pid=started["pid"])
+            return status if status["exited"] else None
+
+        what = f"{self.name}: payload {' '.join(words)}"
+        status = deadline.wait_for(what, ended, interval=0.01)
+        text = base64.b64decode(status.get("out-data", "")).decode(errors="replace")
+        try:
+            answer: dict[str, Any] = json.loads(text)
+        except ValueError as error:
+            raise GuestError(f"{what}: not an answer: {text[:200]!r}") from error
+        if not answer.get("ok"):
+            raise GuestError(f"{what}: {answer.get('error')}")
+        return answer
+
+    def status(self) -> dict[str, Any]:
+        """boot_id, uptime_ms, regions, disks and counters."""
+        return self.payload("status")
+
+    def devices_of_disks(self) -> dict[str, str]:
+        """Target name to device path in the guest, found by serial number's order."""
+        return {target: f"/dev/{target}" for target in self.spec.targets()}
+
+    def start_load(self) -> None:
+        """Fill the witness pages and start the stamped writers, as the spec says."""
+        answer = self.payload("memory", "start", MEMORY, *self.spec.load.memory.words)
+        self.marker = str(answer["marker"])
+        for target, device in self.devices_of_disks().items():
+            self.payload("disk", "start", target, f"device={device}", *self.spec.load.disk.words)
+        self.boot_id = str(self.status()["boot_id"])
+
+    def live_copies(self, hosts: tuple[Host, ...]) -> dict[str, str]:
+        """State of the guest on each of `hosts` where it is there at all."""
+        found = {}
+        for host in hosts:
+            domain = host.libvirt.lookup(self.name)
+            if domain is not None:
+                found[host.name] = domain.state()
+        return found
+
+
+def require_running(guest: Guest) -> None:
+    """Raises `HostError` when the guest does not run where it should."""
+    state = guest.state()
+    if state != "running":
+        raise HostError(guest.host.name, f"{guest.name} is {state}, not running")

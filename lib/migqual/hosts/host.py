@@ -1,0 +1,57 @@
+"""A host: one libvirt connection and one shell."""
+
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from migqual.errors import HostError
+from migqual.hosts import ssh
+from migqual.hosts.connection import Connection
+from migqual.hosts.shell import Shell
+from migqual.model.inventory import Host as HostEntry
+
+
+class Host:
+    """One machine of the inventory. A context manager; both connections open when first used."""
+
+    def __init__(self, entry: HostEntry) -> None:
+        self.entry = entry
+        self.shell = Shell(entry)
+        self._folder = tempfile.TemporaryDirectory(prefix="migqual-ssh-")
+        self.libvirt = Connection(entry.name, ssh.libvirt_uri(entry, self._ssh_program()))
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.libvirt.close()
+        self.shell.close()
+        self._folder.cleanup()
+
+    @property
+    def plain_uri(self) -> str:
+        """The libvirt URI as a person types it."""
+        return ssh.libvirt_uri(self.entry, None)
+
+    def processes_of(self, guest: str) -> list[int]:
+        """Ids of the QEMU processes that carry a guest of that name, running or not."""
+        done = self.shell.attempt("pgrep", "-f", f"guest={guest},")
+        if done.status > 1:
+            raise HostError(self.name, f"pgrep: {done.stderr}", remedy="install procps on the host")
+        return [int(pid) for pid in done.stdout.split()]
+
+    def _ssh_program(self) -> Path:
+        folder = Path(self._folder.name)
+        config = folder / "config"
+        config.write_text(ssh.config(self.entry))
+        program = folder / "ssh"
+        program.write_text(ssh.wrapper(config))
+        program.chmod(0o700)
+        return program

@@ -1,0 +1,137 @@
+"""Disks on the stores of an inventory: made, exported, removed."""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from migqual.errors import HostError
+from migqual.hosts.host import Host
+from migqual.hosts.journal import Journal, Made
+from migqual.model.guest import DiskSpec
+from migqual.model.inventory import DirectoryStore, IscsiStore, LocalStore, NbdStore, Store
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A disk image and how QEMU reaches it: a file, or an export of the storage host."""
+
+    type: str
+    path: PurePosixPath
+    host: str
+    protocol: str = ""
+    export: str = ""
+    address: str = ""
+    port: int = 0
+
+
+class Volumes:
+    """Makes volumes and writes each into the journal first."""
+
+    def __init__(self, journal: Journal, hosts: dict[str, Host]) -> None:
+        self._journal = journal
+        self._hosts = hosts
+        self._ports = itertools.count()
+
+    def make(
+        self, name: str, spec: DiskSpec, store: Store, near: Host
+    ) -> tuple[Volume, list[Made]]:
+        """A new volume of `spec`, called `name`. `near` is the host that makes files of a
+        directory store. Returns the journal's entries, in the order they were made."""
+        match store:
+            case DirectoryStore() | LocalStore():
+                volume = Volume("file", store.path / f"{name}.{spec.format}", near.name)
+                return volume, [self._image(near, volume.path, spec)]
+            case NbdStore():
+                return self._nbd(name, spec, store)
+            case IscsiStore():
+                return self._iscsi(name, spec, store)
+
+    def remove(self, made: list[Made]) -> None:
+        for entry in reversed(made):
+            undo(self._hosts[entry.host], entry)
+            self._journal.removed(entry)
+
+    def _image(self, host: Host, path: PurePosixPath, spec: DiskSpec) -> Made:
+        made = self._journal.record(host.name, "image", str(path), [("rm", "-f", "--", str(path))])
+        host.shell.run("mkdir", "-p", path.parent)
+        host.shell.run("qemu-img", "create", "-q", "-f", spec.format, path, f"{spec.size_mib}M")
+        return made
+
+    def _nbd(self, name: str, spec: DiskSpec, store: NbdStore) -> tuple[Volume, list[Made]]:
+        server = self._hosts[store.server]
+        path = store.directory / f"{name}.{spec.format}"
+        image = self._image(server, path, spec)
+        pid_file = path.with_suffix(".pid")
+        undo_argv = (("pkill", "-F", str(pid_file)), ("rm", "-f", "--", str(pid_file)))
+        made = self._journal.record(server.name, "nbd export", name, undo_argv)
+        for _ in store.ports:
+            port = self._port(name, store)
+            argv = (
+                *("qemu-nbd", "--fork", "--persistent", "--shared=8", "--cache=none"),
+                *("--discard=unmap", "--format=raw", f"--bind={store.address}", f"--port={port}"),
+                *(f"--export-name={name}", f"--pid-file={pid_file}", str(path)),
+            )
+            done = server.shell.attempt(*argv)
+            if done.status == 0:
+                volume = Volume("network", path, server.name, "nbd", name, store.address, port)
+                return volume, [image, made]
+            if "in use" not in done.stderr:
+                raise HostError(server.name, f"qemu-nbd: {done.stderr.strip()}")
+        raise HostError(
+            server.name,
+            f"no free port in {store.ports.start}-{store.ports.stop - 1}",
+            remedy="widen `ports` of the store, or run `migqual sweep`",
+        )
+
+    def _port(self, name: str, store: NbdStore) -> int:
+        # workers start at different places, so that they seldom meet
+        start = sum(name.encode()) * 7
+        return store.ports[(start + next(self._ports)) % len(store.ports)]
+
+    def _iscsi(self, name: str, spec: DiskSpec, store: IscsiStore) -> tuple[Volume, list[Made]]:
+        server = self._hosts[store.server]
+        path = store.directory / f"{name}.{spec.format}"
+        image = self._image(server, path, spec)
+        target = f"{store.target}.{name}"
+        tgt = ("tgtadm", "--lld", "iscsi")
+        start = 1 + sum(name.encode()) * 31 % 20000
+        for number in range(start, start + 200):
+            tid = ("--tid", str(number))
+            made = self._journal.record(
+                server.name,
+                "iscsi target",
+                target,
+                [("sh", "-c", _DELETE_TARGET, "sh", target)],
+            )
+            new = server.shell.attempt(*tgt, "--mode", "target", "--op", "new", *tid, "-T", target)
+            if new.status == 0:
+                break
+            self._journal.removed(made)
+            if "already exists" not in new.stderr:
+                raise HostError(server.name, f"tgtadm: {new.stderr.strip()}")
+        lun = ("--mode", "logicalunit", "--op", "new", *tid, "--lun", "1", "-b", str(path))
+        server.shell.run(*tgt, *lun)
+        server.shell.run(*tgt, "--mode", "target", "--op", "bind", *tid, "-I", "ALL")
+        volume = Volume(
+            "network", path, server.name, "iscsi", f"{target}/1", store.address, store.port
+        )
+        return volume, [image, made]
+
+
+# the number of a target is found by its name: the journal is written before it has one
+_DELETE_TARGET = (
+    'tgtadm --lld iscsi --mode target --op show | awk -v name="$1" '
+    '\'/^Target/ && $3 == name {sub(":", "", $2); print $2}\' | '
+    "xargs -r -n1 tgtadm --lld iscsi --mode target --op delete --force --tid"
+)
+
+
+def undo(host: Host, made: Made) -> None:
+    """Remove what the entry names; not an error when it is gone already."""
+    if made.kind == "domain":
+        domain = host.libvirt.lookup(made.name)
+        if domain is not None:
+            domain.destroy()
+            domain.undefine()
+    for argv in made.undo:
+        host.shell.attempt(*argv)

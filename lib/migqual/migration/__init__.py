@@ -1,0 +1,1 @@
+"""Run a plan, follow its job, abort it."""

@@ -1,0 +1,1 @@
+"""What is watched around every migration: job, gaps, integrity, copies, residue."""
