@@ -21,6 +21,17 @@ VERDICT = "verdict.json"
 INDEX = "index.html"
 EVIDENCE = "evidence"
 ALLURE = "allure-results"
+JUNIT = "junit.xml"
+
+
+def pytest_arguments(out: Path) -> list[str]:
+    """What a session of the suites is given so that everything of it lands in `out`."""
+    return [
+        f"--report-dir={out}",
+        f"--junit-xml={out / JUNIT}",
+        f"--alluredir={out / ALLURE}",
+        "--clean-alluredir",
+    ]
 
 
 def clear(out: Path) -> None:

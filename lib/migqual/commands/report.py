@@ -1,0 +1,46 @@
+"""`migqual report [DIR ...]`: records of any number of runs and machines -> one verdict."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from migqual import places
+from migqual.errors import UsageError
+from migqual.report import publish, terminal
+from migqual.report.judge import judge, qualifies
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command. Its `run` takes the parsed arguments and gives the exit code."""
+    parser = subparsers.add_parser(
+        "report",
+        help="judge the records of one or many runs; write verdict.json and index.html",
+        description="Exit code 0 when every pair qualifies, 1 when one does not, 2 on bad input.",
+    )
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="DIR",
+        default=[places.OUT],
+        help="a folder that a run wrote, or the records folder in it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=places.OUT,
+        help="where verdict.json and index.html go (default: %(default)s)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Publish, print, and say whether all pairs qualify."""
+    try:
+        merged, records = publish.publish(arguments.folders, arguments.out)
+    except UsageError as error:
+        print(f"migqual report: {error}", file=sys.stderr)
+        return 2
+    for line in terminal.lines(merged, records, arguments.out / publish.INDEX):
+        print(line)
+    return 0 if qualifies(judge(merged, records)) else 1
