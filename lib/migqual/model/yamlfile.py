@@ -163,7 +163,20 @@ def check(
 
 def problems(error: ValidationError, data: object) -> list[tuple[Location, str]]:
     """Every problem with `data`: where in it, and what, in plain words."""
-    return [(_location(detail, data), _words(detail)) for detail in error.errors(include_url=False)]
+    details = error.errors(include_url=False)
+    return [
+        (_location(detail, data), _words(detail))
+        for detail in details
+        if not _follows_from_others(detail, details)
+    ]
+
+
+def _follows_from_others(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """Whether it only says that a list is short because the bad ones in it do not count."""
+    at = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        other["loc"][: len(at)] == at and other["loc"] != at for other in details
+    )
 
 
 def load(file: Path, model: type[Model]) -> Model:
@@ -185,6 +198,8 @@ def raise_all(document: Document, faults: Sequence[Fault], *, remedy: str = "") 
 def _words(detail: ErrorDetails) -> str:
     if detail["input"] is None:
         return "empty"
+    if detail["type"] == "too_short":
+        return f"at least {detail['ctx']['min_length']} must be given"
     words = WORDS.get(detail["type"], detail["msg"])
     return words.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 

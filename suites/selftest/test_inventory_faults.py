@@ -1,0 +1,239 @@
+"""A bad inventory file: each fault by its path and line, all of them at once, never a traceback."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from migqual.errors import InventoryError
+from migqual.model.inventory_file import load_inventory
+
+pytestmark = pytest.mark.selftest
+
+GOOD = dedent("""\
+    all:
+      vars:
+        ansible_ssh_private_key_file: id
+        migqual_known_hosts: known_hosts
+        migqual_pairs:
+          - {source: a1, destination: b1}
+        migqual_stores:
+          - {kind: nbd, name: nbd, server: b1, directory: /srv/nbd}
+        migqual_service_network: {addresses: 10.0.0.100-10.0.0.199, prefix: 24}
+      children:
+        hypervisors:
+          vars: {migqual_service_bridge: br0}
+          hosts:
+            a1: {ansible_host: 10.1.0.1, migqual_migration_address: 10.2.0.1}
+            b1: {ansible_host: 10.1.0.2, migqual_migration_address: 10.2.0.2}
+        clients:
+          hosts:
+            c1: {ansible_host: 10.1.0.9}
+    """)
+VARS = "all.vars"
+A1 = "all.children.hypervisors.hosts.a1"
+B1 = "all.children.hypervisors.hosts.b1"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A good inventory with its key and known_hosts beside it."""
+    (tmp_path / "id").write_text("key")
+    (tmp_path / "id").chmod(0o600)
+    (tmp_path / "known_hosts").touch()
+    (tmp_path / "lab.yml").write_text(GOOD)
+    return tmp_path / "lab.yml"
+
+
+def faults(file: Path) -> list[tuple[str, str]]:
+    """Path and words of every fault."""
+    with pytest.raises(InventoryError) as caught:
+        load_inventory(file, environ={})
+    return [(fault.path, fault.words) for fault in caught.value.faults]
+
+
+def test_good_one_has_no_fault(file: Path) -> None:
+    """The text that every case below damages in one place is in order."""
+    assert load_inventory(file, environ={}).pair("a1-b1").id == "a1-b1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "words"),
+    [
+        ("10.2.0.1", "ten", f"{A1}.migqual_migration_address", "not an IP address"),
+        ("10.2.0.1", "127.0.0.1", f"{A1}.migqual_migration_address", "loopback"),
+        ("10.2.0.2", "10.2.0.1", f"{B1}.migqual_migration_address", "address of a1"),
+        ("10.1.0.2", "10.1.0.1", f"{B1}.ansible_host", "b1 has the address of a1"),
+        ("10.1.0.1", "10.1.0", f"{A1}.ansible_host", "neither an IP address nor a host name"),
+        ("10.1.0.1", "[x]", f"{A1}.ansible_host", "string"),
+        ("10.1.0.1,", "10.1.0.1, ansible_port: 0,", f"{A1}.ansible_port", "greater"),
+        ("10.1.0.1,", "10.1.0.1, ansible_port: true,", f"{A1}.ansible_port", "whole number"),
+        ("10.1.0.1,", "10.1.0.1, ansible_port: ,", f"{A1}.ansible_port", "empty"),
+        ("10.1.0.1,", "10.1.0.1, ansible_prt: 22,", f"{A1}.ansible_prt", "ansible_port?"),
+        ("10.1.0.1,", "10.1.0.1, migqual_tier: lab,", f"{A1}.migqual_tier", "belongs in all.vars"),
+        ("10.1.0.1,", "10.1.0.1, migqual_scratch: /,", f"{A1}.migqual_scratch", "absolute path"),
+        ("10.1.0.1,", "10.1.0.1, migqual_scratch: 3,", f"{A1}.migqual_scratch", "not text"),
+        ("10.1.0.1,", '10.1.0.1, migqual_emulator: "/a\\0",', f"{A1}.migqual_emulator", "unprint"),
+        ("10.1.0.1,", '10.1.0.1, migqual_peer_uri: "x://{a}",', f"{A1}.migqual_peer_uri", "filled"),
+        ("10.1.0.1,", '10.1.0.1, migqual_peer_uri: "x://{",', f"{A1}.migqual_peer_uri", "filled"),
+        (
+            "10.1.0.1,",
+            "10.1.0.1, migqual_uri_transport: tcp,",
+            f"{A1}.migqual_uri_transport",
+            "ssh",
+        ),
+        (
+            "10.1.0.1,",
+            "10.1.0.1, migqual_ssh_config: x,",
+            f"{A1}.migqual_ssh_config",
+            "no such file",
+        ),
+        (
+            "10.1.0.1,",
+            "10.1.0.1, ansible_ssh_common_args: -v,",
+            f"{A1}.ansible_ssh_common_args",
+            "-J",
+        ),
+        (
+            "10.1.0.1,",
+            "10.1.0.1, migqual_jump_hosts: [a b],",
+            f"{A1}.migqual_jump_hosts[0]",
+            "user@",
+        ),
+        ("file: id", "file: nokey", f"{VARS}.ansible_ssh_private_key_file", "no such file"),
+        ("hosts: known_hosts", "hosts: none", f"{VARS}.migqual_known_hosts", "no such file"),
+        ("    migqual_known_hosts: known_hosts\n", "", f"{VARS}.migqual_known_hosts", "missing"),
+        ("{migqual_service_bridge: br0}", "{}", f"{A1}.migqual_service_bridge", "missing"),
+        (
+            "migqual_service_bridge: br0",
+            "foo: 1",
+            "all.children.hypervisors.vars.foo",
+            "unknown key",
+        ),
+        (
+            "destination: b1",
+            "destination: b9",
+            f"{VARS}.migqual_pairs[0].destination",
+            "no host 'b9'",
+        ),
+        (
+            "destination: b1",
+            "destination: c1",
+            f"{VARS}.migqual_pairs[0].destination",
+            "not in the",
+        ),
+        ("destination: b1", "destination: a1", f"{VARS}.migqual_pairs[0]", "same host"),
+        ("destination: b1", "dest: b1", f"{VARS}.migqual_pairs[0].dest", "unknown key"),
+        (", destination: b1", "", f"{VARS}.migqual_pairs[0].destination", "missing"),
+        ("b1}", "b1}\n      - {source: a1, destination: b1}", f"{VARS}.migqual_pairs[1]", "twice"),
+        ("b1}", "b1}\n      - a1-b1", f"{VARS}.migqual_pairs[1]", "not a mapping"),
+        ("server: b1", "server: b9", f"{VARS}.migqual_stores[0].server", "no host 'b9'"),
+        (
+            "kind: nbd",
+            "kind: nfs",
+            f"{VARS}.migqual_stores[0].kind",
+            "directory, nbd, iscsi, local",
+        ),
+        ("directory: /srv", "directory: srv", f"{VARS}.migqual_stores[0].directory", "absolute"),
+        ("/srv/nbd}", "/srv, ports: 9-1}", f"{VARS}.migqual_stores[0].ports", "not a port range"),
+        ("0.199", "0.9", f"{VARS}.migqual_service_network.addresses", "lower to a higher"),
+        ("10.0.0.199", "x", f"{VARS}.migqual_service_network.addresses", "range of them"),
+        (
+            "prefix: 24",
+            "prefix: 25",
+            f"{VARS}.migqual_service_network.addresses",
+            "0.128 is not in",
+        ),
+        ("10.0.0.199", "10.0.0.255", f"{VARS}.migqual_service_network.addresses", "broadcast"),
+        ("10.0.0.199", "10.99.0.1", f"{VARS}.migqual_service_network.addresses", "more than 4096"),
+        ("10.1.0.9", "10.0.0.150", f"{VARS}.migqual_service_network.addresses", "belongs to c1"),
+        ("prefix: 24", "prefix: 33", f"{VARS}.migqual_service_network.prefix", "at most 32"),
+        (
+            "prefix: 24",
+            "prefix: 24, gateway: 10.9.0.1",
+            f"{VARS}.migqual_service_network.gateway",
+            "10.9.0.1 is not in",
+        ),
+        (
+            "all:\n  vars:",
+            "all:\n  vars:\n    migqual_acceleration: tcg\n    migqual_expected_acceleration: kvm",
+            f"{VARS}.migqual_expected_acceleration",
+            "kvm is expected",
+        ),
+        (
+            "all:\n  vars:",
+            "all:\n  vars:\n    migqual_client: z",
+            f"{VARS}.migqual_client",
+            "no host",
+        ),
+        ("c1: {", "c2: {}\n        c1: {", f"{VARS}.migqual_client", "choose one of c2, c1"),
+        ("  children:", "  kids: {}\n  children:", "all.kids", "unknown key"),
+        (
+            "    clients:",
+            "    hypervisors: {}\n    clients:",
+            "all.children.hypervisors",
+            "duplicate",
+        ),
+        (
+            "    clients:",
+            "    a: {children: {a: }}\n    clients:",
+            "all.children.a.children.a",
+            "once",
+        ),
+        ("        a1: {", "        a1[1:3]: {}\n        a1: {", f"{A1}[1:3]", "not a name"),
+        (
+            "        a1: {",
+            "        1: {}\n        a1: {",
+            "all.children.hypervisors.hosts",
+            "not text",
+        ),
+        ("        a1: {", "        a0: 5\n        a1: {", f"{A1[:-2]}a0", "not a mapping"),
+    ],
+)
+def test_fault_is_told_with_its_path(file: Path, old: str, new: str, path: str, words: str) -> None:
+    """One change makes the file bad; the message names the place and what is wrong there."""
+    assert old in GOOD
+    file.write_text(GOOD.replace(old, new, 1))
+
+    found = faults(file)
+
+    assert [said for place, said in found if place == path and words in said], found
+
+
+def test_all_faults_come_at_once(file: Path) -> None:
+    """Values, unknown keys, duplicates and cross checks together, each once, with its line."""
+    text = GOOD.replace("10.2.0.1", "ten").replace("destination: b1", "destination: b9")
+    file.write_text(
+        text.replace("    hypervisors:", "    clients: {}\n    hypervisors:") + "more: 1\n"
+    )
+    file.with_name("id").chmod(0o644)
+
+    assert sorted(faults(file)) == sorted(expected(file.with_name("id")))
+
+
+def expected(key: Path) -> set[tuple[str, str]]:
+    return {
+        ("all.children.clients", "duplicate key, first on line 11 (line 17)"),
+        ("more", "unknown key; everything lies below `all` (line 20)"),
+        (f"{A1}.migqual_migration_address", "not an IP address (line 15)"),
+        (f"{VARS}.migqual_pairs[0].destination", "no host 'b9' (line 6)"),
+        (
+            f"{VARS}.ansible_ssh_private_key_file",
+            f"others may use the key (permission bits 044); chmod 600 {key} (line 3)",
+        ),
+    }
+
+
+def test_pairs_must_be_named(file: Path) -> None:
+    """Without a pair there is nothing to qualify."""
+    file.write_text(GOOD.replace("    migqual_pairs:\n      - {source: a1, destination: b1}\n", ""))
+
+    assert faults(file) == [(f"{VARS}.migqual_pairs", "missing (line 2)")]
+
+
+@pytest.mark.parametrize("text", ["", "3", "[]", "all:", "all: 3", "all: {hosts: [a]}"])
+def test_something_else_than_an_inventory(file: Path, text: str) -> None:
+    """Is told, too."""
+    file.write_text(text)
+
+    assert faults(file)
