@@ -1,0 +1,11 @@
+"""Everything that tests are fed comes from the plugins in `fixtures/plugins`."""
+
+pytest_plugins = [
+    "pytester",
+    "fixtures.plugins.session",
+    "fixtures.plugins.requirements",
+    "fixtures.plugins.records",
+    "fixtures.plugins.allure_results",
+    "fixtures.plugins.hosts",
+    "fixtures.plugins.guests",
+]

@@ -1,0 +1,41 @@
+"""Pure: what explains a migration, as files."""
+
+import csv
+import io
+import json
+from typing import Any
+
+from migqual.model.outcome import Outcome
+
+
+def samples_csv(outcome: Outcome) -> str:
+    """The job samples: seconds from the start, then libvirt's fields."""
+    names = sorted({name for sample in outcome.samples for name in sample.stats})
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["at_s", *names])
+    for sample in outcome.samples:
+        row = (sample.stats.get(name, "") for name in names)
+        writer.writerow([f"{sample.at_s:.3f}", *row])
+    return out.getvalue()
+
+
+def gaps_csv(outcome: Outcome) -> str:
+    """The gap list: start by the client's clock, length, both ms."""
+    found = outcome.gaps.gaps if outcome.gaps else ()
+    lines = [f"{gap.start_ms:.3f},{gap.length_ms:.3f}" for gap in found]
+    return "\n".join(["start_ms,length_ms", *lines]) + "\n"
+
+
+def events_json(outcome: Outcome) -> str:
+    rows: list[dict[str, Any]] = [
+        {
+            "at_s": round(event.at_s, 4),
+            "host": event.host,
+            "name": event.name,
+            "host_us": event.host_us,
+            "detail": event.detail,
+        }
+        for event in outcome.events
+    ]
+    return json.dumps(rows, indent=1)

@@ -1,0 +1,91 @@
+"""A migration with every observer around it."""
+
+from dataclasses import dataclass, field, replace
+
+from migqual.errors import MigrationError, TimedOut
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+from migqual.migration.run import OnSample, migrate
+from migqual.model.outcome import Outcome
+from migqual.model.plan import Plan
+from migqual.observe import copies, gaps, integrity
+from migqual.observe.meter import GapMeter
+
+QUIET_NS = 200_000_000
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A migration that ended, and everything the observers found wrong with it."""
+
+    outcome: Outcome
+    error: MigrationError | None
+    complaints: tuple[str, ...]
+
+
+@dataclass
+class Observers:
+    """Around one guest for as long as it lives.
+
+    hosts           all hosts on which a copy of the guest could be
+    clock_error_us  how far the clocks of two of them may differ
+    """
+
+    guest: Guest
+    meter: GapMeter
+    hosts: tuple[Host, ...]
+    clock_error_us: int = 0
+    done: list[Observed] = field(default_factory=list)
+
+    def migrate(
+        self, destination: Host, plan: Plan, *, on_sample: OnSample | None = None
+    ) -> Observed:
+        """Migrate and observe. An error of the migration is in the result, not raised."""
+        window = self._quiet()
+        try:
+            outcome = migrate(self.guest, destination, plan, on_sample=on_sample)
+            error = None
+        except MigrationError as failed:
+            if failed.outcome is None:
+                raise
+            outcome, error = failed.outcome, failed
+        found = self._after(outcome, *window)
+        self.done.append(replace(found, error=error))
+        return self.done[-1]
+
+    def _quiet(self) -> tuple[int, int]:
+        """An undisturbed window just before: its beginning and end by the client's clock."""
+        quiet = self.meter.mark()
+        self.meter.answer_after(quiet + QUIET_NS)
+        return quiet, self.meter.mark()
+
+    def _after(self, outcome: Outcome, quiet: int, start: int) -> Observed:
+        complaints = []
+        end = self.meter.mark()
+        for wait in (self.meter.answer_after, self.meter.session_after):
+            try:
+                wait(end)
+            except TimedOut as error:
+                complaints.append(f"{self.guest.name} does not answer: {error.message}")
+        report = gaps.report(self.meter.trace, quiet, start, end)
+        outcome = replace(outcome, gaps=report)
+        complaints += self.complaints(outcome)
+        return Observed(outcome, None, tuple(complaints))
+
+    def complaints(self, outcome: Outcome | None = None) -> list[str]:
+        """Everything that is wrong with the guest now."""
+        found = copies.complaints(self.guest, self.hosts)
+        if not found:
+            found += integrity.complaints(self.guest)
+        trace = self.meter.trace
+        if trace.broken:
+            found.append(f"the TCP session broke: {trace.broken}")
+        if back := gaps.went_back(trace.session):
+            found.append(f"the guest went back in time: {back}")
+        if len(trace.boot_ids) > 1:
+            found.append(f"the guest booted again: {trace.boot_ids}")
+        if outcome is not None:
+            both = copies.overlap_us(outcome.events, outcome.source, outcome.destination)
+            if both is not None and both > self.clock_error_us:
+                found.append(f"both copies ran for {both / 1000:.1f} ms")
+        return found
