@@ -63,11 +63,12 @@ def test_every_fault_of_a_file(file: Path) -> None:
         ("a: \x01", "not YAML: unacceptable character"),
         ("items: !!python/object:os.system x", "items: unknown tag"),
         ("items: &a [*a]", "items[0]: an alias of something that contains it (line 1)"),
+        ("items: &a [1]\ntimes: &a {}", "found duplicate anchor"),
         ("? [a]\n: 1\n", "a key that is not text"),
         ("items: " + "[" * 3000, "file: nested too deeply"),
         ("1: 2", "a key that is not text; put it in quotes (line 1)"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_is_not_yaml_or_not_ours(file: Path, text: str, said: str) -> None:
     """One clear line each, never a traceback."""

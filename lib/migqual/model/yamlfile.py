@@ -4,6 +4,7 @@ YAML 1.2 (so ``12:30`` and ``yes`` stay text), one document, no duplicate keys, 
 Inventories, topologies, profiles and the requirements table all come through here.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from migqual.errors import Fault, InventoryError
@@ -125,7 +126,8 @@ def read(file: Path) -> Document:
     reader = _Reader(yaml)
     try:
         text = file.read_text(encoding="utf-8")
-        node = yaml.compose(text)
+        with warnings.catch_warnings(action="error"):
+            node = yaml.compose(text)
         data = None if node is None else reader.plain(node, ())
     except OSError as error:
         raise InventoryError(str(file), [Fault("file", str(error.strerror or error))]) from error
@@ -134,6 +136,9 @@ def read(file: Path) -> Document:
         raise InventoryError(str(file), [Fault("file", words)]) from error
     except RecursionError as error:
         raise InventoryError(str(file), [Fault("file", "nested too deeply")]) from error
+    except ReusedAnchorWarning as error:
+        words = f"not YAML: {' '.join(str(error).split())}"
+        raise InventoryError(str(file), [Fault("file", words)]) from error
     except YAMLError as error:
         raise InventoryError(str(file), [_syntax(error)]) from error
     return Document(file, data, reader.lines, tuple(reader.faults))
