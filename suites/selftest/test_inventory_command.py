@@ -28,7 +28,7 @@ def run(*argv: str | Path, connect: Callable[[Inventory], Sequence[Finding]] = a
     parser = argparse.ArgumentParser()
     register(parser.add_subparsers(), connect)
     args = parser.parse_args(["inventory", *map(str, argv)])
-    return int(args.handler(args))
+    return int(args.run(args))
 
 
 @pytest.fixture

@@ -25,19 +25,19 @@ Connect = Callable[[Inventory], Sequence[Finding]]
 
 
 def register(subparsers: "Subparsers", connect: Connect) -> None:
-    """Add the command. The chosen handler is `args.handler`: arguments -> exit code."""
+    """Add the command. What was chosen is `args.run`: arguments -> exit code."""
     command = subparsers.add_parser("inventory", help="check, show or make an inventory file")
     command.add_argument(
         "--from-mugen", type=Path, metavar="ENV_JSON", help="the same as `inventory from-mugen`"
     )
-    command.set_defaults(handler=partial(_alone, command))
+    command.set_defaults(run=partial(_alone, command))
     actions = command.add_subparsers(metavar="ACTION")
 
     check = actions.add_parser("check", help="say what is wrong with it, then connect to its hosts")
     check.add_argument("--offline", action="store_true", help="connect to nothing")
-    check.set_defaults(handler=partial(check_inventory, connect=connect))
+    check.set_defaults(run=partial(check_inventory, connect=connect))
     show = actions.add_parser("show", help="print every value in force and where it came from")
-    show.set_defaults(handler=show_inventory)
+    show.set_defaults(run=show_inventory)
     for action in (check, show):
         action.add_argument("file", type=Path, metavar="FILE")
         action.add_argument(
@@ -51,7 +51,7 @@ def register(subparsers: "Subparsers", connect: Connect) -> None:
 
     convert = actions.add_parser("from-mugen", help="print an inventory made from an env.json")
     convert.add_argument("file", type=Path, metavar="ENV_JSON")
-    convert.set_defaults(handler=convert_mugen)
+    convert.set_defaults(run=convert_mugen)
 
 
 def check_inventory(args: argparse.Namespace, connect: Connect) -> int:
