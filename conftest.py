@@ -8,4 +8,5 @@ pytest_plugins = [
     "fixtures.plugins.allure_results",
     "fixtures.plugins.hosts",
     "fixtures.plugins.guests",
+    "fixtures.plugins.matrix",
 ]

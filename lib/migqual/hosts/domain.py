@@ -9,7 +9,7 @@ from typing import Any
 import libvirt
 import libvirt_qemu
 
-from migqual.errors import GuestError, HostError, StackError
+from migqual.errors import AgentAway, GuestError, HostError, StackError
 from migqual.model.command import Flag
 
 # name, detail, controller's monotonic time, host's clock in µs (QEMU events only)
@@ -51,6 +51,11 @@ class Domain:
     @property
     def uuid(self) -> str:
         return str(self.raw.UUIDString())
+
+    @property
+    def persistent(self) -> bool:
+        """Whether libvirt keeps its definition."""
+        return bool(self._do("look at", lambda d: d.isPersistent()))
 
     def state(self) -> str:
         """running, paused, off, ...; `gone` when there is no such domain any more."""
@@ -128,14 +133,19 @@ class Domain:
         self._do("migrate", lambda d: d.migrateToURI3(uri, dict(parameters), int(flags)))
 
     def agent(self, command: str, *, seconds: int = 10, **arguments: Any) -> Any:  # noqa: ANN401
-        """One command of the guest agent; returns what it returns. Raises `GuestError`."""
+        """One command of the guest agent; returns what it returns.
+
+        Raises `AgentAway` when nobody listens in the guest (yet), `GuestError` otherwise.
+        """
         message: dict[str, Any] = {"execute": command}
         if arguments:
             message["arguments"] = arguments
         try:
             text = libvirt_qemu.qemuAgentCommand(self.raw, json.dumps(message), seconds, 0)
         except libvirt.libvirtError as error:
-            raise GuestError(f"{self.name} on {self.host}: {command}: {error}") from error
+            away = error.get_error_code() == libvirt.VIR_ERR_AGENT_UNRESPONSIVE
+            kind = AgentAway if away else GuestError
+            raise kind(f"{self.name} on {self.host}: {command}: {error}") from error
         return json.loads(text)["return"]
 
     def monitor(self, command: str, **arguments: Any) -> Any:  # noqa: ANN401

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migqual.deadline import Deadline
-from migqual.errors import GuestError, HostError, TimedOut
+from migqual.errors import AgentAway, GuestError, HostError, TimedOut
 from migqual.hosts.domain import Domain
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Made
@@ -17,6 +17,8 @@ from migqual.model.guest import GuestSpec
 PAYLOAD = "/bin/migqual-payload"
 SESSION_PORT = 7007
 MEMORY = "witness"
+AGENT_SECONDS = 15.0
+AGENT_MARGIN_SECONDS = 1.0
 
 
 @dataclass
@@ -80,20 +82,21 @@ class Guest:
         done = self.host.shell.attempt("tail", "-n", str(lines), self.console)
         return done.stdout or done.stderr
 
-    def payload(self, *words: str, seconds: float = 60.0) -> dict[str, Any]:
+    def payload(self, *words: str, seconds: float = AGENT_SECONDS) -> dict[str, Any]:
         """One command of the payload, through the guest agent; its JSON answer.
 
         Raises `GuestError` with the payload's words when it refuses.
         """
         deadline = Deadline(seconds)
-        domain = self.domain
-        started = domain.agent(
+        started = self._agent(
+            deadline,
             "guest-exec",
-            **{"path": PAYLOAD, "arg": ["ctl", *words], "capture-output": True},
+            {"path": PAYLOAD, "arg": ["ctl", *words], "capture-output": True},
         )
 
         def ended() -> dict[str, Any] | None:
-            status: dict[str, Any] = domain.agent("guest-exec-status", pid=started["pid"])
+            asked = {"pid": started["pid"]}
+            status: dict[str, Any] = self._agent(deadline, "guest-exec-status", asked)
             return status if status["exited"] else None
 
         what = f"{self.name}: payload {' '.join(words)}"
@@ -106,6 +109,21 @@ class Guest:
         if not answer.get("ok"):
             raise GuestError(f"{what}: {answer.get('error')}")
         return answer
+
+    def _agent(self, deadline: Deadline, command: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+        """An agent command. The channel of a guest that has just arrived opens a little later:
+        until then, wait."""
+        domain = self.domain
+
+        def answer() -> tuple[Any] | None:
+            try:
+                return (domain.agent(command, **arguments),)
+            except AgentAway:
+                if deadline.left < AGENT_MARGIN_SECONDS:
+                    raise
+                return None
+
+        return deadline.wait_for(f"{self.name}: the guest agent", answer)[0]
 
     def status(self) -> dict[str, Any]:
         """boot_id, uptime_ms, regions, disks and counters."""

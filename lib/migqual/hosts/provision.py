@@ -20,6 +20,7 @@ from migqual.model.guest import GuestSpec, Persistence
 from migqual.model.inventory import Acceleration, Inventory
 
 READY_SECONDS = 30.0
+IMAGE_SECONDS = 240.0
 CONSOLE = PurePosixPath("/var/log/libvirt/qemu")
 
 
@@ -84,13 +85,17 @@ class Provisioner:
         """
         made = self.define(spec, host)
         try:
-            if destination is not None:
-                self.stage(destination)
-            made.wait_ready(Deadline(READY_SECONDS if spec.image is None else 180.0))
-            made.start_load()
+            self.start(made, destination)
             yield made
         finally:
             self.remove(made)
+
+    def start(self, guest: Guest, destination: Host | None = None) -> None:
+        """Wait until the guest is up and start its load; make `destination` ready meanwhile."""
+        if destination is not None:
+            self.stage(destination)
+        guest.wait_ready(Deadline(READY_SECONDS if guest.spec.image is None else IMAGE_SECONDS))
+        guest.start_load()
 
     def define(self, spec: GuestSpec, host: Host) -> Guest:
         """Make the volumes and start the guest, without waiting for it."""
@@ -107,6 +112,15 @@ class Provisioner:
             macs=tuple(_mac(self.run, self.slot, number, nic) for nic in range(spec.nics)),
             console=str(CONSOLE / f"{name}.console"),
         )
+        try:
+            self._start_domain(guest, folder, prefix)
+        except BaseException:
+            self.remove(guest)
+            raise
+        return guest
+
+    def _start_domain(self, guest: Guest, folder: PurePosixPath, prefix: int) -> None:
+        host, name = guest.host, guest.name
         guest.volumes = tuple(self._volumes(guest))
         xml = domain_xml.render(self._context(guest, folder, prefix))
         for name_of_host in self.journal_hosts(host):
@@ -115,11 +129,10 @@ class Provisioner:
                     name_of_host, "domain", name, [("rm", "-f", "--", *_logs(guest))]
                 )
             )
-        if spec.persistence is Persistence.PERSISTENT:
+        if guest.spec.persistence is Persistence.PERSISTENT:
             host.libvirt.define(xml).start()
         else:
             host.libvirt.create(xml)
-        return guest
 
     def journal_hosts(self, host: Host) -> list[str]:
         """Where a guest that starts on `host` may come to be: its peers in the pairs."""

@@ -7,8 +7,10 @@ from pathlib import PurePosixPath
 from migqual.errors import HostError
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal, Made
-from migqual.model.guest import DiskSpec
+from migqual.model.guest import DiskFormat, DiskSpec
 from migqual.model.inventory import DirectoryStore, IscsiStore, LocalStore, NbdStore, Store
+
+QCOW2_ROOM_MIB = 16  # tables and rounding, of any image that a suite makes
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ class Volumes:
             undo(self._hosts[entry.host], entry)
             self._journal.removed(entry)
 
+    def _exported_image(self, host: Host, path: PurePosixPath, spec: DiskSpec) -> Made:
+        """An image that an export of fixed size can hold: qcow2 grows, an export does not."""
+        made = self._image(host, path, spec)
+        if spec.format is DiskFormat.QCOW2:
+            host.shell.run("truncate", "-s", f"{spec.size_mib + QCOW2_ROOM_MIB}M", path)
+        return made
+
     def _image(self, host: Host, path: PurePosixPath, spec: DiskSpec) -> Made:
         made = self._journal.record(host.name, "image", str(path), [("rm", "-f", "--", str(path))])
         host.shell.run("mkdir", "-p", path.parent)
@@ -60,7 +69,7 @@ class Volumes:
     def _nbd(self, name: str, spec: DiskSpec, store: NbdStore) -> tuple[Volume, list[Made]]:
         server = self._hosts[store.server]
         path = store.directory / f"{name}.{spec.format}"
-        image = self._image(server, path, spec)
+        image = self._exported_image(server, path, spec)
         pid_file = path.with_suffix(".pid")
         undo_argv = (("pkill", "-F", str(pid_file)), ("rm", "-f", "--", str(pid_file)))
         made = self._journal.record(server.name, "nbd export", name, undo_argv)
@@ -91,7 +100,7 @@ class Volumes:
     def _iscsi(self, name: str, spec: DiskSpec, store: IscsiStore) -> tuple[Volume, list[Made]]:
         server = self._hosts[store.server]
         path = store.directory / f"{name}.{spec.format}"
-        image = self._image(server, path, spec)
+        image = self._exported_image(server, path, spec)
         target = f"{store.target}.{name}"
         tgt = ("tgtadm", "--lld", "iscsi")
         start = 1 + sum(name.encode()) * 31 % 20000

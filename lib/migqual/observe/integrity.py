@@ -35,5 +35,6 @@ def _disk(target: str, answer: dict[str, Any]) -> list[str]:
     if answer["bad"]:
         found.append(f"disk {target}: {answer['bad']} bad blocks: {answer['bad_blocks'][:3]}")
     if answer["errors"]:
-        found.append(f"disk {target}: {answer["errors"]} I/O errors: {answer["error_words"]}")
+        errors, words = answer["errors"], answer["error_words"]
+        found.append(f"disk {target}: {errors} I/O errors, the last: {words}")
     return found

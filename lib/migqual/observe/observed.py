@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from migqual.errors import MigrationError, TimedOut
+from migqual.errors import GuestError, MigrationError, TimedOut
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.migration.run import OnSample, migrate
@@ -72,11 +72,17 @@ class Observers:
         complaints += self.complaints(outcome)
         return Observed(outcome, None, tuple(complaints))
 
+    def _integrity(self) -> list[str]:
+        try:
+            return integrity.complaints(self.guest)
+        except (GuestError, TimedOut) as error:
+            return [f"the guest cannot be asked any more: {error.message}"]
+
     def complaints(self, outcome: Outcome | None = None) -> list[str]:
         """Everything that is wrong with the guest now."""
         found = copies.complaints(self.guest, self.hosts)
         if not found:
-            found += integrity.complaints(self.guest)
+            found += self._integrity()
         trace = self.meter.trace
         if trace.broken:
             found.append(f"the TCP session broke: {trace.broken}")

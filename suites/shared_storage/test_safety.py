@@ -1,0 +1,51 @@
+"""libvirt's safety check, and `--unsafe`."""
+
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest
+from migqual.errors import MigrationRefused
+from migqual.model.guest import CacheMode, DiskSpec, GuestSpec
+from migqual.model.inventory import StoreKind
+from migqual.model.outcome import Outcome
+from migqual.model.plan import Plan, Safety
+
+Migrate = Callable[..., Outcome]
+
+
+@pytest.mark.requirement("LM-SHR-02")
+@pytest.mark.parametrize("cache", [CacheMode.WRITEBACK, CacheMode.UNSAFE], ids=str)
+def test_risky_cache_mode_needs_unsafe(
+    cache: CacheMode, make_guest: MakeGuest, migrate: Migrate
+) -> None:
+    """
+    A disk file with a risky cache mode keeps a guest where it is, unless the check is overridden.
+
+    Preconditions: a directory that both hosts share, of a kind that libvirt does not trust.
+    Expected: refused as unsafe before any data moves, the guest unharmed; with `--unsafe` it moves
+    and no acknowledged block is lost.
+    """
+    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, cache=cache),)))
+
+    with pytest.raises(MigrationRefused, match=r"(?i)unsafe|data corruption"):
+        migrate(guest, Plan(safety=Safety.CHECKED))
+
+    migrate(guest, Plan(safety=Safety.UNSAFE))
+
+
+@pytest.mark.requirement("LM-SHR-02")
+@pytest.mark.parametrize("store", [StoreKind.NBD, StoreKind.ISCSI], ids=str)
+@pytest.mark.parametrize("safety", list(Safety), ids=str)
+def test_network_disks_pass_the_check(
+    store: StoreKind, safety: Safety, make_guest: MakeGuest, migrate: Migrate
+) -> None:
+    """
+    A guest on network disks moves with the safety check on, and with it off.
+
+    Preconditions: both hosts reach the storage host.
+    Expected: the check finds nothing to refuse; `--unsafe` changes nothing.
+    """
+    guest = make_guest(GuestSpec(disks=(DiskSpec(store),)))
+
+    migrate(guest, Plan(safety=safety))
