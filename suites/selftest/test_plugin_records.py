@@ -142,11 +142,11 @@ def parallel(tmp_path_factory: pytest.TempPathFactory) -> Session:
     return run_inner(tmp_path_factory.mktemp("parallel"), suite, ["-n", "2", "--dist", "loadgroup"])
 
 
-@pytest.mark.parametrize("pair", ["a1-b1", "a2-b2"])
+@pytest.mark.parametrize("where", ["a1-b1", "a2-b2"])
 @pytest.mark.parametrize("name", EXPECTED)
-def test_how_a_test_ends_decides_its_verdict(serial: Session, name: str, pair: str) -> None:
+def test_how_a_test_ends_decides_its_verdict(serial: Session, name: str, where: str) -> None:
     """A host's fault fails; a broken lab never does, and never passes either."""
-    found = serial.tests[f"test_{name}@{pair}"]
+    found = serial.tests[f"test_{name}@{where}"]
     verdict, reason = EXPECTED[name]
     assert found.verdict is verdict
     assert reason in found.reason
