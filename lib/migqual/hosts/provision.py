@@ -22,6 +22,7 @@ from migqual.model.inventory import Acceleration, Inventory
 READY_SECONDS = 30.0
 IMAGE_SECONDS = 240.0
 CONSOLE = PurePosixPath("/var/log/libvirt/qemu")
+NVRAM = PurePosixPath("/var/lib/libvirt/qemu/nvram")
 
 
 @dataclass
@@ -183,6 +184,7 @@ class Provisioner:
             "uuid": guest.uuid,
             "spec": spec,
             "virt": virt,
+            "odd_memory_kib": _odd_memory_kib(spec) if virt == "qemu" else 0,
             "arch": arch,
             "machine": spec.machine or {"aarch64": "virt"}.get(arch, "q35"),
             "firmware": spec.firmware.value,
@@ -207,6 +209,18 @@ def _mac(run: str, slot: int, number: int, nic: int) -> str:
     return "52:54:00:" + ":".join(f"{byte:02x}" for byte in seed[:3])
 
 
+def _odd_memory_kib(spec: GuestSpec) -> int:
+    """Guest memory under TCG: 8 KiB more than asked for, so that it is no multiple of 256 KiB.
+
+    QEMU before 9.0 collects dirty pages of such blocks 64 at a time and then forgets to tell the
+    emulated TLBs, so that the next writes to those pages are missed and the destination gets stale
+    memory. A block that is no multiple takes the page-wise path, which does not forget. KVM does
+    not use that path: hosts with acceleration get exactly the memory that the spec says.
+    """
+    return spec.memory_mib * 1024 + 8
+
+
 def _logs(guest: Guest) -> tuple[str, ...]:
-    """Files that libvirt writes for a guest and never removes."""
-    return guest.console, str(CONSOLE / f"{guest.name}.log")
+    """Files that libvirt writes for a guest and leaves, the source's UEFI variables included."""
+    variables = (str(NVRAM / f"{guest.name}_VARS.{suffix}") for suffix in ("fd", "qcow2"))
+    return guest.console, str(CONSOLE / f"{guest.name}.log"), *variables
