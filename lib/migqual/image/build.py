@@ -1,5 +1,6 @@
 """Run build commands so that nothing of them outlives us."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -24,7 +25,13 @@ def run(argv: Sequence[str | Path], *, what: str, remedy: str, stdin: bytes = b"
     for tool in (_CAGE[0], _CAGE[3], words[0]):
         if shutil.which(tool) is None:
             raise LabError(f"{what}: {tool} is not installed", remedy=remedy)
-    ended = subprocess.run([*_CAGE, *words], input=stdin, capture_output=True, check=False)
+    ended = subprocess.run(
+        [*_CAGE, *words],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )
     if ended.returncode:
         raise LabError(
             f"{what}: {words[0]} ended with status {ended.returncode}\n"

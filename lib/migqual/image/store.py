@@ -23,14 +23,17 @@ def key_of(*inputs: object) -> str:
     """16 hex digits over `inputs`: strings, numbers, tuples of them, bytes, or files (contents)."""
     digest = hashlib.sha256()
     for item in inputs:
-        data = item.read_bytes() if isinstance(item, Path) else _plain(item)
+        data = _plain(item)
         digest.update(f"{len(data)}:".encode())
         digest.update(data)
     return digest.hexdigest()[:16]
 
 
 def _plain(item: object) -> bytes:
-    return item if isinstance(item, bytes) else repr(item).encode()
+    """Files, bytes and other values never give the same."""
+    if isinstance(item, Path):
+        return b"file " + item.read_bytes()
+    return b"bytes " + item if isinstance(item, bytes) else repr(item).encode()
 
 
 def ensure(final: Path, build: Callable[[Path], None]) -> Path:
