@@ -81,6 +81,10 @@ class Domain:
     def resume(self) -> None:
         self._do("resume", lambda d: d.resume())
 
+    def reset(self) -> None:
+        """As the reset button does."""
+        self._do("reset", lambda d: d.reset(0))
+
     def destroy(self) -> None:
         """Power off, if it is on. Not an error when it is gone."""
         with suppress(libvirt.libvirtError):

@@ -26,7 +26,7 @@ class Pause:
         return self.measured_ms - self.injected_ms
 
 
-def calibrate(guest: Guest, meter: GapMeter, *, rounds: int = 3) -> tuple[Pause, ...]:
+def calibrate(guest: Guest, meter: GapMeter, *, rounds: int = 7) -> tuple[Pause, ...]:
     """Suspend the guest `rounds` times for each of 50, 200 and 500 ms; and what was seen."""
     return tuple(_pause(guest, meter, length) for _ in range(rounds) for length in PAUSES_MS)
 

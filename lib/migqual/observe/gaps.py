@@ -8,7 +8,8 @@ A line of `migqual-payload watch` is one of
     b BOOT_ID                                          who answers
     m LABEL AT_NS                                      a mark that the controller asked for
 
-all on the client's monotonic clock. A gap is the time between two answers that followed each other.
+all on the client's monotonic clock. A silence is the time between two answers that followed each other,
+less the interval at which they are asked for: an undisturbed guest's silences are about nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ from itertools import pairwise
 from migqual.model.outcome import Gap, GapReport
 
 NS_PER_MS = 1_000_000
+INTERVAL_NS = 2 * NS_PER_MS
 # A silence counts when it stands out of the undisturbed window, not when it merely tops it.
 FLOOR_FACTOR = 1.5
 
@@ -69,10 +71,10 @@ class Trace:
 
 
 def silences(answers_ns: Sequence[int], start_ns: int, end_ns: int) -> list[Gap]:
-    """Every interval between two neighbouring answers that reaches into [start, end]."""
+    """The silence between every two neighbouring answers that reach into [start, end]."""
     ordered = sorted(answers_ns)
     return [
-        Gap(before / NS_PER_MS, (after - before) / NS_PER_MS)
+        Gap(before / NS_PER_MS, max(0, after - before - INTERVAL_NS) / NS_PER_MS)
         for before, after in pairwise(ordered)
         if after > start_ns and before < end_ns
     ]

@@ -12,11 +12,10 @@ from migqual.errors import HostError, TimedOut
 from migqual.hosts.guest import SESSION_PORT
 from migqual.hosts.host import Host
 from migqual.hosts.shell import Process
-from migqual.observe.gaps import Trace
+from migqual.observe.gaps import INTERVAL_NS, Trace
 
 T = TypeVar("T")
 
-INTERVAL_US = 2000
 MARK_SECONDS = 10.0
 ANSWER_SECONDS = 20.0
 
@@ -90,7 +89,7 @@ def watching(client: Host, payload: PurePosixPath, address: str) -> Iterator[Gap
     """Run the meter on `client` against the guest at `address` while the block runs."""
     argv = (
         *(str(payload), "watch", "--address", address, "--port", str(SESSION_PORT)),
-        *("--interval-us", str(INTERVAL_US)),
+        *("--interval-us", str(INTERVAL_NS // 1000)),
     )
     with client.shell.start(*argv) as process:
         meter = GapMeter(client.name, process)
