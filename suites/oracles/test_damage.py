@@ -105,7 +105,7 @@ def flip_memory(guest: Guest, provision: Provisioner) -> None:
 def flip_disk(host: Host, image: str) -> None:
     """Invert the last byte of the first block that the writer has written."""
     told = host.shell.attempt("cmp", image, "/dev/zero").stdout
-    found = re.search(r"byte (\d+)", told)
+    found = re.search(r"(?:byte|char) (\d+)", told)
     assert found, f"no block of {image} was written: {told}"
     place = ((int(found[1]) - 1) // BLOCK + 1) * BLOCK - 1
     byte = host.shell.run("od", "-An", "-tu1", f"-j{place}", "-N1", image).stdout

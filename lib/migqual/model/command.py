@@ -87,7 +87,7 @@ def virsh(
     """The virsh command that does the same, as an argument vector."""
     wanted = flags(plan, persistence)
     words = ["virsh", "-c", source_uri, "migrate", "--live"]
-    for flag, option in _OPTIONS.items():
+    for flag, option in OPTIONS.items():
         if flag in wanted:
             words.append(option)
     words += plan.compression.options(plan.compression_level)
@@ -109,7 +109,7 @@ def spelled(words: list[str]) -> str:
     return shlex.join(words)
 
 
-_OPTIONS = {
+OPTIONS = {
     Flag.PEER2PEER: "--p2p",
     Flag.PERSIST_DEST: "--persistent",
     Flag.UNDEFINE_SOURCE: "--undefinesource",

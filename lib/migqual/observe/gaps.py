@@ -8,8 +8,8 @@ A line of `migqual-payload watch` is one of
     b BOOT_ID                                          who answers
     m LABEL AT_NS                                      a mark that the controller asked for
 
-all on the client's monotonic clock. A silence is the time between two answers that followed each other,
-less the interval at which they are asked for: an undisturbed guest's silences are about nothing.
+all on the client's monotonic clock. A silence is the time between two answers that followed each
+other, less the interval at which they are asked for: an undisturbed guest's are about nothing.
 """
 
 from collections.abc import Iterable, Sequence
