@@ -1,0 +1,88 @@
+"""What the SSH server of a host lets in, tried out: RFC 4252 authentication requests."""
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import paramiko
+
+from migqual.errors import ConnectionLost, HostError
+from migqual.hosts.shell import CONNECT_SECONDS, Shell, connect
+from migqual.model.inventory import Host
+
+PASSWORDS = frozenset({"password", "keyboard-interactive"})
+
+
+class Way(Shell):
+    """The way to a host's SSH port, through its jump hosts, without logging in there."""
+
+    @contextmanager
+    def transport(self) -> Iterator[paramiko.Transport]:
+        """The server, its host key not looked at, nobody logged in."""
+        try:
+            transport = paramiko.Transport(self._jump() or self._socket())
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise ConnectionLost(self.host.name, f"SSH: {error}") from error
+        try:
+            transport.start_client(timeout=CONNECT_SECONDS)
+            yield transport
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise HostError(self.host.name, f"SSH: {type(error).__name__}: {error}") from error
+        finally:
+            transport.close()
+
+    def greet(self, known_hosts: Path) -> None:
+        """Log in as always, but with these known hosts."""
+        connect(replace(self.host, known_hosts=known_hosts), self._jump()).close()
+
+    def _socket(self) -> socket.socket:
+        address = self.host.address
+        if self.host.ssh_config is not None:
+            found = paramiko.SSHConfig.from_path(str(self.host.ssh_config)).lookup(address)
+            address = str(found.get("hostname", address))
+        return socket.create_connection((address, self.host.port), CONNECT_SECONDS)
+
+
+def strangers(host: Host) -> tuple[frozenset[str], bool]:
+    """What the server offers besides keys, and whether it takes a key that was made just now.
+
+    Raises `HostError` when the server cannot be spoken to.
+    """
+    with Way(host) as way, way.transport() as transport:
+        methods = _methods(transport, host.user)
+        taken = False
+        with suppress(paramiko.AuthenticationException):
+            transport.auth_publickey(host.user, paramiko.ECDSAKey.generate())
+            taken = True
+        return methods - {"publickey"}, taken
+
+
+def greets_strangers(host: Host) -> bool:
+    """Whether we go on although the known_hosts file does not hold the host's key."""
+    descriptor, name = tempfile.mkstemp(prefix="migqual-known-hosts-")
+    os.close(descriptor)
+    try:
+        with Way(host) as way:
+            way.greet(Path(name))
+    except paramiko.SSHException as error:
+        if "not found in known_hosts" in str(error):
+            return False
+        raise HostError(host.name, f"SSH: {error}") from error
+    except (OSError, EOFError) as error:
+        raise ConnectionLost(host.name, f"SSH: {error}") from error
+    finally:
+        Path(name).unlink()
+    return True
+
+
+def _methods(transport: paramiko.Transport, user: str) -> frozenset[str]:
+    """The methods that the server names when asked for none; `none` when that let us in."""
+    try:
+        transport.auth_none(user)
+    except paramiko.BadAuthenticationType as error:
+        return frozenset(error.allowed_types)
+    return frozenset({"none"})

@@ -1,0 +1,60 @@
+"""The table of checks, and the pure step from facts to findings."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from migqual.model.finding import Finding
+from migqual.preflight import check_guest, check_hosts, check_resources
+from migqual.preflight.facts import Facts, Login, Missing, Seen
+from migqual.preflight.verdicts import unknown
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: the id of its findings (LM-SHR-01 adds the disk's target), and the function."""
+
+    id: str
+    judge: Callable[[Seen], Iterable[Finding]]
+
+
+LOGIN_CHECKS: tuple[Callable[[Login], Iterable[Finding]], ...] = (
+    check_hosts.key,
+    check_hosts.password,
+    check_hosts.wrong_key,
+    check_hosts.host_key,
+)
+
+CHECKS: tuple[Check, ...] = (
+    Check("LM-PRE-01.control", check_hosts.control_port),
+    Check("LM-PRE-01.data", check_hosts.data_port),
+    Check("LM-PRE-01.libvirt", check_hosts.libvirt),
+    Check("LM-PRE-02.storage", check_resources.storage),
+    Check("LM-PRE-02.network", check_resources.network),
+    Check("LM-PRE-03.running", check_guest.running),
+    Check("LM-PRE-03.job", check_guest.job),
+    Check("LM-PRE-03.agent", check_guest.agent),
+    Check("LM-PRE-03.disks", check_guest.disks),
+    Check("LM-PRE-03.devices", check_guest.devices),
+    Check("LM-PRE-04.cpu", check_resources.cpu),
+    Check("LM-PRE-04.memory", check_resources.memory),
+    Check("LM-PRE-04.storage", check_resources.room),
+    Check("LM-RES-09.hosts", check_hosts.host_cpus),
+    Check("LM-RES-09.guest", check_hosts.guest_cpu),
+    Check("LM-RES-10.segment", check_hosts.segment),
+    Check("LM-RES-11.cpus", check_hosts.cpus),
+    Check("LM-SHR-01", check_resources.classes),
+)
+
+
+def run_checks(facts: Facts) -> tuple[Finding, ...]:
+    """Every check over the facts. What a closed door hides is unknown, check by check."""
+    logins = [
+        finding for login in facts.logins for check in LOGIN_CHECKS for finding in check(login)
+    ]
+    if isinstance(facts.seen, Missing):
+        closed = facts.seen
+        rest = [unknown(check.id, "nothing of this", closed) for check in CHECKS]
+    else:
+        seen = facts.seen
+        rest = [finding for check in CHECKS for finding in check.judge(seen)]
+    return (*logins, *rest)

@@ -1,0 +1,31 @@
+"""Preflight as a library: facts, checks, and the guard that stands before a migration."""
+
+from collections.abc import Iterable
+
+from migqual.errors import GuardRefusal
+from migqual.hosts.host import Host
+from migqual.model.finding import Finding, Severity
+from migqual.model.plan import Plan
+from migqual.preflight.checks import run_checks
+from migqual.preflight.collect import Move, collect
+from migqual.preflight.tools import Tools
+
+_DEFAULT = Plan()
+
+
+def preflight(
+    guest: str, source: Host, destination: Host, tools: Tools, plan: Plan = _DEFAULT
+) -> tuple[Finding, ...]:
+    """What stands between the domain called `guest` and a migration by `plan`.
+
+    Raises `UsageError` when the source has no such domain. Nothing else is raised for what is
+    wrong with hosts: that is what findings are for.
+    """
+    return run_checks(collect(Move(guest, source, destination, plan), tools))
+
+
+def guard(findings: Iterable[Finding]) -> None:
+    """Raises `GuardRefusal` with every finding that refuses."""
+    refused = [finding for finding in findings if finding.verdict is Severity.REFUSED]
+    if refused:
+        raise GuardRefusal(refused)
