@@ -40,12 +40,16 @@ class Journal:
         self.folder = folder or places.state() / "journal"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file = self.folder / f"{run}.{os.getpid()}.jsonl"
-        self._stream = self.file.open("a", encoding="utf-8")
-        fcntl.flock(self._stream, fcntl.LOCK_EX)  # held while we live: sweep leaves us alone
         self._open: dict[int, Made] = {}
         self._next = 1
-        head = {"run": run, "inventory": str(inventory.file), "tier": inventory.tier.value}
+        file = inventory.file.absolute() if inventory.file else ""
+        head = {"run": run, "inventory": str(file), "tier": inventory.tier.value}
+        # locked before it has the name that sweep looks for, and held while we live
+        unseen = self.file.with_suffix(".new")
+        self._stream = unseen.open("w", encoding="utf-8")
+        fcntl.flock(self._stream, fcntl.LOCK_EX)
         self._write(head)
+        unseen.rename(self.file)
 
     def record(self, host: str, kind: str, name: str, undo: Sequence[Argv] = ()) -> Made:
         """Write down what is about to be made."""
@@ -86,10 +90,29 @@ class Remains:
     tier: str
     outstanding: tuple[Made, ...]
 
+    def removed(self, made: Made) -> None:
+        """Write down that one thing is gone, on a line of its own even after a torn one."""
+        with self.file.open("a", encoding="utf-8") as stream:
+            stream.write(f"\n{json.dumps({'removed': made.number})}\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def drop(self) -> None:
+        """Delete the journal: nothing of it is left, or what it was on is gone itself."""
+        self.file.unlink(missing_ok=True)
+
+
+def files(folder: Path | None = None) -> list[Path]:
+    """Every journal there is, of living processes and of dead ones."""
+    return sorted((folder or places.state() / "journal").glob("*.jsonl"))
+
 
 @contextmanager
 def orphaned(file: Path) -> Iterator[Remains | None]:
-    """What the journal `file` still names, or None while its process lives."""
+    """What the journal `file` still names, or None while its process lives or once it is gone."""
+    if not file.exists():
+        yield None
+        return
     with file.open(encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

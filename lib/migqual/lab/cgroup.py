@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from migqual.deadline import Deadline
@@ -45,7 +46,7 @@ def kill(name: str, deadline: Deadline) -> None:
     for folder in folders(name):
         for path in _below(folder):
             with suppress(FileNotFoundError):
-                deadline.wait_for(f"{path} to be empty", lambda path=path: _removed(path))
+                deadline.wait_for(f"{path} to be empty", partial(_removed, path))
 
 
 def _removed(path: Path) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 from migqual.lab.command import run
 from migqual.lab.layout import (
     EXPORTS,
+    NETWORKS,
     SCRATCH,
     SHARED,
     HostLayout,
@@ -118,11 +119,25 @@ def controller_hosts_file(layout: LabLayout) -> str:
     return "\n".join(["127.0.0.1 localhost", *lines]) + "\n"
 
 
+def controller_ssh_config(layout: LabLayout) -> str:
+    """Lets `ssh HOST` and `virsh -c qemu+ssh://HOST/system` work as they are typed."""
+    return f"""\
+Host {" ".join(host.name for host in layout.hosts)} {NETWORKS["mgmt"]}.*
+  User root
+  IdentityFile {layout.key}
+  IdentitiesOnly yes
+  UserKnownHostsFile {layout.known_hosts}
+  GlobalKnownHostsFile /dev/null
+  BatchMode yes
+"""
+
+
 def _furnish_ssh(layout: LabLayout, host: HostLayout) -> None:
     keys = layout.key.parent
     _write(
         host, "etc/ssh/ssh_host_ed25519_key", (keys / f"host_{host.name}").read_text(), mode=0o600
     )
+    _write(host, "etc/ssh/ssh_host_ed25519_key.pub", (keys / f"host_{host.name}.pub").read_text())
     _write(host, "etc/ssh/sshd_config.d/lab.conf", SSHD)
     public = layout.key.with_suffix(".pub").read_text()
     (host.upper / "root").mkdir(mode=0o700)

@@ -107,8 +107,9 @@ def _build(layout: LabLayout, say: Say, source: str) -> Lab:
 def _finish(layout: LabLayout, record: LabState, guest: GuestImage, chosen: str) -> None:
     product.write_inventory(layout, acceleration=chosen)
     folder = CONTROLLER_FILES / layout.controller
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ssh").mkdir(parents=True, exist_ok=True)
     (folder / "hosts").write_text(furnish.controller_hosts_file(layout))
+    (folder / "ssh" / "ssh_config").write_text(furnish.controller_ssh_config(layout))
     done = replace(record, phase=Phase.UP, acceleration=chosen, guest_key=guest.key)
     state.write(layout, done)
 
@@ -172,15 +173,14 @@ def _clear(name: str) -> None:
         _end_processes_in(namespace, deadline)
         subprocess.run(["ip", "netns", "delete", namespace], check=False, capture_output=True)
         shutil.rmtree(CONTROLLER_FILES / namespace, ignore_errors=True)
-    for folder in machine.NSPAWN_STATE.glob(f"mq-{name}-*"):
-        with suppress(OSError):
-            folder.rmdir()
+    machine.clear_nspawn(name)
     shutil.rmtree(places.labs() / name, ignore_errors=True)
     for folder in cgroup.folders("migqual"):
         with suppress(OSError):
             folder.rmdir()
     with suppress(OSError):
         CONTROLLER_FILES.rmdir()
+    network.release_folder()
 
 
 def _end_processes_in(namespace: str, deadline: Deadline) -> None:
@@ -211,6 +211,12 @@ def _ancestry() -> set[int]:
 def _check_machine() -> None:
     if os.geteuid() != 0:
         raise LabError("a lab can only be built by root", remedy="run as root")
+    if namespace := state.entered():
+        raise LabError(
+            f"this is inside the lab's namespace {namespace}: mounts made here are not the "
+            "machine's",
+            remedy="leave `migqual lab exec` first",
+        )
     if not cgroup.roots():
         raise LabError("no writable control groups", remedy="mount a cgroup hierarchy with systemd")
     folder = places.labs()

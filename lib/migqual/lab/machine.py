@@ -80,6 +80,14 @@ def kill(host: HostLayout, deadline: Deadline) -> None:
         (NSPAWN_STATE / host.machine).rmdir()
 
 
+def clear_nspawn(lab: str) -> None:
+    """Remove what systemd-nspawn leaves of killed hosts, and its own folders when empty."""
+    folders = [*NSPAWN_STATE.glob(f"mq-{lab}-*"), NSPAWN_STATE, NSPAWN_STATE.parent]
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def reap(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

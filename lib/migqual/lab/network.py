@@ -1,8 +1,12 @@
 """Namespaces, bridges and links of a lab. Nothing of it is in the machine's own network."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
+from migqual import places
 from migqual.errors import LabError
+from migqual.lab import state
 from migqual.lab.command import run, succeeds
 from migqual.lab.layout import CONTROLLER, NETWORKS, HostLayout, LabLayout
 from migqual.lab.topology import Link, Role
@@ -13,6 +17,7 @@ CONTROLLER_ADDRESS = f"{NETWORKS['mgmt']}.2"
 
 def build(layout: LabLayout) -> None:
     """Make every namespace and link. Raises `LabError` where the kernel or rights lack."""
+    _claim_folder()
     namespaces = [layout.fabric, layout.controller, *(host.namespace for host in layout.hosts)]
     run(
         ["ip", "-batch", "-"],
@@ -33,6 +38,31 @@ def build(layout: LabLayout) -> None:
         _batch(host.namespace, _interfaces(host))
         for network in host_networks(host):
             _shape(host, network, layout.link(network))
+
+
+def _claim_folder() -> None:
+    """Write down that `ip netns` will mount its folder for us, if it is not mounted yet."""
+    if not _is_mounted(state.NAMESPACES):
+        _claim().touch()
+
+
+def release_folder() -> None:
+    """Unmount and remove the folder of `ip netns`, if it was made for labs and none is left."""
+    if not _claim().exists() or any(state.NAMESPACES.glob("*")):
+        return
+    if not _is_mounted(state.NAMESPACES) or succeeds(["umount", state.NAMESPACES]):
+        _claim().unlink()
+        with suppress(OSError):
+            state.NAMESPACES.rmdir()
+
+
+def _claim() -> Path:
+    return places.labs() / ".netns"
+
+
+def _is_mounted(folder: Path) -> bool:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return any(line.split()[4] == str(folder) for line in lines)
 
 
 def port(host: str, network: str) -> str:

@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -87,6 +87,16 @@ def namespaces_of(name: str) -> list[str]:
     return [path.name for path in _namespaces_of(name)]
 
 
+def entered() -> str | None:
+    """The namespace of a lab in which this process runs, or None in the machine's own."""
+    ours = Path("/proc/self/ns/net").stat()
+    for path in NAMESPACES.glob("mq-*.*"):
+        with suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), ours):
+                return path.name
+    return None
+
+
 def names() -> list[str]:
     """Labs of which there is anything."""
     found = {path.name for path in places.labs().glob("*") if path.is_dir()}
@@ -99,11 +109,24 @@ def names() -> list[str]:
 @contextmanager
 def exclusive() -> Iterator[None]:
     """One process at a time makes or unmakes labs; the lock leaves no file and dies with us."""
-    folder = places.labs()
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = _lock(places.labs())
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        with suppress(OSError):  # it goes with the last lab
+            places.labs().rmdir()
+            places.labs().parent.rmdir()
         os.close(descriptor)
+
+
+def _lock(folder: Path) -> int:
+    """Lock the folder; again, when whoever had the lock removed it meanwhile."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(folder.stat(), os.fstat(descriptor)):
+                    return descriptor
+            os.close(descriptor)

@@ -1,0 +1,34 @@
+# Thin on purpose: lib/bootstrap.py installs what is missing, tox does the work.
+#   make qualify TOPOLOGY=single-pair       another lab from fixtures/labs, or a file
+#   make qualify INVENTORY=hosts.yml        hosts of your own, no lab
+#   make qualify PROFILE=openeuler-24.03    what is demanded of them
+#   make qualify ARGS="-k tls"              arguments for pytest
+
+PYTHON ?= python3
+TOX = .venv/bin/python -m tox run --quiet
+RUN_ARGS = $(if $(INVENTORY),--inventory '$(INVENTORY)') $(if $(TOPOLOGY),--topology '$(TOPOLOGY)') \
+	$(if $(PROFILE),--profile '$(PROFILE)') $(ARGS)
+
+.PHONY: help qualify test bootstrap clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make qualify   build the lab (or take INVENTORY=file), run every suite, write the verdict'
+	@echo 'make test      lint, types, selftests, and the suites on the lab'
+	@echo 'make clean     remove .venv, .tox, reports/out; caches and labs stay'
+	@echo
+	@echo 'variables: TOPOLOGY=name|file  INVENTORY=file  PROFILE=name|file  ARGS="pytest arguments"'
+	@echo 'both install what is missing (apt or dnf, as root) and say what and why'
+
+qualify: bootstrap
+	@$(TOX) -e qualify -- $(RUN_ARGS)
+
+test: override INVENTORY =
+test: bootstrap
+	@$(TOX) -e lint,type,selftest,lab -- $(RUN_ARGS)
+
+bootstrap:
+	@$(PYTHON) lib/bootstrap.py $(if $(INVENTORY),--no-lab)
+
+clean:
+	rm -rf .venv .tox reports/out

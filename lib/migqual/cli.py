@@ -1,0 +1,111 @@
+"""`migqual COMMAND ...`: finds the command, runs it, turns errors into exit codes.
+
+0    done, and all is well
+1    done, and something does not qualify, answer or suffice
+2    bad input: what is wrong and what to do, on standard error
+3    the lab or a host broke; says nothing about the hosts under test
+130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+import migqual
+from migqual.errors import MigqualError, TroubleError, UsageError
+
+# In the order of `migqual --help`. A command's module is imported only when it is chosen.
+COMMANDS = ("run", "lab", "inventory", "report", "sweep")
+DEBUG = "MIGQUAL_DEBUG"
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or SIGHUP. Cleans up like Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; never raises for what a user, a lab or a host can do wrong."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    if not os.environ.get(DEBUG):
+        # it prints the traceback of every connection that fails; ours says what failed
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
+    try:
+        return _dispatch(words)
+    except MigqualError as error:
+        _explain(error)
+        if isinstance(error, UsageError):
+            return 2
+        return 3 if isinstance(error, TroubleError) else 1
+    except Stopped as stopped:
+        print(f"migqual: stopped by {stopped}", file=sys.stderr)
+        return 128 + stopped.number
+    except KeyboardInterrupt:
+        print("migqual: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `migqual ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        _explain(error)
+        return 1
+
+
+def parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser with the command called `chosen`, or with all of them where there is none."""
+    found = argparse.ArgumentParser(
+        prog="migqual",
+        description="Says whether pairs of hosts may be trusted with live migration.",
+        epilog=f"{DEBUG}=1 shows where an error came from.",
+    )
+    found.add_argument("--version", action="version", version=f"migqual {migqual.__version__}")
+    subparsers = found.add_subparsers(metavar="COMMAND", required=True)
+    for name in COMMANDS if chosen is None else (chosen,):
+        module = importlib.import_module(f"migqual.commands.{name}")
+        if name == "inventory":
+            reach = importlib.import_module("migqual.hosts.reach")
+            module.register(subparsers, reach.connect)
+        else:
+            module.register(subparsers)
+    return found
+
+
+def _dispatch(words: list[str]) -> int:
+    chosen = words[0] if words and words[0] in COMMANDS else None
+    found = parser(chosen)
+    arguments, more = found.parse_known_args(words)
+    if hasattr(arguments, "pytest"):
+        arguments.pytest = [word for word in more if word != "--"]
+    elif more:
+        found.error(f"unrecognized arguments: {' '.join(more)}")
+    status: int = arguments.run(arguments)
+    return status
+
+
+def _explain(error: Exception) -> None:
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+    print(f"migqual: {error}", file=sys.stderr)
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    """The first signal unwinds the command; a second one does not disturb the cleaning up."""
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise Stopped(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

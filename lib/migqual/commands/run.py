@@ -1,0 +1,182 @@
+"""`migqual run`: build the lab or take an inventory, run the suites, say the verdict."""
+
+import argparse
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migqual import places
+from migqual.commands import lab as lab_command
+from migqual.commands import sweep
+from migqual.commands.lab import say
+from migqual.errors import UsageError
+from migqual.lab import life, state, topology
+from migqual.lab.layout import LabLayout, check_name
+from migqual.model.inventory_file import load_inventory
+from migqual.model.profile import load_profile
+from migqual.report import folder, publish, terminal
+from migqual.report.judge import judge, qualifies
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
+
+CLEAN_SECONDS = 120.0
+ENDED_BY_ITSELF = {0, 1}  # all passed; some did not
+SUITES = "not selftest and not oracle"
+SUITES_AND_ORACLES = "not selftest"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The hosts to qualify, and the lab they are in, if they are in one."""
+
+    inventory: Path
+    lab: LabLayout | None = None
+
+
+def register(subparsers: "Subparsers") -> None:
+    command = subparsers.add_parser(
+        "run",
+        help="run the suites on a lab or on your hosts, and say the verdict",
+        usage="migqual run [--topology T | --inventory F] [--profile P] [options] [-- PYTEST ...]",
+        description="Anything else is handed to pytest: -k tls, --maxfail=1, a file, a test's id. "
+        "Exit code 0 only when every pair qualifies under the profile.",
+        allow_abbrev=False,
+    )
+    hosts = command.add_mutually_exclusive_group()
+    hosts.add_argument("--inventory", type=Path, metavar="FILE", help="hosts of your own; no lab")
+    hosts.add_argument("--topology", metavar="NAME|FILE", help="the lab to build if none is up")
+    command.add_argument("--profile", metavar="NAME|FILE", help="what is demanded of the hosts")
+    command.add_argument("--name", default=lab_command.NAME, help="of the lab (default: lab)")
+    command.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
+    command.add_argument("--serial", action="store_true", help="one pair after the other")
+    command.add_argument("--out", type=Path, default=places.OUT, metavar="DIR", help="for reports")
+    command.add_argument(
+        "--oracles",
+        action="store_true",
+        help="also the tests that damage things on purpose to test the observers; all must pass",
+    )
+    command.set_defaults(run=run, pytest=[])
+
+
+def run(arguments: argparse.Namespace) -> int:
+    check_name(arguments.name)
+    if arguments.profile:
+        load_profile(arguments.profile)  # a wrong one is told before a lab is built
+    publish.clear(arguments.out)
+    with _target(arguments) as target:
+        try:
+            status = _pytest(arguments, target)
+        finally:
+            sweep.work_off(sweep.of_inventory(target.inventory))
+    return _verdict(arguments, status)
+
+
+@contextmanager
+def _target(arguments: argparse.Namespace) -> Iterator[Target]:
+    if arguments.inventory is not None:
+        yield Target(arguments.inventory.absolute())
+        return
+    was_up = state.phase(arguments.name) is state.Phase.UP
+    layout = _lab(arguments, was_up=was_up)
+    with _in_use(layout) as in_use:
+        try:
+            yield Target(layout.inventory, layout)
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if not (was_up or arguments.keep or in_use()):
+                life.down(arguments.name)
+                say(f"lab {arguments.name}: ended, nothing of it is left")
+
+
+def _lab(arguments: argparse.Namespace, *, was_up: bool) -> LabLayout:
+    """The lab that is up, if it is and no other topology is asked for; else a new one."""
+    if was_up and arguments.topology is None:
+        say(f"lab {arguments.name} is up already; it stays")
+        return state.read(arguments.name)[1]
+    source = arguments.topology or lab_command.TOPOLOGY
+    lab = life.up(topology.read(source), arguments.name, say=say, source=source)
+    say(f"lab {arguments.name} is up, acceleration {lab.acceleration}")
+    return lab.layout
+
+
+@contextmanager
+def _in_use(layout: LabLayout) -> Iterator[Callable[[], bool]]:
+    """Every run holds a shared lock on its lab; whoever holds it alone is the last one."""
+    with (layout.folder / "lab.json").open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)
+
+        def by_another() -> bool:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"lab {layout.name} is in use by another run; it stays")
+                return True
+            return False
+
+        yield by_another
+
+
+def _pytest(arguments: argparse.Namespace, target: Target) -> int:
+    """Run pytest in a session of its own, so that a signal reaches it once: from us."""
+    command = [sys.executable, "-m", "pytest", *_options(arguments, target), *arguments.pytest]
+    environment = dict(os.environ)
+    if target.lab is not None:
+        command = lab_command.entering(target.lab, command)
+        environment = lab_command.environment(target.lab)
+    process = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "TERM", *command],
+        cwd=places.ROOT,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        say("stopping; guests and files on the hosts are being removed")
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(CLEAN_SECONDS)
+        raise
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _options(arguments: argparse.Namespace, target: Target) -> list[str]:
+    pairs = len(load_inventory(target.inventory).pairs)
+    marked = SUITES_AND_ORACLES if arguments.oracles else SUITES
+    options = [f"--inventory={target.inventory}", "-m", marked]
+    options += publish.pytest_arguments(arguments.out.absolute())
+    if arguments.profile:
+        options.append(f"--profile={arguments.profile}")
+    if pairs > 1 and not arguments.serial:
+        options += ["-n", str(pairs), "--dist", "loadgroup"]
+    return options
+
+
+def _verdict(arguments: argparse.Namespace, status: int) -> int:
+    """Print what the records say. The exit code of the whole."""
+    if not folder.record_files(arguments.out / folder.RECORDS):
+        raise UsageError(
+            f"no test was planned: pytest ended with status {status}", remedy="see above"
+        )
+    run_record, records = publish.publish([arguments.out], arguments.out)
+    lines = list(terminal.lines(run_record, records, arguments.out / publish.INDEX))
+    print("\n".join(lines[-3:] if status in ENDED_BY_ITSELF else lines))
+    if status not in ENDED_BY_ITSELF:
+        say(f"pytest did not end by itself: status {status}")
+        return 1
+    if arguments.oracles and status:
+        say("a test did not pass")
+        return 1
+    return 0 if qualifies(judge(run_record, records)) else 1

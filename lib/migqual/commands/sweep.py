@@ -1,0 +1,111 @@
+"""`migqual sweep`: work off the journals of runs that died."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migqual import places, sweep
+from migqual.commands.lab import say
+from migqual.errors import UsageError
+from migqual.hosts import journal
+from migqual.hosts.journal import Remains
+from migqual.lab import layout, state
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
+
+LAB = "lab"
+
+
+def register(subparsers: "Subparsers") -> None:
+    command = subparsers.add_parser(
+        "sweep",
+        help="remove from hosts what a run that died left there, as its journal says",
+        description="Exit code 1 when something had to stay, e.g. on a host that is away.",
+    )
+    command.add_argument("--dry-run", action="store_true", help="say what would be removed")
+    command.add_argument("journals", nargs="*", type=Path, metavar="JOURNAL", help="only these")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    found = arguments.journals or journal.files()
+    for file in arguments.journals:
+        if not file.is_file():
+            raise UsageError(f"{file}: no such journal", remedy=f"see {places.state() / 'journal'}")
+    if not found:
+        print("migqual: no journals: nothing was left on any host")
+    return 0 if work_off(found, dry_run=arguments.dry_run) else 1
+
+
+def of_inventory(inventory: Path) -> list[Path]:
+    """The journals of runs on the hosts of that inventory file."""
+    wanted = inventory.absolute()
+    found = []
+    for file in journal.files():
+        with journal.orphaned(file) as remains:
+            if remains is not None and remains.inventory == wanted:
+                found.append(file)
+    return found
+
+
+def work_off(files: Iterable[Path], *, dry_run: bool = False) -> bool:
+    """Sweep each; True when nothing had to stay."""
+    clean = [_one(file, dry_run=dry_run) for file in files]
+    return all(clean)
+
+
+def _one(file: Path, *, dry_run: bool) -> bool:
+    with journal.orphaned(file) as remains:
+        if remains is None:
+            say(f"{file.name}: its run lives, left alone")
+            return True
+        if remains.outstanding and _lab_is_gone(remains):
+            say(f"{file.name}: the lab is gone, and with it all that was on it")
+            if not dry_run:
+                remains.drop()
+            return True
+        namespace = _namespace_to_enter(remains)
+        if namespace is None:
+            return _work_off(remains, dry_run=dry_run)
+    # the lock is free again: the process that can reach the hosts takes it
+    command = [sys.executable, "-m", "migqual.cli", "sweep", *["--dry-run"][: int(dry_run)]]
+    entered = ["ip", "netns", "exec", namespace, *command, str(file)]
+    return subprocess.run(entered, check=False).returncode == 0
+
+
+def _work_off(remains: Remains, *, dry_run: bool) -> bool:
+    name = remains.file.name
+    if dry_run:
+        for made in remains.outstanding:
+            say(f"{name}: would remove {sweep.describe(made)}")
+        return True
+    return sweep.sweep(remains, lambda words: say(f"{name}: {words}"))
+
+
+def _lab_is_gone(remains: Remains) -> bool:
+    """A lab takes everything on its hosts with it; nothing is left to reach or to remove."""
+    if remains.tier != LAB:
+        return False
+    if not remains.inventory.exists():
+        return True
+    return _is_of_a_lab_here(remains) and not _namespace(remains).exists()
+
+
+def _namespace_to_enter(remains: Remains) -> str | None:
+    """The namespace from which the hosts can be reached, unless that is where we are."""
+    if not remains.outstanding or remains.tier != LAB or not _is_of_a_lab_here(remains):
+        return None
+    namespace = _namespace(remains).name
+    return None if state.entered() == namespace else namespace
+
+
+def _is_of_a_lab_here(remains: Remains) -> bool:
+    return remains.inventory.parent.parent == places.labs()
+
+
+def _namespace(remains: Remains) -> Path:
+    return state.NAMESPACES / layout.namespace(remains.inventory.parent.name, layout.CONTROLLER)
