@@ -2,8 +2,9 @@
 
 import pytest
 
-from migqual.model.outcome import HostEvent
-from migqual.observe import copies, gaps
+from migqual.model.outcome import HostEvent, Outcome, Status
+from migqual.model.plan import Plan
+from migqual.observe import gaps
 from migqual.observe.calibration import paused_ms, percentile
 from migqual.observe.gaps import SessionAnswer, Trace
 
@@ -94,14 +95,16 @@ def test_going_back_in_time_is_seen(
     assert bool(found) is bool(words)
 
 
-def test_both_running_is_an_overlap() -> None:
-    """The destination resumed before the source stopped: both ran for that long."""
-    stop = HostEvent("a", "STOP", 0.0, host_us=2_000)
-    early, late = (HostEvent("b", "RESUME", 0.0, host_us=at) for at in (1_500, 9_000))
+@pytest.mark.parametrize(
+    ("resumed_us", "pause_ms"), [(9_000, 7.0), (1_500, -0.5), (None, None)], ids=str
+)
+def test_pause_between_the_copies(resumed_us: int | None, pause_ms: float | None) -> None:
+    """From STOP at the source to RESUME at the destination; negative when both ran at once."""
+    events = (HostEvent("a", "STOP", 0, 2_000), HostEvent("b", "RESUME", 0, resumed_us))
 
-    assert copies.overlap_us([stop, early], "a", "b") == 500
-    assert copies.overlap_us([stop, late], "a", "b") == -7_000
-    assert copies.overlap_us([stop], "a", "b") is None
+    found = Outcome(Plan(), "guest", "a", "b", "", Status.COMPLETED, 1.0, events=events)
+
+    assert found.pause_ms == pause_ms
 
 
 def test_injected_pause_comes_from_qemu() -> None:

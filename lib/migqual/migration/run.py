@@ -24,7 +24,7 @@ from migqual.model.outcome import JobSample, Outcome, Status
 from migqual.model.plan import Control, Plan, TimeoutAction
 from migqual.observe.event_log import EventLog, following
 
-SAMPLE_SECONDS = 0.03  # 33 Hz asked for; the answer takes a few ms more
+SAMPLE_SECONDS = 0.02  # between the answer to one question and the next
 
 _ERRORS: Mapping[Status, type[MigrationError]] = {
     Status.REFUSED: MigrationRefused,

@@ -17,7 +17,16 @@ def metrics(outcome: Outcome) -> dict[str, float | None]:
         found["session_stall_ms"] = round(report.session_stall_ms, 1)
     found["wall_s"] = round(outcome.seconds, 3)
     found["job_samples"] = len(outcome.samples)
+    found["job_sample_hz"] = _sample_rate(outcome)
     return found
+
+
+def _sample_rate(outcome: Outcome) -> float | None:
+    """Samples per second between the first and the last; None for fewer than two."""
+    if len(outcome.samples) < 2:
+        return None
+    seconds = outcome.samples[-1].at_s - outcome.samples[0].at_s
+    return round((len(outcome.samples) - 1) / seconds, 1) if seconds else None
 
 
 def _libvirt(outcome: Outcome) -> dict[str, float | None]:
@@ -38,6 +47,7 @@ def _libvirt(outcome: Outcome) -> dict[str, float | None]:
         "downtime_libvirt_ms": downtime,
         "downtime_net_ms": number("downtime_net"),
         "downtime_qemu_ms": _qemu_downtime(outcome),
+        "downtime_events_ms": outcome.pause_ms,
         "downtime_overshoot": downtime / limit if downtime and limit else None,
         "throughput_avg_mib_s": _rate(sent, transfer_s),
         "throughput_peak_mib_s": _peak(outcome),

@@ -89,6 +89,20 @@ class Outcome:
     qemu: Mapping[str, object] = field(default_factory=dict)
 
     @property
+    def pause_ms(self) -> float | None:
+        """From QEMU's STOP at the source to its RESUME at the destination, by the hosts' clocks;
+        negative when both ran at once, None when one of the two events is missing."""
+        stops = [e.host_us for e in self.events if _is(e, self.source, "STOP")]
+        resumes = [e.host_us for e in self.events if _is(e, self.destination, "RESUME")]
+        if not stops or not resumes:
+            return None
+        return (min(at for at in resumes if at) - max(at for at in stops if at)) / 1000
+
+    @property
     def throttle_max_percent(self) -> int:
         seen = [int(sample.stats.get("auto_converge_throttle", 0)) for sample in self.samples]
         return max([*seen, int(self.stats.get("auto_converge_throttle", 0))])
+
+
+def _is(event: HostEvent, host: str, name: str) -> bool:
+    return event.host == host and event.name == name and event.host_us is not None

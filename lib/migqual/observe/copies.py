@@ -1,10 +1,7 @@
 """Split brain: at most one copy of a guest runs, at any time."""
 
-from collections.abc import Iterable
-
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.model.outcome import HostEvent
 
 RUNNING = {"running", "blocked"}
 
@@ -25,13 +22,3 @@ def complaints(guest: Guest, hosts: tuple[Host, ...]) -> list[str]:
         if pids := host.processes_of(guest.name):
             found.append(f"a process of {guest.name} stays on {host.name}: {pids}")
     return found
-
-
-def overlap_us(events: Iterable[HostEvent], source: str, destination: str) -> int | None:
-    """Pure: for how long both copies ran, by the hosts' own clocks, µs; negative is the pause
-    between them. None when QEMU did not tell of both moments."""
-    stopped = [e.host_us for e in events if e.host == source and e.name == "STOP" and e.host_us]
-    resumed = [
-        e.host_us for e in events if e.host == destination and e.name == "RESUME" and e.host_us
-    ]
-    return max(stopped) - min(resumed) if stopped and resumed else None

@@ -91,7 +91,7 @@ class Observers:
         if len(trace.boot_ids) > 1:
             found.append(f"the guest booted again: {trace.boot_ids}")
         if outcome is not None:
-            both = copies.overlap_us(outcome.events, outcome.source, outcome.destination)
-            if both is not None and both > self.clock_error_us:
-                found.append(f"both copies ran for {both / 1000:.1f} ms")
+            pause_ms = outcome.pause_ms
+            if pause_ms is not None and pause_ms < -self.clock_error_us / 1000:
+                found.append(f"split brain: both copies ran for {-pause_ms:.1f} ms")
         return found
