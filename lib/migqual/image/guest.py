@@ -146,6 +146,11 @@ def _agent(tree: Path) -> dict[str, cpio.Entry]:
     ).decode()
     found = [word for line in listed.splitlines() for word in line.split() if word[:1] == "/"]
     paths = {*found, f"/{AGENT}", f"/{loader.relative_to(tree)}"}
-    return {
-        path.lstrip("/"): cpio.file((tree / path.lstrip("/")).read_bytes(), 0o755) for path in paths
-    }
+    return {path.lstrip("/"): cpio.file(_found(tree, path).read_bytes(), 0o755) for path in paths}
+
+
+def _found(tree: Path, path: str) -> Path:
+    """Where `path` lies in a tree whose packages were not configured, so that `/lib64` and the
+    other links into `/usr` are missing."""
+    plain = path.lstrip("/")
+    return tree / plain if (tree / plain).exists() else tree / "usr" / plain
