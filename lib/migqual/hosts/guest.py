@@ -15,7 +15,6 @@ from migqual.hosts.volume import Volume
 from migqual.model.guest import GuestSpec
 
 PAYLOAD = "/bin/migqual-payload"
-SESSION_PORT = 7007
 MEMORY = "witness"
 AGENT_SECONDS = 15.0
 AGENT_MARGIN_SECONDS = 1.0

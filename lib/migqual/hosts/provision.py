@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
+from migqual import places
 from migqual.deadline import Deadline
 from migqual.errors import UsageError
 from migqual.hosts import domain_xml
-from migqual.hosts.guest import SESSION_PORT, Guest
+from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
+from migqual.hosts.placement import SESSION_PORT, Placement, context
 from migqual.hosts.volume import Volume, Volumes
-from migqual.image.guest import GuestImage, kernel_arguments
-from migqual.model.guest import GuestSpec, Persistence
-from migqual.model.inventory import Acceleration, Inventory
+from migqual.image.guest import GuestImage
+from migqual.image.seed import cloud_seed
+from migqual.model.guest import Architecture, GuestSpec, Persistence
+from migqual.model.inventory import Acceleration, DirectoryStore, Inventory, StoreKind
 
 READY_SECONDS = 30.0
 IMAGE_SECONDS = 240.0
@@ -123,7 +125,7 @@ class Provisioner:
     def _start_domain(self, guest: Guest, folder: PurePosixPath, prefix: int) -> None:
         host, name = guest.host, guest.name
         guest.volumes = tuple(self._volumes(guest))
-        xml = domain_xml.render(self._context(guest, folder, prefix))
+        xml = domain_xml.render(context(self._placement(guest, folder, prefix)))
         for name_of_host in self.journal_hosts(host):
             guest.made.append(
                 self.journal.record(
@@ -160,64 +162,54 @@ class Provisioner:
             guest.made += made
             yield volume
 
-    def _context(self, guest: Guest, folder: PurePosixPath, prefix: int) -> dict[str, Any]:
-        spec, entry = guest.spec, guest.host.entry
-        arch = str(guest.host.libvirt.node()["arch"])
+    def _placement(self, guest: Guest, folder: PurePosixPath, prefix: int) -> Placement:
         virt = "kvm" if self.inventory.acceleration is Acceleration.KVM else "qemu"
-        direct = spec.image is None
-        cpu = spec.cpu or self.inventory.guest_cpu or ("host-passthrough" if virt == "kvm" else "")
-        disks = [
-            {
-                "spec": disk,
-                "volume": volume,
-                "target": target,
-                "serial": f"{target}-{guest.name}"[:20],
-            }
-            for disk, volume, target in zip(spec.disks, guest.volumes, spec.targets(), strict=True)
-        ]
-        nics = [
-            (mac, f"{guest.address}/{prefix}" if not at else "")
-            for at, mac in enumerate(guest.macs)
-        ]
-        return {
-            "name": guest.name,
-            "uuid": guest.uuid,
-            "spec": spec,
-            "virt": virt,
-            "odd_memory_kib": _odd_memory_kib(spec) if virt == "qemu" else 0,
-            "arch": arch,
-            "machine": spec.machine or {"aarch64": "virt"}.get(arch, "q35"),
-            "firmware": spec.firmware.value,
-            "kernel": folder / "kernel" if direct else None,
-            "initrd": folder / "initrd" if direct else None,
-            "cmdline": kernel_arguments(
-                networks=nics, port=SESSION_PORT, shutdown_delay=spec.shutdown_delay_s, arch=arch
-            ),
-            "cpu": cpu,
-            "emulator": entry.emulator,
-            "disks": disks,
-            "cdroms": [],
-            "needs_scsi": any(disk.bus == "scsi" for disk in spec.disks),
-            "nics": [{"mac": mac} for mac in guest.macs],
-            "bridge": entry.service_bridge,
-            "console_log": guest.console,
-        }
+        networks = tuple(
+            (mac, "" if at else f"{guest.address}/{prefix}") for at, mac in enumerate(guest.macs)
+        )
+        root, seed = self._system(guest, networks)
+        return Placement(
+            name=guest.name,
+            uuid=guest.uuid,
+            spec=guest.spec,
+            arch=Architecture(str(guest.host.libvirt.node()["arch"])),
+            virt=virt,
+            folder=folder,
+            networks=networks,
+            volumes=guest.volumes,
+            bridge=guest.host.entry.service_bridge,
+            console=guest.console,
+            cpu=self.inventory.guest_cpu or ("host-passthrough" if virt == "kvm" else ""),
+            emulator=guest.host.entry.emulator,
+            root=root,
+            seed=seed,
+        )
+
+    def _system(
+        self, guest: Guest, networks: tuple[tuple[str, str], ...]
+    ) -> tuple[Volume | None, PurePosixPath | None]:
+        """The system disk and the seed of a guest that brings an image of its own; both hosts
+        must see them, so they lie in the shared directory."""
+        image = guest.spec.image
+        if image is None:
+            return None, None
+        store = self.inventory.store(StoreKind.DIRECTORY)
+        seed_file = cloud_seed(
+            guest.name, networks, self.image.payload, cache=places.cache(), port=SESSION_PORT
+        )
+        if not isinstance(store, DirectoryStore):
+            raise UsageError("a guest with an image of its own needs a directory store")
+        paths = [store.path / f"{guest.name}-{kind}" for kind in ("root.qcow2", "seed.iso")]
+        for path, source in zip(paths, (image, seed_file), strict=True):
+            undo = [("rm", "-f", "--", str(path))]
+            guest.made.append(self.journal.record(guest.host.name, "image", str(path), undo))
+            guest.host.shell.put(source, path)
+        return Volume("file", paths[0], guest.host.name), paths[1]
 
 
 def _mac(run: str, slot: int, number: int, nic: int) -> str:
     seed = uuid.uuid5(uuid.NAMESPACE_OID, f"{run}/{slot}/{number}/{nic}").bytes
     return "52:54:00:" + ":".join(f"{byte:02x}" for byte in seed[:3])
-
-
-def _odd_memory_kib(spec: GuestSpec) -> int:
-    """Guest memory under TCG: 8 KiB more than asked for, so that it is no multiple of 256 KiB.
-
-    QEMU before 9.0 collects dirty pages of such blocks 64 at a time and then forgets to tell the
-    emulated TLBs, so that the next writes to those pages are missed and the destination gets stale
-    memory. A block that is no multiple takes the page-wise path, which does not forget. KVM does
-    not use that path: hosts with acceleration get exactly the memory that the spec says.
-    """
-    return spec.memory_mib * 1024 + 8
 
 
 def _logs(guest: Guest) -> tuple[str, ...]:

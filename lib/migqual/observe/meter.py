@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from migqual.deadline import Deadline
 from migqual.errors import HostError, TimedOut
-from migqual.hosts.guest import SESSION_PORT
 from migqual.hosts.host import Host
+from migqual.hosts.placement import SESSION_PORT
 from migqual.hosts.shell import Process
 from migqual.observe.gaps import INTERVAL_NS, Trace
 

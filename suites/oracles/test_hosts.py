@@ -1,0 +1,114 @@
+"""The connections to hosts, on real hosts: commands, files, jump hosts, keys, losses."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fixtures.plugins.hosts import Pair
+from migqual.errors import CommandFailed, ConnectionLost
+from migqual.hosts.host import Host
+from migqual.hosts.provision import Provisioner
+from migqual.hosts.shell import Shell
+
+pytestmark = pytest.mark.oracle
+
+
+@pytest.fixture
+def shell(pair: Pair) -> Iterator[Shell]:
+    """A connection of the test's own, which it may break."""
+    with Shell(pair.source.entry) as shell:
+        yield shell
+
+
+def test_arguments_arrive_as_they_are(shell: Shell) -> None:
+    """Spaces, quotes, dollars and newlines are nobody's business on the way."""
+    words = ("two  words", "it's", '"$HOME"', "a\nb", "*", "")
+
+    done = shell.run("printf", "[%s]", *words)
+
+    assert done.stdout == "".join(f"[{word}]" for word in words)
+
+
+def test_large_output_on_both_streams_is_complete(shell: Shell) -> None:
+    """Neither stream blocks the other, however much comes."""
+    script = "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2"
+
+    done = shell.run("sh", "-c", script)
+
+    assert (len(done.stdout), len(done.stderr)) == (3_000_000, 3_000_000)
+
+
+def test_failure_tells_host_command_and_words(shell: Shell, pair: Pair) -> None:
+    """An error names the host, the command, the status and what it said."""
+    with pytest.raises(CommandFailed, match="no-such-file") as failed:
+        shell.run("cat", "/no-such-file")
+
+    assert (failed.value.host, failed.value.status) == (pair.source.name, 1)
+
+
+def test_files_travel_both_ways(pair: Pair, provision: Provisioner) -> None:
+    """What was put is what one gets."""
+    data = bytes(range(256)) * 5000
+    target = provision.stage(pair.source) / "file with spaces"
+
+    pair.source.shell.put(data, target)
+
+    assert pair.source.shell.get(target) == data
+
+
+def test_lost_connection_is_opened_again_once(shell: Shell) -> None:
+    """A connection that broke does not break the next command."""
+    shell.run("true")
+    shell.attempt("sh", "-c", "kill -9 $(ps -o ppid= -p $$)", seconds=5)
+
+    assert shell.run("echo", "again").stdout == "again\n"
+
+
+def test_libvirt_connection_survives_a_restart_of_the_daemon(pair: Pair) -> None:
+    """libvirt's daemon is restarted; the next call opens a new connection."""
+    with Host(pair.source.entry) as host:
+        before = host.libvirt.versions()
+        host.shell.run("systemctl", "restart", "libvirtd")
+
+        assert host.libvirt.versions() == before
+
+
+def test_jump_host(pair: Pair) -> None:
+    """The destination is reached through the source."""
+    source, destination = pair.source.entry, pair.destination.entry
+    through = replace(destination, jump_hosts=(f"{source.user}@{source.address}:{source.port}",))
+
+    with Shell(through) as shell:
+        peer = shell.run("printenv", "SSH_CONNECTION").stdout.split()[0]
+        own = Shell(destination)
+        with own:
+            direct = own.run("printenv", "SSH_CONNECTION").stdout.split()[0]
+
+    assert peer != direct
+
+
+def test_unknown_host_key_is_refused(pair: Pair, tmp_path: Path) -> None:
+    """A host whose key nobody vouched for is not spoken to."""
+    empty = tmp_path / "known_hosts"
+    empty.touch()
+
+    with pytest.raises(ConnectionLost, match="known_hosts"):
+        Shell(replace(pair.source.entry, known_hosts=empty)).run("true")
+
+
+def test_host_that_is_not_there_is_named(pair: Pair) -> None:
+    """The error says which host, and what to look at."""
+    nobody = replace(pair.source.entry, name="ghost", port=1)
+
+    with pytest.raises(ConnectionLost, match="ghost") as lost:
+        Shell(nobody).run("true")
+
+    assert lost.value.remedy
+
+
+def test_command_that_hangs_is_an_error(shell: Shell) -> None:
+    """A command without an end does not hold us for ever."""
+    with pytest.raises(ConnectionLost, match="no answer within 1 s"):
+        shell.run("sleep", "30", seconds=1)
