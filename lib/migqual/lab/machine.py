@@ -16,7 +16,7 @@ from migqual.lab.layout import EXPORTS, SHARED, HostLayout, LabLayout
 from migqual.lab.topology import Bind, Role
 
 DEVICES = ("/dev/net/tun", "/dev/kvm", "/dev/fuse")
-NSPAWN_STATE = Path("/run/systemd/nspawn/propagate")
+NSPAWN_STATE = Path("/run/systemd/nspawn")
 
 
 def boot(layout: LabLayout, host: HostLayout, tree: Path) -> subprocess.Popen[bytes]:
@@ -76,14 +76,20 @@ def wait_ready(
 def kill(host: HostLayout, deadline: Deadline) -> None:
     """End the host at once, as a power cut does, and clear what systemd-nspawn leaves."""
     cgroup.kill(host.cgroup, deadline)
-    with suppress(FileNotFoundError):
-        (NSPAWN_STATE / host.machine).rmdir()
+    _clear_nspawn(host.machine)
 
 
 def clear_nspawn(lab: str) -> None:
     """Remove what systemd-nspawn leaves of killed hosts, and its own folders when empty."""
-    folders = [*NSPAWN_STATE.glob(f"mq-{lab}-*"), NSPAWN_STATE, NSPAWN_STATE.parent]
-    for folder in folders:
+    _clear_nspawn(f"mq-{lab}-*")
+    for folder in (*NSPAWN_STATE.glob("*"), NSPAWN_STATE):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _clear_nspawn(pattern: str) -> None:
+    """Its releases differ in the folders that they make for a machine; all are named after it."""
+    for folder in NSPAWN_STATE.glob(f"*/{pattern}"):
         with suppress(OSError):
             folder.rmdir()
 
