@@ -116,9 +116,11 @@ def main() -> int:
         check_python()
         manager = find_manager(lab=lab)
         check_space(lab=lab)
-        install(manager, packages(lab=lab), lab=lab)
         if lab:
-            check_lab()
+            check_rights()
+        install(manager, packages(lab=lab))
+        if lab:
+            check_kernel()
         prepare_venv()
     except CannotGoOn as reason:
         print(f"migqual: {reason}", file=sys.stderr)
@@ -162,13 +164,14 @@ def check_space(*, lab: bool) -> None:
             raise CannotGoOn(f"{folder}: {free:.1f} GiB free, {gib:.1f} GiB needed", remedy)
 
 
-def install(manager: Manager, wanted: list[Package], *, lab: bool) -> None:
+def install(manager: Manager, wanted: list[Package]) -> None:
     """Install what is missing, after saying what and why."""
     missing = [p for p in wanted if manager.name(p) and not manager.installed(manager.name(p))]
-    if os.geteuid() != 0 and (lab or missing):
-        raise CannotGoOn("root is needed to install packages and to build a lab", "use sudo make")
     if not missing:
         return
+    if os.geteuid() != 0:
+        listed = " ".join(manager.name(package) for package in missing)
+        raise CannotGoOn("root is needed to install packages", f"use sudo make; missing: {listed}")
     print(f"migqual: {manager.program} is about to install:", flush=True)
     width = max(len(manager.name(package)) for package in missing)
     for package in missing:
@@ -178,7 +181,7 @@ def install(manager: Manager, wanted: list[Package], *, lab: bool) -> None:
         run(manager.refresh, f"{' '.join(manager.refresh)} failed", remedy)
     names = [manager.name(package) for package in missing]
     run([*manager.install, *names], f"{manager.program} install failed", remedy)
-    if not all(shutil.which(tool) for tool in ("mmdebstrap",)):
+    if shutil.which("mmdebstrap") is None:
         print(
             "migqual: no mmdebstrap here: copy /var/cache/migqual/guest from a Debian machine, or "
             "use guest images of your own",
@@ -186,38 +189,47 @@ def install(manager: Manager, wanted: list[Package], *, lab: bool) -> None:
         )
 
 
-def check_lab() -> None:
-    """Try for real, in throw-away namespaces, what the lab will do."""
+def check_rights() -> None:
+    """Try for real what an unprivileged container forbids, before anything is installed."""
+    if os.geteuid() != 0:
+        raise CannotGoOn("root is needed to install packages and to build a lab", "use sudo make")
+    for option, kind in (("--mount", "mount"), ("--net", "network"), ("--pid", "process")):
+        argv = ["unshare", option, "--fork", "true"]
+        try_out(argv, f"{kind} namespaces are not allowed here", PRIVILEGES)
+    roots = [Path("/sys/fs/cgroup", name) for name in CGROUPS]
+    if not any(os.access(root / "cgroup.procs", os.W_OK) for root in roots):
+        raise CannotGoOn("/sys/fs/cgroup is not writable", PRIVILEGES)
+
+
+def check_kernel() -> None:
+    """Try for real, in throw-away namespaces, what the lab asks of the kernel."""
     private = ("unshare", "--mount", "--propagation", "private")
-    try_out([*private, "true"], "mount namespaces are not allowed here", PRIVILEGES)
-    try_out(["unshare", "--pid", "--fork", "true"], "no process namespaces here", PRIVILEGES)
     netns = "mount -t tmpfs tmpfs /run && ip netns add probe"
-    try_out([*private, "sh", "-c", netns], "`ip netns add` is not allowed here", PRIVILEGES)
+    try_out([*private, "sh", "-c", netns], "`ip netns add` does not work here", PRIVILEGES)
     link = ("unshare", "--net", "ip", "link", "add", "probe0", "type")
     for kind in ("bridge", "veth"):
         try_out([*link, kind], f"this kernel makes no {kind} links", f"modprobe {kind}")
     tap = ["unshare", "--net", "ip", "tuntap", "add", "probe0", "mode", "tap"]
     try_out(tap, "no /dev/net/tun", "modprobe tun; in a container pass --device=/dev/net/tun")
     check_overlay(private)
-    roots = [Path("/sys/fs/cgroup", name) for name in CGROUPS]
-    if not any(os.access(root / "cgroup.procs", os.W_OK) for root in roots):
-        raise CannotGoOn("/sys/fs/cgroup is not writable", PRIVILEGES)
 
 
 def check_overlay(private: tuple[str, ...]) -> None:
+    """Mount one where the lab will: not every file system can carry an overlay."""
     labs = Path(os.environ.get("MIGQUAL_LABS", "/run/migqual/labs"))
     while not labs.exists():
         labs = labs.parent
-    with tempfile.TemporaryDirectory(prefix=".migqual-probe-", dir=labs) as folder:
-        for name in ("lower", "upper", "work", "root"):
-            Path(folder, name).mkdir()
-        options = ",".join(f"{name}dir={folder}/{name}" for name in ("lower", "upper", "work"))
-        mount = ("mount", "-t", "overlay", "overlay", "-o", options, f"{folder}/root")
-        try_out(
-            [*private, *mount],
-            f"no overlay can be mounted over {labs}",
-            "modprobe overlay; in a container set MIGQUAL_LABS to a folder of a real disk or tmpfs",
-        )
+    problem = f"no overlay can be mounted over {labs}"
+    remedy = "modprobe overlay; in a container set MIGQUAL_LABS to a folder of a disk or a tmpfs"
+    try:
+        with tempfile.TemporaryDirectory(prefix=".migqual-probe-", dir=labs) as folder:
+            for name in ("lower", "upper", "work", "root"):
+                Path(folder, name).mkdir()
+            options = ",".join(f"{name}dir={folder}/{name}" for name in ("lower", "upper", "work"))
+            mount = ("mount", "-t", "overlay", "overlay", "-o", options, f"{folder}/root")
+            try_out([*private, *mount], problem, remedy)
+    except OSError as error:
+        raise CannotGoOn(f"{problem} ({error.strerror})", remedy) from error
 
 
 def try_out(argv: list[str], problem: str, remedy: str) -> None:

@@ -22,7 +22,7 @@ import migqual
 from migqual.errors import MigqualError, TroubleError, UsageError
 
 # In the order of `migqual --help`. A command's module is imported only when it is chosen.
-COMMANDS = ("run", "lab", "inventory", "report", "sweep")
+COMMANDS = ("run", "lab", "inventory", "preflight", "report", "sweep", "bench")
 DEBUG = "MIGQUAL_DEBUG"
 
 

@@ -83,7 +83,11 @@ def _work_off(remains: Remains, *, dry_run: bool) -> bool:
         for made in remains.outstanding:
             say(f"{name}: would remove {sweep.describe(made)}")
         return True
-    return sweep.sweep(remains, lambda words: say(f"{name}: {words}"))
+    try:
+        return sweep.sweep(remains, lambda words: say(f"{name}: {words}"))
+    except UsageError as error:
+        say(f"{name}: all kept, its inventory cannot be used: {error}")
+        return False
 
 
 def _lab_is_gone(remains: Remains) -> bool:

@@ -1,0 +1,74 @@
+"""What `make` says where it cannot go on: one line, what to do, exit code 2."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+import bootstrap
+from migqual import places
+
+pytestmark = [
+    pytest.mark.selftest,
+    pytest.mark.skipif(os.geteuid() != 0, reason="drops rights, which takes root"),
+]
+
+BOOTSTRAP = [sys.executable, str(places.ROOT / "lib" / "bootstrap.py")]
+
+
+def refusal(prefix: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> str:
+    """Run the bootstrap where it must refuse; its one line."""
+    said = subprocess.run(
+        [*prefix, *BOOTSTRAP],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (said.returncode, said.stdout) == (2, "")
+    (line,) = said.stderr.splitlines()
+    return line
+
+
+def test_not_root() -> None:
+    """Another user is told to use sudo."""
+    assert refusal(["unshare", "--user"]).endswith("use sudo make")
+
+
+def test_no_package_manager() -> None:
+    """Neither apt nor dnf: the systems that will do are named."""
+    assert "use Debian, Ubuntu or openEuler" in refusal(environment={"PATH": "/nonexistent"})
+
+
+def test_no_space() -> None:
+    """The folder, what is free and what is needed, and what to set. /sys never has any."""
+    line = refusal(environment={"MIGQUAL_CACHE": "/sys/migqual"})
+
+    assert "/sys: 0.0 GiB free, 4.0 GiB needed" in line
+    assert "MIGQUAL_CACHE" in line
+
+
+def test_unprivileged_container() -> None:
+    """Root without the right to make namespaces, as in a container: told before installing."""
+    line = refusal(["setpriv", "--bounding-set", "-sys_admin"])
+
+    assert "namespaces are not allowed here (unshare: unshare failed: Operation not" in line
+    assert "--privileged" in line
+    assert "INVENTORY=file" in line
+
+
+def test_no_overlay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that cannot carry an overlay is found by trying. /proc cannot."""
+    monkeypatch.setenv("MIGQUAL_LABS", "/proc/migqual")
+
+    with pytest.raises(bootstrap.CannotGoOn, match="over /proc .*set MIGQUAL_LABS"):
+        bootstrap.check_overlay(("unshare", "--mount"))
+
+
+def test_a_check_shows_the_reason() -> None:
+    """What the system says is part of the line."""
+    with pytest.raises(bootstrap.CannotGoOn, match=r"no luck \(ls: .*No such file.*\): try again"):
+        bootstrap.try_out(["ls", "/nonexistent"], "no luck", "try again")
