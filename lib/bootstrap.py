@@ -235,7 +235,7 @@ def check_overlay(private: tuple[str, ...]) -> None:
 def try_out(argv: list[str], problem: str, remedy: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[0]
         raise CannotGoOn(f"{problem} ({said})", remedy)
 
 

@@ -27,6 +27,16 @@ pytestmark = pytest.mark.oracle
 
 OUTSIDE = ("192.0.2.1", "2001:db8::1")
 FOLDERS = (Path("/run"), Path("/etc/netns"), *cgroup.folders("migqual"))
+# A run that writes down what it is about to make, and is killed.
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from migqual.hosts.journal import Journal
+from migqual.model.inventory_file import load_inventory
+journal = Journal("run", load_inventory(Path(sys.argv[1])))
+journal.record("a1", "image", "/srv/ours", [("rm", "-f", "--", "/srv/ours")])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @dataclass(frozen=True)
@@ -145,7 +155,7 @@ def test_a_killed_up_is_cleared_by_the_next(name: str, seconds: float) -> None:
     layout = up(name)
 
     assert state.phase(name) is Phase.UP
-    assert succeeds(["ip", "netns", "exec", layout.controller, "ssh", "b1", "true"])
+    assert succeeds([*_on(layout, "b1"), "true"])
     life.down(name)
     assert state.traces(name) == []
     assert machine().new_since(before, name) == []
@@ -198,6 +208,28 @@ def test_nothing_leaves_the_machine(name: str) -> None:
     assert network() == before
 
 
+def test_a_run_that_died_is_swept(name: str, tmp_path: Path) -> None:
+    """
+    `migqual sweep`, typed outside the lab, removes what a killed run's journal names.
+
+    Preconditions: two files on a host, one of them in the journal of a process that was killed.
+    Expected: that one goes, the other stays, and the journal is gone.
+    """
+    layout = up(name)
+    run([*_on(layout, "a1"), "touch", "/srv/ours", "/srv/theirs"])
+    environment = {**os.environ, "MIGQUAL_STATE": str(tmp_path)}
+    dying = [sys.executable, "-c", DIES, str(layout.inventory)]
+    assert subprocess.run(dying, env=environment, check=False).returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "journal").iterdir())) == 1
+
+    sweep = [sys.executable, "-m", "migqual.cli", "sweep"]
+    said = subprocess.run(sweep, env=environment, capture_output=True, text=True, check=True)
+
+    assert "removed image /srv/ours on a1" in said.stdout
+    assert run([*_on(layout, "a1"), "find", "/srv", "-type", "f"]).split() == ["/srv/theirs"]
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
 def _ways_out(name: str) -> list[str]:
     return [
         f"{namespace}: {address}"
@@ -207,9 +239,12 @@ def _ways_out(name: str) -> list[str]:
     ]
 
 
+def _on(layout: LabLayout, host: str) -> list[str]:
+    return ["ip", "netns", "exec", layout.controller, "ssh", host]
+
+
 def _machine_id(layout: LabLayout) -> str:
-    inside = ["ip", "netns", "exec", layout.controller]
-    return run([*inside, "ssh", "a1", "cat", "/etc/machine-id"]).strip()
+    return run([*_on(layout, "a1"), "cat", "/etc/machine-id"]).strip()
 
 
 def _kill_up_after(name: str, seconds: float) -> None:

@@ -64,7 +64,7 @@ def test_no_overlay(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that cannot carry an overlay is found by trying. /proc cannot."""
     monkeypatch.setenv("MIGQUAL_LABS", "/proc/migqual")
 
-    with pytest.raises(bootstrap.CannotGoOn, match="over /proc .*set MIGQUAL_LABS"):
+    with pytest.raises(bootstrap.CannotGoOn, match=r"over /proc .*set MIGQUAL_LABS"):
         bootstrap.check_overlay(("unshare", "--mount"))
 
 
