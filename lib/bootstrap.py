@@ -68,6 +68,7 @@ def packages(*, lab: bool) -> list[Package]:
         Package("boots the lab's hosts", "systemd-container", "", lab=True),
         Package("makes the lab's networks", "iproute2", "", lab=True),
         Package("shows that the machine's firewall stays as it was", "nftables", "", lab=True),
+        Package("unpacks the guest image in a selftest", "cpio", "cpio", lab=True),
         Package("loads kernel modules for the lab", "kmod", "", lab=True),
         Package("mounts the lab's root trees", "mount", "", lab=True),
     ]

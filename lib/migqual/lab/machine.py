@@ -82,7 +82,7 @@ def kill(host: HostLayout, deadline: Deadline) -> None:
 def clear_nspawn(lab: str) -> None:
     """Remove what systemd-nspawn leaves of killed hosts, and its own folders when empty."""
     _clear_nspawn(f"mq-{lab}-*")
-    for folder in (*NSPAWN_STATE.glob("*"), NSPAWN_STATE):
+    for folder in (*NSPAWN_STATE.glob("*"), NSPAWN_STATE, NSPAWN_STATE.parent):
         with suppress(OSError):
             folder.rmdir()
 
