@@ -77,6 +77,18 @@ class Guest:
                 remedy="the guest's console log is in the evidence",
             ) from error
 
+    def wait_serving(self, deadline: Deadline) -> None:
+        """Until the payload answers. In an image of one's own the agent comes up before it."""
+
+        def serves() -> bool:
+            try:
+                self.status()
+            except GuestError:
+                return False
+            return True
+
+        deadline.wait_for(f"{self.name}: the payload", serves, interval=0.5)
+
     def console_tail(self, lines: int = 20) -> str:
         done = self.host.shell.attempt("tail", "-n", str(lines), self.console)
         return done.stdout or done.stderr

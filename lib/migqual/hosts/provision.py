@@ -97,7 +97,10 @@ class Provisioner:
         """Wait until the guest is up and start its load; make `destination` ready meanwhile."""
         if destination is not None:
             self.stage(destination)
-        guest.wait_ready(Deadline(READY_SECONDS if guest.spec.image is None else IMAGE_SECONDS))
+        deadline = Deadline(READY_SECONDS if guest.spec.image is None else IMAGE_SECONDS)
+        guest.wait_ready(deadline)
+        if guest.spec.image is not None:
+            guest.wait_serving(deadline)
         guest.start_load()
 
     def define(self, spec: GuestSpec, host: Host) -> Guest:

@@ -4,6 +4,7 @@ Argument vectors only: they are quoted once, here. Keys only; a host key that th
 known_hosts does not hold is refused. A lost connection is re-opened once per call.
 """
 
+import io
 import shlex
 import threading
 from collections.abc import Iterator
@@ -130,10 +131,13 @@ class Shell:
 
     def put(self, source: Path | bytes, target: PurePosixPath, *, mode: int = 0o644) -> None:
         """Copy a file or bytes to the host; its folder is made."""
-        data = source if isinstance(source, bytes) else source.read_bytes()
         self.run("mkdir", "-p", target.parent)
-        self.run("dd", f"of={target}", "bs=1M", "status=none", stdin=data)
-        self.run("chmod", f"{mode:o}", target)
+        with self._connected().open_sftp() as sftp:
+            if isinstance(source, bytes):
+                sftp.putfo(io.BytesIO(source), str(target))
+            else:
+                sftp.put(str(source), str(target))
+            sftp.chmod(str(target), mode)
 
     def get(self, source: PurePosixPath) -> bytes:
         """A file's contents."""
