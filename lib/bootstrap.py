@@ -115,6 +115,8 @@ def main() -> int:
     lab = not parser.parse_args().no_lab
     try:
         check_python()
+        if lab and os.geteuid() != 0:
+            raise CannotGoOn("a lab can only be built by root", "use sudo make")
         manager = find_manager(lab=lab)
         check_space(lab=lab)
         if lab:
@@ -125,6 +127,9 @@ def main() -> int:
         prepare_venv()
     except CannotGoOn as reason:
         print(f"migqual: {reason}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"migqual: {error}: use sudo make, or check out elsewhere", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -192,8 +197,6 @@ def install(manager: Manager, wanted: list[Package]) -> None:
 
 def check_rights() -> None:
     """Try for real what an unprivileged container forbids, before anything is installed."""
-    if os.geteuid() != 0:
-        raise CannotGoOn("root is needed to install packages and to build a lab", "use sudo make")
     for option, kind in (("--mount", "mount"), ("--net", "network"), ("--pid", "process")):
         argv = ["unshare", option, "--fork", "true"]
         try_out(argv, f"{kind} namespaces are not allowed here", PRIVILEGES)

@@ -30,7 +30,7 @@ def refusal(*argv: str, environment: Mapping[str, str] | None = None) -> str:
         timeout=60,
         check=False,
     )
-    assert (said.returncode, said.stdout) == (2, "")
+    assert (said.returncode, said.stdout) == (2, ""), said.stderr
     (line,) = said.stderr.splitlines()
     return line
 
