@@ -114,9 +114,7 @@ def main() -> int:
     parser.add_argument("--no-lab", action="store_true", help="the hosts are the user's own")
     lab = not parser.parse_args().no_lab
     try:
-        check_python()
-        if lab and os.geteuid() != 0:
-            raise CannotGoOn("a lab can only be built by root", "use sudo make")
+        check_start(lab=lab)
         manager = find_manager(lab=lab)
         check_space(lab=lab)
         if lab:
@@ -136,7 +134,8 @@ def main() -> int:
     return 0
 
 
-def check_python() -> None:
+def check_start(*, lab: bool) -> None:
+    """Who runs this, and on what."""
     if sys.version_info < FLOOR:
         floor = ".".join(map(str, FLOOR))
         found = ".".join(map(str, sys.version_info[:2]))
@@ -144,6 +143,8 @@ def check_python() -> None:
             f"Python {floor} or newer is needed, {sys.executable} is {found}",
             "install a newer one and name it: make PYTHON=/path/to/python3 ...",
         )
+    if lab and os.geteuid() != 0:
+        raise CannotGoOn("a lab can only be built by root", "use sudo make")
 
 
 def find_manager(*, lab: bool) -> Manager:
