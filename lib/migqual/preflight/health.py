@@ -21,9 +21,14 @@ _ALIVE = {"running", "paused"}
 def health(domain: Domain, definition: Definition, probes: Probes) -> Health:
     """Ask the domain. With read-only probes nothing that marks the domain as meddled with."""
     state = domain.state()
+    runs = had(lambda: job(domain))
+    if runs != "none":
+        # most questions would wait for the job until libvirt gives up
+        busy = Missing("a job is active")
+        return Health(state, runs, busy, busy, busy)
     return Health(
         state=state,
-        job=had(lambda: job(domain)),
+        job=runs,
         agent=agent(domain, definition, state, probes),
         disk_errors=had(lambda: disk_errors(domain, definition, state, probes)),
         qemu_blockers=had(lambda: qemu_blockers(domain, state, probes)),
