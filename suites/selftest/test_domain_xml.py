@@ -83,7 +83,7 @@ def test_guest_with_an_image_boots_from_it() -> None:
 
     assert found.find("os/kernel") is None
     assert found.find("devices/disk/boot") is not None
-    assert found.xpath("devices/disk[@device='cdrom']/source/@file") == ["/srv/seed.iso"]
+    assert found.xpath("devices/disk[readonly]/source/@file") == ["/srv/seed.iso"]
 
 
 def test_accelerated_guest_has_exactly_its_memory() -> None:

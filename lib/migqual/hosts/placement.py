@@ -66,7 +66,7 @@ def context(place: Placement) -> dict[str, Any]:
         "disks": list(_disks(place)),
         "root": place.root,
         "seed": place.seed,
-        "needs_scsi": not direct or any(disk.bus == "scsi" for disk in spec.disks),
+        "needs_scsi": any(disk.bus == "scsi" for disk in spec.disks),
         "nics": [{"mac": mac} for mac, _ in place.networks],
         "bridge": place.bridge,
         "console_log": place.console,
