@@ -159,16 +159,26 @@ def find_manager(*, lab: bool) -> Manager:
 
 def check_space(*, lab: bool) -> None:
     """Raise when a disk lacks room for what is not there yet."""
-    cache = Path(os.environ.get("MIGQUAL_CACHE", "/var/cache/migqual"))
     needs = [(ROOT, 0.0 if STAMP.exists() else VENV_GIB, "check out on a larger disk")]
-    if lab and not (cache / "trees").exists():
-        needs.append((cache, LAB_GIB, "free some, or set MIGQUAL_CACHE to a folder elsewhere"))
+    if lab:
+        needs.append((cache(), LAB_GIB, "free some, or set MIGQUAL_CACHE to a folder elsewhere"))
     for folder, gib, remedy in needs:
-        while not folder.exists():
-            folder = folder.parent  # noqa: PLW2901 - the nearest that exists
-        free = shutil.disk_usage(folder).free / 2**30
+        disk = nearest(folder)
+        free = shutil.disk_usage(disk).free / 2**30
         if free < gib:
-            raise CannotGoOn(f"{folder}: {free:.1f} GiB free, {gib:.1f} GiB needed", remedy)
+            raise CannotGoOn(f"{disk}: {free:.1f} GiB free, {gib:.1f} GiB needed", remedy)
+
+
+def cache() -> Path:
+    """Root trees, and what the hosts of a lab write."""
+    return Path(os.environ.get("MIGQUAL_CACHE", "/var/cache/migqual"))
+
+
+def nearest(folder: Path) -> Path:
+    """The folder, or the first above it that is there."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def install(manager: Manager, wanted: list[Package]) -> None:
@@ -221,13 +231,11 @@ def check_kernel() -> None:
 
 def check_overlay(private: tuple[str, ...]) -> None:
     """Mount one where the lab will: not every file system can carry an overlay."""
-    labs = Path(os.environ.get("MIGQUAL_LABS", "/run/migqual/labs"))
-    while not labs.exists():
-        labs = labs.parent
-    problem = f"no overlay can be mounted over {labs}"
-    remedy = "modprobe overlay; in a container set MIGQUAL_LABS to a folder of a disk or a tmpfs"
+    disk = nearest(cache())
+    problem = f"no overlay can be mounted over {disk}"
+    remedy = "modprobe overlay; in a container set MIGQUAL_CACHE to a folder of a real disk"
     try:
-        with tempfile.TemporaryDirectory(prefix=".migqual-probe-", dir=labs) as folder:
+        with tempfile.TemporaryDirectory(prefix=".migqual-probe-", dir=disk) as folder:
             for name in ("lower", "upper", "work", "root"):
                 Path(folder, name).mkdir()
             options = ",".join(f"{name}dir={folder}/{name}" for name in ("lower", "upper", "work"))

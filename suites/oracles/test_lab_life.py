@@ -26,7 +26,7 @@ from migqual.lab.state import Phase
 pytestmark = pytest.mark.oracle
 
 OUTSIDE = ("192.0.2.1", "2001:db8::1")
-FOLDERS = (Path("/run"), Path("/etc/netns"), *cgroup.folders("migqual"))
+FOLDERS = (Path("/run"), places.cache() / "labs", Path("/etc/netns"), *cgroup.folders("migqual"))
 # A run that writes down what it is about to make, and is killed.
 DIES = """
 import os, signal, sys
@@ -84,7 +84,7 @@ def network() -> frozenset[str]:
 
 def _below(folder: Path) -> Iterator[Path]:
     for root, folders, files in os.walk(folder, onerror=None):
-        if Path(root).parent == places.labs():
+        if Path(root).parent in {places.labs(), places.cache() / "labs"}:
             folders.clear()
         yield from (Path(root, name) for name in (*folders, *files))
 

@@ -64,9 +64,9 @@ def test_unprivileged_container() -> None:
 
 def test_no_overlay(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that cannot carry an overlay is found by trying. /proc cannot."""
-    monkeypatch.setenv("MIGQUAL_LABS", "/proc/migqual")
+    monkeypatch.setenv("MIGQUAL_CACHE", "/proc/migqual")
 
-    with pytest.raises(bootstrap.CannotGoOn, match=r"over /proc .*set MIGQUAL_LABS"):
+    with pytest.raises(bootstrap.CannotGoOn, match=r"over /proc .*set MIGQUAL_CACHE"):
         bootstrap.check_overlay(("unshare", "--mount"))
 
 

@@ -22,6 +22,7 @@ def test_a_layout_touches_nothing(
 ) -> None:
     """Asking a layout for everything that it knows leaves no file."""
     monkeypatch.setenv("MIGQUAL_LABS", str(tmp_path / "labs"))
+    monkeypatch.setenv("MIGQUAL_CACHE", str(tmp_path / "cache"))
     layout = LabLayout("one", default)
 
     known = [(h.machine, h.upper, h.console, h.cgroup, h.uuid, h.addresses) for h in layout.hosts]
@@ -30,6 +31,7 @@ def test_a_layout_touches_nothing(
     assert len(known) == len(default.hosts)
     assert inventory["all"]["vars"]["migqual_acceleration"] == "tcg"
     assert layout.folder == tmp_path / "labs" / "one"
+    assert layout.shared == tmp_path / "cache" / "labs" / "one" / "shared"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -84,9 +84,19 @@ class LabLayout:
         return places.labs() / self.name
 
     @property
+    def bulk(self) -> Path:
+        """What the hosts write: beside the root trees, since `/run` is small on many machines."""
+        return bulk(self.name)
+
+    @property
     def shared(self) -> Path:
         """The folder that all hypervisors of the lab share."""
-        return self.folder / "shared"
+        return self.bulk / "shared"
+
+    @property
+    def exports(self) -> Path:
+        """The folder that the storage host serves."""
+        return self.bulk / "exports"
 
     @property
     def inventory(self) -> Path:
@@ -116,7 +126,7 @@ class LabLayout:
                 number=number,
                 spec=spec,
                 namespace=namespace(self.name, name),
-                folder=self.folder / "hosts" / name,
+                folder=self.bulk / "hosts" / name,
                 lab=self.name,
             )
             for number, (name, spec) in enumerate(self.topology.hosts.items(), start=11)
@@ -137,6 +147,10 @@ class LabLayout:
 def namespace(lab: str, host: str) -> str:
     """The network namespace of a host; its prefix `mq-LAB.` belongs to the lab alone."""
     return f"mq-{lab}.{host}"
+
+
+def bulk(lab: str) -> Path:
+    return places.cache() / "labs" / lab
 
 
 def check_name(name: str) -> None:

@@ -18,7 +18,7 @@ from migqual.errors import LabError
 from migqual.image.guest import GuestImage, ensure_guest_image
 from migqual.image.tree import TreeSpec, ensure_tree
 from migqual.lab import acceleration, cgroup, furnish, machine, network, product, state
-from migqual.lab.layout import LabLayout
+from migqual.lab.layout import LabLayout, bulk
 from migqual.lab.state import LabState, Phase
 from migqual.lab.topology import LabHost, Topology
 
@@ -142,7 +142,7 @@ def tree_of(host: LabHost) -> TreeSpec | Path:
 
 
 def _furnish(layout: LabLayout) -> None:
-    for folder in (layout.shared, layout.folder / "exports"):
+    for folder in (layout.shared, layout.exports):
         folder.mkdir(parents=True)
     furnish.make_keys(layout)
     for host in layout.hosts:
@@ -174,7 +174,10 @@ def _clear(name: str) -> None:
         subprocess.run(["ip", "netns", "delete", namespace], check=False, capture_output=True)
         shutil.rmtree(CONTROLLER_FILES / namespace, ignore_errors=True)
     machine.clear_nspawn(name)
-    shutil.rmtree(places.labs() / name, ignore_errors=True)
+    for folder in (bulk(name), places.labs() / name):
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        bulk(name).parent.rmdir()
     for folder in cgroup.folders("migqual"):
         with suppress(OSError):
             folder.rmdir()
@@ -219,11 +222,11 @@ def _check_machine() -> None:
         )
     if not cgroup.roots():
         raise LabError("no writable control groups", remedy="mount a cgroup hierarchy with systemd")
-    folder = places.labs()
+    folder = places.cache()
     folder.mkdir(parents=True, exist_ok=True)
     free_gib = shutil.disk_usage(folder).free / 2**30
     if free_gib < NEEDED_FREE_GIB:
         raise LabError(
             f"{folder}: {free_gib:.1f} GiB free, {NEEDED_FREE_GIB} needed",
-            remedy="free space, or set MIGQUAL_LABS and MIGQUAL_CACHE to folders on another disk",
+            remedy="free some, or set MIGQUAL_CACHE to a folder on another disk",
         )

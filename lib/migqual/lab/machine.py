@@ -157,5 +157,5 @@ def _binds(layout: LabLayout, host: HostLayout) -> list[Bind]:
         binds += [Bind(source=Path(node)) for node in DEVICES if Path(node).exists()]
         binds.append(Bind(source=layout.shared, target=SHARED))
     if host.spec.role is Role.STORAGE:
-        binds.append(Bind(source=layout.folder / "exports", target=EXPORTS))
+        binds.append(Bind(source=layout.exports, target=EXPORTS))
     return binds

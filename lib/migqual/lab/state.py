@@ -12,7 +12,7 @@ from pathlib import Path
 from migqual import places
 from migqual.errors import UsageError
 from migqual.lab import cgroup
-from migqual.lab.layout import LabLayout, check_name
+from migqual.lab.layout import LabLayout, bulk, check_name
 from migqual.lab.topology import Topology
 
 NAMESPACES = Path("/run/netns")
@@ -74,7 +74,7 @@ def traces(name: str) -> list[str]:
     """Everything on this machine that bears the lab's name, in words."""
     found = [f"process {pid}" for pid in sorted(cgroup.processes(f"migqual/{name}"))]
     found += [f"namespace {path.name}" for path in _namespaces_of(name)]
-    folders = (places.labs() / name, *cgroup.folders(f"migqual/{name}"))
+    folders = (places.labs() / name, bulk(name), *cgroup.folders(f"migqual/{name}"))
     found += [f"folder {folder}" for folder in folders if folder.exists()]
     return found
 
@@ -99,7 +99,8 @@ def entered() -> str | None:
 
 def names() -> list[str]:
     """Labs of which there is anything."""
-    found = {path.name for path in places.labs().glob("*") if path.is_dir()}
+    folders = (places.labs(), bulk("any").parent)
+    found = {path.name for folder in folders for path in folder.glob("*") if path.is_dir()}
     found |= {path.name[3:].partition(".")[0] for path in NAMESPACES.glob("mq-*.*")}
     for root in cgroup.folders("migqual"):
         found |= {path.name for path in root.glob("*") if path.is_dir()}
