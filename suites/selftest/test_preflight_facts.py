@@ -48,27 +48,7 @@ CPU part\t: 0xd01
 CPU revision\t: 0
 """
 HERE = FileView("a", "/images", exists=True, inode=7)
-TX86 = """\
-processor\t: 0
-vendor_id\t: AuthenticAMD
-cpu family\t: 25
-model\t\t: 1
-model name\t: EPYC
-stepping\t: 1
-flags\t\t: fpu avx
-
-processor\t: 1
-model\t\t: 9
-"""
-ARM = """\
-processor\t: 0
-Features\t: fp asimd
-CPU implementer\t: 0x48
-CPU variant\t: 0x1
-CPU part\t: 0xd01
-CPU revision\t: 0
-"""
-HERE = FileView("b", "/images", exists=True, inode=7)
+THERE = FileView("b", "/images", exists=True, inode=7)
 OTHER = replace(THERE, inode=8)
 NONE = FileView("b", "/images", exists=False)
 NBD = Disk("vda", "network", "nbd://s/x")
