@@ -15,6 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -50,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         return 3 if isinstance(error, TroubleError) else 1
     except Stopped as stopped:
-        print(f"migqual: stopped by {stopped}", file=sys.stderr)
+        _tell(f"stopped by {stopped}")
         return 128 + stopped.number
     except KeyboardInterrupt:
-        print("migqual: stopped", file=sys.stderr)
+        _tell("stopped")
         return 130
     except BrokenPipeError:  # `migqual ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,7 +98,13 @@ def _dispatch(words: list[str]) -> int:
 def _explain(error: Exception) -> None:
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
-    print(f"migqual: {error}", file=sys.stderr)
+    _tell(str(error))
+
+
+def _tell(words: str) -> None:
+    """On standard error; the exit code stays what it is when nobody reads there any more."""
+    with suppress(BrokenPipeError):
+        print(f"migqual: {words}", file=sys.stderr, flush=True)
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:

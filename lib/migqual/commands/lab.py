@@ -124,8 +124,11 @@ def logs(arguments: argparse.Namespace) -> int:
 
 
 def say(line: str) -> None:
-    """Progress, at once and in order, also into a pipe."""
-    print(f"migqual: {line}", flush=True)
+    """Progress, at once and in order, also into a pipe. A reader that is gone stops nothing."""
+    try:
+        print(f"migqual: {line}", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def ssh(host: str, argv: Sequence[str]) -> list[str]:

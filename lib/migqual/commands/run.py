@@ -71,12 +71,24 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.profile:
         load_profile(arguments.profile)  # a wrong one is told before a lab is built
     publish.clear(arguments.out)
-    with _target(arguments) as target:
-        try:
-            status = _pytest(arguments, target)
-        finally:
-            sweep.work_off(sweep.of_inventory(target.inventory))
+    with _swept() as inventories, _target(arguments) as target:
+        inventories.append(target.inventory)
+        status = _pytest(arguments, target)
     return _verdict(arguments, status)
+
+
+@contextmanager
+def _swept() -> Iterator[list[Path]]:
+    """Afterwards nothing that a run journaled is left on the hosts of the inventories given.
+
+    Comes after the end of the lab: one that is gone took everything with it.
+    """
+    inventories: list[Path] = []
+    try:
+        yield inventories
+    finally:
+        for inventory in inventories:
+            sweep.work_off(sweep.of_inventory(inventory))
 
 
 @contextmanager
