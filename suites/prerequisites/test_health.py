@@ -1,6 +1,7 @@
 """LM-PRE-03: only a healthy guest is sent on its way."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 import pytest
 
@@ -127,11 +128,17 @@ def test_device_that_ties_the_guest_down(look: Look, pair: Pair, provision: Prov
     Preconditions: the guest shares memory with its host.
     Expected: refused, naming the device.
     """
-    with provision.guest(GuestSpec(), pair.source) as guest:
+    with ExitStack() as stack:
+        guest = provision.define(GuestSpec(), pair.source)
+        stack.callback(provision.remove, guest)
+        memory = f"/dev/shm/{guest.name}"  # noqa: S108 - where libvirt puts it, and leaves it
+        undo = [("rm", "-f", "--", memory)]
+        guest.made.append(provision.journal.record(pair.source.name, "file", memory, undo))
         xml = guest.domain.xml().replace("</devices>", f"{SHARED_MEMORY}</devices>")
         guest.domain.destroy()
         pair.source.libvirt.define(xml.replace("NAME", guest.name)).start()
-        finding = look(guest.name)["LM-PRE-03.devices"]
+        found = look(guest.name)
 
+    finding = found["LM-PRE-03.devices"]
     assert finding.verdict is Severity.REFUSED
     assert "shmem" in finding.words
