@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,36 @@ def test_not_root() -> None:
 def test_no_package_manager() -> None:
     """Neither apt nor dnf: the systems that will do are named."""
     assert "use Debian, Ubuntu or openEuler" in refusal(environment={"PATH": "/nonexistent"})
+
+
+@pytest.fixture
+def dnf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with dnf and nothing installed; the file that says what dnf was told."""
+    told = tmp_path / "told"
+    for name, body in (("rpm", "exit 1"), ("dnf", f'echo "$@" >> {told}')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return told
+
+
+def test_no_lab_with_dnf(dnf: Path) -> None:
+    """The lab takes Debian's tools; hosts of one's own do not."""
+    assert not dnf.exists()
+    assert "needs Debian or Ubuntu: name hosts of your own" in refusal()
+
+
+def test_hosts_of_ones_own_with_dnf(dnf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a run on an inventory needs is named with its reason and installed; no lab tools."""
+    bootstrap.install(bootstrap.find_manager(lab=False), bootstrap.packages(lab=False))
+
+    said = capsys.readouterr().out
+    assert "libvirt-devel" in said
+    assert "builds the libvirt binding" in said
+    assert "copy /var/cache/migqual/guest from a Debian machine" in said
+    (line,) = dnf.read_text().splitlines()
+    assert {"install", "-y", "glibc-static", "openssh-clients"} <= set(line.split())
+    assert "iproute" not in line
 
 
 def test_no_space() -> None:
