@@ -91,6 +91,8 @@ def watching(client: Host, payload: PurePosixPath, address: str) -> Iterator[Gap
         *(str(payload), "watch", "--address", address, "--port", str(SESSION_PORT)),
         *("--interval-us", str(INTERVAL_NS // 1000)),
     )
+    # an earlier guest of ours may have had the address: its MAC would be asked for seconds yet
+    client.shell.attempt("ip", "neigh", "flush", "to", address)
     with client.shell.start(*argv) as process:
         meter = GapMeter(client.name, process)
         yield meter
