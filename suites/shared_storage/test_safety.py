@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.plugins.guests import MakeGuest
+from fixtures.plugins.hosts import Pair
 from migqual.errors import MigrationRefused
 from migqual.model.guest import CacheMode, DiskSpec, GuestSpec
 from migqual.model.inventory import StoreKind
@@ -38,7 +39,7 @@ def test_risky_cache_mode_needs_unsafe(
 @pytest.mark.parametrize("store", [StoreKind.NBD, StoreKind.ISCSI], ids=str)
 @pytest.mark.parametrize("safety", list(Safety), ids=str)
 def test_network_disks_pass_the_check(
-    store: StoreKind, safety: Safety, make_guest: MakeGuest, migrate: Migrate
+    store: StoreKind, safety: Safety, make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:
     """
     A guest on network disks moves with the safety check on, and with it off.
@@ -49,3 +50,5 @@ def test_network_disks_pass_the_check(
     guest = make_guest(GuestSpec(disks=(DiskSpec(store),)))
 
     migrate(guest, Plan(safety=safety))
+
+    assert guest.host is pair.destination
