@@ -6,6 +6,7 @@ pytest_plugins = [
     "fixtures.plugins.requirements",
     "fixtures.plugins.records",
     "fixtures.plugins.allure_results",
+    "fixtures.plugins.turns",
     "fixtures.plugins.hosts",
     "fixtures.plugins.guests",
     "fixtures.plugins.matrix",

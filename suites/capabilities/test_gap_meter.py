@@ -13,6 +13,7 @@ from migqual.observe.observed import Observers
 
 
 @pytest.mark.requirement("LM-CAP-01")
+@pytest.mark.quiet
 def test_gaps_are_measured_truly(
     make_guest: MakeGuest,
     observers: dict[str, Observers],

@@ -49,6 +49,7 @@ def test_auto_converge_lets_a_restless_guest_move(make_guest: MakeGuest, migrate
 
 
 @pytest.mark.requirement("LM-SHR-04")
+@pytest.mark.quiet
 def test_timeout_suspends_the_guest(
     make_guest: MakeGuest, migrate: Migrate, pair: Pair, profile: Profile
 ) -> None:
