@@ -19,10 +19,10 @@ Migrate = Callable[..., Outcome]
 RESTLESS = GuestSpec(
     load=Load(
         "restless",
-        memory=MemoryLoad(mib=64, rate_mib_s=None, pattern=Pattern.SEQUENTIAL),
+        memory=MemoryLoad(mib=16, rate_mib_s=None, pattern=Pattern.SEQUENTIAL),
     )
 )
-BANDWIDTH_MIB_S = 48
+BANDWIDTH_MIB_S = 32
 LIMIT_S = 6.0
 
 
@@ -60,7 +60,7 @@ def test_timeout_suspends_the_guest(
     Expected: suspended at the limit and not before, the migration completes while it rests, and
     it is resumed at the destination.
     """
-    limit_s = 3.0
+    limit_s = 5.0
     guest = make_guest(RESTLESS)
 
     outcome = migrate(guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, timeout=Timeout(limit_s)))
