@@ -17,6 +17,7 @@ from migqual.commands import lab as lab_command
 from migqual.commands import sweep
 from migqual.commands.lab import say
 from migqual.errors import UsageError
+from migqual.image.cloud import ensure_cloud_image
 from migqual.lab import life, state, topology
 from migqual.lab.layout import LabLayout, check_name
 from migqual.model.inventory_file import load_inventory
@@ -74,6 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
     publish.clear(arguments.out)
     with _swept() as inventories, _target(arguments) as target:
         inventories.append(target.inventory)
+        if arguments.oracles and target.lab is not None:
+            # built from packages, which nobody reaches from inside the lab
+            ensure_cloud_image(places.cache(), say=say)
         status = _pytest(arguments, target)
     return _verdict(arguments, status)
 
