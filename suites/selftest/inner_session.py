@@ -87,7 +87,13 @@ def run_inner(
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *plugins, *publish.pytest_arguments(out), *arguments],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": paths, "PYTEST_ADDOPTS": ""},
+        # no bytecode: two sources of one size within one second would share it
+        env={
+            **os.environ,
+            "PYTHONPATH": paths,
+            "PYTEST_ADDOPTS": "",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         capture_output=True,
         text=True,
         check=False,
