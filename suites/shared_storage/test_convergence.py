@@ -15,11 +15,12 @@ from migqual.model.profile import Profile
 Migrate = Callable[..., Outcome]
 
 # Dirtied as fast as the CPU allows, faster than the link may carry: it cannot converge by itself,
-# and less CPU means less dirtying.
+# and less CPU means less dirtying. The working set is three times what fits into QEMU's default
+# downtime at this bandwidth: bursts above the limit must not let it slip through.
 RESTLESS = GuestSpec(
     load=Load(
         "restless",
-        memory=MemoryLoad(mib=16, rate_mib_s=None, pattern=Pattern.SEQUENTIAL),
+        memory=MemoryLoad(mib=32, rate_mib_s=None, pattern=Pattern.SEQUENTIAL),
     )
 )
 BANDWIDTH_MIB_S = 32
