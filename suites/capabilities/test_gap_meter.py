@@ -25,9 +25,9 @@ def test_gaps_are_measured_truly(
     The client sees known pauses of 50, 200 and 500 ms for what they are.
 
     Preconditions: the guest is suspended and resumed; QEMU's own clock says for how long.
-    Expected: the 95th percentile of measured minus injected is within the profile's limit, or
-    within the silences that nobody caused, which the same minute showed; if not, gaps are no
-    evidence, and the run is inconclusive rather than failed. Both figures are in the report.
+    Expected: the 95th percentile of measured minus injected is within the profile's limit; if not,
+    gaps are no evidence, and the run is inconclusive rather than failed. The report has the error
+    and, beside it, the longest silence that nobody caused.
     """
     guest = make_guest(GuestSpec())
 
@@ -42,6 +42,6 @@ def test_gaps_are_measured_truly(
         "errors_ms": [round(error, 2) for error in errors],
     }
     add_environment(pytestconfig, f"gap meter {pair.id}", told)
-    if p95_ms > max(profile.thresholds.gap_calibration_error_p95_ms, noise_ms):
+    if p95_ms > profile.thresholds.gap_calibration_error_p95_ms:
         raise InconclusiveError(f"the gap meter is off by {p95_ms:.1f} ms: {told}")
     assert all(pause.measured_ms >= pause.injected_ms / 2 for pause in pauses)
