@@ -1,6 +1,7 @@
 """The connections to hosts, on real hosts: commands, files, jump hosts, keys, losses."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,10 +59,34 @@ def test_files_travel_both_ways(pair: Pair, provision: Provisioner) -> None:
     assert pair.source.shell.get(target) == data
 
 
+def test_more_commands_at_once_than_the_server_has_sessions_for(shell: Shell) -> None:
+    """
+    A server that refuses a session is asked again; commands that run already are not disturbed.
+
+    Preconditions: the server's own limit of sessions, ten unless its owner set another.
+    Expected: every one of 25 commands at once is answered.
+    """
+    with ThreadPoolExecutor(25) as pool:
+        answers = list(pool.map(lambda n: shell.run("sh", "-c", f"sleep 0.3; echo {n}"), range(25)))
+
+    assert [answer.stdout for answer in answers] == [f"{n}\n" for n in range(25)]
+
+
+def test_command_that_is_killed_is_no_answer(shell: Shell) -> None:
+    """
+    A command that ended without a status has not answered, whatever it printed.
+
+    Expected: an error that names the host and the command.
+    """
+    with pytest.raises(ConnectionLost, match="without a status"):
+        shell.attempt("sh", "-c", "echo half; kill -KILL $$")
+
+
 def test_lost_connection_is_opened_again_once(shell: Shell) -> None:
-    """A connection that broke does not break the next command."""
+    """A connection that broke breaks the command that was under way, and not the next one."""
     shell.run("true")
-    shell.attempt("sh", "-c", "kill -9 $(ps -o ppid= -p $$)", seconds=5)
+    with pytest.raises(ConnectionLost):
+        shell.attempt("sh", "-c", "kill -9 $(ps -o ppid= -p $$)", seconds=5)
 
     assert shell.run("echo", "again").stdout == "again\n"
 

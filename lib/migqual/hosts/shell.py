@@ -15,11 +15,13 @@ from typing import Self
 
 import paramiko
 
-from migqual.errors import CommandFailed, ConnectionLost
+from migqual.deadline import Deadline
+from migqual.errors import CommandFailed, ConnectionLost, TimedOut
 from migqual.model.inventory import Host
 
 CONNECT_SECONDS = 15.0
 COMMAND_SECONDS = 120.0
+NO_STATUS = -1  # what paramiko returns when the server sent none
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,15 @@ class Shell:
             reader.start()
             output = b"".join(iter(lambda: channel.recv(65536), b""))
             reader.join(seconds)
-            status = channel.recv_exit_status()
-        except (TimeoutError, OSError, paramiko.SSHException) as error:
+            status = _status(channel)
+        except TimeoutError as error:
+            raise ConnectionLost(
+                self.host.name, f"{shlex.join(words)}: no answer within {seconds:g} s"
+            ) from error
+        except (OSError, EOFError, paramiko.SSHException) as error:
             raise ConnectionLost(
                 self.host.name,
-                f"{shlex.join(words)}: no answer within {seconds:g} s ({error})",
+                f"{shlex.join(words)}: {type(error).__name__}: {error}",
                 remedy="is the host up, and the management network?",
             ) from error
         finally:
@@ -157,10 +163,27 @@ class Shell:
                 raise _lost(self.host, error) from error
 
     def _open(self) -> paramiko.Channel:
-        transport = self._connected().get_transport()
-        if transport is None:
-            raise EOFError("connection closed")
-        return transport.open_session(timeout=CONNECT_SECONDS)
+        """A new channel. A server that has enough of them (MaxSessions) is asked again: its
+        connection is well, and others work on it."""
+
+        def opened() -> paramiko.Channel | None:
+            transport = self._connected().get_transport()
+            if transport is None:
+                raise EOFError("connection closed")
+            try:
+                return transport.open_session(timeout=CONNECT_SECONDS)
+            except paramiko.SSHException as error:
+                # not always a ChannelException: of several refusals at once paramiko keeps one
+                if not transport.is_active():
+                    raise
+                refused.append(error)
+                return None
+
+        refused: list[paramiko.SSHException] = []
+        try:
+            return Deadline(CONNECT_SECONDS).wait_for("a session", opened)
+        except TimedOut:
+            raise refused[-1] from None
 
     def _connected(self) -> paramiko.SSHClient:
         with self._lock:
@@ -256,6 +279,13 @@ def _lost(host: Host, error: Exception) -> ConnectionLost:
         f"SSH to {host.user}@{host.address}:{host.port}: {type(error).__name__}: {error}",
         remedy=remedy or "is the host up, and its SSH port reachable from here?",
     )
+
+
+def _status(channel: paramiko.Channel) -> int:
+    status = channel.recv_exit_status()
+    if status == NO_STATUS:
+        raise EOFError("it ended without a status: killed, or the connection was lost")
+    return status
 
 
 def _drain(channel: paramiko.Channel, into: list[bytes]) -> None:

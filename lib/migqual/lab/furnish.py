@@ -44,7 +44,6 @@ KbdInteractiveAuthentication no
 UsePAM no
 UseDNS no
 MaxStartups 100
-MaxSessions 100
 HostKey /etc/ssh/ssh_host_ed25519_key
 """
 
