@@ -10,4 +10,5 @@ pytest_plugins = [
     "fixtures.plugins.hosts",
     "fixtures.plugins.guests",
     "fixtures.plugins.matrix",
+    "suites.prerequisites.looking",
 ]

@@ -1,4 +1,5 @@
-"""What tests of preflight are made of: a guest that stands ready, and a look at it."""
+"""What tests of preflight are made of: a guest that stands ready, and a look at it. A plugin, so
+that every chapter shares the one guest."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -64,7 +65,13 @@ def look(pair: Pair, provision: Provisioner) -> Look:
     return Look(pair, Tools(provision.journal, payloads))
 
 
-@pytest.fixture(scope="package")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that look at the standing guest come last: it is made once, and its load is nowhere
+    near a test that measures."""
+    items.sort(key=lambda item: "standing" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
 def standing(pair: Pair, provision: Provisioner) -> Iterator[Guest]:
     """An idle guest on the source host with a disk on each shared store. Leave it as it was."""
     with provision.guest(GuestSpec(disks=COMMON), pair.source, pair.destination) as guest:

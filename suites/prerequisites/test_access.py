@@ -55,7 +55,8 @@ def test_local_disk_is_recognised(
     with twin(provision, standing, DiskSpec(StoreKind.LOCAL)) as name:
         found = look(name, Plan(copy_storage=copy))
 
-    assert found["LM-SHR-01.vda"].figures["place"] == "local"
+    disk = found["LM-SHR-01.vda"]
+    assert disk.figures["place"] == "local", disk.words
     assert found["LM-PRE-02.storage"].verdict is verdict
     assert found["LM-PRE-04.storage"].figures["needed_mib"] == 64
 

@@ -23,6 +23,7 @@ def classes(seen: Seen) -> Iterator[Finding]:
                 f"where {fact.disk.target} is",
                 Missing(fact.evidence),
                 "look at the store by hand; for guests of others, allow --write-probes",
+                **figures,
             )
         elif fact.place is Place.UNREACHABLE:
             yield warning(name, words, "open the store to both hosts", **figures)

@@ -18,11 +18,13 @@ def refused(name: str, words: str, remedy: str, **figures: Figure) -> Finding:
     return Finding(name, Severity.REFUSED, words, figures, remedy)
 
 
-def unknown(name: str, what: str, missing: Missing, remedy: str = "") -> Finding:
+def unknown(
+    name: str, what: str, missing: Missing, remedy: str = "", **figures: float | str
+) -> Finding:
     return Finding(
         name,
         Severity.UNKNOWN,
         f"{what} is not known: {missing.why}",
-        {},
+        figures,
         remedy or "mend what keeps preflight from finding out, and ask again",
     )
