@@ -3,37 +3,73 @@
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migqual.errors import UsageError
 
+if TYPE_CHECKING:
+    from migqual.model.inventory import Inventory
 
-def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
+
+
+def register(subparsers: "Subparsers") -> None:
     parser = subparsers.add_parser("bench", help="measure what migqual costs")
     kinds = parser.add_subparsers(dest="bench", required=True)
-    overhead = kinds.add_parser(
+    overhead = _kind(
+        kinds,
         "overhead",
-        help="migrations with all observers against bare virsh migrate",
-        description="Alternates bare `virsh migrate` and migrate() with all observers on the same "
-        "guest and pair. The last line is the ratio of the medians.",
+        "migrations with all observers against bare virsh migrate",
+        "Alternates bare `virsh migrate` and migrate() with all observers on the same guest.",
     )
-    overhead.add_argument("--inventory", type=Path, default=os.environ.get("MIGQUAL_INVENTORY"))
     overhead.add_argument("--rounds", type=int, default=20)
     overhead.add_argument("--memory", type=int, default=512, help="MiB of the guest")
     overhead.set_defaults(run=_overhead)
+    ready = _kind(
+        kinds,
+        "ready",
+        "from the definition of a guest to the first answer of its agent",
+        "Boots guests one at a time, by migqual and by virsh in turn.",
+    )
+    ready.add_argument("--rounds", type=int, default=10)
+    ready.add_argument("--memory", type=int, default=256, help="MiB of the guest")
+    ready.set_defaults(run=_ready)
+
+
+def _kind(kinds: "Subparsers", name: str, words: str, description: str) -> argparse.ArgumentParser:
+    parser = kinds.add_parser(
+        name, help=words, description=f"{description} The last line is the ratio of the medians."
+    )
+    parser.add_argument("--inventory", type=Path, default=os.environ.get("MIGQUAL_INVENTORY"))
+    return parser
 
 
 def _overhead(args: argparse.Namespace) -> int:
     from migqual.bench import overhead
+
+    found = overhead.measure(
+        _inventory(args), rounds=args.rounds, memory_mib=args.memory, say=print
+    )
+    print("\n".join(overhead.lines(found)))
+    return 0
+
+
+def _ready(args: argparse.Namespace) -> int:
+    from migqual.bench import ready
+
+    found = ready.measure(_inventory(args), rounds=args.rounds, memory_mib=args.memory, say=print)
+    print("\n".join(ready.lines(found)))
+    return 0
+
+
+def _inventory(args: argparse.Namespace) -> "Inventory":
     from migqual.model.inventory_file import load_inventory
 
     if args.inventory is None:
         raise UsageError(
             "no inventory",
-            remedy="migqual lab up; migqual lab exec -- .venv/bin/migqual bench overhead",
+            remedy=f"migqual lab up; migqual lab exec -- .venv/bin/migqual bench {args.bench}",
         )
-    inventory = load_inventory(Path(args.inventory))
     if args.rounds < 1:
         raise UsageError(f"--rounds {args.rounds}", remedy="at least 1")
-    found = overhead.measure(inventory, rounds=args.rounds, memory_mib=args.memory, say=print)
-    print("\n".join(overhead.lines(found)))
-    return 0
+    return load_inventory(Path(args.inventory))

@@ -24,7 +24,8 @@ from migqual.model.outcome import JobSample, Outcome, Status
 from migqual.model.plan import Control, Plan, TimeoutAction
 from migqual.observe.event_log import EventLog, following
 
-SAMPLE_SECONDS = 0.02  # between the answer to one question and the next
+SAMPLE_SECONDS = 0.03  # from one question to the next; a slow answer delays the next one
+BREATH_SECONDS = 0.005  # from an answer to the next question at least
 
 _ERRORS: Mapping[Status, type[MigrationError]] = {
     Status.REFUSED: MigrationRefused,
@@ -148,12 +149,15 @@ def _follow(
 ) -> _Followed:
     """Sample the job until it is over; act on the plan's limits."""
     found = _Followed()
-    while not job.done.wait(SAMPLE_SECONDS):
+    asked = log.started
+    while not job.done.wait(max(BREATH_SECONDS, asked + SAMPLE_SECONDS - time.monotonic())):
         sent = log.memory_sent.is_set()
+        asked = time.monotonic()
         stats = domain.job_stats()
-        at_s = time.monotonic() - log.started
+        answered = time.monotonic()
+        at_s = answered - log.started
         if stats.get("type"):
-            sample = JobSample(at_s, stats)
+            sample = JobSample(at_s, stats, answered - asked)
             found.samples.append(sample)
             if sent and "downtime" in stats:
                 # between the end of QEMU's job and libvirt's, its figure is the real downtime

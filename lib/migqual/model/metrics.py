@@ -18,6 +18,8 @@ def metrics(outcome: Outcome) -> dict[str, float | None]:
     found["wall_s"] = round(outcome.seconds, 3)
     found["job_samples"] = len(outcome.samples)
     found["job_sample_hz"] = _sample_rate(outcome)
+    slowest = max((sample.took_s for sample in outcome.samples), default=None)
+    found["job_answer_max_ms"] = None if slowest is None else round(slowest * 1000, 1)
     return found
 
 

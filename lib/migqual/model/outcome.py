@@ -17,10 +17,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class JobSample:
-    """virDomainGetJobStats at one moment. `at_s` counts from the start of the migration."""
+    """virDomainGetJobStats at one moment. `at_s` counts from the start of the migration to the
+    answer, `took_s` from the question to the answer."""
 
     at_s: float
     stats: Mapping[str, int | str]
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from migqual.model.outcome import Outcome
 
 
 def samples_csv(outcome: Outcome) -> str:
-    """The job samples: seconds from the start, then libvirt's fields."""
+    """The job samples: s from the start to the answer, s that it took, then libvirt's fields."""
     names = sorted({name for sample in outcome.samples for name in sample.stats})
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["at_s", *names])
+    writer.writerow(["at_s", "took_s", *names])
     for sample in outcome.samples:
         row = (sample.stats.get(name, "") for name in names)
-        writer.writerow([f"{sample.at_s:.3f}", *row])
+        writer.writerow([f"{sample.at_s:.3f}", f"{sample.took_s:.3f}", *row])
     return out.getvalue()
 
 
