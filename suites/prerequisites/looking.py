@@ -59,10 +59,9 @@ def worst(found: Iterable[Finding]) -> Mapping[str, Finding]:
 
 
 @pytest.fixture
-def look(pair: Pair, provision: Provisioner) -> Look:
+def look(pair: Pair, tools: Tools) -> Look:
     """Preflight of any guest on the source host, towards the destination."""
-    payloads = {host.name: provision.stage(host) / "payload" for host in pair.hosts}
-    return Look(pair, Tools(provision.journal, payloads))
+    return Look(pair, tools)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

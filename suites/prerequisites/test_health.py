@@ -1,6 +1,7 @@
 """LM-PRE-03: only a healthy guest is sent on its way."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -87,16 +88,19 @@ def test_job_in_progress(
     Expected: refused, naming the job.
     """
     guest = make_guest(GuestSpec())
-    found: list[Mapping[str, Finding]] = []
+    looks: list[Future[Mapping[str, Finding]]] = []
 
-    def look_meanwhile(_sample: JobSample) -> bool:
-        found.append(look(guest.name))
-        return True
+    with ThreadPoolExecutor(1) as pool:
 
-    with pytest.raises(MigrationAborted):
-        migrate(guest, Plan(bandwidth_mib_s=1), on_sample=look_meanwhile)
+        def look_meanwhile(_sample: JobSample) -> bool:
+            if not looks:
+                looks.append(pool.submit(look, guest.name))
+            return looks[0].done()
 
-    assert found[0]["LM-PRE-03.job"].verdict is Severity.REFUSED
+        with pytest.raises(MigrationAborted):
+            migrate(guest, Plan(bandwidth_mib_s=1), on_sample=look_meanwhile)
+
+    assert looks[0].result()["LM-PRE-03.job"].verdict is Severity.REFUSED
 
 
 @pytest.mark.requirement("LM-PRE-03")

@@ -1,5 +1,6 @@
 """A plan becomes libvirt's flags and parameters, and the virsh command that does the same."""
 
+import re
 from typing import Any
 
 import libvirt
@@ -10,15 +11,18 @@ from migqual.model import command
 from migqual.model.command import Endpoint, Flag
 from migqual.model.guest import Persistence
 from migqual.model.plan import (
+    Arrival,
     AutoConverge,
     Compression,
     Control,
     Definition,
+    Images,
     Plan,
     Safety,
     StorageCopy,
     Timeout,
     TimeoutAction,
+    Writes,
 )
 
 pytestmark = pytest.mark.selftest
@@ -76,6 +80,37 @@ CASES: dict[str, tuple[Plan, Flag, dict[str, Any], str]] = {
         {},
         "--copy-storage-inc",
     ),
+    "synchronous-writes": (
+        Plan(copy_storage=StorageCopy.ALL, writes=Writes.BOTH_ENDS),
+        Flag.NON_SHARED_DISK | Flag.NON_SHARED_SYNCHRONOUS_WRITES,
+        {},
+        "--copy-storage-all --copy-storage-synchronous-writes",
+    ),
+    "disks-port": (
+        Plan(copy_storage=StorageCopy.ALL, disks_port=49200),
+        Flag.NON_SHARED_DISK,
+        {"disks_port": 49200},
+        "--copy-storage-all --disks-port 49200",
+    ),
+    "disks-uri": (
+        Plan(copy_storage=StorageCopy.ALL, disks_uri="tcp://10.0.0.2:49200"),
+        Flag.NON_SHARED_DISK,
+        {"disks_uri": "tcp://10.0.0.2:49200"},
+        "--copy-storage-all --disks-uri tcp://10.0.0.2:49200",
+    ),
+    "images-present": (
+        Plan(copy_storage=StorageCopy.ALL, images=Images.PRESENT),
+        Flag.NON_SHARED_DISK,
+        {},
+        "--copy-storage-all",
+    ),
+    "arrives-paused": (Plan(arrival=Arrival.PAUSED), Flag.PAUSED, {}, "--suspend"),
+    "other-definition": (
+        Plan(destination_xml="<domain/>"),
+        Flag(0),
+        {"destination_xml": "<domain/>"},
+        "--xml destination.xml",
+    ),
     "mt-level": (
         Plan(compression=Compression.MT, compression_level=3),
         Flag.COMPRESSED,
@@ -100,8 +135,8 @@ def test_plan_becomes_flags_parameters_and_command(name: str) -> None:
 
     assert command.flags(plan, Persistence.PERSISTENT) == BASE | flags
     assert command.parameters(plan, WHERE) == {"migrate_uri": WHERE.migrate_uri, **parameters}
-    assert all(f" {part} " in spelled for part in words.split(" --") if part.startswith("--"))
-    assert words.split()[-1] in spelled.split()
+    for part in re.split(r" (?=--)", words):
+        assert f" {part} " in spelled
 
 
 def test_every_flag_of_a_plan_has_its_option() -> None:
@@ -129,6 +164,9 @@ def test_flags_are_those_of_libvirt(flag: Flag) -> None:
         ("auto_converge.initial", "AUTO_CONVERGE_INITIAL"),
         ("auto_converge.increment", "AUTO_CONVERGE_INCREMENT"),
         ("migrate_disks", "MIGRATE_DISKS"),
+        ("disks_port", "DISKS_PORT"),
+        ("disks_uri", "DISKS_URI"),
+        ("destination_xml", "DEST_XML"),
         ("compression", "COMPRESSION"),
         ("compression.mt.level", "COMPRESSION_MT_LEVEL"),
     ],
@@ -160,8 +198,14 @@ def test_direct_migration_is_driven_by_the_controller() -> None:
         {"compression": Compression.ZSTD},
         {"timeout": Timeout(1, TimeoutAction.POSTCOPY)},
         {"migrate_disks": ("vda",)},
+        {"disks_port": 49200},
+        {"images": Images.PRESENT},
+        {"copy_storage": StorageCopy.ALL, "disks_port": 1, "disks_uri": "tcp://10.0.0.2:1"},
     ],
-    ids=["negative-channels", "zstd-without-channels", "postcopy-timeout", "disks-without-copy"],
+    ids=[
+        *("negative-channels", "zstd-without-channels", "postcopy-timeout", "disks-without-copy"),
+        *("port-without-copy", "images-without-copy", "port-and-uri"),
+    ],
 )
 def test_impossible_plans_are_refused(choices: dict[str, Any]) -> None:
     """A plan that no stack can carry out is an error with a remedy, before any host is asked."""

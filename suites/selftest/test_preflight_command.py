@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from migqual.commands import preflight
+from migqual.commands import _move, preflight
 from migqual.model.finding import Finding, Severity
 
 pytestmark = pytest.mark.selftest
@@ -47,7 +47,7 @@ def test_json_holds_all_of_a_finding() -> None:
 def test_no_inventory_is_bad_input(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv(preflight.ENVIRONMENT, raising=False)
+    monkeypatch.delenv(_move.ENVIRONMENT, raising=False)
 
     assert run("vm", "b1") == 2
     assert "--inventory" in capsys.readouterr().err

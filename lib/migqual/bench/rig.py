@@ -19,6 +19,7 @@ from migqual.model.inventory import Inventory
 from migqual.model.plan import Plan
 from migqual.observe.meter import watching
 from migqual.observe.observed import Observers
+from migqual.preflight.tools import Tools
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Rig:
     def hosts(self) -> tuple[Host, Host]:
         return self.source, self.destination
 
+    @property
+    def tools(self) -> Tools:
+        payloads = {host.name: self.provision.stage(host) / "payload" for host in self.hosts}
+        return Tools(self.provision.journal, payloads)
+
     def other(self, guest: Guest) -> Host:
         """The host of the pair on which `guest` is not."""
         return self.destination if guest.host is self.source else self.source
@@ -45,7 +51,7 @@ class Rig:
         with watching(self.client, payload, guest.address) as meter:
             meter.answer_after(0)
             meter.session_after(0)
-            yield Observers(guest, meter, self.hosts)
+            yield Observers(guest, meter, self.hosts, self.tools)
 
 
 @contextmanager

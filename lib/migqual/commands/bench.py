@@ -34,6 +34,15 @@ def register(subparsers: "Subparsers") -> None:
     ready.add_argument("--rounds", type=int, default=10)
     ready.add_argument("--memory", type=int, default=256, help="MiB of the guest")
     ready.set_defaults(run=_ready)
+    storage = _kind(
+        kinds,
+        "storage",
+        "copies of a disk by migqual against bare virsh migrate --copy-storage-all",
+        "Alternates both with the same guest and disk; migqual makes the image, virsh finds one.",
+    )
+    storage.add_argument("--rounds", type=int, default=5)
+    storage.add_argument("--size", type=int, default=2048, help="MiB of the disk")
+    storage.set_defaults(run=_storage)
 
 
 def _kind(kinds: "Subparsers", name: str, words: str, description: str) -> argparse.ArgumentParser:
@@ -59,6 +68,16 @@ def _ready(args: argparse.Namespace) -> int:
 
     found = ready.measure(_inventory(args), rounds=args.rounds, memory_mib=args.memory, say=print)
     print("\n".join(ready.lines(found)))
+    return 0
+
+
+def _storage(args: argparse.Namespace) -> int:
+    from migqual.bench import storage
+
+    if args.size < storage.SMALLEST_MIB:
+        raise UsageError(f"--size {args.size}", remedy=f"at least {storage.SMALLEST_MIB}")
+    found = storage.measure(_inventory(args), rounds=args.rounds, mib=args.size, say=print)
+    print("\n".join(storage.lines(found)))
     return 0
 
 

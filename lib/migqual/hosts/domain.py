@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from enum import StrEnum
 from typing import Any
 
 import libvirt
@@ -34,6 +35,20 @@ _LIFECYCLE = {
     libvirt.VIR_DOMAIN_EVENT_STOPPED: "stopped",
     libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: "shutdown",
     libvirt.VIR_DOMAIN_EVENT_CRASHED: "crashed",
+}
+
+
+class Reboot(StrEnum):
+    """Who is asked to restart the guest: its power button, its agent, or nobody (reset)."""
+
+    ACPI = "acpi"
+    AGENT = "agent"
+    RESET = "reset"
+
+
+_REBOOT_FLAGS = {
+    Reboot.ACPI: libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN,
+    Reboot.AGENT: libvirt.VIR_DOMAIN_REBOOT_GUEST_AGENT,
 }
 
 
@@ -85,6 +100,13 @@ class Domain:
         """As the reset button does."""
         self._do("reset", lambda d: d.reset(0))
 
+    def reboot(self, way: Reboot) -> None:
+        """virDomainReboot, or virDomainReset. Returns before the guest has gone down."""
+        if way is Reboot.RESET:
+            self.reset()
+        else:
+            self._do("reboot", lambda d: d.reboot(_REBOOT_FLAGS[way]))
+
     def destroy(self) -> None:
         """Power off, if it is on. Not an error when it is gone."""
         with suppress(libvirt.libvirtError):
@@ -102,6 +124,14 @@ class Domain:
             return dict(self.raw.jobStats())
         except libvirt.libvirtError:
             return {}
+
+    def block_job(self, target: str) -> tuple[int, int] | None:
+        """virDomainGetBlockJobInfo: bytes done and in all; None when nothing is done to it."""
+        try:
+            info = self.raw.blockJobInfo(target, 0)
+        except libvirt.libvirtError:
+            return None
+        return (int(info["cur"]), int(info["end"])) if info else None
 
     def completed_stats(self) -> dict[str, Any]:
         flags = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED

@@ -141,8 +141,8 @@ class Guest:
         return self.payload("status")
 
     def devices_of_disks(self) -> dict[str, str]:
-        """Target name to device path in the guest, found by serial number's order."""
-        return {target: f"/dev/{target}" for target in self.spec.targets()}
+        """Target name of every disk that is written to, and its device path in the guest."""
+        return {target: f"/dev/{target}" for target in self.spec.written()}
 
     def start_load(self) -> None:
         """Fill the witness pages and start the stamped writers, as the spec says."""

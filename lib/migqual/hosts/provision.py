@@ -97,11 +97,25 @@ class Provisioner:
         """Wait until the guest is up and start its load; make `destination` ready meanwhile."""
         if destination is not None:
             self.stage(destination)
+            self._folders(guest, destination)
         deadline = Deadline(READY_SECONDS if guest.spec.image is None else IMAGE_SECONDS)
         guest.wait_ready(deadline)
         if guest.spec.image is not None:
             guest.wait_serving(deadline)
         guest.start_load()
+
+    def _folders(self, guest: Guest, destination: Host) -> None:
+        """The folders of disks that are the source's own; the destination has its own too."""
+        disks = zip(guest.spec.disks, guest.volumes, strict=True)
+        own = [
+            (disk, volume)
+            for disk, volume in disks
+            if disk.store is StoreKind.LOCAL and volume.type == "file"
+        ]
+        for folder in {volume.path.parent for disk, volume in own if not disk.folder}:
+            destination.shell.run("mkdir", "-p", folder)
+        for folder in {volume.path.parent for disk, volume in own if disk.folder}:
+            guest.made.append(self.volumes.folder(destination, folder))
 
     def define(self, spec: GuestSpec, host: Host) -> Guest:
         """Make the volumes and start the guest, without waiting for it."""

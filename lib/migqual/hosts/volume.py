@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from migqual.errors import HostError
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal, Made
-from migqual.model.guest import DiskFormat, DiskSpec
+from migqual.model.guest import DiskFormat, DiskSpec, Medium
 from migqual.model.inventory import DirectoryStore, IscsiStore, LocalStore, NbdStore, Store
 
 QCOW2_ROOM_MIB = 16  # tables and rounding, of any image that a suite makes
@@ -15,7 +15,8 @@ QCOW2_ROOM_MIB = 16  # tables and rounding, of any image that a suite makes
 
 @dataclass(frozen=True)
 class Volume:
-    """A disk image and how QEMU reaches it: a file, or an export of the storage host."""
+    """A disk image and how QEMU reaches it: a file, or an export of the storage host. Of type
+    ``none`` in an empty drive."""
 
     type: str
     path: PurePosixPath
@@ -39,10 +40,11 @@ class Volumes:
     ) -> tuple[Volume, list[Made]]:
         """A new volume of `spec`, called `name`. `near` is the host that makes files of a
         directory store. Returns the journal's entries, in the order they were made."""
+        if spec.medium is Medium.EMPTY_CDROM:
+            return Volume("none", PurePosixPath(), near.name), []
         match store:
             case DirectoryStore() | LocalStore():
-                volume = Volume("file", store.path / f"{name}.{spec.format}", near.name)
-                return volume, [self._image(near, volume.path, spec)]
+                return self._file(name, spec, store.path, near)
             case NbdStore():
                 return self._nbd(name, spec, store)
             case IscsiStore():
@@ -53,6 +55,31 @@ class Volumes:
             undo(self._hosts[entry.host], entry)
             self._journal.removed(entry)
 
+    def _file(
+        self, name: str, spec: DiskSpec, store: PurePosixPath, near: Host
+    ) -> tuple[Volume, list[Made]]:
+        path = folder_of(name, spec, store) / f"{name}.{spec.format}"
+        made = [self.folder(near, path.parent)] if spec.folder else []
+        base = path.with_suffix(".base")
+        options = [word for option in spec.options for word in ("-o", option)]
+        if spec.backed:
+            made.append(self._image(near, base, spec))
+            # contents that no other image has, at its beginning and its end
+            ends = (
+                f"write -P {sum(name.encode()) % 255 + 1} {at}M 1M" for at in (1, spec.size_mib - 1)
+            )
+            commands = [word for command in ends for word in ("-c", command)]
+            near.shell.run("qemu-io", "-f", spec.format, *commands, base)
+            options += ["-b", str(base), "-F", spec.format]
+        made.append(self._image(near, path, spec, *options))
+        return Volume("file", path, near.name), made
+
+    def folder(self, host: Host, folder: PurePosixPath) -> Made:
+        """A folder for images. It goes when it is empty."""
+        made = self._journal.record(host.name, "folder", str(folder), [("rmdir", str(folder))])
+        host.shell.run("mkdir", "-p", folder)
+        return made
+
     def _exported_image(self, host: Host, path: PurePosixPath, spec: DiskSpec) -> Made:
         """An image that an export of fixed size can hold: qcow2 grows, an export does not."""
         made = self._image(host, path, spec)
@@ -60,10 +87,11 @@ class Volumes:
             host.shell.run("truncate", "-s", f"{spec.size_mib + QCOW2_ROOM_MIB}M", path)
         return made
 
-    def _image(self, host: Host, path: PurePosixPath, spec: DiskSpec) -> Made:
+    def _image(self, host: Host, path: PurePosixPath, spec: DiskSpec, *options: str) -> Made:
         made = self._journal.record(host.name, "image", str(path), [("rm", "-f", "--", str(path))])
         host.shell.run("mkdir", "-p", path.parent)
-        host.shell.run("qemu-img", "create", "-q", "-f", spec.format, path, f"{spec.size_mib}M")
+        size = f"{spec.size_mib}M"
+        host.shell.run("qemu-img", "create", "-q", "-f", spec.format, *options, path, size)
         return made
 
     def _nbd(self, name: str, spec: DiskSpec, store: NbdStore) -> tuple[Volume, list[Made]]:
@@ -125,6 +153,11 @@ class Volumes:
             "network", path, server.name, "iscsi", f"{target}/1", store.address, store.port
         )
         return volume, [image, made]
+
+
+def folder_of(name: str, spec: DiskSpec, store: PurePosixPath) -> PurePosixPath:
+    """Where the image called `name` lies on a store of files."""
+    return store / f"{name}.{spec.folder}" if spec.folder else store
 
 
 # the number of a target is found by its name: the journal is written before it has one

@@ -24,6 +24,7 @@ _APPLETS = (
     *("sh", "mount", "ip", "ln", "mkdir", "usleep", "cat", "ls", "echo", "sleep", "ps", "dmesg"),
     *("kill", "sync", "true", "false", "sha256sum", "dd", "head", "poweroff", "reboot", "test"),
     *("rm", "cp", "grep", "sed", "umount", "free", "uptime", "ping", "wc", "stat", "cut"),
+    "blkdiscard",
 )
 _LISTS = (WANTED, OPTIONAL, _APPLETS)
 _ARCH = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -15,7 +15,8 @@ from migqual.lab import cgroup, launch
 from migqual.lab.layout import EXPORTS, SHARED, HostLayout, LabLayout
 from migqual.lab.topology import Bind, Role
 
-DEVICES = ("/dev/net/tun", "/dev/kvm", "/dev/fuse")
+LOOPS = tuple(f"/dev/loop{number}" for number in range(8))
+DEVICES = ("/dev/net/tun", "/dev/kvm", "/dev/fuse", "/dev/loop-control", *LOOPS)
 NSPAWN_STATE = Path("/run/systemd/nspawn")
 
 

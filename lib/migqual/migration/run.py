@@ -1,5 +1,6 @@
 """`migrate`: start a migration, follow its job, say how it ended."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,11 +21,11 @@ from migqual.hosts.host import Host
 from migqual.model import command
 from migqual.model.command import Endpoint
 from migqual.model.inventory import bracketed
-from migqual.model.outcome import JobSample, Outcome, Status
-from migqual.model.plan import Control, Plan, TimeoutAction
+from migqual.model.outcome import DiskSample, JobSample, Outcome, Status
+from migqual.model.plan import Control, Plan, StorageCopy, TimeoutAction
 from migqual.observe.event_log import EventLog, following
 
-SAMPLE_SECONDS = 0.03  # from one question to the next; a slow answer delays the next one
+SAMPLE_SECONDS = 0.025  # from one question to the next; a slow answer delays the next one
 BREATH_SECONDS = 0.005  # from an answer to the next question at least
 
 _ERRORS: Mapping[Status, type[MigrationError]] = {
@@ -64,6 +65,7 @@ class _Job:
 @dataclass
 class _Followed:
     samples: list[JobSample] = field(default_factory=list)
+    disks: list[DiskSample] = field(default_factory=list)
     timed_out: bool = False
     aborted: bool = False
     suspended_at_s: float | None = None
@@ -96,7 +98,7 @@ def migrate(
         job = _Job(_call(domain, destination, plan, guest))
         log.started = time.monotonic()
         job.start()
-        followed = _follow(domain, job, plan, log, on_sample)
+        followed = _follow(guest, job, plan, log, on_sample)
         seconds = job.ended - log.started
         if job.error is None:
             guest.moved(destination)
@@ -112,6 +114,7 @@ def migrate(
         seconds=seconds,
         words=job.error.words if job.error else "",
         samples=tuple(followed.samples),
+        disks=tuple(followed.disks),
         events=events,
         stats=stats,
         suspended_at_s=followed.suspended_at_s,
@@ -145,10 +148,12 @@ def _call(domain: Domain, destination: Host, plan: Plan, guest: Guest) -> Callab
 
 
 def _follow(
-    domain: Domain, job: _Job, plan: Plan, log: EventLog, on_sample: OnSample | None
+    guest: Guest, job: _Job, plan: Plan, log: EventLog, on_sample: OnSample | None
 ) -> _Followed:
     """Sample the job until it is over; act on the plan's limits."""
     found = _Followed()
+    domain = guest.domain
+    copied = itertools.cycle(_copied(guest, plan))
     asked = log.started
     while not job.done.wait(max(BREATH_SECONDS, asked + SAMPLE_SECONDS - time.monotonic())):
         sent = log.memory_sent.is_set()
@@ -166,7 +171,18 @@ def _follow(
                 found.aborted = True
                 domain.abort_job()
         _limits(domain, plan, found, at_s)
+        if target := next(copied, None):  # one disk after each sample, in turn
+            progress = domain.block_job(target)
+            if progress is not None:
+                now_s = time.monotonic() - log.started
+                found.disks.append(DiskSample(now_s, target, *progress))
     return found
+
+
+def _copied(guest: Guest, plan: Plan) -> tuple[str, ...]:
+    if plan.copy_storage is StorageCopy.NONE:
+        return ()
+    return plan.migrate_disks or guest.spec.written()
 
 
 def _limits(domain: Domain, plan: Plan, found: _Followed, at_s: float) -> None:

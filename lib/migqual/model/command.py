@@ -10,7 +10,7 @@ from enum import IntFlag
 from typing import Any
 
 from migqual.model.guest import Persistence
-from migqual.model.plan import Control, Definition, Plan, Safety, StorageCopy
+from migqual.model.plan import Arrival, Control, Definition, Plan, Safety, StorageCopy, Writes
 
 
 class Flag(IntFlag):
@@ -20,6 +20,7 @@ class Flag(IntFlag):
     PEER2PEER = 1 << 1
     PERSIST_DEST = 1 << 3
     UNDEFINE_SOURCE = 1 << 4
+    PAUSED = 1 << 5
     NON_SHARED_DISK = 1 << 6
     NON_SHARED_INC = 1 << 7
     UNSAFE = 1 << 9
@@ -28,6 +29,7 @@ class Flag(IntFlag):
     POSTCOPY = 1 << 15
     TLS = 1 << 16
     PARALLEL = 1 << 17
+    NON_SHARED_SYNCHRONOUS_WRITES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def flags(plan: Plan, persistence: Persistence) -> Flag:
         (Flag.POSTCOPY, plan.postcopy),
         (Flag.NON_SHARED_DISK, plan.copy_storage is StorageCopy.ALL),
         (Flag.NON_SHARED_INC, plan.copy_storage is StorageCopy.INCREMENTAL),
+        (Flag.NON_SHARED_SYNCHRONOUS_WRITES, plan.writes is Writes.BOTH_ENDS),
+        (Flag.PAUSED, plan.arrival is Arrival.PAUSED),
     ):
         if wanted:
             found |= flag
@@ -78,6 +82,12 @@ def parameters(plan: Plan, endpoint: Endpoint) -> dict[str, Any]:
             found["auto_converge.increment"] = plan.auto_converge.increment_percent
     if plan.migrate_disks:
         found["migrate_disks"] = list(plan.migrate_disks)
+    others = {
+        "disks_port": plan.disks_port,
+        "disks_uri": plan.disks_uri,
+        "destination_xml": plan.destination_xml,
+    }
+    found |= {name: value for name, value in others.items() if value is not None}
     return found | plan.compression.parameters(plan.compression_level)
 
 
@@ -101,6 +111,12 @@ def virsh(
         words.append(f"--timeout-{plan.timeout.action}")
     if plan.migrate_disks:
         words += ["--migrate-disks", ",".join(plan.migrate_disks)]
+    if plan.disks_port is not None:
+        words += ["--disks-port", str(plan.disks_port)]
+    if plan.disks_uri is not None:
+        words += ["--disks-uri", plan.disks_uri]
+    if plan.destination_xml is not None:
+        words += ["--xml", DESTINATION_XML]
     return [*words, domain, endpoint.uri, "--migrateuri", endpoint.migrate_uri]
 
 
@@ -120,7 +136,11 @@ OPTIONS = {
     Flag.POSTCOPY: "--postcopy",
     Flag.NON_SHARED_DISK: "--copy-storage-all",
     Flag.NON_SHARED_INC: "--copy-storage-inc",
+    Flag.NON_SHARED_SYNCHRONOUS_WRITES: "--copy-storage-synchronous-writes",
+    Flag.PAUSED: "--suspend",
 }
+# where a person puts the definition that the record holds
+DESTINATION_XML = "destination.xml"
 
 
 def _converge(plan: Plan) -> list[str]:

@@ -15,11 +15,28 @@ class DiskFormat(StrEnum):
 class DiskBus(StrEnum):
     VIRTIO = "virtio"
     SCSI = "scsi"
+    SATA = "sata"
 
     @property
     def prefix(self) -> str:
         """First letters of the target names that libvirt uses on this bus."""
-        return {DiskBus.VIRTIO: "vd", DiskBus.SCSI: "sd"}[self]
+        return "vd" if self is DiskBus.VIRTIO else "sd"
+
+
+class Medium(StrEnum):
+    """What the guest sees: a disk, a CD-ROM drive with an image in it, or an empty one."""
+
+    DISK = "disk"
+    CDROM = "cdrom"
+    EMPTY_CDROM = "empty-cdrom"
+
+
+class Access(StrEnum):
+    """Who may write to a disk: its guest, nobody, or several guests at once."""
+
+    OWN = "own"
+    READ_ONLY = "read-only"
+    SHAREABLE = "shareable"
 
 
 class CacheMode(StrEnum):
@@ -65,16 +82,31 @@ class Content(StrEnum):
 
 @dataclass(frozen=True)
 class DiskSpec:
-    """One disk. Sizes in MiB; on a store of the inventory."""
+    """One disk. Sizes in MiB; on a store of the inventory.
+
+    folder   a folder of its own on a store of files, e.g. to have images in different ones
+    options  of `qemu-img create -o`, e.g. ``("cluster_size=4k",)``
+    backed   the image lies over a backing file that has contents
+    """
 
     store: StoreKind
     format: DiskFormat = DiskFormat.RAW
     size_mib: int = 64
     bus: DiskBus = DiskBus.VIRTIO
     cache: CacheMode = CacheMode.NONE
+    medium: Medium = Medium.DISK
+    access: Access = Access.OWN
+    folder: str = ""
+    options: tuple[str, ...] = ()
+    backed: bool = False
 
     def __str__(self) -> str:
         return f"{self.store}-{self.format}"
+
+    @property
+    def written(self) -> bool:
+        """Whether the guest's load writes to it."""
+        return self.medium is Medium.DISK and self.access is not Access.READ_ONLY
 
 
 @dataclass(frozen=True)
@@ -167,3 +199,8 @@ class GuestSpec:
             used[disk.bus.prefix] = number + 1
             names.append(disk.bus.prefix + chr(ord("a") + number))
         return tuple(names)
+
+    def written(self) -> tuple[str, ...]:
+        """Target names of the disks that the guest's load writes to."""
+        pairs = zip(self.targets(), self.disks, strict=True)
+        return tuple(target for target, disk in pairs if disk.written)

@@ -15,6 +15,7 @@ def metrics(outcome: Outcome) -> dict[str, float | None]:
         found["gap_count"] = len(report.gaps)
         found["gap_noise_ms"] = round(report.noise_ms, 1)
         found["session_stall_ms"] = round(report.session_stall_ms, 1)
+    found |= _disks(outcome)
     found["wall_s"] = round(outcome.seconds, 3)
     found["job_samples"] = len(outcome.samples)
     found["job_sample_hz"] = _sample_rate(outcome)
@@ -29,6 +30,17 @@ def _sample_rate(outcome: Outcome) -> float | None:
         return None
     seconds = outcome.samples[-1].at_s - outcome.samples[0].at_s
     return round((len(outcome.samples) - 1) / seconds, 1) if seconds else None
+
+
+def _disks(outcome: Outcome) -> dict[str, float | None]:
+    """Of each disk that was copied: MiB, and s until it was mirrored (None: not seen)."""
+    found: dict[str, float | None] = {}
+    for target in sorted({sample.target for sample in outcome.disks}):
+        mine = [sample for sample in outcome.disks if sample.target == target]
+        mirrored = next((sample.at_s for sample in mine if sample.mirrored), None)
+        found[f"disk_{target}_mib"] = _mib(max(sample.done for sample in mine))
+        found[f"disk_{target}_s"] = None if mirrored is None else round(mirrored, 3)
+    return found
 
 
 def _libvirt(outcome: Outcome) -> dict[str, float | None]:

@@ -26,6 +26,21 @@ class JobSample:
 
 
 @dataclass(frozen=True)
+class DiskSample:
+    """How far the copy of one disk is (virDomainGetBlockJobInfo): bytes done, bytes in all."""
+
+    at_s: float
+    target: str
+    done: int
+    total: int
+
+    @property
+    def mirrored(self) -> bool:
+        """Copied once; what the guest writes now goes to both images."""
+        return self.total > 0 and self.done >= self.total
+
+
+@dataclass(frozen=True)
 class HostEvent:
     """An event of a guest. `at_s` is the controller's clock from the start of the migration;
     `host_us` the host's own clock in microseconds, where QEMU gave it."""
@@ -84,6 +99,7 @@ class Outcome:
     seconds: float
     words: str = ""
     samples: tuple[JobSample, ...] = ()
+    disks: tuple[DiskSample, ...] = ()
     events: tuple[HostEvent, ...] = ()
     stats: Mapping[str, int | str] = field(default_factory=dict)
     gaps: GapReport | None = None

@@ -1,6 +1,6 @@
 """The plan: everything chosen for one migration."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -33,6 +33,32 @@ class StorageCopy(StrEnum):
     NONE = "none"
     ALL = "all"
     INCREMENTAL = "inc"
+
+
+class Images(StrEnum):
+    """Where the destination's images of copied disks come from.
+
+    CREATED  the library makes them; one that is there already is refused
+    PRESENT  somebody made them before, as the documented procedure does
+    """
+
+    CREATED = "created"
+    PRESENT = "present"
+
+
+class Writes(StrEnum):
+    """When a write of the guest to a disk that is being copied is done
+    (`--copy-storage-synchronous-writes`)."""
+
+    HERE = "background"
+    BOTH_ENDS = "synchronous"
+
+
+class Arrival(StrEnum):
+    """Whether the guest runs as soon as it is at the destination (`--suspend` leaves it paused)."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
 
 
 class Compression(StrEnum):
@@ -98,8 +124,11 @@ class Timeout:
 class Plan:
     """One migration. Bandwidths in MiB/s (libvirt's unit), downtime in ms, times in s.
 
-    channels   0 is the single stream of old; 1 or more are parallel connections
-    deadline_s the migration is aborted when it is not over by then
+    channels         0 is the single stream of old; 1 or more are parallel connections
+    disks_port       the destination's port for disks; None leaves the choice to libvirt
+    disks_uri        where disks go, ``tcp://ADDRESS:PORT``, when not where guest memory goes
+    destination_xml  the definition at the destination, where it differs from the source's
+    deadline_s       the migration is aborted when it is not over by then
     """
 
     control: Control = Control.PEER_TO_PEER
@@ -117,6 +146,12 @@ class Plan:
     postcopy: bool = False
     copy_storage: StorageCopy = StorageCopy.NONE
     migrate_disks: tuple[str, ...] = ()
+    images: Images = Images.CREATED
+    writes: Writes = Writes.HERE
+    disks_port: int | None = None
+    disks_uri: str | None = None
+    arrival: Arrival = Arrival.RUNNING
+    destination_xml: str | None = None
     deadline_s: float = 120.0
 
     def __post_init__(self) -> None:
@@ -129,8 +164,16 @@ class Plan:
             )
         if self.timeout and self.timeout.action is TimeoutAction.POSTCOPY and not self.postcopy:
             raise UsageError("timeout to post-copy without post-copy", remedy="set postcopy=True")
-        if self.migrate_disks and self.copy_storage is StorageCopy.NONE:
-            raise UsageError("migrate_disks without copy_storage", remedy="set copy_storage")
+        if self.copy_storage is StorageCopy.NONE:
+            self._refuse_storage_options()
+        if self.disks_port is not None and self.disks_uri is not None:
+            raise UsageError("disks_port and disks_uri", remedy="the URI holds a port: give one")
+
+    def _refuse_storage_options(self) -> None:
+        default = {field.name: field.default for field in fields(self)}
+        for name in ("migrate_disks", "images", "writes", "disks_port", "disks_uri"):
+            if getattr(self, name) != default[name]:
+                raise UsageError(f"{name} without copy_storage", remedy="set copy_storage")
 
     def chosen(self) -> dict[str, Any]:
         """What differs from the default, as plain data for records."""

@@ -32,15 +32,15 @@ class Enforcer(StrEnum):
 
 @dataclass(frozen=True)
 class Chapter:
-    """A group of requirements whose tests share a folder.
+    """A group of requirements.
 
-    suite  folder below `suites/`
-    built  whether its tests exist; until then none of its requirements can have a verdict
+    suites  folders below `suites/` with its tests
+    built   whether its tests exist; until then none of its requirements can have a verdict
     """
 
     slug: str
     title: str
-    suite: str
+    suites: tuple[str, ...]
     built: bool
 
 
@@ -52,7 +52,6 @@ class Requirement:
     statement  what is claimed about hosts
     expected   what the suite asserts
     by         who enforces it
-    suite      folder below `suites/` that holds its tests
     built      whether its tests exist: its own word where it has one, else its chapter's
     """
 
@@ -62,13 +61,15 @@ class Requirement:
     statement: str
     expected: str
     by: frozenset[Enforcer]
-    suite: str
     built: bool
+
+
+Folder = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")]
 
 
 class _ChapterEntry(StrictModel):
     title: Sentence
-    suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")]
+    suites: Annotated[tuple[Folder, ...], Field(min_length=1)]
     built: bool
 
 
@@ -115,7 +116,7 @@ def _tables(file: Path) -> tuple[Mapping[str, Chapter], Mapping[str, Requirement
     if strays := _strays(table):
         raise InventoryError(str(file), strays)
     chapters = {
-        slug: Chapter(slug, entry.title, entry.suite, entry.built)
+        slug: Chapter(slug, entry.title, entry.suites, entry.built)
         for slug, entry in table.chapters.items()
     }
     rows = {
@@ -150,6 +151,5 @@ def _requirement(id_: str, entry: _RequirementEntry, chapter: Chapter) -> Requir
         statement=entry.statement,
         expected=entry.expected,
         by=frozenset(entry.by),
-        suite=chapter.suite,
         built=chapter.built if entry.built is None else entry.built,
     )

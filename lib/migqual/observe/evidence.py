@@ -5,7 +5,7 @@ import io
 import json
 from typing import Any
 
-from migqual.model.outcome import Outcome
+from migqual.model.outcome import DiskSample, Outcome
 
 
 def samples_csv(outcome: Outcome) -> str:
@@ -18,6 +18,22 @@ def samples_csv(outcome: Outcome) -> str:
         row = (sample.stats.get(name, "") for name in names)
         writer.writerow([f"{sample.at_s:.3f}", f"{sample.took_s:.3f}", *row])
     return out.getvalue()
+
+
+def disks_csv(outcome: Outcome) -> str:
+    """The progress of each disk that was copied: s from the start, bytes done and in all, rate in
+    MiB/s since the sample before, phase."""
+    lines = ["at_s,target,done,total,rate_mib_s,phase"]
+    last: dict[str, DiskSample] = {}
+    for sample in outcome.disks:
+        before = last.get(sample.target, DiskSample(0.0, sample.target, 0, 0))
+        seconds = sample.at_s - before.at_s
+        rate = (sample.done - before.done) / 2**20 / seconds if seconds else 0.0
+        phase = "mirror" if sample.mirrored else "copy"
+        words = f"{sample.at_s:.3f},{sample.target},{sample.done},{sample.total},{rate:.1f},{phase}"
+        lines.append(words)
+        last[sample.target] = sample
+    return "\n".join(lines) + "\n"
 
 
 def gaps_csv(outcome: Outcome) -> str:

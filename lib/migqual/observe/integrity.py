@@ -12,7 +12,7 @@ def complaints(guest: Guest) -> list[str]:
     block of every disk against what was acknowledged. Also that it is still the same boot.
     """
     found = [*_memory(guest.payload("memory", "verify", MEMORY))]
-    for target in guest.spec.targets():
+    for target in guest.spec.written():
         found += _disk(target, guest.payload("disk", "verify", target))
     boot_id = guest.status()["boot_id"]
     if boot_id != guest.boot_id:

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field, replace
 from migqual.errors import GuestError, MigrationError, TimedOut
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.migration.run import OnSample, migrate
+from migqual.migration.guarded import move
+from migqual.migration.run import OnSample
 from migqual.model.outcome import Outcome
-from migqual.model.plan import Plan
-from migqual.observe import copies, gaps, integrity
+from migqual.model.plan import Arrival, Guard, Plan, StorageCopy
+from migqual.observe import blocks, copies, gaps, integrity
+from migqual.observe.blocks import Copied
 from migqual.observe.meter import GapMeter
+from migqual.preflight.tools import Tools
 
 QUIET_NS = 200_000_000
 
@@ -29,29 +32,55 @@ class Observers:
 
     hosts           all hosts on which a copy of the guest could be
     clock_error_us  how far the clocks of two of them may differ
+    left            images that copies of disks left behind
     """
 
     guest: Guest
     meter: GapMeter
     hosts: tuple[Host, ...]
+    tools: Tools
     clock_error_us: int = 0
     done: list[Observed] = field(default_factory=list)
+    left: list[Copied] = field(default_factory=list)
 
     def migrate(
         self, destination: Host, plan: Plan, *, on_sample: OnSample | None = None
     ) -> Observed:
-        """Migrate and observe. An error of the migration is in the result, not raised."""
+        """Migrate and observe. An error of the migration is in the result, not raised; what the
+        guard refuses is raised, since nothing was tried.
+
+        Disks that were copied are compared block for block when the plan leaves the guest paused
+        at its arrival; it is resumed then.
+        """
+        source = self.guest.host
+        # without the guard old and new may be one image: then nothing stays behind
+        copies_disks = plan.copy_storage is not StorageCopy.NONE and plan.guard is Guard.ON
+        before = blocks.disks(self.guest) if copies_disks else {}
         window = self._quiet()
+        complaints: list[str] = []
         try:
-            outcome = migrate(self.guest, destination, plan, on_sample=on_sample)
+            outcome = move(self.guest, destination, plan, self.tools, on_sample=on_sample)
             error = None
         except MigrationError as failed:
             if failed.outcome is None:
                 raise
             outcome, error = failed.outcome, failed
+        else:
+            if copies_disks:
+                complaints = self._arrived(blocks.copied(self.guest, source, before, outcome), plan)
         found = self._after(outcome, *window)
-        self.done.append(replace(found, error=error))
+        complaints += found.complaints
+        self.done.append(replace(found, error=error, complaints=tuple(complaints)))
         return self.done[-1]
+
+    def _arrived(self, found: list[Copied], plan: Plan) -> list[str]:
+        self.left += found
+        if plan.arrival is not Arrival.PAUSED:
+            return []
+        try:
+            return blocks.differences(self.tools.journal, found)
+        finally:
+            self.guest.domain.resume()
 
     def _quiet(self) -> tuple[int, int]:
         """An undisturbed window just before: its beginning and end by the client's clock."""
@@ -83,6 +112,7 @@ class Observers:
         found = copies.complaints(self.guest, self.hosts)
         if not found:
             found += self._integrity()
+        found += blocks.touched(self.left)
         trace = self.meter.trace
         if trace.broken:
             found.append(f"the TCP session broke: {trace.broken}")

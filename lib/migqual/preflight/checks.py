@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from migqual.model.finding import Finding
-from migqual.preflight import check_guest, check_hosts, check_resources
-from migqual.preflight.facts import Facts, Login, Missing, Seen
+from migqual.preflight import check_guest, check_hosts, check_resources, check_storage
+from migqual.preflight.facts import Facts, Login, Missing, Seen, Storage
 from migqual.preflight.verdicts import unknown
 
 
@@ -15,6 +15,14 @@ class Check:
 
     id: str
     judge: Callable[[Seen], Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class StorageCheck:
+    """A check that the disks of a move are enough for."""
+
+    id: str
+    judge: Callable[[Storage], Iterable[Finding]]
 
 
 LOGIN_CHECKS: tuple[Callable[[Login], Iterable[Finding]], ...] = (
@@ -28,7 +36,6 @@ CHECKS: tuple[Check, ...] = (
     Check("LM-PRE-01.control", check_hosts.control_port),
     Check("LM-PRE-01.data", check_hosts.data_port),
     Check("LM-PRE-01.libvirt", check_hosts.libvirt),
-    Check("LM-PRE-02.storage", check_resources.storage),
     Check("LM-PRE-02.network", check_resources.network),
     Check("LM-PRE-03.running", check_guest.running),
     Check("LM-PRE-03.job", check_guest.job),
@@ -37,12 +44,24 @@ CHECKS: tuple[Check, ...] = (
     Check("LM-PRE-03.devices", check_guest.devices),
     Check("LM-PRE-04.cpu", check_resources.cpu),
     Check("LM-PRE-04.memory", check_resources.memory),
-    Check("LM-PRE-04.storage", check_resources.room),
     Check("LM-RES-09.hosts", check_hosts.host_cpus),
     Check("LM-RES-09.guest", check_hosts.guest_cpu),
     Check("LM-RES-10.segment", check_hosts.segment),
     Check("LM-RES-11.cpus", check_hosts.cpus),
-    Check("LM-SHR-01", check_resources.classes),
+)
+
+STORAGE_CHECKS: tuple[StorageCheck, ...] = (
+    StorageCheck("LM-SHR-01", check_storage.classes),
+    StorageCheck("LM-PRE-02.storage", check_storage.reached),
+    StorageCheck("LM-PRE-04.storage", check_storage.room),
+    StorageCheck("LM-NSS-01.image", check_storage.identical),
+    StorageCheck("LM-NSS-02.shareable", check_storage.shareable),
+    StorageCheck("LM-NSS-03.file", check_storage.no_device),
+    StorageCheck("LM-NSS-04.size", check_storage.size),
+    StorageCheck("LM-NSS-05.count", check_storage.count),
+    StorageCheck("LM-NSS-06.set", check_storage.hybrid),
+    StorageCheck("LM-LOC-01.image", check_storage.image),
+    StorageCheck("LM-LOC-02.disks", check_storage.named),
 )
 
 
@@ -53,8 +72,13 @@ def run_checks(facts: Facts) -> tuple[Finding, ...]:
     ]
     if isinstance(facts.seen, Missing):
         closed = facts.seen
-        rest = [unknown(check.id, "nothing of this", closed) for check in CHECKS]
-    else:
-        seen = facts.seen
-        rest = [finding for check in CHECKS for finding in check.judge(seen)]
-    return (*logins, *rest)
+        ids = [check.id for check in CHECKS] + [check.id for check in STORAGE_CHECKS]
+        return (*logins, *(unknown(id_, "nothing of this", closed) for id_ in ids))
+    seen = facts.seen
+    rest = [finding for check in CHECKS for finding in check.judge(seen)]
+    return (*logins, *rest, *run_storage_checks(seen.storage))
+
+
+def run_storage_checks(storage: Storage) -> tuple[Finding, ...]:
+    """The checks of the disks alone."""
+    return tuple(finding for check in STORAGE_CHECKS for finding in check.judge(storage))

@@ -11,7 +11,7 @@ from migqual.model.plan import Plan
 from migqual.preflight import definition as definitions
 from migqual.preflight import host_facts, network
 from migqual.preflight.definition import Definition, Disk, Nic
-from migqual.preflight.facts import Fact, Facts, Missing, Reach, Seen
+from migqual.preflight.facts import Fact, Facts, Missing, Reach, Seen, Storage
 from migqual.preflight.health import health
 from migqual.preflight.storage import Prober
 from migqual.preflight.tools import Tools, had
@@ -57,7 +57,7 @@ def _seen(move: Move, tools: Tools, pool: ThreadPoolExecutor, inner: ThreadPoolE
         pool.submit(_reaches, origin, target, tools)
         for origin, target in (move.hosts, (destination, source))
     ]
-    prober = Prober(source, destination, tools, inner)
+    prober = Prober(source, destination, tools, inner, _elsewhere(move.plan))
     disks = [pool.submit(prober.disk, disk) for disk in found.disks if _has_medium(disk)]
     segments = [
         pool.submit(network.segment, nic, source, destination, tools) for nic in _distinct(found)
@@ -78,7 +78,38 @@ def _seen(move: Move, tools: Tools, pool: ThreadPoolExecutor, inner: ThreadPoolE
         disks=tuple(disk.result() for disk in disks),
         reaches=tuple(one for reach in reaches for one in reach.result()),
         segments=tuple(one.result() for one in segments),
+        there=_there(move.plan),
     )
+
+
+def storage(move: Move, tools: Tools) -> Storage:
+    """What the disks alone have to tell: all that a guard needs before it copies them.
+
+    Raises `UsageError` when the source has no such domain, `HostError` when libvirt is away.
+    """
+    found = definitions.read(_find(move).live_xml())
+    with ThreadPoolExecutor(_WORKERS) as pool, ThreadPoolExecutor(_WORKERS) as inner:
+        prober = Prober(move.source, move.destination, tools, inner, _elsewhere(move.plan))
+        disks = pool.map(prober.disk, [disk for disk in found.disks if _has_medium(disk)])
+        return Storage(
+            move.source.name,
+            move.destination.name,
+            move.plan,
+            tuple(disks),
+            tuple(disk.target for disk in found.disks),
+            _there(move.plan),
+        )
+
+
+def _there(plan: Plan) -> tuple[str, ...] | None:
+    return None if plan.destination_xml is None else tuple(_elsewhere(plan))
+
+
+def _elsewhere(plan: Plan) -> dict[str, Disk]:
+    """The disks of the definition that the plan gives the destination, by target."""
+    if plan.destination_xml is None:
+        return {}
+    return {disk.target: disk for disk in definitions.read(plan.destination_xml).disks}
 
 
 def _find(move: Move) -> Domain:

@@ -48,6 +48,11 @@ class Disk:
     locked: bool = False
     alias: str = ""
 
+    @property
+    def own(self) -> bool:
+        """Whether it is the guest's alone, to read and to write."""
+        return not (self.readonly or self.shareable)
+
 
 @dataclass(frozen=True)
 class Nic:

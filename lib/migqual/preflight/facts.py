@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
-from migqual.model.plan import Plan
+from migqual.model.plan import Plan, StorageCopy
 from migqual.preflight.definition import Definition, Disk, Nic
 
 T = TypeVar("T")
@@ -45,6 +45,11 @@ class Place(StrEnum):
         """Both hosts work on one and the same disk."""
         return self in {Place.SHARED, Place.REMOTE}
 
+    @property
+    def known(self) -> bool:
+        """The probes told."""
+        return self not in {Place.AMBIGUOUS, Place.UNREACHABLE}
+
 
 @dataclass(frozen=True)
 class Space:
@@ -59,13 +64,97 @@ class Space:
 
 
 @dataclass(frozen=True)
+class Image:
+    """An image as `qemu-img info` describes it. Sizes in bytes.
+
+    length   of the file; more than what is allocated where it has holes
+    options  what `qemu-img create -o` needs for another one like it
+    backing  full path of the backing file; empty without one
+    """
+
+    format: str
+    virtual_size: int
+    allocated: int
+    length: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
+    encrypted: bool = False
+    backing: str = ""
+    backing_format: str = ""
+
+
+class Kind(StrEnum):
+    """What lies at a path."""
+
+    ABSENT = "absent"
+    FILE = "file"
+    DEVICE = "block device"
+    OTHER = "neither file nor device"
+
+
+class Folder(StrEnum):
+    """Whether an image can be made in a folder."""
+
+    WRITABLE = "writable"
+    READ_ONLY = "read-only"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the destination has where the copy of a disk is to be.
+
+    used  a running QEMU there, or whoever shares its locks, has the image open
+    """
+
+    path: str
+    kind: Kind
+    folder: Folder
+    image: Fact[Image] | None = None
+    used: bool = False
+
+
+@dataclass(frozen=True)
 class DiskFact:
-    """One disk of the guest. `space` is asked for only where the disk is not common."""
+    """One disk of the guest. The rest is asked for only where the disk is not common.
+
+    backing_equal  whether the destination has the backing file, with the same contents
+    """
 
     disk: Disk
     place: Place
     evidence: str
     space: Fact[Space] | None = None
+    image: Fact[Image] | None = None
+    target: Fact[Target] | None = None
+    backing_equal: Fact[bool] | None = None
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The disks of a move.
+
+    disks    all that have a medium
+    targets  of all disks and drives of the guest
+    there    the same in the definition that the plan gives the destination; None: it gives none
+    """
+
+    source: str
+    destination: str
+    plan: Plan
+    disks: tuple[DiskFact, ...]
+    targets: tuple[str, ...]
+    there: tuple[str, ...] | None = None
+
+    @property
+    def copied(self) -> tuple[DiskFact, ...]:
+        """Those that the plan copies: all that are the guest's own to write, as libvirt chooses
+        them, or those that it names."""
+        if self.plan.copy_storage is StorageCopy.NONE:
+            return ()
+        named = self.plan.migrate_disks
+        if named:
+            return tuple(fact for fact in self.disks if fact.disk.target in named)
+        return tuple(fact for fact in self.disks if fact.disk.own)
 
 
 class Agent(StrEnum):
@@ -185,6 +274,7 @@ class Seen:
     """All that is known of a guest, its two hosts, and what lies between them.
 
     host_cpus  how each host's CPU compares with the other's: of the source, of the destination
+    there      targets of the disks in the definition that the plan gives the destination
     """
 
     guest: str
@@ -198,6 +288,19 @@ class Seen:
     disks: tuple[DiskFact, ...] = ()
     reaches: tuple[Reach, ...] = ()
     segments: tuple[Segment, ...] = ()
+    there: tuple[str, ...] | None = None
+
+    @property
+    def storage(self) -> Storage:
+        """What of this concerns the disks."""
+        return Storage(
+            self.source.name,
+            self.destination.name,
+            self.plan,
+            self.disks,
+            tuple(disk.target for disk in self.definition.disks),
+            self.there,
+        )
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,18 @@ def preflight(
     return run_checks(collect(Move(guest, source, destination, plan), tools))
 
 
+# what must be known before it is done: a wrong guess would cost data
+_MUST_KNOW = ("LM-NSS-01",)
+
+
 def guard(findings: Iterable[Finding]) -> None:
-    """Raises `GuardRefusal` with every finding that refuses."""
-    refused = [finding for finding in findings if finding.verdict is Severity.REFUSED]
+    """Raises `GuardRefusal` with every finding that refuses, and with what must be known and is
+    not: whether a disk would be copied over itself."""
+    refused = [
+        finding
+        for finding in findings
+        if finding.verdict is Severity.REFUSED
+        or (finding.verdict is Severity.UNKNOWN and finding.requirement in _MUST_KNOW)
+    ]
     if refused:
         raise GuardRefusal(refused)

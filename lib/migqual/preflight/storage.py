@@ -1,21 +1,22 @@
 """Where each disk is, found by probes on both hosts; never by a path or a file system's name.
 
-Files: a token written beside the image through one host and looked for through the other, the
-image's inode, and the lock that a running QEMU holds on it. Block devices and network disks: both
-hosts open them and read the same identity.
+Files: a lock taken on the image through one host and looked for through the other, which finds one
+file under whatever paths; a token written beside it, the image's inode, and the lock that a running
+QEMU holds. Block devices and network disks: both hosts open them and read the same identity.
 """
 
-import json
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from migqual.errors import HostError
 from migqual.hosts.host import Host
+from migqual.preflight import images
 from migqual.preflight.definition import Disk
-from migqual.preflight.facts import DiskFact, Fact, Missing, Place, Space
+from migqual.preflight.facts import DiskFact, Fact, Image, Missing, Place, Space, Target
 from migqual.preflight.places import Block, FileView, place_of_block, place_of_file
 from migqual.preflight.tools import Probes, Tools, had, token_name
 
@@ -25,12 +26,16 @@ _TRIES = 3
 
 @dataclass(frozen=True)
 class Prober:
-    """Looks at disks of one guest from both hosts."""
+    """Looks at disks of one guest from both hosts.
+
+    elsewhere  by target: the disk as the destination is to have it, where that differs
+    """
 
     source: Host
     destination: Host
     tools: Tools
     pool: Executor
+    elsewhere: Mapping[str, Disk] = field(default_factory=dict)
 
     def disk(self, disk: Disk) -> DiskFact:
         """Where one disk is. Never raises: what cannot be probed is ambiguous."""
@@ -38,23 +43,67 @@ class Prober:
             return DiskFact(disk, Place.AMBIGUOUS, "its credentials are libvirt's own")
         if not disk.source:
             return DiskFact(disk, Place.AMBIGUOUS, f"disks of type {disk.type} are not probed")
+        there = self.elsewhere.get(disk.target, disk)
         try:
-            place, evidence = self._file(disk) if disk.type == "file" else self._block(disk)
+            place, evidence = self._place(disk, there)
         except HostError as error:
             return DiskFact(disk, Place.AMBIGUOUS, error.message)
-        space = None if place.common else self._space(disk)
-        return DiskFact(disk, place, evidence, space)
+        if place.common:
+            return DiskFact(disk, place, evidence)
+        if disk.type != "file":
+            why = Missing(f"room for a disk of type {disk.type} is not known")
+            return DiskFact(disk, place, evidence, why, target=self._target(there))
+        image = had(lambda: images.describe(self.source, disk.source, disk.format))
+        target = self._target(there)
+        return DiskFact(
+            disk,
+            place,
+            evidence,
+            self._space(image, target),
+            image=image,
+            target=target,
+            backing_equal=self._backing(image),
+        )
 
-    def _file(self, disk: Disk) -> tuple[Place, str]:
-        path = PurePosixPath(disk.source)
-        ahead = self.pool.submit(_view, self.destination, path)
+    def _place(self, disk: Disk, there: Disk) -> tuple[Place, str]:
+        if disk.type == "file" and there.type == "file":
+            return self._file(PurePosixPath(disk.source), PurePosixPath(there.source))
+        return self._block(disk, there)
+
+    def _target(self, there: Disk) -> Fact[Target]:
+        if there.type == "network":
+            return Missing(f"{there.source} is no path")
+        return had(lambda: images.target(self.destination, there.source, self.tools))
+
+    def _backing(self, image: Fact[Image]) -> Fact[bool] | None:
+        if isinstance(image, Missing) or not image.backing:
+            return None
+        return had(lambda: images.equal(self.source, self.destination, image.backing))
+
+    def _file(self, path: PurePosixPath, target: PurePosixPath) -> tuple[Place, str]:
+        ahead = self.pool.submit(_view, self.destination, target)
         here = _view(self.source, path)
         there = ahead.result()
         if not here.exists:
             return Place.AMBIGUOUS, f"{self.source.name} has no {path}"
+        if there.exists and self._lock_seen(path, target):
+            words = f"a lock taken on it through {self.source.name} is seen at {target} through"
+            return Place.SHARED, f"{words} {self.destination.name}"
         seen = self._token_seen(here, there)
-        locked = there.exists and _is_locked(self.destination, path)
+        locked = there.exists and self.tools.written_by_qemu(self.destination, target)
         return place_of_file(here, there, token_seen=seen, locked=locked)
+
+    def _lock_seen(self, path: PurePosixPath, target: PurePosixPath) -> bool:
+        """Whether both paths lead to one file: a byte that is locked here is locked there."""
+        if self.tools.probes is Probes.READ_ONLY:
+            return False
+        byte = secrets.randbelow(2**60) + 2**60
+        hold = (self.tools.payload(self.source), "lock", "hold", str(path), str(byte))
+        with self.source.shell.start(*hold) as holder:
+            first = next(iter(holder), "").strip()
+            if first != "held":
+                return False  # a file system without locks; the other probes decide
+            return self.tools.lock_seen(self.destination, target, byte)
 
     def _token_seen(self, here: FileView, there: FileView) -> bool | None:
         """Whether the destination sees what the source writes; None when it may not be tried."""
@@ -75,30 +124,30 @@ class Prober:
             self.source.shell.run("rm", "-f", "--", path)
             self.tools.removed(made)
 
-    def _block(self, disk: Disk) -> tuple[Place, str]:
+    def _block(self, disk: Disk, target: Disk) -> tuple[Place, str]:
         for _ in range(_TRIES):  # the guest may write between the two looks
-            ahead = self.pool.submit(had, lambda: _open(self.destination, disk))
+            ahead = self.pool.submit(had, lambda: _open(self.destination, target))
             here = had(lambda: _open(self.source, disk))
             there = ahead.result()
-            place, evidence = place_of_block(disk, here, there)
+            place, evidence = place_of_block(target, here, there)
             if place.common:
                 break
         return place, evidence
 
-    def _space(self, disk: Disk) -> Fact[Space]:
-        """Room for a copy in the same folder of the destination, less what is there already."""
+    def _space(self, image: Fact[Image], target: Fact[Target]) -> Fact[Space]:
+        """Room for a copy where it is to be, less what is there already."""
+        if isinstance(image, Missing):
+            return image
+        if isinstance(target, Missing):
+            return target
+        there = target.image.allocated if isinstance(target.image, Image) else 0
+        needed = max(0, image.virtual_size - there)
 
         def measure() -> Space:
-            info = self.source.shell.run("qemu-img", "info", "-U", "--output=json", disk.source)
-            size = int(json.loads(info.stdout)["virtual-size"])
-            path = PurePosixPath(disk.source)
-            needed = max(0, size - _view(self.destination, path).allocated)
-            free, mount = _free(self.destination, path)
+            free, mount = _free(self.destination, PurePosixPath(target.path))
             # figures err on the safe side: needs are rounded up, room is rounded down
             return Space(-(-needed // 2**20), free // 2**20, mount)
 
-        if disk.type != "file":
-            return Missing(f"room for a disk of type {disk.type} is not known")
         return had(measure)
 
 
@@ -121,12 +170,6 @@ def _free(host: Host, path: PurePosixPath) -> tuple[int, str]:
             words = done.stdout.splitlines()[-1].split()
             return int(words[3]), words[5]
     raise HostError(host.name, f"df knows no file system for {path}")
-
-
-def _is_locked(host: Host, path: PurePosixPath) -> bool:
-    """Whether a QEMU that writes to the image is known here by its lock on it."""
-    done = host.shell.attempt("qemu-img", "info", path)
-    return done.status != 0 and "lock" in done.stderr
 
 
 def _open(host: Host, disk: Disk) -> Block:

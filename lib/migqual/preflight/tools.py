@@ -16,6 +16,8 @@ from migqual.preflight.facts import Fact, Missing
 
 T = TypeVar("T")
 
+_QEMU_WRITES = 101
+
 
 class Probes(StrEnum):
     """What may be done to a guest to learn about it.
@@ -39,6 +41,16 @@ class Tools:
 
     def payload(self, host: Host) -> str:
         return str(self.payloads[host.name])
+
+    def lock_seen(self, host: Host, path: PurePosixPath | str, byte: int) -> bool:
+        """Whether somebody holds a lock on that byte of a file, as `host` sees it."""
+        look = (self.payload(host), "lock", "look", str(path), str(byte))
+        return host.shell.attempt(*look).stdout.strip() == "seen"
+
+    def written_by_qemu(self, host: Host, path: PurePosixPath | str) -> bool:
+        """Whether a QEMU has the image open for writing: it says so by a lock on a byte
+        (RAW_LOCK_PERM_BASE plus the place of BLK_PERM_WRITE, in QEMU's block/file-posix.c)."""
+        return self.lock_seen(host, path, _QEMU_WRITES)
 
     def made(self, host: Host, path: PurePosixPath) -> Made:
         """Write down a file that is about to be made."""

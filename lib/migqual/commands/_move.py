@@ -1,0 +1,100 @@
+"""GUEST and DESTINATION on a command line, and what is needed to look at them."""
+
+import argparse
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from migqual import places
+from migqual.errors import UsageError
+from migqual.hosts.host import Host
+from migqual.hosts.journal import Journal
+from migqual.image.payload import ensure_payload
+from migqual.model.inventory import Inventory, Role
+from migqual.model.inventory_file import load_inventory
+from migqual.model.plan import Plan
+from migqual.preflight.collect import Move
+from migqual.preflight.tools import Probes, Tools, staged
+
+ENVIRONMENT = "MIGQUAL_INVENTORY"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """GUEST, DESTINATION, and how to find them."""
+    parser.add_argument("guest", metavar="GUEST", help="name of a domain, ours or not")
+    parser.add_argument("destination", metavar="DESTINATION", help="a host of the inventory")
+    parser.add_argument(
+        "--inventory",
+        type=Path,
+        default=os.environ.get(ENVIRONMENT),
+        metavar="FILE",
+        help=f"the hosts (default: ${ENVIRONMENT})",
+    )
+    parser.add_argument(
+        "--source", metavar="HOST", help="where the guest is (default: it is looked for)"
+    )
+    parser.add_argument(
+        "--write-probes",
+        action="store_true",
+        help="write a token beside the guest's images for a moment, lock a byte of them, and "
+        "question QEMU itself, which libvirt notes as tainting the domain; without it nothing of "
+        "the guest is touched",
+    )
+
+
+@contextmanager
+def asked(arguments: argparse.Namespace, plan: Plan) -> Iterator[tuple[Move, Tools]]:
+    """The move that the arguments name, and tools on both hosts while the block runs."""
+    inventory = _inventory(arguments.inventory)
+    probes = Probes.WRITING if arguments.write_probes else Probes.READ_ONLY
+    with ExitStack() as stack:
+        destination = stack.enter_context(Host(inventory.host(arguments.destination)))
+        source = stack.enter_context(_source(inventory, arguments))
+        journal = stack.enter_context(_journal(inventory))
+        payload = ensure_payload(places.cache(), lambda words: print(words, file=sys.stderr))
+        tools = stack.enter_context(staged((source, destination), journal, payload, probes))
+        yield Move(arguments.guest, source, destination, plan), tools
+
+
+def _inventory(file: str | Path | None) -> Inventory:
+    if file is None:
+        raise UsageError(
+            "no inventory was named", remedy=f"give --inventory FILE, or set {ENVIRONMENT}"
+        )
+    return load_inventory(Path(file))
+
+
+@contextmanager
+def _source(inventory: Inventory, arguments: argparse.Namespace) -> Iterator[Host]:
+    """The host that was named, or the one that has the guest."""
+    names = [arguments.source] if arguments.source else _candidates(inventory, arguments)
+    with ExitStack() as stack:
+        for name in names:
+            host = stack.enter_context(Host(inventory.host(name)))
+            if arguments.source or host.libvirt.lookup(arguments.guest) is not None:
+                break
+        else:
+            raise UsageError(
+                f"no guest {arguments.guest!r} on {', '.join(names) or 'any other host'}",
+                remedy="name a domain that `virsh list --all` shows on a host of the inventory",
+            )
+        if host.name == arguments.destination:
+            raise UsageError("source and destination are the same host", remedy="name another one")
+        yield host
+
+
+def _candidates(inventory: Inventory, arguments: argparse.Namespace) -> list[str]:
+    hosts = inventory.with_role(Role.HYPERVISOR)
+    return [host.name for host in hosts if host.name != arguments.destination]
+
+
+@contextmanager
+def _journal(inventory: Inventory) -> Iterator[Journal]:
+    journal = Journal(f"preflight-{uuid.uuid4().hex[:6]}", inventory)
+    try:
+        yield journal
+    finally:
+        journal.close()

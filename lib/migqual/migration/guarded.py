@@ -1,0 +1,52 @@
+"""A migration as it should be done: the guard first, then the storage, then the move."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+from migqual.migration import images
+from migqual.migration.run import OnSample, migrate
+from migqual.model.outcome import Outcome
+from migqual.model.plan import Guard, Images, Plan, StorageCopy
+from migqual.preflight import collect
+from migqual.preflight.checks import run_storage_checks
+from migqual.preflight.collect import Move
+from migqual.preflight.run import guard
+from migqual.preflight.tools import Tools
+
+
+def move(
+    guest: Guest, destination: Host, plan: Plan, tools: Tools, *, on_sample: OnSample | None = None
+) -> Outcome:
+    """Migrate `guest`; its disks too, where the plan says so.
+
+    Raises `GuardRefusal` before anything is touched, `HostError` when an image could not be made,
+    and what `migrate` raises. Where it raises, no image that was made for it is left.
+    """
+    with prepared(guest, destination, plan, tools):
+        return migrate(guest, destination, plan, on_sample=on_sample)
+
+
+@contextmanager
+def prepared(guest: Guest, destination: Host, plan: Plan, tools: Tools) -> Iterator[None]:
+    """The destination's images of the disks that are copied; they stay if the block succeeds.
+
+    They belong to the guest then, and go with it.
+    """
+    if plan.copy_storage is StorageCopy.NONE:
+        yield
+        return
+    if plan.guard is Guard.OFF and plan.images is Images.PRESENT:
+        yield
+        return
+    storage = collect.storage(Move(guest.name, guest.host, destination, plan), tools)
+    if plan.guard is Guard.ON:
+        guard(run_storage_checks(storage))
+    made = images.make(destination, images.recipes(storage), tools.journal)
+    try:
+        yield
+    except BaseException:
+        images.remove(destination, made, tools.journal)
+        raise
+    guest.made += made

@@ -1,0 +1,264 @@
+"""A guest moves together with disks that only its own host has."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest
+from fixtures.plugins.hosts import Pair
+from fixtures.plugins.matrix import pairwise
+from migqual.errors import MigrationError, UnsupportedError
+from migqual.model.guest import (
+    IDLE,
+    DiskBus,
+    DiskFormat,
+    DiskLoad,
+    DiskSpec,
+    GuestSpec,
+    Load,
+    MemoryLoad,
+)
+from migqual.model.inventory import StoreKind
+from migqual.model.metrics import metrics
+from migqual.model.outcome import Outcome
+from migqual.model.plan import Control, Writes
+from migqual.model.profile import Profile
+from suites.local_storage.disks import (
+    ALL,
+    COMPARED,
+    LOCAL,
+    MIB,
+    acknowledged,
+    copied,
+    fill,
+    image_of,
+    in_guest,
+)
+
+Migrate = Callable[..., Outcome]
+
+WRITING = Load("writing", disk=DiskLoad(rate_per_s=None))
+BOTH = Load("both", memory=MemoryLoad(mib=48, rate_mib_s=16), disk=DiskLoad(rate_per_s=None))
+SELDOM = Load("seldom", disk=DiskLoad(rate_per_s=1))
+ALLOCATION_TOLERANCE = 0.10
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One way to copy a disk."""
+
+    format: DiskFormat
+    bus: DiskBus
+    load: Load
+    control: Control
+
+    @property
+    def id(self) -> str:
+        return "-".join(str(part) for part in vars(self).values())
+
+    @property
+    def guest(self) -> GuestSpec:
+        return GuestSpec(
+            disks=(DiskSpec(StoreKind.LOCAL, self.format, bus=self.bus),), load=self.load
+        )
+
+
+COPIES = [
+    Copy(*row)
+    for row in pairwise(
+        [
+            tuple(DiskFormat),
+            (DiskBus.VIRTIO, DiskBus.SCSI),
+            (IDLE, WRITING, BOTH),
+            (Control.PEER_TO_PEER, Control.DIRECT),
+        ]
+    )
+]
+
+
+@pytest.mark.requirement("LM-CAP-03", "LM-LOC-02", "LM-LOC-03")
+@pytest.mark.parametrize("copy", COPIES, ids=lambda copy: copy.id)
+def test_disk_arrives_block_for_block(
+    copy: Copy, make_guest: MakeGuest, migrate: Migrate, pair: Pair
+) -> None:
+    """
+    A disk that only the source has arrives with its guest, equal in every block.
+
+    Preconditions: a local disk; the guest's load runs.
+    Expected: at the moment of arrival old and new image are equal; nothing that was acknowledged
+    is lost and nothing is from the future; afterwards the guest writes to the new image, and the
+    old one is closed and unchanged.
+    """
+    guest = make_guest(copy.guest)
+    target = guest.spec.targets()[0]
+    before = acknowledged(guest, [target])[target]
+
+    outcome = migrate(guest, replace(COMPARED, control=copy.control))
+
+    arrived = acknowledged(guest, [target])[target]
+    assert guest.host is pair.destination
+    assert copied(outcome) == {target}
+    assert arrived > before
+    newest = stamp(pair, guest.volumes[0].path)
+    guest.payload("disk", "verify", target)
+    assert acknowledged(guest, [target])[target] > arrived
+    assert stamp(pair, guest.volumes[0].path) > newest
+
+
+@pytest.mark.requirement("LM-CAP-03")
+def test_guest_is_hardly_away(make_guest: MakeGuest, migrate: Migrate, profile: Profile) -> None:
+    """
+    A guest whose disk is copied is silent no longer than one on shared storage.
+
+    Preconditions: none.
+    Expected: the gap is below the profile's limit and the TCP session alive.
+    """
+    guest = make_guest(GuestSpec(disks=(LOCAL,)))
+
+    outcome = migrate(guest, ALL)
+
+    assert outcome.gaps is not None
+    assert outcome.gaps.session_alive
+    assert outcome.gaps.max_ms <= profile.thresholds.gap_max_ms
+
+
+@pytest.mark.requirement("LM-CAP-03")
+def test_sparse_images_stay_sparse(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+    """
+    A large disk with little on it takes as little at the destination.
+
+    Preconditions: a raw and a qcow2 disk of 512 MiB of which 16 are written, and few single blocks:
+    QEMU copies 64 KiB around each.
+    Expected: the allocated sizes differ by 10 % at most.
+    """
+    disks = tuple(DiskSpec(StoreKind.LOCAL, kind, size_mib=512) for kind in DiskFormat)
+    guest = make_guest(GuestSpec(disks=disks, load=SELDOM))
+    for target in guest.spec.targets():
+        fill(guest, target, at_mib=300, mib=16)
+
+    migrate(guest, COMPARED)
+
+    for target in guest.spec.targets():
+        old, new = (image_of(guest, target, host) for host in pair.hosts)
+        assert new.virtual_size == old.virtual_size == 512 * MIB
+        assert old.allocated < 64 * MIB
+        assert abs(new.allocated - old.allocated) <= ALLOCATION_TOLERANCE * old.allocated
+
+
+@pytest.mark.requirement("LM-CAP-03")
+def test_discarded_blocks_are_not_brought_back(
+    make_guest: MakeGuest, migrate: Migrate, pair: Pair
+) -> None:
+    """
+    What the guest has discarded takes no room at the destination, and discarding works there too.
+
+    Preconditions: on a raw and a qcow2 disk 24 MiB are written, 16 of them discarded, the rest
+    after the migration.
+    Expected: the allocated sizes differ by 10 % at most; afterwards the images at the destination
+    shrink.
+    """
+    disks = tuple(DiskSpec(StoreKind.LOCAL, kind) for kind in DiskFormat)
+    guest = make_guest(GuestSpec(disks=disks, load=SELDOM))
+    for target in guest.spec.targets():
+        fill(guest, target, at_mib=32, mib=24)
+        in_guest(guest, f"blkdiscard -o {32 * MIB} -l {16 * MIB} /dev/{target}")
+
+    migrate(guest, COMPARED)
+
+    for target in guest.spec.targets():
+        old, new = (image_of(guest, target, host) for host in pair.hosts)
+        assert abs(new.allocated - old.allocated) <= ALLOCATION_TOLERANCE * old.allocated
+        in_guest(guest, f"blkdiscard -o {48 * MIB} -l {8 * MIB} /dev/{target}")
+        less = image_of(guest, target, pair.destination).allocated
+        assert less <= new.allocated - 7 * MIB
+
+
+@pytest.mark.requirement("LM-CAP-03", "LM-LOC-02")
+def test_eight_disks_at_once(make_guest: MakeGuest, migrate: Migrate) -> None:
+    """
+    Eight disks travel in one migration.
+
+    Preconditions: local disks, both formats and both buses in turn.
+    Expected: every one is copied, equal in every block, and its progress is in the record.
+    """
+    kinds = itertools.cycle(itertools.product(DiskFormat, (DiskBus.VIRTIO, DiskBus.SCSI)))
+    disks = tuple(
+        DiskSpec(StoreKind.LOCAL, kind, size_mib=32, bus=bus)
+        for kind, bus in itertools.islice(kinds, 8)
+    )
+    guest = make_guest(GuestSpec(disks=disks))
+
+    outcome = migrate(guest, COMPARED)
+
+    figures = metrics(outcome)
+    assert copied(outcome) == set(guest.spec.targets())
+    assert all((figures[f"disk_{target}_mib"] or 0) > 0 for target in guest.spec.targets())
+
+
+@pytest.mark.requirement("LM-CAP-03")
+def test_synchronous_writes(make_guest: MakeGuest, migrate: Migrate) -> None:
+    """
+    With synchronous writes a guest that writes faster than its disk is copied still arrives.
+
+    Preconditions: the guest writes as fast as it can.
+    Expected: unsupported where libvirt does not know the flag; otherwise equal in every block.
+    """
+    guest = make_guest(GuestSpec(disks=(LOCAL,), load=WRITING))
+
+    try:
+        outcome = migrate(guest, replace(COMPARED, writes=Writes.BOTH_ENDS))
+    except MigrationError as error:
+        if "unsupported flag" in error.words.lower():
+            raise UnsupportedError(f"synchronous writes: {error.words}") from error
+        raise
+
+    assert copied(outcome) == {"vda"}
+
+
+@pytest.mark.requirement("LM-LOC-02")
+@pytest.mark.parametrize("option", ["port", "uri"])
+def test_disks_take_the_way_they_are_told(
+    option: str, make_guest: MakeGuest, migrate: Migrate, pair: Pair
+) -> None:
+    """
+    Disks go to the port or the URI that is given for them.
+
+    Preconditions: a bandwidth at which the copy takes a while.
+    Expected: at the destination that port is in use while the disk is copied.
+    """
+    port = 49210 if option == "port" else 49211
+    address = pair.destination.entry.migration_address
+    chosen = (
+        replace(ALL, disks_port=port)
+        if option == "port"
+        else replace(ALL, disks_uri=f"tcp://{address}:{port}")
+    )
+    guest = make_guest(GuestSpec(disks=(LOCAL,)))
+    fill(guest, "vda", at_mib=24, mib=24)
+    seen: list[bool] = []
+
+    def look(_sample: object) -> bool:
+        if not any(seen):
+            seen.append(in_use(pair, port))
+        return False
+
+    migrate(guest, replace(chosen, bandwidth_mib_s=48), on_sample=look)
+
+    assert any(seen)
+
+
+def in_use(pair: Pair, port: int) -> bool:
+    """Whether somebody is connected to that port of the destination."""
+    listed = pair.destination.shell.run("cat", "/proc/net/tcp", "/proc/net/tcp6").stdout
+    return any(
+        words[1].endswith(f":{port:04X}") and words[3] == "01"
+        for words in (line.split() for line in listed.splitlines())
+        if len(words) > 3
+    )
+
+
+def stamp(pair: Pair, path: object) -> str:
+    """When the image at the destination was written last."""
+    return pair.destination.shell.run("stat", "-c", "%.9Y", str(path)).stdout.strip()
