@@ -10,10 +10,12 @@ from fixtures.plugins.hosts import Pair
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
+from migqual.migration.guarded import move
 from migqual.model.guest import DiskFormat, DiskSpec, GuestSpec
 from migqual.model.inventory import StoreKind
 from migqual.model.outcome import Outcome
-from migqual.model.plan import Plan, Safety
+from migqual.model.plan import Arrival, Plan, Safety, StorageCopy
+from migqual.observe import blocks
 from migqual.observe.observed import Observers
 
 pytestmark = pytest.mark.oracle
@@ -89,6 +91,60 @@ def test_a_restart_is_found(make_guest: MakeGuest, watched: Watched) -> None:
     observers.meter.answer_after(observers.meter.mark())
 
     assert observers.complaints()
+
+
+def test_a_copy_that_differs_in_one_block_is_found(
+    make_guest: MakeGuest, watched: Watched, pair: Pair
+) -> None:
+    """
+    One byte of a copied disk that differs from the original does not go unnoticed.
+
+    Preconditions: the guest is paused at its arrival, and the copy equal; then one byte of it is
+    changed from outside.
+    Expected: the comparison, silent before, names the disk.
+    """
+    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
+    tools = no_longer_checked(watched, guest).tools
+    before = blocks.disks(guest)
+    plan = Plan(copy_storage=StorageCopy.ALL, arrival=Arrival.PAUSED)
+    copied = blocks.copied(guest, pair.source, before, move(guest, pair.destination, plan, tools))
+    assert blocks.differences(tools.journal, copied) == []
+
+    at = (f"of={guest.volumes[0].path}", f"seek={50 * 2**20}", "bs=1", "count=1", "conv=notrunc")
+    pair.destination.shell.run("dd", *at, "if=/proc/version")
+
+    (words,) = blocks.differences(tools.journal, copied)
+    assert words.startswith("vda: the copy differs")
+
+
+@pytest.mark.parametrize("harm", ["written", "opened"])
+def test_an_image_that_stayed_behind_and_is_used_is_found(
+    harm: str, make_guest: MakeGuest, migrate: Migrate, watched: Watched, pair: Pair
+) -> None:
+    """
+    The old image of a disk that was copied is nobody's any more; whoever touches it is found.
+
+    Preconditions: the guest and its disk have arrived; somebody writes to the old image, or just
+    has it open.
+    Expected: told, with the host and the image.
+    """
+    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
+    migrate(guest, Plan(copy_storage=StorageCopy.ALL))
+    observers = no_longer_checked(watched, guest)
+    old = str(guest.volumes[0].path)
+    assert blocks.touched(observers.left) == []
+
+    if harm == "written":
+        flip_disk(pair.source, old)
+        found = blocks.touched(observers.left)
+    else:
+        with pair.source.shell.start(
+            "sh", "-c", 'exec 3<"$1"; echo open; exec cat', "sh", old
+        ) as it:
+            next(iter(it))
+            found = blocks.touched(observers.left)
+
+    assert any(f"{pair.source.name}:{old}" in words and harm[:4] in words for words in found)
 
 
 def no_longer_checked(watched: Watched, guest: Guest) -> Observers:
