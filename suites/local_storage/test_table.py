@@ -37,7 +37,7 @@ def test_table_of_disks(make_guest: MakeGuest, inventory: Inventory, pair: Pair)
         check=False,
     )
 
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     rows = {row["disk"]: row for row in json.loads(done.stdout)}
     assert [rows[target]["place"] for target in guest.spec.targets()] == [
         *("local", "shared", "remote")

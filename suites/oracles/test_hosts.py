@@ -72,6 +72,18 @@ def test_more_commands_at_once_than_the_server_has_sessions_for(shell: Shell) ->
     assert [answer.stdout for answer in answers] == [f"{n}\n" for n in range(25)]
 
 
+def test_short_commands_side_by_side_keep_the_connection(shell: Shell) -> None:
+    """
+    Commands that end before anything can be said to them do not cost the connection.
+
+    Expected: hundreds of them, eight at a time, are all answered.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: shell.run("true"), range(600)))
+
+    assert {answer.status for answer in answers} == {0}
+
+
 def test_command_that_is_killed_is_no_answer(shell: Shell) -> None:
     """
     A command that ended without a status has not answered, whatever it printed.

@@ -98,10 +98,12 @@ class Shell:
         channel = self._channel()
         try:
             channel.settimeout(seconds)
-            channel.exec_command(shlex.join(words))
+            # paramiko may say end-of-file for a channel that a short command has closed meanwhile,
+            # and sshd ends the whole connection for that: without input, none is offered
+            channel.exec_command(shlex.join(words) if stdin else f"{shlex.join(words)} </dev/null")
             if stdin:
                 channel.sendall(stdin)
-            channel.shutdown_write()
+                channel.shutdown_write()
             # both streams are drained before the status is asked for: a full window would stall it
             errors: list[bytes] = []
             reader = threading.Thread(target=_drain, args=(channel, errors), daemon=True)
