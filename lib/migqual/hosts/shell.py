@@ -100,7 +100,8 @@ class Shell:
             channel.settimeout(seconds)
             # paramiko may say end-of-file for a channel that a short command has closed meanwhile,
             # and sshd ends the whole connection for that: without input, none is offered
-            channel.exec_command(shlex.join(words) if stdin else f"{shlex.join(words)} </dev/null")
+            line = shlex.join(words)
+            channel.exec_command(line if stdin else f"exec {line} </dev/null")
             if stdin:
                 channel.sendall(stdin)
                 channel.shutdown_write()
