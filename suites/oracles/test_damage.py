@@ -10,7 +10,8 @@ from fixtures.plugins.hosts import Pair
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
-from migqual.migration.guarded import move
+from migqual.migration.guarded import move, prepared
+from migqual.migration.run import migrate as move_alone
 from migqual.model.guest import DiskFormat, DiskSpec, GuestSpec
 from migqual.model.inventory import StoreKind
 from migqual.model.outcome import Outcome
@@ -145,6 +146,31 @@ def test_an_image_that_stayed_behind_and_is_used_is_found(
             found = blocks.touched(observers.left)
 
     assert any(f"{pair.source.name}:{old}" in words and harm[:4] in words for words in found)
+
+
+def test_images_stay_under_a_guest_that_has_arrived(
+    make_guest: MakeGuest, watched: Watched, pair: Pair
+) -> None:
+    """
+    What goes wrong after the guest has arrived does not take its disk away.
+
+    Preconditions: the migration succeeds, and then something fails.
+    Expected: the image at the destination stays, and the guest writes to it.
+    """
+    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
+    plan = Plan(copy_storage=StorageCopy.ALL)
+    tools = watched.observers[guest.name].tools
+
+    def fail_late() -> None:
+        with prepared(guest, pair.destination, plan, tools):
+            move_alone(guest, pair.destination, plan)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_late()
+
+    assert guest.state() == "running"
+    assert pair.destination.shell.attempt("test", "-e", guest.volumes[0].path).status == 0
 
 
 def no_longer_checked(watched: Watched, guest: Guest) -> Observers:

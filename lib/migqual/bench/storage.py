@@ -68,7 +68,7 @@ def _bare(found: Rig, guest: Guest) -> float:
     source, destination = guest.host, found.other(guest)
     path = guest.volumes[0].path
     undo = [("rm", "-f", "--", str(path))]
-    guest.made.append(found.provision.journal.record(destination.name, "image", str(path), undo))
+    guest.keep([found.provision.journal.record(destination.name, "image", str(path), undo)])
     size = source.shell.run("stat", "-c", "%s", path).stdout.strip()
     destination.shell.run("qemu-img", "create", "-q", "-f", "raw", path, size)
     seconds = virsh_migrate(guest, destination, COPY)

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,11 @@ class Guest:
         if found is None:
             raise GuestError(f"{self.name}: not on {self.host.name}")
         return found
+
+    def keep(self, made: Iterable[Made]) -> None:
+        """Take along what was made for it: that goes once the domain is gone, and not before."""
+        first = next((n for n, one in enumerate(self.made) if one.kind == "domain"), len(self.made))
+        self.made[first:first] = made
 
     def moved(self, host: Host) -> None:
         self.host = host

@@ -115,7 +115,7 @@ class Provisioner:
         for folder in {volume.path.parent for disk, volume in own if not disk.folder}:
             destination.shell.run("mkdir", "-p", folder)
         for folder in {volume.path.parent for disk, volume in own if disk.folder}:
-            guest.made.append(self.volumes.folder(destination, folder))
+            guest.made.insert(0, self.volumes.folder(destination, folder))
 
     def define(self, spec: GuestSpec, host: Host) -> Guest:
         """Make the volumes and start the guest, without waiting for it."""

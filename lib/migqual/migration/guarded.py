@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from migqual.deadline import Deadline
+from migqual.errors import HostError, TimedOut
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.migration import images
@@ -15,6 +17,8 @@ from migqual.preflight.collect import Move
 from migqual.preflight.run import guard
 from migqual.preflight.tools import Tools
 
+SETTLE_SECONDS = 3.0  # in which a destination gives up a guest that did not arrive
+
 
 def move(
     guest: Guest, destination: Host, plan: Plan, tools: Tools, *, on_sample: OnSample | None = None
@@ -22,7 +26,8 @@ def move(
     """Migrate `guest`; its disks too, where the plan says so.
 
     Raises `GuardRefusal` before anything is touched, `HostError` when an image could not be made,
-    and what `migrate` raises. Where it raises, no image that was made for it is left.
+    and what `migrate` raises. Where it raises, no image that was made for it is left, unless the
+    guest is at the destination all the same.
     """
     with prepared(guest, destination, plan, tools):
         return migrate(guest, destination, plan, on_sample=on_sample)
@@ -32,7 +37,8 @@ def move(
 def prepared(guest: Guest, destination: Host, plan: Plan, tools: Tools) -> Iterator[None]:
     """The destination's images of the disks that are copied; they stay if the block succeeds.
 
-    They belong to the guest then, and go with it.
+    They belong to the guest then, and go with it. They also stay where the block fails and the
+    guest is at the destination all the same.
     """
     if plan.copy_storage is StorageCopy.NONE:
         yield
@@ -47,6 +53,23 @@ def prepared(guest: Guest, destination: Host, plan: Plan, tools: Tools) -> Itera
     try:
         yield
     except BaseException:
-        images.remove(destination, made, tools.journal)
+        if _may_be_at(destination, guest):
+            guest.keep(made)
+        else:
+            images.remove(destination, made, tools.journal)
         raise
-    guest.made += made
+    guest.keep(made)
+
+
+def _may_be_at(host: Host, guest: Guest) -> bool:
+    """Whether the guest is there, or that cannot be found out. A migration may be told to have
+    failed, or be interrupted, while the guest arrives: its images must stay then."""
+
+    def left() -> bool:
+        domain = host.libvirt.lookup(guest.name)
+        return domain is None or domain.state() in {"off", "gone"}
+
+    try:
+        return not Deadline(SETTLE_SECONDS).wait_for(f"{guest.name} to leave", left)
+    except (HostError, TimedOut):
+        return True

@@ -1,9 +1,8 @@
 """`migrate`: start a migration, follow its job, say how it ended."""
 
-import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +26,7 @@ from migqual.observe.event_log import EventLog, following
 
 SAMPLE_SECONDS = 0.025  # from one question to the next; a slow answer delays the next one
 BREATH_SECONDS = 0.005  # from an answer to the next question at least
+DISK_SECONDS = 0.15  # from one look at all disks that are copied to the next
 
 _ERRORS: Mapping[Status, type[MigrationError]] = {
     Status.REFUSED: MigrationRefused,
@@ -153,7 +153,8 @@ def _follow(
     """Sample the job until it is over; act on the plan's limits."""
     found = _Followed()
     domain = guest.domain
-    copied = itertools.cycle(_copied(guest, plan))
+    copied = _copied(guest, plan)
+    looked = 0.0
     asked = log.started
     while not job.done.wait(max(BREATH_SECONDS, asked + SAMPLE_SECONDS - time.monotonic())):
         sent = log.memory_sent.is_set()
@@ -171,12 +172,17 @@ def _follow(
                 found.aborted = True
                 domain.abort_job()
         _limits(domain, plan, found, at_s)
-        if target := next(copied, None):  # one disk after each sample, in turn
-            progress = domain.block_job(target)
-            if progress is not None:
-                now_s = time.monotonic() - log.started
-                found.disks.append(DiskSample(now_s, target, *progress))
+        if copied and answered - looked >= DISK_SECONDS:
+            looked = answered
+            found.disks += _progress(domain, copied, log.started)
     return found
+
+
+def _progress(domain: Domain, targets: Iterable[str], started: float) -> Iterator[DiskSample]:
+    for target in targets:
+        progress = domain.block_job(target)
+        if progress is not None:
+            yield DiskSample(time.monotonic() - started, target, *progress)
 
 
 def _copied(guest: Guest, plan: Plan) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Before a migration: will it converge, and how long will it take?"""
