@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; never raises for what a user, a lab or a host can do wrong."""
     words = list(sys.argv[1:] if argv is None else argv)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+            signal.signal(number, _stop)
     if not os.environ.get(DEBUG):
         # it prints the traceback of every connection that fails; ours says what failed
         logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)

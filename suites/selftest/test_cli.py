@@ -151,8 +151,10 @@ def waiting_run(environment: dict[str, str], tmp_path: Path) -> Iterator[subproc
     inventory.write_text(INVENTORY.format(folder=tmp_path))
     (tmp_path / "waits.py").write_text(CONFTEST.replace("__file__", repr(str(tmp_path / "x"))))
     argv = ["run", f"--inventory={inventory}", f"--out={tmp_path / 'out'}", "-p", "waits"]
+    # whoever started us in the background may have had signals ignored, which is inherited
+    as_in_a_terminal = ("env", "--default-signal=INT,HUP,TERM")
     process = subprocess.Popen(
-        [*COMMAND, *argv],
+        [*as_in_a_terminal, *COMMAND, *argv],
         env=environment | {"PYTHONPATH": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
