@@ -33,7 +33,8 @@ def exists(host: Host, path: PurePosixPath) -> bool:
 
 
 def copied(outcome: Outcome) -> set[str]:
-    """Targets of the disks whose copy was seen under way."""
+    """Targets of the disks whose copy was seen under way. In a short migration libvirt answers too
+    late to see every one."""
     return {sample.target for sample in outcome.disks}
 
 

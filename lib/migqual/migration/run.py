@@ -1,8 +1,9 @@
 """`migrate`: start a migration, follow its job, say how it ended."""
 
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,8 @@ from migqual.observe.event_log import EventLog, following
 
 SAMPLE_SECONDS = 0.025  # from one question to the next; a slow answer delays the next one
 BREATH_SECONDS = 0.005  # from an answer to the next question at least
-DISK_SECONDS = 0.15  # from one look at all disks that are copied to the next
+DISK_SECONDS = 0.02  # from a look at a disk that is copied to the next
+DISK_JOIN_SECONDS = 5.0
 
 _ERRORS: Mapping[Status, type[MigrationError]] = {
     Status.REFUSED: MigrationRefused,
@@ -153,8 +155,8 @@ def _follow(
     """Sample the job until it is over; act on the plan's limits."""
     found = _Followed()
     domain = guest.domain
-    copied = _copied(guest, plan)
-    looked = 0.0
+    disks = threading.Thread(target=_watch_disks, args=(guest, job, plan, log, found), daemon=True)
+    disks.start()
     asked = log.started
     while not job.done.wait(max(BREATH_SECONDS, asked + SAMPLE_SECONDS - time.monotonic())):
         sent = log.memory_sent.is_set()
@@ -172,17 +174,20 @@ def _follow(
                 found.aborted = True
                 domain.abort_job()
         _limits(domain, plan, found, at_s)
-        if copied and answered - looked >= DISK_SECONDS:
-            looked = answered
-            found.disks += _progress(domain, copied, log.started)
+    disks.join(DISK_JOIN_SECONDS)
     return found
 
 
-def _progress(domain: Domain, targets: Iterable[str], started: float) -> Iterator[DiskSample]:
-    for target in targets:
+def _watch_disks(guest: Guest, job: _Job, plan: Plan, log: EventLog, found: _Followed) -> None:
+    """Sample the disks that are copied, one after the other. In a thread of its own: libvirt may
+    take a second to answer while it talks with QEMU, and the job is not to wait for that."""
+    domain = guest.domain
+    for target in itertools.cycle(_copied(guest, plan)):
+        if job.done.wait(DISK_SECONDS):
+            return
         progress = domain.block_job(target)
         if progress is not None:
-            yield DiskSample(time.monotonic() - started, target, *progress)
+            found.disks.append(DiskSample(time.monotonic() - log.started, target, *progress))
 
 
 def _copied(guest: Guest, plan: Plan) -> tuple[str, ...]:
