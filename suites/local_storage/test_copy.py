@@ -99,7 +99,8 @@ def test_disk_arrives_block_for_block(
 
     arrived = acknowledged(guest, [target])[target]
     assert guest.host is pair.destination
-    assert copied(outcome) <= {target}
+    assert not copied(outcome) - {target}
+    assert image_of(guest, target, pair.destination).virtual_size == 64 * MIB
     assert arrived > before
     newest = stamp(pair, guest.volumes[0].path)
     guest.payload("disk", "verify", target)
@@ -203,23 +204,26 @@ def test_eight_disks_at_once(make_guest: MakeGuest, migrate: Migrate) -> None:
 
 
 @pytest.mark.requirement("LM-CAP-03")
-def test_synchronous_writes(make_guest: MakeGuest, migrate: Migrate) -> None:
+def test_synchronous_writes(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
     """
-    With synchronous writes a guest that writes faster than its disk is copied still arrives.
+    A guest whose writes are done at both ends arrives with its disk.
 
     Preconditions: the guest writes hundreds of blocks a second.
-    Expected: unsupported where libvirt does not know the flag; otherwise equal in every block.
+    Expected: unsupported where libvirt does not know the flag; otherwise it runs at the destination
+    on its copy, which was equal in every block. That QEMU used the mode is not shown: it does not
+    tell.
     """
     guest = make_guest(GuestSpec(disks=(LOCAL,), load=WRITING))
 
     try:
-        outcome = migrate(guest, replace(COMPARED, writes=Writes.BOTH_ENDS))
+        migrate(guest, replace(COMPARED, writes=Writes.BOTH_ENDS))
     except MigrationError as error:
         if "unsupported flag" in error.words.lower():
             raise UnsupportedError(f"synchronous writes: {error.words}") from error
         raise
 
-    assert copied(outcome) <= {"vda"}
+    assert guest.host is pair.destination
+    assert image_of(guest, "vda", pair.destination).allocated > 0
 
 
 @pytest.mark.requirement("LM-LOC-02")

@@ -100,7 +100,7 @@ def test_exactly_the_chosen_disks_travel(
         and exists(pair.destination, volume.path)
     }
     assert guest.host is pair.destination
-    assert copied(outcome) <= given.travel
+    assert not copied(outcome) - given.travel  # libvirt may answer too late to see them all
     assert own == given.travel
 
 
