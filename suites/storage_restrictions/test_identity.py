@@ -155,7 +155,15 @@ def test_one_export_under_two_names(
 
 def with_path(place: Place, path: str) -> str:
     """The definition for the destination, with the image under another path."""
-    return place.guest.domain.xml().replace(f"'{place.image}'", f"'{path}'")
+    return renamed(place.guest.domain.xml(), (f"'{place.image}'", f"'{path}'"))
+
+
+def renamed(xml: str, *pairs: tuple[str, str]) -> str:
+    """`xml` with each old text replaced; one that is not there would hide nothing."""
+    for old, new in pairs:
+        assert old in xml, f"the definition does not hold {old}"
+        xml = xml.replace(old, new)
+    return xml
 
 
 def second_export(place: Place) -> str:
@@ -170,9 +178,10 @@ def second_export(place: Place) -> str:
         *("--image-opts", file),
     )
     place.arrange("second export", [serve], ("pkill", "-F", pid_file), ("rm", "-f", "--", pid_file))
-    xml = place.guest.domain.xml()
-    return xml.replace(f"'{volume.export}'", f"'{name}'").replace(
-        f"port='{volume.port}'", f"port='{port}'"
+    return renamed(
+        place.guest.domain.xml(),
+        (f"'{volume.export}'", f"'{name}'"),
+        (f"port='{volume.port}'", f"port='{port}'"),
     )
 
 
@@ -194,7 +203,7 @@ def second_target(place: Place) -> str:
         ],
         (*tgt, "--mode", "target", "--op", "delete", "--force", "--tid", number),
     )
-    return place.guest.domain.xml().replace(f"'{volume.export}'", f"'{name}/1'")
+    return renamed(place.guest.domain.xml(), (f"'{volume.export}'", f"'{name}/1'"))
 
 
 def digest(host: Host, path: PurePosixPath) -> str:

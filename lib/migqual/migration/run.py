@@ -88,7 +88,7 @@ def migrate(
     """Migrate `guest` from where it runs to `destination`.
 
     Follows virDomainMigrate3 (managed direct) or virDomainMigrateToURI3 (peer-to-peer). Returns
-    when the guest runs at the destination; `guest.host` is the destination then. Otherwise raises
+    when the guest is at the destination, running or paused as planned; `guest.host` says so. Raises
     `MigrationRefused`, `MigrationFailed`, `MigrationTimedOut` or `MigrationAborted` with the
     stack's words and the `Outcome` so far.
     """
