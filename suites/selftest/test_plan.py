@@ -22,6 +22,7 @@ from migqual.model.plan import (
     StorageCopy,
     Timeout,
     TimeoutAction,
+    Tuning,
     Writes,
 )
 
@@ -112,10 +113,34 @@ CASES: dict[str, tuple[Plan, Flag, dict[str, Any], str]] = {
         "--xml destination.xml",
     ),
     "mt-level": (
-        Plan(compression=Compression.MT, compression_level=3),
+        Plan(compression=Compression.MT, tuning=Tuning(level=3)),
         Flag.COMPRESSED,
         {"compression": ["mt"], "compression.mt.level": 3},
         "--compressed --comp-methods mt --comp-mt-level 3",
+    ),
+    "mt-threads": (
+        Plan(compression=Compression.MT, tuning=Tuning(threads=4, decompress_threads=1)),
+        Flag.COMPRESSED,
+        {"compression": ["mt"], "compression.mt.threads": 4, "compression.mt.dthreads": 1},
+        "--compressed --comp-methods mt --comp-mt-threads 4 --comp-mt-dthreads 1",
+    ),
+    "xbzrle-cache": (
+        Plan(compression=Compression.XBZRLE, tuning=Tuning(cache_bytes=2**24)),
+        Flag.COMPRESSED,
+        {"compression": ["xbzrle"], "compression.xbzrle.cache": 2**24},
+        "--compressed --comp-methods xbzrle --comp-xbzrle-cache 16777216",
+    ),
+    "tls-destination": (
+        Plan(tls=True, tls_destination="b.example"),
+        Flag.TLS,
+        {"tls.destination": "b.example"},
+        "--tls --tls-destination b.example",
+    ),
+    "postcopy-bandwidth": (
+        Plan(postcopy=True, postcopy_bandwidth_mib_s=8),
+        Flag.POSTCOPY,
+        {"bandwidth.postcopy": 8},
+        "--postcopy --postcopy-bandwidth 8",
     ),
     "zstd": (
         Plan(compression=Compression.ZSTD, channels=2),
@@ -169,6 +194,11 @@ def test_flags_are_those_of_libvirt(flag: Flag) -> None:
         ("destination_xml", "DEST_XML"),
         ("compression", "COMPRESSION"),
         ("compression.mt.level", "COMPRESSION_MT_LEVEL"),
+        ("compression.mt.threads", "COMPRESSION_MT_THREADS"),
+        ("compression.mt.dthreads", "COMPRESSION_MT_DTHREADS"),
+        ("compression.xbzrle.cache", "COMPRESSION_XBZRLE_CACHE"),
+        ("tls.destination", "TLS_DESTINATION"),
+        ("bandwidth.postcopy", "BANDWIDTH_POSTCOPY"),
     ],
 )
 def test_parameters_are_those_of_libvirt(name: str, constant: str) -> None:
@@ -196,6 +226,9 @@ def test_direct_migration_is_driven_by_the_controller() -> None:
     [
         {"channels": -1},
         {"compression": Compression.ZSTD},
+        {"compression": Compression.XBZRLE, "tuning": Tuning(level=1)},
+        {"tls_destination": "b.example"},
+        {"postcopy_bandwidth_mib_s": 8},
         {"timeout": Timeout(1, TimeoutAction.POSTCOPY)},
         {"migrate_disks": ("vda",)},
         {"disks_port": 49200},
@@ -203,7 +236,8 @@ def test_direct_migration_is_driven_by_the_controller() -> None:
         {"copy_storage": StorageCopy.ALL, "disks_port": 1, "disks_uri": "tcp://10.0.0.2:1"},
     ],
     ids=[
-        *("negative-channels", "zstd-without-channels", "postcopy-timeout", "disks-without-copy"),
+        *("negative-channels", "zstd-without-channels", "level-of-xbzrle", "name-without-tls"),
+        *("bandwidth-without-postcopy", "postcopy-timeout", "disks-without-copy"),
         *("port-without-copy", "images-without-copy", "port-and-uri"),
     ],
 )

@@ -83,12 +83,14 @@ def parameters(plan: Plan, endpoint: Endpoint) -> dict[str, Any]:
     if plan.migrate_disks:
         found["migrate_disks"] = list(plan.migrate_disks)
     others = {
+        "tls.destination": plan.tls_destination,
+        "bandwidth.postcopy": plan.postcopy_bandwidth_mib_s,
         "disks_port": plan.disks_port,
         "disks_uri": plan.disks_uri,
         "destination_xml": plan.destination_xml,
     }
     found |= {name: value for name, value in others.items() if value is not None}
-    return found | plan.compression.parameters(plan.compression_level)
+    return found | plan.compression.parameters(plan.tuning)
 
 
 def virsh(
@@ -100,21 +102,22 @@ def virsh(
     for flag, option in OPTIONS.items():
         if flag in wanted:
             words.append(option)
-    words += plan.compression.options(plan.compression_level)
-    if plan.channels:
-        words += ["--parallel-connections", str(plan.channels)]
-    if plan.bandwidth_mib_s is not None:
-        words += ["--bandwidth", str(plan.bandwidth_mib_s)]
+    words += plan.compression.options(plan.tuning)
     words += _converge(plan)
     if plan.timeout is not None:
         words += ["--timeout", f"{plan.timeout.seconds:g}"]
         words.append(f"--timeout-{plan.timeout.action}")
-    if plan.migrate_disks:
-        words += ["--migrate-disks", ",".join(plan.migrate_disks)]
-    if plan.disks_port is not None:
-        words += ["--disks-port", str(plan.disks_port)]
-    if plan.disks_uri is not None:
-        words += ["--disks-uri", plan.disks_uri]
+    for option, value in (
+        ("--parallel-connections", plan.channels or None),
+        ("--bandwidth", plan.bandwidth_mib_s),
+        ("--postcopy-bandwidth", plan.postcopy_bandwidth_mib_s),
+        ("--tls-destination", plan.tls_destination),
+        ("--migrate-disks", ",".join(plan.migrate_disks) or None),
+        ("--disks-port", plan.disks_port),
+        ("--disks-uri", plan.disks_uri),
+    ):
+        if value is not None:
+            words += [option, str(value)]
     if plan.destination_xml is not None:
         words += ["--xml", DESTINATION_XML]
     return [*words, domain, endpoint.uri, "--migrateuri", endpoint.migrate_uri]

@@ -1,5 +1,6 @@
 """The plan: everything chosen for one migration."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -75,21 +76,57 @@ class Compression(StrEnum):
         """libvirt offers zlib and zstd only on parallel connections."""
         return self in {Compression.ZLIB, Compression.ZSTD}
 
-    def parameters(self, level: int | None) -> dict[str, Any]:
+    def parameters(self, tuning: "Tuning") -> dict[str, Any]:
+        """libvirt's typed parameters. Raises `UsageError` for a setting that the method has not."""
         if self is Compression.NONE:
             return {}
-        found: dict[str, Any] = {"compression": [self.value]}
-        if level is not None:
-            found[f"compression.{self.value}.level"] = level
-        return found
+        prefix = f"compression.{self.value}"
+        return {"compression": [self.value]} | {
+            f"{prefix}.{_SETTINGS[self][name]}": value for name, value in tuning.chosen(self)
+        }
 
-    def options(self, level: int | None) -> list[str]:
+    def options(self, tuning: "Tuning") -> list[str]:
+        """What virsh calls the same."""
         if self is Compression.NONE:
             return []
         words = ["--compressed", "--comp-methods", self.value]
-        if level is not None:
-            words += [f"--comp-{self.value}-level", str(level)]
+        for name, value in tuning.chosen(self):
+            words += [f"--comp-{self.value}-{_SETTINGS[self][name]}", str(value)]
         return words
+
+
+# the settings that each method has, as libvirt calls them
+_SETTINGS: Mapping[Compression, Mapping[str, str]] = {
+    Compression.NONE: {},
+    Compression.XBZRLE: {"cache_bytes": "cache"},
+    Compression.MT: {"level": "level", "threads": "threads", "decompress_threads": "dthreads"},
+    Compression.ZLIB: {"level": "level"},
+    Compression.ZSTD: {"level": "level"},
+}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a compression method is set to; None leaves QEMU's default.
+
+    threads             compressing threads at the source
+    decompress_threads  decompressing threads at the destination
+    cache_bytes         of pages that xbzrle sends differences to
+    """
+
+    level: int | None = None
+    threads: int | None = None
+    decompress_threads: int | None = None
+    cache_bytes: int | None = None
+
+    def chosen(self, method: Compression) -> list[tuple[str, int]]:
+        """What is set. Raises `UsageError` for a setting that `method` has not."""
+        found = [(name, value) for name, value in asdict(self).items() if value is not None]
+        for name, _ in found:
+            if name not in _SETTINGS[method]:
+                has = ", ".join(_SETTINGS[method]) or "no settings"
+                raise UsageError(f"compression {method} has no {name}", remedy=f"it has {has}")
+        return found
 
 
 class TimeoutAction(StrEnum):
@@ -125,6 +162,7 @@ class Plan:
     """One migration. Bandwidths in MiB/s (libvirt's unit), downtime in ms, times in s.
 
     channels         0 is the single stream of old; 1 or more are parallel connections
+    tls_destination  the name that the destination's certificate must bear, when it is not its own
     disks_port       the destination's port for disks; None leaves the choice to libvirt
     disks_uri        where disks go, ``tcp://ADDRESS:PORT``, when not where guest memory goes
     destination_xml  the definition at the destination, where it differs from the source's
@@ -137,10 +175,12 @@ class Plan:
     guard: Guard = Guard.ON
     channels: int = 0
     tls: bool = False
+    tls_destination: str | None = None
     compression: Compression = Compression.NONE
-    compression_level: int | None = None
+    tuning: Tuning = Tuning()
     auto_converge: AutoConverge | None = None
     bandwidth_mib_s: int | None = None
+    postcopy_bandwidth_mib_s: int | None = None
     downtime_ms: int | None = None
     timeout: Timeout | None = None
     postcopy: bool = False
@@ -162,6 +202,11 @@ class Plan:
                 f"compression {self.compression} needs parallel connections",
                 remedy="set channels to 2 or more",
             )
+        self.tuning.chosen(self.compression)
+        if self.tls_destination is not None and not self.tls:
+            raise UsageError("tls_destination without tls", remedy="set tls=True")
+        if self.postcopy_bandwidth_mib_s is not None and not self.postcopy:
+            raise UsageError("a post-copy bandwidth without post-copy", remedy="set postcopy=True")
         if self.timeout and self.timeout.action is TimeoutAction.POSTCOPY and not self.postcopy:
             raise UsageError("timeout to post-copy without post-copy", remedy="set postcopy=True")
         if self.copy_storage is StorageCopy.NONE:
