@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures.plugins.turns",
     "fixtures.plugins.hosts",
     "fixtures.plugins.guests",
+    "fixtures.plugins.encryption",
     "fixtures.plugins.matrix",
     "suites.prerequisites.looking",
 ]

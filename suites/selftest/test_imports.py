@@ -13,7 +13,7 @@ pytestmark = pytest.mark.selftest
 LIBRARY = places.ROOT / "lib" / "migqual"
 GROUND = {"errors", "deadline", "places"}
 HOSTS = {*GROUND, "model", "image", "hosts"}
-MIDDLE = {"bench", "faults", "migration", "observe", "predict", "preflight", "workload"}
+MIDDLE = {"bench", "faults", "migration", "observe", "predict", "preflight", "tls", "workload"}
 # What the parts of `migqual` may import of each other; a part may always import itself.
 ALLOWED = {
     "__init__": set[str](),

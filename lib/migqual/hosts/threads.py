@@ -1,0 +1,115 @@
+"""The threads of a QEMU process: which they are, where they may run, what they cost.
+
+QEMU names them (debug-threads, which libvirt turns on); its releases name them differently, and a
+name may hold blanks and slashes.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from migqual.errors import HostError
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+
+VCPU = re.compile(r"^CPU \d+")
+MIGRATION = re.compile(r"^(live_migration|migration|multifdsend|multifdrecv|mig/)")
+_LIST = 'grep -sE "^(Name|Pid|Cpus_allowed_list):" /proc/"$1"/task/[0-9]*/status || true'
+
+
+@dataclass(frozen=True)
+class Thread:
+    """One thread. cpus: those it may run on."""
+
+    tid: int
+    name: str
+    cpus: frozenset[int]
+
+    @property
+    def is_vcpu(self) -> bool:
+        return VCPU.match(self.name) is not None
+
+    @property
+    def migrates(self) -> bool:
+        return MIGRATION.match(self.name) is not None
+
+
+@dataclass
+class Cost:
+    """CPU time by thread, s; complete once the block has ended."""
+
+    by_thread: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def besides_vcpus_s(self) -> float:
+        """What QEMU used beside running the guest."""
+        return sum(s for name, s in self.by_thread.items() if not VCPU.match(name))
+
+
+def process_of(guest: Guest, host: Host) -> int | None:
+    """The id of the QEMU process of the guest on `host`; None when there is none (yet)."""
+    return next(iter(host.processes_of(guest.name)), None)
+
+
+def of(host: Host, pid: int) -> list[Thread]:
+    """The threads of a process now; none when it has ended."""
+    return parsed(host.shell.run("sh", "-c", _LIST, "sh", str(pid)).stdout)
+
+
+def parsed(text: str) -> list[Thread]:
+    """Pure: threads from the lines of their status files."""
+    found: list[Thread] = []
+    name, tid = "", 0
+    for line in text.splitlines():
+        key, value = _field(line)
+        if key == "Name":
+            name = value
+        elif key == "Pid":
+            tid = int(value)
+        elif key == "Cpus_allowed_list":
+            found.append(Thread(tid, name, cpus(value)))
+    return found
+
+
+def _field(line: str) -> tuple[str, str]:
+    """grep puts the file before the line."""
+    key, _, value = line.rpartition("status:")[2].partition(":")
+    return key, value.strip()
+
+
+def cpus(text: str) -> frozenset[int]:
+    """Pure: ``0-2,5`` as numbers."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found |= set(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def pin(host: Host, threads: list[Thread], onto: frozenset[int]) -> None:
+    """Let each of `threads` run on those CPUs only. Those that have ended meanwhile are left out.
+
+    Raises `HostError` when the host does not allow it.
+    """
+    listed = ",".join(str(cpu) for cpu in sorted(onto))
+    for thread in threads:
+        done = host.shell.attempt("taskset", "-pc", listed, str(thread.tid))
+        if done.status != 0 and "No such process" not in done.stderr:
+            raise HostError(host.name, f"{thread.name}: {done.stderr.strip()}")
+
+
+@contextmanager
+def accounted(host: Host, payload: PurePosixPath, pid: int) -> Iterator[Cost]:
+    """CPU time of the threads of a process, to its end or that of the block."""
+    cost = Cost()
+    with host.shell.start(payload, "threads", "--pid", str(pid)) as process:
+        lines = iter(process)
+        if next(lines, "").strip() != "ready":
+            raise HostError(host.name, f"no process {pid} to watch")
+        yield cost
+        process.send("stop")
+        rows = json.loads(next(lines, '{"threads": []}'))["threads"]
+    cost.by_thread = {f"{row['name']} {row['tid']}": float(row["cpu_s"]) for row in rows}

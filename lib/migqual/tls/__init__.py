@@ -1,0 +1,1 @@
+"""Certificates for encrypted migrations: issued, installed, checked, put back."""
