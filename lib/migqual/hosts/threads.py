@@ -102,10 +102,10 @@ def pin(host: Host, threads: list[Thread], onto: frozenset[int]) -> None:
 
 
 @contextmanager
-def accounted(host: Host, payload: PurePosixPath, pid: int) -> Iterator[Cost]:
-    """CPU time of the threads of a process, to its end or that of the block."""
+def accounted(host: Host, payload: PurePosixPath, pid: int, *flags: str) -> Iterator[Cost]:
+    """CPU time that the threads of a process use in the block, or until the process ends."""
     cost = Cost()
-    with host.shell.start(payload, "threads", "--pid", str(pid)) as process:
+    with host.shell.start(payload, "threads", "--pid", str(pid), *flags) as process:
         lines = iter(process)
         if next(lines, "").strip() != "ready":
             raise HostError(host.name, f"no process {pid} to watch")
@@ -113,3 +113,10 @@ def accounted(host: Host, payload: PurePosixPath, pid: int) -> Iterator[Cost]:
         process.send("stop")
         rows = json.loads(next(lines, '{"threads": []}'))["threads"]
     cost.by_thread = {f"{row['name']} {row['tid']}": float(row["cpu_s"]) for row in rows}
+
+
+def used(host: Host, payload: PurePosixPath, pid: int) -> Cost:
+    """CPU time that the threads of a process, as far as they live, have used since it began."""
+    with accounted(host, payload, pid, "--whole-life") as cost:
+        pass
+    return cost

@@ -52,6 +52,8 @@ class Leaf:
 class Authority:
     """Issues the certificates of a set of hosts."""
 
+    ELSEWHERE = "elsewhere.invalid"  # the name that a `Flaw.WRONG_NAME` bears
+
     def __init__(self, ca: trustme.CA | None = None) -> None:
         self._ca = ca or trustme.CA()
 
@@ -83,7 +85,7 @@ class Authority:
             case Flaw.NOT_YET_VALID:
                 leaf = self._leaf(names, not_before=now + _HOUR, not_after=now + LIFETIME)
             case Flaw.WRONG_NAME:
-                leaf = self._leaf(["elsewhere.invalid"])
+                leaf = self._leaf([self.ELSEWHERE])
             case Flaw.OTHER_AUTHORITY:
                 return Authority().files(names)
             case Flaw.WRONG_PURPOSE:
