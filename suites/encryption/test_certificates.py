@@ -198,7 +198,7 @@ def test_check_is_content_with_good_certificates(encryption: Encryption, pair: P
     Preconditions: certificates of one authority on both hosts.
     Expected: every finding is ok.
     """
-    assert set(encryption.identities) == {host.name for host in pair.hosts}
+    assert set(encryption.settings) == {host.name for host in pair.hosts}
     assert refused(*pair.hosts) == {}
 
 

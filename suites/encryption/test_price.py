@@ -54,7 +54,7 @@ def test_price_of_encryption(
     Expected: a figure of each kind in every migration; their medians are reported, the throughput
     of the single channel beside the documented 100 to 200 MB/s. A lab's figures judge no host.
     """
-    assert set(encryption.identities) == {host.name for host in pair.hosts}
+    assert set(encryption.settings) == {host.name for host in pair.hosts}
     guest = make_guest(FULL)
     found: dict[str, list[Figures]] = {way: [] for way in WAYS}
 

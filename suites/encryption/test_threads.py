@@ -68,7 +68,7 @@ def test_migration_threads_keep_to_their_cpu(
     Expected: one thread a channel and the one that leads them are pinned, and so is the vCPU; both
     are read back while the migration goes on. What the guest loses with and without it is reported.
     """
-    assert set(encryption.identities) == {host.name for host in pair.hosts}
+    assert set(encryption.settings) == {host.name for host in pair.hosts}
     guest = make_guest(BUSY)
     vcpu, migration = two_cpus(guest)
     guest.payload("work", "start", "threads=1")

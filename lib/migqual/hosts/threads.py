@@ -39,14 +39,19 @@ class Thread:
 
 @dataclass
 class Cost:
-    """CPU time by thread, s; complete once the block has ended."""
+    """CPU time in s, of the process and by thread; complete once the block has ended.
 
+    The process's includes that of threads which have ended.
+    """
+
+    process_s: float = 0.0
     by_thread: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def besides_vcpus_s(self) -> float:
         """What QEMU used beside running the guest."""
-        return sum(s for name, s in self.by_thread.items() if not VCPU.match(name))
+        vcpus_s = sum(s for name, s in self.by_thread.items() if VCPU.match(name))
+        return self.process_s - vcpus_s
 
 
 def process_of(guest: Guest, host: Host) -> int | None:
@@ -111,8 +116,11 @@ def accounted(host: Host, payload: PurePosixPath, pid: int, *flags: str) -> Iter
             raise HostError(host.name, f"no process {pid} to watch")
         yield cost
         process.send("stop")
-        rows = json.loads(next(lines, '{"threads": []}'))["threads"]
-    cost.by_thread = {f"{row['name']} {row['tid']}": float(row["cpu_s"]) for row in rows}
+        found = json.loads(next(lines, "{}"))
+    if not found:
+        raise HostError(host.name, f"process {pid} could not be watched to its end")
+    cost.process_s = float(found["cpu_s"])
+    cost.by_thread = {f"{row['name']} {row['tid']}": row["cpu_s"] for row in found["threads"]}
 
 
 def used(host: Host, payload: PurePosixPath, pid: int) -> Cost:

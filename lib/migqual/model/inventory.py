@@ -61,6 +61,14 @@ class StoreKind(StrEnum):
     LOCAL = "local"
 
 
+class Certificates(StrEnum):
+    """Whose certificates encrypted migrations use: those that the suite issues for the time of a
+    run, or those that the host has."""
+
+    ISSUED = "issued"
+    OWN = "own"
+
+
 def bracketed(address: str) -> str:
     """`address` as it stands in a URI: IPv6 in brackets."""
     try:
@@ -81,6 +89,7 @@ class Host:
     scratch            directory on the host that only this suite writes to
     emulator           path of QEMU; None takes libvirt's default
     peer_uri_template  libvirt URI of this host as its peer sees it, before filling in
+    certificates       whose are used for encrypted migrations
     """
 
     name: str
@@ -98,6 +107,7 @@ class Host:
     emulator: str | None = None
     peer_uri_template: str = DEFAULT_PEER_URI
     roles: frozenset[Role] = frozenset()
+    certificates: Certificates = Certificates.ISSUED
 
     @property
     def peer_uri(self) -> str:

@@ -171,6 +171,7 @@ def _host(draft: Draft, host: HostDraft) -> Host:
         scratch=own.migqual_scratch,
         emulator=str(own.migqual_emulator) if own.migqual_emulator else None,
         peer_uri_template=own.migqual_peer_uri,
+        certificates=own.migqual_certificates,
         roles=host.roles,
     )
 

@@ -29,6 +29,7 @@ from migqual.model.inventory import (
     DEFAULT_PEER_URI,
     DEFAULT_SCRATCH,
     Acceleration,
+    Certificates,
     StoreKind,
     Tier,
     Transport,
@@ -53,6 +54,7 @@ class HostVariables(StrictModel):
     migqual_scratch: RemotePath = DEFAULT_SCRATCH
     migqual_emulator: RemotePath | None = None
     migqual_peer_uri: PeerUri = DEFAULT_PEER_URI
+    migqual_certificates: Certificates = Certificates.ISSUED
 
 
 class ServiceNetworkEntry(StrictModel):

@@ -43,8 +43,12 @@ def names_of(host: Host) -> tuple[str, ...]:
 
 
 def settings_of(host: Host) -> Settings:
-    """What its qemu.conf says now."""
-    return settings.read(host.shell.get(QEMU_CONF).decode())
+    """What its qemu.conf says now; defaults where there is none."""
+    return settings.read(_conf(host))
+
+
+def _conf(host: Host) -> str:
+    return host.shell.attempt("cat", QEMU_CONF).stdout
 
 
 def state_of(host: Host) -> str:
@@ -87,7 +91,7 @@ class Identity:
     def configure(self, **values: int) -> None:
         """Set keys of qemu.conf, and restart the daemon if that changed anything."""
         conf = str(QEMU_CONF)
-        before = self.host.shell.get(QEMU_CONF).decode()
+        before = _conf(self.host)
         after = settings.changed(before, **values)
         if settings.read(before) == settings.read(after):
             return

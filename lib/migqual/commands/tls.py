@@ -1,0 +1,169 @@
+"""`migqual tls install|check|rotate|restore`: certificates of encrypted migrations on hosts."""
+
+import argparse
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migqual import places, sweep
+from migqual.commands import preflight
+from migqual.commands.lab import say
+from migqual.errors import UsageError
+from migqual.hosts import journal
+from migqual.hosts.host import Host
+from migqual.hosts.journal import Journal
+from migqual.model.finding import Severity
+from migqual.model.inventory import Inventory, Role
+from migqual.model.inventory_file import load_inventory
+from migqual.tls import check, identity
+from migqual.tls.authority import Authority
+from migqual.tls.identity import Identity
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
+
+ENVIRONMENT = "MIGQUAL_INVENTORY"
+TAG = "mq-tls"  # names what was moved aside on hosts
+CERTIFICATE, KEY = "authority.pem", "authority-key.pem"
+
+
+def register(subparsers: "Subparsers") -> None:
+    command = subparsers.add_parser(
+        "tls",
+        help="certificates of encrypted migrations: install, check, rotate, restore",
+        description="Certificates of an authority of this controller's own, for the hypervisors of "
+        "an inventory. What was there before is kept on the hosts until `restore`.",
+    )
+    actions = command.add_subparsers(metavar="ACTION", required=True)
+    kinds: tuple[tuple[str, str, Callable[[argparse.Namespace], int]], ...] = (
+        ("install", "issue certificates, install them, and turn peer verification on", _install),
+        (
+            "check",
+            "say what is wrong with those that are there; exit code 1 if anything is",
+            _check,
+        ),
+        (
+            "rotate",
+            "issue and install new ones of the same authority; nothing is restarted",
+            _rotate,
+        ),
+        ("restore", "put back what was there before `install`", _restore),
+    )
+    for name, words, run in kinds:
+        action = actions.add_parser(name, help=words, description=words)
+        action.add_argument(
+            "--inventory",
+            type=Path,
+            default=os.environ.get(ENVIRONMENT),
+            metavar="FILE",
+            help=f"the hosts (default: ${ENVIRONMENT})",
+        )
+        if name == "check":
+            action.add_argument("--json", action="store_true", help="print the findings as JSON")
+        if name != "restore":
+            action.add_argument("names", nargs="*", metavar="HOST", help="only these")
+        action.set_defaults(run=run)
+
+
+def _install(arguments: argparse.Namespace) -> int:
+    inventory = _inventory(arguments)
+    authority = _stored(inventory) or _new(inventory)
+    with _identities(inventory, arguments.names) as identities:
+        for one in identities:
+            one.install(authority.files(identity.names_of(one.host)))
+            one.configure(migrate_tls_x509_verify=1)
+            say(f"{one.host.name}: certificates in {one.folder}, peers are verified")
+    return 0
+
+
+def _rotate(arguments: argparse.Namespace) -> int:
+    inventory = _inventory(arguments)
+    authority = _stored(inventory)
+    if authority is None:
+        raise UsageError("nothing of ours is installed", remedy="`migqual tls install` first")
+    with _identities(inventory, arguments.names) as identities:
+        for one in identities:
+            one.install(authority.files(identity.names_of(one.host)))
+            say(f"{one.host.name}: new certificates in {one.folder}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    inventory = _inventory(arguments)
+    with _hosts(inventory, arguments.names) as hosts:
+        facts = [check.collect(host) for host in hosts]
+    found = [finding for one in facts for finding in check.findings(one)]
+    if len(facts) > 1:
+        found.append(check.agree(facts))
+    print(preflight.as_json(found) if arguments.json else preflight.as_table(found))
+    return 1 if any(finding.verdict is Severity.REFUSED for finding in found) else 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    folder = _folder(_inventory(arguments))
+    files = journal.files(folder)
+    if not files:
+        say("nothing of ours is installed")
+    clean = True
+    for file in files:
+        with journal.orphaned(file) as remains:
+            clean = remains is not None and sweep.sweep(remains, say) and clean
+    if clean:
+        for name in (CERTIFICATE, KEY):
+            (folder / name).unlink(missing_ok=True)
+    return 0 if clean else 1
+
+
+def _inventory(arguments: argparse.Namespace) -> Inventory:
+    if arguments.inventory is None:
+        raise UsageError(
+            "no inventory was named", remedy=f"give --inventory FILE, or set {ENVIRONMENT}"
+        )
+    return load_inventory(Path(arguments.inventory))
+
+
+@contextmanager
+def _hosts(inventory: Inventory, names: list[str]) -> Iterator[list[Host]]:
+    """The hypervisors that are named, or all of them."""
+    known = {entry.name: entry for entry in inventory.with_role(Role.HYPERVISOR)}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no hypervisor {name!r}", remedy=f"one of {', '.join(known)}")
+    with ExitStack() as stack:
+        yield [stack.enter_context(Host(known[name])) for name in names or known]
+
+
+@contextmanager
+def _identities(inventory: Inventory, names: list[str]) -> Iterator[list[Identity]]:
+    kept = Journal("tls", inventory, _folder(inventory))
+    try:
+        with _hosts(inventory, names) as hosts:
+            yield [Identity(host, kept, TAG) for host in hosts]
+    finally:
+        kept.close()
+
+
+def _folder(inventory: Inventory) -> Path:
+    """Where the authority and the journal of an inventory are kept; its owner's alone."""
+    key = hashlib.sha256(str(inventory.file and inventory.file.absolute()).encode()).hexdigest()
+    folder = places.state() / "tls" / key[:16]
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _stored(inventory: Inventory) -> Authority | None:
+    folder = _folder(inventory)
+    if not (folder / KEY).is_file():
+        return None
+    return Authority.of((folder / CERTIFICATE).read_bytes(), (folder / KEY).read_bytes())
+
+
+def _new(inventory: Inventory) -> Authority:
+    folder, authority = _folder(inventory), Authority()
+    (folder / CERTIFICATE).write_bytes(authority.certificate)
+    (folder / KEY).touch(mode=0o600)
+    (folder / KEY).write_bytes(authority.key)
+    return authority
