@@ -136,6 +136,12 @@ CASES: dict[str, tuple[Plan, Flag, dict[str, Any], str]] = {
         {"tls.destination": "b.example"},
         "--tls --tls-destination b.example",
     ),
+    "postcopy-after-precopy": (
+        Plan(postcopy=True, postcopy_after_precopy=True),
+        Flag.POSTCOPY,
+        {},
+        "--postcopy --postcopy-after-precopy",
+    ),
     "postcopy-bandwidth": (
         Plan(postcopy=True, postcopy_bandwidth_mib_s=8),
         Flag.POSTCOPY,
@@ -229,6 +235,7 @@ def test_direct_migration_is_driven_by_the_controller() -> None:
         {"compression": Compression.XBZRLE, "tuning": Tuning(level=1)},
         {"tls_destination": "b.example"},
         {"postcopy_bandwidth_mib_s": 8},
+        {"postcopy_after_precopy": True},
         {"timeout": Timeout(1, TimeoutAction.POSTCOPY)},
         {"migrate_disks": ("vda",)},
         {"disks_port": 49200},
@@ -237,7 +244,8 @@ def test_direct_migration_is_driven_by_the_controller() -> None:
     ],
     ids=[
         *("negative-channels", "zstd-without-channels", "level-of-xbzrle", "name-without-tls"),
-        *("bandwidth-without-postcopy", "postcopy-timeout", "disks-without-copy"),
+        *("bandwidth-without-postcopy", "after-precopy-without-postcopy"),
+        *("postcopy-timeout", "disks-without-copy"),
         *("port-without-copy", "images-without-copy", "port-and-uri"),
     ],
 )

@@ -173,6 +173,8 @@ def _follow(
             if on_sample is not None and not found.aborted and on_sample(sample):
                 found.aborted = True
                 domain.abort_job()
+        if plan.postcopy_after_precopy and int(stats.get("memory_iteration", 0)) > 1:
+            _to_postcopy(domain, found)
         _limits(domain, plan, found, at_s)
     disks.join(DISK_JOIN_SECONDS)
     return found
@@ -205,7 +207,12 @@ def _limits(domain: Domain, plan: Plan, found: _Followed, at_s: float) -> None:
     if plan.timeout.action is TimeoutAction.SUSPEND and found.suspended_at_s is None:
         found.suspended_at_s = at_s
         _unless_over(domain.suspend)
-    elif plan.timeout.action is TimeoutAction.POSTCOPY and not found.switched:
+    elif plan.timeout.action is TimeoutAction.POSTCOPY:
+        _to_postcopy(domain, found)
+
+
+def _to_postcopy(domain: Domain, found: _Followed) -> None:
+    if not found.switched:
         found.switched = True
         _unless_over(domain.start_postcopy)
 

@@ -103,6 +103,8 @@ def virsh(
         if flag in wanted:
             words.append(option)
     words += plan.compression.options(plan.tuning)
+    if plan.postcopy_after_precopy:
+        words.append("--postcopy-after-precopy")
     words += _converge(plan)
     if plan.timeout is not None:
         words += ["--timeout", f"{plan.timeout.seconds:g}"]

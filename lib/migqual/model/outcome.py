@@ -117,6 +117,17 @@ class Outcome:
         return (min(at for at in resumes if at) - max(at for at in stops if at)) / 1000
 
     @property
+    def went_postcopy(self) -> bool:
+        """Whether the guest ran at the destination before all of its memory was there."""
+        return any(e.name == "MIGRATION" and "postcopy-active" in e.detail for e in self.events)
+
+    @property
+    def throttle_percents(self) -> tuple[int, ...]:
+        """What auto-converge took from the guest, each value once, in the order of time."""
+        seen = (int(sample.stats.get("auto_converge_throttle", 0)) for sample in self.samples)
+        return tuple(dict.fromkeys(value for value in seen if value))
+
+    @property
     def throttle_max_percent(self) -> int:
         seen = [int(sample.stats.get("auto_converge_throttle", 0)) for sample in self.samples]
         return max([*seen, int(self.stats.get("auto_converge_throttle", 0))])

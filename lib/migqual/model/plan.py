@@ -162,6 +162,8 @@ class Plan:
     """One migration. Bandwidths in MiB/s (libvirt's unit), downtime in ms, times in s.
 
     channels         0 is the single stream of old; 1 or more are parallel connections
+    postcopy         the guest may go on at the destination before its memory is there; when, is said
+                     by `timeout`, or it is after one round of pre-copy
     tls_destination  the name that the destination's certificate must bear, when it is not its own
     disks_port       the destination's port for disks; None leaves the choice to libvirt
     disks_uri        where disks go, ``tcp://ADDRESS:PORT``, when not where guest memory goes
@@ -184,6 +186,7 @@ class Plan:
     downtime_ms: int | None = None
     timeout: Timeout | None = None
     postcopy: bool = False
+    postcopy_after_precopy: bool = False
     copy_storage: StorageCopy = StorageCopy.NONE
     migrate_disks: tuple[str, ...] = ()
     images: Images = Images.CREATED
@@ -207,6 +210,10 @@ class Plan:
             raise UsageError("tls_destination without tls", remedy="set tls=True")
         if self.postcopy_bandwidth_mib_s is not None and not self.postcopy:
             raise UsageError("a post-copy bandwidth without post-copy", remedy="set postcopy=True")
+        if self.postcopy_after_precopy and not self.postcopy:
+            raise UsageError(
+                "post-copy after pre-copy without post-copy", remedy="set postcopy=True"
+            )
         if self.timeout and self.timeout.action is TimeoutAction.POSTCOPY and not self.postcopy:
             raise UsageError("timeout to post-copy without post-copy", remedy="set postcopy=True")
         if self.copy_storage is StorageCopy.NONE:

@@ -1,0 +1,149 @@
+"""Guests that go on at the destination before their memory is there, and other ways to converge."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fixtures.plugins.encryption import ListenTo
+from fixtures.plugins.guests import MakeGuest
+from fixtures.plugins.hosts import Pair
+from migqual.errors import HostError, MigrationError, UnsupportedError
+from migqual.hosts.guest import Guest
+from migqual.model.outcome import Outcome
+from migqual.model.plan import Plan, Timeout, TimeoutAction
+from suites.convergence.restless import BANDWIDTH_MIB_S, RESTLESS, iterations
+
+Migrate = Callable[..., Outcome]
+
+SWITCH_S = 3.0
+POSTCOPY = Plan(postcopy=True, bandwidth_mib_s=BANDWIDTH_MIB_S)
+AFTER_PRECOPY = replace(POSTCOPY, postcopy_after_precopy=True)
+
+
+@pytest.mark.requirement("LM-SHR-04")
+def test_timeout_switches_to_postcopy(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+    """
+    When the time is up the guest goes on at the destination, and the rest of its memory follows.
+
+    Preconditions: the guest dirties memory faster than the bandwidth limit.
+    Expected: pre-copy until the limit and not beyond, then post-copy; the migration completes and
+    every page is intact.
+    """
+    guest = make_guest(RESTLESS)
+
+    outcome = migrate(guest, replace(POSTCOPY, timeout=Timeout(SWITCH_S, TimeoutAction.POSTCOPY)))
+
+    assert guest.host is pair.destination
+    assert switched_at_s(outcome, pair) >= SWITCH_S
+
+
+@pytest.mark.requirement("LM-SHR-04")
+def test_postcopy_after_one_round(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+    """
+    Post-copy begins once all memory has been sent a first time.
+
+    Preconditions: the guest dirties memory faster than the bandwidth limit.
+    Expected: the first round completes, post-copy follows; the destination asked for pages, and
+    every page is intact.
+    """
+    guest = make_guest(RESTLESS)
+
+    outcome = migrate(guest, AFTER_PRECOPY)
+
+    assert guest.host is pair.destination
+    assert switched_at_s(outcome, pair) > 0
+    assert iterations(outcome) >= 2
+    assert int(outcome.stats.get("memory_postcopy_requests", 0)) > 0
+
+
+@pytest.mark.requirement("LM-SHR-04")
+def test_postcopy_that_is_only_allowed(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+    """
+    A migration that may use post-copy and is not told to stays with pre-copy.
+
+    Preconditions: a guest at rest would converge; this one is restless, and its deadline short.
+    Expected: no post-copy, an abort at the deadline, the guest unharmed at the source.
+    """
+    guest = make_guest(RESTLESS)
+
+    with pytest.raises(MigrationError) as hopeless:
+        migrate(guest, replace(POSTCOPY, deadline_s=SWITCH_S))
+
+    assert not hopeless.value.outcome.went_postcopy
+    assert guest.host is pair.source
+
+
+@pytest.mark.requirement("LM-SHR-04")
+def test_urgent_pages_have_a_channel_of_their_own(
+    make_guest: MakeGuest, migrate: Migrate, listen_to: ListenTo
+) -> None:
+    """
+    With pre-emption, pages that the guest waits for do not queue behind the others.
+
+    Preconditions: QEMU offers the capability and libvirt turns it on.
+    Expected: unsupported where one of them does not; otherwise two connections carry the guest.
+    """
+    guest = make_guest(RESTLESS)
+    offered(guest, "postcopy-preempt")
+    states: list[bool] = []
+
+    def ask(_sample: object) -> bool:
+        if not states:
+            states.append(capabilities(guest)["postcopy-preempt"])
+        return False
+
+    with listen_to(guest) as capture:
+        migrate(guest, AFTER_PRECOPY, on_sample=ask)
+
+    if not any(states):
+        versions = guest.host.libvirt.versions()
+        raise UnsupportedError(f"libvirt leaves postcopy-preempt off: {versions}")
+    assert len([one for one in capture.channels if one.bytes]) >= 2
+
+
+@pytest.mark.requirement("LM-SHR-03")
+def test_dirty_limit_lets_a_restless_guest_move(
+    make_guest: MakeGuest, migrate: Migrate, pair: Pair
+) -> None:
+    """
+    A limit of the dirty rate, in place of a throttle of all vCPUs, brings a restless guest over.
+
+    Preconditions: QEMU offers the capability and its accelerator can keep to such a limit.
+    Expected: unsupported where it does not, in its own words; otherwise the migration completes.
+    """
+    guest = make_guest(RESTLESS)
+    offered(guest, "dirty-limit")
+    wanted: list[Mapping[str, Any]] = [{"capability": "dirty-limit", "state": True}]
+    try:
+        guest.domain.monitor("migrate-set-capabilities", capabilities=wanted)
+        migrate(guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S))
+    except (HostError, MigrationError) as error:
+        if "dirty-ring" not in error.message and "dirty ring" not in error.message:
+            raise
+        raise UnsupportedError(f"dirty-limit: {error.message}") from error
+
+    assert guest.host is pair.destination
+
+
+def switched_at_s(outcome: Outcome, pair: Pair) -> float:
+    """When the source went over to post-copy, s from the start of the migration."""
+    assert outcome.went_postcopy, "it ended without post-copy"
+    return next(
+        event.at_s
+        for event in outcome.events
+        if event.host == pair.source.name and "postcopy-active" in event.detail
+    )
+
+
+def capabilities(guest: Guest) -> dict[str, bool]:
+    """What QEMU can do in migrations, and whether it is on."""
+    rows = guest.domain.monitor("query-migrate-capabilities")
+    return {row["capability"]: row["state"] for row in rows}
+
+
+def offered(guest: Guest, capability: str) -> None:
+    """Raises `UnsupportedError` where QEMU does not know the capability."""
+    if capability not in capabilities(guest):
+        raise UnsupportedError(f"{guest.host.name}: QEMU has no migration capability {capability}")
