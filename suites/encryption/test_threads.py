@@ -39,14 +39,22 @@ class Pinning:
     seen: dict[str, Thread] = field(default_factory=dict)
 
     def look(self, _sample: object) -> bool:
-        """Called with each sample; never aborts."""
-        if not any(thread.migrates for thread in self.seen.values()):
-            found = threads.of(self.host, self.pid)
-            if sum(thread.migrates for thread in found) > CHANNELS:
-                threads.pin(self.host, [one for one in found if one.is_vcpu], self.vcpu)
-                threads.pin(self.host, [one for one in found if one.migrates], self.migration)
-                self.seen = {one.name: one for one in threads.of(self.host, self.pid)}
+        """Called with each sample; never aborts. Threads come one after the other: it is done when
+        every one that is there is where it should be."""
+        if self.seen:
+            return False
+        found = threads.of(self.host, self.pid)
+        astray = [one for one in found if one.cpus != self.wanted(one)]
+        for one in astray:
+            threads.pin(self.host, [one], self.wanted(one))
+        if not astray and sum(one.migrates for one in found) > CHANNELS:
+            self.seen = {one.name: one for one in found}
         return False
+
+    def wanted(self, thread: Thread) -> frozenset[int]:
+        if thread.is_vcpu:
+            return self.vcpu
+        return self.migration if thread.migrates else thread.cpus
 
     def of_kind(self, *, migrates: bool) -> list[Thread]:
         wanted = [one for one in self.seen.values() if one.is_vcpu or one.migrates]

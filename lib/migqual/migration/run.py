@@ -1,6 +1,7 @@
 """`migrate`: start a migration, follow its job, say how it ended."""
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -226,15 +227,18 @@ def _unless_over(act: Callable[[], None]) -> None:
 
 
 def _final_stats(guest: Guest, source_domain: Domain, log: EventLog) -> dict[str, Any]:
-    """Figures of the completed job: the destination's, which know the whole downtime."""
-    stats = guest.domain.completed_stats()
-    return stats or source_domain.completed_stats() or _from_event(log)
+    """Figures of the completed job: the destination's, which know the whole downtime. A job that
+    libvirt keeps no figures of has the type 0."""
+    for stats in (guest.domain.completed_stats(), source_domain.completed_stats()):
+        if stats.get("type"):
+            return stats
+    return _from_event(log)
 
 
 def _from_event(log: EventLog) -> dict[str, Any]:
     for event in log.events:
         if event.name == "job-completed":
-            return {"event": event.detail}
+            return dict(json.loads(event.detail))
     return {}
 
 

@@ -162,8 +162,8 @@ class Plan:
     """One migration. Bandwidths in MiB/s (libvirt's unit), downtime in ms, times in s.
 
     channels         0 is the single stream of old; 1 or more are parallel connections
-    postcopy         the guest may go on at the destination before its memory is there; when, is said
-                     by `timeout`, or it is after one round of pre-copy
+    postcopy         the guest may go on at the destination before its memory is there: when
+                     `timeout` says so, or after one round of pre-copy
     tls_destination  the name that the destination's certificate must bear, when it is not its own
     disks_port       the destination's port for disks; None leaves the choice to libvirt
     disks_uri        where disks go, ``tcp://ADDRESS:PORT``, when not where guest memory goes
