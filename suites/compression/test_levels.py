@@ -1,0 +1,55 @@
+"""Compression levels: those in range work, those out of range are refused."""
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest
+from fixtures.plugins.hosts import Pair
+from migqual.errors import MigrationRefused
+from migqual.model.guest import Content
+from migqual.model.plan import Compression, Control, Plan, Tuning
+from suites.compression.compressing import (
+    CHANGING,
+    Migrate,
+    carry,
+    did_nothing,
+    filled,
+    parameters,
+)
+
+# the lowest and the highest level that compress, and one beyond
+RANGES = {Compression.MT: (1, 9, 10), Compression.ZLIB: (1, 9, 10), Compression.ZSTD: (1, 19, 21)}
+
+
+def at_level(method: Compression, level: int) -> Plan:
+    channels = 2 if method.needs_channels else 0
+    return Plan(
+        control=Control.DIRECT, compression=method, tuning=Tuning(level=level), channels=channels
+    )
+
+
+@pytest.mark.requirement("LM-PAR-04")
+@pytest.mark.parametrize("method", RANGES, ids=str)
+def test_levels_work_within_their_range(
+    method: Compression, make_guest: MakeGuest, migrate: Migrate, pair: Pair
+) -> None:
+    """
+    The lowest and the highest level compress; one beyond is refused, and changes nothing.
+
+    Preconditions: both ends offer the method.
+    Expected: text shrinks at both levels, at the highest no less than at the lowest; the level
+    beyond is refused with the range, the guest runs on, the old values are in force.
+    """
+    low, high, beyond = RANGES[method]
+    guest = make_guest(CHANGING)
+
+    with filled(guest, Content.TEXT, 32):
+        lowest = carry(migrate, pair, guest, at_level(method, low))
+        highest = carry(migrate, pair, guest, at_level(method, high))
+        plain = carry(migrate, pair, guest, Plan(channels=lowest.outcome.plan.channels))
+        before = parameters(guest)
+        with pytest.raises(MigrationRefused, match=r"(?i)level.*(between|range|\d)"):
+            migrate(guest, at_level(method, beyond))
+
+    assert parameters(guest) == before
+    assert not did_nothing(plain, lowest)
+    assert highest.bytes <= lowest.bytes * 1.02

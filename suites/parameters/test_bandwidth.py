@@ -1,0 +1,177 @@
+"""The bandwidth of a migration: set, read back, and kept to."""
+
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest
+from fixtures.plugins.hosts import Pair
+from fixtures.plugins.records import add_environment
+from migqual.errors import InconclusiveError, MigrationRefused, StackError, UnsupportedError
+from migqual.hosts.domain import Phase
+from migqual.model import throughput
+from migqual.model.documented import MIB, mbit_s
+from migqual.model.guest import Content, GuestSpec, Load, MemoryLoad
+from migqual.model.outcome import JobSample, Outcome
+from migqual.model.plan import Plan, Timeout, TimeoutAction
+from migqual.model.profile import Profile
+
+Migrate = Callable[..., Outcome]
+
+# enough that cannot be left out, for seconds at every limit
+FULL = GuestSpec(load=Load("full", memory=MemoryLoad(mib=96, content=Content.RANDOM)))
+
+
+@pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
+def test_bandwidth_is_read_back(make_guest: MakeGuest) -> None:
+    """
+    What `migrate-setspeed` sets, `migrate-getspeed` tells, and QEMU has it in force.
+
+    Preconditions: a guest that does not migrate.
+    Expected: every value is read back from libvirt in MiB/s and from QEMU in bytes per second; more
+    than libvirt can count is refused, and the old value stays.
+    """
+    guest = make_guest(GuestSpec())
+
+    for mib_s in (1, 32, 500, 10_000):
+        guest.domain.set_bandwidth(mib_s)
+        assert guest.domain.bandwidth() == mib_s
+        assert max_bandwidth(guest.domain.monitor("query-migrate-parameters")) == mib_s * MIB
+
+    with pytest.raises(StackError, match=r"(?i)bandwidth must be less than|overflow"):
+        guest.domain.set_bandwidth(2**62)
+    assert guest.domain.bandwidth() == 10_000
+
+
+@pytest.mark.requirement("LM-PAR-02")
+def test_unit_of_the_bandwidth(make_guest: MakeGuest) -> None:
+    """
+    The documentation's example of 500 Mbit/s sets 500 MiB/s, which is more than eight times that.
+
+    Preconditions: the command of the documentation, `migrate-setspeed --bandwidth 500`.
+    Expected: QEMU's limit is 500 MiB/s, that is 4194 Mbit/s; 500 Mbit/s would be 60 MiB/s.
+    """
+    guest = make_guest(GuestSpec())
+
+    guest.domain.set_bandwidth(500)
+
+    limit = max_bandwidth(guest.domain.monitor("query-migrate-parameters"))
+    assert limit * 8 / 1_000_000 == pytest.approx(mbit_s(500))
+    assert round(mbit_s(500)) == 4194
+    assert limit > 8 * 500_000_000 / 8
+
+
+@pytest.mark.requirement("LM-PAR-02")
+@pytest.mark.parametrize("limit_mib_s", [16, 32], ids="{}mib-s".format)
+def test_throughput_stays_under_the_limit(
+    limit_mib_s: int,
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: Pair,
+    profile: Profile,
+    pytestconfig: pytest.Config,
+) -> None:
+    """
+    A migration takes no more than the bandwidth that it is given, and most of that.
+
+    Preconditions: a guest that takes seconds at this limit.
+    Expected: over no stretch of two seconds more than the limit and the profile's tolerance; at
+    least half of the limit on the whole, or the link itself was the limit and nothing is learnt.
+    """
+    outcome = migrate(make_guest(FULL), Plan(bandwidth_mib_s=limit_mib_s))
+
+    found = measured(outcome.samples)
+    told = {"limit_mib_s": limit_mib_s, "peak_mib_s": round(max(found), 2), "windows": len(found)}
+    add_environment(pytestconfig, f"bandwidth {limit_mib_s} {pair.id}", told)
+    assert not throughput.over(limit_mib_s, profile.thresholds.bandwidth_tolerance_percent, found)
+    if max(found) < limit_mib_s / 2:
+        raise InconclusiveError(f"the link did not carry half of the limit: {told}")
+
+
+@pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
+def test_limit_changes_during_a_migration(
+    make_guest: MakeGuest, migrate: Migrate, profile: Profile
+) -> None:
+    """
+    A limit that is raised while a guest migrates is in force from then on.
+
+    Preconditions: a migration at 8 MiB/s, under way for seconds.
+    Expected: before the change the old limit is kept to, after it the new one, and more than the
+    old one is used; libvirt tells the new value.
+    """
+    slow, fast = 8, 24
+    guest = make_guest(FULL)
+    changed: list[float] = []
+    told: list[int] = []
+
+    def change(sample: JobSample) -> bool:
+        if not changed and sample.at_s > 4:
+            guest.domain.set_bandwidth(fast)
+            told.append(guest.domain.bandwidth())
+            changed.append(sample.at_s)
+        return False
+
+    outcome = migrate(guest, Plan(bandwidth_mib_s=slow), on_sample=change)
+
+    after_s = next(sample.at_s for sample in outcome.samples if sample.at_s > changed[0])
+    tolerance = profile.thresholds.bandwidth_tolerance_percent
+    later = measured(outcome.samples, since_s=after_s)
+    assert told == [fast]
+    assert not throughput.over(slow, tolerance, measured(outcome.samples, until_s=changed[0]))
+    assert not throughput.over(fast, tolerance, later)
+    assert throughput.over(slow, tolerance, later)
+
+
+@pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
+def test_postcopy_bandwidth(make_guest: MakeGuest, migrate: Migrate, profile: Profile) -> None:
+    """
+    Post-copy has a bandwidth limit of its own.
+
+    Preconditions: the migration is switched to post-copy after a second.
+    Expected: QEMU and libvirt tell the value; in post-copy no more is sent than it allows. A host
+    that cannot do post-copy says so.
+    """
+    limit = 16
+    guest = make_guest(FULL)
+    guest.domain.set_bandwidth(limit, Phase.POSTCOPY)
+    assert guest.domain.bandwidth(Phase.POSTCOPY) == limit
+    in_force = guest.domain.monitor("query-migrate-parameters")["max-postcopy-bandwidth"]
+    assert in_force == limit * MIB
+    plan = Plan(
+        bandwidth_mib_s=8,
+        postcopy=True,
+        postcopy_bandwidth_mib_s=limit,
+        timeout=Timeout(1, TimeoutAction.POSTCOPY),
+    )
+
+    try:
+        outcome = migrate(guest, plan)
+    except MigrationRefused as refused:
+        if "ostcopy" in refused.words:
+            raise UnsupportedError(refused.words) from refused
+        raise
+
+    switched = [event.at_s for event in outcome.events if '"postcopy-active"' in event.detail]
+    if not switched:
+        raise InconclusiveError("it was over before post-copy began")
+    found = measured(outcome.samples, since_s=min(switched))
+    assert not throughput.over(limit, profile.thresholds.bandwidth_tolerance_percent, found)
+
+
+def max_bandwidth(parameters: dict[str, object]) -> int:
+    """Bytes per second."""
+    return int(str(parameters["max-bandwidth"]))
+
+
+def measured(
+    samples: tuple[JobSample, ...], *, since_s: float = 0.0, until_s: float = float("inf")
+) -> tuple[float, ...]:
+    """MiB/s over every stretch of seconds. Raises `InconclusiveError` when there is none."""
+    found = throughput.rates(samples, since_s=since_s, until_s=until_s)
+    if not found:
+        slowest = max((sample.took_s for sample in samples), default=0.0)
+        raise InconclusiveError(
+            f"no stretch of {throughput.WINDOW_SECONDS:g} s among {len(samples)} samples; "
+            f"the slowest answer took {slowest:.2f} s"
+        )
+    return found
