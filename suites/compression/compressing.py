@@ -3,16 +3,19 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from fixtures.plugins.hosts import Pair
 from migqual.errors import HostError, MigrationRefused, UnsupportedError
 from migqual.hosts import emulator, link
 from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
 from migqual.model.guest import Content, GuestSpec, Load, MemoryLoad
 from migqual.model.offer import Offer, lacking, unoffered
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
+from migqual.model.setting import Value
 
 Migrate = Callable[..., Outcome]
 MIB = 2**20
@@ -32,10 +35,25 @@ class Carried:
     bytes: int
 
 
-def offers(pair: Pair) -> tuple[Offer, Offer]:
+@cache
+def offered(host: Host) -> Offer:
+    """What the host's QEMU offers; it stays the same for as long as the tests run."""
+    return emulator.offered(host)
+
+
+def offers(pair: Pair) -> tuple[Offer, ...]:
     """What QEMU offers at both ends."""
-    source, destination = pair.hosts
-    return emulator.offered(source), emulator.offered(destination)
+    return tuple(offered(host) for host in pair.hosts)
+
+
+def both_have(pair: Pair, name: str, value: Value) -> None:
+    """Raises `UnsupportedError` with QEMU's words when one end cannot set the parameter so. Asks
+    a QEMU without a guest: no guest has to boot to learn that."""
+    lacks = "; ".join(filter(None, (offer.lacks_parameter(name, value) for offer in offers(pair))))
+    refused = [words for host in pair.hosts if (words := emulator.refusal(host, name, value))]
+    if lacks and refused:
+        raise UnsupportedError(f"{refused[0]}; {lacks}")
+    assert not lacks, f"it takes {name} {value}, although {lacks}"
 
 
 def carry(migrate: Migrate, pair: Pair, guest: Guest, plan: Plan, **more: Any) -> Carried:  # noqa: ANN401

@@ -8,7 +8,7 @@ from migqual.errors import MigrationFailed
 from migqual.model.guest import Content, GuestSpec
 from migqual.model.plan import Compression, Control, Plan
 from migqual.model.setting import Ends, Setting, Value
-from suites.compression.compressing import CHANGING, Migrate, carry, did_nothing, filled
+from suites.compression.compressing import CHANGING, Migrate, both_have, carry, did_nothing, filled
 
 ROUTES = {
     "compress-method": Plan(control=Control.DIRECT, compression=Compression.MT),
@@ -45,6 +45,7 @@ def test_ends_that_disagree_fail_without_harm(
     Expected: with zstd at the source only, the migration fails and the guest runs on unharmed; with
     zstd at both ends the same guest moves, and text takes fewer bytes.
     """
+    both_have(pair, name, "zstd")
     guest = make_guest(CHANGING)
 
     with filled(guest, Content.TEXT):
@@ -72,6 +73,7 @@ def test_setting_that_does_nothing_is_found_out(
     Expected: the bytes on the link are those of a plain migration, which the other tests call a
     method that did nothing.
     """
+    both_have(pair, name, USELESS[name])
     guest = make_guest(GuestSpec())
 
     with filled(guest, Content.TEXT):

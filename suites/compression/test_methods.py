@@ -13,6 +13,7 @@ from suites.compression.compressing import (
     GROWN,
     MIB,
     Migrate,
+    both_have,
     carry,
     did_nothing,
     filled,
@@ -63,6 +64,8 @@ def test_method_shrinks_what_can_shrink(
     """
     plan = METHODS[method]
     plain = Plan(control=DIRECT, channels=plan.channels)
+    for setting in plan.settings:
+        both_have(pair, setting.name, setting.value)
     guest = make_guest(CHANGING)
     before = parameters(guest)
     sent = {}

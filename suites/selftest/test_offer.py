@@ -109,10 +109,11 @@ def test_both_ends_are_looked_at() -> None:
     [
         ("invalid argument: Unsupported compression method 'zstd'", True),
         ("Migration option 'compress' is not supported by QEMU binary", True),
+        ("argument unsupported: parameter 'compression.zstd.level' not supported", True),
         ("internal error: Parameter 'compress_level' expects a value between 0 and 9", False),
         ("operation failed: job 'migration out' failed: Unable to write to socket", False),
     ],
-    ids=["method", "option", "level", "broken"],
+    ids=["method", "option", "parameter", "level", "broken"],
 )
 def test_only_a_lack_is_a_lack(words: str, expected: bool) -> None:  # noqa: FBT001
     """A refused value or a broken migration is not a feature that the host lacks."""

@@ -22,7 +22,7 @@ _NEEDS: Mapping[Compression, tuple[str, str, str]] = {
 # libvirt on a method that it has not, or that its QEMU has not
 _UNOFFERED = re.compile(
     r"(?i)unsupported compression method|compression method '\w+' is not supported"
-    r"|(?:option|capability|parameter) '?[\w-]+'? is not supported|unsupported .*parameter"
+    r"|(?:option|capability|parameter) '?[\w.-]+'? (?:is )?not supported"
 )
 
 
