@@ -1,12 +1,15 @@
 """Compression levels: those in range work, those out of range are refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
-from migqual.errors import MigrationRefused
+from migqual.errors import HostError, MigrationRefused
 from migqual.model.guest import Content
 from migqual.model.plan import Compression, Control, Plan, Tuning
+from migqual.model.setting import Setting
 from suites.compression.compressing import (
     CHANGING,
     Migrate,
@@ -21,10 +24,12 @@ RANGES = {Compression.MT: (1, 9, 10), Compression.ZLIB: (1, 9, 10), Compression.
 
 
 def at_level(method: Compression, level: int) -> Plan:
-    channels = 2 if method.needs_channels else 0
-    return Plan(
-        control=Control.DIRECT, compression=method, tuning=Tuning(level=level), channels=channels
-    )
+    """Of parallel connections the level goes through the monitor: a binding that is older than the
+    hosts' libvirt cannot name it."""
+    plan = Plan(control=Control.DIRECT, compression=method)
+    if not method.needs_channels:
+        return replace(plan, tuning=Tuning(level=level))
+    return replace(plan, channels=2, settings=(Setting(f"multifd-{method}-level", level),))
 
 
 @pytest.mark.requirement("LM-PAR-04")
@@ -36,8 +41,8 @@ def test_levels_work_within_their_range(
     The lowest and the highest level compress; one beyond is refused, and changes nothing.
 
     Preconditions: both ends offer the method.
-    Expected: text shrinks at both levels, at the highest no less than at the lowest; the level
-    beyond is refused with the range, the guest runs on, the old values are in force.
+    Expected: text shrinks at both levels, at the highest more than at the lowest; the level beyond
+    is refused with the range, the guest runs on, the old values are in force.
     """
     low, high, beyond = RANGES[method]
     guest = make_guest(CHANGING)
@@ -45,11 +50,11 @@ def test_levels_work_within_their_range(
     with filled(guest, Content.TEXT, 32):
         lowest = carry(migrate, pair, guest, at_level(method, low))
         highest = carry(migrate, pair, guest, at_level(method, high))
-        plain = carry(migrate, pair, guest, Plan(channels=lowest.outcome.plan.channels))
+        plain = carry(migrate, pair, guest, Plan(channels=at_level(method, low).channels))
         before = parameters(guest)
-        with pytest.raises(MigrationRefused, match=r"(?i)level.*(between|range|\d)"):
+        with pytest.raises((MigrationRefused, HostError), match=r"(?i)level.*(between|range|\d)"):
             migrate(guest, at_level(method, beyond))
 
     assert parameters(guest) == before
     assert not did_nothing(plain, lowest)
-    assert highest.bytes <= lowest.bytes * 1.02
+    assert highest.bytes < lowest.bytes

@@ -35,8 +35,8 @@ EDGES = {
     "compress-method": Edges(("zlib", "zstd"), ("none", "lzma")),
     "xbzrle-cache-size": Edges((4096, 64 * MIB), (0, 1, 1024, 5 * MIB)),
     "downtime-limit": Edges((0, 500, 2_000_000), (2_000_001, -1)),
-    "max-bandwidth": Edges((MIB, 500 * MIB), (-1, 2**70)),
-    "max-postcopy-bandwidth": Edges((0, MIB), (-1,)),
+    "max-bandwidth": Edges((MIB, 500 * MIB), (2**70, "fast")),
+    "max-postcopy-bandwidth": Edges((0, MIB), (2**70, "fast")),
     "multifd-channels": Edges((1, 255), (0, 256)),
 }
 

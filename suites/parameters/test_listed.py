@@ -58,12 +58,20 @@ def test_params_command_prints_what_is_in_force(
     guest.domain.set_bandwidth(500)
     in_force = guest.domain.monitor("query-migrate-parameters")
 
-    assert cli.main(["params", guest.name, "--inventory", str(inventory.file), "--json"]) == 0
+    asked = ["params", guest.name, "--inventory", str(inventory.file)]
+
+    assert command(*asked, "--json") == 0
     told = {row["name"]: row["value"] for row in json.loads(capsys.readouterr().out)}
-    assert cli.main(["params", guest.name, "--inventory", str(inventory.file)]) == 0
+    assert command(*asked) == 0
     table = capsys.readouterr().out
 
     assert {name: value for name, value in told.items() if value is not None} == in_force
     assert told.keys() >= DEFAULTS.keys()
     assert "(500 MiB/s, 4194 Mbit/s)" in table
     assert table.count("lacking") == len(DEFAULTS.keys() - in_force.keys())
+
+
+def command(*words: str) -> int:
+    """`migqual WORDS`; its exit code."""
+    arguments = cli.parser("params").parse_args(words)
+    return int(arguments.run(arguments))
