@@ -48,7 +48,7 @@ def test_ends_that_disagree_fail_without_harm(
     both_have(pair, name, "zstd")
     guest = make_guest(CHANGING)
 
-    with filled(guest, Content.TEXT):
+    with filled(guest, Content.TEXT, 32):
         try:
             carry(migrate, pair, guest, chosen(name, "zstd", Ends.SOURCE))
         except (MigrationFailed, MigrationRefused):  # whichever end notices first
@@ -76,7 +76,7 @@ def test_setting_that_does_nothing_is_found_out(
     both_have(pair, name, USELESS[name])
     guest = make_guest(GuestSpec())
 
-    with filled(guest, Content.TEXT):
+    with filled(guest, Content.TEXT, 32):
         plan = Plan(control=Control.DIRECT, settings=(Setting(name, USELESS[name]),))
         idle = carry(migrate, pair, guest, plan)
         plain = carry(migrate, pair, guest, Plan(control=Control.DIRECT))

@@ -13,6 +13,7 @@ from migqual.model.setting import Setting
 from suites.compression.compressing import (
     CHANGING,
     Migrate,
+    both_have,
     carry,
     did_nothing,
     filled,
@@ -45,6 +46,8 @@ def test_levels_work_within_their_range(
     is refused with the range, the guest runs on, the old values are in force.
     """
     low, high, beyond = RANGES[method]
+    if method is Compression.MT:
+        both_have(pair, "compress-level", low)
     guest = make_guest(CHANGING)
 
     with filled(guest, Content.TEXT, 32):

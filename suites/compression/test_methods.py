@@ -21,7 +21,7 @@ from suites.compression.compressing import (
 )
 
 DIRECT = Control.DIRECT  # peer-to-peer, the destination's words may get lost
-DATA_MIB = 64
+DATA_MIB = 48
 
 
 def threaded(method: str) -> Plan:

@@ -19,7 +19,7 @@ from migqual.model.profile import Profile
 Migrate = Callable[..., Outcome]
 
 # enough that cannot be left out, for seconds at every limit
-FULL = GuestSpec(load=Load("full", memory=MemoryLoad(mib=96, content=Content.RANDOM)))
+FULL = GuestSpec(load=Load("full", memory=MemoryLoad(mib=48, content=Content.RANDOM)))
 
 
 @pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
@@ -62,7 +62,7 @@ def test_unit_of_the_bandwidth(make_guest: MakeGuest) -> None:
 
 
 @pytest.mark.requirement("LM-PAR-02")
-@pytest.mark.parametrize("limit_mib_s", [16, 32], ids="{}mib-s".format)
+@pytest.mark.parametrize("limit_mib_s", [16, 24], ids="{}mib-s".format)
 def test_throughput_stays_under_the_limit(
     limit_mib_s: int,
     make_guest: MakeGuest,
