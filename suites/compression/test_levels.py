@@ -1,7 +1,5 @@
 """Compression levels: those in range work, those out of range are refused."""
 
-from dataclasses import replace
-
 import pytest
 
 from fixtures.plugins.guests import MakeGuest
@@ -27,10 +25,10 @@ RANGES = {Compression.MT: (1, 9, 10), Compression.ZLIB: (1, 9, 10), Compression.
 def at_level(method: Compression, level: int) -> Plan:
     """Of parallel connections the level goes through the monitor: a binding that is older than the
     hosts' libvirt cannot name it."""
-    plan = Plan(control=Control.DIRECT, compression=method)
     if not method.needs_channels:
-        return replace(plan, tuning=Tuning(level=level))
-    return replace(plan, channels=2, settings=(Setting(f"multifd-{method}-level", level),))
+        return Plan(control=Control.DIRECT, compression=method, tuning=Tuning(level=level))
+    setting = Setting(f"multifd-{method}-level", level)
+    return Plan(control=Control.DIRECT, compression=method, channels=2, settings=(setting,))
 
 
 @pytest.mark.requirement("LM-PAR-04")

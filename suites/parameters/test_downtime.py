@@ -8,13 +8,14 @@ from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
 from fixtures.plugins.records import add_environment
 from migqual.errors import InconclusiveError, StackError
-from migqual.model.guest import MEMORY_LOADED, GuestSpec
+from migqual.model.guest import GuestSpec, Load, MemoryLoad
 from migqual.model.metrics import metrics
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
 from migqual.model.profile import Profile
 
 Migrate = Callable[..., Outcome]
+BUSY = GuestSpec(load=Load("busy", memory=MemoryLoad(mib=32, rate_mib_s=10)))
 
 
 @pytest.mark.requirement("LM-PAR-01")
@@ -56,7 +57,7 @@ def test_downtime_keeps_to_its_limit(
     Expected: the downtime over the limit is at most the profile's ratio; the figure is in the
     report either way.
     """
-    outcome = migrate(make_guest(GuestSpec(load=MEMORY_LOADED)), Plan(downtime_ms=limit_ms))
+    outcome = migrate(make_guest(BUSY), Plan(downtime_ms=limit_ms))
 
     figures = metrics(outcome)
     down_ms = figures["downtime_qemu_ms"] or figures["downtime_libvirt_ms"]
