@@ -5,11 +5,10 @@ import pytest
 from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
 from migqual.errors import HostError, MigrationRefused
-from migqual.model.guest import Content
+from migqual.model.guest import Content, GuestSpec
 from migqual.model.plan import Compression, Control, Plan, Tuning
 from migqual.model.setting import Setting
 from suites.compression.compressing import (
-    CHANGING,
     Migrate,
     both_have,
     carry,
@@ -46,9 +45,9 @@ def test_levels_work_within_their_range(
     low, high, beyond = RANGES[method]
     if method is Compression.MT:
         both_have(pair, "compress-level", low)
-    guest = make_guest(CHANGING)
+    guest = make_guest(GuestSpec())  # at rest: a slow level would find more to send again
 
-    with filled(guest, Content.TEXT, 32):
+    with filled(guest, Content.TEXT, 48):
         lowest = carry(migrate, pair, guest, at_level(method, low))
         highest = carry(migrate, pair, guest, at_level(method, high))
         plain = carry(migrate, pair, guest, Plan(channels=at_level(method, low).channels))
