@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inventory",
         type=Path,
-        default=os.environ.get(ENVIRONMENT),
+        default=default_inventory(),
         metavar="FILE",
         help=f"the hosts (default: ${ENVIRONMENT})",
     )
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def asked(arguments: argparse.Namespace, plan: Plan) -> Iterator[tuple[Move, Tools]]:
     """The move that the arguments name, and tools on both hosts while the block runs."""
-    inventory = _inventory(arguments.inventory)
+    inventory = inventory_of(arguments.inventory)
     probes = Probes.WRITING if arguments.write_probes else Probes.READ_ONLY
     with ExitStack() as stack:
         destination = stack.enter_context(Host(inventory.host(arguments.destination)))
@@ -59,7 +59,13 @@ def asked(arguments: argparse.Namespace, plan: Plan) -> Iterator[tuple[Move, Too
         yield Move(arguments.guest, source, destination, plan), tools
 
 
-def _inventory(file: str | Path | None) -> Inventory:
+def default_inventory() -> str | None:
+    """The inventory that the environment names."""
+    return os.environ.get(ENVIRONMENT)
+
+
+def inventory_of(file: str | Path | None) -> Inventory:
+    """The hosts to look on. Raises `UsageError` when no file was named."""
     if file is None:
         raise UsageError(
             "no inventory was named", remedy=f"give --inventory FILE, or set {ENVIRONMENT}"

@@ -46,6 +46,18 @@ class Reboot(StrEnum):
     RESET = "reset"
 
 
+class Phase(StrEnum):
+    """The part of a migration that a bandwidth is for."""
+
+    PRECOPY = "pre-copy"
+    POSTCOPY = "post-copy"
+
+    @property
+    def flags(self) -> int:
+        postcopy: int = libvirt.VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY
+        return postcopy if self is Phase.POSTCOPY else 0
+
+
 _REBOOT_FLAGS = {
     Reboot.ACPI: libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN,
     Reboot.AGENT: libvirt.VIR_DOMAIN_REBOOT_GUEST_AGENT,
@@ -152,6 +164,14 @@ class Domain:
 
     def max_downtime(self) -> int:
         return int(self._do("maximum downtime", lambda d: d.migrateGetMaxDowntime()))
+
+    def set_bandwidth(self, mib_s: int, phase: Phase = Phase.PRECOPY) -> None:
+        """virDomainMigrateSetMaxSpeed (`migrate-setspeed`), MiB/s; also while it migrates."""
+        self._do("set bandwidth", lambda d: d.migrateSetMaxSpeed(mib_s, phase.flags))
+
+    def bandwidth(self, phase: Phase = Phase.PRECOPY) -> int:
+        """virDomainMigrateGetMaxSpeed (`migrate-getspeed`), MiB/s."""
+        return int(self._do("bandwidth", lambda d: d.migrateGetMaxSpeed(phase.flags)))
 
     def migrate_direct(
         self,

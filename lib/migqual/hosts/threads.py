@@ -6,12 +6,13 @@ name may hold blanks and slashes.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from migqual.errors import HostError
+from migqual.errors import HostError, InconclusiveError
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 
@@ -62,6 +63,17 @@ def process_of(guest: Guest, host: Host) -> int | None:
 def of(host: Host, pid: int) -> list[Thread]:
     """The threads of a process now; none when it has ended."""
     return parsed(host.shell.run("sh", "-c", _LIST, "sh", str(pid)).stdout)
+
+
+def names(host: Host, guest: str) -> Counter[str]:
+    """How many threads of each name the guest's process has on `host` right now.
+
+    Raises `InconclusiveError` when no process of the guest is there.
+    """
+    pids = host.processes_of(guest)
+    if not pids:
+        raise InconclusiveError(f"no process of {guest} on {host.name}")
+    return Counter(thread.name for pid in pids for thread in of(host, pid))
 
 
 def parsed(text: str) -> list[Thread]:

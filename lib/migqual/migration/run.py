@@ -19,6 +19,7 @@ from migqual.errors import (
 from migqual.hosts.domain import Domain
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
+from migqual.migration import settings
 from migqual.model import command
 from migqual.model.command import Endpoint
 from migqual.model.inventory import bracketed
@@ -97,7 +98,10 @@ def migrate(
     domain = guest.domain
     if plan.downtime_ms is not None:
         domain.set_max_downtime(plan.downtime_ms)
-    with following(guest.name, (source, destination)) as log:
+    with (
+        settings.in_force(guest, plan.settings),
+        following(guest.name, (source, destination)) as log,
+    ):
         job = _Job(_call(domain, destination, plan, guest))
         log.started = time.monotonic()
         job.start()
@@ -137,13 +141,17 @@ def equivalent(guest: Guest, source: Host, destination: Host, plan: Plan) -> str
         domain=guest.name,
         endpoint=endpoint(destination, plan),
     )
-    return command.spelled(words)
+    before = command.virsh_before(plan, source_uri=source.plain_uri, domain=guest.name)
+    return " && ".join(command.spelled(each) for each in (before, words) if each)
 
 
 def _call(domain: Domain, destination: Host, plan: Plan, guest: Guest) -> Callable[[], Any]:
     flags = command.flags(plan, guest.spec.persistence)
     where = endpoint(destination, plan)
     parameters = command.parameters(plan, where)
+    at_destination = settings.definition(plan.destination_xml or domain.xml(), plan.settings)
+    if at_destination is not None:
+        parameters["destination_xml"] = at_destination
     if plan.control is Control.PEER_TO_PEER:
         return lambda: domain.migrate_peer_to_peer(where.uri, flags, parameters)
     raw = destination.libvirt.raw

@@ -11,6 +11,7 @@ from typing import Any
 
 from migqual.model.guest import Persistence
 from migqual.model.plan import Arrival, Control, Definition, Plan, Safety, StorageCopy, Writes
+from migqual.model.setting import at_destination, monitor_command
 
 
 class Flag(IntFlag):
@@ -120,9 +121,22 @@ def virsh(
     ):
         if value is not None:
             words += [option, str(value)]
-    if plan.destination_xml is not None:
+    if plan.destination_xml is not None or at_destination(plan.settings):
         words += ["--xml", DESTINATION_XML]
     return [*words, domain, endpoint.uri, "--migrateuri", endpoint.migrate_uri]
+
+
+def virsh_before(plan: Plan, *, source_uri: str, domain: str) -> list[str]:
+    """The virsh command that has to come first: what libvirt has no option for goes through the
+    monitor. Empty where the plan sets nothing of the kind.
+
+    What the destination is started with is in the definition that `--xml` names, as arguments of
+    QEMU: ``-global migration.NAME=VALUE``.
+    """
+    if not plan.settings:
+        return []
+    message = monitor_command(plan.settings)
+    return ["virsh", "-c", source_uri, "qemu-monitor-command", domain, message]
 
 
 def spelled(words: list[str]) -> str:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from migqual.errors import UsageError
+from migqual.model.setting import Setting
 
 
 class Control(StrEnum):
@@ -168,6 +169,7 @@ class Plan:
     disks_port       the destination's port for disks; None leaves the choice to libvirt
     disks_uri        where disks go, ``tcp://ADDRESS:PORT``, when not where guest memory goes
     destination_xml  the definition at the destination, where it differs from the source's
+    settings         parameters of QEMU that libvirt has no option for
     deadline_s       the migration is aborted when it is not over by then
     """
 
@@ -195,6 +197,7 @@ class Plan:
     disks_uri: str | None = None
     arrival: Arrival = Arrival.RUNNING
     destination_xml: str | None = None
+    settings: tuple[Setting, ...] = ()
     deadline_s: float = 120.0
 
     def __post_init__(self) -> None:
