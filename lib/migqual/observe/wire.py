@@ -24,7 +24,8 @@ _CARRIES_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Channel:
-    """One TCP connection. hits: how often each marker was seen in it, by marker."""
+    """One TCP connection, be it that nothing was ever said on it. hits: how often each marker was
+    seen in it, by marker."""
 
     local_port: int
     remote_port: int
