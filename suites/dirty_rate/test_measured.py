@@ -1,5 +1,6 @@
 """The dirty rate that QEMU tells, against what the load in the guest really does."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,11 +20,13 @@ from migqual.model.profile import Profile
 from migqual.observe.observed import Observers
 from migqual.predict.loads import curve_of
 
-# Sampling is a draw: QEMU looks at 512 pages of each GiB unless told otherwise. The set and the rate
-# are large enough for the draws of all windows together to be within a tenth.
-ROOMY = GuestSpec(memory_mib=512)
-SET_MIB = 256
-RATE_MIB_S = 60
+# Sampling is a draw: QEMU looks at 512 pages of each GiB unless told otherwise, and a page is dirty
+# or not. So many windows are taken that about so many dirty ones are drawn: one sigma is 7 %.
+DRAWS = 200
+DRAWS_OF_MIB = 0.5
+ROOMY = GuestSpec(memory_mib=768)
+SET_MIB = 384
+RATE_MIB_S = 120
 LOADS = {
     "idle": MemoryLoad(SET_MIB, 0),
     "sequential": MemoryLoad(SET_MIB, RATE_MIB_S, Pattern.SEQUENTIAL, touch="header"),
@@ -35,11 +38,15 @@ LOADS = {
 
 @dataclass(frozen=True)
 class Way:
-    """How it is asked: so many windows of so many s, of which the mean counts."""
+    """How it is asked, and for how many s. `draws` are pages that are looked at in each MiB."""
 
     ask: Callable[[Domain, int], Measured]
     seconds: int
-    windows: int
+    draws: float = DRAWS_OF_MIB
+
+    def windows(self, mib: float) -> int:
+        """How often, where `mib` are dirtied in each window; the mean counts."""
+        return max(1, math.ceil(DRAWS / (mib * self.draws))) if mib else 1
 
 
 def as_documented(domain: Domain, seconds: int) -> Measured:
@@ -51,9 +58,9 @@ def well_sampled(domain: Domain, seconds: int) -> Measured:
 
 
 WAYS = {
-    "qmp": Way(as_documented, seconds=1, windows=4),
-    "qmp-sampled": Way(well_sampled, seconds=1, windows=2),
-    "libvirt": Way(dirty_rate.by_libvirt, seconds=2, windows=2),
+    "qmp": Way(as_documented, seconds=1),
+    "qmp-sampled": Way(well_sampled, seconds=1, draws=dirty_rate.MOST_SAMPLES / 1024),
+    "libvirt": Way(dirty_rate.by_libvirt, seconds=1),
 }
 
 
@@ -72,8 +79,10 @@ class Compared:
 
 
 def compared(guest: Guest, load: MemoryLoad, way: Way) -> Compared:
+    wanted = load.mib if load.rate_mib_s is None else load.rate_mib_s
+    windows = way.windows(curve_of(load.pattern, wanted, load.mib)(way.seconds))
     with region(guest, load) as dirtied:
-        found = [way.ask(guest.domain, way.seconds) for _ in range(way.windows)]
+        found = [way.ask(guest.domain, way.seconds) for _ in range(windows)]
         written = dirtied.achieved_mib_s()
     if load.rate_mib_s and written < load.rate_mib_s / 2:
         raise InconclusiveError(f"asked to dirty {load.rate_mib_s} MiB/s, the guest did {written}")
@@ -134,11 +143,11 @@ def test_other_modes_say_what_they_measure(
     """
     A mode that counts KVM's log measures a KVM guest truly; what it does elsewhere is told.
 
-    Preconditions: QEMU's schema lists the mode. It is asked of a guest that nobody needs: a stack
-    may damage a guest that the mode is not defined for.
-    Expected: under KVM the figure is within the profile's tolerance, or the stack refuses in its own
-    words (unsupported). An emulated guest is outside the mode's definition: the report says what the
-    stack did, and another guest of the same host is measured truly by sampling afterwards.
+    Preconditions: QEMU's schema lists the mode. It is asked of a guest that nobody needs: a
+    stack may damage a guest that the mode is not defined for.
+    Expected: under KVM the figure is within the profile's tolerance, or the stack refuses in its
+    own words (unsupported). An emulated guest is outside the mode's definition: the report says
+    what the stack did, and another guest of the same host is measured truly by sampling afterwards.
     """
     victim = make_guest(ROOMY)
     if mode not in dirty_rate.modes(victim.domain):
@@ -146,7 +155,9 @@ def test_other_modes_say_what_they_measure(
     load = LOADS["sequential"]
 
     if dirty_rate.counts_kvm(victim.domain):
-        found = compared(victim, load, Way(lambda d, s: dirty_rate.by_monitor(d, s, mode), 1, 2))
+        found = compared(
+            victim, load, Way(lambda d, s: dirty_rate.by_monitor(d, s, mode), seconds=1)
+        )
         told = f"{found.measured:.1f} of {found.real:.1f} MiB/s"
     else:
         told = outside_its_definition(victim, mode)

@@ -1,0 +1,70 @@
+"""What a prediction stands on, measured at a guest that is not migrated yet. The guest runs on."""
+
+from dataclasses import dataclass
+
+from lxml import etree
+
+from migqual.errors import HostError
+from migqual.hosts import dirty_rate
+from migqual.hosts.dirty_rate import MOST_SAMPLES, Mode
+from migqual.hosts.domain import Domain
+from migqual.hosts.host import Host
+from migqual.predict.fit import Fitted, fitted
+from migqual.preflight.tools import Tools
+
+SECONDS = (1.0, 2.0, 4.0)
+_SHORT_SECONDS = (0.2, 0.5)  # where the stack takes milliseconds
+_PAGE = 4096
+_KIB_OF_MIB = 1024
+
+
+@dataclass(frozen=True)
+class Seen:
+    """memory_mib: not zero, of all_mib; windows: s and what was dirtied in each, MiB.
+
+    counted  whether the pages were counted; if not, all memory is taken to be sent
+    """
+
+    memory_mib: float
+    all_mib: float
+    counted: bool
+    windows: dict[float, float]
+    mode: str
+
+    @property
+    def load(self) -> Fitted:
+        return fitted(self.windows)
+
+
+def look(host: Host, domain: Domain, tools: Tools) -> Seen:
+    """Measure the dirty curve, then count the pages that are not zero."""
+    mode = trusted(domain)
+    samples = MOST_SAMPLES if mode is Mode.SAMPLING else None
+    short = _SHORT_SECONDS if dirty_rate.measures_milliseconds(domain) else ()
+    windows = {}
+    told = ""
+    for seconds in (*short, *SECONDS):
+        found = dirty_rate.by_monitor(domain, seconds, mode, samples=samples)
+        windows[seconds], told = found.mib, found.mode
+    kib = int(etree.fromstring(domain.live_xml()).findtext("memory") or 0)
+    pages = _census(host, domain, kib, tools)
+    whole = kib / _KIB_OF_MIB
+    memory = whole if pages is None else pages * _PAGE / 2**20
+    return Seen(memory, whole, pages is not None, windows, told or mode.value)
+
+
+def trusted(domain: Domain) -> Mode:
+    """KVM's log where there is one: it is what a migration reads. Contents elsewhere."""
+    if dirty_rate.counts_kvm(domain) and Mode.BITMAP in dirty_rate.modes(domain):
+        return Mode.BITMAP
+    return Mode.SAMPLING
+
+
+def _census(host: Host, domain: Domain, kib: int, tools: Tools) -> int | None:
+    """Pages that are not zero; None where QEMU's memory is not one map of that size."""
+    pids = host.processes_of(domain.name)
+    if not pids:
+        raise HostError(host.name, f"no QEMU process of {domain.name}")
+    argv = (tools.payload(host), "census", "--pid", str(pids[0]), "--kib", str(kib))
+    done = host.shell.attempt(*argv)
+    return int(done.stdout) if done.status == 0 else None
