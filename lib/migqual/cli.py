@@ -23,7 +23,17 @@ import migqual
 from migqual.errors import MigqualError, TroubleError, UsageError
 
 # In the order of `migqual --help`. A command's module is imported only when it is chosen.
-COMMANDS = ("run", "lab", "inventory", "preflight", "storage", "report", "sweep", "bench")
+COMMANDS = (
+    "run",
+    "lab",
+    "inventory",
+    "preflight",
+    "storage",
+    "predict",
+    "report",
+    "sweep",
+    "bench",
+)
 DEBUG = "MIGQUAL_DEBUG"
 
 
