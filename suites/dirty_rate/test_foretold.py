@@ -25,8 +25,8 @@ Migrate = Callable[..., Outcome]
 SMALL = GuestSpec(load=Load("witness", memory=MemoryLoad(mib=8)))
 BANDWIDTH_MIB_S = 48
 DOWNTIME_MS = 300
-# By bandwidth and downtime 14 MiB may wait for the rest: a set below that converges at any rate, one
-# far above it only where it is dirtied well more slowly than it is sent.
+# By bandwidth and downtime 14 MiB may wait for the rest: a set below that converges at any rate,
+# one far above it only where it is dirtied well more slowly than it is sent.
 LOADS = {
     "slow": MemoryLoad(64, 10, Pattern.RANDOM, touch="header"),
     "small set": MemoryLoad(8, 96, Pattern.SEQUENTIAL, touch="header"),

@@ -22,23 +22,28 @@ class Fitted:
 
 
 def fitted(points: dict[float, float]) -> Fitted:
-    """Through `points`: windows (s) and what was dirtied in each (MiB)."""
-    through = measured(points)
+    """Through `points`: windows (s) and what was dirtied in each (MiB). Raises `ValueError` without
+    a point, or for a window that is not positive.
+
+    Loads that fit equally well are not told apart by the windows: the one with the larger set, and
+    the faster one, is taken. What was not seen is not taken for harmless.
+    """
+    measured(points)  # for its check
     most = max(points.values())
     if most <= 0.0:
         return Fitted(lambda _seconds: 0.0, 0.0, 0.0)
-    best = min(_candidates(points), key=lambda c: _miss(c[0](c[1], c[2]), points))
-    shape, rate, size = best
+    shape, rate, size = min(
+        _candidates(points),
+        key=lambda c: (round(_miss(c[0](c[1], c[2]), points), 2), -c[2], -c[1]),
+    )
     load = shape(rate, size)
-    first = min(points)
-    scale = points[first] / load(first) if load(first) else 1.0
+    amends = measured({seconds: mib / load(seconds) for seconds, mib in points.items()})
+    first, last = min(points), max(points)
 
     def curve(seconds: float) -> float:
-        if seconds <= first:
-            return load(seconds) * scale
-        return min(through(seconds), max(size, most)) if seconds > max(points) else through(seconds)
+        return load(seconds) * amends(min(max(seconds, first), last))
 
-    return Fitted(curve, rate * scale, max(size, most))
+    return Fitted(curve, rate * amends(first), max(size, most))
 
 
 def _candidates(

@@ -13,7 +13,7 @@ from migqual.hosts.host import Host
 from migqual.predict.fit import Fitted, fitted
 from migqual.preflight.tools import Probes, Tools
 
-SECONDS = (1.0, 2.0, 4.0)
+SECONDS = (1.0, 2.0, 5.0)
 _SHORT_SECONDS = (0.2, 0.5)  # where the stack takes milliseconds
 _PAGE = 4096
 _KIB_OF_MIB = 1024
