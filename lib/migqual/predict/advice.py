@@ -46,8 +46,11 @@ class Choice:
 
 
 def choices(case: Case) -> Iterator[Choice]:
-    """As asked for, then each setting that could help, alone."""
-    yield Choice("as asked", "", case.foretell())
+    """As asked for; where that does not do, each setting that could help, alone."""
+    asked = case.foretell()
+    yield Choice("as asked", "nothing needs to be set" if asked.converges else "", asked)
+    if asked.converges:
+        return
     yield _searched(
         "downtime",
         case.patient,
