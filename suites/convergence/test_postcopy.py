@@ -47,8 +47,7 @@ def test_postcopy_after_one_round(make_guest: MakeGuest, migrate: Migrate, pair:
     Post-copy begins once all memory has been sent a first time.
 
     Preconditions: the guest dirties memory faster than the bandwidth limit.
-    Expected: the first round completes, post-copy follows; the destination asked for pages, and
-    every page is intact.
+    Expected: the first round completes, post-copy follows, and every page is intact.
     """
     guest = make_guest(RESTLESS)
 
@@ -57,7 +56,6 @@ def test_postcopy_after_one_round(make_guest: MakeGuest, migrate: Migrate, pair:
     assert guest.host is pair.destination
     assert switched_at_s(outcome, pair) > 0
     assert iterations(outcome) >= 2
-    assert outcome.postcopy_requests > 0
 
 
 @pytest.mark.requirement("LM-SHR-04")
@@ -88,7 +86,7 @@ def test_urgent_pages_have_a_channel_of_their_own(
     """
     With pre-emption, pages that the guest waits for do not queue behind the others.
 
-    Preconditions: the destination has to ask for pages.
+    Preconditions: a migration that goes over to post-copy.
     Expected: a second connection is made where QEMU offers pre-emption and libvirt turns it on, and
     none where not; which of it is recorded.
     """
@@ -103,8 +101,8 @@ def test_urgent_pages_have_a_channel_of_their_own(
     with listen_to(guest) as capture:
         outcome = migrate(guest, AFTER_PRECOPY, on_sample=ask)
 
-    if not states or not outcome.postcopy_requests:
-        raise InconclusiveError("the guest waited for no page: nothing was urgent")
+    if not states or not outcome.went_postcopy:
+        raise InconclusiveError("it was over before QEMU could be asked, or without post-copy")
     told = {None: "QEMU does not offer it", False: "libvirt leaves it off", True: "on"}[states[0]]
     add_environment(pytestconfig, f"post-copy pre-emption {pair.id}", {"postcopy-preempt": told})
     assert len(capture.channels) == (2 if states[0] else 1)

@@ -40,10 +40,15 @@ def test_all_four_are_there() -> None:
 
 
 def test_lab_demands_exactly_what_is_built() -> None:
-    """A chapter that gets its tests has to be demanded of the lab from then on, and none before."""
-    table = load_requirements()
+    """A chapter that gets its tests has to be demanded of the lab from then on, and none before.
 
-    assert set(load_profile("lab").required(table)) == {i for i, row in table.items() if row.built}
+    Less what the releases of QEMU and libvirt may lack.
+    """
+    table = load_requirements()
+    built = {id_ for id_, row in table.items() if row.built}
+    may_lack = set(table) - set(load_profile("upstream").required(table))
+
+    assert set(load_profile("lab").required(table)) == built - may_lack
 
 
 @pytest.mark.parametrize("name", ["openeuler-22.03", "openeuler-24.03"])

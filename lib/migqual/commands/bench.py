@@ -43,6 +43,15 @@ def register(subparsers: "Subparsers") -> None:
     storage.add_argument("--rounds", type=int, default=5)
     storage.add_argument("--size", type=int, default=2048, help="MiB of the disk")
     storage.set_defaults(run=_storage)
+    predict = kinds.add_parser(
+        "predict",
+        help="predictions against the migrations that followed",
+        description="Foretells and then migrates a grid of dirty rates, working sets and "
+        "bandwidths; writes reports/out/prediction.json. The last lines are the figures.",
+    )
+    predict.add_argument("--inventory", type=Path, default=os.environ.get("MIGQUAL_INVENTORY"))
+    predict.add_argument("--cells", type=int, help="so many points of the grid (default: all)")
+    predict.set_defaults(run=_predict, rounds=1)
 
 
 def _kind(kinds: "Subparsers", name: str, words: str, description: str) -> argparse.ArgumentParser:
@@ -79,6 +88,17 @@ def _storage(args: argparse.Namespace) -> int:
     found = storage.measure(_inventory(args), rounds=args.rounds, mib=args.size, say=print)
     print("\n".join(storage.lines(found)))
     return 0
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from migqual.bench import predict
+
+    if args.cells is not None and args.cells < 1:
+        raise UsageError(f"--cells {args.cells}", remedy="at least 1")
+    found = predict.measure(_inventory(args), cells=args.cells, say=print)
+    print("\n".join(predict.lines(found)))
+    print(f"written: {predict.write(found)}")
+    return 1 if any(cell.damage for cell in found.cells) else 0
 
 
 def _inventory(args: argparse.Namespace) -> "Inventory":

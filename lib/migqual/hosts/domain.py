@@ -9,6 +9,7 @@ from typing import Any
 
 import libvirt
 import libvirt_qemu
+from lxml import etree
 
 from migqual.errors import AgentAway, GuestError, HostError, StackError
 from migqual.model.command import Flag
@@ -99,6 +100,10 @@ class Domain:
     def live_xml(self) -> str:
         return str(self._do("XML", lambda d: d.XMLDesc(0)))
 
+    def virt(self) -> str:
+        """What runs it: kvm, or qemu where it is emulated."""
+        return str(etree.fromstring(self.live_xml()).get("type"))
+
     def start(self) -> None:
         self._do("start", lambda d: d.create())
 
@@ -172,6 +177,16 @@ class Domain:
     def bandwidth(self, phase: Phase = Phase.PRECOPY) -> int:
         """virDomainMigrateGetMaxSpeed (`migrate-getspeed`), MiB/s."""
         return int(self._do("bandwidth", lambda d: d.migrateGetMaxSpeed(phase.flags)))
+
+    def start_dirty_rate(self, seconds: int, mode: int) -> None:
+        """virDomainStartDirtyRateCalc. `mode` is one of libvirt's flags."""
+        self._do("measure the dirty rate", lambda d: d.startDirtyRateCalc(seconds, mode))
+
+    def dirty_rate(self) -> dict[str, Any]:
+        """The domain's statistics of its dirty rate."""
+        group = libvirt.VIR_DOMAIN_STATS_DIRTYRATE
+        found = self._do("dirty rate", lambda d: d.connect().domainListGetStats([d], group, 0))
+        return dict(found[0][1])
 
     def migrate_direct(
         self,

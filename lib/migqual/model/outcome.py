@@ -122,12 +122,6 @@ class Outcome:
         return any(e.name == "MIGRATION" and "postcopy-active" in e.detail for e in self.events)
 
     @property
-    def postcopy_requests(self) -> int:
-        """Pages that the destination had to ask for."""
-        seen = [int(one.stats.get("memory_postcopy_requests", 0)) for one in self.samples]
-        return max([*seen, int(self.stats.get("memory_postcopy_requests", 0))])
-
-    @property
     def throttle_percents(self) -> tuple[int, ...]:
         """What auto-converge took from the guest, each value once, in the order of time."""
         seen = (int(sample.stats.get("auto_converge_throttle", 0)) for sample in self.samples)

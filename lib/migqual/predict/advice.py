@@ -1,0 +1,116 @@
+"""Pure: with which settings a guest could be moved."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from migqual.predict.fit import Fitted
+from migqual.predict.model import Prediction, throttled
+from migqual.predict.qemu import Carrier, Wanted, foretell
+
+_STEPS = 24  # of a search by halves
+_THROTTLES_PERCENT = (20, 30, 40, 50, 60, 70, 80, 90, 99)  # as QEMU steps by default
+_MOST_DOWNTIME_S = 60.0
+_UNSLOWED_CHANNELS = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """memory_mib: not zero; what dirties it, what carries it, what is wanted."""
+
+    memory_mib: float
+    load: Fitted
+    carrier: Carrier
+    wanted: Wanted
+
+    def foretell(self) -> Prediction:
+        given = (self.memory_mib, self.load.curve, self.carrier, self.wanted)
+        return foretell(*given, self.load.working_set_mib)
+
+    def limited(self, mib_s: float) -> "Case":
+        return replace(self, carrier=replace(self.carrier, bandwidth_mib_s=mib_s))
+
+    def patient(self, limit_s: float) -> "Case":
+        return replace(self, wanted=replace(self.wanted, limit_s=limit_s))
+
+    def slowed(self, share: float) -> "Case":
+        return replace(self, load=replace(self.load, curve=throttled(self.load.curve, share)))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting, and what is foretold with it; None where no value of it helps."""
+
+    setting: str
+    option: str
+    foretold: Prediction | None
+
+
+def choices(case: Case) -> Iterator[Choice]:
+    """As asked for; where that does not do, each setting that could help, alone."""
+    asked = case.foretell()
+    yield Choice("as asked", "nothing needs to be set" if asked.converges else "", asked)
+    if asked.converges:
+        return
+    yield _searched(
+        "downtime",
+        case.patient,
+        (case.wanted.limit_s, _MOST_DOWNTIME_S),
+        lambda value: f"virsh migrate-setmaxdowntime GUEST {value * 1000:.0f}",
+    )
+    yield _searched(
+        "bandwidth",
+        case.limited,
+        (case.carrier.bandwidth_mib_s, case.carrier.resting_mib_s),
+        lambda value: f"--bandwidth {value:.0f}",
+    )
+    yield _auto_converge(case)
+    yield _postcopy(case)
+    yield Choice(
+        "channels",
+        f"--parallel --parallel-connections {_UNSLOWED_CHANNELS}: where one does not fill the link",
+        None,
+    )
+
+
+def _searched(
+    name: str,
+    having: Callable[[float], Case],
+    between: tuple[float, float],
+    option: Callable[[float], str],
+) -> Choice:
+    """The least value with which it converges, a little above the boundary."""
+    low, high = between
+    if not having(high).foretell().converges:
+        return Choice(name, "no value helps", None)
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        if having(middle).foretell().converges:
+            high = middle
+        else:
+            low = middle
+    value = min(high * 1.1, between[1])
+    if having(between[0]).foretell().converges:
+        value = between[0]
+    return Choice(name, option(value), having(value).foretell())
+
+
+def _auto_converge(case: Case) -> Choice:
+    for percent in _THROTTLES_PERCENT:
+        found = case.slowed(percent / 100).foretell()
+        if found.converges:
+            words = f"--auto-converge (a throttle of {percent} % is enough)"
+            return Choice("auto-converge", words, found)
+    return Choice("auto-converge", "no throttle helps", None)
+
+
+def _postcopy(case: Case) -> Choice:
+    """All memory once, then on the other side what was dirtied meanwhile."""
+    carrier = case.carrier
+    first = case.memory_mib / carrier.bandwidth_mib_s
+    again = min(case.load.curve(first), case.memory_mib)
+    total = carrier.setup_s + first + again / carrier.resting_mib_s + carrier.devices_s
+    sent = case.memory_mib + again
+    found = Prediction(
+        converges=True, rounds=2, total_s=total, down_s=carrier.devices_s, sent_mib=sent
+    )
+    return Choice("post-copy", "--postcopy --postcopy-after-precopy", found)
