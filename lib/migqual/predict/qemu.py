@@ -49,8 +49,7 @@ def foretell(
 ) -> Prediction:
     """What pre-copy will do with `memory_mib` that are not zero.
 
-    `working_set_mib` is what can be dirtied at all: pages that wait to be sent and are dirtied
-    again are sent once.
+    `working_set_mib` is what can be dirtied at all: no later round sends more.
     """
     left, sent, spent, since, rounds = memory_mib, 0.0, carrier.setup_s, 0.0, 1
     fits = carrier.bandwidth_mib_s * wanted.limit_s
@@ -74,10 +73,10 @@ _MOST_ROUNDS = 500
 
 
 def _either(waiting: float, new: float, of_mib: float) -> float:
-    """MiB of pages that wait or are newly dirtied, each once: both lie anywhere in the set."""
-    if math.isinf(of_mib) or of_mib <= 0:
-        return waiting + new
-    return waiting + new * max(0.0, 1.0 - min(1.0, waiting / of_mib))
+    """MiB of pages that wait or are newly dirtied, never more than the set. A load in order dirties
+    others than those that wait; one at random hits some of them again, which is not reckoned with.
+    """
+    return max(waiting, min(waiting + new, of_mib))
 
 
 def band(
