@@ -70,7 +70,7 @@ def test_row_may_be_ahead_of_or_behind_its_chapter() -> None:
 
     assert rows["LM-CAP-01"].built
     assert not rows["LM-RES-01"].built
-    assert not rows["LM-TLS-01"].built
+    assert not rows["LM-SCN-01"].built
 
 
 @pytest.mark.parametrize(
