@@ -5,6 +5,7 @@ the journal knows how to put both back before either is touched.
 """
 
 import io
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,8 @@ from migqual.tls import settings
 from migqual.tls.authority import KEYS, Authority, Files
 from migqual.tls.settings import QEMU_CONF, Settings
 
+# an inventory may call a host what no certificate can bear, e.g. with an underscore
+_CERTIFIABLE = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$")
 _OWNERS = ("libvirt-qemu", "qemu")  # as distributions call who QEMU runs as
 
 _ASIDE = """\
@@ -39,7 +42,8 @@ _WRITE = 'cat > "$1"'  # keeps owner and rights
 def names_of(host: Host) -> tuple[str, ...]:
     """What a certificate of that host must bear: QEMU compares with the address it was told."""
     entry = host.entry
-    return tuple(dict.fromkeys((entry.name, entry.migration_address or entry.address)))
+    names = (entry.name, entry.migration_address or entry.address)
+    return tuple(dict.fromkeys(name for name in names if _CERTIFIABLE.match(name)))
 
 
 def settings_of(host: Host) -> Settings:
