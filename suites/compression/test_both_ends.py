@@ -44,7 +44,13 @@ def chosen(name: str, value: Value, ends: Ends) -> Plan:
 
 
 @pytest.mark.requirement("LM-PAR-08")
-@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "compress-method",
+        pytest.param("multifd-compression", marks=pytest.mark.extra),
+    ],
+)
 def test_ends_that_disagree_fail_without_harm(
     name: str, make_guest: MakeGuest, migrate: Migrate, pair: Pair, pytestconfig: pytest.Config
 ) -> None:
@@ -73,7 +79,14 @@ def test_ends_that_disagree_fail_without_harm(
 
 
 @pytest.mark.requirement("LM-PAR-08")
-@pytest.mark.parametrize("name", USELESS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "compress-level",
+        "compress-method",
+        pytest.param("multifd-compression", marks=pytest.mark.extra),
+    ],
+)
 def test_setting_that_does_nothing_is_found_out(
     name: str, make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:

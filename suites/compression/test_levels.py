@@ -33,7 +33,14 @@ def at_level(method: Compression, level: int) -> Plan:
 
 
 @pytest.mark.requirement("LM-PAR-04")
-@pytest.mark.parametrize("method", RANGES, ids=str)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, marks=[pytest.mark.extra] if method.needs_channels else [])
+        for method in RANGES
+    ],
+    ids=str,
+)
 def test_levels_work_within_their_range(
     method: Compression, make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:

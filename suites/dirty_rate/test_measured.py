@@ -141,6 +141,7 @@ def outside_its_definition(guest: Guest, mode: Mode) -> str:
 
 
 @pytest.mark.requirement("LM-DRT-01")
+@pytest.mark.extra
 @pytest.mark.quiet
 @pytest.mark.parametrize("mode", [Mode.BITMAP, Mode.RING], ids=str)
 def test_other_modes_say_what_they_measure(

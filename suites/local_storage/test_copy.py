@@ -207,6 +207,7 @@ def test_eight_disks_at_once(make_guest: MakeGuest, migrate: Migrate) -> None:
 
 
 @pytest.mark.requirement("LM-CAP-03")
+@pytest.mark.extra
 def test_synchronous_writes(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
     """
     A guest whose writes are done at both ends arrives with its disk.

@@ -156,6 +156,7 @@ def test_limit_changes_during_a_migration(
 
 
 @pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
+@pytest.mark.extra
 def test_postcopy_bandwidth(make_guest: MakeGuest, migrate: Migrate, profile: Profile) -> None:
     """
     Post-copy has a bandwidth limit of its own.

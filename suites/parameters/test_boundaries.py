@@ -51,9 +51,14 @@ EDGES = {
         pytest.param("compress-method", marks=pytest.mark.requirement("LM-PAR-08")),
         pytest.param("downtime-limit", marks=pytest.mark.requirement("LM-PAR-01")),
         pytest.param("max-bandwidth", marks=pytest.mark.requirement("LM-PAR-02")),
-        pytest.param("max-postcopy-bandwidth", marks=pytest.mark.requirement("LM-PAR-02")),
+        pytest.param(
+            "max-postcopy-bandwidth",
+            marks=[pytest.mark.requirement("LM-PAR-02"), pytest.mark.extra],
+        ),
         pytest.param("xbzrle-cache-size", marks=pytest.mark.requirement("LM-PAR-09")),
-        pytest.param("multifd-channels", marks=pytest.mark.requirement("LM-PAR-09")),
+        pytest.param(
+            "multifd-channels", marks=[pytest.mark.requirement("LM-PAR-09"), pytest.mark.extra]
+        ),
     ],
 )
 def test_edges_of_a_parameter(name: str, pair: Pair) -> None:

@@ -65,6 +65,31 @@ def test_one_bad_test_decides_its_requirement_and_its_pair(bad: Verdict) -> None
     assert not result.qualified
 
 
+@pytest.mark.parametrize(
+    ("extra", "verdict"),
+    [
+        (Verdict.PASS, Verdict.PASS),
+        (Verdict.UNSUPPORTED, Verdict.PASS),
+        (Verdict.NOT_RUN, Verdict.NOT_RUN),
+        (Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE),
+        (Verdict.FAIL, Verdict.FAIL),
+    ],
+)
+def test_an_extra_that_the_host_lacks_does_not_decide(extra: Verdict, verdict: Verdict) -> None:
+    """But one that it has, and that goes wrong, does."""
+    more = replace(make_test(extra, ONE, name="b"), extra=True)
+    (result,) = judge(make_run(FIRST), [make_test(Verdict.PASS, ONE, name="a"), more])
+    assert result.requirements[0].verdict is verdict
+
+
+def test_an_extra_alone_decides_like_any_other() -> None:
+    """Else a requirement of which nothing was shown would pass."""
+    alone = replace(make_test(Verdict.UNSUPPORTED, ONE), extra=True)
+    (result,) = judge(make_run(FIRST), [alone])
+    assert result.requirements[0].verdict is Verdict.UNSUPPORTED
+    assert not result.qualified
+
+
 def test_a_pair_qualifies_when_all_that_is_demanded_passes() -> None:
     """One test may show several requirements."""
     (result,) = judge(make_run(BOTH), [make_test(Verdict.PASS, ONE, TWO)])

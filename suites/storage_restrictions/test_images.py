@@ -9,11 +9,10 @@ import pytest
 
 from fixtures.plugins.guests import MakeGuest, StackDid
 from fixtures.plugins.hosts import Pair
-from migqual.errors import LabError, UnsupportedError
+from migqual.errors import LabError
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
 from migqual.model.guest import GuestSpec
-from migqual.model.inventory import Tier
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Images
 from suites.local_storage.disks import ALL, LOCAL, MIB, arrange, identity, prepared
@@ -96,8 +95,6 @@ def device_behind(
     provision: Provisioner, guest: Guest, pair: Pair, path: PurePosixPath
 ) -> Iterator[None]:
     """A loop device of the destination, to which `path` is a link."""
-    if provision.inventory.tier is not Tier.LAB:
-        raise UnsupportedError("loop devices are made on a lab's hosts only")
     host, file = pair.destination, f"{path}.loop"
     make = ("truncate", "-s", str(SIZE), file)
     undo = ("rm", "-f", "--", str(path), file)

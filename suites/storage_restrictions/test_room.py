@@ -8,11 +8,10 @@ import pytest
 
 from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
-from migqual.errors import MigrationError, UnsupportedError
+from migqual.errors import MigrationError
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
 from migqual.model.guest import CacheMode, GuestSpec
-from migqual.model.inventory import Tier
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Control, Images
 from suites.local_storage.disks import ALL, LOCAL, arrange, exists, fill
@@ -145,9 +144,7 @@ def test_image_that_another_guest_uses(
 def mounted(
     provision: Provisioner, guest: Guest, pair: Pair, folder: PurePosixPath, options: str
 ) -> None:
-    """A file system of its own over a folder of the destination."""
-    if provision.inventory.tier is not Tier.LAB:
-        raise UnsupportedError("file systems are mounted on a lab's hosts only")
+    """A file system of its own over a folder that is the test's alone."""
     arrange(
         provision,
         guest,

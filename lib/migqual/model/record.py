@@ -13,7 +13,7 @@ from migqual.errors import UsageError
 from migqual.model.decode import decode, encode
 from migqual.model.verdict import Verdict
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Tier(StrEnum):
@@ -130,6 +130,7 @@ class TestRecord:
     id     node id without the pair
     pair   None while it is not known; such a record speaks about every pair of its run
     doc    the docstring without its first line, which is the title
+    extra  shows more than its requirements state: a host that lacks it is no worse for that
     """
 
     __test__ = False  # not a test class, whatever pytest makes of the name
@@ -149,6 +150,7 @@ class TestRecord:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     migrations: tuple[MigrationRecord, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    extra: bool = False
 
     def judged(self, verdict: Verdict, reason: str) -> "TestRecord":
         """The same test with another verdict."""

@@ -1,6 +1,7 @@
 """The rules: tests -> requirements -> pairs. Pure.
 
-- A requirement's verdict on a pair is the worst of its tests there; without a test, `not-run`.
+- A requirement's verdict on a pair is the worst of its tests there; without a test, `not-run`. An
+  extra test that is `unsupported` does not count where others do.
 - A pair qualifies when every requirement that the profile demands (`required`, and every one that
   the profile does not name) passes, the profile demands something, a test ran there, and the run
   came to its end.
@@ -31,14 +32,20 @@ class RequirementResult:
 
     @property
     def verdict(self) -> Verdict:
-        return worst(test.verdict for test in self.tests)
+        return worst(test.verdict for test in self.deciding)
+
+    @property
+    def deciding(self) -> tuple[TestRecord, ...]:
+        """The tests that the verdict is the worst of: all but extras that the host lacks."""
+        found = (t for t in self.tests if not (t.extra and t.verdict is Verdict.UNSUPPORTED))
+        return tuple(found) or self.tests
 
     @property
     def reason(self) -> str:
         """The words of the worst test; what is missing when there is none."""
         if not self.tests:
             return "no test of it ran"
-        return max(self.tests, key=lambda test: test.verdict.badness).reason
+        return max(self.deciding, key=lambda test: test.verdict.badness).reason
 
     @property
     def missed(self) -> bool:
