@@ -26,13 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """GUEST, DESTINATION, and how to find them."""
     parser.add_argument("guest", metavar="GUEST", help="name of a domain, ours or not")
     parser.add_argument("destination", metavar="DESTINATION", help="a host of the inventory")
-    parser.add_argument(
-        "--inventory",
-        type=Path,
-        default=default_inventory(),
-        metavar="FILE",
-        help=f"the hosts (default: ${ENVIRONMENT})",
-    )
+    add_inventory(parser)
     parser.add_argument(
         "--source", metavar="HOST", help="where the guest is (default: it is looked for)"
     )
@@ -59,9 +53,15 @@ def asked(arguments: argparse.Namespace, plan: Plan) -> Iterator[tuple[Move, Too
         yield Move(arguments.guest, source, destination, plan), tools
 
 
-def default_inventory() -> str | None:
-    """The inventory that the environment names."""
-    return os.environ.get(ENVIRONMENT)
+def add_inventory(parser: argparse.ArgumentParser) -> None:
+    """--inventory, or what the environment names."""
+    parser.add_argument(
+        "--inventory",
+        type=Path,
+        default=os.environ.get(ENVIRONMENT),
+        metavar="FILE",
+        help=f"the hosts (default: ${ENVIRONMENT})",
+    )
 
 
 def inventory_of(file: str | Path | None) -> Inventory:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 
 from migqual.commands import _move as move
 from migqual.errors import MigqualError, UsageError
@@ -31,13 +30,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("guest", metavar="GUEST", help="name of a domain, ours or not")
     parser.add_argument("--source", metavar="HOST", help="where it is (default: it is looked for)")
-    parser.add_argument(
-        "--inventory",
-        type=Path,
-        default=move.default_inventory(),
-        metavar="FILE",
-        help=f"the hosts (default: ${move.ENVIRONMENT})",
-    )
+    move.add_inventory(parser)
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     parser.set_defaults(run=run)
 

@@ -2,13 +2,13 @@
 
 import argparse
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migqual import places, sweep
+from migqual.commands import _move as move
 from migqual.commands import preflight
 from migqual.commands.lab import say
 from migqual.errors import UsageError
@@ -17,7 +17,6 @@ from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.model.finding import Severity
 from migqual.model.inventory import Inventory, Role
-from migqual.model.inventory_file import load_inventory
 from migqual.tls import check, identity
 from migqual.tls.authority import Authority
 from migqual.tls.identity import Identity
@@ -25,7 +24,6 @@ from migqual.tls.identity import Identity
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
-ENVIRONMENT = "MIGQUAL_INVENTORY"
 TAG = "mq-tls"  # names what was moved aside on hosts
 CERTIFICATE, KEY = "authority.pem", "authority-key.pem"
 
@@ -54,13 +52,7 @@ def register(subparsers: "Subparsers") -> None:
     )
     for name, words, run in kinds:
         action = actions.add_parser(name, help=words, description=words)
-        action.add_argument(
-            "--inventory",
-            type=Path,
-            default=os.environ.get(ENVIRONMENT),
-            metavar="FILE",
-            help=f"the hosts (default: ${ENVIRONMENT})",
-        )
+        move.add_inventory(action)
         if name == "check":
             action.add_argument("--json", action="store_true", help="print the findings as JSON")
         if name != "restore":
@@ -69,7 +61,7 @@ def register(subparsers: "Subparsers") -> None:
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    inventory = _inventory(arguments)
+    inventory = move.inventory_of(arguments.inventory)
     authority = _stored(inventory) or _new(inventory)
     with _identities(inventory, arguments.names) as identities:
         for one in identities:
@@ -80,7 +72,7 @@ def _install(arguments: argparse.Namespace) -> int:
 
 
 def _rotate(arguments: argparse.Namespace) -> int:
-    inventory = _inventory(arguments)
+    inventory = move.inventory_of(arguments.inventory)
     authority = _stored(inventory)
     if authority is None:
         raise UsageError("nothing of ours is installed", remedy="`migqual tls install` first")
@@ -92,7 +84,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    inventory = _inventory(arguments)
+    inventory = move.inventory_of(arguments.inventory)
     with _hosts(inventory, arguments.names) as hosts:
         facts = [check.collect(host) for host in hosts]
     found = [finding for one in facts for finding in check.findings(one)]
@@ -103,7 +95,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _restore(arguments: argparse.Namespace) -> int:
-    folder = _folder(_inventory(arguments))
+    folder = _folder(move.inventory_of(arguments.inventory))
     files = journal.files(folder)
     if not files:
         say("nothing of ours is installed")
@@ -115,14 +107,6 @@ def _restore(arguments: argparse.Namespace) -> int:
         for name in (CERTIFICATE, KEY):
             (folder / name).unlink(missing_ok=True)
     return 0 if clean else 1
-
-
-def _inventory(arguments: argparse.Namespace) -> Inventory:
-    if arguments.inventory is None:
-        raise UsageError(
-            "no inventory was named", remedy=f"give --inventory FILE, or set {ENVIRONMENT}"
-        )
-    return load_inventory(Path(arguments.inventory))
 
 
 @contextmanager
