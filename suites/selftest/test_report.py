@@ -157,6 +157,25 @@ def test_charts_hold_every_completed_migration_and_the_median() -> None:
     ]
 
 
+def test_ways_of_sending_stand_side_by_side() -> None:
+    """The price of encryption: one row for each way, from the tests that compare them alone."""
+    plans: list[dict[str, object]] = [{}, {"tls": True}, {"tls": True, "channels": 4}]
+    migrations = tuple(
+        MigrationRecord(plan, "", {"throughput_avg_mib_s": 100.0 + number})
+        for number, plan in enumerate(plans)
+    )
+    price = replace(TEST, requirements=("LM-TLS-05",), migrations=migrations)
+    other = replace(TEST, migrations=migrations)
+
+    drawn = {chart.title: chart for chart in charts([price, other])}
+
+    chart = drawn["Price of encryption: throughput"]
+    assert [row.label for row in chart.rows] == [
+        *("average · TLS", "average · TLS, 4 channels", "average · plain")
+    ]
+    assert [len(row.marks) for row in chart.rows] == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("values", "logarithmic"),
     [

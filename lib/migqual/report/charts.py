@@ -2,10 +2,10 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from migqual.model.record import TestRecord
+from migqual.model.record import MigrationRecord, TestRecord
 
 LEFT, RIGHT, WIDTH = 250.0, 96.0, 960.0
 ROW, TOP, BOTTOM = 34.0, 6.0, 34.0
@@ -75,18 +75,40 @@ SUBJECTS = (
 )
 
 
+# of the tests that compare ways of sending a guest, one row for each way
+ENCRYPTION = "LM-TLS-05"
+PRICES = (
+    Subject(
+        "Price of encryption: throughput",
+        "the same guest, sent in each way in turn",
+        "MiB/s",
+        {"throughput_avg_mib_s": "average"},
+    ),
+    Subject(
+        "Price of encryption: duration and downtime",
+        "the same guest, sent in each way in turn",
+        "ms",
+        {"total_time_ms": "total time", "downtime_libvirt_ms": "downtime, libvirt"},
+    ),
+)
+
+# what a migration is told apart by: words for a row, or None for one that is left out
+Kind = Callable[[TestRecord, MigrationRecord], str | None]
+
+
 def charts(records: Sequence[TestRecord]) -> tuple[Chart, ...]:
     """The charts for which `records` hold figures of completed migrations."""
-    drawn = (chart(subject, records) for subject in SUBJECTS)
+    drawn = [chart(subject, records, _pair) for subject in SUBJECTS]
+    drawn += [chart(subject, records, _sending) for subject in PRICES]
     return tuple(one for one in drawn if one)
 
 
-def chart(subject: Subject, records: Sequence[TestRecord]) -> Chart | None:
+def chart(subject: Subject, records: Sequence[TestRecord], kind: Kind) -> Chart | None:
     """One chart; None where nothing was measured."""
     series = {
-        f"{label} · {pair}": figures
+        f"{label} · {row}": figures
         for metric, label in subject.metrics.items()
-        for pair, figures in _by_pair(metric, records).items()
+        for row, figures in _by(kind, metric, records).items()
     }
     values = [value for figures in series.values() for value, _ in figures]
     if not values:
@@ -107,15 +129,30 @@ def chart(subject: Subject, records: Sequence[TestRecord]) -> Chart | None:
     )
 
 
-def _by_pair(metric: str, records: Sequence[TestRecord]) -> dict[str, list[tuple[float, str]]]:
+def _by(
+    kind: Kind, metric: str, records: Sequence[TestRecord]
+) -> dict[str, list[tuple[float, str]]]:
     found: dict[str, list[tuple[float, str]]] = {}
     for record in records:
-        pair = f"{record.pair.source} → {record.pair.destination}" if record.pair else "no pair"
         for migration in record.migrations:
             value = migration.metrics.get(metric)
-            if value is not None and migration.outcome == "completed":
-                found.setdefault(pair, []).append((value, record.id))
+            row = kind(record, migration)
+            if value is not None and row is not None and migration.outcome == "completed":
+                found.setdefault(row, []).append((value, record.id))
     return dict(sorted(found.items()))
+
+
+def _pair(record: TestRecord, _migration: MigrationRecord) -> str:
+    return f"{record.pair.source} → {record.pair.destination}" if record.pair else "no pair"
+
+
+def _sending(record: TestRecord, migration: MigrationRecord) -> str | None:
+    """How the guest was sent, in tests that compare ways of sending it."""
+    if ENCRYPTION not in record.requirements:
+        return None
+    channels = migration.plan.get("channels")
+    way = "TLS" if migration.plan.get("tls") else "plain"
+    return f"{way}, {channels} channels" if channels else way
 
 
 def _row(
