@@ -78,15 +78,20 @@ def carry(migrate: Migrate, pair: Pair, guest: Guest, plan: Plan, **more: Any) -
 
 
 @contextmanager
-def filled(guest: Guest, content: Content, mib: int = 64) -> Iterator[None]:
-    """Memory of the guest with data of that kind; every page of it is checked afterwards."""
-    name = f"{content}-data"
-    guest.payload("memory", "start", name, *MemoryLoad(mib=mib, content=content).words)
+def filled(guest: Guest, load: MemoryLoad) -> Iterator[None]:
+    """Memory of the guest with such data; every page of it is checked afterwards."""
+    name = f"{load.content}-data"
+    guest.payload("memory", "start", name, *load.words)
     yield
     told = guest.payload("memory", "verify", name)
     assert told["checked"], "no page was checked"
     assert not told["bad"], f"{told['bad']} bad pages of {told['checked']}"
     guest.payload("memory", "free", name)
+
+
+def text(mib: int) -> MemoryLoad:
+    """Data that compresses well, and does not change."""
+    return MemoryLoad(mib=mib, content=Content.TEXT)
 
 
 def parameters(guest: Guest) -> dict[str, Any]:

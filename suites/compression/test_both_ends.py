@@ -8,10 +8,18 @@ from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
 from fixtures.plugins.records import add_environment
 from migqual.errors import MigrationError, MigrationFailed, MigrationRefused, MigrationTimedOut
-from migqual.model.guest import Content, GuestSpec
+from migqual.model.guest import GuestSpec
 from migqual.model.plan import Compression, Control, Plan
 from migqual.model.setting import Ends, Setting, Value
-from suites.compression.compressing import CHANGING, Migrate, both_have, carry, did_nothing, filled
+from suites.compression.compressing import (
+    CHANGING,
+    Migrate,
+    both_have,
+    carry,
+    did_nothing,
+    filled,
+    text,
+)
 
 ROUTES = {
     "compress-method": Plan(control=Control.DIRECT, compression=Compression.MT),
@@ -65,7 +73,7 @@ def test_ends_that_disagree_fail_without_harm(
     both_have(pair, name, "zstd")
     guest = make_guest(CHANGING)
 
-    with filled(guest, Content.TEXT, 32):
+    with filled(guest, text(32)):
         alone = replace(chosen(name, "zstd", Ends.SOURCE), deadline_s=STANDS_STILL_S)
         with pytest.raises(ENDINGS[name]) as disagreed:
             carry(migrate, pair, guest, alone)
@@ -100,7 +108,7 @@ def test_setting_that_does_nothing_is_found_out(
     both_have(pair, name, USELESS[name])
     guest = make_guest(GuestSpec())
 
-    with filled(guest, Content.TEXT, 32):
+    with filled(guest, text(32)):
         plan = Plan(control=Control.DIRECT, settings=(Setting(name, USELESS[name]),))
         idle = carry(migrate, pair, guest, plan)
         plain = carry(migrate, pair, guest, Plan(control=Control.DIRECT))

@@ -9,11 +9,18 @@ from fixtures.plugins.hosts import Pair
 from migqual.errors import InconclusiveError
 from migqual.hosts import threads
 from migqual.hosts.guest import Guest
-from migqual.model.guest import Content
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Compression, Control, Plan, Tuning
 from migqual.model.setting import Setting
-from suites.compression.compressing import CHANGING, Migrate, both_have, carry, filled, parameters
+from suites.compression.compressing import (
+    CHANGING,
+    Migrate,
+    both_have,
+    carry,
+    filled,
+    parameters,
+    text,
+)
 
 SLOW_MIB_S = 16  # so that there is time to count
 DATA_MIB = 32
@@ -21,7 +28,7 @@ PAGES_OF_MIB = 256
 
 
 # at the source, at the destination
-COUNTS = ((1, 1), (3, 5))
+COUNTS = ((1, 1), (3, 5), (255, 255))
 
 
 @pytest.mark.requirement("LM-PAR-05", "LM-PAR-07")
@@ -33,7 +40,7 @@ def test_threads_are_as_many_as_asked_for(
 
     Preconditions: both ends offer threaded compression.
     Expected: the kernel shows exactly that many threads of those names in the two processes while
-    the guest migrates, there with one and one, back with three and five.
+    the guest migrates: one and one, three and five, and the most that there may be.
     """
     both_have(pair, "compress-threads", COUNTS[0][0])
     guest = make_guest(CHANGING)
@@ -82,7 +89,7 @@ def test_pages_wait_for_a_thread_or_not(
     guest = make_guest(CHANGING)
     before = parameters(guest)
 
-    with filled(guest, Content.TEXT, DATA_MIB):
+    with filled(guest, text(DATA_MIB)):
         waiting, uncompressed = waited(migrate, pair, guest, waits=True)
         assert parameters(guest) == before
         hurrying, passed_by = waited(migrate, pair, guest, waits=False)

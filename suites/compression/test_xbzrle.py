@@ -12,6 +12,7 @@ from suites.compression.compressing import Migrate, carry, parameters
 
 MIB = 2**20
 PAGE = 4096
+CACHES = (64 * MIB, MIB, PAGE)
 # a few bytes of each page, over and over
 RESTLESS = GuestSpec(
     load=Load(
@@ -39,20 +40,20 @@ def test_differences_go_in_place_of_pages(
 
     Preconditions: both ends offer xbzrle; the guest changes a few bytes of 16 MiB all the time.
     Expected: the cache is as large as asked for; one that holds the pages sends differences of less
-    than half a page each, one that is too small misses. Afterwards the old size is in force.
+    than half a page each, one that is too small misses, and the smallest that there is, of one
+    page, misses nearly all. Afterwards the old size is in force.
     """
     guest = make_guest(RESTLESS)
     before = parameters(guest)
 
-    large, small = (
-        again(carry(migrate, pair, guest, cached(mib * MIB)).outcome) for mib in (64, 1)
-    )
+    found = [again(carry(migrate, pair, guest, cached(size)).outcome) for size in CACHES]
+    large, small, smallest = found
 
-    assert large["compression_cache"] == 64 * MIB
+    assert [one["compression_cache"] for one in found] == list(CACHES)
     assert large["compression_pages"] > 0
     assert large["compression_bytes"] / large["compression_pages"] < PAGE / 2
-    assert small["compression_cache"] == MIB
     assert small["compression_cache_misses"] > small["compression_pages"]
+    assert smallest["compression_cache_misses"] > 10 * smallest["compression_pages"]
     assert parameters(guest) == before
 
 

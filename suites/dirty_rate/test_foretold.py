@@ -15,7 +15,7 @@ from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
 from migqual.model.profile import Profile
 from migqual.predict import trial
-from migqual.predict.calibrate import Calibrated, calibrated
+from migqual.predict.calibrate import Calibrated
 from migqual.predict.look import look
 from migqual.predict.score import Cell, Score
 from migqual.preflight.tools import Tools
@@ -24,7 +24,6 @@ Migrate = Callable[..., Outcome]
 
 SMALL = GuestSpec(load=Load("witness", memory=MemoryLoad(mib=8)))
 BANDWIDTH_MIB_S = 48
-DOWNTIME_MS = 300
 # By bandwidth and downtime 14 MiB may wait for the rest: a set below that converges at any rate,
 # one far above it only where it is dirtied well more slowly than it is sent.
 LOADS = {
@@ -48,7 +47,7 @@ def test_migration_goes_as_foretold(
     """
     Whether a guest converges, and how long it takes, is known before it is moved.
 
-    Preconditions: two migrations of the guest at rest tell what the link carries and what a
+    Preconditions: migrations of the guest at rest tell what the link carries and what a
     migration costs beside its bytes. Four loads; of each the dirty rate over several windows is
     measured and the pages that are not zero are counted, and the verdict is there before the move.
     Expected: away from the boundary every verdict is right: what does not converge is aborted at
@@ -56,7 +55,7 @@ def test_migration_goes_as_foretold(
     the profile's limit. The report has every figure, downtime included.
     """
     guest = make_guest(SMALL)
-    known = reference(guest, migrate)
+    known = trial.references(lambda plan: migrate(guest, plan))
 
     cells = [
         foretold_then_moved(guest, name, load, known, migrate, tools)
@@ -74,13 +73,6 @@ def test_migration_goes_as_foretold(
     assert 100 * error <= profile.thresholds.prediction_time_error_p90_percent
 
 
-def reference(guest: Guest, migrate: Migrate) -> Calibrated:
-    """What a quiet guest tells of the link and the stack."""
-    plans = (Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, downtime_ms=DOWNTIME_MS), Plan())
-    held, free = (trial.quiet(migrate(guest, plan)) for plan in plans)
-    return calibrated(held, free, limit_mib_s=BANDWIDTH_MIB_S, downtime_s=DOWNTIME_MS / 1000)
-
-
 def foretold_then_moved(
     guest: Guest, name: str, load: MemoryLoad, known: Calibrated, migrate: Migrate, tools: Tools
 ) -> Cell:
@@ -88,13 +80,13 @@ def foretold_then_moved(
     with region(guest, load) as dirtied:
         seen = look(guest.host, guest.domain, tools)
         deadline_s = trial.deadline_s(seen, known, BANDWIDTH_MIB_S)
-        plan = Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, downtime_ms=DOWNTIME_MS, deadline_s=deadline_s)
-        foretold, banded = trial.foreseen(seen, known, plan)
+        plan = Plan(
+            bandwidth_mib_s=BANDWIDTH_MIB_S, downtime_ms=trial.DOWNTIME_MS, deadline_s=deadline_s
+        )
+        told = trial.foreseen(seen, known, plan)
         try:
             outcome, converged = migrate(guest, plan), True
         except MigrationTimedOut as error:
             outcome, converged = error.outcome, False
         damage = dirtied.damage()
-    return trial.scored(
-        name, foretold, banded=banded, outcome=outcome, converged=converged, damage=damage
-    )
+    return trial.scored(name, told, outcome, converged=converged, damage=damage)

@@ -11,7 +11,6 @@ from fixtures.plugins.encryption import Encryption
 from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
 from fixtures.plugins.records import add_environment
-from migqual.errors import InconclusiveError
 from migqual.hosts import threads
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
@@ -79,9 +78,9 @@ def measured(guest: Guest, migrate: Migrate, provision: Provisioner, plan: Plan)
     """One migration: throughput, duration, downtime, and the CPU time of QEMU beside its vCPUs;
     the destination's includes its start."""
     source = guest.host
-    with threads.accounted(source, payload(provision, source), process(guest)) as sending:
+    with threads.accounted(source, payload(provision, source), threads.running(guest)) as sending:
         outcome = migrate(guest, plan)
-    receiving = threads.used(guest.host, payload(provision, guest.host), process(guest))
+    receiving = threads.used(guest.host, payload(provision, guest.host), threads.running(guest))
     figures = metrics(outcome)
     gib = (figures["memory_sent_mib"] or 0.0) / 1024
     return {
@@ -91,14 +90,6 @@ def measured(guest: Guest, migrate: Migrate, provision: Provisioner, plan: Plan)
         "source_cpu_s_per_gib": sending.besides_vcpus_s / gib if gib else 0.0,
         "destination_cpu_s_per_gib": receiving.besides_vcpus_s / gib if gib else 0.0,
     }
-
-
-def process(guest: Guest) -> int:
-    """The guest's QEMU where it runs now."""
-    found = threads.process_of(guest, guest.host)
-    if found is None:
-        raise InconclusiveError(f"{guest.name} has no process on {guest.host.name}")
-    return found
 
 
 def payload(provision: Provisioner, host: Host) -> PurePosixPath:

@@ -84,7 +84,7 @@ def test_migration_threads_keep_to_their_cpu(
     alone = rate(guest)
     unpinned = rate(guest, lambda: migrate(guest, PLAN))
     migrate(guest, Plan())  # back, to begin where the other one did
-    pinning = Pinning(guest.host, process(guest), vcpu, migration)
+    pinning = Pinning(guest.host, threads.running(guest), vcpu, migration)
     pinned = rate(guest, lambda: migrate(guest, PLAN, on_sample=pinning.look))
 
     if not pinning.seen:
@@ -102,18 +102,11 @@ def test_migration_threads_keep_to_their_cpu(
 
 def two_cpus(guest: Guest) -> tuple[frozenset[int], frozenset[int]]:
     """A CPU for the guest and one for its migration, of those that its vCPU may use."""
-    mine = [one for one in threads.of(guest.host, process(guest)) if one.is_vcpu]
+    mine = [one for one in threads.of(guest.host, threads.running(guest)) if one.is_vcpu]
     allowed = sorted(mine[0].cpus)
     if len(allowed) < 2:
         raise UnsupportedError(f"{guest.host.name}: the guest has only CPU {allowed}")
     return frozenset(allowed[:1]), frozenset(allowed[1:2])
-
-
-def process(guest: Guest) -> int:
-    found = threads.process_of(guest, guest.host)
-    if found is None:
-        raise InconclusiveError(f"{guest.name} has no process on {guest.host.name}")
-    return found
 
 
 def rate(guest: Guest, during: Callable[[], object] | None = None) -> float:

@@ -34,6 +34,8 @@ EDGES = {
     "decompress-threads": COUNTS,
     "compress-method": Edges(("zlib", "zstd"), ("none", "lzma")),
     "xbzrle-cache-size": Edges((4096, 64 * MIB), (0, 1, 1024, 5 * MIB)),
+    "multifd-zlib-level": Edges((0, 1, 9), (10, 256, -1)),
+    "multifd-zstd-level": Edges((0, 1, 19, 20), (21, 256, -1)),
     "downtime-limit": Edges((0, 500, 2_000_000), (2_000_001, -1)),
     "max-bandwidth": Edges((MIB, 500 * MIB), (2**70, "fast")),
     "max-postcopy-bandwidth": Edges((0, MIB), (2**70, "fast")),
@@ -45,6 +47,14 @@ EDGES = {
     "name",
     [
         pytest.param("compress-level", marks=pytest.mark.requirement("LM-PAR-04")),
+        pytest.param(
+            "multifd-zlib-level",
+            marks=[pytest.mark.requirement("LM-PAR-04"), pytest.mark.extra],
+        ),
+        pytest.param(
+            "multifd-zstd-level",
+            marks=[pytest.mark.requirement("LM-PAR-04"), pytest.mark.extra],
+        ),
         pytest.param("compress-threads", marks=pytest.mark.requirement("LM-PAR-05")),
         pytest.param("compress-wait-thread", marks=pytest.mark.requirement("LM-PAR-06")),
         pytest.param("decompress-threads", marks=pytest.mark.requirement("LM-PAR-07")),

@@ -8,7 +8,7 @@ from migqual.cli import main
 from migqual.commands.predict import as_json, as_table
 from migqual.predict.advice import Case, Choice, choices
 from migqual.predict.look import Seen
-from migqual.predict.qemu import Carrier, Wanted
+from migqual.predict.precopy import Carrier, Wanted
 
 pytestmark = pytest.mark.selftest
 

@@ -18,16 +18,15 @@ from migqual.model.inventory import Inventory
 from migqual.model.plan import Plan
 from migqual.observe import integrity
 from migqual.predict import trial
-from migqual.predict.calibrate import Calibrated, calibrated
+from migqual.predict.calibrate import Calibrated
 from migqual.predict.look import look
 from migqual.predict.score import Cell, Score
 
-REFERENCE_MIB_S = 64
 SPEC = GuestSpec(load=Load("witness", memory=MemoryLoad(mib=8)))
-BANDWIDTHS_MIB_S = (32, 64)
+BANDWIDTHS_MIB_S = (16, 32, 64)
 SETS_MIB = (8, 32, 96)
 RATIOS = (0.2, 0.5, 0.8, 1.5)  # of the dirty rate to the bandwidth
-_PATTERNS = (Pattern.RANDOM, Pattern.SEQUENTIAL)
+_PATTERNS = (Pattern.RANDOM, Pattern.SEQUENTIAL, Pattern.HOT_SPOT)
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,13 @@ def grid(cells: int | None = None) -> list[Point]:
     found = [
         Point(
             bandwidth,
-            MemoryLoad(size, round(ratio * bandwidth), pattern_of(number), touch="header"),
+            MemoryLoad(
+                size, round(ratio * bandwidth), pattern_of(2 * row + column), touch="header"
+            ),
         )
         for bandwidth in BANDWIDTHS_MIB_S
-        for size in SETS_MIB
-        for number, ratio in enumerate(RATIOS)
+        for row, size in enumerate(SETS_MIB)
+        for column, ratio in enumerate(RATIOS)
     ]
     if cells is None or cells >= len(found):
         return found
@@ -68,7 +69,7 @@ def measure(inventory: Inventory, *, cells: int | None, say: Callable[[str], Non
         rig.rig(inventory) as found,
         found.provision.guest(SPEC, found.source, found.destination) as guest,
     ):
-        known = calibrate(found, guest)
+        known = trial.references(lambda plan: migrate(guest, found.other(guest), plan))
         say(
             f"setup {known.setup_s:.2f} s, link {known.link_mib_s:.0f} MiB/s, "
             f"devices {known.devices_s * 1000:.0f} ms"
@@ -78,17 +79,6 @@ def measure(inventory: Inventory, *, cells: int | None, say: Callable[[str], Non
             done.append(cell(found, guest, point, known))
             say(line(done[-1]))
     return Score(tuple(done))
-
-
-def calibrate(found: Rig, guest: Guest) -> Calibrated:
-    """Two migrations of the guest at rest: one held back, one at full speed."""
-    downtime_ms = trial.DOWNTIME_MS
-    held = Plan(bandwidth_mib_s=REFERENCE_MIB_S, downtime_ms=downtime_ms)
-    quiets = [
-        trial.quiet(migrate(guest, found.other(guest), plan))
-        for plan in (held, Plan(downtime_ms=downtime_ms))
-    ]
-    return calibrated(*quiets, limit_mib_s=REFERENCE_MIB_S, downtime_s=downtime_ms / 1000)
 
 
 def cell(found: Rig, guest: Guest, point: Point, known: Calibrated) -> Cell:
@@ -101,15 +91,13 @@ def cell(found: Rig, guest: Guest, point: Point, known: Calibrated) -> Cell:
             downtime_ms=trial.DOWNTIME_MS,
             deadline_s=deadline,
         )
-        foretold, banded = trial.foreseen(seen, known, plan)
+        told = trial.foreseen(seen, known, plan)
         try:
             outcome, converged = migrate(guest, found.other(guest), plan), True
         except MigrationTimedOut as error:
             outcome, converged = error.outcome, False
         damage = "; ".join(filter(None, [dirtied.damage(), *integrity.complaints(guest)]))
-    return trial.scored(
-        str(point), foretold, banded=banded, outcome=outcome, converged=converged, damage=damage
-    )
+    return trial.scored(str(point), told, outcome, converged=converged, damage=damage)
 
 
 def line(done: Cell) -> str:
@@ -128,7 +116,12 @@ def lines(found: Score) -> Iterator[str]:
     )
     banded = sum(one.banded for one in found.cells)
     yield f"cells: {len(found.cells)}, near the boundary and not counted there: {banded}"
-    for name, of in (("total time", found.total_error), ("downtime", found.down_error)):
+    rows = {
+        "total time": found.total_error,
+        "total time, had whole rounds foretold it": found.textbook_error,
+        "downtime": found.down_error,
+    }
+    for name, of in rows.items():
         yield f"error of {name}: p50 {_percent(of(0.5))}, p90 {_percent(of(0.9))}"
     yield f"convergence right: {_percent(found.accuracy)}"
 

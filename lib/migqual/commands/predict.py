@@ -12,7 +12,7 @@ from migqual.errors import MigqualError, UnsupportedError, UsageError
 from migqual.model.plan import Plan
 from migqual.predict.advice import Case, Choice, choices
 from migqual.predict.look import Seen, look
-from migqual.predict.qemu import Carrier, Wanted
+from migqual.predict.precopy import Carrier, Wanted
 from migqual.preflight.collect import Move
 from migqual.preflight.tools import Tools
 

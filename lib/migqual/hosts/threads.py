@@ -18,6 +18,7 @@ from migqual.hosts.host import Host
 
 VCPU = re.compile(r"^CPU \d+")
 MIGRATION = re.compile(r"^(live_migration|migration|multifdsend|multifdrecv|mig/)")
+_SENDING = re.compile(r"^(multifdsend_\d|mig/src/send_\d)")
 _LIST = 'grep -sE "^(Name|Pid|Cpus_allowed_list):" /proc/"$1"/task/[0-9]*/status || true'
 
 
@@ -32,6 +33,11 @@ class Thread:
     @property
     def is_vcpu(self) -> bool:
         return VCPU.match(self.name) is not None
+
+    @property
+    def sends(self) -> bool:
+        """Over one of several parallel connections."""
+        return _SENDING.match(self.name) is not None
 
     @property
     def migrates(self) -> bool:
@@ -58,6 +64,14 @@ class Cost:
 def process_of(guest: Guest, host: Host) -> int | None:
     """The id of the QEMU process of the guest on `host`; None when there is none (yet)."""
     return next(iter(host.processes_of(guest.name)), None)
+
+
+def running(guest: Guest) -> int:
+    """The id of the guest's QEMU process where it runs now. Raises `InconclusiveError` without."""
+    found = process_of(guest, guest.host)
+    if found is None:
+        raise InconclusiveError(f"{guest.name} has no process on {guest.host.name}")
+    return found
 
 
 def of(host: Host, pid: int) -> list[Thread]:

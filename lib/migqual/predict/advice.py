@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from migqual.predict.fit import Fitted
-from migqual.predict.model import Prediction, throttled
-from migqual.predict.qemu import Carrier, Wanted, foretell
+from migqual.predict.curves import Dirtying
+from migqual.predict.precopy import Carrier, Prediction, Wanted, foretell
 
 _STEPS = 24  # of a search by halves
 _THROTTLES_PERCENT = (20, 30, 40, 50, 60, 70, 80, 90, 99)  # as QEMU steps by default
@@ -18,13 +17,12 @@ class Case:
     """memory_mib: not zero; what dirties it, what carries it, what is wanted."""
 
     memory_mib: float
-    load: Fitted
+    load: Dirtying
     carrier: Carrier
     wanted: Wanted
 
     def foretell(self) -> Prediction:
-        given = (self.memory_mib, self.load.curve, self.carrier, self.wanted)
-        return foretell(*given, self.load.working_set_mib)
+        return foretell(self.memory_mib, self.load, self.carrier, self.wanted)
 
     def limited(self, mib_s: float) -> "Case":
         return replace(self, carrier=replace(self.carrier, bandwidth_mib_s=mib_s))
@@ -33,7 +31,7 @@ class Case:
         return replace(self, wanted=replace(self.wanted, limit_s=limit_s))
 
     def slowed(self, share: float) -> "Case":
-        return replace(self, load=replace(self.load, curve=throttled(self.load.curve, share)))
+        return replace(self, load=self.load.slowed(share))
 
 
 @dataclass(frozen=True)

@@ -5,23 +5,14 @@ fits all windows best, in order or at random over a working set, says how the cu
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from migqual.predict.model import DirtyCurve, cyclic, measured, saturating
+from migqual.predict.curves import DirtyCurve, Dirtying, cyclic, measured, saturating
 
 _STEPS = 60
+_SLOWEST = 0.7  # of the fastest that was seen: short windows scatter
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """curve: U(t); working_set_mib: what can be dirtied; rate_mib_s: at the beginning."""
-
-    curve: DirtyCurve
-    rate_mib_s: float
-    working_set_mib: float
-
-
-def fitted(points: dict[float, float]) -> Fitted:
+def fitted(points: dict[float, float]) -> Dirtying:
     """Through `points`: windows (s) and what was dirtied in each (MiB). Raises `ValueError` without
     a point, or for a window that is not positive.
 
@@ -31,7 +22,7 @@ def fitted(points: dict[float, float]) -> Fitted:
     measured(points)  # for its check
     most = max(points.values())
     if most <= 0.0:
-        return Fitted(lambda _seconds: 0.0, 0.0, 0.0)
+        return Dirtying(lambda _seconds: 0.0, 0.0)
     shape, rate, size = min(
         _candidates(points),
         key=lambda c: (round(_miss(c[0](c[1], c[2]), points), 2), -c[2], -c[1]),
@@ -43,16 +34,16 @@ def fitted(points: dict[float, float]) -> Fitted:
     def curve(seconds: float) -> float:
         return load(seconds) * amends(min(max(seconds, first), last))
 
-    return Fitted(curve, rate * amends(first), max(size, most))
+    return Dirtying(curve, max(size, most), scattered=shape is saturating)
 
 
 def _candidates(
     points: dict[float, float],
 ) -> list[tuple[Callable[[float, float], DirtyCurve], float, float]]:
     """Shapes with sets from what was seen to far more, each with the rates worth trying."""
-    most, first = max(points.values()), min(points)
+    most, fastest = max(points.values()), max(mib / seconds for seconds, mib in points.items())
     sizes = [most * 1.06**step for step in range(_STEPS)]
-    rates = [points[first] / first * 1.04**step for step in range(_STEPS)]
+    rates = [fastest * _SLOWEST * 1.05**step for step in range(_STEPS)]
     return [
         (shape, rate, size) for shape in (cyclic, saturating) for size in sizes for rate in rates
     ]

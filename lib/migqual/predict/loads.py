@@ -2,7 +2,7 @@
 measured: a prediction for a guest of one's own never knows it."""
 
 from migqual.model.guest import Pattern
-from migqual.predict.model import DirtyCurve, cyclic, saturating
+from migqual.predict.curves import DirtyCurve, cyclic, saturating
 
 HOT_SHARE = 0.1  # of the working set; nine writes in ten go there
 _COLD_WRITES = 26 / 256  # go anywhere, the hot tenth included

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from migqual.errors import HostError, UnsupportedError
+from migqual.errors import UnsupportedError
 from migqual.hosts import dirty_rate
 from migqual.hosts.dirty_rate import MOST_SAMPLES, Measured, Mode
 from migqual.hosts.domain import Domain
 from migqual.hosts.host import Host
-from migqual.predict.fit import Fitted, fitted
+from migqual.predict.contents import MODE, contents
+from migqual.predict.curves import Dirtying
+from migqual.predict.fit import fitted
 from migqual.preflight.tools import Probes, Tools
 
-SECONDS = (1.0, 2.0, 5.0)
-_SHORT_SECONDS = (0.2, 0.5)  # where the stack takes milliseconds
-_PAGE = 4096
+SECONDS = (1.0, 2.0, 5.0)  # what every stack measures
+WINDOWS_S = (0.1, 0.2, 0.5, *SECONDS)
 _KIB_OF_MIB = 1024
 
 
@@ -33,57 +34,50 @@ class Seen:
     mode: str
 
     @property
-    def load(self) -> Fitted:
+    def load(self) -> Dirtying:
         return fitted(self.windows)
 
 
 def look(host: Host, domain: Domain, tools: Tools) -> Seen:
-    """Measure the dirty curve, then count the pages that are not zero.
+    """Count the pages that are not zero, and measure the dirty curve.
 
-    Through libvirt where the guest may not be tainted; through QEMU's monitor it is known better:
-    more samples, and shorter windows where the stack has them.
+    KVM's log is what a migration reads, and comes first where it is; what it has no window for, and
+    guests without it, are told by the contents of pages. Where those are not to be found, QEMU's
+    sampling is asked.
     """
-    quietly = tools.probes is Probes.READ_ONLY
-    measured = _by_libvirt(domain) if quietly else _by_monitor(domain)
-    windows = {found.seconds: found.mib for found in measured}
-    told = measured[0].mode
     kib = int(etree.fromstring(domain.live_xml()).findtext("memory") or 0)
-    pages = _census(host, domain, kib, tools)
     whole = kib / _KIB_OF_MIB
-    memory = whole if pages is None else pages * _PAGE / 2**20
-    return Seen(memory, whole, pages is not None, windows, told)
+    logged = _log(domain, tools)
+    found = contents(host, domain, kib, tools, _unknown(logged))
+    told = logged or ([] if found else _sampled(domain, tools))
+    windows = (found.windows if found else {}) | {one.seconds: one.mib for one in told}
+    mode = told[0].mode if told else MODE
+    return Seen(found.filled_mib if found else whole, whole, found is not None, windows, mode)
 
 
-def _by_monitor(domain: Domain) -> list[Measured]:
-    mode = trusted(domain)
-    samples = MOST_SAMPLES if mode is Mode.SAMPLING else None
-    short = _SHORT_SECONDS if dirty_rate.measures_milliseconds(domain) else ()
-    return [
-        dirty_rate.by_monitor(domain, seconds, mode, samples=samples)
-        for seconds in (*short, *SECONDS)
-    ]
+def _unknown(logged: list[Measured]) -> tuple[float, ...]:
+    """Windows that the log did not tell: all, or those shorter than a second."""
+    return tuple(seconds for seconds in WINDOWS_S if not logged or seconds < min(SECONDS))
 
 
-def _by_libvirt(domain: Domain) -> list[Measured]:
-    """libvirt has no word for which modes there are: it is asked, and may refuse."""
-    if dirty_rate.counts_kvm(domain):
+def _log(domain: Domain, tools: Tools) -> list[Measured]:
+    """KVM's log. libvirt has no word for whether it is there: it is asked, and may refuse."""
+    if not dirty_rate.counts_kvm(domain):
+        return []  # an emulated guest may die of the question
+    if tools.probes is Probes.READ_ONLY:
         with suppress(UnsupportedError):
             return [dirty_rate.by_libvirt(domain, int(s), Mode.BITMAP) for s in SECONDS]
-    return [dirty_rate.by_libvirt(domain, int(s)) for s in SECONDS]
+        return []
+    if Mode.BITMAP not in dirty_rate.modes(domain):
+        return []
+    return [dirty_rate.by_monitor(domain, seconds, Mode.BITMAP) for seconds in SECONDS]
 
 
-def trusted(domain: Domain) -> Mode:
-    """KVM's log where there is one: it is what a migration reads. Contents elsewhere."""
-    if dirty_rate.counts_kvm(domain) and Mode.BITMAP in dirty_rate.modes(domain):
-        return Mode.BITMAP
-    return Mode.SAMPLING
-
-
-def _census(host: Host, domain: Domain, kib: int, tools: Tools) -> int | None:
-    """Pages that are not zero; None where QEMU's memory is not one map of that size."""
-    pids = host.processes_of(domain.name)
-    if not pids:
-        raise HostError(host.name, f"no QEMU process of {domain.name}")
-    argv = (tools.payload(host), "census", "--pid", str(pids[0]), "--kib", str(kib))
-    done = host.shell.attempt(*argv)
-    return int(done.stdout) if done.status == 0 else None
+def _sampled(domain: Domain, tools: Tools) -> list[Measured]:
+    """Through libvirt where the guest may not be tainted; QEMU's monitor takes more samples."""
+    if tools.probes is Probes.READ_ONLY:
+        return [dirty_rate.by_libvirt(domain, int(seconds)) for seconds in SECONDS]
+    return [
+        dirty_rate.by_monitor(domain, seconds, Mode.SAMPLING, samples=MOST_SAMPLES)
+        for seconds in SECONDS
+    ]

@@ -1,36 +1,47 @@
 """Foretell a migration of one of our guests, and what happened beside it."""
 
+from collections.abc import Callable
+
 from migqual.errors import InconclusiveError
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
-from migqual.predict.calibrate import Calibrated, Quiet
+from migqual.predict.calibrate import Calibrated, Quiet, calibrated
 from migqual.predict.look import Seen
-from migqual.predict.model import Prediction
-from migqual.predict.qemu import Wanted, band, foretell
-from migqual.predict.score import Cell
+from migqual.predict.precopy import Wanted, band, foretell
+from migqual.predict.score import Cell, Told
+from migqual.predict.textbook import rounds
 
 DOWNTIME_MS = 300
-_PAGE = 4096
+REFERENCES_MIB_S = (64, 32, 64, None)  # limits; the first migration pays for what is cold
 _MIB = 2**20
 
 
+def references(migrate: Callable[[Plan], Outcome]) -> Calibrated:
+    """What migrations of the guest at rest tell of the link and the stack."""
+    _, *quiets = [
+        quiet(migrate(Plan(bandwidth_mib_s=limit, downtime_ms=DOWNTIME_MS)))
+        for limit in REFERENCES_MIB_S
+    ]
+    return calibrated(quiets, downtime_s=DOWNTIME_MS / 1000)
+
+
 def quiet(outcome: Outcome) -> Quiet:
-    """The figures of a reference. Raises `InconclusiveError` where the stack told none."""
-    total, down, pages = (
-        outcome.stats.get(name) for name in ("time_elapsed", "downtime", "memory_normal")
-    )
-    if total is None or down is None or pages is None:
+    """The figures of a reference, from the stack's own (virDomainGetJobStats): its speed is of the
+    time in which it moved bytes. Raises `InconclusiveError` where it told none."""
+    names = ("time_elapsed", "downtime", "memory_normal_bytes", "memory_processed", "memory_bps")
+    told = [int(outcome.stats.get(name) or 0) for name in names]
+    total, down, normal, processed, bps = told
+    if not all(told):
         raise InconclusiveError(f"the reference migration told no figures: {dict(outcome.stats)}")
-    return Quiet(int(total) / 1000, int(down) / 1000, int(pages) * _PAGE / _MIB)
+    limit = outcome.plan.bandwidth_mib_s
+    return Quiet(limit, total / 1000, processed / bps, down / 1000, normal / _MIB)
 
 
-def foreseen(seen: Seen, known: Calibrated, plan: Plan) -> tuple[Prediction, bool]:
+def foreseen(seen: Seen, known: Calibrated, plan: Plan) -> Told:
     """The prediction under `plan`, and whether it is too near the boundary to be held to it."""
-    load = seen.load
     wanted = Wanted((plan.downtime_ms or DOWNTIME_MS) / 1000, plan.deadline_s)
-    carrier = known.carrier(plan.bandwidth_mib_s)
-    given = (seen.memory_mib, load.curve, carrier, wanted, load.working_set_mib)
-    return foretell(*given), band(*given)
+    given = (seen.memory_mib, seen.load, known.carrier(plan.bandwidth_mib_s), wanted)
+    return Told(foretell(*given), banded=band(*given), textbook=rounds(*given))
 
 
 def deadline_s(seen: Seen, known: Calibrated, bandwidth_mib_s: int) -> float:
@@ -38,13 +49,9 @@ def deadline_s(seen: Seen, known: Calibrated, bandwidth_mib_s: int) -> float:
     return known.setup_s + 2.5 * seen.memory_mib / bandwidth_mib_s + 1.0
 
 
-def scored(
-    name: str, foretold: Prediction, *, banded: bool, outcome: Outcome, converged: bool, damage: str
-) -> Cell:
+def scored(name: str, told: Told, outcome: Outcome, *, converged: bool, damage: str) -> Cell:
     """What was foretold beside what happened."""
     if not converged:
-        return Cell(
-            name, foretold, banded, converged=False, total_s=None, down_s=None, damage=damage
-        )
-    real = quiet(outcome)
-    return Cell(name, foretold, banded, True, real.total_s, real.down_s, damage)  # noqa: FBT003
+        return Cell(name, told, converged=False, total_s=None, down_s=None, damage=damage)
+    total, down = (int(outcome.stats[key]) / 1000 for key in ("time_elapsed", "downtime"))
+    return Cell(name, told, converged=True, total_s=total, down_s=down, damage=damage)

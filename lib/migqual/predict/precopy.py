@@ -1,6 +1,6 @@
 """Pure: pre-copy as QEMU does it, in slices of its rate limit.
 
-The textbook's rounds (model.py) end when all of a round is sent. QEMU looks at the dirty log as
+The textbook's rounds (textbook.py) end when all of a round is sent. QEMU looks at the dirty log as
 soon as what is left fits into the downtime limit; what was dirtied meanwhile is added to it, and
 where both together fit the guest rests. The rest goes without the bandwidth limit: a migration that
 is held back to 16 MiB/s does not rest for B*D.
@@ -9,8 +9,9 @@ is held back to 16 MiB/s does not rest for B*D.
 import math
 from dataclasses import dataclass
 
-from migqual.predict.model import DirtyCurve, Prediction
+from migqual.predict.curves import Dirtying
 
+_MOST_ROUNDS = 500
 _SLICE_S = 0.1  # QEMU's rate limit counts in slices of it, and so does its idea of the bandwidth
 
 
@@ -33,6 +34,18 @@ class Carrier:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """One migration, before it happens. `total_s` and `down_s` are those of the last round that
+    was reckoned where it does not converge."""
+
+    converges: bool
+    rounds: int
+    total_s: float
+    down_s: float
+    sent_mib: float
+
+
+@dataclass(frozen=True)
 class Wanted:
     """limit_s: the downtime that is allowed; deadline_s: longer is as good as never."""
 
@@ -40,24 +53,14 @@ class Wanted:
     deadline_s: float = math.inf
 
 
-def foretell(
-    memory_mib: float,
-    curve: DirtyCurve,
-    carrier: Carrier,
-    wanted: Wanted,
-    working_set_mib: float = math.inf,
-) -> Prediction:
-    """What pre-copy will do with `memory_mib` that are not zero.
-
-    `working_set_mib` is what can be dirtied at all: no later round sends more.
-    """
+def foretell(memory_mib: float, dirtying: Dirtying, carrier: Carrier, wanted: Wanted) -> Prediction:
+    """What pre-copy will do with `memory_mib` that are not zero."""
     left, sent, spent, since, rounds = memory_mib, 0.0, carrier.setup_s, 0.0, 1
     fits = carrier.bandwidth_mib_s * wanted.limit_s
     while True:
         if left < fits:
             spent += carrier.look_s
-            new = min(curve(since + carrier.look_s), working_set_mib)
-            left = _either(left, new, working_set_mib)
+            left = dirtying.added(left, since + carrier.look_s)
             since, rounds = 0.0, rounds + 1
         if left < fits or spent > wanted.deadline_s or rounds > _MOST_ROUNDS:
             break
@@ -69,32 +72,17 @@ def foretell(
     return Prediction(over, rounds, spent + down, down, sent + left)
 
 
-_MOST_ROUNDS = 500
-
-
-def _either(waiting: float, new: float, of_mib: float) -> float:
-    """MiB of pages that wait or are newly dirtied, never more than the set. A load in order dirties
-    others than those that wait; one at random hits some of them again, which is not reckoned with.
-    """
-    return max(waiting, min(waiting + new, of_mib))
-
-
 def band(
     memory_mib: float,
-    curve: DirtyCurve,
+    dirtying: Dirtying,
     carrier: Carrier,
     wanted: Wanted,
-    working_set_mib: float = math.inf,
     *,
     share: float = 0.1,
 ) -> bool:
     """Whether the boundary is so near that `share` more or less of dirtying changes the verdict."""
     found = {
-        foretell(memory_mib, _faster(curve, by), carrier, wanted, working_set_mib).converges
-        for by in (1.0 - share, 1.0, 1.0 + share)
+        foretell(memory_mib, dirtying.slowed(by), carrier, wanted).converges
+        for by in (-share, 0.0, share)
     }
     return len(found) > 1
-
-
-def _faster(curve: DirtyCurve, by: float) -> DirtyCurve:
-    return lambda seconds: curve(seconds * by)
