@@ -75,7 +75,7 @@ def test_calibration_takes_the_bytes_away() -> None:
     quiets = [
         Quiet(32.0, total_s=2.8 + 0.9, moving_s=2.8, down_s=0.1, sent_mib=96.0),
         Quiet(64.0, total_s=1.4 + 0.8, moving_s=1.4, down_s=0.13, sent_mib=96.0),
-        Quiet(None, total_s=0.35 + 1.1, moving_s=0.35, down_s=0.05, sent_mib=96.0),
+        Quiet(None, total_s=0.37 + 1.1, moving_s=0.37, down_s=0.07, sent_mib=96.0),
     ]
 
     found = calibrated(quiets, downtime_s=0.3)

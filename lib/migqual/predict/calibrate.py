@@ -44,14 +44,15 @@ class Calibrated:
 
 def calibrated(quiets: Sequence[Quiet], *, downtime_s: float) -> Calibrated:
     """Of the migrations that were held back what fits into the downtime goes last, at the link's
-    own speed; one that was not held back shows that speed. Raises `ValueError` without both."""
+    own speed; one that was not held back shows that speed, and is over before QEMU knows what
+    would fit. Raises `ValueError` without both."""
     held = [one for one in quiets if one.limit_mib_s is not None]
     free = [one for one in quiets if one.limit_mib_s is None]
     if not held or not free:
         raise ValueError("references: at least one with a limit and one without")
     setup = median(one.total_s - one.moving_s for one in quiets)
     link = median(_speed(one) for one in free)
-    devices = median(one.down_s - _last_mib(one, downtime_s) / link for one in held)
+    devices = median(one.down_s - _last_mib(one, downtime_s) / link for one in quiets)
     return Calibrated(max(_LEAST_S, setup), link, max(_LEAST_S, devices))
 
 

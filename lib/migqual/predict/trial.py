@@ -12,7 +12,7 @@ from migqual.predict.score import Cell, Told
 from migqual.predict.textbook import rounds
 
 DOWNTIME_MS = 300
-REFERENCES_MIB_S = (64, 32, 64, None)  # limits; the first migration pays for what is cold
+REFERENCES_MIB_S = (64, 32, None, 64, None, None)  # limits; the first pays for what is cold
 _MIB = 2**20
 
 
