@@ -184,7 +184,7 @@ def _follow(
                 domain.abort_job()
         if plan.postcopy_after_precopy and int(stats.get("memory_iteration", 0)) > 1:
             _to_postcopy(domain, found)
-        _limits(domain, plan, found, at_s)
+        _limits(domain, plan, found, at_s, moving=int(stats.get("memory_processed", 0)) > 0)
     disks.join(DISK_JOIN_SECONDS)
     return found
 
@@ -207,7 +207,8 @@ def _copied(guest: Guest, plan: Plan) -> tuple[str, ...]:
     return plan.migrate_disks or guest.spec.written()
 
 
-def _limits(domain: Domain, plan: Plan, found: _Followed, at_s: float) -> None:
+def _limits(domain: Domain, plan: Plan, found: _Followed, at_s: float, *, moving: bool) -> None:
+    """Post-copy begins once memory is `moving`: before, QEMU may not know that it may."""
     if at_s > plan.deadline_s and not found.timed_out:
         found.timed_out = True
         domain.abort_job()
@@ -216,7 +217,7 @@ def _limits(domain: Domain, plan: Plan, found: _Followed, at_s: float) -> None:
     if plan.timeout.action is TimeoutAction.SUSPEND and found.suspended_at_s is None:
         found.suspended_at_s = at_s
         _unless_over(domain.suspend)
-    elif plan.timeout.action is TimeoutAction.POSTCOPY:
+    elif plan.timeout.action is TimeoutAction.POSTCOPY and moving:
         _to_postcopy(domain, found)
 
 
