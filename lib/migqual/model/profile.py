@@ -50,7 +50,7 @@ class Thresholds:
     suspend_delay_max_ms: float = 1000
     bandwidth_tolerance_percent: float = 10
     dirty_rate_tolerance_percent: float = 25
-    prediction_time_error_p90_percent: float = 30
+    prediction_time_error_p90_percent: float = 15
     gap_calibration_error_p95_ms: float = 5
     job_sample_rate_min_hz: float = 20
 
