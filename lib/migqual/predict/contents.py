@@ -51,5 +51,5 @@ def parsed(text: str) -> Contents:
         [int(word) for word in ln.split()] for ln in text.splitlines()
     )
     mib_of_each = backed / sampled * _PAGE / _MIB if sampled else 0.0
-    windows = {micros / 1e6: changed * mib_of_each for micros, changed in looks}
+    windows = {round(micros / 1e6, 3): changed * mib_of_each for micros, changed in looks}
     return Contents(filled * _PAGE / _MIB, windows)

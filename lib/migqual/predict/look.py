@@ -49,8 +49,9 @@ def look(host: Host, domain: Domain, tools: Tools) -> Seen:
     whole = kib / _KIB_OF_MIB
     logged = _log(domain, tools)
     found = contents(host, domain, kib, tools, _unknown(logged))
-    told = logged or ([] if found else _sampled(domain, tools))
-    windows = (found.windows if found else {}) | {one.seconds: one.mib for one in told}
+    seen = found.windows if found else {}  # none, too, where a look takes longer than all windows
+    told = logged or ([] if seen else _sampled(domain, tools))
+    windows = seen | {one.seconds: one.mib for one in told}
     mode = told[0].mode if told else MODE
     return Seen(found.filled_mib if found else whole, whole, found is not None, windows, mode)
 
