@@ -6,6 +6,7 @@ from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
 from migqual.errors import HostError, MigrationRefused
 from migqual.model.guest import GuestSpec
+from migqual.model.outcome import JobSample
 from migqual.model.plan import Compression, Control, Plan, Tuning
 from migqual.model.setting import Setting
 from suites.compression.compressing import (
@@ -81,8 +82,9 @@ def test_slowest_levels_compress(
     guest = make_guest(GuestSpec())
     found: set[object] = set()
 
-    def read_back(_sample: object) -> bool:
-        found.add(parameters(guest)["multifd-zstd-level"])
+    def read_back(sample: JobSample) -> bool:
+        if not found and int(sample.stats.get("memory_processed", 0)):
+            found.add(parameters(guest)["multifd-zstd-level"])
         return False
 
     with filled(guest, text(TEXT_MIB)):

@@ -30,7 +30,7 @@ from suites.compression.compressing import (
 DIRECT = Control.DIRECT  # peer-to-peer, the destination's words may get lost
 DATA_MIB = 32
 RESTLESS = "changing"  # text, some of which changes while it is sent
-RESTLESS_MIB_S = 8
+RESTLESS_MIB_S = 1  # less than the slowest method sends, or it would never converge
 DATA = (*(str(content) for content in (Content.TEXT, Content.RANDOM, Content.ZERO)), RESTLESS)
 STORED = 0  # a level of zlib that compresses nothing; zstd takes it for its usual one
 

@@ -96,9 +96,8 @@ def migrate(
     """
     source = guest.host
     domain = guest.domain
-    if plan.downtime_ms is not None:
-        domain.set_max_downtime(plan.downtime_ms)
     with (
+        settings.downtime(guest, plan.downtime_ms),
         settings.in_force(guest, plan.settings),
         following(guest.name, (source, destination)) as log,
     ):

@@ -31,6 +31,24 @@ def in_force(guest: Guest, settings: Sequence[Setting]) -> Iterator[None]:
             guest.domain.monitor("migrate-set-parameters", **old)
 
 
+@contextmanager
+def downtime(guest: Guest, limit_ms: int | None) -> Iterator[None]:
+    """The downtime limit (virDomainMigrateSetMaxDowntime), set for a migration in the block. A guest
+    that stays at the source has the old one back; one that moves begins with its new QEMU's."""
+    if limit_ms is None:
+        yield
+        return
+    source, domain = guest.host, guest.domain
+    before = domain.max_downtime()
+    domain.set_max_downtime(limit_ms)
+    try:
+        yield
+    finally:
+        if guest.host is source:
+            with suppress(HostError):  # as above
+                domain.set_max_downtime(before)
+
+
 def definition(xml: str, settings: Sequence[Setting]) -> str | None:
     """Pure: what the destination is to be started from, with `settings` and without those of an
     earlier migration; None where `xml` serves as it is."""
