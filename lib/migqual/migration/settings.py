@@ -33,7 +33,7 @@ def in_force(guest: Guest, settings: Sequence[Setting]) -> Iterator[None]:
 
 @contextmanager
 def downtime(guest: Guest, limit_ms: int | None) -> Iterator[None]:
-    """The downtime limit (virDomainMigrateSetMaxDowntime), set for a migration in the block. A guest
+    """The downtime limit (virDomainMigrateSetMaxDowntime) of a migration in the block. A guest
     that stays at the source has the old one back; one that moves begins with its new QEMU's."""
     if limit_ms is None:
         yield
