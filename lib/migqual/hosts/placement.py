@@ -60,6 +60,7 @@ def context(place: Placement) -> dict[str, Any]:
             port=SESSION_PORT,
             shutdown_delay=spec.shutdown_delay_s,
             arch=place.arch.value,
+            emulated=place.virt == "qemu",
         ),
         "cpu": spec.cpu or place.cpu,
         "emulator": place.emulator,

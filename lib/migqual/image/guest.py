@@ -75,6 +75,7 @@ def kernel_arguments(
     shutdown_delay: int = 0,
     arch: str = "",
     gateway: str = "",
+    emulated: bool = False,
 ) -> str:
     """The kernel command line of a guest.
 
@@ -82,6 +83,7 @@ def kernel_arguments(
     shutdown_delay    seconds between the power button, or the agent's request, and power off
     arch              the guest's architecture; this machine's if empty
     gateway           the first NIC's default route; needs an address there
+    emulated          under TCG: the guest makes it forget its TLB, see `fixtures/guest/tlb.c`
 
     Raises `UsageError` for a gateway without an address.
     """
@@ -97,6 +99,8 @@ def kernel_arguments(
         nets[0] += f",{gateway}"
     if nets:
         words.append(f"migqual.net={';'.join(nets)}")
+    if emulated:
+        words.append("migqual.emulated")
     return " ".join([*words, f"migqual.port={port}", f"migqual.shutdown_delay={shutdown_delay}"])
 
 
