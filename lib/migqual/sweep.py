@@ -1,6 +1,6 @@
 """What a dead run left on hosts is removed, as its journal says and no more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 
 from migqual.errors import ConnectionLost, HostError, UsageError
@@ -17,17 +17,19 @@ def describe(made: Made) -> str:
     return f"{made.kind} {made.name} on {made.host}"
 
 
-def sweep(remains: Remains, say: Say) -> bool:
-    """Remove what the journal still names, newest first. Returns whether nothing is left of it.
+def sweep(remains: Remains, say: Say, hosts: Collection[str] = ()) -> bool:
+    """Remove what the journal still names, newest first; on `hosts` alone if any are given. Returns
+    whether nothing of it is left there.
 
     What cannot be removed stays in the journal, for the next time; each is told to `say`. Raises
     `UsageError` where the inventory cannot be read: then no host is touched.
     """
-    inventory = load_inventory(remains.inventory) if remains.outstanding else None
+    named = [made for made in remains.outstanding if not hosts or made.host in hosts]
+    inventory = load_inventory(remains.inventory) if named else None
     with ExitStack() as stack:
         reached = _Reached(inventory, stack)
-        kept = [made for made in remains.outstanding if not _remove(made, remains, reached, say)]
-    if not kept:
+        kept = [made for made in named if not _remove(made, remains, reached, say)]
+    if not kept and len(named) == len(remains.outstanding):
         remains.drop()
     return not kept
 

@@ -22,10 +22,11 @@ def test_certificates_by_hand(encryption: Encryption, inventory: Inventory, pair
     A person can install certificates, have them checked and renewed, and get back what was there.
 
     Preconditions: other certificates are there already.
-    Expected: the check is content with the new ones; renewal changes them; afterwards both hosts
-    are as they were.
+    Expected: the check is content with the new ones; renewal changes them; what one host gets back
+    takes nothing from the other; afterwards both are as they were.
     """
     names = [host.name for host in pair.hosts]
+    source, destination = names
     encryption.identity(pair.source)
     before = [identity.state_of(host) for host in pair.hosts]
 
@@ -34,10 +35,13 @@ def test_certificates_by_hand(encryption: Encryption, inventory: Inventory, pair
     verdicts = {row["verdict"] for row in json.loads(tls(inventory, "check", "--json", *names))}
     tls(inventory, "rotate", *names)
     renewed = serving(pair)
-    tls(inventory, "restore")
+    tls(inventory, "restore", source)
+    one_is_back = [identity.state_of(pair.source), serving(pair)[1]]
+    tls(inventory, "restore", destination)
 
     assert verdicts == {"ok"}
     assert all(old != new for old, new in zip(installed, renewed, strict=True))
+    assert one_is_back == [before[0], renewed[1]]
     assert [identity.state_of(host) for host in pair.hosts] == before
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from migqual import cli
+from migqual.hosts.journal import orphaned, read
 from migqual.lab import state
 from migqual.lab.layout import CONTROLLER, namespace
+from migqual.sweep import sweep
 
 pytestmark = pytest.mark.selftest
 
@@ -120,3 +122,16 @@ def test_dry_run_changes_nothing(folder: Path, capsys: pytest.CaptureFixture[str
 
     assert file.exists()
     assert "would remove image /x on h1" in capsys.readouterr().out
+
+
+def test_other_hosts_keep_what_is_theirs(folder: Path) -> None:
+    """Asked for one host, nothing is tried at another, and its entry stays."""
+    file = journal(folder, inventory=folder / "hosts.yml", tier="hosts")
+    said: list[str] = []
+
+    with orphaned(file) as remains:
+        assert remains is not None
+        assert sweep(remains, said.append, ["h2"])
+
+    assert said == []
+    assert [made.name for made in read(file, file.read_text()).outstanding] == ["/x"]

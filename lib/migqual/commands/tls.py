@@ -1,7 +1,10 @@
 """`migqual tls install|check|rotate|restore`: certificates of encrypted migrations on hosts."""
 
 import argparse
+import fcntl
 import hashlib
+import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -55,15 +58,14 @@ def register(subparsers: "Subparsers") -> None:
         move.add_inventory(action)
         if name == "check":
             action.add_argument("--json", action="store_true", help="print the findings as JSON")
-        if name != "restore":
-            action.add_argument("names", nargs="*", metavar="HOST", help="only these")
+        action.add_argument("names", nargs="*", metavar="HOST", help="only these")
         action.set_defaults(run=run)
 
 
 def _install(arguments: argparse.Namespace) -> int:
     inventory = move.inventory_of(arguments.inventory)
-    authority = _stored(inventory) or _new(inventory)
-    with _identities(inventory, arguments.names) as identities:
+    with _alone(inventory) as folder, _identities(inventory, arguments.names, folder) as identities:
+        authority = _stored(folder) or _new(folder)
         for one in identities:
             one.install(authority.files(identity.names_of(one.host)))
             one.configure(migrate_tls_x509_verify=1)
@@ -73,13 +75,14 @@ def _install(arguments: argparse.Namespace) -> int:
 
 def _rotate(arguments: argparse.Namespace) -> int:
     inventory = move.inventory_of(arguments.inventory)
-    authority = _stored(inventory)
-    if authority is None:
-        raise UsageError("nothing of ours is installed", remedy="`migqual tls install` first")
-    with _identities(inventory, arguments.names) as identities:
-        for one in identities:
-            one.install(authority.files(identity.names_of(one.host)))
-            say(f"{one.host.name}: new certificates in {one.folder}")
+    with _alone(inventory) as folder:
+        authority = _stored(folder)
+        if authority is None:
+            raise UsageError("nothing of ours is installed", remedy="`migqual tls install` first")
+        with _identities(inventory, arguments.names, folder) as identities:
+            for one in identities:
+                one.install(authority.files(identity.names_of(one.host)))
+                say(f"{one.host.name}: new certificates in {one.folder}")
     return 0
 
 
@@ -95,34 +98,41 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _restore(arguments: argparse.Namespace) -> int:
-    folder = _folder(move.inventory_of(arguments.inventory))
-    files = journal.files(folder)
-    if not files:
-        say("nothing of ours is installed")
-    clean = True
-    for file in files:
-        with journal.orphaned(file) as remains:
-            clean = remains is not None and sweep.sweep(remains, say) and clean
-    if clean:
-        for name in (CERTIFICATE, KEY):
-            (folder / name).unlink(missing_ok=True)
+    inventory = move.inventory_of(arguments.inventory)
+    names = _known(inventory, arguments.names)
+    with _alone(inventory) as folder:
+        if not journal.files(folder):
+            say("nothing of ours is installed")
+        clean = True
+        for file in journal.files(folder):
+            with journal.orphaned(file) as remains:
+                clean = remains is not None and sweep.sweep(remains, say, names) and clean
+        if not journal.files(folder):  # others still have certificates of ours
+            for name in (CERTIFICATE, KEY):
+                (folder / name).unlink(missing_ok=True)
     return 0 if clean else 1
+
+
+def _known(inventory: Inventory, names: list[str]) -> list[str]:
+    """The hypervisors that are named, or all of them."""
+    known = [entry.name for entry in inventory.with_role(Role.HYPERVISOR)]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no hypervisor {name!r}", remedy=f"one of {', '.join(known)}")
+    return names or known
 
 
 @contextmanager
 def _hosts(inventory: Inventory, names: list[str]) -> Iterator[list[Host]]:
-    """The hypervisors that are named, or all of them."""
-    known = {entry.name: entry for entry in inventory.with_role(Role.HYPERVISOR)}
-    for name in names:
-        if name not in known:
-            raise UsageError(f"no hypervisor {name!r}", remedy=f"one of {', '.join(known)}")
+    known = _known(inventory, names)
     with ExitStack() as stack:
-        yield [stack.enter_context(Host(known[name])) for name in names or known]
+        yield [stack.enter_context(Host(inventory.host(name))) for name in known]
 
 
 @contextmanager
-def _identities(inventory: Inventory, names: list[str]) -> Iterator[list[Identity]]:
-    kept = Journal("tls", inventory, _folder(inventory))
+def _identities(inventory: Inventory, names: list[str], folder: Path) -> Iterator[list[Identity]]:
+    # what it names stays until `restore`, and process ids come again
+    kept = Journal(f"tls-{uuid.uuid4().hex[:8]}", inventory, folder)
     try:
         with _hosts(inventory, names) as hosts:
             yield [Identity(host, kept, TAG) for host in hosts]
@@ -130,23 +140,29 @@ def _identities(inventory: Inventory, names: list[str]) -> Iterator[list[Identit
         kept.close()
 
 
-def _folder(inventory: Inventory) -> Path:
-    """Where the authority and the journal of an inventory are kept; its owner's alone."""
+@contextmanager
+def _alone(inventory: Inventory) -> Iterator[Path]:
+    """Where the authority and the journals of an inventory are kept; its owner's alone, and one
+    command's at a time: one that restores takes the authority from no other that installs."""
     key = hashlib.sha256(str(inventory.file and inventory.file.absolute()).encode()).hexdigest()
     folder = places.state() / "tls" / key[:16]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(descriptor)
 
 
-def _stored(inventory: Inventory) -> Authority | None:
-    folder = _folder(inventory)
+def _stored(folder: Path) -> Authority | None:
     if not (folder / KEY).is_file():
         return None
     return Authority.of((folder / CERTIFICATE).read_bytes(), (folder / KEY).read_bytes())
 
 
-def _new(inventory: Inventory) -> Authority:
-    folder, authority = _folder(inventory), Authority()
+def _new(folder: Path) -> Authority:
+    authority = Authority()
     (folder / CERTIFICATE).write_bytes(authority.certificate)
     (folder / KEY).touch(mode=0o600)
     (folder / KEY).write_bytes(authority.key)
