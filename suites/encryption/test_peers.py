@@ -8,11 +8,13 @@ from fixtures.plugins.encryption import Encryption
 from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
 from fixtures.plugins.records import add_environment
-from migqual.errors import MigrationError
+from migqual.errors import MigrationError, UnsupportedError
 from migqual.model.guest import GuestSpec
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Control, Plan
+from migqual.tls import identity
 from migqual.tls.authority import Flaw
+from migqual.tls.settings import FORCES_SINCE
 
 Migrate = Callable[..., Outcome]
 
@@ -73,9 +75,13 @@ def test_encryption_may_be_forced(
     Preconditions: `migrate_tls_force = 1` at one end.
     Expected: without TLS the migration is refused, naming the flag; with it the guest moves.
     """
+    host = getattr(pair, end)
+    if not identity.is_since(host, FORCES_SINCE):
+        version = host.libvirt.versions()["libvirt"]
+        raise UnsupportedError(f"{host.name}: libvirt {version} does not know migrate_tls_force")
     guest = make_guest(GuestSpec())
 
-    with encryption.configured(getattr(pair, end), migrate_tls_force=1):
+    with encryption.configured(host, migrate_tls_force=1):
         with pytest.raises(MigrationError, match="VIR_MIGRATE_TLS"):
             migrate(guest, PLAIN)
         assert guest.host is pair.source

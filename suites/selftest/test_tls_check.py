@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import trustme
 
 from migqual.model.finding import Severity
 from migqual.tls import check
@@ -18,11 +19,13 @@ from migqual.tls.authority import (
     Flaw,
 )
 from migqual.tls.check import Facts
+from migqual.tls.identity import Owner
 from migqual.tls.settings import read
 
 pytestmark = pytest.mark.selftest
 
 NAMES = ("b1", "10.0.0.2")
+QEMU = Owner(107, 107, "qemu")
 AUTHORITY = Authority()
 
 
@@ -30,9 +33,10 @@ def facts(files: Files, settings: str = "") -> Facts:
     return Facts(
         host="b1",
         settings=read(settings),
-        owner="qemu",
-        names=NAMES,
-        files={name: (0o600 if name in KEYS else 0o644, "qemu") for name in files},
+        owner=QEMU,
+        address="10.0.0.2",
+        files={name: (0o600 if name in KEYS else 0o644, QEMU.user) for name in files},
+        unreadable=(),
         certificates={
             name: files[name] for name in (CA_CERT, SERVER_CERT, CLIENT_CERT) if name in files
         },
@@ -89,11 +93,42 @@ def test_verification_that_is_off() -> None:
     assert refused(off) == {"LM-TLS-02.verification"}
 
 
-@pytest.mark.parametrize(
-    "rights", [(0o640, "qemu"), (0o644, "qemu"), (0o600, "root"), (0o600, "somebody")], ids=str
-)
-def test_keys_that_others_read_or_qemu_cannot(rights: tuple[int, str]) -> None:
+@pytest.mark.parametrize("rights", [(0o640, 107), (0o644, 107), (0o600, 1000)], ids=str)
+def test_keys_that_others_read(rights: tuple[int, int]) -> None:
     assert refused(replace(GOOD, files={**GOOD.files, SERVER_KEY: rights})) == {"LM-TLS-01.rights"}
+
+
+@pytest.mark.parametrize("name", [SERVER_KEY, CA_CERT])
+def test_files_that_qemu_cannot_read(name: str) -> None:
+    assert refused(replace(GOOD, unreadable=(name,))) == {"LM-TLS-01.rights"}
+
+
+def test_file_that_holds_no_certificate() -> None:
+    broken = {**GOOD.certificates, SERVER_CERT: b"-----BEGIN CERTIFICATE-----\nno\n"}
+
+    assert refused(replace(GOOD, certificates=broken)) == {"LM-TLS-01.files"}
+
+
+def test_only_the_address_must_be_borne() -> None:
+    """An inventory may call a host what its certificate does not; addresses have many spellings."""
+    files = AUTHORITY.files(("2001:db8::2",))
+
+    assert refused(replace(facts(files), address="2001:DB8:0::2")) == set()
+
+
+def test_authorities_in_a_bundle_and_between() -> None:
+    """What QEMU follows is followed: several trusted ones, and one between leaf and root."""
+    root, other = trustme.CA(), trustme.CA()
+    between = root.create_child_ca()
+    leaf = between.issue_cert("10.0.0.2")
+    chain = b"".join(one.bytes() for one in leaf.cert_chain_pems)
+    bundle = other.cert_pem.bytes() + root.cert_pem.bytes()
+    certificates = {CA_CERT: bundle, SERVER_CERT: chain, CLIENT_CERT: chain}
+
+    assert refused(replace(GOOD, certificates=certificates)) == set()
+    assert refused(
+        replace(GOOD, certificates={**certificates, CA_CERT: other.cert_pem.bytes()})
+    ) == {"LM-TLS-01.authority"}
 
 
 def test_expiry_is_foretold() -> None:

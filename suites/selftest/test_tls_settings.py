@@ -38,6 +38,17 @@ def test_defaults_where_nothing_is_said() -> None:
     assert (found.verify, found.force, found.user) == (True, False, "")
 
 
+def test_defaults_of_older_hosts_and_of_a_folder_for_migrations() -> None:
+    """Before 6.10 nobody was verified; a folder for migrations comes before one for everything."""
+    own = PurePosixPath("/etc/pki/libvirt-migrate")
+    unless = settings.Defaults(verify=False, folder=own)
+
+    assert not settings.read("", unless).verify
+    assert settings.read("migrate_tls_x509_verify = 1\n", unless).verify
+    assert settings.read('default_tls_x509_cert_dir = "/etc/pki/all"\n', unless).folder == own
+    assert settings.read(FILE, unless).folder == PurePosixPath("/etc/pki/migration")
+
+
 @pytest.mark.parametrize(
     ("text", "verify"),
     [
@@ -45,11 +56,11 @@ def test_defaults_where_nothing_is_said() -> None:
         ("default_tls_x509_verify = 0\n", False),
         ("default_tls_x509_verify = 0\nmigrate_tls_x509_verify = 1\n", True),
         ("  migrate_tls_x509_verify=0 # off\n", False),
-        ("migrate_tls_x509_verify = 1\nmigrate_tls_x509_verify = 0\n", False),
+        ("migrate_tls_x509_verify = 0\nmigrate_tls_x509_verify = 1\n", False),
     ],
 )
 def test_verification_is_found_wherever_it_is_set(text: str, verify: bool) -> None:  # noqa: FBT001
-    """By its own key, by the one for everything, and by the last of several."""
+    """By its own key, by the one for everything, and by the first of several."""
     assert settings.read(text).verify is verify
 
 

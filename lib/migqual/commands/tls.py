@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from migqual.errors import UsageError
 from migqual.hosts import journal
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
+from migqual.hosts.lease import leased
 from migqual.model.finding import Severity
 from migqual.model.inventory import Inventory, Role
 from migqual.tls import check, identity
@@ -27,7 +29,8 @@ from migqual.tls.identity import Identity
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
-TAG = "mq-tls"  # names what was moved aside on hosts
+TAG = "mq-tls"
+LEASE_SECONDS = 10.0
 CERTIFICATE, KEY = "authority.pem", "authority-key.pem"
 
 
@@ -64,8 +67,9 @@ def register(subparsers: "Subparsers") -> None:
 
 def _install(arguments: argparse.Namespace) -> int:
     inventory = move.inventory_of(arguments.inventory)
-    with _alone(inventory) as folder, _identities(inventory, arguments.names, folder) as identities:
-        authority = _stored(folder) or _new(folder)
+    names = _known(inventory, arguments.names)
+    with _alone(inventory, names) as kept, _identities(inventory, names, kept) as identities:
+        authority = _stored(kept.folder) or _new(kept.folder)
         for one in identities:
             one.install(authority.files(identity.names_of(one.host)))
             one.configure(migrate_tls_x509_verify=1)
@@ -75,11 +79,17 @@ def _install(arguments: argparse.Namespace) -> int:
 
 def _rotate(arguments: argparse.Namespace) -> int:
     inventory = move.inventory_of(arguments.inventory)
-    with _alone(inventory) as folder:
-        authority = _stored(folder)
-        if authority is None:
-            raise UsageError("nothing of ours is installed", remedy="`migqual tls install` first")
-        with _identities(inventory, arguments.names, folder) as identities:
+    names = _known(inventory, arguments.names)
+    with _alone(inventory, names) as kept:
+        authority, there = _stored(kept.folder), kept.hosts()
+        chosen = [name for name in names if name in there or arguments.names]
+        bare = [name for name in chosen if name not in there]
+        if authority is None or bare or not chosen:
+            where = f" on {', '.join(bare)}" if bare else ""
+            raise UsageError(
+                f"nothing of ours is installed{where}", remedy="`migqual tls install` first"
+            )
+        with _identities(inventory, chosen, kept) as identities:
             for one in identities:
                 one.install(authority.files(identity.names_of(one.host)))
                 say(f"{one.host.name}: new certificates in {one.folder}")
@@ -88,7 +98,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     inventory = move.inventory_of(arguments.inventory)
-    with _hosts(inventory, arguments.names) as hosts:
+    with _hosts(inventory, _known(inventory, arguments.names)) as hosts:
         facts = [check.collect(host) for host in hosts]
     found = [finding for one in facts for finding in check.findings(one)]
     if len(facts) > 1:
@@ -100,17 +110,29 @@ def _check(arguments: argparse.Namespace) -> int:
 def _restore(arguments: argparse.Namespace) -> int:
     inventory = move.inventory_of(arguments.inventory)
     names = _known(inventory, arguments.names)
-    with _alone(inventory) as folder:
-        if not journal.files(folder):
-            say("nothing of ours is installed")
+    with _alone(inventory, names) as kept:
+        if not kept.hosts():
+            say(_nothing(kept))
         clean = True
-        for file in journal.files(folder):
+        for file in journal.files(kept.folder):
             with journal.orphaned(file) as remains:
-                clean = remains is not None and sweep.sweep(remains, say, names) and clean
-        if not journal.files(folder):  # others still have certificates of ours
+                # without a name also what is on hosts that the inventory no longer has
+                clean = remains is not None and sweep.sweep(remains, say, arguments.names) and clean
+        if not journal.files(kept.folder):  # others still have certificates of ours
             for name in (CERTIFICATE, KEY):
-                (folder / name).unlink(missing_ok=True)
+                (kept.folder / name).unlink(missing_ok=True)
     return 0 if clean else 1
+
+
+def _nothing(kept: "_Kept") -> str:
+    """An inventory that was moved is another one: where ours are is told."""
+    others = {
+        str(journal.read(file, file.read_text(encoding="utf-8")).inventory)
+        for folder in kept.folder.parent.iterdir()
+        for file in journal.files(folder)
+    }
+    elsewhere = f"; there is for {', '.join(sorted(others))}" if others else ""
+    return f"nothing of ours is installed{elsewhere}"
 
 
 def _known(inventory: Inventory, names: list[str]) -> list[str]:
@@ -124,33 +146,56 @@ def _known(inventory: Inventory, names: list[str]) -> list[str]:
 
 @contextmanager
 def _hosts(inventory: Inventory, names: list[str]) -> Iterator[list[Host]]:
-    known = _known(inventory, names)
     with ExitStack() as stack:
-        yield [stack.enter_context(Host(inventory.host(name))) for name in known]
+        yield [stack.enter_context(Host(inventory.host(name))) for name in names]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Where the authority and the journals of an inventory are kept; its owner's alone.
+
+    tag    names what was moved aside on hosts: another state, or another inventory, has another
+    """
+
+    folder: Path
+
+    @property
+    def tag(self) -> str:
+        return f"{TAG}-{self.folder.name[:8]}"
+
+    def hosts(self) -> set[str]:
+        """Hosts that have something of ours."""
+        read = [
+            journal.read(file, file.read_text(encoding="utf-8"))
+            for file in journal.files(self.folder)
+        ]
+        return {made.host for remains in read for made in remains.outstanding}
 
 
 @contextmanager
-def _identities(inventory: Inventory, names: list[str], folder: Path) -> Iterator[list[Identity]]:
+def _identities(inventory: Inventory, names: list[str], kept: _Kept) -> Iterator[list[Identity]]:
     # what it names stays until `restore`, and process ids come again
-    kept = Journal(f"tls-{uuid.uuid4().hex[:8]}", inventory, folder)
+    written = Journal(f"tls-{uuid.uuid4().hex[:8]}", inventory, kept.folder)
     try:
         with _hosts(inventory, names) as hosts:
-            yield [Identity(host, kept, TAG) for host in hosts]
+            yield [Identity(host, written, kept.tag) for host in hosts]
     finally:
-        kept.close()
+        written.close()
 
 
 @contextmanager
-def _alone(inventory: Inventory) -> Iterator[Path]:
-    """Where the authority and the journals of an inventory are kept; its owner's alone, and one
-    command's at a time: one that restores takes the authority from no other that installs."""
-    key = hashlib.sha256(str(inventory.file and inventory.file.absolute()).encode()).hexdigest()
-    folder = places.state() / "tls" / key[:16]
+def _alone(inventory: Inventory, names: list[str]) -> Iterator[_Kept]:
+    """One command at a time: one that restores takes the authority from no other that installs.
+    And no run of the suites on these hosts meanwhile."""
+    state = places.state().absolute()
+    named = f"{state} {inventory.file and inventory.file.absolute()}"
+    folder = state / "tls" / hashlib.sha256(named.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield folder
+        with leased(inventory, names, seconds=LEASE_SECONDS):
+            yield _Kept(folder)
     finally:
         os.close(descriptor)
 
@@ -158,12 +203,21 @@ def _alone(inventory: Inventory) -> Iterator[Path]:
 def _stored(folder: Path) -> Authority | None:
     if not (folder / KEY).is_file():
         return None
-    return Authority.of((folder / CERTIFICATE).read_bytes(), (folder / KEY).read_bytes())
+    try:
+        return Authority.of((folder / CERTIFICATE).read_bytes(), (folder / KEY).read_bytes())
+    except ValueError as error:
+        raise UsageError(
+            f"{folder}: the authority kept there cannot be used: {error}",
+            remedy="`migqual tls restore`, then `migqual tls install`",
+        ) from error
 
 
 def _new(folder: Path) -> Authority:
+    """The key gets its name last: what has one is whole."""
     authority = Authority()
     (folder / CERTIFICATE).write_bytes(authority.certificate)
-    (folder / KEY).touch(mode=0o600)
-    (folder / KEY).write_bytes(authority.key)
+    half = folder / f"{KEY}.new"
+    half.touch(mode=0o600)
+    half.write_bytes(authority.key)
+    half.rename(folder / KEY)
     return authority

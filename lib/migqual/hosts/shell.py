@@ -149,10 +149,13 @@ class Shell:
             sftp.chmod(str(target), mode)
 
     def get(self, source: PurePosixPath) -> bytes:
-        """A file's contents."""
-        with self._connected().open_sftp() as sftp, sftp.open(str(source), "rb") as file:
-            file.prefetch()
-            return file.read()
+        """A file's contents. Raises `OSError` without it, `ConnectionLost` without SFTP."""
+        try:
+            with self._connected().open_sftp() as sftp, sftp.open(str(source), "rb") as file:
+                file.prefetch()
+                return file.read()
+        except (EOFError, paramiko.SSHException) as error:
+            raise _lost(self.host, error) from error
 
     def _channel(self) -> paramiko.Channel:
         try:

@@ -160,6 +160,7 @@ def folder_of(name: str, spec: DiskSpec, store: PurePosixPath) -> PurePosixPath:
     return store / f"{name}.{spec.folder}" if spec.folder else store
 
 
+MOVED_ASIDE = ("certificates", "settings")
 # the number of a target is found by its name: the journal is written before it has one
 _DELETE_TARGET = (
     'tgtadm --lld iscsi --mode target --op show | awk -v name="$1" '
@@ -169,11 +170,16 @@ _DELETE_TARGET = (
 
 
 def undo(host: Host, made: Made) -> None:
-    """Remove what the entry names; not an error when it is gone already."""
+    """Remove what the entry names; not an error when it is gone already.
+
+    Raises `HostError` where what was there before us did not come back.
+    """
     if made.kind == "domain":
         domain = host.libvirt.lookup(made.name)
         if domain is not None:
             domain.destroy()
             domain.undefine()
     for argv in made.undo:
-        host.shell.attempt(*argv)
+        done = host.shell.attempt(*argv)
+        if made.kind in MOVED_ASIDE and done.status != 0:
+            raise HostError(host.name, done.stderr.strip() or f"exit status {done.status}")

@@ -1,6 +1,6 @@
 """Pure: libvirt's qemu.conf, as far as encrypted migrations go.
 
-Keys and defaults are those that the file itself documents:
+Keys and defaults are those that the file itself documents, and of qemu_conf.c:
 https://libvirt.org/kbase/tlscerts.html and https://libvirt.org/drvqemu.html
 """
 
@@ -10,9 +10,24 @@ from pathlib import PurePosixPath
 
 QEMU_CONF = PurePosixPath("/etc/libvirt/qemu.conf")
 DEFAULT_FOLDER = PurePosixPath("/etc/pki/qemu")
+MIGRATION_FOLDER = PurePosixPath("/etc/pki/libvirt-migrate")
+VERIFIES_SINCE = (6, 10)  # before, libvirt verified nobody unless it was told to
+FORCES_SINCE = (6, 9)
 _LINE = re.compile(
     r"""^[ \t]*(\w+)[ \t]*=[ \t]*(?:"([^"]*)"|'([^']*)'|(\d+))[ \t]*(?:#.*)?$""", re.MULTILINE
 )
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What holds on a host where its qemu.conf says nothing.
+
+    verify  libvirt 6.10 and later verify, earlier ones do not
+    folder  libvirt's own for migrations, if it is there: it comes before the one for everything
+    """
+
+    verify: bool = True
+    folder: PurePosixPath | None = None
 
 
 @dataclass(frozen=True)
@@ -32,18 +47,15 @@ class Settings:
     group: str
 
 
-def read(text: str) -> Settings:
-    """The settings that `text`, a qemu.conf, puts in force. The last line of a key counts."""
+def read(text: str, unless: Defaults | None = None) -> Settings:
+    """The settings that `text`, a qemu.conf, puts in force. The first line of a key counts."""
     found = _values(text)
-
-    def first(*keys: str, unless: str) -> str:
-        return next((found[key] for key in keys if key in found), unless)
-
-    folder = first("migrate_tls_x509_cert_dir", "default_tls_x509_cert_dir", unless="")
-    verify = first("migrate_tls_x509_verify", "default_tls_x509_verify", unless="1")
+    defaults = unless or Defaults()
+    folder = found.get("migrate_tls_x509_cert_dir") or defaults.folder
+    verify = found.get("migrate_tls_x509_verify") or found.get("default_tls_x509_verify")
     return Settings(
-        folder=PurePosixPath(folder) if folder else DEFAULT_FOLDER,
-        verify=verify != "0",
+        folder=PurePosixPath(folder or found.get("default_tls_x509_cert_dir") or DEFAULT_FOLDER),
+        verify=verify != "0" if verify else defaults.verify,
         force=found.get("migrate_tls_force", "0") != "0",
         user=found.get("user", ""),
         group=found.get("group", ""),
@@ -62,7 +74,7 @@ def _sets(line: str, keys: dict[str, int]) -> bool:
 
 
 def _values(text: str) -> dict[str, str]:
-    return {
-        match[1]: next(group for group in match.groups()[1:] if group is not None)
-        for match in _LINE.finditer(text)
-    }
+    values: dict[str, str] = {}
+    for match in _LINE.finditer(text):
+        values.setdefault(match[1], next(one for one in match.groups()[1:] if one is not None))
+    return values
