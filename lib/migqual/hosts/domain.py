@@ -158,8 +158,8 @@ class Domain:
             return {}
 
     def abort_job(self) -> None:
-        with suppress(libvirt.libvirtError):
-            self.raw.abortJob()
+        """virDomainAbortJob. libvirt refuses in post-copy, and where there is no job (yet)."""
+        self._do("abort the job", lambda d: d.abortJob())
 
     def start_postcopy(self) -> None:
         self._do("switch to post-copy", lambda d: d.migrateStartPostCopy())

@@ -4,7 +4,8 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from migqual.hosts.domain import Domain
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.migration import settings
+from migqual.migration.job import Job, Request
 from migqual.model import command
 from migqual.model.command import Endpoint
 from migqual.model.inventory import bracketed
@@ -44,37 +46,21 @@ OnSample = Callable[[JobSample], bool]
 
 
 @dataclass
-class _Job:
-    """The blocking call in a thread of its own, and what became of it."""
-
-    work: Callable[[], Any]
-    done: threading.Event = field(default_factory=threading.Event)
-    wake: threading.Event = field(default_factory=threading.Event)
-    error: StackError | None = None
-    ended: float = 0.0
-
-    def start(self) -> None:
-        threading.Thread(target=self._run, name="migration", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            self.work()
-        except StackError as error:
-            self.error = error
-        finally:
-            self.ended = time.monotonic()
-            self.done.set()
-
-
-@dataclass
 class _Followed:
     samples: list[JobSample] = field(default_factory=list)
     disks: list[DiskSample] = field(default_factory=list)
     timed_out: bool = False
     aborted: bool = False
     suspended_at_s: float | None = None
-    switched: bool = False
+    requests: dict[TimeoutAction, Request] = field(
+        default_factory=lambda: {action: Request() for action in TimeoutAction}
+    )
     qemu: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def refusals(self) -> list[str]:
+        """What libvirt would not do, in its words."""
+        return [one.refusal for one in self.requests.values() if one.refusal]
 
 
 def endpoint(destination: Host, plan: Plan) -> Endpoint:
@@ -92,7 +78,8 @@ def migrate(
     Follows virDomainMigrate3 (managed direct) or virDomainMigrateToURI3 (peer-to-peer). Returns
     when the guest is at the destination, running or paused as planned; `guest.host` says so. Raises
     `MigrationRefused`, `MigrationFailed`, `MigrationTimedOut` or `MigrationAborted` with the
-    stack's words and the `Outcome` so far.
+    stack's words and the `Outcome` so far; `InconclusiveError` when it cannot be aborted. Whatever
+    `on_sample` raises comes through once the migration was aborted.
     """
     source = guest.host
     domain = guest.domain
@@ -101,15 +88,14 @@ def migrate(
         settings.in_force(guest, plan.settings),
         following(guest.name, (source, destination)) as log,
     ):
-        job = _Job(_call(domain, destination, plan, guest))
+        job = Job(_call(domain, destination, plan, guest))
         log.started = time.monotonic()
-        job.start()
-        followed = _follow(guest, job, plan, log, on_sample)
+        with _under_way(job, guest, destination):
+            followed = _follow(guest, job, plan, log, on_sample)
         seconds = job.ended - log.started
-        if job.error is None:
-            guest.moved(destination)
-        stats = _final_stats(guest, domain, log) if job.error is None else {}
+        stats = _final_stats(guest, domain, log) if job.succeeded else {}
         events = log.events
+    words = "; ".join((job.error.words, *followed.refusals)) if job.error else ""
     outcome = Outcome(
         plan=plan,
         guest=guest.name,
@@ -118,7 +104,7 @@ def migrate(
         virsh=equivalent(guest, source, destination, plan),
         status=_status(job.error, followed),
         seconds=seconds,
-        words=job.error.words if job.error else "",
+        words=words,
         samples=tuple(followed.samples),
         disks=tuple(followed.disks),
         events=events,
@@ -127,7 +113,7 @@ def migrate(
         qemu=followed.qemu,
     )
     if job.error is not None:
-        raise _ERRORS[outcome.status](job.error.words, outcome=outcome) from job.error
+        raise _ERRORS[outcome.status](words, outcome=outcome) from job.error
     return outcome
 
 
@@ -157,8 +143,24 @@ def _call(domain: Domain, destination: Host, plan: Plan, guest: Guest) -> Callab
     return lambda: domain.migrate_direct(raw, flags, parameters)
 
 
+@contextmanager
+def _under_way(job: Job, guest: Guest, destination: Host) -> Iterator[None]:
+    """The job runs while the block does. Where that raises, the job is aborted and waited for: it
+    must not go on while others put settings back and remove the guest."""
+    job.start()
+    try:
+        yield
+        job.raise_crash()
+    except BaseException:
+        job.stop(guest)
+        raise
+    finally:
+        if job.succeeded:
+            guest.moved(destination)
+
+
 def _follow(
-    guest: Guest, job: _Job, plan: Plan, log: EventLog, on_sample: OnSample | None
+    guest: Guest, job: Job, plan: Plan, log: EventLog, on_sample: OnSample | None
 ) -> _Followed:
     """Sample the job until it is over; act on the plan's limits."""
     found = _Followed()
@@ -180,15 +182,17 @@ def _follow(
                 found.qemu["downtime"] = stats["downtime"]
             if on_sample is not None and not found.aborted and on_sample(sample):
                 found.aborted = True
-                domain.abort_job()
-        if plan.postcopy_after_precopy and int(stats.get("memory_iteration", 0)) > 1:
-            _to_postcopy(domain, found)
-        _limits(domain, plan, found, at_s, moving=int(stats.get("memory_processed", 0)) > 0)
+        if not found.aborted and at_s > plan.deadline_s:
+            found.timed_out = True
+        if found.timed_out or found.aborted:
+            job.abort(guest)
+        else:
+            _act(domain, job, due(plan, at_s, stats), at_s, found, log)
     disks.join(DISK_JOIN_SECONDS)
     return found
 
 
-def _watch_disks(guest: Guest, job: _Job, plan: Plan, log: EventLog, found: _Followed) -> None:
+def _watch_disks(guest: Guest, job: Job, plan: Plan, log: EventLog, found: _Followed) -> None:
     """Sample the disks that are copied, one after the other. In a thread of its own: libvirt may
     take a second to answer while it talks with QEMU, and the job is not to wait for that."""
     domain = guest.domain
@@ -206,38 +210,49 @@ def _copied(guest: Guest, plan: Plan) -> tuple[str, ...]:
     return plan.migrate_disks or guest.spec.written()
 
 
-def _limits(domain: Domain, plan: Plan, found: _Followed, at_s: float, *, moving: bool) -> None:
-    """Post-copy begins once memory is `moving`: before, QEMU may not know that it may."""
-    if at_s > plan.deadline_s and not found.timed_out:
-        found.timed_out = True
-        domain.abort_job()
-    if plan.timeout is None or at_s < plan.timeout.seconds:
-        return
-    if plan.timeout.action is TimeoutAction.SUSPEND and found.suspended_at_s is None:
-        found.suspended_at_s = at_s
-        _unless_over(domain.suspend)
-    elif plan.timeout.action is TimeoutAction.POSTCOPY and moving:
-        _to_postcopy(domain, found)
+def due(plan: Plan, at_s: float, stats: Mapping[str, Any]) -> list[TimeoutAction]:
+    """Pure: what the plan wants done by now. Post-copy begins once memory moves: before, QEMU may
+    not know that it may."""
+    found = []
+    if plan.timeout is not None and at_s >= plan.timeout.seconds:
+        found.append(plan.timeout.action)
+    if plan.postcopy_after_precopy and int(stats.get("memory_iteration", 0)) > 1:
+        found.append(TimeoutAction.POSTCOPY)
+    moving = int(stats.get("memory_processed", 0)) > 0
+    return [action for action in found if moving or action is TimeoutAction.SUSPEND]
 
 
-def _to_postcopy(domain: Domain, found: _Followed) -> None:
-    if not found.switched:
-        found.switched = True
-        _unless_over(domain.start_postcopy)
-
-
-def _unless_over(act: Callable[[], None]) -> None:
-    """The migration may end between the look and the act; then there is nothing to do."""
-    try:
-        act()
-    except StackError:
-        return
+def _act(
+    domain: Domain,
+    job: Job,
+    wanted: Iterable[TimeoutAction],
+    at_s: float,
+    found: _Followed,
+    log: EventLog,
+) -> None:
+    """Ask libvirt for what is wanted until it does it; what it says instead is an event."""
+    acts = {
+        TimeoutAction.SUSPEND: domain.suspend,
+        TimeoutAction.POSTCOPY: domain.start_postcopy,
+    }
+    for action in wanted:
+        request = found.requests[action]
+        if request.granted or not request.make(acts[action]):
+            continue
+        if request.refusal:
+            log.add(domain.host, "refused", request.refusal, time.monotonic(), None)
+        elif action is TimeoutAction.POSTCOPY:
+            job.switches()
+        else:
+            found.suspended_at_s = at_s
 
 
 def _final_stats(guest: Guest, source_domain: Domain, log: EventLog) -> dict[str, Any]:
     """Figures of the completed job: the destination's, which know the whole downtime. A job that
     libvirt keeps no figures of has the type 0."""
-    for stats in (guest.domain.completed_stats(), source_domain.completed_stats()):
+    there = guest.host.libvirt.lookup(guest.name)  # none where it was lost on the way
+    for domain in (there, source_domain):
+        stats = domain.completed_stats() if domain is not None else {}
         if stats.get("type"):
             return stats
     return _from_event(log)

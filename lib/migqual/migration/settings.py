@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 
 from lxml import etree
 
-from migqual.errors import HostError
+from migqual.errors import GuestError, HostError
 from migqual.hosts.guest import Guest
 from migqual.model.setting import Setting, at_destination
 
@@ -27,7 +27,8 @@ def in_force(guest: Guest, settings: Sequence[Setting]) -> Iterator[None]:
         yield
     finally:
         old = {one.name: before[one.name] for one in settings if one.name in before}
-        with suppress(HostError):  # a guest that is lost is the migration's trouble, not ours
+        # a guest that is lost is the migration's trouble, not ours
+        with suppress(HostError, GuestError):
             guest.domain.monitor("migrate-set-parameters", **old)
 
 

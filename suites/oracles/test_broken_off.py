@@ -1,0 +1,142 @@
+"""Migrations that are broken off: nothing goes on behind one's back, and no loss stays hidden."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest, Watched
+from fixtures.plugins.hosts import Pair
+from migqual.errors import InconclusiveError, MigrationFailed
+from migqual.hosts.guest import Guest
+from migqual.migration import job
+from migqual.migration.run import migrate as move_alone
+from migqual.model.guest import GuestSpec, Load, MemoryLoad, Persistence
+from migqual.model.outcome import JobSample, Outcome
+from migqual.model.plan import Plan, Timeout, TimeoutAction
+from migqual.model.setting import Setting
+from suites.convergence.restless import BANDWIDTH_MIB_S, RESTLESS
+
+pytestmark = pytest.mark.oracle
+
+Migrate = Callable[..., Outcome]
+
+# nothing but the monitor can set it, so that it has to be put back
+SLOW = Plan(bandwidth_mib_s=4, downtime_ms=50, settings=(Setting("announce-rounds", 7),))
+# far more memory than post-copy carries within the deadline and the grace
+POSTCOPY = Plan(
+    bandwidth_mib_s=16,
+    postcopy=True,
+    postcopy_bandwidth_mib_s=2,
+    timeout=Timeout(1, TimeoutAction.POSTCOPY),
+)
+FULL = GuestSpec(load=Load("full", memory=MemoryLoad(mib=96)))
+GRACE_SECONDS = 10.0  # libvirt's answer takes seconds while QEMU is busy sending
+
+
+class Stumble(Exception):  # noqa: N818 - not an error of anyone's
+    """What a test's own code may raise at any time."""
+
+
+@pytest.mark.parametrize("thrown", [Stumble, KeyboardInterrupt])
+def test_a_look_that_raises_breaks_the_migration_off(
+    thrown: type[BaseException], make_guest: MakeGuest, migrate: Migrate, pair: Pair
+) -> None:
+    """
+    A migration does not go on when whoever looks at it has stumbled, or was interrupted.
+
+    Preconditions: memory moves, slowly, with parameters that are put back afterwards.
+    Expected: what was raised comes through; no job runs, the guest runs at the source alone, with
+    the parameters from before, and moves at the next try.
+    """
+    guest = make_guest(GuestSpec())
+    before = guest.domain.monitor("query-migrate-parameters")
+
+    def stumble(sample: JobSample) -> bool:
+        if sample.stats.get("memory_processed"):
+            raise thrown
+        return False
+
+    with pytest.raises(thrown):
+        migrate(guest, SLOW, on_sample=stumble)
+
+    assert not guest.domain.job_stats().get("type")
+    assert guest.live_copies(pair.hosts) == {pair.source.name: "running"}
+    assert guest.domain.monitor("query-migrate-parameters") == before
+    migrate(guest, Plan())
+
+
+def test_a_guest_that_dies_under_way_is_a_failed_migration(
+    make_guest: MakeGuest, watched: Watched, pair: Pair
+) -> None:
+    """
+    That parameters cannot be put back does not hide that the guest is lost.
+
+    Preconditions: the source's QEMU is killed while memory moves; libvirt keeps no definition.
+    Expected: the migration failed, in the stack's words; the guest is nowhere.
+    """
+    guest = make_guest(GuestSpec(persistence=Persistence.TRANSIENT))
+    observers = watched.observers.pop(guest.name)
+
+    def kill(sample: JobSample) -> bool:
+        if sample.stats.get("memory_processed"):
+            pids = pair.source.processes_of(guest.name)
+            pair.source.shell.attempt("kill", "-KILL", *map(str, pids))
+        return False
+
+    with pytest.raises(MigrationFailed) as lost:
+        move_alone(guest, pair.destination, SLOW, on_sample=kill)
+
+    assert lost.value.outcome.words
+    assert observers.complaints()
+
+
+def test_an_abort_while_it_switches_does_not_lose_the_guest(
+    make_guest: MakeGuest, migrate: Migrate, pair: Pair
+) -> None:
+    """
+    A migration that has begun to go over to post-copy is not cancelled any more.
+
+    Preconditions: somebody wants it aborted just after post-copy was asked for.
+    Expected: it completes, and the guest runs unharmed at the destination.
+    """
+    guest = make_guest(RESTLESS)
+    later: list[float] = []
+
+    def abort(sample: JobSample) -> bool:
+        later.extend([sample.at_s] if int(sample.stats.get("memory_iteration", 0)) > 1 else [])
+        return len(later) > 1  # with the first of them post-copy is asked for
+
+    plan = Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, postcopy=True, postcopy_after_precopy=True)
+    outcome = migrate(guest, plan, on_sample=abort)
+
+    assert len(later) > 1
+    assert outcome.went_postcopy
+    assert guest.host is pair.destination
+
+
+def test_a_migration_that_cannot_be_aborted_is_given_up(
+    make_guest: MakeGuest, watched: Watched, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A migration that libvirt does not abort is not waited for without end.
+
+    Preconditions: the deadline passes in a post-copy that takes far longer than the grace.
+    Expected: nothing is learnt, and it is told how often the abort was tried and what libvirt said.
+    """
+    monkeypatch.setattr(job, "GRACE_SECONDS", GRACE_SECONDS)
+    guest = make_guest(FULL)
+    watched.observers.pop(guest.name)
+
+    with pytest.raises(InconclusiveError, match=r"(?is)first of ([2-9]|\d\d) aborts.*post-?copy"):
+        move_alone(guest, pair.destination, replace(POSTCOPY, deadline_s=2))
+
+    end(guest, pair)
+
+
+def end(guest: Guest, pair: Pair) -> None:
+    """Destroy it at both ends, which ends its migration."""
+    for host in pair.hosts:
+        domain = host.libvirt.lookup(guest.name)
+        if domain is not None:
+            domain.destroy()
