@@ -98,6 +98,18 @@ def test_accelerated_guest_has_nothing_that_only_emulation_needs() -> None:
     assert " migqual.emulated " in emulated
 
 
+@pytest.mark.parametrize("arch", list(Architecture), ids=str)
+def test_dirty_ring_is_for_kvm(arch: Architecture) -> None:
+    """Valid by the schema; without a size, or emulated, there is none."""
+    ringed = replace(BASE, arch=arch, spec=replace(BASE.spec, dirty_ring=4096))
+
+    found = rendered(replace(ringed, virt="kvm"))
+
+    assert found.xpath("features/kvm/dirty-ring[@state='on']/@size") == ["4096"]
+    assert rendered(ringed).find("features/kvm") is None
+    assert rendered(replace(BASE, virt="kvm")).find("features/kvm") is None
+
+
 def test_invalid_xml_never_reaches_a_host() -> None:
     """The schema's complaint names the line."""
     with pytest.raises(GuestError, match="line 1"):

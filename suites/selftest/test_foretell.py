@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from migqual.predict.advice import Case, choices
+from migqual.predict.advice import AUTO_CONVERGE, POSTCOPY, Case, Choice, choices
 from migqual.predict.calibrate import Quiet, calibrated
 from migqual.predict.curves import Dirtying, cyclic, saturating
 from migqual.predict.fit import fitted
@@ -97,7 +97,7 @@ def test_advice_finds_a_way_for_a_hopeless_guest() -> None:
     load = fitted({seconds: cyclic(48.0, 96.0)(seconds) for seconds in (1.0, 2.0, 4.0)})
 
     found = {
-        choice.setting: choice.foretold for choice in choices(Case(200, load, CARRIER, WANTED))
+        choice.setting: choice.foretold for choice in choices(Case(200, load, CARRIER, WANTED), {})
     }
 
     as_asked = found.pop("as asked")
@@ -107,6 +107,28 @@ def test_advice_finds_a_way_for_a_hopeless_guest() -> None:
         told = found[name]
         assert told is not None, name
         assert told.converges, name
+
+
+def test_advice_is_not_given_for_what_is_not_there() -> None:
+    load = Dirtying(cyclic(48.0, 96.0), 96.0)
+    absent = {POSTCOPY: "b: QEMU 2.0.0 has none", AUTO_CONVERGE: "a: QEMU 2.0.0 has none"}
+
+    found = {choice.setting: choice for choice in choices(Case(200, load, CARRIER, WANTED), absent)}
+
+    assert found["post-copy"] == Choice("post-copy", absent[POSTCOPY], None)
+    assert found["auto-converge"] == Choice("auto-converge", absent[AUTO_CONVERGE], None)
+    assert "--parallel" in found["channels"].option
+
+
+def test_a_limit_that_is_the_links_cannot_be_raised() -> None:
+    """Then it is not the limit's value that does not help."""
+    load = Dirtying(cyclic(48.0, 96.0), 96.0)
+    case = Case(200, load, Carrier(32.0, 32.0), WANTED)
+
+    found = {choice.setting: choice for choice in choices(case, {})}
+
+    assert found["bandwidth"].foretold is None
+    assert "link" in found["bandwidth"].option
 
 
 def test_score_counts_apart_from_the_band() -> None:

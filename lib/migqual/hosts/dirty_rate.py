@@ -99,7 +99,8 @@ def by_monitor(
 
 
 def by_libvirt(domain: Domain, seconds: int, mode: Mode = Mode.SAMPLING) -> Measured:
-    """virDomainStartDirtyRateCalc, then the domain's statistics until it is there.
+    """virDomainStartDirtyRateCalc, then the domain's statistics until it is there. A libvirt before
+    8.1 does not name the mode back: it is the one that was asked for.
 
     Raises `UnsupportedError` with the stack's words where it refuses.
     """
@@ -113,9 +114,8 @@ def by_libvirt(domain: Domain, seconds: int, mode: Mode = Mode.SAMPLING) -> Meas
         return found if found.get("dirtyrate.calc_status") == _LIBVIRT_MEASURED else None
 
     found = Deadline(seconds + GRACE_SECONDS).wait_for(f"{domain.name}: its dirty rate", answer)
-    return Measured(
-        int(found["dirtyrate.megabytes_per_second"]), seconds, str(found["dirtyrate.calc_mode"])
-    )
+    named = str(found.get("dirtyrate.calc_mode", mode))
+    return Measured(int(found["dirtyrate.megabytes_per_second"]), seconds, named)
 
 
 def _schema(domain: Domain) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ QUESTIONS = (
 _ALONE = ("-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio")
 
 _HELLO, _BYE = {"execute": "qmp_capabilities"}, {"execute": "quit"}
-_SECONDS = 30.0
+_LIMITED = ("timeout", "30")  # s; then it ends without having answered
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,20 @@ def tried(host: Host, name: str, values: Sequence[Value]) -> list[Trial]:
 
 
 def _ask(host: Host, messages: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Answers by id."""
-    lines = [json.dumps(one) for one in (_HELLO, *messages, _BYE)]
-    done = host.shell.attempt(
-        path(host), *_ALONE, stdin="\n".join([*lines, ""]).encode(), seconds=_SECONDS
-    )
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {str(one["id"]): one for one in told if "id" in one}
+    """Answers by id. QEMU is told to quit when all are there: it would not wait until its words
+    have been read."""
+    found: dict[str, dict[str, Any]] = {}
+    with host.shell.start(*_LIMITED, path(host), *_ALONE) as process:
+        for one in (_HELLO, *messages):
+            process.send(json.dumps(one))
+        for line in process:
+            told = json.loads(line) if line.startswith("{") else {}
+            if "id" in told:
+                found[str(told["id"])] = told
+            if len(found) == len(messages):
+                break
+        process.send(json.dumps(_BYE))
+    return found
 
 
 def path(host: Host) -> str:

@@ -50,6 +50,7 @@ def context(place: Placement) -> dict[str, Any]:
         "spec": spec,
         "virt": place.virt,
         "odd_memory_kib": odd_memory_kib(spec) if place.virt == "qemu" else 0,
+        "dirty_ring": spec.dirty_ring if place.virt == "kvm" else 0,
         "arch": place.arch.value,
         "machine": spec.machine or place.arch.machine,
         "firmware": (Firmware.UEFI if uefi else Firmware.BIOS).value,

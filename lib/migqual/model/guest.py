@@ -176,6 +176,8 @@ class GuestSpec:
     image       a qcow2 system image (UEFI) to boot from, with a cloud-init seed, in place of the
                 initramfs
     nics        number of service NICs; the first has the address that the client watches
+    dirty_ring  entries of each vCPU's ring of dirty pages, a power of two; 0 has KVM's log. A guest
+                that is emulated has neither
     """
 
     memory_mib: int = 256
@@ -189,6 +191,7 @@ class GuestSpec:
     image: Path | None = None
     load: Load = IDLE
     shutdown_delay_s: int = 0
+    dirty_ring: int = 0
 
     def targets(self) -> tuple[str, ...]:
         """libvirt target name of each disk, in order: vda, vdb, sda, ..."""

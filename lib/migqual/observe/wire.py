@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import PurePosixPath
 from typing import Any
 
 from migqual.errors import HostError, InconclusiveError
+from migqual.hosts import link
 from migqual.hosts.host import Host
 from migqual.hosts.shell import Process
 
@@ -68,7 +68,7 @@ def capturing(
 
     Raises `InconclusiveError` when the machine was too busy to look at every packet.
     """
-    here, there = _address(host), _address(peer)
+    here, there = link.address(peer, host), link.address(host, peer)
     words = ("wire", "--here", here, "--there", there, "--markers", ",".join(markers))
     capture = Capture()
     with host.shell.start(payload, *words) as process:
@@ -82,19 +82,6 @@ def capturing(
         raise InconclusiveError(
             f"{host.name}: {capture.dropped} of {capture.packets} packets were not looked at"
         )
-
-
-def _address(host: Host) -> str:
-    """Raises `HostError` for a name: packets carry addresses."""
-    text = host.entry.migration_address or host.entry.address
-    try:
-        return str(ip_address(text))
-    except ValueError as error:
-        raise HostError(
-            host.name,
-            f"{text} is not an IP address",
-            remedy="give migqual_migration_address as an address",
-        ) from error
 
 
 def _ready(host: Host, lines: Iterator[str]) -> None:

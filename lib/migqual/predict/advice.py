@@ -1,13 +1,14 @@
 """Pure: with which settings a guest could be moved."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from migqual.predict.curves import Dirtying
 from migqual.predict.precopy import Carrier, Prediction, Wanted, foretell
+from migqual.predict.throttle import Throttle
 
+AUTO_CONVERGE, POSTCOPY, CHANNELS = "auto-converge", "postcopy-ram", "multifd"  # as QEMU says it
 _STEPS = 24  # of a search by halves
-_THROTTLES_PERCENT = (20, 30, 40, 50, 60, 70, 80, 90, 99)  # as QEMU steps by default
 _MOST_DOWNTIME_S = 60.0
 _UNSLOWED_CHANNELS = 2
 
@@ -21,17 +22,14 @@ class Case:
     carrier: Carrier
     wanted: Wanted
 
-    def foretell(self) -> Prediction:
-        return foretell(self.memory_mib, self.load, self.carrier, self.wanted)
+    def foretell(self, throttle: Throttle | None = None) -> Prediction:
+        return foretell(self.memory_mib, self.load, self.carrier, self.wanted, throttle)
 
     def limited(self, mib_s: float) -> "Case":
         return replace(self, carrier=replace(self.carrier, bandwidth_mib_s=mib_s))
 
     def patient(self, limit_s: float) -> "Case":
         return replace(self, wanted=replace(self.wanted, limit_s=limit_s))
-
-    def slowed(self, share: float) -> "Case":
-        return replace(self, load=self.load.slowed(share))
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,9 @@ class Choice:
     foretold: Prediction | None
 
 
-def choices(case: Case) -> Iterator[Choice]:
-    """As asked for; where that does not do, each setting that could help, alone."""
+def choices(case: Case, lacking: Mapping[str, str]) -> Iterator[Choice]:
+    """As asked for; where that does not do, each setting that could help, alone. `lacking`:
+    capabilities that QEMU has not, each with the reason."""
     asked = case.foretell()
     yield Choice("as asked", "nothing needs to be set" if asked.converges else "", asked)
     if asked.converges:
@@ -55,19 +54,21 @@ def choices(case: Case) -> Iterator[Choice]:
         (case.wanted.limit_s, _MOST_DOWNTIME_S),
         lambda value: f"virsh migrate-setmaxdowntime GUEST {value * 1000:.0f}",
     )
-    yield _searched(
-        "bandwidth",
-        case.limited,
-        (case.carrier.bandwidth_mib_s, case.carrier.resting_mib_s),
-        lambda value: f"--bandwidth {value:.0f}",
-    )
-    yield _auto_converge(case)
-    yield _postcopy(case)
-    yield Choice(
-        "channels",
-        f"--parallel --parallel-connections {_UNSLOWED_CHANNELS}: where one does not fill the link",
-        None,
-    )
+    yield _bandwidth(case)
+    for setting, capability, told in (
+        ("auto-converge", AUTO_CONVERGE, _auto_converge),
+        ("post-copy", POSTCOPY, _postcopy),
+        ("channels", CHANNELS, _channels),
+    ):
+        words = lacking.get(capability)
+        yield Choice(setting, words, None) if words else Choice(setting, *told(case))
+
+
+def _bandwidth(case: Case) -> Choice:
+    limits = (case.carrier.bandwidth_mib_s, case.carrier.resting_mib_s)
+    if limits[0] >= limits[1]:
+        return Choice("bandwidth", "no limit holds it back: it is the link's", None)
+    return _searched("bandwidth", case.limited, limits, lambda value: f"--bandwidth {value:.0f}")
 
 
 def _searched(
@@ -92,16 +93,15 @@ def _searched(
     return Choice(name, option(value), having(value).foretell())
 
 
-def _auto_converge(case: Case) -> Choice:
-    for percent in _THROTTLES_PERCENT:
-        found = case.slowed(percent / 100).foretell()
-        if found.converges:
-            words = f"--auto-converge (a throttle of {percent} % is enough)"
-            return Choice("auto-converge", words, found)
-    return Choice("auto-converge", "no throttle helps", None)
+def _auto_converge(case: Case) -> tuple[str, Prediction | None]:
+    throttle = Throttle()
+    found = case.foretell(throttle)
+    if found.converges:
+        return f"--auto-converge (the throttle goes up to {throttle.percent} %)", found
+    return "no throttle helps", None
 
 
-def _postcopy(case: Case) -> Choice:
+def _postcopy(case: Case) -> tuple[str, Prediction]:
     """All memory once, then on the other side what was dirtied meanwhile."""
     carrier = case.carrier
     first = case.memory_mib / carrier.bandwidth_mib_s
@@ -111,4 +111,9 @@ def _postcopy(case: Case) -> Choice:
     found = Prediction(
         converges=True, rounds=2, total_s=total, down_s=carrier.devices_s, sent_mib=sent
     )
-    return Choice("post-copy", "--postcopy --postcopy-after-precopy", found)
+    return "--postcopy --postcopy-after-precopy", found
+
+
+def _channels(_case: Case) -> tuple[str, None]:
+    option = f"--parallel --parallel-connections {_UNSLOWED_CHANNELS}"
+    return f"{option}: where one does not fill the link", None

@@ -62,16 +62,16 @@ def _unknown(logged: list[Measured]) -> tuple[float, ...]:
 
 
 def _log(domain: Domain, tools: Tools) -> list[Measured]:
-    """KVM's log. libvirt has no word for whether it is there: it is asked, and may refuse."""
+    """KVM's log. Nothing says beforehand whether it can be read: a guest with a dirty ring has
+    none, and its QEMU lists the mode all the same. It is asked, and may refuse."""
     if not dirty_rate.counts_kvm(domain):
         return []  # an emulated guest may die of the question
-    if tools.probes is Probes.READ_ONLY:
-        with suppress(UnsupportedError):
+    with suppress(UnsupportedError):
+        if tools.probes is Probes.READ_ONLY:
             return [dirty_rate.by_libvirt(domain, int(s), Mode.BITMAP) for s in SECONDS]
-        return []
-    if Mode.BITMAP not in dirty_rate.modes(domain):
-        return []
-    return [dirty_rate.by_monitor(domain, seconds, Mode.BITMAP) for seconds in SECONDS]
+        if Mode.BITMAP in dirty_rate.modes(domain):
+            return [dirty_rate.by_monitor(domain, seconds, Mode.BITMAP) for seconds in SECONDS]
+    return []
 
 
 def _sampled(domain: Domain, tools: Tools) -> list[Measured]:

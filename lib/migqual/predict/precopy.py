@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from migqual.predict.curves import Dirtying
+from migqual.predict.throttle import Throttle
 
 _MOST_ROUNDS = 500
 _SLICE_S = 0.1  # QEMU's rate limit counts in slices of it, and so does its idea of the bandwidth
@@ -53,14 +54,24 @@ class Wanted:
     deadline_s: float = math.inf
 
 
-def foretell(memory_mib: float, dirtying: Dirtying, carrier: Carrier, wanted: Wanted) -> Prediction:
-    """What pre-copy will do with `memory_mib` that are not zero."""
+def foretell(
+    memory_mib: float,
+    dirtying: Dirtying,
+    carrier: Carrier,
+    wanted: Wanted,
+    throttle: Throttle | None = None,
+) -> Prediction:
+    """What pre-copy will do with `memory_mib` that are not zero. A new `throttle` slows the guest
+    down step by step, and tells afterwards how far it went."""
     left, sent, spent, since, rounds = memory_mib, 0.0, carrier.setup_s, 0.0, 1
     fits = carrier.bandwidth_mib_s * wanted.limit_s
+    throttle = throttle or Throttle(())
     while True:
         if left < fits:
             spent += carrier.look_s
-            left = dirtying.added(left, since + carrier.look_s)
+            before, load = left, dirtying.slowed(throttle.share)
+            left = load.added(before, since + carrier.look_s)
+            throttle.looked(left - before, sent, spent - carrier.setup_s)
             since, rounds = 0.0, rounds + 1
         if left < fits or spent > wanted.deadline_s or rounds > _MOST_ROUNDS:
             break
