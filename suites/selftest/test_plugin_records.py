@@ -8,6 +8,7 @@ import pytest
 from lxml import etree
 
 from migqual.model.verdict import Verdict
+from migqual.report import publish
 from suites.selftest.inner_session import Session, run_inner
 
 pytestmark = pytest.mark.selftest
@@ -280,3 +281,23 @@ def test_a_new_run_clears_the_old_one(tmp_path: Path) -> None:
     run_inner(tmp_path, marked.format("newer"), ["--collect-only"])
     assert list(after.tests) == ["test_new"]
     assert after.run.id == first
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["serial", "worker"])
+def test_two_sessions_do_not_share_a_folder(tmp_path: Path, options: list[str]) -> None:
+    """The second one ends before it has touched the records of the first, and says why."""
+    suite = """
+@pytest.mark.requirement("LM-CAP-01")
+def test_passes(): pass
+"""
+    first = run_inner(tmp_path, suite)
+    written = {file: file.read_bytes() for file in (first.out / "records").iterdir()}
+
+    with publish.claim(first.out):
+        second = run_inner(tmp_path, suite, options)
+
+    assert second.code == pytest.ExitCode.USAGE_ERROR
+    assert "another run writes there" in second.output
+    assert "Traceback" not in second.output
+    assert {file: file.read_bytes() for file in (first.out / "records").iterdir()} == written
+    assert not list(first.out.glob(".plan*"))

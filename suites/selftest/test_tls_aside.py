@@ -79,6 +79,17 @@ def test_folder_that_somebody_changed_is_left(folder: Path, name: str) -> None:
     assert (folder.parent / f"qemu.{TAG}" / "ca-cert.pem").read_text() == "theirs"
 
 
+def test_folder_that_somebody_changed_is_left_where_none_was_before(tmp_path: Path) -> None:
+    """Our keys are in it still: it is not undone."""
+    place = tmp_path / "qemu"
+    sh(aside.FOLDER_PUT, place, stdin=ours(b"one"))
+    (place / "server-cert.pem").write_text("theirs")
+
+    assert [sh(one, place) for one in (aside.FOLDER_ASIDE, aside.FOLDER_BACK)] == [1, 1]
+
+    assert (place / "server-cert.pem").read_text() == "theirs"
+
+
 def test_folder_that_was_put_aside_by_another_is_not_forgotten(folder: Path) -> None:
     """While somebody else's stand in the place, ours cannot be said to be undone."""
     sh(aside.FOLDER_ASIDE, folder)

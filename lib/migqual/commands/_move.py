@@ -45,8 +45,9 @@ def asked(arguments: argparse.Namespace, plan: Plan) -> Iterator[tuple[Move, Too
     inventory = inventory_of(arguments.inventory)
     probes = Probes.WRITING if arguments.write_probes else Probes.READ_ONLY
     with ExitStack() as stack:
-        destination = stack.enter_context(Host(inventory.host(arguments.destination)))
-        source = stack.enter_context(_source(inventory, arguments))
+        (towards,) = hypervisors(inventory, [arguments.destination])
+        destination = stack.enter_context(Host(inventory.host(towards)))
+        source = stack.enter_context(_source(inventory, arguments, destination))
         journal = stack.enter_context(_journal(inventory))
         payload = ensure_payload(places.cache(), lambda words: print(words, file=sys.stderr))
         tools = stack.enter_context(staged((source, destination), journal, payload, probes))
@@ -73,16 +74,33 @@ def inventory_of(file: str | Path | None) -> Inventory:
     return load_inventory(Path(file))
 
 
+def hypervisors(inventory: Inventory, names: list[str]) -> list[str]:
+    """Those that are named, or all. Raises `UsageError` for a name that is none of them."""
+    known = [entry.name for entry in inventory.with_role(Role.HYPERVISOR)]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no hypervisor {name!r}", remedy=f"one of {', '.join(known)}")
+    return names or known
+
+
 @contextmanager
-def _source(inventory: Inventory, arguments: argparse.Namespace) -> Iterator[Host]:
+def _source(
+    inventory: Inventory, arguments: argparse.Namespace, destination: Host
+) -> Iterator[Host]:
     """The host that was named, or the one that has the guest."""
-    names = [arguments.source] if arguments.source else _candidates(inventory, arguments)
+    if arguments.source:
+        names = hypervisors(inventory, [arguments.source])
+    else:
+        names = [name for name in hypervisors(inventory, []) if name != destination.name]
     with ExitStack() as stack:
         for name in names:
             host = stack.enter_context(Host(inventory.host(name)))
             if arguments.source or host.libvirt.lookup(arguments.guest) is not None:
                 break
         else:
+            if destination.libvirt.lookup(arguments.guest) is not None:
+                words = f"{arguments.guest} is on {destination.name} already"
+                raise UsageError(words, remedy="name another destination")
             raise UsageError(
                 f"no guest {arguments.guest!r} on {', '.join(names) or 'any other host'}",
                 remedy="name a domain that `virsh list --all` shows on a host of the inventory",
@@ -90,11 +108,6 @@ def _source(inventory: Inventory, arguments: argparse.Namespace) -> Iterator[Hos
         if host.name == arguments.destination:
             raise UsageError("source and destination are the same host", remedy="name another one")
         yield host
-
-
-def _candidates(inventory: Inventory, arguments: argparse.Namespace) -> list[str]:
-    hosts = inventory.with_role(Role.HYPERVISOR)
-    return [host.name for host in hosts if host.name != arguments.destination]
 
 
 @contextmanager

@@ -83,6 +83,7 @@ def down(arguments: argparse.Namespace) -> int:
 
 def status(arguments: argparse.Namespace) -> int:
     layout.check_name(arguments.name)
+    life.check_outside()
     phase = state.phase(arguments.name)
     others = [name for name in state.names() if name != arguments.name]
     print(f"lab {arguments.name}: {phase}")

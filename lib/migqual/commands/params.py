@@ -13,7 +13,6 @@ from migqual.hosts.domain import Domain
 from migqual.hosts.host import Host
 from migqual.model import documented
 from migqual.model.documented import Row
-from migqual.model.inventory import Role
 
 _HEAD = ("parameter", "in force", "documented default", "")
 _LACKING = "lacking"
@@ -73,11 +72,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _rows(arguments: argparse.Namespace) -> tuple[Row, ...]:
     inventory = move.inventory_of(arguments.inventory)
-    names = (
-        [arguments.source]
-        if arguments.source
-        else [host.name for host in inventory.with_role(Role.HYPERVISOR)]
-    )
+    names = move.hypervisors(inventory, [arguments.source] if arguments.source else [])
     with ExitStack() as stack:
         for name in names:
             host = stack.enter_context(Host(inventory.host(name)))

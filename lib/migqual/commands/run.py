@@ -73,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_name(arguments.name)
     if arguments.profile:
         load_profile(arguments.profile)  # a wrong one is told before a lab is built
-    publish.clear(arguments.out)
+    with publish.claim(arguments.out):  # then the session does
+        publish.clear(arguments.out)
     with _swept() as inventories, _target(arguments) as target:
         inventories.append(target.inventory)
         if arguments.oracles and target.lab is not None:

@@ -32,13 +32,19 @@ def register(subparsers: "Subparsers") -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = arguments.journals or journal.files()
-    for file in arguments.journals:
-        if not file.is_file():
-            raise UsageError(f"{file}: no such journal", remedy=f"see {places.state() / 'journal'}")
+    found = [_found(file) for file in arguments.journals] or journal.files()
     if not found:
         print("migqual: no journals: nothing was left on any host")
     return 0 if work_off(found, dry_run=arguments.dry_run) else 1
+
+
+def _found(file: Path) -> Path:
+    """A file, or one of those whose names sweep tells. Raises `UsageError` for any other."""
+    known = places.state() / "journal"
+    for place in (file, known / file):
+        if place.is_file():
+            return place
+    raise UsageError(f"{file}: no such journal", remedy=f"see {known}")
 
 
 def of_inventory(inventory: Path) -> list[Path]:

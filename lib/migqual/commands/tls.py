@@ -21,7 +21,7 @@ from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.lease import leased
 from migqual.model.finding import Severity
-from migqual.model.inventory import Inventory, Role
+from migqual.model.inventory import Inventory, Tier
 from migqual.tls import check, identity
 from migqual.tls.authority import Authority
 from migqual.tls.identity import Identity
@@ -67,7 +67,7 @@ def register(subparsers: "Subparsers") -> None:
 
 def _install(arguments: argparse.Namespace) -> int:
     inventory = move.inventory_of(arguments.inventory)
-    names = _known(inventory, arguments.names)
+    names = move.hypervisors(inventory, arguments.names)
     with _alone(inventory, names) as kept, _identities(inventory, names, kept) as identities:
         authority = _stored(kept.folder) or _new(kept.folder)
         for one in identities:
@@ -79,7 +79,7 @@ def _install(arguments: argparse.Namespace) -> int:
 
 def _rotate(arguments: argparse.Namespace) -> int:
     inventory = move.inventory_of(arguments.inventory)
-    names = _known(inventory, arguments.names)
+    names = move.hypervisors(inventory, arguments.names)
     with _alone(inventory, names) as kept:
         authority, there = _stored(kept.folder), kept.hosts()
         chosen = [name for name in names if name in there or arguments.names]
@@ -98,7 +98,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     inventory = move.inventory_of(arguments.inventory)
-    with _hosts(inventory, _known(inventory, arguments.names)) as hosts:
+    with _hosts(inventory, move.hypervisors(inventory, arguments.names)) as hosts:
         facts = [check.collect(host) for host in hosts]
     found = [finding for one in facts for finding in check.findings(one)]
     if len(facts) > 1:
@@ -109,7 +109,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _restore(arguments: argparse.Namespace) -> int:
     inventory = move.inventory_of(arguments.inventory)
-    names = _known(inventory, arguments.names)
+    names = move.hypervisors(inventory, arguments.names)
     with _alone(inventory, names) as kept:
         if not kept.hosts():
             say(_nothing(kept))
@@ -133,15 +133,6 @@ def _nothing(kept: "_Kept") -> str:
     }
     elsewhere = f"; there is for {', '.join(sorted(others))}" if others else ""
     return f"nothing of ours is installed{elsewhere}"
-
-
-def _known(inventory: Inventory, names: list[str]) -> list[str]:
-    """The hypervisors that are named, or all of them."""
-    known = [entry.name for entry in inventory.with_role(Role.HYPERVISOR)]
-    for name in names:
-        if name not in known:
-            raise UsageError(f"no hypervisor {name!r}", remedy=f"one of {', '.join(known)}")
-    return names or known
 
 
 @contextmanager
@@ -187,9 +178,11 @@ def _identities(inventory: Inventory, names: list[str], kept: _Kept) -> Iterator
 def _alone(inventory: Inventory, names: list[str]) -> Iterator[_Kept]:
     """One command at a time: one that restores takes the authority from no other that installs.
     And no run of the suites on these hosts meanwhile."""
-    state = places.state().absolute()
-    named = f"{state} {inventory.file and inventory.file.absolute()}"
-    folder = state / "tls" / hashlib.sha256(named.encode()).hexdigest()[:16]
+    state, file = places.state().absolute(), inventory.file and inventory.file.absolute()
+    named = hashlib.sha256(f"{state} {file}".encode()).hexdigest()[:16]
+    # a lab takes its hosts with it, and so what is known of them
+    home = file.parent if file is not None and inventory.tier is Tier.LAB else state
+    folder = home / "tls" / named
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -69,7 +69,11 @@ def up(topology: Topology, name: str, *, say: Say, source: str = "") -> Lab:
 
 
 def down(name: str) -> bool:
-    """End the lab and remove all of it. Returns whether there was anything. Never refuses."""
+    """End the lab and remove all of it. Returns whether there was anything.
+
+    Raises `LabError` inside the namespace of a lab: one cannot end what one runs in.
+    """
+    check_outside()
     with state.exclusive():
         there = bool(state.traces(name))
         _clear(name)
@@ -211,15 +215,20 @@ def _ancestry() -> set[int]:
     return found
 
 
+def check_outside() -> None:
+    """Raises `LabError` inside the namespace of a lab, from where the machine cannot be seen."""
+    if namespace := state.entered():
+        raise LabError(
+            f"this is inside the lab's namespace {namespace}: mounts and processes seen here are "
+            "not the machine's",
+            remedy="leave `migqual lab exec` first",
+        )
+
+
 def _check_machine() -> None:
     if os.geteuid() != 0:
         raise LabError("a lab can only be built by root", remedy="run as root")
-    if namespace := state.entered():
-        raise LabError(
-            f"this is inside the lab's namespace {namespace}: mounts made here are not the "
-            "machine's",
-            remedy="leave `migqual lab exec` first",
-        )
+    check_outside()
     if not cgroup.roots():
         raise LabError("no writable control groups", remedy="mount a cgroup hierarchy with systemd")
     folder = places.cache()

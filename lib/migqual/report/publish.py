@@ -6,11 +6,14 @@ verdict.json   for machines
 index.html     for people; one file, nothing loaded from anywhere
 """
 
+import fcntl
 import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
+from migqual.errors import UsageError
 from migqual.model.decode import encode
 from migqual.model.record import RunRecord, TestRecord
 from migqual.report import folder
@@ -22,6 +25,7 @@ INDEX = "index.html"
 EVIDENCE = "evidence"
 ALLURE = "allure-results"
 JUNIT = "junit.xml"
+IN_USE = ".in-use"
 
 
 def pytest_arguments(out: Path) -> list[str]:
@@ -32,6 +36,24 @@ def pytest_arguments(out: Path) -> list[str]:
         f"--alluredir={out / ALLURE}",
         "--clean-alluredir",
     ]
+
+
+def claim(out: Path) -> IO[str]:
+    """Nobody else writes to `out` while what is returned is open.
+
+    Raises `UsageError` while another run does: it would take this one's records for its own.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    stream = (out / IN_USE).open("a")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.close()
+        raise UsageError(
+            f"{out}: another run writes there",
+            remedy="wait for its end, or name another folder (--report-dir, of `run` --out)",
+        ) from None
+    return stream
 
 
 def clear(out: Path) -> None:

@@ -10,7 +10,9 @@ libvirt's daemon.
 
 _OTHERS = """\
 others() {
-    echo "$1 was changed by somebody else; what was there before us is $1.$2" >&2
+    before="nothing was there before us"
+    test ! -e "$1.$2" || before="what was there before us is $1.$2"
+    echo "$1 was changed by somebody else; $before" >&2
     exit 1
 }
 """
@@ -26,7 +28,7 @@ FOLDER_ASIDE = (
     + """\
 test -e "$1" || exit 0
 ours "$1" "$2" && exit 0
-test ! -e "$1.$2" || others "$1" "$2"
+test ! -e "$1.$2" && test ! -e "$1/.$2" || others "$1" "$2"
 mv -T -- "$1" "$1.$2\""""
 )
 # new ones are complete before the old ones go
@@ -50,6 +52,7 @@ FOLDER_BACK = (
     + """\
 rm -rf -- "$1.$2.new"
 if ours "$1" "$2"; then rm -rf -- "$1"; fi
+test ! -e "$1/.$2" || others "$1" "$2"
 test -e "$1.$2" || exit 0
 test ! -e "$1" || others "$1" "$2"
 mv -T -- "$1.$2" "$1\""""
