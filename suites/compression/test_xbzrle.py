@@ -1,5 +1,7 @@
 """xbzrle: pages that change a little go as differences to what was sent before."""
 
+from dataclasses import replace
+
 import pytest
 
 from fixtures.plugins.guests import MakeGuest
@@ -7,22 +9,36 @@ from fixtures.plugins.hosts import Pair
 from migqual.errors import InconclusiveError, MigrationRefused
 from migqual.model.guest import GuestSpec, Load, MemoryLoad, Pattern
 from migqual.model.outcome import Outcome
-from migqual.model.plan import Compression, Control, Plan, Tuning
-from suites.compression.compressing import Migrate, carry, parameters
+from migqual.model.plan import Compression, Control, Plan, Timeout, Tuning
+from suites.compression.compressing import (
+    GROWN,
+    MIB,
+    SHRUNK,
+    Carried,
+    Migrate,
+    carry,
+    parameters,
+)
 
-MIB = 2**20
 PAGE = 4096
 CACHES = (64 * MIB, MIB, PAGE)
-# A few bytes of each page, over and over. QEMU remembers pages from the second round on, and sends
-# differences from the third: each round leaves half as much for the next, and little may be left
-# for the rest, so that there are rounds enough with any cache.
-RESTLESS = GuestSpec(
-    load=Load(
-        "little-by-little",
-        memory=MemoryLoad(mib=16, rate_mib_s=24, pattern=Pattern.SEQUENTIAL, touch="header"),
-    )
-)
 ROUNDS = 4  # the one with the guest at rest included
+
+
+def restless(rate_mib_s: int, touch: str) -> GuestSpec:
+    """16 MiB of random data that change over and over."""
+    memory = MemoryLoad(16, rate_mib_s, pattern=Pattern.SEQUENTIAL, touch=touch)
+    return GuestSpec(load=Load(f"{touch}-{rate_mib_s}", memory=memory))
+
+
+# A few bytes of each page. QEMU remembers pages from the second round on, and sends differences
+# from the third: each round leaves half as much for the next, and little may be left for the rest,
+# so that there are rounds enough with any cache.
+RESTLESS = restless(24, "header")
+# the same, faster than whole pages can be sent: only differences catch up with it
+ENDLESS = restless(64, "header")
+ENDLESS_S = 6.0
+RANDOM = restless(32, "page")  # and one whose pages are other ones each time
 
 
 def cached(size: int) -> Plan:
@@ -59,6 +75,61 @@ def test_differences_go_in_place_of_pages(
     assert small["compression_cache_misses"] > small["compression_pages"]
     assert smallest["compression_cache_misses"] > 10 * smallest["compression_pages"]
     assert parameters(guest) == before
+
+
+@pytest.mark.requirement("LM-PAR-08")
+def test_differences_take_fewer_bytes(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+    """
+    A guest that changes a little of each page all the time moves with fewer bytes.
+
+    Preconditions: both ends offer xbzrle; the guest changes pages faster than they can be sent, and
+    is suspended after six seconds, or a plain migration would not end.
+    Expected: with xbzrle it moves without that, with at most 80 % of the plain one's bytes on the
+    link; and all the pages that were sent, as such or as differences, take fewer bytes each.
+    """
+    guest = make_guest(ENDLESS)
+    plan = replace(cached(CACHES[0]), timeout=Timeout(ENDLESS_S))
+
+    plain = carry(migrate, pair, guest, uncompressed(plan))
+    differences = carry(migrate, pair, guest, plan)
+
+    if plain.outcome.suspended_at_s is None:
+        raise InconclusiveError("whole pages were sent as fast as the guest changes them")
+    assert differences.outcome.suspended_at_s is None
+    assert differences.bytes <= plain.bytes * SHRUNK
+    assert of_a_page(differences) < of_a_page(plain)
+
+
+@pytest.mark.requirement("LM-PAR-08")
+def test_pages_without_likeness_do_not_grow(
+    make_guest: MakeGuest, migrate: Migrate, pair: Pair
+) -> None:
+    """
+    Pages that have nothing in common with their last state take no more bytes than without xbzrle.
+
+    Preconditions: both ends offer xbzrle; the guest fills 16 MiB with new random data all the time.
+    Expected: the pages that were sent, as such or as differences, take at most 102 % of the bytes
+    on the link that those of a plain migration take; some did meet their last state.
+    """
+    guest = make_guest(RANDOM)
+
+    plain = carry(migrate, pair, guest, uncompressed(cached(CACHES[0])))
+    random = carry(migrate, pair, guest, cached(CACHES[0]))
+
+    found = again(random.outcome)
+    if not found["compression_pages"] + found["compression_overflow"]:
+        raise InconclusiveError("no page was compared with its last state")
+    assert of_a_page(random) <= of_a_page(plain) * GROWN
+
+
+def uncompressed(plan: Plan) -> Plan:
+    return replace(plan, compression=Compression.NONE, tuning=Tuning())
+
+
+def of_a_page(carried: Carried) -> float:
+    """Bytes on the link for each page that was sent, as such or as a difference."""
+    stats = carried.outcome.stats
+    return carried.bytes / (int(stats["memory_normal"]) + int(stats.get("compression_pages", 0)))
 
 
 def again(outcome: Outcome) -> dict[str, int]:

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
-from fixtures.plugins.matrix import pairwise
+from fixtures.plugins.matrix import chosen
 from fixtures.plugins.records import add_environment
 from migqual.errors import MigrationError, MigrationRefused, UnsupportedError
 from migqual.model.guest import (
@@ -68,21 +68,22 @@ class Copy:
         )
 
 
-COPIES = [
-    Copy(*row)
-    for row in pairwise(
-        [
-            tuple(DiskFormat),
-            (DiskBus.VIRTIO, DiskBus.SCSI),
-            (IDLE, WRITING, BOTH),
-            (Control.PEER_TO_PEER, Control.DIRECT),
-        ]
-    )
-]
+COPIES = (
+    tuple(DiskFormat),
+    (DiskBus.VIRTIO, DiskBus.SCSI),
+    (IDLE, WRITING, BOTH),
+    (Control.PEER_TO_PEER, Control.DIRECT),
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "copy" in metafunc.fixturenames:
+        rows = chosen(COPIES, metafunc.config.getoption("--matrix"))
+        found = [Copy(*row) for row in rows]
+        metafunc.parametrize("copy", found, ids=[one.id for one in found])
 
 
 @pytest.mark.requirement("LM-CAP-03", "LM-LOC-02", "LM-LOC-03")
-@pytest.mark.parametrize("copy", COPIES, ids=lambda copy: copy.id)
 def test_disk_arrives_block_for_block(
     copy: Copy, make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:

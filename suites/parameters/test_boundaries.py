@@ -34,7 +34,8 @@ EDGES = {
     "compress-wait-thread": Edges((True, False), ("maybe", 2)),
     "decompress-threads": COUNTS,
     "compress-method": Edges(("zlib", "zstd"), ("none", "lzma")),
-    "xbzrle-cache-size": Edges((4096, 64 * MIB), (0, 1, 1024, 5 * MIB)),
+    # no less than a page; of aarch64 without a machine that is 1 KiB, the least that it may be
+    "xbzrle-cache-size": Edges((4096, 64 * MIB), (0, 1, 512, 5 * MIB), (1024,)),
     "multifd-zlib-level": Edges((0, 1, 9), (10, 256, -1)),
     "multifd-zstd-level": Edges((0, 1, 19, 20), (21, 256, -1)),
     "downtime-limit": Edges((0, 500, 2_000_000), (2_000_001, -1)),

@@ -1,21 +1,27 @@
 """The downtime limit: set, read back, kept to."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
 from fixtures.plugins.records import add_environment
-from migqual.errors import InconclusiveError, StackError
+from migqual.errors import InconclusiveError, MigrationTimedOut, StackError
 from migqual.model.guest import GuestSpec, Load, MemoryLoad
 from migqual.model.metrics import metrics
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
 from migqual.model.profile import Profile
+from suites.convergence.restless import BANDWIDTH_MIB_S, LIMIT_S, RESTLESS, iterations
+from suites.parameters.in_force import InForce
 
 Migrate = Callable[..., Outcome]
 BUSY = GuestSpec(load=Load("busy", memory=MemoryLoad(mib=32, rate_mib_s=10)))
+# The restless guest keeps 32 MiB dirty: at its bandwidth a second's worth. The one limit lets go as
+# much at the end, and the other a tenth.
+AMPLE_MS, TIGHT_MS = 2000, 100
 
 
 @pytest.mark.requirement("LM-PAR-01")
@@ -68,3 +74,31 @@ def test_downtime_keeps_to_its_limit(
         pytestconfig, f"downtime {limit_ms} {pair.id}", {"down_ms": down_ms, "ratio": ratio}
     )
     assert ratio <= profile.thresholds.downtime_overshoot_max_ratio
+
+
+@pytest.mark.requirement("LM-PAR-01")
+def test_downtime_limit_decides_when_a_migration_ends(
+    make_guest: MakeGuest, migrate: Migrate, pair: Pair
+) -> None:
+    """
+    A guest that is never done moves when the limit allows for its rest, and does not when not.
+
+    Preconditions: a guest that keeps three times as much memory dirty as QEMU's own limit lets go
+    at the end of a migration with this bandwidth, and does so faster than it is sent.
+    Expected: with a limit of two seconds it moves. With a tenth of a second the same guest does not
+    in twice that time, is given up after several rounds, and runs on. QEMU has each limit in force
+    meanwhile.
+    """
+    guest = make_guest(RESTLESS)
+    plan = Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, downtime_ms=AMPLE_MS)
+    ample, tight = (InForce(guest, "downtime-limit") for _ in range(2))
+
+    moved = migrate(guest, plan, on_sample=ample.look)
+    assert guest.host is pair.destination
+    hopeless = replace(plan, downtime_ms=TIGHT_MS, deadline_s=max(LIMIT_S, 2 * moved.seconds))
+    with pytest.raises(MigrationTimedOut) as given_up:
+        migrate(guest, hopeless, on_sample=tight.look)
+
+    assert guest.host is pair.destination
+    assert (ample.value, tight.value) == (AMPLE_MS, TIGHT_MS)
+    assert iterations(given_up.value.outcome) >= 2, "it was given up before it could end"

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from fixtures.plugins.matrix import FACTORS, combinations, meetings, pairwise
+from fixtures.plugins.matrix import FACTORS, chosen, combinations, meetings, pairwise
 
 pytestmark = pytest.mark.selftest
 
@@ -21,6 +21,15 @@ def test_pairwise_is_much_smaller_than_full() -> None:
     """The full matrix is 72 rows; pairwise at most a sixth of it."""
     assert len(combinations("full")) == 72
     assert len(combinations("pairwise")) <= 12
+
+
+def test_any_matrix_is_full_on_demand() -> None:
+    """Every combination once where `full` asks for it; otherwise every two values."""
+    levels = [(0, 1, 9), ("text", "zero"), (1, 2, 4)]
+
+    assert sorted(chosen(levels, "full")) == sorted(itertools.product(*levels))
+    assert chosen(levels, "pairwise") == pairwise(levels)
+    assert len(chosen(levels, "pairwise")) < 18
 
 
 def test_ids_are_readable_and_distinct() -> None:

@@ -52,6 +52,35 @@ def test_part_of_a_migration_can_be_asked_for() -> None:
     assert min(throughput.rates(changed, since_s=3.2)) == pytest.approx(24)
 
 
+def test_limit_that_is_not_made_use_of_is_seen() -> None:
+    """One fast stretch does not make up for slow ones, nor one slow stretch undo fast ones."""
+    slow = throughput.rates(samples(2, 2, 2, 2, 16, 16, 2, 2, 2, 2))
+    fast = throughput.rates(samples(16, 16, 16, 16, 16, 2, 16, 16, 16, 16, 16))
+
+    assert throughput.typical(slow) == pytest.approx(2, abs=0.5)
+    assert throughput.unused(16, slow)
+    assert throughput.typical(fast) == pytest.approx(16)
+    assert not throughput.unused(16, fast)
+    assert throughput.unused(32, fast)
+
+
+@pytest.mark.parametrize(
+    ("on_link", "least", "doubted"),
+    [
+        (100, 0.98, False),
+        (105, 0.98, False),
+        (110, 0.98, True),
+        (3, 0.98, True),
+        (50, 0.0, False),
+        (110, 0.0, True),
+    ],
+    ids=["same", "headers", "others", "elsewhere", "compressed", "compressed-and-others"],
+)
+def test_bytes_of_others_are_doubted(on_link: int, least: float, doubted: bool) -> None:  # noqa: FBT001
+    """What the job tells must be most of what the link carried, and have crossed that link."""
+    assert bool(throughput.doubt(on_link * MIB, 100 * MIB, least=least)) is doubted
+
+
 @pytest.mark.parametrize(
     "found",
     [samples(16), samples(16, 16, 16, took_s=2.0), [JobSample(at, {}) for at in range(9)]],

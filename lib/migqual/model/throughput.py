@@ -1,8 +1,9 @@
-"""Pure: how fast a migration went, over stretches of seconds.
+"""Pure: how fast a migration went, over stretches of seconds; whether its bytes can be believed.
 
 QEMU hands out a limit in slices of 100 ms and may overdraw one, so less than a second says little.
 """
 
+import statistics
 from collections.abc import Iterator, Sequence
 
 from migqual.model.outcome import JobSample
@@ -11,6 +12,12 @@ MIB = 2**20
 WINDOW_SECONDS = 2.0
 # the figures are from some moment between question and answer: a slower one would blur a window
 ANSWER_SECONDS = 0.1
+# A migration that takes less than this share of its limit does not use it.
+USED = 0.85
+# The interface counts headers too (up to 66 bytes with each 1448), and the little that the checks
+# send; the job counts all of the memory that an interface must have seen.
+MOST_ON_LINK = 1.08
+LEAST_ON_LINK = 0.98
 
 
 def rates(
@@ -36,6 +43,25 @@ def _rates(samples: Sequence[JobSample], since_s: float, until_s: float) -> Iter
             return
         later_s, more = points[end]
         yield (more - sent) / MIB / (later_s - at_s)
+
+
+def typical(found: Sequence[float]) -> float:
+    """The speed that half of the stretches reach, MiB/s."""
+    return statistics.median(found)
+
+
+def unused(limit_mib_s: float, found: Sequence[float]) -> bool:
+    """Whether a limit was not made use of: the typical speed stays well below it."""
+    return typical(found) < USED * limit_mib_s
+
+
+def doubt(on_link: int, told: int, *, least: float = LEAST_ON_LINK) -> str:
+    """Why the kernel's count of bytes on the link cannot be that of a migration whose job tells of
+    `told`: others used the link as well, or it went another way. Empty when it can."""
+    share = on_link / told
+    if least <= share <= MOST_ON_LINK:
+        return ""
+    return f"{on_link} bytes crossed the link, and the job tells of {told}: {share:.1%}"
 
 
 def over(limit_mib_s: float, tolerance_percent: float, found: Sequence[float]) -> list[float]:
