@@ -38,7 +38,9 @@ def test_guest_that_cannot_converge_is_given_up(
 
 @pytest.mark.requirement("LM-SHR-03")
 @pytest.mark.parametrize(
-    "throttle", [AutoConverge(60, 30), AutoConverge(40, 20)], ids=["60-then-30", "40-then-20"]
+    "throttle",
+    [pytest.param(AutoConverge(60, 30), marks=pytest.mark.long), AutoConverge(40, 20)],
+    ids=["60-then-30", "40-then-20"],
 )
 def test_auto_converge_lets_a_restless_guest_move(
     throttle: AutoConverge, make_guest: MakeGuest, migrate: Migrate, pair: Pair

@@ -36,6 +36,7 @@ LOADS = {
 
 @pytest.mark.requirement("LM-DRT-02")
 @pytest.mark.quiet
+@pytest.mark.long
 def test_migration_goes_as_foretold(
     make_guest: MakeGuest,
     migrate: Migrate,

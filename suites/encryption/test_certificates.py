@@ -56,7 +56,7 @@ FINDINGS: Mapping[Flaw, str] = {
 
 
 @pytest.mark.requirement("LM-TLS-01")
-@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("stream", ["memory", pytest.param("disks", marks=pytest.mark.long)])
 def test_bad_certificates_fail_cleanly(
     stream: str, encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:

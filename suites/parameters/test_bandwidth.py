@@ -75,7 +75,9 @@ def test_unit_of_the_bandwidth(make_guest: MakeGuest) -> None:
 
 
 @pytest.mark.requirement("LM-PAR-02")
-@pytest.mark.parametrize("limit_mib_s", [16, 32], ids="{}mib-s".format)
+@pytest.mark.parametrize(
+    "limit_mib_s", [16, pytest.param(32, marks=pytest.mark.long)], ids="{}mib-s".format
+)
 def test_throughput_stays_under_the_limit(
     limit_mib_s: int,
     make_guest: MakeGuest,
@@ -140,7 +142,11 @@ def test_limit_is_in_force_during_a_migration(make_guest: MakeGuest, migrate: Mi
 
 
 @pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
-@pytest.mark.parametrize(("old", "new"), [(16, 32), (24, 16)], ids=["raised", "lowered"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(16, 32), pytest.param(24, 16, marks=pytest.mark.long)],
+    ids=["raised", "lowered"],
+)
 def test_limit_changes_during_a_migration(
     old: int, new: int, make_guest: MakeGuest, migrate: Migrate, profile: Profile
 ) -> None:

@@ -52,7 +52,11 @@ def kill_destination(guest: Guest, pair: Pair) -> bool:
 @pytest.mark.requirement("LM-PAR-09")
 @pytest.mark.parametrize(
     ("end", "status"),
-    [(let_it_run, "timed-out"), (abort, "aborted"), (kill_destination, "failed")],
+    [
+        (let_it_run, "timed-out"),
+        pytest.param(abort, "aborted", marks=pytest.mark.long),
+        pytest.param(kill_destination, "failed", marks=pytest.mark.long),
+    ],
     ids=["timed-out", "aborted", "failed"],
 )
 def test_guest_that_stays_keeps_its_parameters(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CLEAN_SECONDS = 120.0
 ENDED_BY_ITSELF = {0, 1}  # all passed; some did not
 SUITES = "not selftest and not oracle"
-SUITES_AND_ORACLES = "not selftest"
+SUITES_AND_ORACLES = "not selftest and not long"
 LIFE_OF_A_LAB = "suites/oracles/test_lab_life.py"  # builds labs itself, which a lab does not allow
 
 
@@ -64,7 +64,7 @@ def register(subparsers: "Subparsers") -> None:
         "--oracles",
         action="store_true",
         help="test the suites rather than the hosts: also the tests that damage things on purpose, "
-        "each test on one pair only, and all must pass",
+        "each test on one pair only, without the long ones, and all must pass",
     )
     command.set_defaults(run=run, pytest=[])
 
