@@ -2,10 +2,12 @@
 
 import pytest
 
+from migqual.errors import InconclusiveError
 from migqual.model.outcome import HostEvent, Outcome, Status
 from migqual.model.plan import Plan
 from migqual.observe import gaps
-from migqual.observe.calibration import paused_ms, percentile
+from migqual.observe.answers import Answers, interface
+from migqual.observe.calibration import Held, held_in, percentile, silent_ms
 from migqual.observe.gaps import SessionAnswer, Trace
 
 pytestmark = pytest.mark.selftest
@@ -111,8 +113,71 @@ def test_injected_pause_comes_from_qemu() -> None:
     """A pause is known only when both of its ends are."""
     stop, resume = HostEvent("a", "STOP", 0, 1_000), HostEvent("a", "RESUME", 0, 51_000)
 
-    assert paused_ms([stop, resume]) == 50
-    assert paused_ms([stop]) is None
+    held = held_in([stop, resume])
+
+    assert held is not None
+    assert held.length_ms == 50
+    assert held_in([stop]) is None
+
+
+def test_a_client_that_did_not_ask_is_found_out() -> None:
+    """Probes that were lost were sent nevertheless; a pause in the sending shows."""
+    lost = [(1, 0), (2, 2 * MS), (52, 102 * MS)]
+    late = [(1, 0), (2, 2 * MS), (3, 52 * MS), (4, 54 * MS)]
+
+    assert gaps.unasked_ms(lost, 0, 200 * MS) == 0
+    assert gaps.unasked_ms(late, 0, 200 * MS) == 48
+    assert gaps.unasked_ms(late, 53 * MS, 200 * MS) == 0
+    assert gaps.unasked_ms([], 0, 200 * MS) == 0
+
+
+def test_the_hosts_silence_is_the_one_around_the_pause() -> None:
+    """What the guest takes to wake up belongs to its silence; another silence does not."""
+    at_us = [0, 2_000, 200_000, 202_000, 257_000, 259_000]
+
+    assert silent_ms(at_us, Held(203_000, 253_000)) == 53
+
+
+def test_a_host_that_saw_answers_of_a_held_guest_is_blind() -> None:
+    """It cannot be a witness, whatever the meter says."""
+    at_us = list(range(0, 100_000, 2_000))
+
+    with pytest.raises(InconclusiveError, match="held for 50"):
+        silent_ms(at_us, Held(20_000, 70_000))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [["a 1", "a 2"], ["a 1", "end 2 0"], ["a 1", "end 1 3"], ["what", "end 0 0"], []],
+    ids=["broken off", "fewer", "overlooked", "strange", "nothing"],
+)
+def test_answers_that_were_not_all_seen_are_no_evidence(lines: list[str]) -> None:
+    """A silence may be an answer that was overlooked."""
+    with pytest.raises(InconclusiveError):
+        Answers().take(lines)
+
+
+def test_answers_are_taken_to_their_end() -> None:
+    """Each has its time."""
+    seen = Answers()
+
+    seen.take(["a 5\n", "a 7\n", "end 2 0\n"])
+
+    assert seen.at_us == [5, 7]
+
+
+def test_the_interface_is_found_by_its_address() -> None:
+    """Guests may have several."""
+    xml = (
+        "<domain><devices>"
+        "<interface><mac address='02:0'/><target dev='vnet7'/></interface>"
+        "<interface><mac address='02:1'/><target dev='vnet8'/></interface>"
+        "</devices></domain>"
+    )
+
+    assert interface(xml, "02:1") == "vnet8"
+    with pytest.raises(InconclusiveError, match="02:2"):
+        interface(xml, "02:2")
 
 
 def test_percentile_is_nearest_rank() -> None:

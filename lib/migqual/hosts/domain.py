@@ -39,6 +39,10 @@ _LIFECYCLE = {
 }
 
 
+# there is no such domain, or it is off, or it has no definition to forget
+_GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
+
+
 class Reboot(StrEnum):
     """Who is asked to restart the guest: its power button, its agent, or nobody (reset)."""
 
@@ -126,14 +130,12 @@ class Domain:
 
     def destroy(self) -> None:
         """Power off, if it is on. Not an error when it is gone."""
-        with suppress(libvirt.libvirtError):
-            self.raw.destroy()
+        self._unless_gone("destroy", lambda d: d.destroy())
 
     def undefine(self) -> None:
         """Forget the definition and everything libvirt keeps with it. Not an error when gone."""
         flags = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-        with suppress(libvirt.libvirtError):
-            self.raw.undefineFlags(flags)
+        self._unless_gone("undefine", lambda d: d.undefineFlags(flags))
 
     def job_stats(self) -> dict[str, Any]:
         """virDomainGetJobStats of the job that runs; empty when there is none."""
@@ -229,6 +231,13 @@ class Domain:
         if "error" in answer:
             raise HostError(self.host, f"{command}: {answer['error'].get('desc')}")
         return answer["return"]
+
+    def _unless_gone(self, what: str, work: Callable[[Any], Any]) -> None:
+        try:
+            self._do(what, work)
+        except StackError as error:
+            if error.code not in _GONE:
+                raise
 
     def _do(self, what: str, work: Callable[[Any], Any]) -> Any:  # noqa: ANN401
         try:

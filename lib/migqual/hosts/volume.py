@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from migqual.errors import HostError
+from migqual.errors import HostError, StackError
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal, Made
 from migqual.model.guest import DiskFormat, DiskSpec, Medium
@@ -51,9 +51,18 @@ class Volumes:
                 return self._iscsi(name, spec, store)
 
     def remove(self, made: list[Made]) -> None:
+        """Remove them, newest first. One that cannot be removed stays in the journal and does not
+        keep the others; its `HostError` is raised at the end."""
+        kept: list[HostError] = []
         for entry in reversed(made):
-            undo(self._hosts[entry.host], entry)
-            self._journal.removed(entry)
+            try:
+                undo(self._hosts[entry.host], entry)
+            except HostError as error:
+                kept.append(error)
+            else:
+                self._journal.removed(entry)
+        if kept:
+            raise kept[0]
 
     def _file(
         self, name: str, spec: DiskSpec, store: PurePosixPath, near: Host
@@ -172,14 +181,31 @@ _DELETE_TARGET = (
 def undo(host: Host, made: Made) -> None:
     """Remove what the entry names; not an error when it is gone already.
 
-    Raises `HostError` where what was there before us did not come back.
+    Raises `HostError` where libvirt does not let go of a domain, or what was there before us did
+    not come back.
     """
     if made.kind == "domain":
-        domain = host.libvirt.lookup(made.name)
-        if domain is not None:
-            domain.destroy()
-            domain.undefine()
+        _forget(host, made.name)
     for argv in made.undo:
         done = host.shell.attempt(*argv)
         if made.kind in MOVED_ASIDE and done.status != 0:
             raise HostError(host.name, done.stderr.strip() or f"exit status {done.status}")
+
+
+def _forget(host: Host, name: str) -> None:
+    domain = host.libvirt.lookup(name)
+    if domain is None:
+        return
+    try:
+        domain.destroy()
+        domain.undefine()
+    except StackError as error:
+        # libvirt 9.0 keeps the job of a migration whose source died in post-copy for ever
+        raise HostError(
+            host.name,
+            f"domain {name} cannot be removed: {error.message}",
+            remedy=f"restart libvirt's daemon on {host.name}, its guests run on; "
+            "then `migqual sweep`",
+        ) from error
+    if host.libvirt.lookup(name) is not None:
+        raise HostError(host.name, f"domain {name} is still there, though libvirt removed it")

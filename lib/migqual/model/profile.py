@@ -37,7 +37,8 @@ class Thresholds:
     bandwidth_tolerance_percent      throughput above the limit that is still obedience
     dirty_rate_tolerance_percent     measured dirty rate against the load's own count
     prediction_time_error_p90_percent  p90 of the error of the predicted total time
-    gap_calibration_error_p95_ms     p95 of measured minus injected; more, and gaps are no evidence
+    gap_calibration_error_p95_ms     p95 of what the client measured beyond the silence that its
+                                     host saw; more, and gaps are no evidence
     job_sample_rate_min_hz           samples per second of the job; fewer, and peaks are missed
     """
 

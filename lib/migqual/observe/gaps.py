@@ -37,9 +37,13 @@ class SessionAnswer:
 
 @dataclass
 class Trace:
-    """Everything that the meter said so far; grows while it runs."""
+    """Everything that the meter said so far; grows while it runs.
+
+    asked: number and time of sending of each probe that was answered
+    """
 
     answers_ns: list[int] = field(default_factory=list)
+    asked: list[tuple[int, int]] = field(default_factory=list)
     session: list[SessionAnswer] = field(default_factory=list)
     marks: dict[str, int] = field(default_factory=dict)
     boot_ids: list[str] = field(default_factory=list)
@@ -50,8 +54,9 @@ class Trace:
         """Read one line. Raises `ValueError` when it is none of the meter's."""
         words = line.split()
         match words:
-            case ["p", sequence, _sent, received]:
+            case ["p", sequence, sent, received]:
                 self.sent = max(self.sent, int(sequence))
+                self.asked.append((int(sequence), int(sent)))
                 self.answers_ns.append(int(received))
             case ["s", _sequence, sent, received, acked, uptime, bad]:
                 at = int(received)
@@ -80,9 +85,25 @@ def silences(answers_ns: Sequence[int], start_ns: int, end_ns: int) -> list[Gap]
     ]
 
 
+def unasked_ms(asked: Sequence[tuple[int, int]], start_ns: int, end_ns: int) -> float:
+    """For how long nothing was asked though it was due: the longest by which the probes of [start,
+    end] came late. A silence that long would be the client's own, and nobody else's."""
+    late = (
+        (sent - before) - (number - last) * INTERVAL_NS
+        for (last, before), (number, sent) in pairwise(sorted(asked))
+        if sent > start_ns and before < end_ns
+    )
+    return max(0, *late, 0) / NS_PER_MS
+
+
 def noise_ms(answers_ns: Sequence[int], start_ns: int, end_ns: int) -> float:
     """The longest silence of an undisturbed window."""
-    return max((gap.length_ms for gap in silences(answers_ns, start_ns, end_ns)), default=0.0)
+    return longest_ms(silences(answers_ns, start_ns, end_ns))
+
+
+def longest_ms(silences_seen: Iterable[Gap]) -> float:
+    """0 when there is none."""
+    return max((gap.length_ms for gap in silences_seen), default=0.0)
 
 
 def report(trace: Trace, quiet_ns: int, start_ns: int, end_ns: int) -> GapReport:
