@@ -1,6 +1,6 @@
 """What was made goes; what cannot go stays written down, and keeps nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -40,16 +40,18 @@ def host(domain: object, done: list[Sequence[str]]) -> Host:
         done.append(argv)
         return SimpleNamespace(status=0, stderr="")
 
-    libvirt = SimpleNamespace(lookup=lambda _name: cast(Domain | None, domain))
+    libvirt = SimpleNamespace(lookup=lambda _name: cast("Domain | None", domain))
     shell = SimpleNamespace(attempt=attempt)
-    return cast(Host, SimpleNamespace(name="h1", libvirt=libvirt, shell=shell))
+    return cast("Host", SimpleNamespace(name="h1", libvirt=libvirt, shell=shell))
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
+def journal(tmp_path: Path) -> Iterator[Journal]:
     """An empty one."""
-    inventory = cast(Inventory, SimpleNamespace(file=None, tier=Tier.LAB))
-    return Journal("r", inventory, tmp_path)
+    inventory = cast("Inventory", SimpleNamespace(file=None, tier=Tier.LAB))
+    journal = Journal("r", inventory, tmp_path)
+    yield journal
+    journal.close()
 
 
 @pytest.mark.parametrize(
