@@ -24,8 +24,8 @@ from migqual.errors import MigqualError, TroubleError, UsageError
 
 # In the order of `migqual --help`. A command's module is imported only when it is chosen.
 COMMANDS = (
-    *("run", "lab", "inventory", "preflight", "storage", "predict", "params", "tls"),
-    *("report", "sweep", "bench"),
+    *("run", "lab", "inventory", "preflight", "storage", "predict", "params", "guest"),
+    *("tls", "report", "sweep", "bench"),
 )
 DEBUG = "MIGQUAL_DEBUG"
 

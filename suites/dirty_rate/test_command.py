@@ -25,6 +25,7 @@ FASTER = MemoryLoad(64, 3 * BANDWIDTH_MIB_S, Pattern.SEQUENTIAL, touch="header")
 
 @pytest.mark.requirement("LM-DRT-02")
 @pytest.mark.extra
+@pytest.mark.long
 def test_prediction_stands_on_the_limits_in_force(
     make_guest: MakeGuest, inventory: Inventory, pair: Pair, tmp_path: Path
 ) -> None:

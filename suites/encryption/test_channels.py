@@ -23,7 +23,11 @@ COPIED = {"memory": (), "memory-and-disk": (DiskSpec(StoreKind.LOCAL),)}
     [
         pytest.param(0, marks=pytest.mark.requirement("LM-TLS-03"), id="one-channel"),
         *(
-            pytest.param(count, marks=pytest.mark.requirement("LM-TLS-04"), id=f"{count}-channels")
+            pytest.param(
+                count,
+                marks=[pytest.mark.requirement("LM-TLS-04"), *([pytest.mark.long] * (count > 2))],
+                id=f"{count}-channels",
+            )
             for count in (2, 4, 8)
         ),
     ],

@@ -66,6 +66,7 @@ class Pinning:
 
 
 @pytest.mark.requirement("LM-TLS-06")
+@pytest.mark.long
 def test_migration_threads_keep_to_their_cpu(
     encryption: Encryption,
     make_guest: MakeGuest,

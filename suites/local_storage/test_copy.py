@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
-from fixtures.plugins.matrix import chosen
+from fixtures.plugins.matrix import as_parameters, chosen
 from fixtures.plugins.records import add_environment
 from migqual.errors import MigrationError, MigrationRefused, UnsupportedError
 from migqual.model.guest import (
@@ -79,8 +79,7 @@ COPIES = (
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "copy" in metafunc.fixturenames:
         rows = chosen(COPIES, metafunc.config.getoption("--matrix"))
-        found = [Copy(*row) for row in rows]
-        metafunc.parametrize("copy", found, ids=[one.id for one in found])
+        metafunc.parametrize("copy", as_parameters(Copy, rows))
 
 
 @pytest.mark.requirement("LM-CAP-03", "LM-LOC-02", "LM-LOC-03")
@@ -181,6 +180,7 @@ def test_discarded_blocks_are_not_brought_back(
 
 
 @pytest.mark.requirement("LM-CAP-03", "LM-LOC-02")
+@pytest.mark.long
 def test_eight_disks_at_once(make_guest: MakeGuest, migrate: Migrate) -> None:
     """
     Eight disks travel in one migration.

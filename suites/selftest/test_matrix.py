@@ -4,7 +4,15 @@ import itertools
 
 import pytest
 
-from fixtures.plugins.matrix import FACTORS, chosen, combinations, meetings, pairwise
+from fixtures.plugins.matrix import (
+    FACTORS,
+    Combination,
+    as_parameters,
+    chosen,
+    meetings,
+    pairwise,
+    showing,
+)
 
 pytestmark = pytest.mark.selftest
 
@@ -19,8 +27,10 @@ def test_every_two_values_meet() -> None:
 
 def test_pairwise_is_much_smaller_than_full() -> None:
     """The full matrix is 72 rows; pairwise at most a sixth of it."""
-    assert len(combinations("full")) == 72
-    assert len(combinations("pairwise")) <= 12
+    levels = list(FACTORS.values())
+
+    assert len(chosen(levels, "full")) == 72
+    assert len(chosen(levels, "pairwise")) <= 12
 
 
 def test_any_matrix_is_full_on_demand() -> None:
@@ -34,7 +44,20 @@ def test_any_matrix_is_full_on_demand() -> None:
 
 def test_ids_are_readable_and_distinct() -> None:
     """An id names the choices."""
-    ids = [one.id for one in combinations("full")]
+    ids = [Combination(*row).id for row in chosen(list(FACTORS.values()), "full")]
 
     assert "nbd-qcow2-idle-direct-persistent" in ids
     assert len(set(ids)) == len(ids)
+
+
+def test_short_rows_show_every_value() -> None:
+    """The others are `long`, and nothing of a factor is in them alone."""
+    levels = list(FACTORS.values())
+    rows = pairwise(levels)
+    short = showing(rows)
+
+    assert {(at, str(value)) for row in short for at, value in enumerate(row)} == {
+        (at, str(value)) for at, values in enumerate(levels) for value in values
+    }
+    assert len(short) < len(rows)
+    assert len(as_parameters(Combination, rows)) == len(rows)

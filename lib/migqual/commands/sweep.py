@@ -11,6 +11,7 @@ from migqual import places, sweep
 from migqual.commands.lab import say
 from migqual.errors import UsageError
 from migqual.hosts import journal
+from migqual.hosts.host import remove_dead_folders
 from migqual.hosts.journal import Remains
 from migqual.lab import layout, state
 
@@ -32,6 +33,7 @@ def register(subparsers: "Subparsers") -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    remove_dead_folders()
     found = [_found(file) for file in arguments.journals] or journal.files()
     if not found:
         print("migqual: no journals: nothing was left on any host")

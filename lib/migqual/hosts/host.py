@@ -1,5 +1,7 @@
 """A host: one libvirt connection and one shell."""
 
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Self
@@ -10,6 +12,8 @@ from migqual.hosts.connection import Connection
 from migqual.hosts.shell import Shell
 from migqual.model.inventory import Host as HostEntry
 
+_FOLDER = "migqual-ssh-"  # and the id of the process that made it
+
 
 class Host:
     """One machine of the inventory. A context manager; both connections open when first used."""
@@ -17,7 +21,7 @@ class Host:
     def __init__(self, entry: HostEntry) -> None:
         self.entry = entry
         self.shell = Shell(entry)
-        self._folder = tempfile.TemporaryDirectory(prefix="migqual-ssh-")
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}-")
         self.libvirt = Connection(entry.name, ssh.libvirt_uri(entry, self._ssh_program()))
 
     @property
@@ -55,3 +59,15 @@ class Host:
         program.write_text(ssh.wrapper(config))
         program.chmod(0o700)
         return program
+
+
+def remove_dead_folders() -> None:
+    """Remove the folders on this machine of processes that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if (
+            pid.isdigit()
+            and not Path("/proc", pid).exists()
+            and folder.stat().st_uid == os.getuid()
+        ):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -21,6 +21,7 @@ from migqual.errors import Fault, InventoryError
 Location = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
+MOST_NEAR = 8  # files named where one is missing
 MOST_VALUES = 100_000  # aliases of aliases grow without bound; no honest file comes near
 CORE = "tag:yaml.org,2002:"
 WORDS = {"missing": "missing", "extra_forbidden": "unknown key", "model_type": "not a mapping"}
@@ -130,7 +131,8 @@ def read(file: Path) -> Document:
             node = yaml.compose(text)
         data = None if node is None else reader.plain(node, ())
     except OSError as error:
-        raise InventoryError(str(file), [Fault("file", str(error.strerror or error))]) from error
+        faults = [Fault("file", str(error.strerror or error))]
+        raise InventoryError(str(file), faults, remedy=_remedy(file)) from error
     except UnicodeDecodeError as error:
         words = f"not UTF-8 text (byte {error.start})"
         raise InventoryError(str(file), [Fault("file", words)]) from error
@@ -142,6 +144,14 @@ def read(file: Path) -> Document:
     except YAMLError as error:
         raise InventoryError(str(file), [_syntax(error)]) from error
     return Document(file, data, reader.lines, tuple(reader.faults))
+
+
+def _remedy(file: Path) -> str:
+    if not file.parent.is_dir():
+        return f"there is no folder {file.parent.absolute()}"
+    near = sorted(path.name for path in file.parent.glob("*.y*ml"))
+    there = f"YAML files in {file.parent.absolute()}"
+    return f"{there}: {', '.join(near[:MOST_NEAR])}" if near else f"there are no {there}"
 
 
 def _syntax(error: YAMLError) -> Fault:

@@ -57,7 +57,7 @@ def reached(storage: Storage) -> Iterator[Finding]:
         yield refused(
             name,
             f"only at {storage.source}, and the plan does not copy it: {_told(left)}",
-            "copy it (--copy-storage-all), or put it on a store that both hosts reach",
+            "copy it (`--copy-storage all`), or put it on a store that both hosts reach",
             **figures,
         )
     elif vague:
@@ -286,7 +286,7 @@ def _backing(storage: Storage, fact: DiskFact) -> tuple[str, str] | None:
     why = fact.backing_equal.why if isinstance(fact.backing_equal, Missing) else "it differs"
     return (
         f"{storage.destination} has not the same backing file {image.backing}: {why}",
-        "copy the backing file there first, or copy everything (--copy-storage-all)",
+        "copy the backing file there first, or copy everything (`--copy-storage all`)",
     )
 
 

@@ -1,0 +1,81 @@
+"""`migqual guest [-- COMMAND]`: a guest to try things on; it goes when the command ends."""
+
+import argparse
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migqual.bench.rig import rig
+from migqual.commands import _move as move
+from migqual.commands.lab import say
+from migqual.errors import UsageError
+from migqual.model.guest import DiskSpec, GuestSpec, Load, MemoryLoad, Pattern
+from migqual.model.inventory import StoreKind
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
+
+NAME = "MIGQUAL_GUEST"
+ROOM_MIB = 128  # for the guest's own kernel and programs
+DISKS = {"none": None, "shared": StoreKind.DIRECTORY, "local": StoreKind.LOCAL}
+
+
+def register(subparsers: "Subparsers") -> None:
+    parser = subparsers.add_parser(
+        "guest",
+        help="start a guest, run a command, and remove the guest again",
+        usage="migqual guest [options] [-- COMMAND ...]",
+        description="On the source of the inventory's first pair, as the suites make them: memory "
+        f"that can be verified, and a disk that is written to. COMMAND (default: a shell) has its "
+        f"name where it says GUEST, and in ${NAME}. The exit code is the command's.",
+        allow_abbrev=False,
+    )
+    move.add_inventory(parser)
+    parser.add_argument("--memory", type=int, default=256, metavar="MIB", help="(%(default)s)")
+    parser.add_argument(
+        "--rate", type=int, default=0, metavar="MIB_S", help="memory that it changes (%(default)s)"
+    )
+    parser.add_argument(
+        "--set", type=int, default=32, metavar="MIB", help="memory it keeps changing (%(default)s)"
+    )
+    parser.add_argument(
+        "--pattern", choices=[str(one) for one in Pattern], default="random", help="(%(default)s)"
+    )
+    parser.add_argument("--disk", choices=DISKS, default="shared", help="(%(default)s)")
+    parser.add_argument("command", nargs="*", metavar="COMMAND")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start it, run the command, remove it; the command's exit code."""
+    spec = _spec(arguments)
+    inventory = move.inventory_of(arguments.inventory)
+    command = arguments.command or [os.environ.get("SHELL", "sh")]
+    with rig(inventory) as on, on.provision.guest(spec, on.source, on.destination) as guest:
+        say(f"{guest.name} runs on {on.source.name} until {command[0]} ends")
+        environment = os.environ | {
+            NAME: guest.name,
+            move.ENVIRONMENT: str(Path(arguments.inventory).absolute()),
+        }
+        words = [guest.name if word == "GUEST" else word for word in command]
+        try:
+            return subprocess.run(words, env=environment, check=False).returncode
+        except OSError as error:
+            raise UsageError(f"{command[0]}: {error.strerror}") from error
+
+
+def _spec(arguments: argparse.Namespace) -> GuestSpec:
+    if min(arguments.set, arguments.memory) < 1 or arguments.rate < 0:
+        raise UsageError("sizes are at least 1 MiB, and a rate at least 0")
+    if arguments.set > arguments.memory - ROOM_MIB:
+        least = arguments.set + ROOM_MIB
+        raise UsageError(
+            f"{arguments.set} MiB do not fit into a guest of {arguments.memory} MiB",
+            remedy=f"give it at least --memory {least}",
+        )
+    memory = MemoryLoad(arguments.set, arguments.rate, Pattern(arguments.pattern))
+    store = DISKS[arguments.disk]
+    spec = GuestSpec(memory_mib=arguments.memory, load=Load("asked", memory=memory))
+    return spec if store is None else replace(spec, disks=(DiskSpec(store),))
