@@ -2,7 +2,10 @@
 
 import argparse
 import os
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,10 +63,21 @@ def run(arguments: argparse.Namespace) -> int:
             move.ENVIRONMENT: str(Path(arguments.inventory).absolute()),
         }
         words = [guest.name if word == "GUEST" else word for word in command]
-        try:
-            return subprocess.run(words, env=environment, check=False).returncode
-        except OSError as error:
-            raise UsageError(f"{command[0]}: {error.strerror}") from error
+        with _ctrl_c_is_the_commands():
+            try:
+                return subprocess.run(words, env=environment, check=False).returncode
+            except OSError as error:
+                raise UsageError(f"{command[0]}: {error.strerror}") from error
+
+
+@contextmanager
+def _ctrl_c_is_the_commands() -> Iterator[None]:
+    """It gets the signal too; when it ends of it, the guest goes, and not before."""
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _spec(arguments: argparse.Namespace) -> GuestSpec:
