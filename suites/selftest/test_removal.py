@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from migqual.errors import HostError, StackError
+from migqual.errors import ConnectionLost, HostError, StackError
 from migqual.hosts.domain import Domain
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
@@ -81,3 +81,21 @@ def test_what_is_gone_is_crossed_out(journal: Journal) -> None:
     Volumes(journal, {"h1": host(None, [])}).remove([made])
 
     assert journal.outstanding == ()
+
+
+def test_a_host_that_is_lost_is_tried_once(journal: Journal) -> None:
+    """Each try may take as long as a connection does to be given up."""
+    tries: list[str] = []
+
+    def lookup(name: str) -> None:
+        tries.append(name)
+        raise ConnectionLost("h1", "no route")
+
+    away = cast("Host", SimpleNamespace(name="h1", libvirt=SimpleNamespace(lookup=lookup)))
+    made = [journal.record("h1", "domain", f"mq-{number}") for number in range(3)]
+
+    with pytest.raises(ConnectionLost):
+        Volumes(journal, {"h1": away}).remove(made)
+
+    assert tries == ["mq-2"]
+    assert len(journal.outstanding) == 3

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from migqual.errors import HostError, StackError
+from migqual.errors import ConnectionLost, HostError, StackError
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal, Made
 from migqual.model.guest import DiskFormat, DiskSpec, Medium
@@ -52,13 +52,18 @@ class Volumes:
 
     def remove(self, made: list[Made]) -> None:
         """Remove them, newest first. One that cannot be removed stays in the journal and does not
-        keep the others; its `HostError` is raised at the end."""
+        keep the others; its `HostError` is raised at the end. A host that is lost is not tried
+        again."""
         kept: list[HostError] = []
+        lost: set[str] = set()
         for entry in reversed(made):
+            if entry.host in lost:
+                continue
             try:
                 undo(self._hosts[entry.host], entry)
             except HostError as error:
                 kept.append(error)
+                lost |= {entry.host} if isinstance(error, ConnectionLost) else set()
             else:
                 self._journal.removed(entry)
         if kept:
