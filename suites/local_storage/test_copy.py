@@ -232,7 +232,7 @@ def test_synchronous_writes(make_guest: MakeGuest, migrate: Migrate, pair: Pair)
 
 
 @pytest.mark.requirement("LM-LOC-02")
-@pytest.mark.parametrize("option", ["port", "uri"])
+@pytest.mark.parametrize("option", ["port", pytest.param("uri", marks=pytest.mark.long)])
 def test_disks_take_the_way_they_are_told(
     option: str, make_guest: MakeGuest, migrate: Migrate, pair: Pair, pytestconfig: pytest.Config
 ) -> None:
