@@ -19,7 +19,8 @@ MigqualError                    message, remedy
     ├── MigrationRefused        refused before any data moved
     ├── MigrationFailed         started, then failed
     ├── MigrationTimedOut       not finished in time; was aborted
-    └── MigrationAborted        cancelled on request
+    ├── MigrationAborted        cancelled on request
+    └── MigrationStuck          goes on although libvirt took the aborts
 """
 
 from collections.abc import Sequence
@@ -166,3 +167,7 @@ class MigrationTimedOut(MigrationError):  # noqa: N818 - the field's word
 
 class MigrationAborted(MigrationError):  # noqa: N818 - the field's word
     """Cancelled on request."""
+
+
+class MigrationStuck(MigrationError):  # noqa: N818 - the field's word
+    """Did not end although libvirt took the aborts: the stack's fault. It may still go on."""

@@ -1,6 +1,7 @@
 """Migrations that are broken off: nothing goes on behind one's back, and no loss stays hidden."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -8,14 +9,16 @@ import pytest
 from fixtures.plugins.guests import MakeGuest, Watched
 from fixtures.plugins.hosts import Pair
 from migqual.deadline import Deadline
-from migqual.errors import InconclusiveError, MigrationFailed
+from migqual.errors import InconclusiveError, MigrationFailed, MigrationStuck
+from migqual.hosts import threads
 from migqual.hosts.domain import Phase
 from migqual.migration import job
 from migqual.migration.run import migrate as move_alone
 from migqual.model.guest import GuestSpec, Load, MemoryLoad, Persistence
-from migqual.model.outcome import JobSample, Outcome
+from migqual.model.outcome import JobSample, Outcome, Status
 from migqual.model.plan import Plan, Timeout, TimeoutAction
 from migqual.model.setting import Setting
+from migqual.preflight.tools import Tools
 from suites.convergence.restless import BANDWIDTH_MIB_S, RESTLESS
 
 pytestmark = pytest.mark.oracle
@@ -126,7 +129,8 @@ def test_a_migration_that_cannot_be_aborted_is_given_up(
     A migration that libvirt does not abort is not waited for without end.
 
     Preconditions: the deadline passes in a post-copy that takes far longer than the grace.
-    Expected: nothing is learnt, and it is told how often the abort was tried and what libvirt said.
+    Expected: nothing is learnt, and it is told how often the abort was tried and what libvirt said;
+    what was seen until then is kept.
     Left alone and given bandwidth the migration completes: the guest runs at the destination.
     """
     monkeypatch.setattr(job, "GRACE_SECONDS", GRACE_SECONDS)
@@ -134,11 +138,56 @@ def test_a_migration_that_cannot_be_aborted_is_given_up(
     guest = make_guest(FULL)
     watched.observers.pop(guest.name)
 
+    seen: list[Outcome] = []
     with pytest.raises(InconclusiveError, match=r"(?is)first of ([2-9]|\d\d) aborts.*post-?copy"):
-        move_alone(guest, pair.destination, replace(POSTCOPY, deadline_s=2))
+        move_alone(
+            guest, pair.destination, replace(POSTCOPY, deadline_s=2), on_broken_off=seen.append
+        )
 
+    assert [outcome.status for outcome in seen] == [Status.BROKEN_OFF]
+    assert seen[0].went_postcopy
+    assert seen[0].samples[-1].at_s > GRACE_SECONDS
     guest.domain.set_bandwidth(AMPLE_MIB_S, Phase.POSTCOPY)
     arrived = {pair.destination.name: "running"}
     Deadline(ARRIVAL_SECONDS).wait_for(
         "the guest at the destination alone", lambda: guest.live_copies(pair.hosts) == arrived
     )
+
+
+def test_a_stack_that_takes_an_abort_and_does_not_obey_fails(
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: Pair,
+    tools: Tools,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A migration that goes on although libvirt took the aborts is the stack's failure.
+
+    Preconditions: QEMU's thread that directs the migration stands still, the rest of QEMU goes on.
+    Expected: the error says that libvirt took the aborts and holds what was seen. Once the thread
+    goes on the migration ends, the guest runs at the source alone, and moves at the next try.
+    """
+    monkeypatch.setattr(job, "GRACE_SECONDS", GRACE_SECONDS)
+    guest = make_guest(FULL)
+    source = pair.source
+
+    with ExitStack() as stack:
+
+        def freeze(sample: JobSample) -> bool:
+            if not sample.stats.get("memory_processed"):
+                return False
+            leading = [one for one in threads.of(source, threads.running(guest)) if one.leads]
+            stack.enter_context(threads.frozen(source, tools.payload(source), leading[0]))
+            return True
+
+        with pytest.raises(
+            MigrationStuck, match=r"first of ([2-9]|\d\d) aborts: libvirt took"
+        ) as it:
+            migrate(guest, Plan(bandwidth_mib_s=4), on_sample=freeze)
+
+    assert it.value.outcome.status is Status.STUCK
+    assert it.value.outcome.samples
+    Deadline(ARRIVAL_SECONDS).wait_for("no job", lambda: not guest.domain.job_stats().get("type"))
+    assert guest.live_copies(pair.hosts) == {source.name: "running"}
+    migrate(guest, Plan())

@@ -3,8 +3,8 @@
 import pytest
 
 from migqual.errors import GuestError, StackError
+from migqual.migration.follow import due
 from migqual.migration.job import Job, Request
-from migqual.migration.run import due
 from migqual.model.plan import Plan, Timeout, TimeoutAction
 
 pytestmark = pytest.mark.selftest

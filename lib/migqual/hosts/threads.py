@@ -19,7 +19,16 @@ from migqual.hosts.host import Host
 VCPU = re.compile(r"^CPU \d+")
 MIGRATION = re.compile(r"^(live_migration|migration|multifdsend|multifdrecv|mig/)")
 _SENDING = re.compile(r"^(multifdsend_\d|mig/src/send_\d)")
+_LEADING = re.compile(r"^(live_migration|mig/src/main)$")
 _LIST = 'grep -sE "^(Name|Pid|Cpus_allowed_list):" /proc/"$1"/task/[0-9]*/status || true'
+
+# name, state, ticks of CPU time (user, system), and what it waits for in the kernel: proc(5)
+_TELL = """for task in /proc/"$1"/task/[0-9]*; do
+  read -r name < "$task/comm" && sed "s/.*) //" "$task/stat" | {
+    read -r state _ _ _ _ _ _ _ _ _ _ user system _
+    echo "${task##*/} $name: $state $user+$system ticks, $(cat "$task/wchan")"
+  }
+done 2>/dev/null || true"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,11 @@ class Thread:
     def sends(self) -> bool:
         """Over one of several parallel connections."""
         return _SENDING.match(self.name) is not None
+
+    @property
+    def leads(self) -> bool:
+        """Directs a migration at its source."""
+        return _LEADING.match(self.name) is not None
 
     @property
     def migrates(self) -> bool:
@@ -77,6 +91,11 @@ def running(guest: Guest) -> int:
 def of(host: Host, pid: int) -> list[Thread]:
     """The threads of a process now; none when it has ended."""
     return parsed(host.shell.run("sh", "-c", _LIST, "sh", str(pid)).stdout)
+
+
+def told(host: Host, pid: int) -> str:
+    """What each thread of a process does now, a line for each; for people to read."""
+    return host.shell.run("sh", "-c", _TELL, "sh", str(pid)).stdout
 
 
 def names(host: Host, guest: str) -> Counter[str]:
@@ -130,6 +149,17 @@ def pin(host: Host, threads: list[Thread], onto: frozenset[int]) -> None:
         done = host.shell.attempt("taskset", "-pc", listed, str(thread.tid))
         if done.status != 0 and "No such process" not in done.stderr:
             raise HostError(host.name, f"{thread.name}: {done.stderr.strip()}")
+
+
+@contextmanager
+def frozen(host: Host, payload: PurePosixPath | str, thread: Thread) -> Iterator[None]:
+    """The thread stands still in the block, the others of its process go on (ptrace(2)). It goes on
+    afterwards, also when the block or the connection breaks. Raises `HostError` without it."""
+    with host.shell.start(payload, "freeze", "--tid", str(thread.tid)) as process:
+        if (said := next(iter(process), "").strip()) != "frozen":
+            raise HostError(host.name, f"cannot freeze {thread.name}: {said}")
+        yield
+        process.send("go")
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from migqual.errors import HostError, TimedOut
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.migration import images
-from migqual.migration.run import OnSample, migrate
+from migqual.migration.follow import OnSample
+from migqual.migration.run import OnBrokenOff, migrate
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Guard, Images, Plan, StorageCopy
 from migqual.preflight import collect
@@ -21,7 +22,13 @@ SETTLE_SECONDS = 3.0  # in which a destination gives up a guest that did not arr
 
 
 def move(
-    guest: Guest, destination: Host, plan: Plan, tools: Tools, *, on_sample: OnSample | None = None
+    guest: Guest,
+    destination: Host,
+    plan: Plan,
+    tools: Tools,
+    *,
+    on_sample: OnSample | None = None,
+    on_broken_off: OnBrokenOff | None = None,
 ) -> Outcome:
     """Migrate `guest`; its disks too, where the plan says so.
 
@@ -30,7 +37,7 @@ def move(
     guest is at the destination all the same.
     """
     with prepared(guest, destination, plan, tools):
-        return migrate(guest, destination, plan, on_sample=on_sample)
+        return migrate(guest, destination, plan, on_sample=on_sample, on_broken_off=on_broken_off)
 
 
 @contextmanager

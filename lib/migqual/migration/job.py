@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migqual.deadline import Deadline
-from migqual.errors import GuestError, HostError, InconclusiveError, StackError
+from migqual.errors import (
+    GuestError,
+    HostError,
+    InconclusiveError,
+    MigrationStuck,
+    StackError,
+)
 from migqual.hosts.guest import Guest
 
 AGAIN_SECONDS = 1.0  # from an answer of libvirt to the same request once more
@@ -91,18 +97,14 @@ class Job:
 
     def abort(self, guest: Guest) -> None:
         """virDomainAbortJob. To be called until the job is over: libvirt may refuse, or come to it
-        late. Raises `InconclusiveError` with its words when the job outlives the grace."""
+        late. When the job outlives the grace: raises `InconclusiveError` with libvirt's words when
+        it refuses, `MigrationStuck` when it took the last abort and nothing came of it."""
         if not self._hold.passed:
             return
         if self._grace is None:
             self._grace = Deadline(GRACE_SECONDS)
         if self._grace.passed:
-            told = self._abort.refusal or "libvirt took them"
-            raise InconclusiveError(
-                f"{guest.name}: the migration goes on {GRACE_SECONDS:g} s after the first of "
-                f"{self._abort.tries} aborts: {told}",
-                remedy="look at `virsh domjobinfo` on the source; destroying the guest ends it",
-            )
+            self._give_up(guest)
 
         def cancel() -> None:
             guest.domain.abort_job()
@@ -111,6 +113,16 @@ class Job:
 
     def stop(self, guest: Guest) -> None:
         """Abort, and wait until it is over or the grace has passed."""
-        with suppress(InconclusiveError):
+        with suppress(InconclusiveError, MigrationStuck):
             while not self.done.wait(LOOK_SECONDS):
                 self.abort(guest)
+
+    def _give_up(self, guest: Guest) -> None:
+        words = (
+            f"{guest.name}: the migration goes on {GRACE_SECONDS:g} s after the first of "
+            f"{self._abort.tries} aborts: {self._abort.refusal or 'libvirt took them'}"
+        )
+        remedy = "look at `virsh domjobinfo` on the source; destroying the guest ends it"
+        if self._abort.granted:
+            raise MigrationStuck(words, remedy=remedy)
+        raise InconclusiveError(words, remedy=remedy)

@@ -1,12 +1,9 @@
 """`migrate`: start a migration, follow its job, say how it ended."""
 
-import itertools
 import json
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from migqual.errors import (
@@ -14,6 +11,7 @@ from migqual.errors import (
     MigrationError,
     MigrationFailed,
     MigrationRefused,
+    MigrationStuck,
     MigrationTimedOut,
     StackError,
 )
@@ -21,18 +19,15 @@ from migqual.hosts.domain import Domain
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.migration import settings
-from migqual.migration.job import Job, Request
+from migqual.migration.course import Course
+from migqual.migration.follow import OnSample, follow
+from migqual.migration.job import Job
 from migqual.model import command
 from migqual.model.command import Endpoint
 from migqual.model.inventory import bracketed
-from migqual.model.outcome import DiskSample, JobSample, Outcome, Status
-from migqual.model.plan import Control, Plan, StorageCopy, TimeoutAction
+from migqual.model.outcome import Outcome, Status
+from migqual.model.plan import Control, Plan
 from migqual.observe.event_log import EventLog, following
-
-SAMPLE_SECONDS = 0.025  # from one question to the next; a slow answer delays the next one
-BREATH_SECONDS = 0.005  # from an answer to the next question at least
-DISK_SECONDS = 0.02  # from a look at a disk that is copied to the next
-DISK_JOIN_SECONDS = 5.0
 
 _ERRORS: Mapping[Status, type[MigrationError]] = {
     Status.REFUSED: MigrationRefused,
@@ -41,26 +36,8 @@ _ERRORS: Mapping[Status, type[MigrationError]] = {
     Status.ABORTED: MigrationAborted,
 }
 
-# Called with every sample; returning True aborts the migration.
-OnSample = Callable[[JobSample], bool]
-
-
-@dataclass
-class _Followed:
-    samples: list[JobSample] = field(default_factory=list)
-    disks: list[DiskSample] = field(default_factory=list)
-    timed_out: bool = False
-    aborted: bool = False
-    suspended_at_s: float | None = None
-    requests: dict[TimeoutAction, Request] = field(
-        default_factory=lambda: {action: Request() for action in TimeoutAction}
-    )
-    qemu: dict[str, object] = field(default_factory=dict)
-
-    @property
-    def refusals(self) -> list[str]:
-        """What libvirt would not do, in its words."""
-        return [one.refusal for one in self.requests.values() if one.refusal]
+# Called with what was seen of a migration that something beside it broke off.
+OnBrokenOff = Callable[[Outcome], None]
 
 
 def endpoint(destination: Host, plan: Plan) -> Endpoint:
@@ -71,15 +48,22 @@ def endpoint(destination: Host, plan: Plan) -> Endpoint:
 
 
 def migrate(
-    guest: Guest, destination: Host, plan: Plan, *, on_sample: OnSample | None = None
+    guest: Guest,
+    destination: Host,
+    plan: Plan,
+    *,
+    on_sample: OnSample | None = None,
+    on_broken_off: OnBrokenOff | None = None,
 ) -> Outcome:
     """Migrate `guest` from where it runs to `destination`.
 
     Follows virDomainMigrate3 (managed direct) or virDomainMigrateToURI3 (peer-to-peer). Returns
     when the guest is at the destination, running or paused as planned; `guest.host` says so. Raises
-    `MigrationRefused`, `MigrationFailed`, `MigrationTimedOut` or `MigrationAborted` with the
-    stack's words and the `Outcome` so far; `InconclusiveError` when it cannot be aborted. Whatever
-    `on_sample` raises comes through once the migration was aborted.
+    `MigrationRefused`, `MigrationFailed`, `MigrationTimedOut`, `MigrationAborted` or, when libvirt
+    takes the aborts and nothing comes of them, `MigrationStuck`, with the stack's words and the
+    `Outcome` so far; `InconclusiveError` when libvirt refuses to abort it. Whatever `on_sample`
+    raises comes through once the migration was aborted. Where anything but a `MigrationError` is
+    raised, `on_broken_off` gets the outcome so far.
     """
     source = guest.host
     domain = guest.domain
@@ -89,29 +73,22 @@ def migrate(
         following(guest.name, (source, destination)) as log,
     ):
         job = Job(_call(domain, destination, plan, guest))
+        virsh = equivalent(guest, source, destination, plan)
         log.started = time.monotonic()
-        with _under_way(job, guest, destination):
-            followed = _follow(guest, job, plan, log, on_sample)
-        seconds = job.ended - log.started
+        course = Course(guest, domain, source, destination, plan, virsh, log)
+        try:
+            with _under_way(job, guest, destination):
+                follow(course, job, on_sample)
+        except MigrationStuck as stuck:
+            stuck.outcome = course.outcome(Status.STUCK, stuck.words)
+            raise
+        except BaseException as error:
+            if on_broken_off is not None:
+                on_broken_off(course.outcome(Status.BROKEN_OFF, str(error)))
+            raise
         stats = _final_stats(guest, domain, log) if job.succeeded else {}
-        events = log.events
-    words = "; ".join((job.error.words, *followed.refusals)) if job.error else ""
-    outcome = Outcome(
-        plan=plan,
-        guest=guest.name,
-        source=source.name,
-        destination=destination.name,
-        virsh=equivalent(guest, source, destination, plan),
-        status=_status(job.error, followed),
-        seconds=seconds,
-        words=words,
-        samples=tuple(followed.samples),
-        disks=tuple(followed.disks),
-        events=events,
-        stats=stats,
-        suspended_at_s=followed.suspended_at_s,
-        qemu=followed.qemu,
-    )
+    words = "; ".join((job.error.words, *course.refusals)) if job.error else ""
+    outcome = course.outcome(_status(job.error, course), words, ended=job.ended, stats=stats)
     if job.error is not None:
         raise _ERRORS[outcome.status](words, outcome=outcome) from job.error
     return outcome
@@ -159,94 +136,6 @@ def _under_way(job: Job, guest: Guest, destination: Host) -> Iterator[None]:
             guest.moved(destination)
 
 
-def _follow(
-    guest: Guest, job: Job, plan: Plan, log: EventLog, on_sample: OnSample | None
-) -> _Followed:
-    """Sample the job until it is over; act on the plan's limits."""
-    found = _Followed()
-    domain = guest.domain
-    disks = threading.Thread(target=_watch_disks, args=(guest, job, plan, log, found), daemon=True)
-    disks.start()
-    asked = log.started
-    while not job.done.wait(max(BREATH_SECONDS, asked + SAMPLE_SECONDS - time.monotonic())):
-        sent = log.memory_sent.is_set()
-        asked = time.monotonic()
-        stats = domain.job_stats()
-        answered = time.monotonic()
-        at_s = answered - log.started
-        if stats.get("type"):
-            sample = JobSample(at_s, stats, answered - asked)
-            found.samples.append(sample)
-            if sent and "downtime" in stats:
-                # between the end of QEMU's job and libvirt's, its figure is the real downtime
-                found.qemu["downtime"] = stats["downtime"]
-            if on_sample is not None and not found.aborted and on_sample(sample):
-                found.aborted = True
-        if not found.aborted and at_s > plan.deadline_s:
-            found.timed_out = True
-        if found.timed_out or found.aborted:
-            job.abort(guest)
-        else:
-            _act(domain, job, due(plan, at_s, stats), at_s, found, log)
-    disks.join(DISK_JOIN_SECONDS)
-    return found
-
-
-def _watch_disks(guest: Guest, job: Job, plan: Plan, log: EventLog, found: _Followed) -> None:
-    """Sample the disks that are copied, one after the other. In a thread of its own: libvirt may
-    take a second to answer while it talks with QEMU, and the job is not to wait for that."""
-    domain = guest.domain
-    for target in itertools.cycle(_copied(guest, plan)):
-        if job.done.wait(DISK_SECONDS):
-            return
-        progress = domain.block_job(target)
-        if progress is not None:
-            found.disks.append(DiskSample(time.monotonic() - log.started, target, *progress))
-
-
-def _copied(guest: Guest, plan: Plan) -> tuple[str, ...]:
-    if plan.copy_storage is StorageCopy.NONE:
-        return ()
-    return plan.migrate_disks or guest.spec.written()
-
-
-def due(plan: Plan, at_s: float, stats: Mapping[str, Any]) -> list[TimeoutAction]:
-    """Pure: what the plan wants done by now. Post-copy begins once memory moves: before, QEMU may
-    not know that it may."""
-    found = []
-    if plan.timeout is not None and at_s >= plan.timeout.seconds:
-        found.append(plan.timeout.action)
-    if plan.postcopy_after_precopy and int(stats.get("memory_iteration", 0)) > 1:
-        found.append(TimeoutAction.POSTCOPY)
-    moving = int(stats.get("memory_processed", 0)) > 0
-    return [action for action in found if moving or action is TimeoutAction.SUSPEND]
-
-
-def _act(
-    domain: Domain,
-    job: Job,
-    wanted: Iterable[TimeoutAction],
-    at_s: float,
-    found: _Followed,
-    log: EventLog,
-) -> None:
-    """Ask libvirt for what is wanted until it does it; what it says instead is an event."""
-    acts = {
-        TimeoutAction.SUSPEND: domain.suspend,
-        TimeoutAction.POSTCOPY: domain.start_postcopy,
-    }
-    for action in wanted:
-        request = found.requests[action]
-        if request.granted or not request.make(acts[action]):
-            continue
-        if request.refusal:
-            log.add(domain.host, "refused", request.refusal, time.monotonic(), None)
-        elif action is TimeoutAction.POSTCOPY:
-            job.switches()
-        else:
-            found.suspended_at_s = at_s
-
-
 def _final_stats(guest: Guest, source_domain: Domain, log: EventLog) -> dict[str, Any]:
     """Figures of the completed job: the destination's, which know the whole downtime. A job that
     libvirt keeps no figures of has the type 0."""
@@ -265,12 +154,12 @@ def _from_event(log: EventLog) -> dict[str, Any]:
     return {}
 
 
-def _status(error: StackError | None, found: _Followed) -> Status:
+def _status(error: StackError | None, course: Course) -> Status:
     if error is None:
         return Status.COMPLETED
-    if found.timed_out:
+    if course.timed_out:
         return Status.TIMED_OUT
-    if found.aborted:
+    if course.aborted:
         return Status.ABORTED
-    moved = any(int(sample.stats.get("data_processed", 0)) for sample in found.samples)
+    moved = any(int(sample.stats.get("data_processed", 0)) for sample in course.samples)
     return Status.FAILED if moved else Status.REFUSED

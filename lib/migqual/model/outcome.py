@@ -8,11 +8,16 @@ from migqual.model.plan import Plan
 
 
 class Status(StrEnum):
+    """How a migration ended. STUCK did not end though libvirt took the aborts; BROKEN_OFF is one
+    whose end was not waited for, or that something beside it broke off."""
+
     COMPLETED = "completed"
     REFUSED = "refused"
     FAILED = "failed"
     TIMED_OUT = "timed-out"
     ABORTED = "aborted"
+    STUCK = "stuck"
+    BROKEN_OFF = "broken-off"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from migqual.errors import GuestError, MigrationError, TimedOut
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
+from migqual.migration.follow import OnSample
 from migqual.migration.guarded import move
-from migqual.migration.run import OnSample
+from migqual.migration.run import OnBrokenOff
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Arrival, Guard, Plan, StorageCopy
 from migqual.observe import blocks, copies, gaps, integrity
@@ -44,10 +45,16 @@ class Observers:
     left: list[Copied] = field(default_factory=list)
 
     def migrate(
-        self, destination: Host, plan: Plan, *, on_sample: OnSample | None = None
+        self,
+        destination: Host,
+        plan: Plan,
+        *,
+        on_sample: OnSample | None = None,
+        on_broken_off: OnBrokenOff | None = None,
     ) -> Observed:
         """Migrate and observe. An error of the migration is in the result, not raised; what the
-        guard refuses is raised, since nothing was tried.
+        guard refuses is raised, since nothing was tried. `on_broken_off` gets what was seen of a
+        migration that anything else broke off, before that is raised.
 
         Disks that were copied are compared block for block when the plan leaves the guest paused
         at its arrival; it is resumed then.
@@ -59,7 +66,14 @@ class Observers:
         window = self._quiet()
         complaints: list[str] = []
         try:
-            outcome = move(self.guest, destination, plan, self.tools, on_sample=on_sample)
+            outcome = move(
+                self.guest,
+                destination,
+                plan,
+                self.tools,
+                on_sample=on_sample,
+                on_broken_off=on_broken_off,
+            )
             error = None
         except MigrationError as failed:
             if failed.outcome is None:
