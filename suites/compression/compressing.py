@@ -15,7 +15,7 @@ from migqual.model import throughput
 from migqual.model.guest import Content, GuestSpec, Load, MemoryLoad
 from migqual.model.offer import Offer, lacking, unoffered
 from migqual.model.outcome import Outcome
-from migqual.model.plan import Compression, Plan
+from migqual.model.plan import Compression, Plan, Timeout
 from migqual.model.setting import Value
 
 Migrate = Callable[..., Outcome]
@@ -24,6 +24,10 @@ MIB = 2**20
 # grow by no more than that: a method's own headers.
 SHRUNK = 0.8
 GROWN = 1.02
+# A busy host may compress less than a guest dirties at the highest levels. How fast it is, is not
+# the question: the guest is suspended then, and the rest gets its time.
+SUSPENDED_AFTER = Timeout(30)
+PATIENCE_S = 300.0
 # some pages change all the time, so that every round has something to do
 CHANGING = GuestSpec(load=Load("changing", memory=MemoryLoad(mib=8, rate_mib_s=2)))
 

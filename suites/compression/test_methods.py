@@ -14,11 +14,13 @@ from migqual.hosts import emulator, threads
 from migqual.hosts.guest import Guest
 from migqual.model.guest import Content, GuestSpec, MemoryLoad
 from migqual.model.outcome import JobSample
-from migqual.model.plan import Compression, Control, Plan, Timeout, Tuning
+from migqual.model.plan import Compression, Control, Plan, Tuning
 from migqual.model.setting import Ends, Setting
 from suites.compression.compressing import (
     GROWN,
+    PATIENCE_S,
     SHRUNK,
+    SUSPENDED_AFTER,
     Carried,
     Migrate,
     both_have,
@@ -31,10 +33,6 @@ DIRECT = Control.DIRECT  # peer-to-peer, the destination's words may get lost
 DATA_MIB = 32
 RESTLESS = "changing"  # text, some of which changes while it is sent
 RESTLESS_MIB_S = 1  # less than the slowest method sends, mostly
-# A busy host may compress less than that at the highest level. How fast it is, is not the question:
-# the guest is suspended then, and the rest gets its time.
-SUSPENDED_AFTER = Timeout(30)
-PATIENCE_S = 300.0
 DATA = (*(str(content) for content in (Content.TEXT, Content.RANDOM, Content.ZERO)), RESTLESS)
 STORED = 0  # a level of zlib that compresses nothing; zstd takes it for its usual one
 # What random data add to zeroes may be this much more than in a plain migration. The guest around
