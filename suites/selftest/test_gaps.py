@@ -9,6 +9,7 @@ from migqual.observe import gaps
 from migqual.observe.answers import Answers, interface
 from migqual.observe.calibration import Held, held_in, percentile, silent_ms
 from migqual.observe.gaps import SessionAnswer, Trace
+from migqual.observe.meter import session_patience_s
 
 pytestmark = pytest.mark.selftest
 
@@ -184,3 +185,17 @@ def test_percentile_is_nearest_rank() -> None:
     """Of 20 values, 95 % is the 19th."""
     assert percentile(range(1, 21), 0.95) == 19
     assert percentile([7.0], 0.95) == 7.0
+
+
+@pytest.mark.parametrize(
+    ("last_s", "at_s", "patience_s"),
+    [(99.9, 100, 20.1), (40, 100, 80), (101, 100, 20)],
+    ids=["undisturbed", "silent for a minute", "heard meanwhile"],
+)
+def test_a_session_gets_as_long_again_as_it_was_silent(
+    last_s: float, at_s: float, patience_s: float
+) -> None:
+    """TCP's next try is as far away as its last ones took together."""
+    found = session_patience_s(int(last_s * 1e9), int(at_s * 1e9))
+
+    assert found == pytest.approx(patience_s)

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 MARK_SECONDS = 10.0
 ANSWER_SECONDS = 20.0
+NS_PER_S = 1_000_000_000
 
 
 class GapMeter:
@@ -61,16 +62,20 @@ class GapMeter:
 
         return self._until("an answer of the guest on the service network", later, seconds)
 
-    def session_after(self, at_ns: int, seconds: float = ANSWER_SECONDS) -> bool:
-        """Whether the TCP session answers after `at_ns`; False when it broke."""
+    def session_after(self, at_ns: int) -> bool:
+        """Whether the TCP session answers after `at_ns`; False when it broke. Raises `TimedOut`."""
+
+        def last_ns() -> int:
+            return self.trace.session[-1].at_ns if self.trace.session else 0
 
         def later() -> str | None:
             if self.trace.broken:
                 return "broken"
-            last = self.trace.session[-1].at_ns if self.trace.session else 0
-            return "alive" if last > at_ns else None
+            return "alive" if last_ns() > at_ns else None
 
-        return self._until("the TCP session with the guest", later, seconds) == "alive"
+        with self._changed:
+            patience_s = session_patience_s(last_ns() or at_ns, at_ns)
+        return self._until("the TCP session with the guest", later, patience_s) == "alive"
 
     def _until(self, what: str, probe: Callable[[], T | None], seconds: float) -> T:
         deadline = Deadline(seconds)
@@ -82,6 +87,13 @@ class GapMeter:
                     raise TimedOut(f"{what}: not within {seconds:g} s")
                 self._changed.wait(deadline.left)
         return found
+
+
+def session_patience_s(last_ns: int, at_ns: int) -> float:
+    """Pure: how long a session that was last heard at `last_ns` may take to be heard after `at_ns`.
+    TCP waits twice as long with each try (RFC 6298, 5.5): who was not answered for a time may try
+    again after as long once more."""
+    return ANSWER_SECONDS + max(0.0, (at_ns - last_ns) / NS_PER_S)
 
 
 @contextmanager

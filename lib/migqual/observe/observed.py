@@ -110,6 +110,7 @@ class Observers:
                 wait(end)
             except TimedOut as error:
                 complaints.append(f"{self.guest.name} does not answer: {error.message}")
+                break  # its session may be waited for as long as the guest was away
         report = gaps.report(self.meter.trace, quiet, start, end)
         outcome = replace(outcome, gaps=report)
         complaints += self.complaints(outcome)
