@@ -149,10 +149,8 @@ def guest_for(mode: Mode, make_guest: MakeGuest) -> Guest:
 
 @pytest.mark.requirement("LM-DRT-01")
 @pytest.mark.quiet
-@pytest.mark.parametrize(
-    "way",
-    ["qmp", *(pytest.param(way, marks=pytest.mark.long) for way in ("qmp-sampled", "libvirt"))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("way", WAYS)
 def test_measured_is_what_the_guest_dirties(
     make_guest: MakeGuest, profile: Profile, pair: Pair, pytestconfig: pytest.Config, way: str
 ) -> None:
