@@ -168,6 +168,7 @@ class Row:
 
 
 @pytest.mark.requirement("LM-PAR-04", "LM-PAR-08")
+@pytest.mark.long
 @pytest.mark.timeout(900)  # dozens of migrations with `--matrix full`
 @pytest.mark.parametrize(
     "name",

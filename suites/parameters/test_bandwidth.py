@@ -245,7 +245,9 @@ def measured(
     Raises `InconclusiveError` when there is none."""
     if until_s is None:
         stops = (event for event in outcome.events if event.name == "STOP")
-        until_s = next(event.at_s for event in stops if event.host == outcome.source)
+        until_s = next((event.at_s for event in stops if event.host == outcome.source), None)
+    if until_s is None:
+        raise InconclusiveError("the source told of no stop of the guest")
     found = throughput.rates(outcome.samples, since_s=since_s, until_s=until_s)
     if not found:
         slowest = max((sample.took_s for sample in outcome.samples), default=0.0)
