@@ -15,6 +15,7 @@ RUN_ARGS = $(if $(INVENTORY),--inventory '$(INVENTORY)') $(if $(TOPOLOGY),--topo
 help:
 	@echo 'make qualify   build the lab (or take INVENTORY=file), run every suite, write the verdict'
 	@echo 'make test      lint, types, selftests, and the suites on the lab, each test on one pair, no long ones'
+	@echo 'make bootstrap what both do first: install what is missing, make .venv'
 	@echo 'make clean     remove .venv, .tox, reports/out; caches and labs stay'
 	@echo
 	@echo 'variables: TOPOLOGY=name|file  INVENTORY=file  PROFILE=name|file  ARGS="pytest arguments"'

@@ -31,10 +31,11 @@ def disk(
     space: Fact[Space] | None = None,
     readonly: bool = False,
     shareable: bool = False,
+    filesystem: Fact[str] = "nfs4",
 ) -> DiskFact:
     source = f"/images/{target}"
     one = Disk(target, "file", source, readonly=readonly, shareable=shareable)
-    return DiskFact(one, place, "as probed", space)
+    return DiskFact(one, place, "as probed", filesystem, space)
 
 
 def segment(*, there: Fact[str] = "br0", passed: Fact[bool] = True) -> Segment:

@@ -141,6 +141,71 @@ def pytest_sessionstart(session):
     (here / "begun").touch()
     signal.pause()
 """
+# The command line, but for the question whether the hosts, which do not exist, can be reached.
+UNASKED = """\
+import sys
+from migqual import cli
+from migqual.commands import run
+run._reach = lambda inventory: None
+sys.exit(cli.main())
+"""
+AWAY = """\
+all:
+  vars:
+    ansible_user: root
+    migqual_known_hosts: {folder}/known_hosts
+    migqual_pairs: [{{source: h1, destination: h2}}]
+  children:
+    hypervisors:
+      vars: {{migqual_service_bridge: br0, ansible_port: 1}}
+      hosts:
+        h1: {{ansible_host: 127.0.0.2, migqual_migration_address: 192.0.2.1}}
+        h2: {{ansible_host: 127.0.0.3, migqual_migration_address: 192.0.2.2}}
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--topology", "nonsense"],
+        ["--inventory", "nonsense.yml"],
+        ["--profile", "nonsense"],
+        ["--name", "no/lab"],
+    ],
+    ids=" ".join,
+)
+def test_bad_input_leaves_the_last_report_alone(
+    environment: dict[str, str], tmp_path: Path, words: list[str]
+) -> None:
+    """A slip of the pen costs nobody the report of the run before."""
+    out = tmp_path / "out"
+    (out / "records").mkdir(parents=True)
+    kept = [out / name for name in ("verdict.json", "index.html", "records/test-1.json")]
+    for file in kept:
+        file.touch()
+
+    assert migqual_says(environment, "run", f"--out={out}", *words).returncode == 2
+
+    assert all(file.exists() for file in kept)
+
+
+def test_hosts_that_are_away_are_told_before_any_test(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Both are named in one error; it is no fault of the input, and no verdict is left."""
+    (tmp_path / "known_hosts").touch()
+    inventory, out = tmp_path / "hosts.yml", tmp_path / "out"
+    inventory.write_text(AWAY.format(folder=tmp_path))
+    out.mkdir()
+    (out / "verdict.json").touch()
+
+    said = migqual_says(environment, "run", f"--inventory={inventory}", f"--out={out}")
+
+    assert said.returncode == 3
+    assert "no pair can be tested: h1: SSH to root@127.0.0.2:1" in said.stderr
+    assert "h2: SSH to root@127.0.0.3:1" in said.stderr
+    assert said.stdout == ""
+    assert not (out / "verdict.json").exists()
 
 
 @pytest.fixture
@@ -154,7 +219,7 @@ def waiting_run(environment: dict[str, str], tmp_path: Path) -> Iterator[subproc
     # whoever started us in the background may have had signals ignored, which is inherited
     as_in_a_terminal = ("env", "--default-signal=INT,HUP,TERM")
     process = subprocess.Popen(
-        [*as_in_a_terminal, *COMMAND, *argv],
+        [*as_in_a_terminal, sys.executable, "-c", UNASKED, *argv],
         env=environment | {"PYTHONPATH": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -74,6 +74,7 @@ def test_a_whole_topology(tmp_path: Path) -> None:
         ("destination: b1", "destination: a1", "needs two hosts"),
         ("{role: client}", "{}", "exactly one host must have the role client"),
         ("{role: client}", "{role: cook}", "hosts.client.role"),
+        ("  a1: {}", "  a1: {rootfs: /nonsense}", "hosts.a1.rootfs: /nonsense is no root tree"),
         ("  a1: {}", "  a1: {}\n  a1: {}", "a1"),
         ("  a1: {}", "  a1: {realease: sid}", "hosts.a1.realease"),
         ("  a1: {}", "  a-host-with-a-long-name: {}", "a-host-with-a-long-name"),
@@ -93,6 +94,16 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
 
     assert "hosts.a1.x" in said
     assert "hosts.b1.y" in said
+
+
+def test_all_faults_of_the_whole_at_once(tmp_path: Path) -> None:
+    """Also those that no single line has."""
+    said = faults(
+        tmp_path, WHOLE.replace("{source: a1, destination: b1}", "{source: a8, destination: b9}")
+    )
+
+    assert "names a8" in said
+    assert "names b9" in said
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:

@@ -34,6 +34,10 @@ def lost_host():
     raise HostError("a1", "no route to host")
 
 @pytest.fixture
+def away_host():
+    raise ConnectionLost("b1", "no answer", remedy="is it up?") from OSError("a trace")
+
+@pytest.fixture
 def asserts_in_setup():
     assert 1 == 2
 
@@ -76,6 +80,7 @@ def test_too_early(pair): raise InconclusiveError("over before the cut")
 def test_timed_out(pair): raise TimedOut("agent: not within 4 s")
 def test_other(pair): {}["x"]
 def test_setup_trouble(pair, lost_host): pass
+def test_host_is_away(pair, away_host): pass
 def test_setup_asserts(pair, asserts_in_setup): pass
 def test_residue(pair, audit): pass
 def test_teardown_trouble(pair, lost_after): pass
@@ -114,6 +119,7 @@ EXPECTED = {
     "timed_out": (Verdict.INCONCLUSIVE, "call: TimedOut: agent"),
     "other": (Verdict.INCONCLUSIVE, "call: KeyError: 'x'"),
     "setup_trouble": (Verdict.INCONCLUSIVE, "setup: HostError: a1: no route to host"),
+    "host_is_away": (Verdict.INCONCLUSIVE, "setup: ConnectionLost: b1: no answer"),
     "setup_asserts": (Verdict.INCONCLUSIVE, "setup: AssertionError"),
     "residue": (Verdict.FAIL, "residue"),
     "teardown_trouble": (Verdict.INCONCLUSIVE, "teardown: HostError: b1: went away"),
@@ -169,8 +175,14 @@ def test_trouble_stays_an_error_or_a_failure_to_pytest(serial: Session) -> None:
     """A broken lab must never look green."""
     assert serial.code == 1
     # Passed but for their tear-down, which is an error: three of the five on each pair.
-    expected = "28 failed, 10 passed, 8 skipped, 2 xfailed, 18 errors"
+    expected = "28 failed, 10 passed, 8 skipped, 2 xfailed, 20 errors"
     assert expected in serial.output.splitlines()[-1]
+
+
+def test_a_host_that_is_away_is_told_without_a_trace(serial: Session) -> None:
+    """Its words and the remedy, and not how Python came to them."""
+    assert "setup: b1: no answer\n  remedy: is it up?" in serial.output
+    assert "a trace" not in serial.output
 
 
 def test_the_record_says_all_that_the_report_needs(serial: Session) -> None:

@@ -8,11 +8,12 @@ import pytest
 
 from migqual.errors import GuardRefusal
 from migqual.model.finding import Finding, Severity
-from migqual.model.plan import Control, Plan, StorageCopy
+from migqual.model.plan import Control, Plan, Safety, StorageCopy
 from migqual.preflight.checks import CHECKS, STORAGE_CHECKS, run_checks
 from migqual.preflight.facts import (
     Agent,
     Channel,
+    Fact,
     Facts,
     Login,
     Missing,
@@ -57,6 +58,12 @@ def cut(channel: Channel, *, passed: bool | Missing) -> Change:
 
 def local(**changes: Any) -> Change:  # noqa: ANN401
     return of(disks=(disk("vda", Place.LOCAL, **changes),))
+
+
+def on(filesystem: Fact[str], *, readonly: bool = False) -> Change:
+    """The guest's disk is a file that both hosts use, on such a file system."""
+    one = disk("vda", Place.SHARED, filesystem=filesystem, readonly=readonly)
+    return of(disks=(one,))
 
 
 def judged(change: Change | None = None) -> dict[str, list[Finding]]:
@@ -120,6 +127,8 @@ FIRES = [
     ("LM-RES-11.cpus", part("definition", vcpus=3), Severity.WARNING),
     ("LM-SHR-01.vda", of(disks=(disk("vda", Place.AMBIGUOUS),)), Severity.UNKNOWN),
     ("LM-SHR-01.vda", of(disks=(disk("vda", Place.UNREACHABLE),)), Severity.WARNING),
+    ("LM-SHR-02.safety", on("ext4"), Severity.WARNING),
+    ("LM-SHR-02.safety", on(WHY), Severity.WARNING),
 ]
 
 
@@ -134,6 +143,22 @@ def test_check_fires(check: str, change: Change, verdict: Severity) -> None:
     assert finding.verdict is verdict
     assert finding.words
     assert finding.remedy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        on("ext4", readonly=True),
+        both(on("ext4"), of(plan=Plan(safety=Safety.UNSAFE))),
+        both(on("ext4"), of(plan=Plan(copy_storage=StorageCopy.ALL))),
+    ],
+    ids=["read-only", "overridden", "copied"],
+)
+def test_the_safety_check_has_nothing_to_refuse(change: Change) -> None:
+    """What libvirt does not ask of, no one is warned of."""
+    (finding,) = judged(change)["LM-SHR-02.safety"]
+
+    assert finding.verdict is Severity.OK
 
 
 def test_every_check_is_silent_on_healthy_facts() -> None:

@@ -1,5 +1,6 @@
 """`migqual sweep`: removes what journals name, keeps what it cannot reach, touches nothing else."""
 
+import fcntl
 import json
 import signal
 from collections.abc import Iterator
@@ -122,6 +123,31 @@ def test_dry_run_changes_nothing(folder: Path, capsys: pytest.CaptureFixture[str
 
     assert file.exists()
     assert "would remove image /x on h1" in capsys.readouterr().out
+
+
+def test_what_will_not_come_back_is_forgotten(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--forget` drops the journal that is named, says what it named, and asks no host."""
+    file = journal(folder, inventory=folder / "gone.yml", tier="real")
+
+    assert cli.main(["sweep", "--forget"]) == 2
+    assert file.exists()
+    assert cli.main(["sweep", "--forget", file.name]) == 0
+
+    assert not file.exists()
+    assert "forgot image /x on h1, which may still be there" in capsys.readouterr().out
+
+
+def test_a_run_that_lives_is_not_forgotten(folder: Path) -> None:
+    """Its journal stays; exit code 1."""
+    file = journal(folder, inventory=folder / "hosts.yml", tier="real")
+
+    with file.open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert cli.main(["sweep", "--forget", file.name]) == 1
+
+    assert file.exists()
 
 
 def test_other_hosts_keep_what_is_theirs(folder: Path) -> None:

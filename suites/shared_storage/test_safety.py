@@ -7,10 +7,13 @@ import pytest
 from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
 from migqual.errors import MigrationRefused
+from migqual.model.finding import Severity
 from migqual.model.guest import CacheMode, DiskSpec, GuestSpec
 from migqual.model.inventory import StoreKind
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan, Safety
+from migqual.preflight.run import preflight
+from migqual.preflight.tools import Tools
 
 Migrate = Callable[..., Outcome]
 
@@ -33,6 +36,27 @@ def test_risky_cache_mode_needs_unsafe(
         migrate(guest, Plan(safety=Safety.CHECKED))
 
     migrate(guest, Plan(safety=Safety.UNSAFE))
+
+
+@pytest.mark.requirement("LM-SHR-02")
+def test_preflight_foretells_the_check(
+    make_guest: MakeGuest, migrate: Migrate, pair: Pair, tools: Tools
+) -> None:
+    """
+    Preflight warns of a disk file that libvirt will take for unsafe, and of no other.
+
+    Preconditions: a directory that both hosts share, of whatever kind.
+    Expected: with a warning libvirt refuses, and with none the guest moves.
+    """
+    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY),)))
+    found = {one.id: one.verdict for one in preflight(guest.name, *pair.hosts, tools, Plan())}
+
+    if found["LM-SHR-02.safety"] is Severity.WARNING:
+        with pytest.raises(MigrationRefused, match=r"(?i)unsafe"):
+            migrate(guest, Plan(safety=Safety.CHECKED))
+    else:
+        migrate(guest, Plan(safety=Safety.CHECKED))
+        assert guest.host is pair.destination
 
 
 @pytest.mark.requirement("LM-SHR-02")

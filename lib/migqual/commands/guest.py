@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     spec = _spec(arguments)
     inventory = move.inventory_of(arguments.inventory)
     command = arguments.command or [os.environ.get("SHELL", "sh")]
+    if shutil.which(command[0]) is None:
+        raise UsageError(f"{command[0]}: no such command", remedy="COMMAND runs here, not a guest")
     with rig(inventory) as on, on.provision.guest(spec, on.source, on.destination) as guest:
         say(f"{guest.name} runs on {on.source.name} until {command[0]} ends")
         environment = os.environ | {
@@ -81,8 +84,9 @@ def _ctrl_c_is_the_commands() -> Iterator[None]:
 
 
 def _spec(arguments: argparse.Namespace) -> GuestSpec:
-    if min(arguments.set, arguments.memory) < 1 or arguments.rate < 0:
-        raise UsageError("sizes are at least 1 MiB, and a rate at least 0")
+    for name, least in (("memory", 1), ("set", 1), ("rate", 0)):
+        if (value := getattr(arguments, name)) < least:
+            raise UsageError(f"--{name} {value}", remedy=f"give {least} or more")
     if arguments.set > arguments.memory - ROOM_MIB:
         least = arguments.set + ROOM_MIB
         raise UsageError(

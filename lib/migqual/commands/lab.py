@@ -46,7 +46,7 @@ def register(subparsers: "Subparsers") -> None:
     inside.set_defaults(run=execute)
     words = actions.add_parser("logs", parents=[named], help="a host's console and journal")
     words.add_argument("host", metavar="HOST")
-    words.add_argument("-n", "--lines", type=int, default=200, help="of each (default: 200)")
+    words.add_argument("-n", "--lines", type=_count, default=200, help="of each (default: 200)")
     words.set_defaults(run=logs)
 
 
@@ -105,7 +105,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.on:
         return become(found, ssh(found.host(arguments.on).name, arguments.command))
     if not arguments.command:
-        raise UsageError("lab exec: no command", remedy="migqual lab exec -- COMMAND ...")
+        named = "" if arguments.name == NAME else f"--name {arguments.name} "
+        raise UsageError("lab exec: no command", remedy=f"migqual lab exec {named}-- COMMAND ...")
     return become(found, arguments.command)
 
 
@@ -155,6 +156,12 @@ def environment(lab: LabLayout) -> dict[str, str]:
     """What a command in the lab finds in its environment, the tools of ours on its PATH."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return {**os.environ, "MIGQUAL_INVENTORY": str(lab.inventory), "PATH": path}
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text}: give a number of lines, 1 or more")
+    return int(text)
 
 
 def become(lab: LabLayout, argv: Sequence[str]) -> NoReturn:

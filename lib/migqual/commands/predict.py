@@ -74,7 +74,7 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("link", "bandwidth", "downtime"):
         value = getattr(arguments, name)
         if value is not None and not 0 < value < float("inf"):
-            raise UsageError(f"--{name} {value:g}", remedy="more than nothing")
+            raise UsageError(f"--{name} {value:g}", remedy="give more than 0")
 
 
 def _foretold(arguments: argparse.Namespace) -> tuple[Seen, Assumed, list[Choice]]:

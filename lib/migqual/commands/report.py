@@ -23,7 +23,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         type=Path,
         metavar="DIR",
         default=[places.OUT],
-        help="a folder that a run wrote, or the records folder in it (default: %(default)s)",
+        help=f"a folder that a run wrote, or the records folder in it (default: {places.OUT})",
     )
     parser.add_argument(
         "--out",

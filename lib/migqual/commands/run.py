@@ -16,10 +16,13 @@ from migqual import places
 from migqual.commands import lab as lab_command
 from migqual.commands import sweep
 from migqual.commands.lab import say
-from migqual.errors import UsageError
+from migqual.errors import TroubleError, UsageError
+from migqual.hosts import reach
 from migqual.image.cloud import ensure_cloud_image
 from migqual.lab import life, state, topology
 from migqual.lab.layout import LabLayout, check_name
+from migqual.model.finding import Severity
+from migqual.model.inventory import Inventory
 from migqual.model.inventory_file import load_inventory
 from migqual.model.profile import load_profile
 from migqual.report import folder, publish, terminal
@@ -70,11 +73,11 @@ def register(subparsers: "Subparsers") -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    check_name(arguments.name)
-    if arguments.profile:
-        load_profile(arguments.profile)  # a wrong one is told before a lab is built
+    own = _checked(arguments)
     with publish.claim(arguments.out):  # then the session does
         publish.clear(arguments.out)
+        if own is not None:
+            _reach(own)
     with _swept() as inventories, _target(arguments) as target:
         inventories.append(target.inventory)
         if arguments.oracles and target.lab is not None:
@@ -82,6 +85,34 @@ def run(arguments: argparse.Namespace) -> int:
             ensure_cloud_image(places.cache(), say=say)
         status = _pytest(arguments, target)
     return _verdict(arguments, status)
+
+
+def _checked(arguments: argparse.Namespace) -> Inventory | None:
+    """The inventory, if one was named. What cannot be used is told before a lab is built, and
+    before an older report is cleared."""
+    check_name(arguments.name)
+    if arguments.profile:
+        load_profile(arguments.profile)
+    if arguments.inventory is not None:
+        return load_inventory(arguments.inventory)
+    if arguments.topology is not None:
+        life.check_topology(topology.read(arguments.topology), arguments.name)
+    return None
+
+
+def _reach(inventory: Inventory) -> None:
+    """Tell of hosts that are away. Raises `TroubleError` when no pair is left to test."""
+    findings = [one for one in reach.connect(inventory) if one.verdict is Severity.REFUSED]
+    away = {one.id.partition(".")[0] for one in findings}
+    names = [{pair.source.name, pair.destination.name} for pair in inventory.pairs]
+    words = "; ".join(one.words for one in findings)
+    if all(pair & away for pair in names):
+        raise TroubleError(
+            f"no pair can be tested: {words}",
+            remedy=f"migqual inventory check {inventory.file}",
+        )
+    if findings:
+        say(f"tests that need {', '.join(sorted(away))} will be inconclusive: {words}")
 
 
 @contextmanager

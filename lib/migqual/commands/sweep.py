@@ -27,7 +27,18 @@ def register(subparsers: "Subparsers") -> None:
         help="remove from hosts what a run that died left there, as its journal says",
         description="Exit code 1 when something had to stay, e.g. on a host that is away.",
     )
-    command.add_argument("--dry-run", action="store_true", help="say what would be removed")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be removed; connects to nothing, and the exit code is 0",
+    )
+    how.add_argument(
+        "--forget",
+        action="store_true",
+        help="drop the journals that are named, for hosts that will not come back; connects to "
+        "nothing, and says what may still be there",
+    )
     command.add_argument("journals", nargs="*", type=Path, metavar="JOURNAL", help="only these")
     command.set_defaults(run=run)
 
@@ -35,6 +46,8 @@ def register(subparsers: "Subparsers") -> None:
 def run(arguments: argparse.Namespace) -> int:
     remove_dead_folders()
     found = [_found(file) for file in arguments.journals] or journal.files()
+    if arguments.forget:
+        return _forget(found if arguments.journals else [])
     if not found:
         print("migqual: no journals: nothing was left on any host")
     return 0 if work_off(found, dry_run=arguments.dry_run) else 1
@@ -47,6 +60,23 @@ def _found(file: Path) -> Path:
         if place.is_file():
             return place
     raise UsageError(f"{file}: no such journal", remedy=f"see {known}")
+
+
+def _forget(files: list[Path]) -> int:
+    """Drop each; 1 when a run that lives keeps its own."""
+    if not files:
+        raise UsageError("sweep --forget: no journal", remedy="name those that sweep tells of")
+    dead = True
+    for file in files:
+        with journal.orphaned(file) as remains:
+            if remains is None:
+                say(f"{file.name}: its run lives, left alone")
+                dead = False
+                continue
+            for made in remains.outstanding:
+                say(f"{file.name}: forgot {sweep.describe(made)}, which may still be there")
+            remains.drop()
+    return 0 if dead else 1
 
 
 def of_inventory(inventory: Path) -> list[Path]:

@@ -156,6 +156,7 @@ class Connection:
         return False
 
     def _open(self) -> Any:  # noqa: ANN401
+        uri = self.uri.partition("?")[0]  # as a person types it: our own ssh goes with us
         events.ensure_loop()
         try:
             connection = libvirt.open(self.uri)
@@ -163,7 +164,7 @@ class Connection:
                 connection.setKeepAlive(5, 5)
         except libvirt.libvirtError as error:
             raise ConnectionLost(
-                self.host, f"libvirt at {self.uri}: {error}", remedy="try `virsh -c URI version`"
+                self.host, f"libvirt at {uri}: {error}", remedy=f"try `virsh -c {uri} version`"
             ) from error
         return connection
 

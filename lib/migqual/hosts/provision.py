@@ -56,6 +56,7 @@ class Provisioner:
         """Copy kernel, initramfs and payload to the host once; returns their folder."""
         folder = self.folder(host)
         if host.name not in self._staged:
+            host.shell.open()  # on one that is away nothing is made, and nothing is written down
             self.journal.record(
                 host.name, "folder", str(folder), [("rm", "-rf", "--", str(folder))]
             )

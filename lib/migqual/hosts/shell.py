@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 import paramiko
+from paramiko.ssh_exception import NoValidConnectionsError
 
 from migqual.deadline import Deadline
 from migqual.errors import CommandFailed, ConnectionLost, TimedOut
@@ -69,11 +70,15 @@ class Shell:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._connected()
+        self.open()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def open(self) -> None:
+        """Log in, if that has not been done. Raises `ConnectionLost`."""
+        self._connected()
 
     def close(self) -> None:
         for client in (self._client, *reversed(self._jumps)):
@@ -119,7 +124,7 @@ class Shell:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise ConnectionLost(
                 self.host.name,
-                f"{shlex.join(words)}: {type(error).__name__}: {error}",
+                f"{shlex.join(words)}: {_words(error)}",
                 remedy="is the host up, and the management network?",
             ) from error
         finally:
@@ -282,9 +287,18 @@ def _lost(host: Host, error: Exception) -> ConnectionLost:
         remedy = f"check the host's key and add it to {host.known_hosts} (ssh-keyscan)"
     return ConnectionLost(
         host.name,
-        f"SSH to {host.user}@{host.address}:{host.port}: {type(error).__name__}: {error}",
+        f"SSH to {host.user}@{host.address}:{host.port}: {_words(error)}",
         remedy=remedy or "is the host up, and its SSH port reachable from here?",
     )
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, without Python's names for it where there are others."""
+    if isinstance(error, NoValidConnectionsError):
+        error = next(iter(error.errors.values()))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
 
 
 def _status(channel: paramiko.Channel) -> int:

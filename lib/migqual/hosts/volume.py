@@ -102,6 +102,7 @@ class Volumes:
         return made
 
     def _image(self, host: Host, path: PurePosixPath, spec: DiskSpec, *options: str) -> Made:
+        host.shell.open()  # a server that is away has nothing to remove
         made = self._journal.record(host.name, "image", str(path), [("rm", "-f", "--", str(path))])
         host.shell.run("mkdir", "-p", path.parent)
         size = f"{spec.size_mib}M"

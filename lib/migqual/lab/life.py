@@ -14,7 +14,7 @@ from pathlib import Path
 
 from migqual import places
 from migqual.deadline import Deadline
-from migqual.errors import LabError
+from migqual.errors import LabError, UsageError
 from migqual.image.guest import GuestImage, ensure_guest_image
 from migqual.image.tree import TreeSpec, ensure_tree
 from migqual.lab import acceleration, cgroup, furnish, machine, network, product, state
@@ -44,20 +44,17 @@ class Lab:
 def up(topology: Topology, name: str, *, say: Say, source: str = "") -> Lab:
     """Build the lab, or return it if it is up already with the same topology.
 
-    Leftovers of a lab that died are cleared first. Raises `LabError`; then nothing is left.
+    Leftovers of a lab that died are cleared first. Raises `LabError`; then nothing is left. Raises
+    `UsageError` inside the namespace of a lab, and when it is up with another topology.
     """
     layout = LabLayout(name, topology)
     _check_machine()
     with state.exclusive():
         found = state.phase(name)
+        check_topology(topology, name)
         if found is Phase.UP:
             was, there = state.read(name)
-            if there.topology == topology:
-                return Lab(there, was.acceleration)
-            raise LabError(
-                f"lab {name} is up with another topology ({was.topology})",
-                remedy=f"migqual lab down --name {name}, or choose another --name",
-            )
+            return Lab(there, was.acceleration)
         if found is Phase.LEFTOVER:
             say(f"clearing what is left of a lab {name!r} that died")
             _clear(name)
@@ -68,10 +65,22 @@ def up(topology: Topology, name: str, *, say: Say, source: str = "") -> Lab:
             raise
 
 
+def check_topology(topology: Topology, name: str) -> None:
+    """Raises `UsageError` when the lab of that name is up with another topology."""
+    if state.phase(name) is not Phase.UP:
+        return
+    was, there = state.read(name)
+    if there.topology != topology:
+        raise UsageError(
+            f"lab {name} is up with another topology ({was.topology})",
+            remedy=f"migqual lab down --name {name}, or choose another --name",
+        )
+
+
 def down(name: str) -> bool:
     """End the lab and remove all of it. Returns whether there was anything.
 
-    Raises `LabError` inside the namespace of a lab: one cannot end what one runs in.
+    Raises `UsageError` inside the namespace of a lab: one cannot end what one runs in.
     """
     check_outside()
     with state.exclusive():
@@ -137,10 +146,6 @@ def ensure_trees(topology: Topology, say: Say) -> dict[str, Path]:
 
 def tree_of(host: LabHost) -> TreeSpec | Path:
     if host.rootfs is not None:
-        if not (host.rootfs / "usr").is_dir():
-            raise LabError(
-                f"rootfs {host.rootfs}: not a root tree", remedy="name a folder with /usr"
-            )
         return host.rootfs
     return TreeSpec(host.release, tuple(sorted({*host.role.packages, *host.packages})))
 
@@ -216,9 +221,9 @@ def _ancestry() -> set[int]:
 
 
 def check_outside() -> None:
-    """Raises `LabError` inside the namespace of a lab, from where the machine cannot be seen."""
+    """Raises `UsageError` inside the namespace of a lab, from where the machine cannot be seen."""
     if namespace := state.entered():
-        raise LabError(
+        raise UsageError(
             f"this is inside the lab's namespace {namespace}: mounts and processes seen here are "
             "not the machine's",
             remedy="leave `migqual lab exec` first",

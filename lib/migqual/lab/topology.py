@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from migqual import places
-from migqual.errors import UsageError
+from migqual.errors import Fault, InventoryError, UsageError
 from migqual.model.yamlfile import load
 
 # A name becomes part of network interface names, which the kernel cuts at 15 characters.
@@ -108,16 +108,23 @@ class Topology(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Topology":
-        for pair in self.pairs:
-            if pair.source == pair.destination:
-                raise ValueError(f"pair {pair.source}-{pair.destination}: needs two hosts")
-            for name in (pair.source, pair.destination):
-                if name not in self.hosts or self.hosts[name].role is not Role.HYPERVISOR:
-                    raise ValueError(f"pair names {name}, which is no hypervisor of this topology")
+        faults = [
+            f"pair {pair.source}-{pair.destination}: needs two hosts"
+            for pair in self.pairs
+            if pair.source == pair.destination
+        ]
+        paired = (name for pair in self.pairs for name in (pair.source, pair.destination))
+        faults += [
+            f"pair names {name}, which is no hypervisor of this topology"
+            for name in dict.fromkeys(paired)
+            if name not in self.of_role(Role.HYPERVISOR)
+        ]
         if len(self.of_role(Role.CLIENT)) != 1:
-            raise ValueError("exactly one host must have the role client: it measures gaps")
+            faults.append("exactly one host must have the role client: it measures gaps")
         if len(self.of_role(Role.STORAGE)) > 1:
-            raise ValueError("at most one host may have the role storage")
+            faults.append("at most one host may have the role storage")
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
     def of_role(self, role: Role) -> tuple[str, ...]:
@@ -138,4 +145,13 @@ def find(name_or_path: str) -> Path:
 
 def read(name_or_path: str) -> Topology:
     """Read and check a topology. Raises `InventoryError` with every fault and its place."""
-    return load(find(name_or_path), Topology)
+    file = find(name_or_path)
+    found = load(file, Topology)
+    faults = [
+        Fault(f"hosts.{name}.rootfs", f"{host.rootfs} is no root tree: it has no folder usr")
+        for name, host in found.hosts.items()
+        if host.rootfs is not None and not (host.rootfs / "usr").is_dir()
+    ]
+    if faults:
+        raise InventoryError(str(file), faults)
+    return found

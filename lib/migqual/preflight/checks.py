@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from migqual.model.finding import Finding
-from migqual.preflight import check_guest, check_hosts, check_resources, check_storage
+from migqual.preflight import (
+    check_guest,
+    check_hosts,
+    check_resources,
+    check_safety,
+    check_storage,
+)
 from migqual.preflight.facts import Facts, Login, Missing, Seen, Storage
 from migqual.preflight.verdicts import unknown
 
@@ -52,6 +58,7 @@ CHECKS: tuple[Check, ...] = (
 
 STORAGE_CHECKS: tuple[StorageCheck, ...] = (
     StorageCheck("LM-SHR-01", check_storage.classes),
+    StorageCheck("LM-SHR-02.safety", check_safety.trusted),
     StorageCheck("LM-PRE-02.storage", check_storage.reached),
     StorageCheck("LM-PRE-04.storage", check_storage.room),
     StorageCheck("LM-NSS-01.image", check_storage.identical),

@@ -115,14 +115,16 @@ class Target:
 
 @dataclass(frozen=True)
 class DiskFact:
-    """One disk of the guest. The rest is asked for only where the disk is not common.
+    """One disk of the guest. From `space` on asked for only where the disk is not common.
 
+    filesystem     of a file that both hosts use, as the source's mount table names it
     backing_equal  whether the destination has the backing file, with the same contents
     """
 
     disk: Disk
     place: Place
     evidence: str
+    filesystem: Fact[str] | None = None
     space: Fact[Space] | None = None
     image: Fact[Image] | None = None
     target: Fact[Target] | None = None

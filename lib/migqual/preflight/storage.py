@@ -49,21 +49,31 @@ class Prober:
         except HostError as error:
             return DiskFact(disk, Place.AMBIGUOUS, error.message)
         if place.common:
-            return DiskFact(disk, place, evidence)
+            return DiskFact(disk, place, evidence, self._file_system(disk))
         if disk.type != "file":
             why = Missing(f"room for a disk of type {disk.type} is not known")
-            return DiskFact(disk, place, evidence, why, target=self._target(there))
+            return DiskFact(disk, place, evidence, space=why, target=self._target(there))
         image = had(lambda: images.describe(self.source, disk.source, disk.format))
         target = self._target(there)
         return DiskFact(
             disk,
             place,
             evidence,
-            self._space(image, target),
+            space=self._space(image, target),
             image=image,
             target=target,
             backing_equal=self._backing(image),
         )
+
+    def _file_system(self, disk: Disk) -> Fact[str] | None:
+        if disk.type != "file":
+            return None
+        look = ("findmnt", "-no", "FSTYPE", "-T", disk.source)
+
+        def named() -> str:
+            return self.source.shell.run(*look).stdout.strip()
+
+        return had(named)
 
     def _place(self, disk: Disk, there: Disk) -> tuple[Place, str]:
         if disk.type == "file" and there.type == "file":

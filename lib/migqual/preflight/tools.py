@@ -85,6 +85,7 @@ def staged(
     made: list[tuple[Host, Made]] = []
     try:
         for host in hosts:
+            host.shell.open()  # one that is away has nothing to remove
             place = host.entry.scratch / folder
             undo = [("rm", "-rf", "--", str(place))]
             made.append((host, journal.record(host.name, "folder", str(place), undo)))

@@ -85,7 +85,7 @@ def findings(facts: Facts, now: datetime | None = None) -> list[Finding]:
             _strength(facts, leaves),
             _issuer(facts, parsed),
         ]
-    return [*found, _rights(facts)]
+    return [*found, _rights(facts)] if any(name in facts.files for name in NEEDED) else found
 
 
 def _parsed(pem: bytes) -> list[x509.Certificate]:
