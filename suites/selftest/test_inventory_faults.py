@@ -167,6 +167,12 @@ def test_good_one_has_no_fault(file: Path) -> None:
             "no host",
         ),
         ("c1: {", "c2: {}\n        c1: {", f"{VARS}.migqual_client", "choose one of c2, c1"),
+        (
+            "all:\n  vars:",
+            "all:\n  vars:\n    ansible_ssh_pass: z",
+            f"{VARS}.ansible_ssh_pass",
+            "passwords are not used; name a key",
+        ),
         ("  children:", "  kids: {}\n  children:", "all.kids", "unknown key"),
         (
             "    clients:",

@@ -77,7 +77,7 @@ def test_a_whole_topology(tmp_path: Path) -> None:
         ("  a1: {}", "  a1: {rootfs: /nonsense}", "hosts.a1.rootfs: /nonsense is no root tree"),
         ("  a1: {}", "  a1: {}\n  a1: {}", "a1"),
         ("  a1: {}", "  a1: {realease: sid}", "hosts.a1.realease"),
-        ("  a1: {}", "  a-host-with-a-long-name: {}", "a-host-with-a-long-name"),
+        ("  a1: {}", "  a-host-with-a-long-name: {}", "a small letter and up to 8"),
         ("  a1: {}", "  a1: {}\n  s1: {role: storage}\n  s2: {role: storage}", "at most one"),
         ("pairs:", "acceleration: warp\npairs:", "acceleration"),
         ("pairs:", "links: {migration: {rate_mbit: -1}}\npairs:", "links.migration.rate_mbit"),

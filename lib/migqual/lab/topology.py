@@ -5,14 +5,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from migqual import places
 from migqual.errors import Fault, InventoryError, UsageError
 from migqual.model.yamlfile import load
 
 # A name becomes part of network interface names, which the kernel cuts at 15 characters.
-HostName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,8}$")]
+HOST_NAME = re.compile(r"^[a-z][a-z0-9]{0,8}$")
 LAB_NAME = re.compile(r"^[a-z][a-z0-9]{0,11}$")
 
 HYPERVISOR_PACKAGES = (
@@ -45,6 +45,15 @@ APPLIANCE_PACKAGES = (
     "tcpdump",
     "tgt",
 )
+
+
+def _host_name(name: str) -> str:
+    if not HOST_NAME.match(name):
+        raise ValueError("names of hosts are a small letter and up to 8 small letters or digits")
+    return name
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
 
 
 class _Strict(BaseModel):

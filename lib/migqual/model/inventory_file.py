@@ -105,7 +105,7 @@ def _elements(
     if value is None or value.location is None:
         return
     if not isinstance(value.raw, list) or not value.raw:
-        faults.append(document.fault(value.location, "not a list with something in it"))
+        faults.append(document.fault(value.location, "not a list, or an empty one"))
         return
     for at, raw in enumerate(value.raw):
         yield (*value.location, at), raw

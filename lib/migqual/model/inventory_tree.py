@@ -15,6 +15,7 @@ from migqual.model.inventory_schema import AllVariables, HostVariables
 from migqual.model.yamlfile import Document, Location
 
 HOST_NAMES = frozenset(HostVariables.model_fields)
+PASSWORDS = frozenset({"ansible_password", "ansible_ssh_pass", "ansible_ssh_password"})
 ALL_NAMES = frozenset(AllVariables.model_fields) | {"migqual_pairs", "migqual_stores"}
 
 # What may be given from outside, by its short name. Not addresses: one for all makes no sense.
@@ -159,6 +160,8 @@ def _host(tree: Tree, name: str, data: object, location: Location, around: Linea
 def _unknown(name: str, known: frozenset[str]) -> str:
     if name in ALL_NAMES:
         return "belongs in all.vars"
+    if name in PASSWORDS:
+        return "passwords are not used; name a key with ansible_ssh_private_key_file"
     near = difflib.get_close_matches(name, known, 1)
     return f"unknown key; {near[0]}?" if near else "unknown key"
 

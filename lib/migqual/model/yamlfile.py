@@ -147,10 +147,11 @@ def read(file: Path) -> Document:
 
 
 def _remedy(file: Path) -> str:
-    if not file.parent.is_dir():
-        return f"there is no folder {file.parent.absolute()}"
-    near = sorted(path.name for path in file.parent.glob("*.y*ml"))
-    there = f"YAML files in {file.parent.absolute()}"
+    folder = file if file.is_dir() else file.parent
+    if not folder.is_dir():
+        return f"there is no folder {folder.absolute()}"
+    near = sorted(path.name for path in folder.glob("*.y*ml"))
+    there = f"YAML files in {folder.absolute()}"
     return f"{there}: {', '.join(near[:MOST_NEAR])}" if near else f"there are no {there}"
 
 
