@@ -154,13 +154,13 @@ all:
   vars:
     ansible_user: root
     migqual_known_hosts: {folder}/known_hosts
-    migqual_pairs: [{{source: h1, destination: h2}}]
+    migqual_pairs: [{{source: h1, destination: h2.lab}}]
   children:
     hypervisors:
       vars: {{migqual_service_bridge: br0, ansible_port: 1}}
       hosts:
         h1: {{ansible_host: 127.0.0.2, migqual_migration_address: 192.0.2.1}}
-        h2: {{ansible_host: 127.0.0.3, migqual_migration_address: 192.0.2.2}}
+        h2.lab: {{ansible_host: 127.0.0.3, migqual_migration_address: 192.0.2.2}}
 """
 
 
@@ -203,7 +203,7 @@ def test_hosts_that_are_away_are_told_before_any_test(
 
     assert said.returncode == 3
     assert "no pair can be tested: h1: SSH to root@127.0.0.2:1" in said.stderr
-    assert "h2: SSH to root@127.0.0.3:1" in said.stderr
+    assert "h2.lab: SSH to root@127.0.0.3:1" in said.stderr
     assert said.stdout == ""
     assert not (out / "verdict.json").exists()
 

@@ -103,7 +103,7 @@ def _checked(arguments: argparse.Namespace) -> Inventory | None:
 def _reach(inventory: Inventory) -> None:
     """Tell of hosts that are away. Raises `TroubleError` when no pair is left to test."""
     findings = [one for one in reach.connect(inventory) if one.verdict is Severity.REFUSED]
-    away = {one.id.partition(".")[0] for one in findings}
+    away = {one.id.rpartition(".")[0] for one in findings}
     names = [{pair.source.name, pair.destination.name} for pair in inventory.pairs]
     words = "; ".join(one.words for one in findings)
     if all(pair & away for pair in names):
