@@ -7,6 +7,7 @@ from migqual.preflight.facts import (
     Channel,
     DiskFact,
     Fact,
+    FileSystem,
     Health,
     HostCpu,
     HostFacts,
@@ -21,6 +22,7 @@ from migqual.preflight.facts import (
 
 LOGIN = Login("b", key=True, methods=frozenset(), wrong_key=False, unknown_host=False)
 NIC = Nic("52:54:00:00:00:01", "bridge", "br0", "br0")
+NFS = FileSystem(0x6969, "nfs")
 CPU = HostCpu("vendor 1, model 2", "Model Two", frozenset({"avx", "sse"}))
 
 
@@ -31,11 +33,11 @@ def disk(
     space: Fact[Space] | None = None,
     readonly: bool = False,
     shareable: bool = False,
-    filesystem: Fact[str] = "nfs4",
+    filesystem: Fact[FileSystem] = NFS,
 ) -> DiskFact:
     source = f"/images/{target}"
     one = Disk(target, "file", source, readonly=readonly, shareable=shareable)
-    return DiskFact(one, place, "as probed", filesystem, space)
+    return DiskFact(one, place, "as probed", space, filesystem=filesystem)
 
 
 def segment(*, there: Fact[str] = "br0", passed: Fact[bool] = True) -> Segment:

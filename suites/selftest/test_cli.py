@@ -5,13 +5,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 import migqual
 from migqual import cli, places
+from migqual.commands import run
 from migqual.deadline import Deadline
+from migqual.errors import TroubleError
+from migqual.model.finding import Finding, Severity
+from migqual.model.inventory_file import load_inventory
 
 pytestmark = pytest.mark.selftest
 
@@ -163,6 +168,28 @@ all:
         h2.lab: {{ansible_host: 127.0.0.3, migqual_migration_address: 192.0.2.2}}
 """
 
+TWO_PAIRS = """\
+all:
+  vars:
+    ansible_user: root
+    migqual_known_hosts: {folder}/known_hosts
+    migqual_pairs: [{{source: h1, destination: h2}}, {{source: h3, destination: h4}}]
+    migqual_client: c1
+    migqual_stores: [{{name: nbd, kind: nbd, server: s1, directory: /srv/nbd}}]
+  children:
+    hypervisors:
+      vars: {{migqual_service_bridge: br0}}
+      hosts:
+        h1: {{ansible_host: 192.0.2.1}}
+        h2: {{ansible_host: 192.0.2.2}}
+        h3: {{ansible_host: 192.0.2.3}}
+        h4: {{ansible_host: 192.0.2.4}}
+    others:
+      hosts:
+        c1: {{ansible_host: 192.0.2.5}}
+        s1: {{ansible_host: 192.0.2.6}}
+"""
+
 
 @pytest.mark.parametrize(
     "words",
@@ -197,7 +224,9 @@ def test_hosts_that_are_away_are_told_before_any_test(
     inventory, out = tmp_path / "hosts.yml", tmp_path / "out"
     inventory.write_text(AWAY.format(folder=tmp_path))
     out.mkdir()
-    (out / "verdict.json").touch()
+    old = [out / "verdict.json", out / "junit.xml"]
+    for file in old:
+        file.touch()
 
     said = migqual_says(environment, "run", f"--inventory={inventory}", f"--out={out}")
 
@@ -205,7 +234,26 @@ def test_hosts_that_are_away_are_told_before_any_test(
     assert "no pair can be tested: h1: SSH to root@127.0.0.2:1" in said.stderr
     assert "h2.lab: SSH to root@127.0.0.3:1" in said.stderr
     assert said.stdout == ""
-    assert not (out / "verdict.json").exists()
+    assert not any(file.exists() for file in old)
+
+
+@pytest.mark.parametrize(
+    ("away", "goes_on"),
+    [([], True), (["h1"], True), (["h1", "h4"], False), (["c1"], False), (["s1"], False)],
+    ids=str,
+)
+def test_one_pair_is_enough_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: list[str], *, goes_on: bool
+) -> None:
+    """But not without the client, or a host that serves a store: every test needs them."""
+    (tmp_path / "known_hosts").touch()
+    file = tmp_path / "hosts.yml"
+    file.write_text(TWO_PAIRS.format(folder=tmp_path))
+    refused = [Finding(f"{name}.ssh", Severity.REFUSED, f"{name} is away") for name in away]
+    monkeypatch.setattr("migqual.hosts.reach.connect", lambda _inventory: refused)
+
+    with nullcontext() if goes_on else pytest.raises(TroubleError, match=f"{away[-1]} is away"):
+        run._reach(load_inventory(file))  # noqa: SLF001 - the hosts are made up
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from migqual.preflight.facts import (
     Channel,
     Fact,
     Facts,
+    FileSystem,
     Login,
     Missing,
     Place,
@@ -60,7 +61,10 @@ def local(**changes: Any) -> Change:  # noqa: ANN401
     return of(disks=(disk("vda", Place.LOCAL, **changes),))
 
 
-def on(filesystem: Fact[str], *, readonly: bool = False) -> Change:
+EXT4 = FileSystem(0xEF53, "ext2/ext3")
+
+
+def on(filesystem: Fact[FileSystem], *, readonly: bool = False) -> Change:
     """The guest's disk is a file that both hosts use, on such a file system."""
     one = disk("vda", Place.SHARED, filesystem=filesystem, readonly=readonly)
     return of(disks=(one,))
@@ -127,7 +131,9 @@ FIRES = [
     ("LM-RES-11.cpus", part("definition", vcpus=3), Severity.WARNING),
     ("LM-SHR-01.vda", of(disks=(disk("vda", Place.AMBIGUOUS),)), Severity.UNKNOWN),
     ("LM-SHR-01.vda", of(disks=(disk("vda", Place.UNREACHABLE),)), Severity.WARNING),
-    ("LM-SHR-02.safety", on("ext4"), Severity.WARNING),
+    ("LM-SHR-02.safety", on(EXT4), Severity.WARNING),
+    ("LM-SHR-02.safety", on(FileSystem(0xFE534D42, "smb2")), Severity.WARNING),
+    ("LM-SHR-02.safety", on(FileSystem(0x65735546, "fuse.sshfs")), Severity.WARNING),
     ("LM-SHR-02.safety", on(WHY), Severity.WARNING),
 ]
 
@@ -148,11 +154,13 @@ def test_check_fires(check: str, change: Change, verdict: Severity) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        on("ext4", readonly=True),
-        both(on("ext4"), of(plan=Plan(safety=Safety.UNSAFE))),
-        both(on("ext4"), of(plan=Plan(copy_storage=StorageCopy.ALL))),
+        on(FileSystem(0x6969, "nfs")),
+        on(FileSystem(0x65735546, "fuse.glusterfs")),
+        on(EXT4, readonly=True),
+        both(on(EXT4), of(plan=Plan(safety=Safety.UNSAFE))),
+        both(on(EXT4), of(plan=Plan(copy_storage=StorageCopy.ALL))),
     ],
-    ids=["read-only", "overridden", "copied"],
+    ids=["nfs", "fuse", "read-only", "overridden", "copied"],
 )
 def test_the_safety_check_has_nothing_to_refuse(change: Change) -> None:
     """What libvirt does not ask of, no one is warned of."""

@@ -36,14 +36,11 @@ QCOW2 = Image("qcow2", 64 * MIB, MIB, MIB, {"cluster_size": "4096", "compat": "1
 ABSENT = Target("/images/vda", Kind.ABSENT, Folder.WRITABLE)
 WAITING = replace(ABSENT, kind=Kind.FILE, image=RAW)
 VDA = DiskFact(
-    disk=Disk("vda", "file", "/images/vda"),
-    place=Place.LOCAL,
-    evidence="as probed",
-    space=Space(64, 100, "/"),
-    image=RAW,
-    target=ABSENT,
+    Disk("vda", "file", "/images/vda"), Place.LOCAL, "as probed", Space(64, 100, "/"), RAW, ABSENT
 )
-VDB = DiskFact(Disk("vdb", "file", "/shared/vdb"), Place.SHARED, "as probed", "nfs4")
+VDB = replace(
+    VDA, disk=Disk("vdb", "file", "/shared/vdb"), place=Place.SHARED, space=None, image=None
+)
 
 
 def of(*disks: DiskFact, plan: Plan = COPY, **changes: object) -> Storage:

@@ -128,26 +128,39 @@ def test_dry_run_changes_nothing(folder: Path, capsys: pytest.CaptureFixture[str
 def test_what_will_not_come_back_is_forgotten(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--forget` drops the journal that is named, says what it named, and asks no host."""
+    """`--forget HOST` gives up on that host, and says how to do by hand what is left undone."""
     file = journal(folder, inventory=folder / "gone.yml", tier="real")
 
-    assert cli.main(["sweep", "--forget"]) == 2
+    assert cli.main(["sweep", "--forget", "h2"]) == 2
+    assert cli.main(["sweep", "--forget", "h1", "--dry-run"]) == 2
     assert file.exists()
-    assert cli.main(["sweep", "--forget", file.name]) == 0
+    assert cli.main(["sweep", "--forget", "h1"]) == 0
 
     assert not file.exists()
-    assert "forgot image /x on h1, which may still be there" in capsys.readouterr().out
+    assert "gave up image /x on h1; by hand: rm /x" in capsys.readouterr().out
 
 
 def test_a_run_that_lives_is_not_forgotten(folder: Path) -> None:
-    """Its journal stays; exit code 1."""
+    """Nothing of its journal is struck out."""
     file = journal(folder, inventory=folder / "hosts.yml", tier="real")
+    before = file.read_text()
 
     with file.open() as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        assert cli.main(["sweep", "--forget", file.name]) == 1
+        assert cli.main(["sweep", "--forget", "h1"]) == 2
 
-    assert file.exists()
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize("text", ["all:\n  vars: {}\n", "", "5\n"])
+def test_what_is_no_journal_is_left_alone(folder: Path, text: str) -> None:
+    """A slip of the pen removes no file."""
+    file = folder / "other.yml"
+    file.write_text(text)
+
+    assert cli.main(["sweep", str(file)]) == 2
+
+    assert file.read_text() == text
 
 
 def test_other_hosts_keep_what_is_theirs(folder: Path) -> None:

@@ -39,16 +39,17 @@ def test_risky_cache_mode_needs_unsafe(
 
 
 @pytest.mark.requirement("LM-SHR-02")
+@pytest.mark.parametrize("store", [StoreKind.DIRECTORY, StoreKind.NBD], ids=str)
 def test_preflight_foretells_the_check(
-    make_guest: MakeGuest, migrate: Migrate, pair: Pair, tools: Tools
+    store: StoreKind, make_guest: MakeGuest, migrate: Migrate, pair: Pair, tools: Tools
 ) -> None:
     """
-    Preflight warns of a disk file that libvirt will take for unsafe, and of no other.
+    Preflight warns of a disk that libvirt will take for unsafe, and of no other.
 
-    Preconditions: a directory that both hosts share, of whatever kind.
+    Preconditions: a directory that both hosts share, of whatever kind; and an NBD export.
     Expected: with a warning libvirt refuses, and with none the guest moves.
     """
-    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY),)))
+    guest = make_guest(GuestSpec(disks=(DiskSpec(store),)))
     found = {one.id: one.verdict for one in preflight(guest.name, *pair.hosts, tools, Plan())}
 
     if found["LM-SHR-02.safety"] is Severity.WARNING:

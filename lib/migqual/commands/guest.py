@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Start it, run the command, remove it; the command's exit code."""
     spec = _spec(arguments)
     inventory = move.inventory_of(arguments.inventory)
-    command = arguments.command or [os.environ.get("SHELL", "sh")]
+    command = arguments.command or [os.environ.get("SHELL") or "sh"]
     if shutil.which(command[0]) is None:
         raise UsageError(f"{command[0]}: no such command", remedy="COMMAND runs here, not a guest")
     with rig(inventory) as on, on.provision.guest(spec, on.source, on.destination) as guest:

@@ -22,15 +22,16 @@ from migqual.image.cloud import ensure_cloud_image
 from migqual.lab import life, state, topology
 from migqual.lab.layout import LabLayout, check_name
 from migqual.model.finding import Severity
-from migqual.model.inventory import Inventory
+from migqual.model.inventory import Inventory, IscsiStore, NbdStore
 from migqual.model.inventory_file import load_inventory
-from migqual.model.profile import load_profile
+from migqual.model.profile import load_profile, profile_names
 from migqual.report import folder, publish, terminal
 from migqual.report.judge import judge, qualifies
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
+Served = NbdStore | IscsiStore
 CLEAN_SECONDS = 120.0
 ENDED_BY_ITSELF = {0, 1}  # all passed; some did not
 SUITES = "not selftest and not oracle"
@@ -75,7 +76,7 @@ def register(subparsers: "Subparsers") -> None:
 def run(arguments: argparse.Namespace) -> int:
     own = _checked(arguments)
     with publish.claim(arguments.out):  # then the session does
-        publish.clear(arguments.out)
+        publish.clear(arguments.out, foreign=True)
         if own is not None:
             _reach(own)
     with _swept() as inventories, _target(arguments) as target:
@@ -93,20 +94,26 @@ def _checked(arguments: argparse.Namespace) -> Inventory | None:
     check_name(arguments.name)
     if arguments.profile:
         load_profile(arguments.profile)
+        if arguments.profile not in profile_names():
+            arguments.profile = Path(arguments.profile).absolute()  # pytest starts elsewhere
     if arguments.inventory is not None:
         return load_inventory(arguments.inventory)
-    if arguments.topology is not None:
-        life.check_topology(topology.read(arguments.topology), arguments.name)
+    if arguments.topology is not None or state.phase(arguments.name) is not state.Phase.UP:
+        source = arguments.topology or lab_command.TOPOLOGY
+        life.check_up(topology.read(source), arguments.name)
     return None
 
 
 def _reach(inventory: Inventory) -> None:
-    """Tell of hosts that are away. Raises `TroubleError` when no pair is left to test."""
+    """Tell of hosts that are away. Raises `TroubleError` when no pair is left to test, or when a
+    host is away that every test needs: the client, or one that serves a store."""
     findings = [one for one in reach.connect(inventory) if one.verdict is Severity.REFUSED]
     away = {one.id.rpartition(".")[0] for one in findings}
     names = [{pair.source.name, pair.destination.name} for pair in inventory.pairs]
+    everywhere = {store.server for store in inventory.stores if isinstance(store, Served)}
+    everywhere |= {inventory.client.name} if inventory.client is not None else set()
     words = "; ".join(one.words for one in findings)
-    if all(pair & away for pair in names):
+    if away & everywhere or all(pair & away for pair in names):
         raise TroubleError(
             f"no pair can be tested: {words}",
             remedy=f"migqual inventory check {inventory.file}",

@@ -1,6 +1,7 @@
 """`migqual sweep`: work off the journals of runs that died."""
 
 import argparse
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -27,17 +28,18 @@ def register(subparsers: "Subparsers") -> None:
         help="remove from hosts what a run that died left there, as its journal says",
         description="Exit code 1 when something had to stay, e.g. on a host that is away.",
     )
-    how = command.add_mutually_exclusive_group()
-    how.add_argument(
+    command.add_argument(
         "--dry-run",
         action="store_true",
         help="say what would be removed; connects to nothing, and the exit code is 0",
     )
-    how.add_argument(
+    command.add_argument(
         "--forget",
-        action="store_true",
-        help="drop the journals that are named, for hosts that will not come back; connects to "
-        "nothing, and says what may still be there",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="give up on what journals name on that host, for one that will not come back; says "
+        "what may still be there, and the commands that would remove it or put it back",
     )
     command.add_argument("journals", nargs="*", type=Path, metavar="JOURNAL", help="only these")
     command.set_defaults(run=run)
@@ -45,9 +47,10 @@ def register(subparsers: "Subparsers") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     remove_dead_folders()
-    found = [_found(file) for file in arguments.journals] or journal.files()
-    if arguments.forget:
-        return _forget(found if arguments.journals else [])
+    found = list(dict.fromkeys(map(_found, arguments.journals))) or journal.files()
+    if arguments.forget and arguments.dry_run:
+        raise UsageError("--dry-run and --forget exclude each other", remedy="leave one out")
+    _forget(found, arguments.forget)
     if not found:
         print("migqual: no journals: nothing was left on any host")
     return 0 if work_off(found, dry_run=arguments.dry_run) else 1
@@ -58,25 +61,33 @@ def _found(file: Path) -> Path:
     known = places.state() / "journal"
     for place in (file, known / file):
         if place.is_file():
-            return place
-    raise UsageError(f"{file}: no such journal", remedy=f"see {known}")
+            break
+    else:
+        raise UsageError(f"{file}: no such journal", remedy=f"see {known}")
+    if not journal.read(place, place.read_text(encoding="utf-8", errors="replace")).run:
+        raise UsageError(f"{file}: not a journal", remedy=f"see {known}")
+    return place
 
 
-def _forget(files: list[Path]) -> int:
-    """Drop each; 1 when a run that lives keeps its own."""
-    if not files:
-        raise UsageError("sweep --forget: no journal", remedy="name those that sweep tells of")
-    dead = True
+def _forget(files: Iterable[Path], hosts: list[str]) -> None:
+    """Strike out what the journals of dead runs name on those hosts. Raises `UsageError` for a host
+    that none of them names."""
+    unknown = set(hosts)
     for file in files:
         with journal.orphaned(file) as remains:
             if remains is None:
-                say(f"{file.name}: its run lives, left alone")
-                dead = False
                 continue
             for made in remains.outstanding:
-                say(f"{file.name}: forgot {sweep.describe(made)}, which may still be there")
-            remains.drop()
-    return 0 if dead else 1
+                if made.host in hosts:
+                    unknown.discard(made.host)
+                    remains.removed(made)
+                    by_hand = "; ".join(shlex.join(argv) for argv in made.undo)
+                    say(f"{file.name}: gave up {sweep.describe(made)}; by hand: {by_hand}")
+    if unknown:
+        raise UsageError(
+            f"no journal of a dead run names {', '.join(sorted(unknown))}",
+            remedy="`migqual sweep --dry-run` says what they name",
+        )
 
 
 def of_inventory(inventory: Path) -> list[Path]:

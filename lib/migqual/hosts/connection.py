@@ -164,7 +164,9 @@ class Connection:
                 connection.setKeepAlive(5, 5)
         except libvirt.libvirtError as error:
             raise ConnectionLost(
-                self.host, f"libvirt at {uri}: {error}", remedy=f"try `virsh -c {uri} version`"
+                self.host,
+                f"libvirt at {uri}: {error}",
+                remedy="is its daemon running? try `virsh -c qemu:///system version` there",
             ) from error
         return connection
 

@@ -82,7 +82,7 @@ class Journal:
 
 @dataclass(frozen=True)
 class Remains:
-    """A journal whose process is gone."""
+    """A journal whose process is gone. Without `run` it is no journal at all."""
 
     file: Path
     run: str
@@ -131,6 +131,8 @@ def read(file: Path, text: str) -> Remains:
         try:
             entry = json.loads(line)
         except ValueError:
+            continue
+        if not isinstance(entry, dict):
             continue
         if "made" in entry:
             raw = entry["made"]

@@ -87,6 +87,8 @@ class Provisioner:
         `destination` is prepared too: the kernel and the folders that the guest names must be
         there before it can arrive.
         """
+        if destination is not None:
+            destination.shell.open()  # the journal names the guest there, too
         made = self.define(spec, host)
         try:
             self.start(made, destination)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 import paramiko
+from paramiko.hostkeys import InvalidHostKey
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from migqual.deadline import Deadline
@@ -124,7 +125,7 @@ class Shell:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise ConnectionLost(
                 self.host.name,
-                f"{shlex.join(words)}: {_words(error)}",
+                f"{shlex.join(words)}: {_words(self.host, error)}",
                 remedy="is the host up, and the management network?",
             ) from error
         finally:
@@ -214,7 +215,10 @@ class Shell:
         channel: paramiko.Channel | None = None
         targets = [_jump_host(self.host, words) for words in self.host.jump_hosts]
         for number, jump in enumerate(targets):
-            client = connect(jump, channel)
+            try:
+                client = connect(jump, channel)
+            except (OSError, EOFError, paramiko.SSHException) as error:
+                raise _lost(jump, error) from error
             self._jumps.append(client)
             following = targets[number + 1] if number + 1 < len(targets) else self.host
             transport = client.get_transport()
@@ -230,7 +234,10 @@ class Shell:
 def connect(host: Host, channel: paramiko.Channel | None = None) -> paramiko.SSHClient:
     """Log in with the key and the known_hosts of the inventory; never with a password."""
     client = paramiko.SSHClient()
-    client.load_host_keys(str(host.known_hosts))
+    try:
+        client.load_host_keys(str(host.known_hosts))
+    except InvalidHostKey as error:
+        raise paramiko.SSHException(f"no host key in {host.known_hosts}: {error.line!r}") from error
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     options = _options(host)
     try:
@@ -287,17 +294,22 @@ def _lost(host: Host, error: Exception) -> ConnectionLost:
         remedy = f"check the host's key and add it to {host.known_hosts} (ssh-keyscan)"
     return ConnectionLost(
         host.name,
-        f"SSH to {host.user}@{host.address}:{host.port}: {_words(error)}",
+        f"SSH to {host.user}@{host.address}:{host.port}: {_words(host, error)}",
         remedy=remedy or "is the host up, and its SSH port reachable from here?",
     )
 
 
-def _words(error: Exception) -> str:
-    """What went wrong, without Python's names for it where there are others."""
+def _words(host: Host, error: Exception) -> str:
+    """What went wrong, without Python's names for it where there are others. Addresses that are not
+    the host's own are told."""
     if isinstance(error, NoValidConnectionsError):
-        error = next(iter(error.errors.values()))
+        told = [
+            ("" if at == (host.address, host.port) else f"{at[0]}:{at[1]}: ") + _words(host, one)
+            for at, one in error.errors.items()
+        ]
+        return ", ".join(told)
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+        return error.strerror.lower() + (f": {error.filename}" if error.filename else "")
     return str(error) or type(error).__name__
 
 

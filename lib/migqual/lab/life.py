@@ -51,10 +51,8 @@ def up(topology: Topology, name: str, *, say: Say, source: str = "") -> Lab:
     _check_machine()
     with state.exclusive():
         found = state.phase(name)
-        check_topology(topology, name)
         if found is Phase.UP:
-            was, there = state.read(name)
-            return Lab(there, was.acceleration)
+            return _same(topology, name)
         if found is Phase.LEFTOVER:
             say(f"clearing what is left of a lab {name!r} that died")
             _clear(name)
@@ -65,16 +63,23 @@ def up(topology: Topology, name: str, *, say: Say, source: str = "") -> Lab:
             raise
 
 
-def check_topology(topology: Topology, name: str) -> None:
-    """Raises `UsageError` when the lab of that name is up with another topology."""
-    if state.phase(name) is not Phase.UP:
-        return
+def check_up(topology: Topology, name: str) -> None:
+    """Raises what `up` would raise before it makes anything."""
+    if state.phase(name) is Phase.UP:
+        _same(topology, name)
+    else:
+        _check_machine()
+
+
+def _same(topology: Topology, name: str) -> Lab:
+    """The lab that is up. Raises `UsageError` when it has another topology."""
     was, there = state.read(name)
     if there.topology != topology:
         raise UsageError(
             f"lab {name} is up with another topology ({was.topology})",
             remedy=f"migqual lab down --name {name}, or choose another --name",
         )
+    return Lab(there, was.acceleration)
 
 
 def down(name: str) -> bool:

@@ -12,7 +12,7 @@ from migqual.errors import Fault, InventoryError, UsageError
 from migqual.model.yamlfile import load
 
 # A name becomes part of network interface names, which the kernel cuts at 15 characters.
-HOST_NAME = re.compile(r"^[a-z][a-z0-9]{0,8}$")
+HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,8}")
 LAB_NAME = re.compile(r"^[a-z][a-z0-9]{0,11}$")
 
 HYPERVISOR_PACKAGES = (
@@ -48,7 +48,7 @@ APPLIANCE_PACKAGES = (
 
 
 def _host_name(name: str) -> str:
-    if not HOST_NAME.match(name):
+    if not HOST_NAME.fullmatch(name):
         raise ValueError("names of hosts are a small letter and up to 8 small letters or digits")
     return name
 
@@ -153,7 +153,8 @@ def find(name_or_path: str) -> Path:
 
 
 def read(name_or_path: str) -> Topology:
-    """Read and check a topology. Raises `InventoryError` with every fault and its place."""
+    """Read and check a topology. Raises `InventoryError` with every fault and its place; root trees
+    are looked for once all else is right."""
     file = find(name_or_path)
     found = load(file, Topology)
     faults = [

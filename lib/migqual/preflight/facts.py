@@ -82,6 +82,15 @@ class Image:
     backing_format: str = ""
 
 
+@dataclass(frozen=True)
+class FileSystem:
+    """A kind of file system: the number that statfs(2) gives it, and its name; of FUSE the name in
+    the mount table, as in ``fuse.glusterfs``."""
+
+    magic: int
+    name: str
+
+
 class Kind(StrEnum):
     """What lies at a path."""
 
@@ -115,20 +124,21 @@ class Target:
 
 @dataclass(frozen=True)
 class DiskFact:
-    """One disk of the guest. From `space` on asked for only where the disk is not common.
+    """One disk of the guest. From `space` to `backing_equal` asked for only where the disk is not
+    common.
 
-    filesystem     of a file that both hosts use, as the source's mount table names it
+    filesystem     what a file lies on at the source
     backing_equal  whether the destination has the backing file, with the same contents
     """
 
     disk: Disk
     place: Place
     evidence: str
-    filesystem: Fact[str] | None = None
     space: Fact[Space] | None = None
     image: Fact[Image] | None = None
     target: Fact[Target] | None = None
     backing_equal: Fact[bool] | None = None
+    filesystem: Fact[FileSystem] | None = None
 
 
 @dataclass(frozen=True)

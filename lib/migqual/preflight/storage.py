@@ -9,19 +9,29 @@ import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from migqual.errors import HostError
 from migqual.hosts.host import Host
 from migqual.preflight import images
 from migqual.preflight.definition import Disk
-from migqual.preflight.facts import DiskFact, Fact, Image, Missing, Place, Space, Target
+from migqual.preflight.facts import (
+    DiskFact,
+    Fact,
+    FileSystem,
+    Image,
+    Missing,
+    Place,
+    Space,
+    Target,
+)
 from migqual.preflight.places import Block, FileView, place_of_block, place_of_file
 from migqual.preflight.tools import Probes, Tools, had, token_name
 
 _READ = ("-r", "-U", "-f", "raw", "-c", "length", "-c", "read -v 0 4096")
 _TRIES = 3
+_FUSE = 0x65735546  # what statfs(2) says of any file system in user space
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,13 @@ class Prober:
 
     def disk(self, disk: Disk) -> DiskFact:
         """Where one disk is. Never raises: what cannot be probed is ambiguous."""
+        if disk.type != "file":
+            return self._fact(disk)
+        ahead = self.pool.submit(had, lambda: _filesystem(self.source, disk.source))
+        fact = self._fact(disk)
+        return replace(fact, filesystem=ahead.result())
+
+    def _fact(self, disk: Disk) -> DiskFact:
         if disk.locked:
             return DiskFact(disk, Place.AMBIGUOUS, "its credentials are libvirt's own")
         if not disk.source:
@@ -49,31 +66,21 @@ class Prober:
         except HostError as error:
             return DiskFact(disk, Place.AMBIGUOUS, error.message)
         if place.common:
-            return DiskFact(disk, place, evidence, self._file_system(disk))
+            return DiskFact(disk, place, evidence)
         if disk.type != "file":
             why = Missing(f"room for a disk of type {disk.type} is not known")
-            return DiskFact(disk, place, evidence, space=why, target=self._target(there))
+            return DiskFact(disk, place, evidence, why, target=self._target(there))
         image = had(lambda: images.describe(self.source, disk.source, disk.format))
         target = self._target(there)
         return DiskFact(
             disk,
             place,
             evidence,
-            space=self._space(image, target),
+            self._space(image, target),
             image=image,
             target=target,
             backing_equal=self._backing(image),
         )
-
-    def _file_system(self, disk: Disk) -> Fact[str] | None:
-        if disk.type != "file":
-            return None
-        look = ("findmnt", "-no", "FSTYPE", "-T", disk.source)
-
-        def named() -> str:
-            return self.source.shell.run(*look).stdout.strip()
-
-        return had(named)
 
     def _place(self, disk: Disk, there: Disk) -> tuple[Place, str]:
         if disk.type == "file" and there.type == "file":
@@ -159,6 +166,16 @@ class Prober:
             return Space(-(-needed // 2**20), free // 2**20, mount)
 
         return had(measure)
+
+
+def _filesystem(host: Host, path: str) -> FileSystem:
+    """What the file at `path` lies on, links followed."""
+    look = host.shell.run("stat", "-L", "-f", "-c", "%t %T", "--", path).stdout
+    magic, _, name = look.strip().partition(" ")
+    if int(magic, 16) == _FUSE:
+        real = host.shell.run("readlink", "-f", "--", path).stdout.strip()
+        name = host.shell.run("findmnt", "-no", "FSTYPE", "-T", real).stdout.strip()
+    return FileSystem(int(magic, 16), name)
 
 
 def _view(host: Host, path: PurePosixPath) -> FileView:

@@ -56,12 +56,16 @@ def claim(out: Path) -> IO[str]:
     return stream
 
 
-def clear(out: Path) -> None:
-    """Remove what an earlier run left in `out`, so that no old verdict can pass for a new one."""
+def clear(out: Path, *, foreign: bool = False) -> None:
+    """Remove what an earlier run left in `out`, so that no old verdict can pass for a new one.
+
+    foreign  also what pytest and allure-pytest write; a session that has begun needs it
+    """
     folder.clear(out / folder.RECORDS)
-    for name in (VERDICT, INDEX):
+    for name in (VERDICT, INDEX, *([JUNIT] if foreign else [])):
         (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / EVIDENCE, ignore_errors=True)
+    for name in (EVIDENCE, *([ALLURE] if foreign else [])):
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def load(folders: Iterable[Path]) -> tuple[RunRecord, tuple[TestRecord, ...]]:
