@@ -75,6 +75,7 @@ def counted(migrate: Migrate, pair: Pair, guest: Guest, here: int, there: int) -
 
 
 @pytest.mark.requirement("LM-PAR-06")
+@pytest.mark.long
 def test_pages_wait_for_a_thread_or_not(
     make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:

@@ -101,6 +101,7 @@ def test_differences_take_fewer_bytes(make_guest: MakeGuest, migrate: Migrate, p
 
 
 @pytest.mark.requirement("LM-PAR-08")
+@pytest.mark.long
 def test_pages_without_likeness_do_not_grow(
     make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:

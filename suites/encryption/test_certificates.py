@@ -83,7 +83,7 @@ def test_bad_certificates_fail_cleanly(
 
 
 @pytest.mark.requirement("LM-TLS-01")
-@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("stream", ["memory", pytest.param("disks", marks=pytest.mark.long)])
 def test_revoked_source_is_turned_away(
     stream: str, encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:

@@ -32,7 +32,9 @@ COPIED = {"memory": (), "memory-and-disk": (DiskSpec(StoreKind.LOCAL),)}
         ),
     ],
 )
-@pytest.mark.parametrize("copied", COPIED)
+@pytest.mark.parametrize(
+    "copied", ["memory", pytest.param("memory-and-disk", marks=pytest.mark.long)]
+)
 def test_link_shows_nothing_of_the_guest(
     channels: int,
     copied: str,

@@ -74,7 +74,15 @@ SETS: Mapping[str, Disks] = {
 
 
 @pytest.mark.requirement("LM-CAP-03", "LM-LOC-02", "LM-LOC-03")
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[pytest.mark.long] * (name in ("formats-and-sizes", "different-folders"))
+        )
+        for name in SETS
+    ],
+)
 def test_exactly_the_chosen_disks_travel(
     name: str, make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:

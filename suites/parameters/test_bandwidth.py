@@ -143,9 +143,10 @@ def test_limit_is_in_force_during_a_migration(make_guest: MakeGuest, migrate: Mi
 
 
 @pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(16, 32), pytest.param(24, 16, marks=pytest.mark.long)],
+    [(16, 32), (24, 16)],
     ids=["raised", "lowered"],
 )
 def test_limit_changes_during_a_migration(

@@ -28,6 +28,7 @@ def slow(pair: Pair, provision: Provisioner) -> Iterator[Guest]:
 
 
 @pytest.mark.requirement("LM-RES-08")
+@pytest.mark.long
 def test_reboot_alone_brings_the_guest_back(slow: Guest) -> None:
     """
     Without a migration every kind of reboot brings the guest back.

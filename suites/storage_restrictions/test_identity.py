@@ -96,7 +96,13 @@ HIDINGS: Mapping[str, Callable[[Place], str | None]] = {
 
 
 @pytest.mark.requirement("LM-NSS-01")
-@pytest.mark.parametrize("hiding", HIDINGS)
+@pytest.mark.parametrize(
+    "hiding",
+    [
+        pytest.param(name, marks=[pytest.mark.long] * (name in {"hard-link", "second-mount"}))
+        for name in HIDINGS
+    ],
+)
 def test_one_image_under_two_names(
     hiding: str,
     make_guest: MakeGuest,
