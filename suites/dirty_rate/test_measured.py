@@ -214,8 +214,9 @@ def outside_its_definition(guest: Guest, mode: Mode) -> str:
 @pytest.mark.requirement("LM-DRT-01")
 @pytest.mark.extra
 @pytest.mark.quiet
-@pytest.mark.long
-@pytest.mark.parametrize("mode", [Mode.BITMAP, Mode.RING], ids=str)
+@pytest.mark.parametrize(
+    "mode", [Mode.BITMAP, pytest.param(Mode.RING, marks=pytest.mark.long)], ids=str
+)
 def test_other_modes_say_what_they_measure(
     make_guest: MakeGuest,
     observers: dict[str, Observers],
