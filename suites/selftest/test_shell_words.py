@@ -34,7 +34,7 @@ def test_a_jump_host_is_named(entry: Host) -> None:
     """The host behind it is not to blame."""
     jumping = replace(entry, address="192.0.2.1", port=22, jump_hosts=("me@127.0.0.3:1",))
 
-    assert said(jumping) == ("jump host 127.0.0.3: SSH to me@127.0.0.3:1: connection refused")
+    assert said(jumping) == "jump host 127.0.0.3: SSH to me@127.0.0.3:1: connection refused"
 
 
 def test_known_hosts_that_are_none(entry: Host) -> None:

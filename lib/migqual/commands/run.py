@@ -22,7 +22,7 @@ from migqual.image.cloud import ensure_cloud_image
 from migqual.lab import life, state, topology
 from migqual.lab.layout import LabLayout, check_name
 from migqual.model.finding import Severity
-from migqual.model.inventory import Inventory, IscsiStore, NbdStore
+from migqual.model.inventory import Inventory
 from migqual.model.inventory_file import load_inventory
 from migqual.model.profile import load_profile, profile_names
 from migqual.report import folder, publish, terminal
@@ -31,7 +31,6 @@ from migqual.report.judge import judge, qualifies
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
-Served = NbdStore | IscsiStore
 CLEAN_SECONDS = 120.0
 ENDED_BY_ITSELF = {0, 1}  # all passed; some did not
 SUITES = "not selftest and not oracle"
@@ -110,8 +109,7 @@ def _reach(inventory: Inventory) -> None:
     findings = [one for one in reach.connect(inventory) if one.verdict is Severity.REFUSED]
     away = {one.id.rpartition(".")[0] for one in findings}
     names = [{pair.source.name, pair.destination.name} for pair in inventory.pairs]
-    everywhere = {store.server for store in inventory.stores if isinstance(store, Served)}
-    everywhere |= {inventory.client.name} if inventory.client is not None else set()
+    everywhere = {*inventory.servers, *([inventory.client.name] if inventory.client else [])}
     words = "; ".join(one.words for one in findings)
     if away & everywhere or all(pair & away for pair in names):
         raise TroubleError(

@@ -249,6 +249,12 @@ class Inventory:
     def with_role(self, role: Role) -> Iterator[Host]:
         return (host for host in self.hosts.values() if role in host.roles)
 
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Names of the hosts that serve a store, sorted."""
+        served = (one for one in self.stores if isinstance(one, NbdStore | IscsiStore))
+        return tuple(sorted({one.server for one in served}))
+
     def store(self, kind: StoreKind) -> Store:
         """The first store of `kind`. Raises `UsageError` when the inventory lists none."""
         for store in self.stores:
