@@ -81,6 +81,9 @@ def test_every_command_explains_itself(environment: dict[str, str], name: str) -
         (["run", "--inventory", "nonsense.yml"], "nonsense.yml: 1 error"),
         (["run", "--profile", "nonsense"], "nonsense"),
         (["run", "--inventory", "a.yml", "--topology", "b"], "not allowed with"),
+        (["run", *NAMED, "--nosuch"], "pytest: unrecognized arguments: --nosuch\n"),
+        (["run", *NAMED, "nosuch.py::test"], "file or directory not found: nosuch.py"),
+        (["run", *NAMED, "-k", "tls("], "Wrong expression passed to '-k': tls("),
         (["sweep", "nonsense.jsonl"], "nonsense.jsonl: no such journal"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -137,6 +140,8 @@ import os, pathlib, signal
 here = pathlib.Path(__file__).parent
 
 def pytest_sessionstart(session):
+    if session.config.option.collectonly:  # only the arguments are looked at
+        return
     def stop(number, frame):
         with (here / "signals").open("a") as marks:
             marks.write(f"{number}\\n")
@@ -198,6 +203,7 @@ all:
         ["--inventory", "nonsense.yml"],
         ["--profile", "nonsense"],
         ["--name", "no/lab"],
+        [*NAMED, "--nosuch"],
     ],
     ids=" ".join,
 )

@@ -3,6 +3,7 @@
 import argparse
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 CLEAN_SECONDS = 120.0
 ENDED_BY_ITSELF = {0, 1}  # all passed; some did not
+REFUSED = 4  # pytest's exit code for arguments that it does not take
+COMPLAINT = re.compile(r"^(?:ERROR|\S+: error): (?!usage:)(.+)$", re.MULTILINE)
 SUITES = "not selftest and not oracle"
 SUITES_AND_ORACLES = "not selftest and not long"
 LIFE_OF_A_LAB = "suites/oracles/test_lab_life.py"  # builds labs itself, which a lab does not allow
@@ -91,6 +94,8 @@ def _checked(arguments: argparse.Namespace) -> Inventory | None:
     """The inventory, if one was named. What cannot be used is told before a lab is built, and
     before an older report is cleared."""
     check_name(arguments.name)
+    if arguments.pytest:
+        _check_arguments(arguments.pytest)
     if arguments.profile:
         load_profile(arguments.profile)
         if arguments.profile not in profile_names():
@@ -101,6 +106,28 @@ def _checked(arguments: argparse.Namespace) -> Inventory | None:
         source = arguments.topology or lab_command.TOPOLOGY
         life.check_up(topology.read(source), arguments.name)
     return None
+
+
+def _check_arguments(words: list[str]) -> None:
+    """Let pytest read its arguments without collecting a test. Raises `UsageError` with its words.
+
+    The tests in files are not looked for: their ids name the pairs, which a lab only has later.
+    """
+    files = [word.partition("::")[0] for word in words]
+    said = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "--ignore-glob=*", *files],
+        cwd=places.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if said.returncode == REFUSED:
+        output = said.stdout + said.stderr
+        complaint = COMPLAINT.search(output)
+        raise UsageError(
+            f"pytest: {complaint[1] if complaint else output.strip()}",
+            remedy=".venv/bin/pytest --help",
+        )
 
 
 def _reach(inventory: Inventory) -> None:

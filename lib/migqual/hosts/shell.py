@@ -1,7 +1,6 @@
 """Commands and files on a host, over SSH (paramiko).
 
-Argument vectors only: they are quoted once, here. Keys only; a host key that the inventory's
-known_hosts does not hold is refused. A lost connection is re-opened once per call.
+Argument vectors only: they are quoted once, here. A lost connection is re-opened once per call.
 """
 
 import io
@@ -14,14 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 import paramiko
-from paramiko.hostkeys import InvalidHostKey
-from paramiko.ssh_exception import NoValidConnectionsError
 
 from migqual.deadline import Deadline
 from migqual.errors import CommandFailed, ConnectionLost, TimedOut
+from migqual.hosts.login import CONNECT_SECONDS, Way, login, lost, words_of
 from migqual.model.inventory import Host
 
-CONNECT_SECONDS = 15.0
 COMMAND_SECONDS = 120.0
 NO_STATUS = -1  # what paramiko returns when the server sent none
 
@@ -67,7 +64,7 @@ class Shell:
     def __init__(self, host: Host) -> None:
         self.host = host
         self._client: paramiko.SSHClient | None = None
-        self._jumps: list[paramiko.SSHClient] = []
+        self._way = Way(host)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -82,10 +79,10 @@ class Shell:
         self._connected()
 
     def close(self) -> None:
-        for client in (self._client, *reversed(self._jumps)):
-            if client is not None:
-                client.close()
-        self._client, self._jumps = None, []
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+        self._way.close()
 
     def run(
         self, *argv: str | PurePosixPath, stdin: bytes = b"", seconds: float = COMMAND_SECONDS
@@ -125,7 +122,7 @@ class Shell:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise ConnectionLost(
                 self.host.name,
-                f"{shlex.join(words)}: {_words(self.host, error)}",
+                f"{shlex.join(words)}: {words_of(self.host, error)}",
                 remedy="is the host up, and the management network?",
             ) from error
         finally:
@@ -161,7 +158,7 @@ class Shell:
                 file.prefetch()
                 return file.read()
         except (EOFError, paramiko.SSHException) as error:
-            raise _lost(self.host, error) from error
+            raise lost(self.host, error) from error
 
     def _channel(self) -> paramiko.Channel:
         try:
@@ -172,7 +169,7 @@ class Shell:
             try:
                 return self._open()
             except (OSError, EOFError, paramiko.SSHException) as error:
-                raise _lost(self.host, error) from error
+                raise lost(self.host, error) from error
 
     def _open(self) -> paramiko.Channel:
         """A new channel. A server that has enough of them (MaxSessions) is asked again: its
@@ -206,111 +203,9 @@ class Shell:
 
     def _connect(self) -> paramiko.SSHClient:
         try:
-            return connect(self.host, self._jump())
+            return login(self.host, self._way.open())
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise _lost(self.host, error) from error
-
-    def _jump(self) -> paramiko.Channel | None:
-        """A channel through the jump hosts, outermost first."""
-        channel: paramiko.Channel | None = None
-        targets = [_jump_host(self.host, words) for words in self.host.jump_hosts]
-        for number, jump in enumerate(targets):
-            try:
-                client = connect(jump, channel)
-            except (OSError, EOFError, paramiko.SSHException) as error:
-                raise _lost(jump, error) from error
-            self._jumps.append(client)
-            following = targets[number + 1] if number + 1 < len(targets) else self.host
-            transport = client.get_transport()
-            if transport is None:
-                raise EOFError(f"jump host {jump.address} closed the connection")
-            origin = ("127.0.0.1", 0)
-            channel = transport.open_channel(
-                "direct-tcpip", (following.address, following.port), origin
-            )
-        return channel
-
-
-def connect(host: Host, channel: paramiko.Channel | None = None) -> paramiko.SSHClient:
-    """Log in with the key and the known_hosts of the inventory; never with a password."""
-    client = paramiko.SSHClient()
-    try:
-        client.load_host_keys(str(host.known_hosts))
-    except InvalidHostKey as error:
-        raise paramiko.SSHException(f"no host key in {host.known_hosts}: {error.line!r}") from error
-    client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    options = _options(host)
-    try:
-        client.connect(
-            options.get("hostname", host.address),
-            port=host.port,
-            username=host.user,
-            key_filename=str(host.key) if host.key else options.get("identityfile"),
-            allow_agent=host.key is None,
-            look_for_keys=False,
-            timeout=CONNECT_SECONDS,
-            banner_timeout=CONNECT_SECONDS,
-            auth_timeout=CONNECT_SECONDS,
-            sock=channel,
-        )
-    except BaseException:
-        client.close()
-        raise
-    transport = client.get_transport()
-    if transport is not None:
-        transport.set_keepalive(5)
-    return client
-
-
-def _options(host: Host) -> dict[str, str]:
-    """What the user's ssh_config says of the host."""
-    if host.ssh_config is None:
-        return {}
-    found = paramiko.SSHConfig.from_path(str(host.ssh_config)).lookup(host.address)
-    return {name: str(value) for name, value in found.items()}
-
-
-def _jump_host(host: Host, words: str) -> Host:
-    user, _, place = words.rpartition("@")
-    address, _, port = place.partition(":")
-    return Host(
-        name=f"jump host {address}",
-        address=address,
-        known_hosts=host.known_hosts,
-        port=int(port or 22),
-        user=user or host.user,
-        key=host.key,
-    )
-
-
-def _lost(host: Host, error: Exception) -> ConnectionLost:
-    remedies = {
-        paramiko.BadHostKeyException: f"the host's key differs from {host.known_hosts}",
-        paramiko.AuthenticationException: f"add the public part of {host.key} to the host's "
-        "authorized_keys",
-    }
-    remedy = next((words for kind, words in remedies.items() if isinstance(error, kind)), "")
-    if "not found in known_hosts" in str(error):
-        remedy = f"check the host's key and add it to {host.known_hosts} (ssh-keyscan)"
-    return ConnectionLost(
-        host.name,
-        f"SSH to {host.user}@{host.address}:{host.port}: {_words(host, error)}",
-        remedy=remedy or "is the host up, and its SSH port reachable from here?",
-    )
-
-
-def _words(host: Host, error: Exception) -> str:
-    """What went wrong, without Python's names for it where there are others. Addresses that are not
-    the host's own are told."""
-    if isinstance(error, NoValidConnectionsError):
-        told = [
-            ("" if at == (host.address, host.port) else f"{at[0]}:{at[1]}: ") + _words(host, one)
-            for at, one in error.errors.items()
-        ]
-        return ", ".join(told)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower() + (f": {error.filename}" if error.filename else "")
-    return str(error) or type(error).__name__
+            raise lost(self.host, error) from error
 
 
 def _status(channel: paramiko.Channel) -> int:

@@ -10,41 +10,31 @@ from pathlib import Path
 
 import paramiko
 
-from migqual.errors import ConnectionLost, HostError
-from migqual.hosts.shell import CONNECT_SECONDS, Shell, connect
+from migqual.errors import HostError
+from migqual.hosts.login import CONNECT_SECONDS, Way, address, login, lost
 from migqual.model.inventory import Host
 
 PASSWORDS = frozenset({"password", "keyboard-interactive"})
 
 
-class Way(Shell):
-    """The way to a host's SSH port, through its jump hosts, without logging in there."""
-
-    @contextmanager
-    def transport(self) -> Iterator[paramiko.Transport]:
-        """The server, its host key not looked at, nobody logged in."""
+@contextmanager
+def _server(host: Host) -> Iterator[paramiko.Transport]:
+    """The server, its host key not looked at, nobody logged in."""
+    with Way(host) as way:
         try:
-            transport = paramiko.Transport(self._jump() or self._socket())
+            port = (address(host), host.port)
+            transport = paramiko.Transport(
+                way.open() or socket.create_connection(port, CONNECT_SECONDS)
+            )
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise ConnectionLost(self.host.name, f"SSH: {error}") from error
+            raise lost(host, error) from error
         try:
             transport.start_client(timeout=CONNECT_SECONDS)
             yield transport
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise HostError(self.host.name, f"SSH: {type(error).__name__}: {error}") from error
+            raise HostError(host.name, f"SSH: {type(error).__name__}: {error}") from error
         finally:
             transport.close()
-
-    def greet(self, known_hosts: Path) -> None:
-        """Log in as always, but with these known hosts."""
-        connect(replace(self.host, known_hosts=known_hosts), self._jump()).close()
-
-    def _socket(self) -> socket.socket:
-        address = self.host.address
-        if self.host.ssh_config is not None:
-            found = paramiko.SSHConfig.from_path(str(self.host.ssh_config)).lookup(address)
-            address = str(found.get("hostname", address))
-        return socket.create_connection((address, self.host.port), CONNECT_SECONDS)
 
 
 def strangers(host: Host) -> tuple[frozenset[str], bool]:
@@ -52,7 +42,7 @@ def strangers(host: Host) -> tuple[frozenset[str], bool]:
 
     Raises `HostError` when the server cannot be spoken to.
     """
-    with Way(host) as way, way.transport() as transport:
+    with _server(host) as transport:
         methods = _methods(transport, host.user)
         taken = False
         with suppress(paramiko.AuthenticationException):
@@ -67,13 +57,13 @@ def greets_strangers(host: Host) -> bool:
     os.close(descriptor)
     try:
         with Way(host) as way:
-            way.greet(Path(name))
+            login(replace(host, known_hosts=Path(name)), way.open()).close()
     except paramiko.SSHException as error:
         if "not found in known_hosts" in str(error):
             return False
         raise HostError(host.name, f"SSH: {error}") from error
     except (OSError, EOFError) as error:
-        raise ConnectionLost(host.name, f"SSH: {error}") from error
+        raise lost(host, error) from error
     finally:
         Path(name).unlink()
     return True
