@@ -14,7 +14,7 @@ from migqual.model.metrics import metrics
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
 from migqual.model.profile import Profile
-from suites.convergence.restless import BANDWIDTH_MIB_S, LIMIT_S, RESTLESS, iterations
+from suites.convergence.restless import BANDWIDTH_MIB_S, RESTLESS, iterations
 from suites.parameters.in_force import InForce
 
 Migrate = Callable[..., Outcome]
@@ -95,7 +95,7 @@ def test_downtime_limit_decides_when_a_migration_ends(
 
     moved = migrate(guest, plan, on_sample=ample.look)
     assert guest.host is pair.destination
-    hopeless = replace(plan, downtime_ms=TIGHT_MS, deadline_s=max(LIMIT_S, 2 * moved.seconds))
+    hopeless = replace(plan, downtime_ms=TIGHT_MS, deadline_s=2 * moved.seconds)
     with pytest.raises(MigrationTimedOut) as given_up:
         migrate(guest, hopeless, on_sample=tight.look)
 
