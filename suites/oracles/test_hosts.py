@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.plugins.hosts import Pair
 from migqual.errors import CommandFailed, ConnectionLost
+from migqual.hosts import connection, daemon
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
 from migqual.hosts.shell import Shell
@@ -110,6 +111,21 @@ def test_libvirt_connection_survives_a_restart_of_the_daemon(pair: Pair) -> None
         host.shell.run("systemctl", "restart", "libvirtd")
 
         assert host.libvirt.versions() == before
+
+
+def test_daemon_that_hangs_is_told(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that takes connections and says nothing does not hold us for ever."""
+    monkeypatch.setattr(connection, "OPEN_SECONDS", 2.0)
+    with Host(pair.source.entry) as host:
+        signal = ("systemctl", "kill", f"{daemon.unit(host)}.service", "--signal")
+        host.shell.run(*signal, "STOP")
+        try:
+            with pytest.raises(ConnectionLost, match="no answer within 2 s"):
+                host.libvirt.versions()
+        finally:
+            host.shell.run(*signal, "CONT")
+
+        assert host.libvirt.versions()
 
 
 def test_jump_host(pair: Pair) -> None:

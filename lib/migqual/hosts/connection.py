@@ -5,6 +5,7 @@ Follows libvirt's public API: https://libvirt.org/html/index.html
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from migqual.hosts.domain import Domain, EventSink, subscribe, watch_monitor
 
 T = TypeVar("T")
 
+OPEN_SECONDS = 60.0
 _BROKEN = {
     libvirt.VIR_ERR_INTERNAL_ERROR,
     libvirt.VIR_ERR_SYSTEM_ERROR,
@@ -159,9 +161,15 @@ class Connection:
         uri = self.uri.partition("?")[0]  # as a person types it: our own ssh goes with us
         events.ensure_loop()
         try:
-            connection = libvirt.open(self.uri)
+            connection = _within(OPEN_SECONDS, lambda: libvirt.open(self.uri))
             with suppress(libvirt.libvirtError):
                 connection.setKeepAlive(5, 5)
+        except TimeoutError as error:
+            raise ConnectionLost(
+                self.host,
+                f"libvirt at {uri}: no answer within {OPEN_SECONDS:g} s",
+                remedy="its daemon took the connection and says nothing: restart it",
+            ) from error
         except libvirt.libvirtError as error:
             raise ConnectionLost(
                 self.host,
@@ -169,6 +177,20 @@ class Connection:
                 remedy="is its daemon running? try `virsh -c qemu:///system version` there",
             ) from error
         return connection
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """Do `work`, which has no limit of its own. Raises `TimeoutError`, and leaves it to itself."""
+    answer: Future[T] = Future()
+
+    def do() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where the answer is awaited
+            answer.set_exception(error)
+
+    threading.Thread(target=do, daemon=True).start()
+    return answer.result(seconds)
 
 
 def _unsubscribe(connection: Any, ids: list[int]) -> None:  # noqa: ANN401
