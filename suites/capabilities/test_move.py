@@ -39,7 +39,9 @@ def test_there_and_back_on_shared_storage(
 
 
 @pytest.mark.requirement("LM-CAP-01")
-@pytest.mark.parametrize("firmware", list(Firmware), ids=str)
+@pytest.mark.parametrize(
+    "firmware", [Firmware.UEFI, pytest.param(Firmware.BIOS, marks=pytest.mark.long)], ids=str
+)
 def test_guest_without_disks(
     firmware: Firmware, make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:

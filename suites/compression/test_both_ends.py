@@ -93,7 +93,7 @@ def test_ends_that_disagree_fail_without_harm(
     [
         "compress-level",
         "compress-method",
-        pytest.param("multifd-compression", marks=pytest.mark.extra),
+        pytest.param("multifd-compression", marks=[pytest.mark.extra, pytest.mark.long]),
     ],
 )
 def test_setting_that_does_nothing_is_found_out(

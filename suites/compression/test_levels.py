@@ -75,6 +75,7 @@ def test_level_beyond_its_range_is_refused(
 
 @pytest.mark.requirement("LM-PAR-04")
 @pytest.mark.extra
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("level", SLOWEST)
 def test_slowest_levels_compress(

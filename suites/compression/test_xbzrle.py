@@ -52,6 +52,7 @@ def cached(size: int) -> Plan:
 
 
 @pytest.mark.requirement("LM-PAR-08")
+@pytest.mark.long
 def test_differences_go_in_place_of_pages(
     make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:

@@ -72,6 +72,7 @@ def test_postcopy_after_one_round(make_guest: MakeGuest, migrate: Migrate, pair:
 
 @pytest.mark.requirement("LM-SHR-04")
 @pytest.mark.extra
+@pytest.mark.long
 def test_postcopy_that_is_only_allowed(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
     """
     A migration that may use post-copy and is not told to stays with pre-copy.
@@ -90,6 +91,7 @@ def test_postcopy_that_is_only_allowed(make_guest: MakeGuest, migrate: Migrate, 
 
 @pytest.mark.requirement("LM-SHR-04")
 @pytest.mark.extra
+@pytest.mark.long
 def test_urgent_pages_have_a_channel_of_their_own(
     make_guest: MakeGuest,
     migrate: Migrate,

@@ -174,6 +174,7 @@ def test_measured_is_what_the_guest_dirties(
 
 @pytest.mark.requirement("LM-DRT-01")
 @pytest.mark.extra
+@pytest.mark.long
 @pytest.mark.quiet
 @pytest.mark.parametrize("mode", [Mode.BITMAP, Mode.RING], ids=str)
 def test_libvirt_counts_what_the_guest_dirties(

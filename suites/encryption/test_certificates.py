@@ -106,6 +106,7 @@ def test_revoked_source_is_turned_away(
 
 
 @pytest.mark.requirement("LM-TLS-01")
+@pytest.mark.long
 def test_revoked_destination_is_recorded(
     encryption: Encryption, make_guest: MakeGuest, pair: Pair, stack_did: StackDid
 ) -> None:
@@ -169,6 +170,7 @@ def test_name_of_the_destination_may_be_told(
 
 
 @pytest.mark.requirement("LM-TLS-01")
+@pytest.mark.long
 @pytest.mark.usefixtures("encryption")
 def test_disks_beside_several_channels_without_a_name(
     make_guest: MakeGuest, stack_did: StackDid

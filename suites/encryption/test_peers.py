@@ -65,7 +65,7 @@ def test_peer_without_a_certificate_is_turned_away(
 
 
 @pytest.mark.requirement("LM-TLS-02")
-@pytest.mark.parametrize("end", ["source", "destination"])
+@pytest.mark.parametrize("end", ["source", pytest.param("destination", marks=pytest.mark.long)])
 def test_encryption_may_be_forced(
     end: str, encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:

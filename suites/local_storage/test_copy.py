@@ -153,6 +153,7 @@ def test_sparse_images_stay_sparse(make_guest: MakeGuest, migrate: Migrate, pair
 
 
 @pytest.mark.requirement("LM-CAP-03")
+@pytest.mark.long
 def test_discarded_blocks_are_not_brought_back(
     make_guest: MakeGuest, migrate: Migrate, pair: Pair
 ) -> None:
@@ -233,7 +234,8 @@ def test_synchronous_writes(make_guest: MakeGuest, migrate: Migrate, pair: Pair)
 
 
 @pytest.mark.requirement("LM-LOC-02")
-@pytest.mark.parametrize("option", ["port", pytest.param("uri", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("option", ["port", "uri"])
 def test_disks_take_the_way_they_are_told(
     option: str, make_guest: MakeGuest, migrate: Migrate, pair: Pair, pytestconfig: pytest.Config
 ) -> None:

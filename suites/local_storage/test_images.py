@@ -93,7 +93,10 @@ def test_image_is_made_in_a_pool_of_libvirt(
 @pytest.mark.requirement("LM-LOC-01")
 @pytest.mark.parametrize(
     ("source", "destination"),
-    [(DiskFormat.QCOW2, DiskFormat.RAW), (DiskFormat.RAW, DiskFormat.QCOW2)],
+    [
+        (DiskFormat.QCOW2, DiskFormat.RAW),
+        pytest.param(DiskFormat.RAW, DiskFormat.QCOW2, marks=pytest.mark.long),
+    ],
     ids=str,
 )
 def test_image_of_another_format(

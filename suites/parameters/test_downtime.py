@@ -47,7 +47,9 @@ def test_downtime_limit_is_read_back(make_guest: MakeGuest) -> None:
 
 
 @pytest.mark.requirement("LM-PAR-01")
-@pytest.mark.parametrize("limit_ms", [100, 500], ids="{}ms".format)
+@pytest.mark.parametrize(
+    "limit_ms", [100, pytest.param(500, marks=pytest.mark.long)], ids="{}ms".format
+)
 def test_downtime_keeps_to_its_limit(
     limit_ms: int,
     make_guest: MakeGuest,

@@ -19,7 +19,9 @@ Migrate = Callable[..., Outcome]
 
 
 @pytest.mark.requirement("LM-SHR-02")
-@pytest.mark.parametrize("cache", [CacheMode.WRITEBACK, CacheMode.UNSAFE], ids=str)
+@pytest.mark.parametrize(
+    "cache", [CacheMode.WRITEBACK, pytest.param(CacheMode.UNSAFE, marks=pytest.mark.long)], ids=str
+)
 def test_risky_cache_mode_needs_unsafe(
     cache: CacheMode, make_guest: MakeGuest, migrate: Migrate
 ) -> None:
