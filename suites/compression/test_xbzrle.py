@@ -25,19 +25,21 @@ CACHES = (64 * MIB, MIB, PAGE)
 ROUNDS = 4  # the one with the guest at rest included
 
 
-def restless(rate_mib_s: int, touch: str) -> GuestSpec:
-    """16 MiB of random data that change over and over."""
-    memory = MemoryLoad(16, rate_mib_s, pattern=Pattern.SEQUENTIAL, touch=touch)
-    return GuestSpec(load=Load(f"{touch}-{rate_mib_s}", memory=memory))
+def restless(rate_mib_s: int, touch: str, mib: int = 16) -> GuestSpec:
+    """Random data that change over and over."""
+    memory = MemoryLoad(mib, rate_mib_s, pattern=Pattern.SEQUENTIAL, touch=touch)
+    return GuestSpec(load=Load(f"{touch}-{mib}-{rate_mib_s}", memory=memory))
 
 
 # A few bytes of each page. QEMU remembers pages from the second round on, and sends differences
 # from the third: each round leaves half as much for the next, and little may be left for the rest,
 # so that there are rounds enough with any cache.
 RESTLESS = restless(24, "header")
-# the same, faster than whole pages can be sent: only differences catch up with it
-ENDLESS = restless(64, "header")
-ENDLESS_S = 6.0
+# The same, twice as fast as whole pages can be sent: only differences catch up with it. A round of
+# whole pages takes 0.7 s, so that a vCPU that waits for a moment does not let them slip through.
+ENDLESS = restless(96, "header", mib=32)
+ENDLESS_S = 10.0
+HOLDS_ALL = 256 * MIB  # of the guest: no two pages want the same place
 RANDOM = restless(32, "page")  # and one whose pages are other ones each time
 
 
@@ -84,12 +86,12 @@ def test_differences_take_fewer_bytes(make_guest: MakeGuest, migrate: Migrate, p
     A guest that changes a little of each page all the time moves with fewer bytes.
 
     Preconditions: both ends offer xbzrle; the guest changes pages faster than they can be sent, and
-    is suspended after six seconds, or a plain migration would not end.
+    is suspended after ten seconds, or a plain migration would not end.
     Expected: with xbzrle it moves without that, with at most 80 % of the plain one's bytes on the
     link; and all the pages that were sent, as such or as differences, take fewer bytes each.
     """
     guest = make_guest(ENDLESS)
-    plan = replace(cached(CACHES[0]), timeout=Timeout(ENDLESS_S))
+    plan = replace(cached(HOLDS_ALL), timeout=Timeout(ENDLESS_S))
 
     plain = carry(migrate, pair, guest, uncompressed(plan))
     differences = carry(migrate, pair, guest, plan)
