@@ -142,6 +142,22 @@ def test_jump_host(pair: Pair) -> None:
     assert peer != direct
 
 
+@pytest.mark.parametrize("jump", [False, True], ids=["direct", "through-the-source"])
+def test_ssh_config_names_addresses_and_key(pair: Pair, tmp_path: Path, *, jump: bool) -> None:
+    """Where the inventory names no key, the user's ssh_config does; for jump hosts too."""
+    way, entry = pair.source.entry, pair.destination.entry
+    config = tmp_path / "ssh_config"
+    config.write_text(
+        f"Host way\n HostName {way.address}\n IdentityFile {way.key}\n"
+        f"Host qualified\n HostName {entry.address}\n IdentityFile {entry.key}\n"
+    )
+    hops = (f"{way.user}@way:{way.port}",) if jump else ()
+
+    by_config = replace(entry, address="qualified", key=None, ssh_config=config, jump_hosts=hops)
+    with Shell(by_config) as shell:
+        assert shell.run("echo", "in").stdout == "in\n"
+
+
 def test_unknown_host_key_is_refused(pair: Pair, tmp_path: Path) -> None:
     """A host whose key nobody vouched for is not spoken to."""
     empty = tmp_path / "known_hosts"

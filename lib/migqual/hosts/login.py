@@ -3,6 +3,7 @@
 Keys only; a host key that the inventory's known_hosts does not hold is refused.
 """
 
+from collections.abc import Mapping
 from typing import Self
 
 import paramiko
@@ -47,7 +48,7 @@ class Way:
                 raise EOFError(f"jump host {jump.address} closed the connection")
             origin = ("127.0.0.1", 0)
             channel = transport.open_channel(
-                "direct-tcpip", (following.address, following.port), origin
+                "direct-tcpip", (address(following), following.port), origin
             )
         return channel
 
@@ -70,7 +71,7 @@ def login(host: Host, channel: paramiko.Channel | None = None) -> paramiko.SSHCl
             address(host),
             port=host.port,
             username=host.user,
-            key_filename=str(host.key) if host.key else _options(host).get("identityfile"),
+            key_filename=_keys(host),  # type: ignore[arg-type]  # takes several
             allow_agent=host.key is None,
             look_for_keys=False,
             timeout=CONNECT_SECONDS,
@@ -89,15 +90,19 @@ def login(host: Host, channel: paramiko.Channel | None = None) -> paramiko.SSHCl
 
 def address(host: Host) -> str:
     """Where its SSH server listens, by the user's ssh_config where the inventory names one."""
-    return _options(host).get("hostname", host.address)
+    return str(_options(host).get("hostname", host.address))
 
 
-def _options(host: Host) -> dict[str, str]:
-    """What the user's ssh_config says of the host."""
+def _keys(host: Host) -> list[str]:
+    """The private keys to try: the inventory's, or those that the user's ssh_config names."""
+    return [str(host.key)] if host.key else list(_options(host).get("identityfile", ()))
+
+
+def _options(host: Host) -> Mapping[str, str | list[str]]:
+    """What the user's ssh_config says of the host; the keys are a list."""
     if host.ssh_config is None:
         return {}
-    found = paramiko.SSHConfig.from_path(str(host.ssh_config)).lookup(host.address)
-    return {name: str(value) for name, value in found.items()}
+    return paramiko.SSHConfig.from_path(str(host.ssh_config)).lookup(host.address)
 
 
 def _jump_host(host: Host, words: str) -> Host:
@@ -110,6 +115,7 @@ def _jump_host(host: Host, words: str) -> Host:
         port=int(port or 22),
         user=user or host.user,
         key=host.key,
+        ssh_config=host.ssh_config,
     )
 
 
