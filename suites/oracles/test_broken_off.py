@@ -12,12 +12,15 @@ from migqual.deadline import Deadline
 from migqual.errors import InconclusiveError, MigrationFailed, MigrationStuck
 from migqual.hosts import threads
 from migqual.hosts.domain import Phase
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
 from migqual.migration import job
 from migqual.migration.run import migrate as move_alone
 from migqual.model.guest import GuestSpec, Load, MemoryLoad, Persistence
 from migqual.model.outcome import JobSample, Outcome, Status
 from migqual.model.plan import Plan, Timeout, TimeoutAction
 from migqual.model.setting import Setting
+from migqual.observe import release
 from migqual.preflight.tools import Tools
 from suites.convergence.restless import BANDWIDTH_MIB_S, RESTLESS
 
@@ -39,6 +42,9 @@ GRACE_SECONDS = 10.0  # libvirt's answer takes seconds while QEMU is busy sendin
 SWITCH_SECONDS = 5.0
 ARRIVAL_SECONDS = 60.0  # libvirt may sit out a lock of 30 s that the last abort waits for
 AMPLE_MIB_S = 1000
+PARALLEL = Plan(bandwidth_mib_s=16, channels=3)
+LET_GO_SECONDS = 3.0
+STILL = 20  # samples in which nothing more is sent
 
 
 class Stumble(Exception):  # noqa: N818 - not an error of anyone's
@@ -191,3 +197,71 @@ def test_a_stack_that_takes_an_abort_and_does_not_obey_fails(
     Deadline(ARRIVAL_SECONDS).wait_for("no job", lambda: not guest.domain.job_stats().get("type"))
     assert guest.live_copies(pair.hosts) == {source.name: "running"}
     migrate(guest, Plan())
+
+
+def test_a_failed_migration_that_qemu_holds_on_to_is_found(
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: Pair,
+    tools: Tools,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A migration that libvirt told the failure of, and whose thread never ends, is the stack's fault.
+
+    Preconditions: every connection is full, since the destination's QEMU stands still; the thread
+    that directs the migration is held; then the destination's QEMU dies.
+    Expected: the observers find that QEMU holds on to the migration. Once the thread goes on QEMU
+    lets go of it, and the guest moves.
+    """
+    monkeypatch.setattr(release, "LET_GO_SECONDS", LET_GO_SECONDS)
+    guest = make_guest(FULL)
+    source, destination = pair.hosts
+    sent: list[int] = []
+
+    def full() -> bool:
+        return len(sent) > STILL and len(set(sent[-STILL:])) == 1
+
+    with ExitStack() as stack:
+
+        def hold(sample: JobSample) -> bool:
+            if not (done := int(sample.stats.get("memory_processed", 0))):
+                return False
+            if not sent:
+                signal(destination, guest, "STOP")
+            elif full():
+                return False  # dead already
+            sent.append(done)
+            if full():
+                leading = [one for one in threads.of(source, threads.running(guest)) if one.leads]
+                stack.enter_context(threads.frozen(source, tools.payload(source), leading[0]))
+                signal(destination, guest, "KILL")
+            return False
+
+        with pytest.raises(AssertionError, match="still holds on to it") as found:
+            migrate(guest, PARALLEL, on_sample=hold)
+        parallel_again(guest)
+
+    assert full()
+    assert "(failed)" in str(found.value)
+    Deadline(ARRIVAL_SECONDS).wait_for("QEMU to let go", lambda: held_by_qemu(guest) == [])
+    assert guest.live_copies(pair.hosts) == {source.name: "running"}
+    migrate(guest, Plan())
+
+
+def parallel_again(guest: Guest) -> None:
+    """Set once more what libvirt took back at the failure: by it QEMU 7.2 knows at the end of its
+    thread which connections to clear away, and dies of those that it does not know of."""
+    on = {"capability": "multifd", "state": True}
+    guest.domain.monitor("migrate-set-capabilities", capabilities=[on])
+    guest.domain.monitor("migrate-set-parameters", **{"multifd-channels": PARALLEL.channels})
+
+
+def signal(host: Host, guest: Guest, name: str) -> None:
+    host.shell.run("kill", f"-{name}", *map(str, host.processes_of(guest.name)))
+
+
+def held_by_qemu(guest: Guest) -> list[str]:
+    """The migrations among the connections that the guest's QEMU can break."""
+    found = [one["type"] for one in guest.domain.monitor("query-yank")]
+    return [kind for kind in found if kind == "migration"]

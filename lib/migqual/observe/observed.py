@@ -10,7 +10,7 @@ from migqual.migration.guarded import move
 from migqual.migration.run import OnBrokenOff
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Arrival, Guard, Plan, StorageCopy
-from migqual.observe import blocks, copies, gaps, integrity
+from migqual.observe import blocks, copies, gaps, integrity, release
 from migqual.observe.blocks import Copied
 from migqual.observe.meter import GapMeter
 from migqual.preflight.tools import Tools
@@ -127,6 +127,7 @@ class Observers:
         found = copies.complaints(self.guest, self.hosts)
         if not found:
             found += self._integrity()
+            found += release.complaints(self.guest, outcome) if outcome is not None else []
         found += blocks.touched(self.left)
         trace = self.meter.trace
         if trace.broken:
