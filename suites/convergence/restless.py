@@ -1,7 +1,13 @@
 """A guest that does not converge by itself."""
 
+from collections.abc import Callable
+from typing import NoReturn
+
+from migqual.errors import InconclusiveError
+from migqual.hosts.guest import Guest
 from migqual.model.guest import GuestSpec, Load, MemoryLoad, Pattern
 from migqual.model.outcome import Outcome
+from migqual.model.plan import Plan
 
 # Dirtied as fast as the CPU allows, faster than the link may carry: it cannot converge by itself,
 # and less CPU means less dirtying. The working set is three times what fits into QEMU's default
@@ -20,3 +26,15 @@ HOPELESS_S = 15.0
 def iterations(outcome: Outcome) -> int:
     """Rounds of pre-copy that the job told of."""
     return max((int(s.stats.get("memory_iteration", 0)) for s in outcome.samples), default=0)
+
+
+def try_in_vain(
+    migrate: Callable[..., Outcome], guest: Guest, plan: Plan, **watch: object
+) -> NoReturn:
+    """Migrate a guest that is not to arrive; raises what the migration ends with. One that arrives
+    all the same had no CPU to dirty its memory with: nothing was learnt."""
+    outcome = migrate(guest, plan, **watch)
+    raise InconclusiveError(
+        f"the guest converged in {outcome.seconds:.1f} s, {iterations(outcome)} rounds: it got too "
+        "little CPU to keep from it"
+    )

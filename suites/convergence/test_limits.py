@@ -10,7 +10,13 @@ from migqual.errors import MigrationTimedOut
 from migqual.model.outcome import JobSample, Outcome
 from migqual.model.plan import AutoConverge, Plan, Timeout
 from migqual.model.profile import Profile
-from suites.convergence.restless import BANDWIDTH_MIB_S, HOPELESS_S, RESTLESS, iterations
+from suites.convergence.restless import (
+    BANDWIDTH_MIB_S,
+    HOPELESS_S,
+    RESTLESS,
+    iterations,
+    try_in_vain,
+)
 
 Migrate = Callable[..., Outcome]
 
@@ -29,7 +35,7 @@ def test_guest_that_cannot_converge_is_given_up(
     guest = make_guest(RESTLESS)
 
     with pytest.raises(MigrationTimedOut) as hopeless:
-        migrate(guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, deadline_s=HOPELESS_S))
+        try_in_vain(migrate, guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, deadline_s=HOPELESS_S))
 
     assert iterations(hopeless.value.outcome) >= 2, "it was over before it could fail to converge"
     assert hopeless.value.outcome.throttle_max_percent == 0

@@ -11,9 +11,10 @@ LAST = 3  # lines of QEMU's log
 SAID = re.compile(r"\d{4}-\d\d-\d\d|qemu")  # not the words of its command line
 
 
-def complaints(guest: Guest, hosts: tuple[Host, ...]) -> list[str]:
+def complaints(guest: Guest, hosts: tuple[Host, ...], *, awaited: bool = False) -> list[str]:
     """What is wrong with the copies now: the guest must run on `guest.host` and nowhere else, and
-    no other host may hold a process of it (a second writer)."""
+    no other host may hold a process of it (a second writer), unless a migration that goes on still
+    sends to it (`awaited`)."""
     states = guest.live_copies(hosts)
     found = []
     if states.get(guest.host.name) not in RUNNING:
@@ -27,7 +28,7 @@ def complaints(guest: Guest, hosts: tuple[Host, ...]) -> list[str]:
             continue
         if states.get(host.name) in RUNNING:
             found.append(f"split brain: {guest.name} also runs on {host.name}")
-        if pids := host.processes_of(guest.name):
+        if not awaited and (pids := host.processes_of(guest.name)):
             found.append(f"a process of {guest.name} stays on {host.name}: {pids}")
     return found
 

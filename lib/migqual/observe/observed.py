@@ -8,7 +8,7 @@ from migqual.hosts.host import Host
 from migqual.migration.follow import OnSample
 from migqual.migration.guarded import move
 from migqual.migration.run import OnBrokenOff
-from migqual.model.outcome import Outcome
+from migqual.model.outcome import Outcome, Status
 from migqual.model.plan import Arrival, Guard, Plan, StorageCopy
 from migqual.observe import blocks, copies, gaps, integrity, release
 from migqual.observe.blocks import Copied
@@ -124,7 +124,8 @@ class Observers:
 
     def complaints(self, outcome: Outcome | None = None) -> list[str]:
         """Everything that is wrong with the guest now."""
-        found = copies.complaints(self.guest, self.hosts)
+        stuck = outcome is not None and outcome.status is Status.STUCK
+        found = copies.complaints(self.guest, self.hosts, awaited=stuck)
         if not found:
             found += self._integrity()
             found += release.complaints(self.guest, outcome) if outcome is not None else []
