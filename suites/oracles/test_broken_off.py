@@ -1,7 +1,7 @@
 """Migrations that are broken off: nothing goes on behind one's back, and no loss stays hidden."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
 import pytest
@@ -183,8 +183,7 @@ def test_a_stack_that_takes_an_abort_and_does_not_obey_fails(
         def freeze(sample: JobSample) -> bool:
             if not sample.stats.get("memory_processed"):
                 return False
-            leading = [one for one in threads.of(source, threads.running(guest)) if one.leads]
-            stack.enter_context(threads.frozen(source, tools.payload(source), leading[0]))
+            stack.enter_context(nobody_leads(guest, tools))
             return True
 
         with pytest.raises(
@@ -233,8 +232,7 @@ def test_a_failed_migration_that_qemu_holds_on_to_is_found(
                 return False  # dead already
             sent.append(done)
             if full():
-                leading = [one for one in threads.of(source, threads.running(guest)) if one.leads]
-                stack.enter_context(threads.frozen(source, tools.payload(source), leading[0]))
+                stack.enter_context(nobody_leads(guest, tools))
                 signal(destination, guest, "KILL")
             return False
 
@@ -247,6 +245,12 @@ def test_a_failed_migration_that_qemu_holds_on_to_is_found(
     Deadline(ARRIVAL_SECONDS).wait_for("QEMU to let go", lambda: held_by_qemu(guest) == [])
     assert guest.live_copies(pair.hosts) == {source.name: "running"}
     migrate(guest, Plan())
+
+
+def nobody_leads(guest: Guest, tools: Tools) -> AbstractContextManager[None]:
+    """The thread that directs the migration stands still meanwhile, the rest of QEMU goes on."""
+    leading = [one for one in threads.of(guest.host, threads.running(guest)) if one.leads]
+    return threads.frozen(guest.host, tools.payload(guest.host), leading[0])
 
 
 def parallel_again(guest: Guest) -> None:
