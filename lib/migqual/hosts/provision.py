@@ -20,6 +20,7 @@ from migqual.image.guest import GuestImage
 from migqual.image.seed import cloud_seed
 from migqual.model.guest import Architecture, GuestSpec, Persistence
 from migqual.model.inventory import Acceleration, DirectoryStore, Inventory, StoreKind
+from migqual.steps import timed
 
 READY_SECONDS = 30.0
 IMAGE_SECONDS = 240.0
@@ -52,6 +53,7 @@ class Provisioner:
         """This process's own folder on a host; removed at the end."""
         return host.entry.scratch / f"mq-{self.run}-{self.slot}"
 
+    @timed("stage files")
     def stage(self, host: Host) -> PurePosixPath:
         """Copy kernel, initramfs and payload to the host once; returns their folder."""
         folder = self.folder(host)
@@ -102,10 +104,12 @@ class Provisioner:
             self.stage(destination)
             self._folders(guest, destination)
         deadline = Deadline(READY_SECONDS if guest.spec.image is None else IMAGE_SECONDS)
-        guest.wait_ready(deadline)
-        if guest.spec.image is not None:
-            guest.wait_serving(deadline)
-        guest.start_load()
+        with timed("boot"):
+            guest.wait_ready(deadline)
+            if guest.spec.image is not None:
+                guest.wait_serving(deadline)
+        with timed("start the load"):
+            guest.start_load()
 
     def _folders(self, guest: Guest, destination: Host) -> None:
         """The folders of disks that are the source's own; the destination has its own too."""
@@ -144,7 +148,8 @@ class Provisioner:
 
     def _start_domain(self, guest: Guest, folder: PurePosixPath, prefix: int) -> None:
         host, name = guest.host, guest.name
-        guest.volumes = tuple(self._volumes(guest))
+        with timed("make disks"):
+            guest.volumes = tuple(self._volumes(guest))
         xml = domain_xml.render(context(self._placement(guest, folder, prefix)))
         for name_of_host in self.journal_hosts(host):
             guest.made.append(
@@ -152,6 +157,10 @@ class Provisioner:
                     name_of_host, "domain", name, [("rm", "-f", "--", *_logs(guest))]
                 )
             )
+        with timed("define and start"):
+            self._create(host, guest, xml)
+
+    def _create(self, host: Host, guest: Guest, xml: str) -> None:
         if guest.spec.persistence is Persistence.PERSISTENT:
             host.libvirt.define(xml).start()
         else:
@@ -165,6 +174,7 @@ class Provisioner:
                 found |= {pair.source.name: None, pair.destination.name: None}
         return list(found)
 
+    @timed("remove the guest")
     def remove(self, guest: Guest) -> None:
         """Remove the guest wherever it is, and its volumes."""
         self.volumes.remove(guest.made)

@@ -17,6 +17,7 @@ from migqual.preflight.checks import run_storage_checks
 from migqual.preflight.collect import Move
 from migqual.preflight.run import guard
 from migqual.preflight.tools import Tools
+from migqual.steps import timed
 
 SETTLE_SECONDS = 3.0  # in which a destination gives up a guest that did not arrive
 
@@ -36,7 +37,7 @@ def move(
     and what `migrate` raises. Where it raises, no image that was made for it is left, unless the
     guest is at the destination all the same.
     """
-    with prepared(guest, destination, plan, tools):
+    with prepared(guest, destination, plan, tools), timed("migrate"):
         return migrate(guest, destination, plan, on_sample=on_sample, on_broken_off=on_broken_off)
 
 
@@ -53,10 +54,11 @@ def prepared(guest: Guest, destination: Host, plan: Plan, tools: Tools) -> Itera
     if plan.guard is Guard.OFF and plan.images is Images.PRESENT:
         yield
         return
-    storage = collect.storage(Move(guest.name, guest.host, destination, plan), tools)
-    if plan.guard is Guard.ON:
-        guard(run_storage_checks(storage))
-    made = images.make(destination, images.recipes(storage), tools.journal)
+    with timed("guard and prepare storage"):
+        storage = collect.storage(Move(guest.name, guest.host, destination, plan), tools)
+        if plan.guard is Guard.ON:
+            guard(run_storage_checks(storage))
+        made = images.make(destination, images.recipes(storage), tools.journal)
     try:
         yield
     except BaseException:

@@ -13,6 +13,7 @@ def metrics(outcome: Outcome) -> dict[str, float | None]:
         found["gap_max_ms"] = round(report.max_ms, 1)
         found["gap_sum_ms"] = round(report.sum_ms, 1)
         found["gap_count"] = len(report.gaps)
+        found["gap_resolution_ms"] = report.resolution_ms
         found["gap_noise_ms"] = round(report.noise_ms, 1)
         found["session_stall_ms"] = round(report.session_stall_ms, 1)
     found |= _disks(outcome)

@@ -59,10 +59,14 @@ class HostEvent:
 
 @dataclass(frozen=True)
 class Gap:
-    """An interval in which the client got no answer: clock of the client, ms."""
+    """An interval in which the client got no answer: clock of the client, ms.
+
+    resolution_ms  the interval at which the client asked meanwhile; the length is true to it
+    """
 
     start_ms: float
     length_ms: float
+    resolution_ms: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,12 @@ class GapReport:
     @property
     def max_ms(self) -> float:
         return max((gap.length_ms for gap in self.gaps), default=0.0)
+
+    @property
+    def resolution_ms(self) -> float | None:
+        """Of the longest gap; None without one."""
+        longest = max(self.gaps, key=lambda gap: gap.length_ms, default=None)
+        return None if longest is None else longest.resolution_ms
 
     @property
     def sum_ms(self) -> float:

@@ -130,6 +130,7 @@ class TestRecord:
     id     node id without the pair
     pair   None while it is not known; such a record speaks about every pair of its run
     doc    the docstring without its first line, which is the title
+    steps  seconds of each timed step of the test; what they leave over is the test's own
     extra  shows more than its requirements state: a host that lacks it is no worse for that
     """
 
@@ -150,6 +151,7 @@ class TestRecord:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     migrations: tuple[MigrationRecord, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    steps: Mapping[str, float] = field(default_factory=dict)
     extra: bool = False
 
     def judged(self, verdict: Verdict, reason: str) -> "TestRecord":

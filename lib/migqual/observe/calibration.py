@@ -18,6 +18,7 @@ from migqual.observe import gaps
 from migqual.observe.answers import leaving
 from migqual.observe.event_log import following
 from migqual.observe.meter import GapMeter
+from migqual.observe.pace import NS_PER_MS, Pace
 
 PAUSES_MS = (50, 200, 500)
 NS_PER_US = 1000
@@ -72,7 +73,7 @@ def calibrate(
     host did not see the guest fall silent while QEMU held it.
     """
     lengths = [length for _ in range(rounds) for length in PAUSES_MS]
-    with leaving(guest, payload) as answers:
+    with meter.probing(Pace.FINE), leaving(guest, payload) as answers:
         seen = [_pause(guest, meter, length) for length in lengths]
     return tuple(
         Pause(held.length_ms, silent_ms(answers.at_us, held), *by_meter) for held, by_meter in seen
@@ -92,9 +93,10 @@ def _pause(
         end = meter.mark()
         meter.answer_after(end)
         held = Deadline(5.0).wait_for("STOP and RESUME of QEMU", lambda: held_in(log.events))
-    seen = gaps.silences(meter.trace.answers_ns, start, end)
+    trace = meter.trace
+    seen = gaps.silences(trace.answers_ns, start, end, trace.paces)
     longest, other, *_ = *sorted((gap.length_ms for gap in seen), reverse=True), 0.0, 0.0
-    return held, (longest, other, gaps.unasked_ms(meter.trace.asked, start, end))
+    return held, (longest, other, gaps.unasked_ms(trace.asked, start, end, trace.paces))
 
 
 def held_in(events: Sequence[HostEvent]) -> Held | None:
@@ -110,7 +112,7 @@ def silent_ms(answers_us: Sequence[int], held: Held) -> float:
     times = [at * NS_PER_US for at in answers_us]
     seen = gaps.silences(times, held.stop_us * NS_PER_US, held.resume_us * NS_PER_US)
     longest = gaps.longest_ms(seen)  # 0 where nothing was seen at all
-    if longest < held.length_ms - gaps.INTERVAL_NS / gaps.NS_PER_MS:
+    if longest < held.length_ms - Pace.FINE.interval_ns / NS_PER_MS:
         raise InconclusiveError(
             f"held for {held.length_ms:.1f} ms, and its host saw it silent for {longest:.1f} ms"
         )

@@ -37,10 +37,10 @@ def disks_csv(outcome: Outcome) -> str:
 
 
 def gaps_csv(outcome: Outcome) -> str:
-    """The gap list: start by the client's clock, length, both ms."""
+    """The gap list: start by the client's clock, length, resolution, all ms."""
     found = outcome.gaps.gaps if outcome.gaps else ()
-    lines = [f"{gap.start_ms:.3f},{gap.length_ms:.3f}" for gap in found]
-    return "\n".join(["start_ms,length_ms", *lines]) + "\n"
+    lines = [f"{gap.start_ms:.3f},{gap.length_ms:.3f},{gap.resolution_ms:g}" for gap in found]
+    return "\n".join(["start_ms,length_ms,resolution_ms", *lines]) + "\n"
 
 
 def events_json(outcome: Outcome) -> str:

@@ -5,11 +5,13 @@ A line of `migqual-payload watch` is one of
     p SEQ SENT_NS RECEIVED_NS                          an answered probe
     s SEQ SENT_NS RECEIVED_NS ACKED UPTIME_MS BAD      an answer of the TCP session
     e session WORDS AT_NS                              the session broke; it stays broken
+    r INTERVAL_NS AT_NS                                from then on probes are due so often
     b BOOT_ID                                          who answers
     m LABEL AT_NS                                      a mark that the controller asked for
 
 all on the client's monotonic clock. A silence is the time between two answers that followed each
 other, less the interval at which they are asked for: an undisturbed guest's are about nothing.
+Where the interval changed between two answers, the longer one counts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,9 +19,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from migqual.model.outcome import Gap, GapReport
+from migqual.observe.pace import NS_PER_MS, PaceChange, find_interval_ns
 
-NS_PER_MS = 1_000_000
-INTERVAL_NS = 2 * NS_PER_MS
 # A silence counts when it stands out of the undisturbed window, not when it merely tops it.
 FLOOR_FACTOR = 1.5
 
@@ -40,6 +41,7 @@ class Trace:
     """Everything that the meter said so far; grows while it runs.
 
     asked: number and time of sending of each probe that was answered
+    paces: when the interval of the probes changed, and to what
     """
 
     answers_ns: list[int] = field(default_factory=list)
@@ -47,6 +49,7 @@ class Trace:
     session: list[SessionAnswer] = field(default_factory=list)
     marks: dict[str, int] = field(default_factory=dict)
     boot_ids: list[str] = field(default_factory=list)
+    paces: list[PaceChange] = field(default_factory=list)
     broken: str = ""
     sent: int = 0
 
@@ -65,6 +68,8 @@ class Trace:
                 )
             case ["m", label, at]:
                 self.marks[label] = int(at)
+            case ["r", interval, at]:
+                self.paces.append(PaceChange(int(at), int(interval)))
             case ["b", boot_id]:
                 self.boot_ids.append(boot_id)
             case ["e", "session", why, _at]:
@@ -75,30 +80,43 @@ class Trace:
                 raise ValueError(f"not a line of the gap meter: {line!r}")
 
 
-def silences(answers_ns: Sequence[int], start_ns: int, end_ns: int) -> list[Gap]:
+def silences(
+    answers_ns: Sequence[int], start_ns: int, end_ns: int, paces: Sequence[PaceChange] = ()
+) -> list[Gap]:
     """The silence between every two neighbouring answers that reach into [start, end]."""
-    ordered = sorted(answers_ns)
-    return [
-        Gap(before / NS_PER_MS, max(0, after - before - INTERVAL_NS) / NS_PER_MS)
-        for before, after in pairwise(ordered)
+    inside = [
+        (before, after)
+        for before, after in pairwise(sorted(answers_ns))
         if after > start_ns and before < end_ns
+    ]
+    return [
+        Gap(before / NS_PER_MS, max(0, after - before - interval) / NS_PER_MS, interval / NS_PER_MS)
+        for before, after in inside
+        for interval in (find_interval_ns(paces, before, after),)
     ]
 
 
-def unasked_ms(asked: Sequence[tuple[int, int]], start_ns: int, end_ns: int) -> float:
+def unasked_ms(
+    asked: Sequence[tuple[int, int]],
+    start_ns: int,
+    end_ns: int,
+    paces: Sequence[PaceChange] = (),
+) -> float:
     """For how long nothing was asked though it was due: the longest by which the probes of [start,
     end] came late. A silence that long would be the client's own, and nobody else's."""
     late = (
-        (sent - before) - (number - last) * INTERVAL_NS
+        (sent - before) - (number - last) * find_interval_ns(paces, before, sent)
         for (last, before), (number, sent) in pairwise(sorted(asked))
         if sent > start_ns and before < end_ns
     )
     return max(0, *late, 0) / NS_PER_MS
 
 
-def noise_ms(answers_ns: Sequence[int], start_ns: int, end_ns: int) -> float:
+def noise_ms(
+    answers_ns: Sequence[int], start_ns: int, end_ns: int, paces: Sequence[PaceChange] = ()
+) -> float:
     """The longest silence of an undisturbed window."""
-    return longest_ms(silences(answers_ns, start_ns, end_ns))
+    return longest_ms(silences(answers_ns, start_ns, end_ns, paces))
 
 
 def longest_ms(silences_seen: Iterable[Gap]) -> float:
@@ -108,8 +126,8 @@ def longest_ms(silences_seen: Iterable[Gap]) -> float:
 
 def report(trace: Trace, quiet_ns: int, start_ns: int, end_ns: int) -> GapReport:
     """Gaps of [start, end], against the noise of [quiet, start]."""
-    noise = noise_ms(trace.answers_ns, quiet_ns, start_ns)
-    found = silences(trace.answers_ns, start_ns, end_ns)
+    noise = noise_ms(trace.answers_ns, quiet_ns, start_ns, trace.paces)
+    found = silences(trace.answers_ns, start_ns, end_ns, trace.paces)
     gaps = tuple(gap for gap in found if gap.length_ms > noise * FLOOR_FACTOR)
     inside = [answer for answer in trace.session if start_ns < answer.at_ns]
     stall = max((answer.round_trip_ns for answer in inside), default=0) / NS_PER_MS

@@ -12,7 +12,8 @@ from migqual.errors import HostError, TimedOut
 from migqual.hosts.host import Host
 from migqual.hosts.placement import SESSION_PORT
 from migqual.hosts.shell import Process
-from migqual.observe.gaps import INTERVAL_NS, Trace
+from migqual.observe.gaps import Trace
+from migqual.observe.pace import Pace
 
 T = TypeVar("T")
 
@@ -28,6 +29,7 @@ class GapMeter:
         self._client = client
         self._process = process
         self.trace = Trace()
+        self._pace = Pace.REST
         self._changed = threading.Condition()
         self._trouble = ""
         self._numbers = itertools.count()
@@ -44,6 +46,27 @@ class GapMeter:
         with self._changed:
             self._trouble = self._trouble or "the gap meter ended"
             self._changed.notify_all()
+
+    @property
+    def pace(self) -> Pace:
+        """How often the client probes now."""
+        return self._pace
+
+    def set_pace(self, pace: Pace) -> None:
+        """Probe so often from now on. The trace tells from when."""
+        if pace is not self._pace:
+            self._pace = pace
+            self._process.send(pace.order)
+
+    @contextmanager
+    def probing(self, pace: Pace) -> Iterator[None]:
+        """Probe at `pace` while the block runs, then at the pace of before."""
+        before = self._pace
+        self.set_pace(pace)
+        try:
+            yield
+        finally:
+            self.set_pace(before)
 
     def mark(self) -> int:
         """The client's clock now, ns. Everything the meter saw before is in `trace` then."""
@@ -99,9 +122,10 @@ def session_patience_s(last_ns: int, at_ns: int) -> float:
 @contextmanager
 def watching(client: Host, payload: PurePosixPath, address: str) -> Iterator[GapMeter]:
     """Run the meter on `client` against the guest at `address` while the block runs."""
+    probes_ms, session_ms = Pace.REST.value
     argv = (
         *(str(payload), "watch", "--address", address, "--port", str(SESSION_PORT)),
-        *("--interval-us", str(INTERVAL_NS // 1000)),
+        *("--interval-us", str(probes_ms * 1000), "--session-interval-ms", str(session_ms)),
     )
     # an earlier guest of ours may have had the address: its MAC would be asked for seconds yet
     client.shell.attempt("ip", "neigh", "flush", "to", address)

@@ -8,12 +8,14 @@ from migqual.hosts.host import Host
 from migqual.migration.follow import OnSample
 from migqual.migration.guarded import move
 from migqual.migration.run import OnBrokenOff
-from migqual.model.outcome import Outcome, Status
+from migqual.model.outcome import JobSample, Outcome, Status
 from migqual.model.plan import Arrival, Guard, Plan, StorageCopy
 from migqual.observe import blocks, copies, gaps, integrity, release
 from migqual.observe.blocks import Copied
 from migqual.observe.meter import GapMeter
+from migqual.observe.pace import Pace, choose_pace
 from migqual.preflight.tools import Tools
+from migqual.steps import timed
 
 QUIET_NS = 200_000_000
 
@@ -59,10 +61,21 @@ class Observers:
         Disks that were copied are compared block for block when the plan leaves the guest paused
         at its arrival; it is resumed then.
         """
+        with self.meter.probing(Pace.FINE):
+            return self._migrate(destination, plan, on_sample, on_broken_off)
+
+    def _migrate(
+        self,
+        destination: Host,
+        plan: Plan,
+        on_sample: OnSample | None,
+        on_broken_off: OnBrokenOff | None,
+    ) -> Observed:
         source = self.guest.host
         # without the guard old and new may be one image: then nothing stays behind
         copies_disks = plan.copy_storage is not StorageCopy.NONE and plan.guard is Guard.ON
-        before = blocks.disks(self.guest) if copies_disks else {}
+        with timed("check images left behind"):
+            before = blocks.disks(self.guest) if copies_disks else {}
         window = self._quiet()
         complaints: list[str] = []
         try:
@@ -71,7 +84,7 @@ class Observers:
                 destination,
                 plan,
                 self.tools,
-                on_sample=on_sample,
+                on_sample=self._follow_pace(plan, on_sample),
                 on_broken_off=on_broken_off,
             )
             error = None
@@ -87,15 +100,26 @@ class Observers:
         self.done.append(replace(found, error=error, complaints=tuple(complaints)))
         return self.done[-1]
 
+    def _follow_pace(self, plan: Plan, on_sample: OnSample | None) -> OnSample:
+        """Probe finely where the switch-over is near; then hand the sample on."""
+
+        def take_sample(sample: JobSample) -> bool:
+            self.meter.set_pace(choose_pace(plan, sample, self.meter.pace))
+            return on_sample is not None and on_sample(sample)
+
+        return take_sample
+
     def _arrived(self, found: list[Copied], plan: Plan) -> list[str]:
         self.left += found
         if plan.arrival is not Arrival.PAUSED:
             return []
         try:
-            return blocks.differences(self.tools.journal, found)
+            with timed("compare copied disks"):
+                return blocks.differences(self.tools.journal, found)
         finally:
             self.guest.domain.resume()
 
+    @timed("watch the guest at rest")
     def _quiet(self) -> tuple[int, int]:
         """An undisturbed window just before: its beginning and end by the client's clock."""
         quiet = self.meter.mark()
@@ -104,10 +128,12 @@ class Observers:
 
     def _after(self, outcome: Outcome, quiet: int, start: int) -> Observed:
         complaints = []
+        self.meter.set_pace(Pace.FINE)
         end = self.meter.mark()
         for wait in (self.meter.answer_after, self.meter.session_after):
             try:
-                wait(end)
+                with timed("wait for answers"):
+                    wait(end)
             except TimedOut as error:
                 complaints.append(f"{self.guest.name} does not answer: {error.message}")
                 break  # its session may be waited for as long as the guest was away
@@ -125,11 +151,15 @@ class Observers:
     def complaints(self, outcome: Outcome | None = None) -> list[str]:
         """Everything that is wrong with the guest now."""
         stuck = outcome is not None and outcome.status is Status.STUCK
-        found = copies.complaints(self.guest, self.hosts, awaited=stuck)
+        with timed("check copies"):
+            found = copies.complaints(self.guest, self.hosts, awaited=stuck)
         if not found:
-            found += self._integrity()
-            found += release.complaints(self.guest, outcome) if outcome is not None else []
-        found += blocks.touched(self.left)
+            with timed("check memory and disks"):
+                found += self._integrity()
+            with timed("check the clean-up"):
+                found += release.complaints(self.guest, outcome) if outcome is not None else []
+        with timed("check images left behind"):
+            found += blocks.touched(self.left)
         trace = self.meter.trace
         if trace.broken:
             found.append(f"the TCP session broke: {trace.broken}")
