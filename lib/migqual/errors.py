@@ -8,6 +8,7 @@ MigqualError                    message, remedy
 │   ├── LabError                the embedded lab
 │   ├── HostError               a host cannot be reached or does not do what every host does
 │   │   ├── ConnectionLost      SSH or libvirt connection
+│   │   ├── RestoreFailed       libvirt does not restore a guest that it saved
 │   │   ├── CommandFailed       a command on a host: argv, status, output
 │   │   └── StackError          libvirt or QEMU refused a call: its own words
 │   ├── GuestError              a guest cannot be defined, started, or spoken to
@@ -92,6 +93,10 @@ class HostError(TroubleError):
 
 class ConnectionLost(HostError):  # noqa: N818 - the field's word
     """A connection could not be made, or was lost and could not be re-opened."""
+
+
+class RestoreFailed(HostError):  # noqa: N818 - the field's word
+    """libvirt does not restore a guest that it saved."""
 
 
 class CommandFailed(HostError):  # noqa: N818 - the field's word

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 import libvirt
@@ -75,6 +76,10 @@ class Connection:
         """Start a transient domain."""
         flags = libvirt.VIR_DOMAIN_START_VALIDATE
         return self._domain(self.call("create", lambda c: c.createXML(xml, flags)))
+
+    def restore(self, path: PurePosixPath) -> None:
+        """virDomainRestore: run the domain that was saved to `path`."""
+        self.call(f"restore {path}", lambda c: c.restore(str(path)))
 
     def lookup(self, name: str) -> Domain | None:
         """The domain called `name`, or None."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Any
 
 import libvirt
@@ -127,6 +128,10 @@ class Domain:
             self.reset()
         else:
             self._do("reboot", lambda d: d.reboot(_REBOOT_FLAGS[way]))
+
+    def save(self, path: PurePosixPath) -> None:
+        """virDomainSave: write the running domain to `path`; it is off afterwards."""
+        self._do("save", lambda d: d.save(str(path)))
 
     def destroy(self) -> None:
         """Power off, if it is on. Not an error when it is gone."""

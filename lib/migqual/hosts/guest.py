@@ -3,8 +3,10 @@
 import base64
 import json
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Any
 
 from migqual.deadline import Deadline
@@ -27,6 +29,8 @@ class Guest:
 
     address  the first service NIC's, which the client watches
     made     journal entries of everything that belongs to it, in the order they were made
+    prefix   length of the address's network part
+    saved_macs  of a guest that was restored and has no identity yet: the MACs that its NICs have
     """
 
     name: str
@@ -40,6 +44,8 @@ class Guest:
     console: str = ""
     boot_id: str = ""
     marker: str = ""
+    prefix: int = 0
+    saved_macs: tuple[str, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -104,6 +110,17 @@ class Guest:
 
         Raises `GuestError` with the payload's words when it refuses.
         """
+        return self.run_commands([words], seconds=seconds)[0]
+
+    def run_commands(
+        self, commands: Sequence[Sequence[str]], *, seconds: float = AGENT_SECONDS
+    ) -> list[dict[str, Any]]:
+        """Run commands of the payload one after the other, by one process in the guest.
+
+        An emulated guest takes a tenth of a second to start one. Returns the JSON answer to each;
+        raises `GuestError` with the payload's words for the first one that it refuses.
+        """
+        words = [word for command in commands for word in (";", *command)][1:]
         deadline = Deadline(seconds)
         started = self._agent(
             deadline,
@@ -120,12 +137,15 @@ class Guest:
         status = deadline.wait_for(what, ended, interval=0.01)
         text = base64.b64decode(status.get("out-data", "")).decode(errors="replace")
         try:
-            answer: dict[str, Any] = json.loads(text)
+            answers: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
         except ValueError as error:
             raise GuestError(f"{what}: not an answer: {text[:200]!r}") from error
-        if not answer.get("ok"):
-            raise GuestError(f"{what}: {answer.get('error')}")
-        return answer
+        for answer in answers:
+            if not answer.get("ok"):
+                raise GuestError(f"{what}: {answer.get('error')}")
+        if len(answers) != len(commands):
+            raise GuestError(f"{what}: {len(answers)} answers to {len(commands)} commands")
+        return answers
 
     def _agent(self, deadline: Deadline, command: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
         """An agent command. The channel of a guest that has just arrived opens a little later:
@@ -152,11 +172,33 @@ class Guest:
 
     def start_load(self) -> None:
         """Fill the witness pages and start the stamped writers, as the spec says."""
-        answer = self.payload("memory", "start", MEMORY, *self.spec.load.memory.words)
-        self.marker = str(answer["marker"])
-        for target, device in self.devices_of_disks().items():
-            self.payload("disk", "start", target, f"device={device}", *self.spec.load.disk.words)
-        self.boot_id = str(self.status()["boot_id"])
+        disks = [
+            ("disk", "start", target, f"device={device}", *self.spec.load.disk.words)
+            for target, device in self.devices_of_disks().items()
+        ]
+        memory = ("memory", "start", MEMORY, *self.spec.load.memory.words)
+        answers = self.run_commands([*self._identity(), memory, *disks, ("status",)])
+        self.marker = str(answers[-2 - len(disks)]["marker"])
+        self.boot_id = str(answers[-1]["boot_id"])
+        self.saved_macs = ()
+
+    def _identity(self) -> list[tuple[str, ...]]:
+        """The command that gives a restored guest an identity; none for one that booted."""
+        if not self.saved_macs:
+            return []
+        addresses = [f",{self.address}/{self.prefix}"] + [""] * (len(self.macs) - 1)
+        nics = [
+            f"nic{number}={old},{new}{address}"
+            for number, (old, new, address) in enumerate(
+                zip(self.saved_macs, self.macs, addresses, strict=True)
+            )
+        ]
+        words = (
+            f"id={token_hex(16)}",
+            f"seed={token_hex(32)}",
+            f"unix_ms={time.time() * 1000:.0f}",
+        )
+        return [("identity", *words, *nics)]
 
     def live_copies(self, hosts: tuple[Host, ...]) -> dict[str, str]:
         """State of the guest on each of `hosts` where it is there at all."""

@@ -9,17 +9,25 @@ from pathlib import PurePosixPath
 
 from migqual import places
 from migqual.deadline import Deadline
-from migqual.errors import UsageError
+from migqual.errors import ConnectionLost, HostError, RestoreFailed, UsageError
 from migqual.hosts import domain_xml
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.placement import SESSION_PORT, Placement, context
+from migqual.hosts.saved_state import SavedState, read_head
 from migqual.hosts.volume import Volume, Volumes
 from migqual.image.guest import GuestImage
 from migqual.image.seed import cloud_seed
 from migqual.model.guest import Architecture, GuestSpec, Persistence
-from migqual.model.inventory import Acceleration, DirectoryStore, Inventory, StoreKind
+from migqual.model.inventory import (
+    Acceleration,
+    DirectoryStore,
+    Inventory,
+    LocalStore,
+    Store,
+    StoreKind,
+)
 from migqual.steps import timed
 
 READY_SECONDS = 30.0
@@ -33,6 +41,7 @@ class Provisioner:
     """Makes the guests of one process (one worker: `slot` of `slots`).
 
     slot, slots   this worker's share of the service addresses
+    trouble       host to the reason why its guests are booted and not restored
     """
 
     run: str
@@ -44,6 +53,8 @@ class Provisioner:
     slots: int = 1
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _staged: set[str] = field(default_factory=set)
+    _saved: dict[tuple[str, GuestSpec], SavedState | None] = field(default_factory=dict)
+    trouble: dict[str, str] = field(default_factory=dict)
 
     @property
     def volumes(self) -> Volumes:
@@ -91,7 +102,7 @@ class Provisioner:
         """
         if destination is not None:
             destination.shell.open()  # the journal names the guest there, too
-        made = self.define(spec, host)
+        made = self.launch(spec, host)
         try:
             self.start(made, destination)
             yield made
@@ -103,13 +114,17 @@ class Provisioner:
         if destination is not None:
             self.stage(destination)
             self._folders(guest, destination)
-        deadline = Deadline(READY_SECONDS if guest.spec.image is None else IMAGE_SECONDS)
-        with timed("boot"):
-            guest.wait_ready(deadline)
-            if guest.spec.image is not None:
-                guest.wait_serving(deadline)
+        if not guest.saved_macs:
+            self._wait_booted(guest)
         with timed("start the load"):
             guest.start_load()
+
+    @timed("boot")
+    def _wait_booted(self, guest: Guest) -> None:
+        deadline = Deadline(READY_SECONDS if guest.spec.image is None else IMAGE_SECONDS)
+        guest.wait_ready(deadline)
+        if guest.spec.image is not None:
+            guest.wait_serving(deadline)
 
     def _folders(self, guest: Guest, destination: Host) -> None:
         """The folders of disks that are the source's own; the destination has its own too."""
@@ -124,47 +139,103 @@ class Provisioner:
         for folder in {volume.path.parent for disk, volume in own if disk.folder}:
             guest.made.insert(0, self.volumes.folder(destination, folder))
 
+    def launch(self, spec: GuestSpec, host: Host) -> Guest:
+        """Make the volumes and bring the guest up as its spec says: restored from the saved state
+        of its shape, which the first guest of a shape leaves behind, or booted. `start` has to
+        follow.
+
+        Where a host cannot save or restore, its guests boot, and `trouble` says why.
+        """
+        state = self._state_of(spec, host)
+        if state is None:
+            return self.define(spec, host)
+        try:
+            return self._bring_up(self._named(spec, host), state)
+        except RestoreFailed as error:
+            self._give_up_saving(host, error)
+            return self.define(spec, host)
+
     def define(self, spec: GuestSpec, host: Host) -> Guest:
-        """Make the volumes and start the guest, without waiting for it."""
+        """Make the volumes and boot the guest, without waiting for it."""
+        return self._bring_up(self._named(spec, host), None)
+
+    def _state_of(self, spec: GuestSpec, host: Host) -> SavedState | None:
+        """The saved state that serves `spec` on `host`, made if there is none yet."""
+        if host.name in self.trouble or not spec.can_be_restored:
+            return None
+        if Architecture(str(host.libvirt.node()["arch"])) is not Architecture.X86_64:
+            return None  # its firmware keeps variables in a file of their own
+        key = (host.name, spec.shape())
+        if key not in self._saved:
+            try:
+                self._saved[key] = self._save(spec.shape(), host)
+            except ConnectionLost:
+                raise
+            except HostError as error:
+                self._give_up_saving(host, error)
+                return None
+        return self._saved[key]
+
+    def _give_up_saving(self, host: Host, error: HostError) -> None:
+        self.trouble[host.name] = error.message
+
+    def _save(self, shape: GuestSpec, host: Host) -> SavedState:
+        """Boot a guest of `shape` without addresses, and save it once it is at rest."""
+        guest = self._named(shape, host)
+        guest.address = ""
+        folder = self.stage(host)
+        path = folder / f"state-{len(self._saved)}"  # the folder goes at the end, and it with it
+        self._bring_up(guest, None, LocalStore("saved states", folder))
+        try:
+            self._wait_booted(guest)
+            with timed("save a state"):
+                guest.domain.save(path)
+            return SavedState(host, path, read_head(host, path), guest.macs)
+        finally:
+            self.remove(guest)
+
+    def _named(self, spec: GuestSpec, host: Host) -> Guest:
         number = next(self._numbers)
         name = f"mq-{self.run}-{self.slot}-{number}"
-        folder = self.stage(host)
         address, prefix = self.address(number)
-        guest = Guest(
+        return Guest(
             name=name,
             uuid=str(uuid.uuid4()),
             spec=spec,
             host=host,
             address=address,
+            prefix=prefix,
             macs=tuple(_mac(self.run, self.slot, number, nic) for nic in range(spec.nics)),
             console=str(CONSOLE / f"{name}.console"),
         )
+
+    def _bring_up(
+        self, guest: Guest, state: SavedState | None, store: Store | None = None
+    ) -> Guest:
+        """Make its volumes, on `store` if given, and run it: from `state`, or by booting it."""
+        folder = self.stage(guest.host)
         try:
-            self._start_domain(guest, folder, prefix)
+            self._start_domain(guest, folder, state, store)
         except BaseException:
             self.remove(guest)
             raise
         return guest
 
-    def _start_domain(self, guest: Guest, folder: PurePosixPath, prefix: int) -> None:
+    def _start_domain(
+        self, guest: Guest, folder: PurePosixPath, state: SavedState | None, store: Store | None
+    ) -> None:
         host, name = guest.host, guest.name
         with timed("make disks"):
-            guest.volumes = tuple(self._volumes(guest))
-        xml = domain_xml.render(context(self._placement(guest, folder, prefix)))
+            guest.volumes = tuple(self._volumes(guest, store))
+        xml = domain_xml.render(context(self._placement(guest, folder)))
         for name_of_host in self.journal_hosts(host):
             guest.made.append(
                 self.journal.record(
                     name_of_host, "domain", name, [("rm", "-f", "--", *_logs(guest))]
                 )
             )
-        with timed("define and start"):
-            self._create(host, guest, xml)
-
-    def _create(self, host: Host, guest: Guest, xml: str) -> None:
-        if guest.spec.persistence is Persistence.PERSISTENT:
-            host.libvirt.define(xml).start()
-        else:
-            host.libvirt.create(xml)
+        with timed("restore" if state else "define and start"):
+            _run(guest, xml, state)
 
     def journal_hosts(self, host: Host) -> list[str]:
         """Where a guest that starts on `host` may come to be: its peers in the pairs."""
@@ -185,17 +256,18 @@ class Provisioner:
         self.volumes.remove(list(reversed(self.journal.outstanding)))
         self.journal.close()
 
-    def _volumes(self, guest: Guest) -> Iterator[Volume]:
+    def _volumes(self, guest: Guest, given: Store | None) -> Iterator[Volume]:
         for target, disk in zip(guest.spec.targets(), guest.spec.disks, strict=True):
-            store = self.inventory.store(disk.store)
+            store = given or self.inventory.store(disk.store)
             volume, made = self.volumes.make(f"{guest.name}-{target}", disk, store, guest.host)
             guest.made += made
             yield volume
 
-    def _placement(self, guest: Guest, folder: PurePosixPath, prefix: int) -> Placement:
+    def _placement(self, guest: Guest, folder: PurePosixPath) -> Placement:
         virt = "kvm" if self.inventory.acceleration is Acceleration.KVM else "qemu"
         networks = tuple(
-            (mac, "" if at else f"{guest.address}/{prefix}") for at, mac in enumerate(guest.macs)
+            (mac, "" if at or not guest.address else f"{guest.address}/{guest.prefix}")
+            for at, mac in enumerate(guest.macs)
         )
         root, seed = self._system(guest, networks)
         return Placement(
@@ -235,6 +307,19 @@ class Provisioner:
             guest.made.append(self.journal.record(guest.host.name, "image", str(path), undo))
             guest.host.shell.put(source, path)
         return Volume("file", paths[0], guest.host.name), paths[1]
+
+
+def _run(guest: Guest, xml: str, state: SavedState | None) -> None:
+    libvirt = guest.host.libvirt
+    persistent = guest.spec.persistence is Persistence.PERSISTENT
+    defined = libvirt.define(xml) if persistent else None
+    if state is not None:
+        state.restore(xml)
+        guest.saved_macs = state.macs
+    elif defined is not None:
+        defined.start()
+    else:
+        libvirt.create(xml)
 
 
 def _mac(run: str, slot: int, number: int, nic: int) -> str:

@@ -151,12 +151,16 @@ class Shell:
                 sftp.put(str(source), str(target))
             sftp.chmod(str(target), mode)
 
-    def get(self, source: PurePosixPath) -> bytes:
-        """A file's contents. Raises `OSError` without it, `ConnectionLost` without SFTP."""
+    def get(self, source: PurePosixPath, most: int | None = None) -> bytes:
+        """A file's contents, `most` bytes of them if given.
+
+        Raises `OSError` without the file, `ConnectionLost` without SFTP.
+        """
         try:
             with self._connected().open_sftp() as sftp, sftp.open(str(source), "rb") as file:
-                file.prefetch()
-                return file.read()
+                if most is None:
+                    file.prefetch()
+                return file.read(most)
         except (EOFError, paramiko.SSHException) as error:
             raise lost(self.host, error) from error
 

@@ -1,6 +1,6 @@
 """What a guest is made of. Pure data; the hosts layer turns it into a domain."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -166,6 +166,13 @@ MEMORY_LOADED = Load("memory", memory=MemoryLoad(mib=64, rate_mib_s=20, pattern=
 DISK_LOADED = Load("disk", disk=DiskLoad(rate_per_s=200))
 
 
+class Start(StrEnum):
+    """How a guest comes up: restored from a state saved at rest where that can be, or booted."""
+
+    RESTORED = "restored"
+    BOOTED = "booted"
+
+
 @dataclass(frozen=True)
 class GuestSpec:
     """A guest. Default: the distribution's kernel with an initramfs; nothing on its disks is
@@ -192,6 +199,32 @@ class GuestSpec:
     load: Load = IDLE
     shutdown_delay_s: int = 0
     dirty_ring: int = 0
+    start: Start = Start.RESTORED
+
+    @property
+    def can_be_restored(self) -> bool:
+        """Whether one saved state serves every guest of this shape. Not where the firmware or an
+        image of its own keeps state on disks."""
+        return (
+            self.start is Start.RESTORED and self.image is None and self.firmware is Firmware.BIOS
+        )
+
+    def shape(self) -> "GuestSpec":
+        """The spec of the guest whose saved state serves this one: the same devices, no load, and
+        plain images, which hold nothing when a guest of ours has just booted."""
+        plain = DiskSpec(StoreKind.LOCAL)
+        alike = {
+            name: getattr(plain, name)
+            for name in ("store", "format", "folder", "options", "backed")
+        }
+        disks = (replace(disk, **alike) for disk in self.disks)
+        return replace(
+            self,
+            disks=tuple(disks),
+            load=IDLE,
+            persistence=Persistence.TRANSIENT,
+            start=Start.BOOTED,
+        )
 
     def targets(self) -> tuple[str, ...]:
         """libvirt target name of each disk, in order: vda, vdb, sda, ..."""

@@ -11,10 +11,15 @@ def complaints(guest: Guest) -> list[str]:
     Checks while the loads go on: every page of the witness against what was written last, every
     block of every disk against what was acknowledged. Also that it is still the same boot.
     """
-    found = [*_memory(guest.payload("memory", "verify", MEMORY))]
-    for target in guest.spec.written():
-        found += _disk(target, guest.payload("disk", "verify", target))
-    boot_id = guest.status()["boot_id"]
+    written = guest.spec.written()
+    disks = [("disk", "verify", target) for target in written]
+    memory, *verified, status = guest.run_commands(
+        [("memory", "verify", MEMORY), *disks, ("status",)]
+    )
+    found = _memory(memory)
+    for target, answer in zip(written, verified, strict=True):
+        found += _disk(target, answer)
+    boot_id = status["boot_id"]
     if boot_id != guest.boot_id:
         found.append(f"the guest has booted again: boot id {guest.boot_id} became {boot_id}")
     return found

@@ -1,0 +1,97 @@
+"""Guests that libvirt saved at rest, to be restored as often as wanted, each as a guest of its own.
+
+libvirt restores a domain only under the name and UUID that it was saved with: these are in the head
+of the file, which is edited in place before each restore. Follows virDomainSave, virDomainRestore
+and the file's head as libvirt has written it since 3.10 (struct _virQEMUSaveHeader, version 2):
+
+    magic[16]  version  length  was_running  compressed  cookie_offset  unused[14]    (uint32 each)
+    XML, NUL-terminated; cookie, NUL-terminated; padding: `length` bytes together
+    QEMU's migration stream
+"""
+
+import struct
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from migqual.errors import ConnectionLost, HostError, RestoreFailed
+from migqual.hosts.host import Host
+
+_MAGIC = b"LibvirtQemudSave"
+_VERSION = 2
+_HEAD = struct.Struct("<16s5I56x")
+_LONGEST = 1 << 18  # bytes of XML, cookie and padding; libvirt writes some 80 KiB
+
+
+@dataclass(frozen=True)
+class SaveHead:
+    """Everything of a save file before QEMU's stream. `length`: bytes between the two."""
+
+    length: int
+    was_running: int
+    cookie: bytes = field(repr=False)
+
+    def render(self, xml: str) -> bytes:
+        """The head of the same state under another definition. Raises `ValueError` where `xml` is
+        too long for the file."""
+        text = xml.encode() + b"\0"
+        body = text + self.cookie
+        if len(body) > self.length:
+            raise ValueError(f"{len(body)} bytes of XML and cookie, {self.length} are there")
+        offset = len(text) if self.cookie else 0
+        head = _HEAD.pack(_MAGIC, _VERSION, self.length, self.was_running, 0, offset)
+        return head + body.ljust(self.length, b"\0")
+
+
+def parse_head(data: bytes) -> SaveHead:
+    """Read the head of a save file; `data` may go on after it.
+
+    Raises `ValueError` for a file that is none of libvirt's, is not complete, is compressed, or has
+    a format that is not known here.
+    """
+    if len(data) < _HEAD.size:
+        raise ValueError("shorter than a head")
+    magic, version, length, was_running, compressed, offset = _HEAD.unpack_from(data)
+    if (magic, version, compressed) != (_MAGIC, _VERSION, 0):
+        raise ValueError(f"magic {magic!r}, version {version}, compression {compressed}")
+    if length > _LONGEST or len(data) < _HEAD.size + length:
+        raise ValueError(f"{length} bytes of XML are announced, {len(data)} are there")
+    cookie = data[_HEAD.size + offset : _HEAD.size + length] if offset else b""
+    return SaveHead(length, was_running, cookie.rstrip(b"\0") + b"\0" if cookie else b"")
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """One guest at rest in a file on `host`.
+
+    macs  those that its NICs have when it is restored
+    """
+
+    host: Host
+    path: PurePosixPath
+    head: SaveHead
+    macs: tuple[str, ...]
+
+    def restore(self, xml: str) -> None:
+        """Run it as the domain that `xml` defines. Raises `RestoreFailed` with libvirt's words."""
+        try:
+            head = self.head.render(xml)
+        except ValueError as error:
+            raise RestoreFailed(self.host.name, f"{self.path}: {error}") from error
+        overwrite = ("dd", f"of={self.path}", "bs=1M", "conv=notrunc", "status=none")
+        self.host.shell.run(*overwrite, stdin=head)
+        try:
+            self.host.libvirt.restore(self.path)
+        except ConnectionLost:
+            raise
+        except HostError as error:
+            raise RestoreFailed(self.host.name, error.message) from error
+
+
+def read_head(host: Host, path: PurePosixPath) -> SaveHead:
+    """The head of a file that libvirt saved. Raises `HostError` where it cannot be understood."""
+    try:
+        return parse_head(host.shell.get(path, _HEAD.size + _LONGEST))
+    except ValueError as error:
+        raise HostError(
+            host.name, f"{path}: not a save file as libvirt writes it: {error}"
+        ) from error
