@@ -62,6 +62,34 @@ def test_dirty_rate_is_what_was_asked_for(daemon: Daemon) -> None:
     assert achieved[16] > 2 * achieved[4] > 0
 
 
+def switches_of(pid: int) -> int:
+    """How often the threads of a process were woken up so far."""
+    texts = (file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/status"))
+    lines = (line for text in texts for line in text.splitlines())
+    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
+
+
+def test_region_at_rest_is_never_woken_up(daemon: Daemon) -> None:
+    """
+    A region that is not dirtied costs nothing: under emulation each wake-up is dear.
+
+    Expected: hardly a wake-up in half a second at rest, also after a rate was taken back; pages are
+    dirtied as soon as a rate is set.
+    """
+    daemon.ask("memory start a mib=1")
+    woken = []
+    for _ in range(2):
+        daemon.ask("memory rate a rate_mib_s=16")
+        Deadline(5).wait_for("dirtying", lambda: daemon.ask("status")["memory"][0]["dirtied_pages"])
+        daemon.ask("memory rate a rate_mib_s=0")
+        Deadline(1).pause(0.1)
+        before = switches_of(daemon.pid)
+        Deadline(1).pause(0.5)
+        woken.append(switches_of(daemon.pid) - before)
+
+    assert max(woken) <= 5
+
+
 def test_bytes_flipped_from_outside_are_found(daemon: Daemon) -> None:
     """
     One byte flipped in another process's memory is found with its page, place and values.

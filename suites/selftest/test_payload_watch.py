@@ -103,6 +103,43 @@ def test_probes_keep_their_times(watch: Watch) -> None:
     assert len(sent) == pytest.approx(slots + 1, rel=0.1)
 
 
+def test_pace_is_changed_while_it_runs(watch: Watch) -> None:
+    """
+    `pace` sets both intervals from now on, and nobody waits out the longer one.
+
+    Expected: a line tells each interval and from when; at 50 ms few probes go out; back at 2 ms the
+    next probe goes out at once and many follow.
+    """
+    watch.until("p")
+    watch.say("pace 50000 500")
+    slow = watch.until("r")
+    Deadline(2).pause(0.5)
+    watch.say("pace 2000 20")
+    fast = watch.until("r")
+    Deadline(2).pause(0.2)
+    watch.say("stop")
+    watch.until("end")
+
+    since, until = int(slow[2]), int(fast[2])
+    sent = [int(line[2]) for line in watch.of("p")]
+    assert [int(line[1]) for line in watch.of("r")] == [2 * MS, 50 * MS, 2 * MS]
+    assert 5 <= sum(since < at < until for at in sent) <= 12
+    after = [at for at in sent if at >= until]
+    assert after[0] - until < 40 * MS
+    assert len(after) > 50
+
+
+def test_a_pace_that_is_none_changes_nothing(watch: Watch) -> None:
+    """Nonsense is told on standard error; the meter goes on as before."""
+    watch.until("p")
+    for words in ("pace", "pace 2000", "pace 1 20", "pace 2000 0", "pace x y"):
+        watch.say(words)
+    watch.say("stop")
+    watch.until("end")
+
+    assert [line[1] for line in watch.of("r")] == [str(2 * MS)]
+
+
 def test_a_stopped_guest_shows_as_a_stall_of_the_session(watch: Watch, daemon: Daemon) -> None:
     """
     A session that gets no answer for 300 ms is late, not broken.

@@ -80,7 +80,7 @@ def broken(**changes: object) -> str:
         ("", "Expecting value"),
         (to_json(TEST)[:200], "Unterminated|Expecting|delimiter"),
         ("[]", "not a JSON object"),
-        (broken(format=1), "format: 1 is not 2"),
+        (broken(format=1), "format: 1 is not 3"),
         (broken(kind="run"), "kind: 'run'"),
         (broken(verdict="green"), "verdict: 'green' is none of pass"),
         (broken(seconds="3"), "seconds: float expected, not str"),

@@ -13,7 +13,7 @@ from migqual.errors import UsageError
 from migqual.model.decode import decode, encode
 from migqual.model.verdict import Verdict
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Tier(StrEnum):
