@@ -6,7 +6,7 @@ from pathlib import Path
 
 from migqual import places
 from migqual.errors import UsageError
-from migqual.report import publish, terminal
+from migqual.report import publish, terminal, time_spent
 from migqual.report.judge import judge, qualifies
 
 
@@ -31,6 +31,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         default=places.OUT,
         help="where verdict.json and index.html go (default: %(default)s)",
     )
+    parser.add_argument(
+        "--profile", action="store_true", help="print where the time of the tests went, too"
+    )
     parser.set_defaults(run=run)
 
 
@@ -43,4 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     for line in terminal.lines(merged, records, arguments.out / publish.INDEX):
         print(line)
+    if arguments.profile:
+        print("\n".join(["", *time_spent.render_profile(records)]))
     return 0 if qualifies(judge(merged, records)) else 1

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from migqual import places
 from migqual.model.record import RunRecord, TestRecord
 from migqual.model.verdict import Verdict
-from migqual.report import terminal
+from migqual.report import terminal, time_spent
 from migqual.report.charts import charts
 from migqual.report.judge import PairResult, RequirementResult, judge, qualifies
 
@@ -44,6 +44,8 @@ def render(run: RunRecord, records: Sequence[TestRecord]) -> str:
         not_run=not_run(results),
         migrations=[(record, one) for record in records for one in record.migrations],
         charts=charts(records),
+        time_totals=time_spent.total_steps(records),
+        time_summary=time_spent.summarize_time(records),
         provenance=[(name, flat(facts)) for name, facts in run.environment.items()],
     )
 
