@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from migqual.model.outcome import JobSample
-from migqual.model.plan import Plan, StorageCopy, Timeout, TimeoutAction
+from migqual.model.plan import Plan, Timeout, TimeoutAction
 from migqual.observe import gaps
 from migqual.observe.gaps import Trace
 from migqual.observe.pace import Pace, PaceChange, choose_pace, find_interval_ns
@@ -14,34 +14,37 @@ from migqual.observe.pace import Pace, PaceChange, choose_pace, find_interval_ns
 pytestmark = pytest.mark.selftest
 MS = 1_000_000
 MIB = 2**20
-COPY = Plan(copy_storage=StorageCopy.ALL)
 
 
 def sample(**stats: int) -> JobSample:
     return JobSample(1.0, {f"memory_{name}": value for name, value in stats.items()}, 0.001)
 
 
+def moving(remaining: int) -> dict[str, int]:
+    """Figures of a migration that sends 100 MiB/s."""
+    return {"processed": MIB, "remaining": remaining, "bps": 100 * MIB}
+
+
 @pytest.mark.parametrize(
     ("plan", "stats", "current", "expected"),
     [
-        (Plan(), {"remaining": 500 * MIB, "bps": 100 * MIB}, Pace.FINE, Pace.STEADY),
-        (Plan(), {"remaining": 50 * MIB, "bps": 100 * MIB}, Pace.STEADY, Pace.FINE),
-        (Plan(), {"remaining": 150 * MIB, "bps": 100 * MIB}, Pace.STEADY, Pace.STEADY),
-        (Plan(), {"remaining": 150 * MIB, "bps": 100 * MIB}, Pace.FINE, Pace.FINE),
-        (Plan(), {}, Pace.STEADY, Pace.FINE),
-        (COPY, {}, Pace.FINE, Pace.STEADY),
-        (COPY, {"processed": MIB}, Pace.STEADY, Pace.FINE),
-        (Plan(postcopy=True), {"remaining": 500 * MIB, "bps": MIB}, Pace.FINE, Pace.FINE),
+        (Plan(), moving(500 * MIB), Pace.FINE, Pace.STEADY),
+        (Plan(), moving(50 * MIB), Pace.STEADY, Pace.FINE),
+        (Plan(), moving(150 * MIB), Pace.STEADY, Pace.STEADY),
+        (Plan(), moving(150 * MIB), Pace.FINE, Pace.FINE),
+        (Plan(), {}, Pace.FINE, Pace.STEADY),
+        (Plan(), {"processed": MIB}, Pace.STEADY, Pace.FINE),
+        (Plan(postcopy=True), moving(500 * MIB), Pace.FINE, Pace.FINE),
         (
             Plan(timeout=Timeout(2.0, TimeoutAction.SUSPEND)),
-            {"remaining": 500 * MIB, "bps": MIB},
+            moving(500 * MIB),
             Pace.STEADY,
             Pace.FINE,
         ),
     ],
     ids=[
-        *("far", "near", "between, steady", "between, fine", "no news", "disks first"),
-        *("disks done", "post-copy", "suspended by a limit"),
+        *("far", "near", "between, steady", "between, fine", "no memory yet", "memory moves"),
+        *("post-copy", "suspended by a limit"),
     ],
 )
 def test_the_switch_over_is_probed_finely(

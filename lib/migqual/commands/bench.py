@@ -43,6 +43,14 @@ def register(subparsers: "Subparsers") -> None:
     storage.add_argument("--rounds", type=int, default=5)
     storage.add_argument("--size", type=int, default=2048, help="MiB of the disk")
     storage.set_defaults(run=_storage)
+    idle = kinds.add_parser(
+        "idle",
+        help="CPU time of a guest at rest that is watched",
+        description="Watches a guest at rest between migrations; the last line is the sum.",
+    )
+    idle.add_argument("--inventory", type=Path, default=os.environ.get("MIGQUAL_INVENTORY"))
+    idle.add_argument("--seconds", type=int, default=30)
+    idle.set_defaults(run=_idle, rounds=1)
     predict = kinds.add_parser(
         "predict",
         help="predictions against the migrations that followed",
@@ -87,6 +95,16 @@ def _storage(args: argparse.Namespace) -> int:
         raise UsageError(f"--size {args.size}", remedy=f"at least {storage.SMALLEST_MIB}")
     found = storage.measure(_inventory(args), rounds=args.rounds, mib=args.size, say=print)
     print("\n".join(storage.lines(found)))
+    return 0
+
+
+def _idle(args: argparse.Namespace) -> int:
+    from migqual.bench import idle
+
+    if args.seconds < idle.SHORTEST_SECONDS:
+        raise UsageError(f"--seconds {args.seconds}", remedy=f"at least {idle.SHORTEST_SECONDS}")
+    found = idle.measure(_inventory(args), seconds=args.seconds)
+    print("\n".join(idle.lines(found)))
     return 0
 
 

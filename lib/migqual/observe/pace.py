@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from migqual.model.outcome import JobSample
-from migqual.model.plan import Plan, StorageCopy
+from migqual.model.plan import Plan
 
 NS_PER_MS = 1_000_000
 # Seconds from the rest of the memory being sent to the switch-over. Two limits, so that a migration
@@ -21,7 +21,7 @@ NEAR_S = 1.0
 class Pace(Enum):
     """Intervals between two probes and between two questions over the TCP session, in ms."""
 
-    REST = (100, 500)
+    REST = (200, 1000)
     STEADY = (20, 100)
     FINE = (2, 20)
 
@@ -60,17 +60,18 @@ def choose_pace(plan: Plan, sample: JobSample, current: Pace) -> Pace:
 
     A plan that stops the guest or goes over to post-copy by itself is probed finely throughout:
     the interruption may come at any time. Everything else is due when the memory that is left has
-    been sent (virDomainGetJobStats: memory_remaining, memory_bps).
+    been sent (virDomainGetJobStats: memory_remaining, memory_bps); before the first byte of memory
+    the destination's QEMU starts, or disks are copied, and the guest runs undisturbed.
     """
     if plan.timeout is not None or plan.postcopy:
         return Pace.FINE
-    remaining, speed = (
-        int(sample.stats.get(f"memory_{name}") or 0) for name in ("remaining", "bps")
+    sent, remaining, speed = (
+        int(sample.stats.get(f"memory_{name}") or 0) for name in ("processed", "remaining", "bps")
     )
+    if not sent:
+        return Pace.STEADY
     if not speed:
-        copies_first = plan.copy_storage is not StorageCopy.NONE
-        moving = int(sample.stats.get("memory_processed") or 0) > 0
-        return Pace.STEADY if copies_first and not moving else Pace.FINE
+        return Pace.FINE
     seconds_left = remaining / speed
     if seconds_left > FAR_S:
         return Pace.STEADY
