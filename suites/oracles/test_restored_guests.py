@@ -41,7 +41,7 @@ def test_restored_and_booted_guests_are_the_same(
         watched.final_check()
 
     assert [one.keys() for one in devices] == [devices[0].keys()] * len(starts)
-    assert watched.provision.trouble == {}
+    assert watched.provision.saved.trouble == {}
 
 
 def test_restored_guests_are_told_apart(make_guest: MakeGuest) -> None:

@@ -177,12 +177,12 @@ class Guest:
             for target, device in self.devices_of_disks().items()
         ]
         memory = ("memory", "start", MEMORY, *self.spec.load.memory.words)
-        answers = self.run_commands([*self._identity(), memory, *disks, ("status",)])
+        answers = self.run_commands([*self._identity_commands(), memory, *disks, ("status",)])
         self.marker = str(answers[-2 - len(disks)]["marker"])
         self.boot_id = str(answers[-1]["boot_id"])
         self.saved_macs = ()
 
-    def _identity(self) -> list[tuple[str, ...]]:
+    def _identity_commands(self) -> list[tuple[str, ...]]:
         """The command that gives a restored guest an identity; none for one that booted."""
         if not self.saved_macs:
             return []

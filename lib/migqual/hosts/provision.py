@@ -9,13 +9,13 @@ from pathlib import PurePosixPath
 
 from migqual import places
 from migqual.deadline import Deadline
-from migqual.errors import ConnectionLost, HostError, RestoreFailed, UsageError
+from migqual.errors import RestoreFailed, UsageError
 from migqual.hosts import domain_xml
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.placement import SESSION_PORT, Placement, context
-from migqual.hosts.saved_state import SavedState, read_head
+from migqual.hosts.saved_state import SavedState, SavedStates, read_head
 from migqual.hosts.volume import Volume, Volumes
 from migqual.image.guest import GuestImage
 from migqual.image.seed import cloud_seed
@@ -41,7 +41,6 @@ class Provisioner:
     """Makes the guests of one process (one worker: `slot` of `slots`).
 
     slot, slots   this worker's share of the service addresses
-    trouble       host to the reason why its guests are booted and not restored
     """
 
     run: str
@@ -53,8 +52,9 @@ class Provisioner:
     slots: int = 1
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _staged: set[str] = field(default_factory=set)
-    _saved: dict[tuple[str, GuestSpec], SavedState | None] = field(default_factory=dict)
-    trouble: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.saved = SavedStates(self._save_shape)
 
     @property
     def volumes(self) -> Volumes:
@@ -144,47 +144,28 @@ class Provisioner:
         of its shape, which the first guest of a shape leaves behind, or booted. `start` has to
         follow.
 
-        Where a host cannot save or restore, its guests boot, and `trouble` says why.
+        Where a host cannot save or restore, its guests boot, and `saved.trouble` says why.
         """
-        state = self._state_of(spec, host)
+        state = self.saved.find(spec, host)
         if state is None:
             return self.define(spec, host)
         try:
-            return self._bring_up(self._named(spec, host), state)
+            return self._bring_up(self._name_guest(spec, host), state)
         except RestoreFailed as error:
-            self._give_up_saving(host, error)
+            self.saved.give_up(host, error)
             return self.define(spec, host)
 
     def define(self, spec: GuestSpec, host: Host) -> Guest:
         """Make the volumes and boot the guest, without waiting for it."""
-        return self._bring_up(self._named(spec, host), None)
+        return self._bring_up(self._name_guest(spec, host), None)
 
-    def _state_of(self, spec: GuestSpec, host: Host) -> SavedState | None:
-        """The saved state that serves `spec` on `host`, made if there is none yet."""
-        if host.name in self.trouble or not spec.can_be_restored:
-            return None
-        if Architecture(str(host.libvirt.node()["arch"])) is not Architecture.X86_64:
-            return None  # its firmware keeps variables in a file of their own
-        key = (host.name, spec.shape())
-        if key not in self._saved:
-            try:
-                self._saved[key] = self._save(spec.shape(), host)
-            except ConnectionLost:
-                raise
-            except HostError as error:
-                self._give_up_saving(host, error)
-                return None
-        return self._saved[key]
-
-    def _give_up_saving(self, host: Host, error: HostError) -> None:
-        self.trouble[host.name] = error.message
-
-    def _save(self, shape: GuestSpec, host: Host) -> SavedState:
-        """Boot a guest of `shape` without addresses, and save it once it is at rest."""
-        guest = self._named(shape, host)
+    def _save_shape(self, shape: GuestSpec, host: Host, name: str) -> SavedState:
+        """Boot a guest of `shape` without addresses, and save it as `name` once it is at rest. The
+        file goes with this process's folder."""
+        guest = self._name_guest(shape, host)
         guest.address = ""
         folder = self.stage(host)
-        path = folder / f"state-{len(self._saved)}"  # the folder goes at the end, and it with it
+        path = folder / name
         self._bring_up(guest, None, LocalStore("saved states", folder))
         try:
             self._wait_booted(guest)
@@ -194,7 +175,7 @@ class Provisioner:
         finally:
             self.remove(guest)
 
-    def _named(self, spec: GuestSpec, host: Host) -> Guest:
+    def _name_guest(self, spec: GuestSpec, host: Host) -> Guest:
         number = next(self._numbers)
         name = f"mq-{self.run}-{self.slot}-{number}"
         address, prefix = self.address(number)
@@ -235,7 +216,7 @@ class Provisioner:
                 )
             )
         with timed("restore" if state else "define and start"):
-            _run(guest, xml, state)
+            _run_domain(guest, xml, state)
 
     def journal_hosts(self, host: Host) -> list[str]:
         """Where a guest that starts on `host` may come to be: its peers in the pairs."""
@@ -309,7 +290,7 @@ class Provisioner:
         return Volume("file", paths[0], guest.host.name), paths[1]
 
 
-def _run(guest: Guest, xml: str, state: SavedState | None) -> None:
+def _run_domain(guest: Guest, xml: str, state: SavedState | None) -> None:
     libvirt = guest.host.libvirt
     persistent = guest.spec.persistence is Persistence.PERSISTENT
     defined = libvirt.define(xml) if persistent else None

@@ -10,11 +10,13 @@ and the file's head as libvirt has written it since 3.10 (struct _virQEMUSaveHea
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from migqual.errors import ConnectionLost, HostError, RestoreFailed
 from migqual.hosts.host import Host
+from migqual.model.guest import Architecture, GuestSpec
 
 _MAGIC = b"LibvirtQemudSave"
 _VERSION = 2
@@ -85,6 +87,41 @@ class SavedState:
             raise
         except HostError as error:
             raise RestoreFailed(self.host.name, error.message) from error
+
+
+class SavedStates:
+    """The saved states of one process, one for each shape of guest and host.
+
+    save     makes the state of a shape on a host, under a file name
+    trouble  host to the reason why its guests are booted and not restored
+    """
+
+    def __init__(self, save: Callable[[GuestSpec, Host, str], SavedState]) -> None:
+        self._save = save
+        self._made: dict[tuple[str, GuestSpec], SavedState] = {}
+        self.trouble: dict[str, str] = {}
+
+    def find(self, spec: GuestSpec, host: Host) -> SavedState | None:
+        """The state that serves `spec` on `host`, made if there is none yet. None where guests of
+        the spec, or of the host, boot. Raises `ConnectionLost`, and what a boot raises."""
+        if host.name in self.trouble or not spec.can_be_restored:
+            return None
+        if Architecture(str(host.libvirt.node()["arch"])) is not Architecture.X86_64:
+            return None  # its firmware keeps variables in a file of their own
+        key = (host.name, spec.shape())
+        if key not in self._made:
+            try:
+                self._made[key] = self._save(spec.shape(), host, f"state-{len(self._made)}")
+            except ConnectionLost:
+                raise
+            except HostError as error:
+                self.give_up(host, error)
+                return None
+        return self._made[key]
+
+    def give_up(self, host: Host, error: HostError) -> None:
+        """Boot the guests of `host` from now on."""
+        self.trouble[host.name] = error.message
 
 
 def read_head(host: Host, path: PurePosixPath) -> SaveHead:

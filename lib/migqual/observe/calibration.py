@@ -73,7 +73,7 @@ def calibrate(
     host did not see the guest fall silent while QEMU held it.
     """
     lengths = [length for _ in range(rounds) for length in PAUSES_MS]
-    with meter.probing(Pace.FINE), leaving(guest, payload) as answers:
+    with meter.probe_at(Pace.FINE), leaving(guest, payload) as answers:
         seen = [_pause(guest, meter, length) for length in lengths]
     return tuple(
         Pause(held.length_ms, silent_ms(answers.at_us, held), *by_meter) for held, by_meter in seen

@@ -59,7 +59,7 @@ class GapMeter:
             self._process.send(pace.order)
 
     @contextmanager
-    def probing(self, pace: Pace) -> Iterator[None]:
+    def probe_at(self, pace: Pace) -> Iterator[None]:
         """Probe at `pace` while the block runs, then at the pace of before."""
         before = self._pace
         self.set_pace(pace)

@@ -61,7 +61,7 @@ class Observers:
         Disks that were copied are compared block for block when the plan leaves the guest paused
         at its arrival; it is resumed then.
         """
-        with self.meter.probing(Pace.FINE):
+        with self.meter.probe_at(Pace.FINE):
             return self._migrate(destination, plan, on_sample, on_broken_off)
 
     def _migrate(
