@@ -9,10 +9,11 @@ TOX = .venv/bin/python -m tox run --quiet
 RUN_ARGS = $(if $(INVENTORY),--inventory '$(INVENTORY)') $(if $(TOPOLOGY),--topology '$(TOPOLOGY)') \
 	$(if $(PROFILE),--profile '$(PROFILE)') $(ARGS)
 
-.PHONY: help qualify test bootstrap clean
+.PHONY: help smoke qualify test bootstrap clean
 .DEFAULT_GOAL := help
 
 help:
+	@echo 'make smoke     build the lab (or take INVENTORY=file), show every requirement once, on one pair'
 	@echo 'make qualify   build the lab (or take INVENTORY=file), run every suite, write the verdict'
 	@echo 'make test      lint, types, selftests, and the suites on the lab, each test on one pair, no long ones'
 	@echo 'make bootstrap what both do first: install what is missing, make .venv'
@@ -20,6 +21,9 @@ help:
 	@echo
 	@echo 'variables: TOPOLOGY=name|file  INVENTORY=file  PROFILE=name|file  ARGS="pytest arguments"'
 	@echo 'both install what is missing (apt or dnf, as root) and say what and why'
+
+smoke: bootstrap
+	@$(TOX) -e smoke -- $(RUN_ARGS)
 
 qualify: bootstrap
 	@$(TOX) -e qualify -- $(RUN_ARGS)

@@ -11,5 +11,6 @@ pytest_plugins = [
     "fixtures.plugins.guests",
     "fixtures.plugins.encryption",
     "fixtures.plugins.matrix",
+    "fixtures.plugins.smoke",
     "suites.prerequisites.looking",
 ]

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from migqual import places
 from migqual.errors import UsageError
+from migqual.model.smoke import read_durations, render_durations
+from migqual.model.verdict import Verdict
 from migqual.report import publish, terminal, time_spent
+from migqual.report.folder import write_atomically
 from migqual.report.judge import judge, qualifies
 
 
@@ -34,6 +37,12 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--profile", action="store_true", help="print where the time of the tests went, too"
     )
+    parser.add_argument(
+        "--durations",
+        type=Path,
+        metavar="FILE",
+        help="write the seconds of each test that passed, by which a smoke run chooses",
+    )
     parser.set_defaults(run=run)
 
 
@@ -48,4 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     if arguments.profile:
         print("\n".join(["", *time_spent.render_profile(records)]))
+    if arguments.durations:
+        passed = [(one.id, one.seconds) for one in records if one.verdict is Verdict.PASS]
+        known = read_durations(arguments.durations) if arguments.durations.exists() else {}
+        write_atomically(arguments.durations, render_durations(passed, known))
     return 0 if qualifies(judge(merged, records)) else 1

@@ -26,7 +26,7 @@ from migqual.model.finding import Severity
 from migqual.model.inventory import Inventory
 from migqual.model.inventory_file import load_inventory
 from migqual.model.profile import load_profile, profile_names
-from migqual.report import folder, publish, terminal
+from migqual.report import folder, publish, smoke, terminal
 from migqual.report.judge import judge, qualifies
 
 if TYPE_CHECKING:
@@ -71,6 +71,12 @@ def register(subparsers: "Subparsers") -> None:
         action="store_true",
         help="test the suites rather than the hosts: also the tests that damage things on purpose, "
         "each test on one pair only, without the long ones, and all must pass",
+    )
+    command.add_argument(
+        "--smoke",
+        action="store_true",
+        help="of each requirement only the shortest test that shows it, on the first pair: what "
+        "works here, in minutes; no verdict",
     )
     command.set_defaults(run=run, pytest=[])
 
@@ -243,6 +249,8 @@ def _options(arguments: argparse.Namespace, target: Target) -> list[str]:
         options.append("--spread")
     if arguments.profile:
         options.append(f"--profile={arguments.profile}")
+    if arguments.smoke:
+        return [*options, "--smoke"]
     if pairs > 1 and not arguments.serial:
         options += ["-n", str(pairs), "--dist", "loadgroup"]
     return options
@@ -255,7 +263,11 @@ def _verdict(arguments: argparse.Namespace, status: int) -> int:
             f"no test was planned: pytest ended with status {status}", remedy="see above"
         )
     run_record, records = publish.publish([arguments.out], arguments.out)
-    lines = list(terminal.lines(run_record, records, arguments.out / publish.INDEX))
+    index = arguments.out / publish.INDEX
+    if arguments.smoke and status in ENDED_BY_ITSELF:
+        print("\n".join(smoke.lines(run_record, records, index)))
+        return 0 if smoke.works(run_record, records) else 1
+    lines = list(terminal.lines(run_record, records, index))
     told = lines[-2:] if arguments.oracles else lines[-3:]  # no verdict where tests were spread
     print("\n".join(told if status in ENDED_BY_ITSELF else lines))
     if status not in ENDED_BY_ITSELF:

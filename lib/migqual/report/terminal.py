@@ -53,13 +53,14 @@ def _table(result: PairResult) -> Iterator[str]:
     idle = [r for r in result.requirements if not r.tests and not r.missed]
     for requirement in result.requirements:
         if requirement not in idle:
-            yield _row(requirement)
+            yield render_row(requirement)
     if idle:
         yield f"  not demanded and not run: {len(idle)} requirements"
     yield ""
 
 
-def _row(requirement: RequirementResult) -> str:
+def render_row(requirement: RequirementResult) -> str:
+    """One requirement: mark, id, verdict, demand, tests, and the reason where it did not pass."""
     mark = "!" if requirement.missed else "~" if requirement.reserved else " "
     tests = f"{len(requirement.tests)} test{'s'[: len(requirement.tests) != 1]}"
     head = (
