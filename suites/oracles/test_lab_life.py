@@ -161,6 +161,34 @@ def test_a_killed_up_is_cleared_by_the_next(name: str, seconds: float) -> None:
     assert machine().new_since(before, name) == []
 
 
+def test_a_process_that_joins_late_is_ended(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A process that moves into its group while the group is being ended goes too.
+
+    Preconditions: the first look at the group finds nobody; then a process is in it.
+    Expected: the process is ended and the groups are gone, long before the deadline.
+    """
+    group = f"migqual/{name}/a1"
+    for folder in cgroup.folders(group):
+        folder.mkdir(parents=True)
+    look = cgroup.processes
+    looks: list[set[int]] = []
+
+    def look_too_early(group_name: str) -> set[int]:
+        looks.append(look(group_name) if looks else set())
+        return looks[-1]
+
+    monkeypatch.setattr(cgroup, "processes", look_too_early)
+    with subprocess.Popen(["sleep", "60"]) as late:
+        for folder in cgroup.folders(group):
+            (folder / "cgroup.procs").write_text(str(late.pid))
+
+        cgroup.kill(f"migqual/{name}", Deadline(5.0))
+
+        assert late.wait(timeout=5) == -signal.SIGKILL
+    assert not any(folder.exists() for folder in cgroup.folders(f"migqual/{name}"))
+
+
 def test_down_clears_a_killed_up(name: str) -> None:
     """`down` alone, without another `up`, leaves nothing of an `up` that was killed."""
     before = machine()

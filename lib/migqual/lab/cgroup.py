@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from migqual.deadline import Deadline
@@ -33,30 +32,28 @@ def processes(name: str) -> set[int]:
 
 
 def kill(name: str, deadline: Deadline) -> None:
-    """End every process below `name` and remove the groups."""
+    """End every process below `name` and remove the groups.
+
+    A process may join late: one that a killed `up` had just started moves itself into its group.
+    So both are done together until no group is left.
+    """
 
     def gone() -> bool:
         alive = processes(name)
         for pid in alive:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        return not alive
+        return not alive and all(_remove_groups(folder) for folder in folders(name))
 
     deadline.wait_for(f"processes of {name} to end", gone)
-    for folder in folders(name):
-        for path in _below(folder):
-            with suppress(FileNotFoundError):
-                deadline.wait_for(f"{path} to be empty", partial(_removed, path))
 
 
-def _removed(path: Path) -> bool:
-    try:
-        path.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
+def _remove_groups(folder: Path) -> bool:
+    """Remove the group and those below it; whether none is left."""
+    for path in _below(folder):
+        with suppress(OSError):  # busy: asked again; or gone already
+            path.rmdir()
+    return not folder.exists()
 
 
 def _below(folder: Path) -> Iterator[Path]:
