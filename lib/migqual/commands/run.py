@@ -66,13 +66,14 @@ def register(subparsers: "Subparsers") -> None:
     command.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
     command.add_argument("--serial", action="store_true", help="one pair after the other")
     command.add_argument("--out", type=Path, default=places.OUT, metavar="DIR", help="for reports")
-    command.add_argument(
+    kind = command.add_mutually_exclusive_group()
+    kind.add_argument(
         "--oracles",
         action="store_true",
         help="test the suites rather than the hosts: also the tests that damage things on purpose, "
         "each test on one pair only, without the long ones, and all must pass",
     )
-    command.add_argument(
+    kind.add_argument(
         "--smoke",
         action="store_true",
         help="of each requirement only the shortest test that shows it, on the first pair: what "
