@@ -12,7 +12,6 @@ MigqualError                    message, remedy
 │   │   ├── CommandFailed       a command on a host: argv, status, output
 │   │   └── StackError          libvirt or QEMU refused a call: its own words
 │   ├── GuestError              a guest cannot be defined, started, or spoken to
-│   │   └── AgentAway           its agent does not listen (yet)
 │   └── InconclusiveError       the experiment did not happen as planned
 ├── UnsupportedError            the host lacks a feature and said so
 ├── GuardRefusal                a preflight guard refused before anything was touched: findings
@@ -124,10 +123,6 @@ class StackError(HostError):
 
 class GuestError(TroubleError):
     """A guest cannot be defined, started, or spoken to."""
-
-
-class AgentAway(GuestError):  # noqa: N818 - the field's word
-    """Nobody listens on the guest agent's channel, or not yet: right after an arrival it is new."""
 
 
 class InconclusiveError(TroubleError):

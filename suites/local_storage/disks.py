@@ -40,13 +40,15 @@ def copied(outcome: Outcome) -> set[str]:
 
 def in_guest(guest: Guest, script: str, seconds: float = 60.0) -> None:
     """Run a line of shell in the guest; raises when it fails or takes longer."""
+    deadline = Deadline(seconds)
+    guest.wait_ready(deadline)
     started = guest.domain.agent("guest-exec", path="/bin/sh", arg=["-ec", script])
 
     def ended() -> dict[str, int] | None:
         status = guest.domain.agent("guest-exec-status", pid=started["pid"])
         return status if status["exited"] else None
 
-    status = Deadline(seconds).wait_for(f"{guest.name}: {script}", ended)
+    status = deadline.wait_for(f"{guest.name}: {script}", ended)
     assert status["exitcode"] == 0, f"{guest.name}: {script}: status {status['exitcode']}"
 
 

@@ -62,13 +62,13 @@ class Daemon:
 
 
 @contextmanager
-def serving(program: Path, folder: Path) -> Iterator[Daemon]:
+def serving(program: Path, folder: Path, *options: str) -> Iterator[Daemon]:
     """A daemon on a free port, with its socket in `folder`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     at = folder / "s"
-    argv = [str(program), "serve", "--port", str(port), "--socket", str(at)]
+    argv = [str(program), "serve", "--port", str(port), "--socket", str(at), *options]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from migqual import places
-from migqual.image.payload import ensure_payload
 from migqual.predict.contents import parsed
 
 pytestmark = pytest.mark.selftest
@@ -29,11 +27,6 @@ while True:
 """
 
 
-@pytest.fixture(scope="module")
-def payload() -> Path:
-    return ensure_payload(places.cache(), lambda _words: None)
-
-
 @pytest.fixture
 def writer() -> Iterator[int]:
     """Its process id."""
@@ -45,14 +38,14 @@ def writer() -> Iterator[int]:
         process.kill()
 
 
-def census(payload: Path, pid: int, *more: str) -> "subprocess.CompletedProcess[str]":
-    argv = [str(payload), "census", "--pid", str(pid), *more]
+def census(program: Path, pid: int, *more: str) -> "subprocess.CompletedProcess[str]":
+    argv = [str(program), "census", "--pid", str(pid), *more]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def test_what_is_filled_and_what_changes(payload: Path, writer: int) -> None:
+def test_what_is_filled_and_what_changes(program: Path, writer: int) -> None:
     """4 of 6 MiB are not zero, and 1 MiB changes in any window."""
-    done = census(payload, writer, "--kib", str(MIB << 10), "--windows", "100,300")
+    done = census(program, writer, "--kib", str(MIB << 10), "--windows", "100,300")
     found = parsed(done.stdout)
 
     assert found.filled_mib == 4.0
@@ -62,26 +55,26 @@ def test_what_is_filled_and_what_changes(payload: Path, writer: int) -> None:
     assert second >= 0.3
 
 
-def test_some_samples_stand_for_all(payload: Path, writer: int) -> None:
+def test_some_samples_stand_for_all(program: Path, writer: int) -> None:
     """500 of 1536 pages: 1 MiB within four standard deviations."""
     argv = ("--kib", str(MIB << 10), "--windows", "100", "--samples", "500")
-    found = parsed(census(payload, writer, *argv).stdout)
+    found = parsed(census(program, writer, *argv).stdout)
 
     (changed,) = found.windows.values()
     assert found.filled_mib == 4.0
     assert changed == pytest.approx(1.0, abs=0.4)
 
 
-def test_no_map_of_that_size_is_told(payload: Path, writer: int) -> None:
-    done = census(payload, writer, "--kib", str((MIB + 3) << 10))
+def test_no_map_of_that_size_is_told(program: Path, writer: int) -> None:
+    done = census(program, writer, "--kib", str((MIB + 3) << 10))
 
     assert (done.returncode, done.stdout) == (3, "")
     assert "no map" in done.stderr
 
 
 @pytest.mark.parametrize("windows", ["0", "200,100", "100,", "1,x", ",", "5000000000"])
-def test_bad_windows_are_one_error(payload: Path, windows: str) -> None:
-    done = census(payload, 1, "--kib", "1024", "--windows", windows)
+def test_bad_windows_are_one_error(program: Path, windows: str) -> None:
+    done = census(program, 1, "--kib", "1024", "--windows", windows)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "--windows" in done.stderr

@@ -1,30 +1,18 @@
 """Every way in which a disk could break its promise is seen, and told from the others."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from migqual.deadline import Deadline
-from migqual.image.payload import ensure_payload
-from suites.selftest.payload_daemon import Daemon, serving
+from suites.selftest.payload_daemon import Daemon
 
 pytestmark = pytest.mark.selftest
 BLOCK = 4096
 SEQUENCE = slice(32, 40)  # where a block's header holds its sequence number
 WORD = (1 << 64) - 1
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ensure_payload(tmp_path_factory.mktemp("cache"), lambda _: None)
-
-
-@pytest.fixture
-def daemon(program: Path, tmp_path: Path) -> Iterator[Daemon]:
-    with serving(program, tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from migqual import places
 from migqual.deadline import Deadline
-from migqual.image.payload import ensure_payload
 
 pytestmark = pytest.mark.selftest
 
@@ -25,11 +23,6 @@ other.start()
 print(other.native_id, flush=True)
 while True: pass
 """
-
-
-@pytest.fixture(scope="module")
-def payload() -> Path:
-    return ensure_payload(places.cache(), lambda _words: None)
 
 
 @dataclass(frozen=True)
@@ -64,10 +57,10 @@ def workers() -> Iterator[Workers]:
         process.kill()
 
 
-def test_one_thread_stands_still_and_goes_on(payload: Path, workers: Workers) -> None:
+def test_one_thread_stands_still_and_goes_on(program: Path, workers: Workers) -> None:
     """The frozen one does nothing while the other works; afterwards both do."""
     workers.work(workers.first, workers.second)
-    argv = [str(payload), "freeze", "--tid", str(workers.second)]
+    argv = [str(program), "freeze", "--tid", str(workers.second)]
 
     with subprocess.Popen(argv, stdin=-1, stdout=-1, text=True) as process:
         assert process.stdin is not None
@@ -82,8 +75,8 @@ def test_one_thread_stands_still_and_goes_on(payload: Path, workers: Workers) ->
     workers.work(workers.first, workers.second)
 
 
-def test_a_thread_that_is_not_there_is_told(payload: Path) -> None:
-    argv = [str(payload), "freeze", "--tid", "2147483646"]
+def test_a_thread_that_is_not_there_is_told(program: Path) -> None:
+    argv = [str(program), "freeze", "--tid", "2147483646"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert done.returncode == 1

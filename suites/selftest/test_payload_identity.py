@@ -1,28 +1,14 @@
 """A restored guest becomes one of its own; several commands take one process."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from migqual.image.payload import ensure_payload
-from suites.selftest.payload_daemon import Daemon, serving
+from suites.selftest.payload_daemon import Daemon
 
 pytestmark = pytest.mark.selftest
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 ID, OTHER, SEED = "00112233445566778899aabbccddeeff", "01" * 16, "ab" * 32
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ensure_payload(tmp_path_factory.mktemp("cache"), lambda _: None)
-
-
-@pytest.fixture
-def daemon(program: Path, tmp_path: Path) -> Iterator[Daemon]:
-    with serving(program, tmp_path) as running:
-        yield running
 
 
 def test_an_identity_changes_the_boot_id(daemon: Daemon) -> None:

@@ -1,26 +1,14 @@
 """Every way in which a migration could harm memory is seen, and told from the others."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from migqual.deadline import Deadline
-from migqual.image.payload import ensure_payload
-from suites.selftest.payload_daemon import PAGE, Daemon, serving
+from suites.selftest.payload_daemon import PAGE, Daemon
 
 pytestmark = pytest.mark.selftest
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ensure_payload(tmp_path_factory.mktemp("cache"), lambda _: None)
-
-
-@pytest.fixture
-def daemon(program: Path, tmp_path: Path) -> Iterator[Daemon]:
-    with serving(program, tmp_path) as running:
-        yield running
 
 
 @pytest.mark.parametrize("content", ["random", "text", "zero"])

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from migqual import places
 from migqual.hosts.threads import Thread, cpus, parsed
-from migqual.image.payload import ensure_payload
 
 pytestmark = pytest.mark.selftest
 
@@ -26,16 +24,11 @@ sys.stdin.readline()
 """
 
 
-@pytest.fixture(scope="module")
-def payload() -> Path:
-    return ensure_payload(places.cache(), lambda _words: None)
-
-
-def test_cost_of_a_thread_that_ended_is_in_the_whole(payload: Path) -> None:
+def test_cost_of_a_thread_that_ended_is_in_the_whole(program: Path) -> None:
     """What a thread used is counted in the process, also once the thread has ended."""
     argv = [sys.executable, "-c", BUSY]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, text=True) as busy:
-        watch = [str(payload), "threads", "--pid", str(busy.pid)]
+        watch = [str(program), "threads", "--pid", str(busy.pid)]
         with subprocess.Popen(
             watch, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as watching:
@@ -51,10 +44,10 @@ def test_cost_of_a_thread_that_ended_is_in_the_whole(payload: Path) -> None:
     assert sum(row["cpu_s"] for row in found["threads"]) <= found["cpu_s"] + 0.05
 
 
-def test_no_such_process_is_told(payload: Path) -> None:
+def test_no_such_process_is_told(program: Path) -> None:
     """A process that is not there is an error, not an empty answer."""
     done = subprocess.run(
-        [payload, "threads", "--pid", "2147483647"], capture_output=True, text=True, check=False
+        [program, "threads", "--pid", "2147483647"], capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 1

@@ -10,22 +10,10 @@ from pathlib import Path
 import pytest
 
 from migqual.deadline import Deadline
-from migqual.image.payload import ensure_payload
 from suites.selftest.payload_daemon import Daemon, serving
 
 pytestmark = pytest.mark.selftest
 MS = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ensure_payload(tmp_path_factory.mktemp("cache"), lambda _: None)
-
-
-@pytest.fixture
-def daemon(program: Path, tmp_path: Path) -> Iterator[Daemon]:
-    with serving(program, tmp_path) as running:
-        yield running
 
 
 class Watch:

@@ -14,8 +14,7 @@ pytestmark = pytest.mark.selftest
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    program = ensure_payload(tmp_path_factory.mktemp("cache"), lambda _: None)
+def daemon(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with serving(program, tmp_path_factory.mktemp("daemon")) as running:
         yield running
 

@@ -12,7 +12,7 @@ import libvirt
 import libvirt_qemu
 from lxml import etree
 
-from migqual.errors import AgentAway, GuestError, HostError, StackError
+from migqual.errors import GuestError, HostError, StackError
 from migqual.model.command import Flag
 
 # name, detail, controller's monotonic time, host's clock in µs (QEMU events only)
@@ -211,7 +211,7 @@ class Domain:
     def agent(self, command: str, *, seconds: int = 10, **arguments: Any) -> Any:  # noqa: ANN401
         """One command of the guest agent; returns what it returns.
 
-        Raises `AgentAway` when nobody listens in the guest (yet), `GuestError` otherwise.
+        Raises `GuestError` with libvirt's words.
         """
         message: dict[str, Any] = {"execute": command}
         if arguments:
@@ -219,9 +219,7 @@ class Domain:
         try:
             text = libvirt_qemu.qemuAgentCommand(self.raw, json.dumps(message), seconds, 0)
         except libvirt.libvirtError as error:
-            away = error.get_error_code() == libvirt.VIR_ERR_AGENT_UNRESPONSIVE
-            kind = AgentAway if away else GuestError
-            raise kind(f"{self.name} on {self.host}: {command}: {error}") from error
+            raise GuestError(f"{self.name} on {self.host}: {command}: {error}") from error
         return json.loads(text)["return"]
 
     def monitor(self, command: str, **arguments: Any) -> Any:  # noqa: ANN401

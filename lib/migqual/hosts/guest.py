@@ -1,7 +1,5 @@
-"""A guest that runs on one of our hosts, and how one speaks with it."""
+"""A guest that runs on one of our hosts, and the commands to its payload."""
 
-import base64
-import json
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -10,17 +8,17 @@ from secrets import token_hex
 from typing import Any
 
 from migqual.deadline import Deadline
-from migqual.errors import AgentAway, GuestError, HostError, TimedOut
+from migqual.errors import GuestError, HostError, TimedOut
+from migqual.hosts.channel import open_channel
 from migqual.hosts.domain import Domain
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Made
 from migqual.hosts.volume import Volume
 from migqual.model.guest import GuestSpec
 
-PAYLOAD = "/bin/migqual-payload"
 MEMORY = "witness"
-AGENT_SECONDS = 15.0
-AGENT_MARGIN_SECONDS = 1.0
+PAYLOAD_SECONDS = 15.0
+SERVING_SECONDS = 1.0
 
 
 @dataclass
@@ -94,73 +92,44 @@ class Guest:
 
         def serves() -> bool:
             try:
-                self.status()
-            except GuestError:
+                self.payload("status", seconds=SERVING_SECONDS)
+            except (GuestError, TimedOut):
                 return False
             return True
 
-        deadline.wait_for(f"{self.name}: the payload", serves, interval=0.5)
+        deadline.wait_for(f"{self.name}: the payload", serves, interval=0.1)
 
     def console_tail(self, lines: int = 20) -> str:
         done = self.host.shell.attempt("tail", "-n", str(lines), self.console)
         return done.stdout or done.stderr
 
-    def payload(self, *words: str, seconds: float = AGENT_SECONDS) -> dict[str, Any]:
-        """One command of the payload, through the guest agent; its JSON answer.
+    def payload(self, *words: str, seconds: float = PAYLOAD_SECONDS) -> dict[str, Any]:
+        """Run one command of the payload; return its JSON answer.
 
         Raises `GuestError` with the payload's words when it refuses.
         """
         return self.run_commands([words], seconds=seconds)[0]
 
     def run_commands(
-        self, commands: Sequence[Sequence[str]], *, seconds: float = AGENT_SECONDS
+        self, commands: Sequence[Sequence[str]], *, seconds: float = PAYLOAD_SECONDS
     ) -> list[dict[str, Any]]:
-        """Run commands of the payload one after the other, by one process in the guest.
+        """Run commands of the payload one after the other, up to the first that it refuses.
 
-        An emulated guest takes a tenth of a second to start one. Returns the JSON answer to each;
-        raises `GuestError` with the payload's words for the first one that it refuses.
+        Returns the JSON answer to each. Raises `GuestError` with the payload's words for the one
+        that it refuses, or when the guest does not run; `TimedOut` when it does not answer.
         """
-        words = [word for command in commands for word in (";", *command)][1:]
         deadline = Deadline(seconds)
-        started = self._agent(
-            deadline,
-            "guest-exec",
-            {"path": PAYLOAD, "arg": ["ctl", *words], "capture-output": True},
-        )
-
-        def ended() -> dict[str, Any] | None:
-            asked = {"pid": started["pid"]}
-            status: dict[str, Any] = self._agent(deadline, "guest-exec-status", asked)
-            return status if status["exited"] else None
-
-        what = f"{self.name}: payload {' '.join(words)}"
-        status = deadline.wait_for(what, ended, interval=0.01)
-        text = base64.b64decode(status.get("out-data", "")).decode(errors="replace")
-        try:
-            answers: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
-        except ValueError as error:
-            raise GuestError(f"{what}: not an answer: {text[:200]!r}") from error
-        for answer in answers:
-            if not answer.get("ok"):
-                raise GuestError(f"{what}: {answer.get('error')}")
-        if len(answers) != len(commands):
-            raise GuestError(f"{what}: {len(answers)} answers to {len(commands)} commands")
+        lines = [" ".join(command) for command in commands]
+        name = f"{self.name} on {self.host.name}"
+        with self._lock:
+            domain = self.domain
+            if (state := domain.state()) != "running":
+                raise GuestError(f"{name} is {state}: {'; '.join(lines)}")
+            with open_channel(domain.raw, name) as channel:
+                answers = channel.request(lines, deadline)
+        if not answers[-1]["ok"]:
+            raise GuestError(f"{name}: payload {lines[len(answers) - 1]}: {answers[-1]['error']}")
         return answers
-
-    def _agent(self, deadline: Deadline, command: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
-        """An agent command. The channel of a guest that has just arrived opens a little later:
-        until then, wait."""
-        domain = self.domain
-
-        def answer() -> tuple[Any] | None:
-            try:
-                return (domain.agent(command, **arguments),)
-            except AgentAway:
-                if deadline.left < AGENT_MARGIN_SECONDS:
-                    raise
-                return None
-
-        return deadline.wait_for(f"{self.name}: the guest agent", answer)[0]
 
     def status(self) -> dict[str, Any]:
         """boot_id, uptime_ms, regions, disks and counters."""

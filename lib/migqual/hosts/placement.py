@@ -9,6 +9,9 @@ from migqual.image.guest import kernel_arguments
 from migqual.model.guest import Architecture, DiskSpec, Firmware, GuestSpec
 
 SESSION_PORT = 7007
+PAYLOAD_PORT = (
+    "org.migqual.0"  # name of the virtio-serial port, as `fixtures/guest/channel.c` knows it
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def context(place: Placement) -> dict[str, Any]:
         "nics": [{"mac": mac} for mac, _ in place.networks],
         "bridge": place.bridge,
         "console_log": place.console,
+        "payload_port": PAYLOAD_PORT,
     }
 
 

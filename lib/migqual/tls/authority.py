@@ -19,10 +19,23 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 CA_CERT, CA_CRL = "ca-cert.pem", "ca-crl.pem"
 SERVER_CERT, SERVER_KEY = "server-cert.pem", "server-key.pem"
 CLIENT_CERT, CLIENT_KEY = "client-cert.pem", "client-key.pem"
+DH_PARAMS = "dh-params.pem"
 KEYS = (SERVER_KEY, CLIENT_KEY)
 LIFETIME = timedelta(days=30)
 _HOUR = timedelta(hours=1)
 _WEAK_BITS = 1024
+# The group ffdhe2048 of RFC 7919, appendix A.1. Without this file a server generates parameters of
+# its own at each start, which keeps every encrypted migration waiting for half a second and more.
+_FFDHE2048 = b"""\
+-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+"""
 
 Files = Mapping[str, bytes]
 _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -134,6 +147,7 @@ class Authority:
             SERVER_KEY: leaf.key,
             CLIENT_CERT: leaf.certificate,
             CLIENT_KEY: leaf.key,
+            DH_PARAMS: _FFDHE2048,
         }
 
     def _exchanged(self, names: Sequence[str]) -> Files:
@@ -146,6 +160,7 @@ class Authority:
             SERVER_KEY: client.key,
             CLIENT_CERT: server.certificate,
             CLIENT_KEY: server.key,
+            DH_PARAMS: _FFDHE2048,
         }
 
     def _made(
