@@ -22,11 +22,21 @@ from typing import NoReturn
 import migqual
 from migqual.errors import MigqualError, TroubleError, UsageError
 
-# In the order of `migqual --help`. A command's module is imported only when it is chosen.
-COMMANDS = (
-    *("run", "lab", "inventory", "preflight", "storage", "predict", "params", "guest"),
-    *("tls", "report", "sweep", "bench"),
-)
+# In the order of `migqual --help`. The module of a command is imported when the command is chosen.
+COMMANDS = {
+    "run": "run the suites on a lab or on your hosts, and say the verdict",
+    "lab": "real hosts in namespaces of this machine",
+    "inventory": "check, show or make an inventory file",
+    "preflight": "look before you move: would this guest reach that host unharmed?",
+    "storage": "tell shared disks from local ones, and what a copy would take",
+    "predict": "foretell whether a guest converges, how long it takes, and what to set",
+    "params": "list the migration parameters of a guest beside the documented defaults",
+    "guest": "start a guest, run a command, and remove the guest again",
+    "tls": "certificates of encrypted migrations: install, check, rotate, restore",
+    "report": "judge the records of one or many runs; write verdict.json and index.html",
+    "sweep": "remove from hosts what a run that died left there, as its journal says",
+    "bench": "measure what migqual costs",
+}
 DEBUG = "MIGQUAL_DEBUG"
 
 
@@ -69,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser(chosen: str | None) -> argparse.ArgumentParser:
-    """The parser with the command called `chosen`, or with all of them where there is none."""
+    """Build the parser with the whole command `chosen`, or with the names of all commands."""
     found = argparse.ArgumentParser(
         prog="migqual",
         description="Says whether pairs of hosts may be trusted with live migration.",
@@ -77,13 +87,16 @@ def parser(chosen: str | None) -> argparse.ArgumentParser:
     )
     found.add_argument("--version", action="version", version=f"migqual {migqual.__version__}")
     subparsers = found.add_subparsers(metavar="COMMAND", required=True)
-    for name in COMMANDS if chosen is None else (chosen,):
-        module = importlib.import_module(f"migqual.commands.{name}")
-        if name == "inventory":
-            reach = importlib.import_module("migqual.hosts.reach")
-            module.register(subparsers, reach.connect)
-        else:
-            module.register(subparsers)
+    if chosen is None:
+        for name, words in COMMANDS.items():
+            subparsers.add_parser(name, help=words)
+        return found
+    module = importlib.import_module(f"migqual.commands.{chosen}")
+    if chosen == "inventory":
+        reach = importlib.import_module("migqual.hosts.reach")
+        module.register(subparsers, reach.connect)
+    else:
+        module.register(subparsers)
     return found
 
 
@@ -91,6 +104,8 @@ def _dispatch(words: list[str]) -> int:
     chosen = words[0] if words and words[0] in COMMANDS else None
     found = parser(chosen)
     arguments, more = found.parse_known_args(words)
+    if chosen is None:
+        found.error(f"the command comes first: {' '.join(words)}")
     if hasattr(arguments, "pytest"):
         arguments.pytest = [word for word in more if word != "--"]
     elif more:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def register(subparsers: "Subparsers") -> None:
-    parser = subparsers.add_parser("bench", help="measure what migqual costs")
+    parser = subparsers.add_parser("bench")
     kinds = parser.add_subparsers(dest="bench", required=True)
     overhead = _kind(
         kinds,

@@ -29,7 +29,6 @@ DISKS = {"none": None, "shared": StoreKind.DIRECTORY, "local": StoreKind.LOCAL}
 def register(subparsers: "Subparsers") -> None:
     parser = subparsers.add_parser(
         "guest",
-        help="start a guest, run a command, and remove the guest again",
         usage="migqual guest [options] [-- COMMAND ...]",
         description="On the source of the inventory's first pair, as the suites make them: memory "
         f"that can be verified, and a disk that is written to. COMMAND (default: a shell) has its "

@@ -26,7 +26,7 @@ Connect = Callable[[Inventory], Sequence[Finding]]
 
 def register(subparsers: "Subparsers", connect: Connect) -> None:
     """Add the command. What was chosen is `args.run`: arguments -> exit code."""
-    command = subparsers.add_parser("inventory", help="check, show or make an inventory file")
+    command = subparsers.add_parser("inventory")
     command.add_argument(
         "--from-mugen", type=Path, metavar="ENV_JSON", help="the same as `inventory from-mugen`"
     )

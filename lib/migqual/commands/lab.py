@@ -22,7 +22,7 @@ TOPOLOGY = "default"
 
 
 def register(subparsers: "Subparsers") -> None:
-    command = subparsers.add_parser("lab", help="real hosts in namespaces of this machine")
+    command = subparsers.add_parser("lab")
     actions = command.add_subparsers(metavar="ACTION", required=True)
     named = argparse.ArgumentParser(add_help=False)
     named.add_argument("--name", default=NAME, help="labs side by side (default: %(default)s)")

@@ -22,7 +22,6 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command. Its `run` takes the parsed arguments and gives the exit code."""
     parser = subparsers.add_parser(
         "params",
-        help="list the migration parameters of a guest beside the documented defaults",
         description="Every parameter that the documentation names, with its value or `lacking`, "
         "then those that this QEMU has besides. Asks QEMU's monitor, which libvirt notes as "
         "tainting the domain. Exit code 0; 1 when the guest cannot be asked, 2 on bad input.",

@@ -30,7 +30,6 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command. Its `run` takes the parsed arguments and gives the exit code."""
     parser = subparsers.add_parser(
         "predict",
-        help="foretell whether a guest converges, how long it takes, and what to set",
         description="Measures how fast the guest dirties its memory and how much of it is in use; "
         "the guest runs on and is not moved. Exit code 0 when it converges as asked, 1 when it "
         "does not, 2 on bad input, 3 when it cannot be told.",

@@ -20,7 +20,6 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command. Its `run` takes the parsed arguments and gives the exit code."""
     parser = subparsers.add_parser(
         "preflight",
-        help="look before you move: would this guest reach that host unharmed?",
         description="Exit code 0 when all is ok or a warning, 1 when something is refused or "
         "unknown, 2 on bad input.",
     )

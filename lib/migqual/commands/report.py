@@ -17,7 +17,6 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command. Its `run` takes the parsed arguments and gives the exit code."""
     parser = subparsers.add_parser(
         "report",
-        help="judge the records of one or many runs; write verdict.json and index.html",
         description="Exit code 0 when every pair qualifies, 1 when one does not, 2 on bad input.",
     )
     parser.add_argument(

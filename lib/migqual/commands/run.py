@@ -52,7 +52,6 @@ class Target:
 def register(subparsers: "Subparsers") -> None:
     command = subparsers.add_parser(
         "run",
-        help="run the suites on a lab or on your hosts, and say the verdict",
         usage="migqual run [--topology T | --inventory F] [--profile P] [options] [-- PYTEST ...]",
         description="Anything else is handed to pytest: -k tls, --maxfail=1, a file, a test's id. "
         "Exit code 0 only when every pair qualifies under the profile.",

@@ -19,7 +19,6 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command. Its `run` takes the parsed arguments and gives the exit code."""
     parser = subparsers.add_parser(
         "storage",
-        help="tell shared disks from local ones, and what a copy would take",
         description="One line per disk, the proof of its place below. `copied` is what "
         "--copy-storage-all would take along. Exit code 0 when every place is known, 1 when one is "
         "not, 2 on bad input.",

@@ -25,7 +25,6 @@ LAB = "lab"
 def register(subparsers: "Subparsers") -> None:
     command = subparsers.add_parser(
         "sweep",
-        help="remove from hosts what a run that died left there, as its journal says",
         description="Exit code 1 when something had to stay, e.g. on a host that is away.",
     )
     command.add_argument(

@@ -37,7 +37,6 @@ CERTIFICATE, KEY = "authority.pem", "authority-key.pem"
 def register(subparsers: "Subparsers") -> None:
     command = subparsers.add_parser(
         "tls",
-        help="certificates of encrypted migrations: install, check, rotate, restore",
         description="Certificates of an authority of this controller's own, for the hypervisors of "
         "an inventory. What was there before is kept on the hosts until `restore`.",
     )
