@@ -1,10 +1,14 @@
 """A guest that was restored from a saved state is what a guest that booted is."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from fixtures.plugins.guests import MakeGuest, Watched
+from fixtures.plugins.hosts import Pair
+from migqual.hosts.provision import Provisioner
+from migqual.hosts.state_folder import KeptState
 from migqual.model.guest import DiskSpec, GuestSpec, Start
 from migqual.model.inventory import StoreKind
 from migqual.model.outcome import Outcome
@@ -60,3 +64,28 @@ def test_restored_guests_are_told_apart(make_guest: MakeGuest) -> None:
         seen = str(guest.payload("devices"))
         assert guest.macs[0] in seen
         assert other.macs[0] not in seen
+
+
+def test_a_kept_state_that_is_damaged_is_made_anew(provision: Provisioner, pair: Pair) -> None:
+    """
+    A host may keep states for later runs. One that libvirt does not restore any more costs a boot,
+    and nothing else.
+
+    Preconditions: the lab's hosts keep states; the file of one ends too early.
+    Expected: the guest is up all the same, restored from a state that was made anew and is kept.
+    """
+    spec = GuestSpec(shutdown_delay_s=7)  # a shape that no other test has
+    kept = KeptState(pair.source, provision.state_key(spec.shape(), pair.source))
+    provision.saved.find(spec, pair.source)
+    pair.source.shell.run("truncate", "--size=40M", kept.path)
+    later = replace(provision)  # a run that has no states yet
+
+    with later.guest(spec, pair.source) as guest:
+        assert guest.status()["boot_id"] == guest.boot_id
+
+    found = later.saved.find(spec, pair.source)
+    assert found is not None
+    assert found.kept is None
+    assert later.saved.trouble == {}
+    size = int(pair.source.shell.run("stat", "--format=%s", kept.path).stdout)
+    assert size > 40 << 20

@@ -50,6 +50,14 @@ def test_a_head_keeps_its_length_and_its_cookie() -> None:
     assert parse_head(new) == parse_head(old)
 
 
+def test_macs_are_read_from_the_definition() -> None:
+    """The guest that was saved has them until it gets others."""
+    nics = "".join(f"<interface><mac address='52:54:00:00:00:0{n}'/></interface>" for n in (1, 2))
+    head = parse_head(save_file(f"<domain>{nics}</domain>".encode() + b"\0"))
+
+    assert head.macs == ("52:54:00:00:00:01", "52:54:00:00:00:02")
+
+
 def test_a_head_without_a_cookie_stays_without() -> None:
     """Some domains have none; then libvirt takes all before the stream for XML."""
     head = parse_head(save_file(cookie=b""))

@@ -16,6 +16,7 @@ from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.placement import SESSION_PORT, Placement, context
 from migqual.hosts.saved_state import SavedState, SavedStates, read_head
+from migqual.hosts.state_folder import KeptState, compute_state_key
 from migqual.hosts.volume import Volume, Volumes
 from migqual.image.guest import GuestImage
 from migqual.image.seed import cloud_seed
@@ -147,33 +148,51 @@ class Provisioner:
         Where a host cannot save or restore, its guests boot, and `saved.trouble` says why.
         """
         state = self.saved.find(spec, host)
-        if state is None:
-            return self.define(spec, host)
-        try:
-            return self._bring_up(self._name_guest(spec, host), state)
-        except RestoreFailed as error:
-            self.saved.give_up(host, error)
-            return self.define(spec, host)
+        while state is not None:
+            try:
+                return self._bring_up(self._name_guest(spec, host), state)
+            except RestoreFailed as error:
+                state = self.saved.replace(spec, host, error)
+        return self.define(spec, host)
 
     def define(self, spec: GuestSpec, host: Host) -> Guest:
         """Make the volumes and boot the guest, without waiting for it."""
         return self._bring_up(self._name_guest(spec, host), None)
 
-    def _save_shape(self, shape: GuestSpec, host: Host, name: str) -> SavedState:
-        """Boot a guest of `shape` without addresses, and save it as `name` once it is at rest. The
-        file goes with this process's folder."""
+    def _save_shape(self, shape: GuestSpec, host: Host) -> SavedState:
+        """Take the state of `shape` that the host keeps, or make one: boot a guest without
+        addresses and save it. The file goes with this process's folder."""
+        folder = self.stage(host)
+        kept = KeptState(host, self.state_key(shape, host))
+        path = folder / f"state-{kept.key}"
+        with timed("take a kept state"):
+            if kept.take(path):
+                return SavedState(host, path, read_head(host, path), kept)
         guest = self._name_guest(shape, host)
         guest.address = ""
-        folder = self.stage(host)
-        path = folder / name
         self._bring_up(guest, None, LocalStore("saved states", folder))
         try:
             self._wait_booted(guest)
             with timed("save a state"):
                 guest.domain.save(path)
-            return SavedState(host, path, read_head(host, path), guest.macs)
+                kept.add(path)
+            return SavedState(host, path, read_head(host, path))
         finally:
             self.remove(guest)
+
+    def state_key(self, shape: GuestSpec, host: Host) -> str:
+        """Name the state of `shape` on `host`, the same in every run."""
+        guest = Guest(
+            name="shape",
+            uuid=str(uuid.UUID(int=0)),
+            spec=shape,
+            host=host,
+            address="",
+            macs=tuple(_mac("shape", 0, 0, nic) for nic in range(shape.nics)),
+            volumes=tuple(Volume("file", PurePosixPath("/disk"), "") for _ in shape.disks),
+        )
+        xml = domain_xml.render(context(self._placement(guest, PurePosixPath("/shape"))))
+        return compute_state_key(host, self.image.key, repr(shape), xml)
 
     def _name_guest(self, spec: GuestSpec, host: Host) -> Guest:
         number = next(self._numbers)
@@ -296,7 +315,7 @@ def _run_domain(guest: Guest, xml: str, state: SavedState | None) -> None:
     defined = libvirt.define(xml) if persistent else None
     if state is not None:
         state.restore(xml)
-        guest.saved_macs = state.macs
+        guest.saved_macs = state.head.macs
     elif defined is not None:
         defined.start()
     else:

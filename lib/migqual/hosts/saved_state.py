@@ -9,6 +9,7 @@ and the file's head as libvirt has written it since 3.10 (struct _virQEMUSaveHea
     QEMU's migration stream
 """
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,21 +17,28 @@ from pathlib import PurePosixPath
 
 from migqual.errors import ConnectionLost, HostError, RestoreFailed
 from migqual.hosts.host import Host
+from migqual.hosts.state_folder import KeptState
 from migqual.model.guest import Architecture, GuestSpec
 
 _MAGIC = b"LibvirtQemudSave"
 _VERSION = 2
 _HEAD = struct.Struct("<16s5I56x")
 _LONGEST = 1 << 18  # bytes of XML, cookie and padding; libvirt writes some 80 KiB
+_MAC = re.compile(r"<mac address=['\"]([0-9a-f:]{17})['\"]")
 
 
 @dataclass(frozen=True)
 class SaveHead:
-    """Everything of a save file before QEMU's stream. `length`: bytes between the two."""
+    """Everything of a save file before QEMU's stream.
+
+    length  bytes between the two
+    macs    MAC addresses of the NICs, in the order of the definition
+    """
 
     length: int
     was_running: int
     cookie: bytes = field(repr=False)
+    macs: tuple[str, ...] = ()
 
     def render(self, xml: str) -> bytes:
         """The head of the same state under another definition. Raises `ValueError` where `xml` is
@@ -58,20 +66,22 @@ def parse_head(data: bytes) -> SaveHead:
     if length > _LONGEST or len(data) < _HEAD.size + length:
         raise ValueError(f"{length} bytes of XML are announced, {len(data)} are there")
     cookie = data[_HEAD.size + offset : _HEAD.size + length] if offset else b""
-    return SaveHead(length, was_running, cookie.rstrip(b"\0") + b"\0" if cookie else b"")
+    xml = data[_HEAD.size : _HEAD.size + length].partition(b"\0")[0].decode(errors="replace")
+    macs = tuple(_MAC.findall(xml))
+    return SaveHead(length, was_running, cookie.rstrip(b"\0") + b"\0" if cookie else b"", macs)
 
 
 @dataclass(frozen=True)
 class SavedState:
     """One guest at rest in a file on `host`.
 
-    macs  those that its NICs have when it is restored
+    kept  where the file was copied from, when an earlier run or another worker made it
     """
 
     host: Host
     path: PurePosixPath
     head: SaveHead
-    macs: tuple[str, ...]
+    kept: KeptState | None = None
 
     def restore(self, xml: str) -> None:
         """Run it as the domain that `xml` defines. Raises `RestoreFailed` with libvirt's words."""
@@ -92,11 +102,11 @@ class SavedState:
 class SavedStates:
     """The saved states of one process, one for each shape of guest and host.
 
-    save     makes the state of a shape on a host, under a file name
+    save     makes the state of a shape on a host
     trouble  host to the reason why its guests are booted and not restored
     """
 
-    def __init__(self, save: Callable[[GuestSpec, Host, str], SavedState]) -> None:
+    def __init__(self, save: Callable[[GuestSpec, Host], SavedState]) -> None:
         self._save = save
         self._made: dict[tuple[str, GuestSpec], SavedState] = {}
         self.trouble: dict[str, str] = {}
@@ -111,13 +121,26 @@ class SavedStates:
         key = (host.name, spec.shape())
         if key not in self._made:
             try:
-                self._made[key] = self._save(spec.shape(), host, f"state-{len(self._made)}")
+                self._made[key] = self._save(spec.shape(), host)
             except ConnectionLost:
                 raise
             except HostError as error:
                 self.give_up(host, error)
                 return None
         return self._made[key]
+
+    def replace(self, spec: GuestSpec, host: Host, error: HostError) -> SavedState | None:
+        """Make the state that serves `spec` on `host` anew, after a restore failed with `error`.
+
+        Only a state that was kept from elsewhere is replaced. A restore that fails although the
+        state was just made gives the host up: returns None, and its guests boot.
+        """
+        failed = self._made.pop((host.name, spec.shape()))
+        if failed.kept is None:
+            self.give_up(host, error)
+            return None
+        failed.kept.remove()
+        return self.find(spec, host)
 
     def give_up(self, host: Host, error: HostError) -> None:
         """Boot the guests of `host` from now on."""

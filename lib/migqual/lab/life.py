@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,6 +27,7 @@ Say = Callable[[str], None]
 Booting = dict[str, tuple[subprocess.Popen[bytes], socket.socket]]
 BOOT_SECONDS = 90.0
 NEEDED_FREE_GIB = 4
+STATE_DAYS = 14
 CONTROLLER_FILES = Path("/etc/netns")
 
 
@@ -158,9 +160,21 @@ def tree_of(host: LabHost) -> TreeSpec | Path:
 def _furnish(layout: LabLayout) -> None:
     for folder in (layout.shared, layout.exports):
         folder.mkdir(parents=True)
+    _prune_states()
     furnish.make_keys(layout)
     for host in layout.hosts:
         furnish.furnish(layout, host)
+
+
+def _prune_states() -> None:
+    """Remove saved states that no run has used for a while."""
+    folder = machine.saved_states()
+    folder.mkdir(parents=True, exist_ok=True)
+    oldest = time.time() - STATE_DAYS * 86400
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):  # of another lab that comes up just now
+            if file.stat().st_mtime < oldest:
+                file.unlink()
 
 
 def _boot(layout: LabLayout, trees: dict[str, Path]) -> Booting:

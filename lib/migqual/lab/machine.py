@@ -9,11 +9,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from migqual import places
 from migqual.deadline import Deadline
 from migqual.errors import LabError, TimedOut
 from migqual.lab import cgroup, launch
-from migqual.lab.layout import EXPORTS, SHARED, HostLayout, LabLayout
+from migqual.lab.layout import EXPORTS, SCRATCH, SHARED, HostLayout, LabLayout
 from migqual.lab.topology import Bind, Role
+from migqual.model.inventory import STATES
 
 LOOPS = tuple(f"/dev/loop{number}" for number in range(8))
 DEVICES = ("/dev/net/tun", "/dev/kvm", "/dev/fuse", "/dev/loop-control", *LOOPS)
@@ -152,11 +154,17 @@ def nspawn(layout: LabLayout, host: HostLayout) -> list[str]:
     return argv
 
 
+def saved_states() -> Path:
+    """Where the hosts of all labs keep saved states of guests."""
+    return places.cache() / STATES
+
+
 def _binds(layout: LabLayout, host: HostLayout) -> list[Bind]:
     binds = list(host.spec.binds)
     if host.spec.role is Role.HYPERVISOR:
         binds += [Bind(source=Path(node)) for node in DEVICES if Path(node).exists()]
         binds.append(Bind(source=layout.shared, target=SHARED))
+        binds.append(Bind(source=saved_states(), target=SCRATCH / STATES))
     if host.spec.role is Role.STORAGE:
         binds.append(Bind(source=layout.exports, target=EXPORTS))
     return binds

@@ -16,6 +16,7 @@ from migqual.errors import UsageError
 IPAddress = IPv4Address | IPv6Address
 
 DEFAULT_SCRATCH = PurePosixPath("/var/lib/migqual")
+STATES = "states"  # folder in the scratch directory where saved states of guests may stay
 DEFAULT_PEER_URI = "qemu+ssh://{address}/system"
 
 
