@@ -150,7 +150,7 @@ def guest_for(mode: Mode, make_guest: MakeGuest) -> Guest:
 
 
 @pytest.mark.requirement("LM-DRT-01")
-@pytest.mark.quiet
+@pytest.mark.quiet(together=True)
 @pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
 def test_measured_is_what_the_guest_dirties(
@@ -177,7 +177,7 @@ def test_measured_is_what_the_guest_dirties(
 @pytest.mark.requirement("LM-DRT-01")
 @pytest.mark.extra
 @pytest.mark.long
-@pytest.mark.quiet
+@pytest.mark.quiet(together=True)
 @pytest.mark.parametrize("mode", [Mode.BITMAP, Mode.RING], ids=str)
 def test_libvirt_counts_what_the_guest_dirties(
     make_guest: MakeGuest, profile: Profile, pair: Pair, pytestconfig: pytest.Config, mode: Mode
@@ -232,7 +232,7 @@ def settled(guest: Guest) -> str:
 
 @pytest.mark.requirement("LM-DRT-01")
 @pytest.mark.extra
-@pytest.mark.quiet
+@pytest.mark.quiet(together=True)
 @pytest.mark.parametrize(
     "mode", [Mode.BITMAP, pytest.param(Mode.RING, marks=pytest.mark.long)], ids=str
 )
