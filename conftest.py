@@ -12,5 +12,6 @@ pytest_plugins = [
     "fixtures.plugins.encryption",
     "fixtures.plugins.matrix",
     "fixtures.plugins.smoke",
+    "fixtures.plugins.spread",
     "suites.prerequisites.looking",
 ]

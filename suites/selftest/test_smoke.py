@@ -118,6 +118,22 @@ def test_a_smoke_run_tells_rows_and_qualifies_nobody(
     assert smoke.works(RUN, records) is good
 
 
+def test_rows_of_several_pairs_are_counted_once() -> None:
+    """
+    Preconditions: tests of one requirement ran on two pairs, and failed on one of them.
+    Expected: it was not seen working; the sentence names both pairs.
+    """
+    records = [
+        record("a", "LM-X-01"),
+        replace(record("b", "LM-X-01", Verdict.FAIL), pair=PAIRS[1]),
+        replace(record("c", "LM-X-02"), pair=PAIRS[1]),
+    ]
+    told = list(smoke.lines(RUN, records, Path("index.html")))
+
+    assert "smoke: 1 of 2 rows seen working on one of a1 -> b1, a2 -> b2;" in told[-2]
+    assert not smoke.works(RUN, records)
+
+
 def test_nothing_seen_is_no_success() -> None:
     """A smoke run in which no test ran shows nothing."""
     assert not smoke.works(RUN, [])

@@ -75,8 +75,8 @@ def register(subparsers: "Subparsers") -> None:
     kind.add_argument(
         "--smoke",
         action="store_true",
-        help="of each requirement only the shortest test that shows it, on the first pair: what "
-        "works here, in minutes; no verdict",
+        help="of each requirement only the shortest test that shows it, on the first pair (in a "
+        "lab on any of its pairs): what works here, in minutes; no verdict",
     )
     command.set_defaults(run=run, pytest=[])
 
@@ -245,12 +245,14 @@ def _options(arguments: argparse.Namespace, target: Target) -> list[str]:
     marked = SUITES_AND_ORACLES if arguments.oracles else SUITES
     options = [f"--inventory={target.inventory}", "-m", marked, f"--ignore={LIFE_OF_A_LAB}"]
     options += publish.pytest_arguments(arguments.out.absolute())
-    if arguments.oracles:
+    if arguments.oracles or (arguments.smoke and target.lab is not None):
         options.append("--spread")
     if arguments.profile:
         options.append(f"--profile={arguments.profile}")
     if arguments.smoke:
-        return [*options, "--smoke"]
+        options.append("--smoke")
+        if target.lab is None:
+            return options
     if pairs > 1 and not arguments.serial:
         options += ["-n", str(pairs), "--dist", "loadgroup"]
     return options

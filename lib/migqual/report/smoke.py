@@ -30,12 +30,15 @@ def works(run: RunRecord, records: Sequence[TestRecord]) -> bool:
 
 
 def lines(run: RunRecord, records: Sequence[TestRecord], index: Path) -> Iterator[str]:
-    """The rows that were not seen working, the count of those that were, and the report's path."""
-    for pair, rows in shown(run, records):
-        seen = [row for row in rows if row.verdict is Verdict.PASS]
-        yield from (render_row(row) for row in rows if row.verdict is not Verdict.PASS)
-        yield (
-            f"smoke: {len(seen)} of {len(rows)} rows seen working on "
-            f"{pair.pair.source} -> {pair.pair.destination}; this qualifies nobody"
-        )
+    """The rows that were not seen working, the count of those that were, and the report's path. A
+    row that tests on several pairs show works where it does on each of them."""
+    found = shown(run, records)
+    rows = [row for _, mine in found for row in mine]
+    missed = [row for row in rows if row.verdict is not Verdict.PASS]
+    every = {row.id for row in rows}
+    seen = every - {row.id for row in missed}
+    pairs = [f"{pair.pair.source} -> {pair.pair.destination}" for pair, _ in found]
+    where = pairs[0] if len(pairs) == 1 else f"one of {', '.join(pairs)}"
+    yield from (render_row(row) for row in missed)
+    yield f"smoke: {len(seen)} of {len(every)} rows seen working on {where}; this qualifies nobody"
     yield f"report: {index}"
