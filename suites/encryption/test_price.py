@@ -36,7 +36,7 @@ CEILING_MB_S = (100, 200)
 
 
 @pytest.mark.requirement("LM-TLS-05")
-@pytest.mark.quiet
+@pytest.mark.quiet(together=True)
 @pytest.mark.long
 def test_price_of_encryption(
     encryption: Encryption,
