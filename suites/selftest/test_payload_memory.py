@@ -100,6 +100,24 @@ def test_bytes_flipped_from_outside_are_found(daemon: Daemon) -> None:
     assert daemon.ask("status")["memory_bad"] == 1
 
 
+@pytest.mark.parametrize("content", ["random", "text", "zero"])
+def test_no_byte_of_a_page_may_differ(daemon: Daemon, content: str) -> None:
+    """
+    Preconditions: in each page of a region another byte is flipped, the header's included.
+    Expected: verification finds every page that was damaged; with the bytes put back, none.
+    """
+    address = int(daemon.ask(f"memory start a mib=16 content={content}")["address"], 16)
+    places = [address + page * PAGE + page for page in range(PAGE)]
+    for place in places:
+        daemon.poke(place, bytes([daemon.peek(place, 1)[0] ^ 0x10]))
+    damaged = daemon.ask("memory verify a")["bad"]
+    for place in places:
+        daemon.poke(place, bytes([daemon.peek(place, 1)[0] ^ 0x10]))
+
+    assert damaged == PAGE
+    assert daemon.ask("memory verify a")["bad"] == 0
+
+
 def test_search_counts_pages_and_misses_a_foreign_marker(daemon: Daemon) -> None:
     """
     `search` finds every page of a region by its marker, and none by another marker.
