@@ -35,7 +35,7 @@ LOADS = {
 
 
 @pytest.mark.requirement("LM-DRT-02")
-@pytest.mark.quiet(together=True)
+@pytest.mark.quiet
 @pytest.mark.long
 def test_migration_goes_as_foretold(
     make_guest: MakeGuest,
