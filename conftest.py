@@ -11,7 +11,7 @@ pytest_plugins = [
     "fixtures.plugins.guests",
     "fixtures.plugins.encryption",
     "fixtures.plugins.matrix",
-    "fixtures.plugins.smoke",
-    "fixtures.plugins.spread",
+    "fixtures.plugins.lanes",
+    "fixtures.plugins.smoke",  # after lanes: the last one registered chooses first
     "suites.prerequisites.looking",
 ]

@@ -126,6 +126,18 @@ def test_good_one_has_no_fault(file: Path) -> None:
         ("destination: b1", "dest: b1", f"{VARS}.migqual_pairs[0].dest", "unknown key"),
         (", destination: b1", "", f"{VARS}.migqual_pairs[0].destination", "missing"),
         ("b1}", "b1}\n      - {source: a1, destination: b1}", f"{VARS}.migqual_pairs[1]", "twice"),
+        (
+            "destination: b1",
+            "destination: b1, twin_of: a9-b9",
+            f"{VARS}.migqual_pairs[0].twin_of",
+            "no pair 'a9-b9'",
+        ),
+        (
+            "destination: b1",
+            "destination: b1, twin_of: a1-b1",
+            f"{VARS}.migqual_pairs[0].twin_of",
+            "only the pairs of a lab",
+        ),
         ("b1}", "b1}\n      - a1-b1", f"{VARS}.migqual_pairs[1]", "not a mapping"),
         ("server: b1", "server: b9", f"{VARS}.migqual_stores[0].server", "no host 'b9'"),
         (

@@ -50,6 +50,25 @@ def test_the_default_has_two_separate_pairs() -> None:
     assert len(names) == len(set(names)) == 4
 
 
+def test_twins_are_built_like_their_pairs() -> None:
+    """
+    Preconditions: two pairs on four hosts; five are to work side by side.
+    Expected: three twins, of each pair in turn, on hosts of the same kind; not one where there are
+    pairs enough; the lab reads its own description back.
+    """
+    plain = topology.read("default")
+    found = topology.add_twins(plain, 5)
+
+    assert [(pair.id, pair.twin_of) for pair in found.pairs[2:]] == [
+        ("a1x0-b1x0", "a1-b1"),
+        ("a2x1-b2x1", "a2-b2"),
+        ("a1x2-b1x2", "a1-b1"),
+    ]
+    assert found.hosts["a1x2"] == plain.hosts["a1"]
+    assert topology.Topology.model_validate(found.model_dump(mode="json")) == found
+    assert topology.add_twins(plain, 2) == plain
+
+
 def test_a_whole_topology(tmp_path: Path) -> None:
     """What is written is read; what is left out has its default."""
     file = tmp_path / "mine.yml"
@@ -72,6 +91,7 @@ def test_a_whole_topology(tmp_path: Path) -> None:
         ("destination: b1", "destination: b9", "pair names b9, which is no hypervisor"),
         ("destination: b1", "destination: client", "pair names client, which is no hypervisor"),
         ("destination: b1", "destination: a1", "needs two hosts"),
+        ("destination: b1", "destination: b1, twin_of: a9-b9", "twin of a9-b9, which is no pair"),
         ("{role: client}", "{}", "exactly one host must have the role client"),
         ("{role: client}", "{role: cook}", "hosts.client.role"),
         ("  a1: {}", "  a1: {rootfs: /nonsense}", "hosts.a1.rootfs: /nonsense is no root tree"),

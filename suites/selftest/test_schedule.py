@@ -2,7 +2,7 @@
 
 import pytest
 
-from migqual.model.schedule import assign_pairs
+from migqual.model.schedule import assign_lanes
 
 pytestmark = pytest.mark.selftest
 SECONDS = {"long": 50.0, "half": 25.0, "other half": 24.0, "short": 1.0}
@@ -10,7 +10,7 @@ SECONDS = {"long": 50.0, "half": 25.0, "other half": 24.0, "short": 1.0}
 
 def test_the_longest_tests_are_assigned_first() -> None:
     """Expected: no pair has more to do than another by more than the shortest test."""
-    assigned = assign_pairs(SECONDS, SECONDS, ["a", "b"])
+    assigned = assign_lanes(SECONDS, SECONDS, ["a", "b"])
     busy = {pair: sum(SECONDS[t] for t, at in assigned.items() if at == pair) for pair in "ab"}
 
     assert assigned["long"] == "a"
@@ -21,6 +21,6 @@ def test_every_process_assigns_alike() -> None:
     """Workers and their controller assign by themselves: the order of collection plays no part."""
     tests = [*SECONDS, "never measured", "nor this"]
 
-    assert assign_pairs(tests, SECONDS, ["a", "b"]) == assign_pairs(
+    assert assign_lanes(tests, SECONDS, ["a", "b"]) == assign_lanes(
         reversed(tests), SECONDS, ["a", "b"]
     )

@@ -13,6 +13,7 @@ from migqual.errors import UsageError
 from migqual.lab import cgroup, layout, life, state, topology
 from migqual.lab.layout import LabLayout
 from migqual.lab.state import LabState, Phase
+from migqual.lab.topology import Topology
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
@@ -29,6 +30,7 @@ def register(subparsers: "Subparsers") -> None:
 
     start = actions.add_parser("up", parents=[named], help="build the lab, or find it up")
     add_topology(start)
+    add_lanes(start, default=1)
     start.set_defaults(run=up)
     end = actions.add_parser("down", parents=[named], help="end the lab; nothing of it stays")
     end.set_defaults(run=down)
@@ -50,6 +52,22 @@ def register(subparsers: "Subparsers") -> None:
     words.set_defaults(run=logs)
 
 
+def add_lanes(parser: argparse.ArgumentParser, default: int) -> None:
+    parser.add_argument(
+        "--lanes",
+        type=_count,
+        default=default,
+        metavar="N",
+        help="so many pairs work side by side: where the topology has fewer, twins of its pairs "
+        "share their tests (default: %(default)s)",
+    )
+
+
+def read_topology(source: str, lanes: int) -> Topology:
+    """The topology `source` with twins. Raises `InventoryError` for one that cannot be built."""
+    return topology.add_twins(topology.read(source), lanes)
+
+
 def add_topology(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--topology",
@@ -60,7 +78,7 @@ def add_topology(parser: argparse.ArgumentParser) -> None:
 
 
 def up(arguments: argparse.Namespace) -> int:
-    wanted = topology.read(arguments.topology)
+    wanted = read_topology(arguments.topology, arguments.lanes)
     started = time.monotonic()
     lab = life.up(wanted, arguments.name, say=say, source=arguments.topology)
     say(f"lab {arguments.name} is up after {time.monotonic() - started:.1f} s")

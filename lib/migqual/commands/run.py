@@ -20,7 +20,7 @@ from migqual.commands.lab import say
 from migqual.errors import TroubleError, UsageError
 from migqual.hosts import reach
 from migqual.image.cloud import ensure_cloud_image
-from migqual.lab import life, state, topology
+from migqual.lab import life, state
 from migqual.lab.layout import LabLayout, check_name
 from migqual.model.finding import Severity
 from migqual.model.inventory import Inventory
@@ -38,6 +38,7 @@ REFUSED = 4  # pytest's exit code for arguments that it does not take
 COMPLAINT = re.compile(r"^(?:ERROR|\S+: error): (?!usage:)(.+)$", re.MULTILINE)
 SUITES = "not selftest and not oracle"
 SUITES_AND_ORACLES = "not selftest and not long"
+LANES_MOST = 16  # as many tests may take a turn at once, and have addresses for their guests
 LIFE_OF_A_LAB = "suites/oracles/test_lab_life.py"  # builds labs itself, which a lab does not allow
 
 
@@ -60,6 +61,7 @@ def register(subparsers: "Subparsers") -> None:
     hosts = command.add_mutually_exclusive_group()
     hosts.add_argument("--inventory", type=Path, metavar="FILE", help="hosts of your own; no lab")
     hosts.add_argument("--topology", metavar="NAME|FILE", help="the lab to build if none is up")
+    lab_command.add_lanes(command, default=min(LANES_MOST, len(os.sched_getaffinity(0))))
     command.add_argument("--profile", metavar="NAME|FILE", help="what is demanded of the hosts")
     command.add_argument("--name", default=lab_command.NAME, help="of the lab (default: lab)")
     command.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
@@ -110,7 +112,7 @@ def _checked(arguments: argparse.Namespace) -> Inventory | None:
         return load_inventory(arguments.inventory)
     if arguments.topology is not None or state.phase(arguments.name) is not state.Phase.UP:
         source = arguments.topology or lab_command.TOPOLOGY
-        life.check_up(topology.read(source), arguments.name)
+        life.check_up(lab_command.read_topology(source, arguments.lanes), arguments.name)
     return None
 
 
@@ -190,7 +192,8 @@ def _lab(arguments: argparse.Namespace, *, was_up: bool) -> LabLayout:
         say(f"lab {arguments.name} is up already; it stays")
         return state.read(arguments.name)[1]
     source = arguments.topology or lab_command.TOPOLOGY
-    lab = life.up(topology.read(source), arguments.name, say=say, source=source)
+    wanted = lab_command.read_topology(source, arguments.lanes)
+    lab = life.up(wanted, arguments.name, say=say, source=source)
     say(f"lab {arguments.name} is up, acceleration {lab.acceleration}")
     return lab.layout
 
@@ -241,7 +244,7 @@ def _pytest(arguments: argparse.Namespace, target: Target) -> int:
 
 
 def _options(arguments: argparse.Namespace, target: Target) -> list[str]:
-    pairs = len(load_inventory(target.inventory).pairs)
+    lanes = len(load_inventory(target.inventory).lanes)
     marked = SUITES_AND_ORACLES if arguments.oracles else SUITES
     options = [f"--inventory={target.inventory}", "-m", marked, f"--ignore={LIFE_OF_A_LAB}"]
     options += publish.pytest_arguments(arguments.out.absolute())
@@ -253,8 +256,8 @@ def _options(arguments: argparse.Namespace, target: Target) -> list[str]:
         options.append("--smoke")
         if target.lab is None:
             return options
-    if pairs > 1 and not arguments.serial:
-        options += ["-n", str(pairs), "--dist", "loadgroup"]
+    if lanes > 1 and not arguments.serial:
+        options += ["-n", str(lanes), "--dist", "loadgroup"]
     return options
 
 

@@ -240,7 +240,7 @@ class Provisioner:
     def journal_hosts(self, host: Host) -> list[str]:
         """Where a guest that starts on `host` may come to be: its peers in the pairs."""
         found = {host.name: None}
-        for pair in self.inventory.pairs:
+        for pair in self.inventory.lanes:
             if host.name in {pair.source.name, pair.destination.name}:
                 found |= {pair.source.name: None, pair.destination.name: None}
         return list(found)

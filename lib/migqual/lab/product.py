@@ -56,7 +56,7 @@ def _vars(layout: LabLayout, acceleration: str) -> dict[str, Any]:
         "migqual_acceleration": acceleration,
         "migqual_guest_cpu": layout.topology.cpu,
         "migqual_scratch": str(SCRATCH),
-        "migqual_pairs": [pair.model_dump() for pair in layout.topology.pairs],
+        "migqual_pairs": [pair.model_dump(exclude_none=True) for pair in layout.topology.pairs],
         "migqual_service_network": {"addresses": GUEST_ADDRESSES, "prefix": 24},
         "migqual_stores": _stores(layout),
         "migqual_client": layout.topology.of_role(Role.CLIENT)[0],

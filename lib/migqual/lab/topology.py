@@ -91,6 +91,13 @@ class LabHost(_Strict):
 class Pairing(_Strict):
     source: HostName
     destination: HostName
+    twin_of: str | None = Field(
+        default=None, description="SOURCE-DESTINATION of the pair whose tests this one shares"
+    )
+
+    @property
+    def id(self) -> str:
+        return f"{self.source}-{self.destination}"
 
 
 class Link(_Strict):
@@ -127,6 +134,12 @@ class Topology(_Strict):
             f"pair names {name}, which is no hypervisor of this topology"
             for name in dict.fromkeys(paired)
             if name not in self.of_role(Role.HYPERVISOR)
+        ]
+        judged = {pair.id for pair in self.pairs if pair.twin_of is None}
+        faults += [
+            f"pair {pair.id}: twin of {pair.twin_of}, which is no pair of this topology"
+            for pair in self.pairs
+            if pair.twin_of is not None and pair.twin_of not in judged
         ]
         if len(self.of_role(Role.CLIENT)) != 1:
             faults.append("exactly one host must have the role client: it measures gaps")
@@ -165,3 +178,19 @@ def read(name_or_path: str) -> Topology:
     if faults:
         raise InventoryError(str(file), faults)
     return found
+
+
+def add_twins(topology: Topology, lanes: int) -> Topology:
+    """Add copies of the pairs, in turn, until there are `lanes` pairs in all.
+
+    The hosts of a copy are built like those of its pair; a host that several pairs share is copied
+    with each. A topology that has as many pairs already is returned as it is.
+    """
+    judged = [pair for pair in topology.pairs if pair.twin_of is None]
+    hosts, pairs = dict(topology.hosts), list(topology.pairs)
+    for number in range(lanes - len(pairs)):
+        pair = judged[number % len(judged)]
+        source, destination = (f"{name[:6]}x{number}" for name in (pair.source, pair.destination))
+        hosts |= {source: hosts[pair.source], destination: hosts[pair.destination]}
+        pairs.append(Pairing(source=source, destination=destination, twin_of=pair.id))
+    return topology.model_copy(update={"hosts": hosts, "pairs": tuple(pairs)})

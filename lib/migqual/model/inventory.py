@@ -124,10 +124,15 @@ class Host:
 
 @dataclass(frozen=True)
 class Pair:
-    """A source host and a destination host."""
+    """A source host and a destination host.
+
+    twin_of  id of the pair that this one stands in for: same hosts, built once more; empty where it
+             stands for itself
+    """
 
     source: Host
     destination: Host
+    twin_of: str = ""
 
     @property
     def id(self) -> str:
@@ -136,7 +141,7 @@ class Pair:
     @property
     def reversed(self) -> "Pair":
         """The way back."""
-        return Pair(self.destination, self.source)
+        return Pair(self.destination, self.source, self.twin_of)
 
 
 @dataclass(frozen=True)
@@ -215,10 +220,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Everything that the suite may touch. Host names are unique."""
+    """Everything that the suite may touch. Host names are unique.
+
+    pairs  those that are judged
+    twins  pairs of a lab that take a share of the tests of one of `pairs`
+    """
 
     hosts: Mapping[str, Host]
     pairs: tuple[Pair, ...]
+    twins: tuple[Pair, ...] = ()
     stores: tuple[Store, ...] = ()
     client: Host | None = None
     service_network: ServiceNetwork | None = None
@@ -246,6 +256,15 @@ class Inventory:
             f"no pair {pair_id!r} in the inventory",
             remedy=f"pairs: {', '.join(pair.id for pair in self.pairs)}",
         )
+
+    @property
+    def lanes(self) -> tuple[Pair, ...]:
+        """Every pair that tests run on, twins included; a worker has one of them for itself."""
+        return (*self.pairs, *self.twins)
+
+    def lanes_of(self, pair: Pair) -> tuple[Pair, ...]:
+        """The pair itself and its twins."""
+        return (pair, *(twin for twin in self.twins if twin.twin_of == pair.id))
 
     def with_role(self, role: Role) -> Iterator[Host]:
         return (host for host in self.hosts.values() if role in host.roles)

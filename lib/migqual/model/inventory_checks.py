@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migqual.errors import Fault
 from migqual.model.fields import is_address
-from migqual.model.inventory import Acceleration, IPAddress, Role
+from migqual.model.inventory import Acceleration, IPAddress, Role, Tier
 from migqual.model.inventory_schema import (
     AllVariables,
     DirectoryEntry,
@@ -112,6 +112,19 @@ def _pairs(draft: Draft) -> Iterator[Fault]:
         if ends in seen:
             yield draft.fault(location, f"{pair.source} -> {pair.destination} is listed twice")
         seen.add(ends)
+    yield from _twins(draft)
+
+
+def _twins(draft: Draft) -> Iterator[Fault]:
+    """A verdict on a pair of real hosts may rest on tests of these hosts only."""
+    judged = {f"{p.source}-{p.destination}" for _, p in draft.pairs if p.twin_of is None}
+    for location, pair in draft.pairs:
+        if pair.twin_of is None:
+            continue
+        if draft.everywhere.migqual_tier is not Tier.LAB:
+            yield draft.fault((*location, "twin_of"), "only the pairs of a lab have twins")
+        if pair.twin_of not in judged:
+            yield draft.fault((*location, "twin_of"), f"no pair {pair.twin_of!r}")
 
 
 def _hypervisor(draft: Draft, location: Location, name: str) -> Iterator[Fault]:

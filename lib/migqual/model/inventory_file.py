@@ -134,9 +134,14 @@ def _store_entry(
 def _inventory(draft: Draft) -> Inventory:
     hosts = {name: _host(draft, host) for name, host in draft.hosts.items()}
     client = draft.client()
+    pairs = [
+        Pair(hosts[pair.source], hosts[pair.destination], pair.twin_of or "")
+        for _, pair in draft.pairs
+    ]
     return Inventory(
         hosts=hosts,
-        pairs=tuple(Pair(hosts[pair.source], hosts[pair.destination]) for _, pair in draft.pairs),
+        pairs=tuple(pair for pair in pairs if not pair.twin_of),
+        twins=tuple(pair for pair in pairs if pair.twin_of),
         stores=tuple(_store(store, draft) for _, store in draft.stores),
         client=hosts[client.member.name] if client else None,
         service_network=_network(draft.everywhere.migqual_service_network),

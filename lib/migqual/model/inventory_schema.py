@@ -77,6 +77,7 @@ class AllVariables(StrictModel):
 class PairEntry(StrictModel):
     source: Name
     destination: Name
+    twin_of: Name | None = None
 
 
 class DirectoryEntry(StrictModel):
