@@ -81,7 +81,7 @@ class PayloadChannel:
                 raise GuestError(f"{self._guest}: its channel was closed: {command}")
             if got != _WOULD_BLOCK:
                 self._buffer += got
-            elif not self._readable.wait(deadline.left):
+            elif not self._readable.wait(deadline.left) or deadline.passed:
                 raise TimedOut(
                     f"{self._guest}: payload {command}: no answer within {deadline.seconds:g} s"
                 )

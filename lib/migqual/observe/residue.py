@@ -6,6 +6,18 @@ from dataclasses import dataclass
 from migqual.hosts.host import Host
 from migqual.model.inventory import DirectoryStore, Inventory, LocalStore, Role, Tier
 
+_END = "--"  # of one list
+# Everything at once: a command over SSH takes longer than what it looks at. None of the words of
+# this script match the pattern.
+_LOOK = f"""\
+prefix=$1
+shift
+find "$@" -name "$prefix*" 2>/dev/null
+echo {_END}
+pgrep -f -a "(guest=|-x |name=)$prefix"
+echo {_END}
+ls /sys/class/net
+"""
 # where libvirt and QEMU keep things of a guest
 _LIBVIRT = ("/etc/libvirt/qemu", "/run/libvirt/qemu", "/var/lib/libvirt/qemu", "/var/log/libvirt")
 
@@ -23,21 +35,22 @@ class Audit:
             return frozenset(line for lines in pool.map(self._host, hosts) for line in lines)
 
     def _host(self, host: Host) -> list[str]:
-        found = [f"{host.name}: file {path}" for path in self._files(host)]
-        done = host.shell.attempt("pgrep", "-f", "-a", f"(guest=|-x |name=){self.prefix}")
+        argv = ("sh", "-c", _LOOK, "sh", self.prefix, *self._folders(host))
+        files, processes, interfaces = host.shell.run(*argv).stdout.split(f"{_END}\n")
+        found = [f"{host.name}: file {path}" for path in files.splitlines()]
         found += [
-            f"{host.name}: process {_named(line, self.prefix)}" for line in _lines(done.stdout)
+            f"{host.name}: process {_named(line, self.prefix)}" for line in processes.splitlines()
         ]
         if Role.HYPERVISOR not in host.entry.roles:
             return found
         names = [name for name in host.libvirt.domains() if name.startswith(self.prefix)]
         found += [f"{host.name}: domain {name}" for name in names]
         if self.inventory.tier is Tier.LAB:
-            done = host.shell.run("ls", "/sys/class/net")
-            found += [f"{host.name}: interface {name}" for name in done.stdout.split()]
+            found += [f"{host.name}: interface {name}" for name in interfaces.split()]
         return found
 
-    def _files(self, host: Host) -> list[str]:
+    def _folders(self, host: Host) -> list[str]:
+        """Where a host may have files of ours. Not all of them have to be there."""
         folders = [str(host.entry.scratch), *_LIBVIRT]
         for store in self.inventory.stores:
             match store:
@@ -45,12 +58,7 @@ class Audit:
                     folders.append(str(store.path))
                 case _ if store.server == host.name:
                     folders.append(str(store.directory))
-        done = host.shell.attempt("find", *folders, "-name", f"{self.prefix}*")
-        return [path for path in _lines(done.stdout) if path]
-
-
-def _lines(text: str) -> list[str]:
-    return text.strip().splitlines()
+        return folders
 
 
 def _named(line: str, prefix: str) -> str:
