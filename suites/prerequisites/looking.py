@@ -10,6 +10,7 @@ import pytest
 from lxml import etree
 
 from fixtures.plugins.hosts import Pair
+from migqual.deadline import Deadline
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
@@ -23,6 +24,7 @@ from migqual.preflight.run import preflight
 from migqual.preflight.tools import Tools
 
 _WORST = (Severity.OK, Severity.WARNING, Severity.UNKNOWN, Severity.REFUSED)
+AGENT_S = 15.0
 COMMON = (
     DiskSpec(StoreKind.NBD),
     DiskSpec(StoreKind.DIRECTORY, DiskFormat.QCOW2),
@@ -72,8 +74,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def standing(pair: Pair, provision: Provisioner) -> Iterator[Guest]:
-    """An idle guest on the source host with a disk on each shared store. Leave it as it was."""
+    """An idle guest on the source host with a disk on each shared store, whose agent answers. Leave
+    it as it was."""
     with provision.guest(GuestSpec(disks=COMMON), pair.source, pair.destination) as guest:
+        guest.wait_ready(Deadline(AGENT_S))
         yield guest
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.plugins.hosts import Pair
 from migqual.deadline import Deadline
-from migqual.errors import GuestError, InconclusiveError, UnsupportedError
+from migqual.errors import GuestError, InconclusiveError, TimedOut, UnsupportedError
 from migqual.hosts.domain import Reboot
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
@@ -17,6 +17,7 @@ from migqual.model.plan import Plan
 SLOW_S = 4  # how long the guest takes to go down
 BACK_S = 40.0
 GONE_S = 30.0
+ANSWER_S = 2.0  # of a payload that is there
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_reboot_alone_brings_the_guest_back(slow: Guest) -> None:
     """
     for way in Reboot:
         slow.boot_id = booted(slow)
-        slow.domain.reboot(way)
+        ask_for_reboot(slow, way)
         assert came_back(slow), f"not back after a reboot by {way}"
 
 
@@ -71,18 +72,25 @@ def test_other_reboots_survive_a_migration(way: Reboot, slow: Guest, pair: Pair)
     Preconditions: the reboot was asked for just before the migration.
     Expected: the guest runs at the destination and has booted again.
     """
-    slow.domain.reboot(way)
+    ask_for_reboot(slow, way)
     migrate(slow, pair.destination, Plan())
 
     assert came_back(slow)
     assert slow.host is pair.destination
 
 
+def ask_for_reboot(guest: Guest, way: Reboot) -> None:
+    """Reboot the guest once its agent listens, which begins after the payload does."""
+    if way is Reboot.AGENT:
+        guest.wait_ready(Deadline(BACK_S))
+    guest.domain.reboot(way)
+
+
 def booted(guest: Guest) -> str:
     """The guest's boot id, or nothing while it does not answer."""
     try:
-        return str(guest.status()["boot_id"])
-    except GuestError:
+        return str(guest.payload("status", seconds=ANSWER_S)["boot_id"])
+    except (GuestError, TimedOut):
         return ""
 
 
