@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+WAIT_FOR_TURN = "wait for a turn"  # a test's, until those beside which it may not run are over
+
 
 @dataclass
 class Steps:

@@ -11,6 +11,7 @@ from migqual.model.verdict import Verdict
 from migqual.report import publish, terminal, time_spent
 from migqual.report.folder import write_atomically
 from migqual.report.judge import judge, qualifies
+from migqual.steps import WAIT_FOR_TURN
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,7 +41,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--durations",
         type=Path,
         metavar="FILE",
-        help="write the seconds of each test that passed, by which a smoke run chooses",
+        help="write the seconds of each test that passed, less its wait for a turn; by these a "
+        "smoke run chooses, and lanes are filled",
     )
     parser.set_defaults(run=run)
 
@@ -57,7 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.profile:
         print("\n".join(["", *time_spent.render_profile(records)]))
     if arguments.durations:
-        passed = [(one.id, one.seconds) for one in records if one.verdict is Verdict.PASS]
+        passed = [
+            (one.id, one.seconds - one.steps.get(WAIT_FOR_TURN, 0.0))
+            for one in records
+            if one.verdict is Verdict.PASS
+        ]
         known = read_durations(arguments.durations) if arguments.durations.exists() else {}
         write_atomically(arguments.durations, render_durations(passed, known))
     return 0 if qualifies(judge(merged, records)) else 1
