@@ -32,8 +32,12 @@ def test_what_is_left_on_a_host_is_found(
         host.shell.run("touch", "--", file)
         stack.callback(host.shell.run, "ip", "link", "delete", INTERFACE)
         host.shell.run("ip", "tuntap", "add", INTERFACE, "mode", "tap")
-        stack.enter_context(host.shell.start("sh", "-c", f"sleep 60; : guest={prefix}left"))
+        named = f'echo up; exec -a "guest={prefix}left" cat'  # it ends with its input
+        process = stack.enter_context(host.shell.start("bash", "-c", named))
+        assert next(iter(process)) == "up\n"
         left = audit.traces(pair.hosts) - before
+        process.close()
+        assert list(process) == []
 
     assert left == {
         f"{host.name}: file {file}",
