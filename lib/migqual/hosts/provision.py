@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from migqual import places
 from migqual.deadline import Deadline
-from migqual.errors import RestoreFailed, UsageError
+from migqual.errors import ConnectionLost, HostError, RestoreFailed, UsageError
 from migqual.hosts import domain_xml
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
@@ -167,7 +167,12 @@ class Provisioner:
         path = folder / f"state-{kept.key}"
         with timed("take a kept state"):
             if kept.take(path):
-                return SavedState(host, path, read_head(host, path), kept)
+                try:
+                    return SavedState(host, path, read_head(host, path), kept)
+                except ConnectionLost:
+                    raise
+                except HostError:  # not a whole save file: make it anew
+                    kept.remove()
         guest = self._name_guest(shape, host)
         guest.address = ""
         self._bring_up(guest, None, LocalStore("saved states", folder))
