@@ -9,18 +9,29 @@ from migqual.model.guest import GuestSpec, Load, MemoryLoad, Pattern
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
 
-# Dirtied as fast as the CPU allows, faster than the link may carry: it cannot converge by itself,
-# and less CPU means less dirtying. The working set is three times what fits into QEMU's default
-# downtime at this bandwidth: bursts above the limit must not let it slip through.
+BANDWIDTH_MIB_S = 48
+# Changes a few bytes of each page, five times as fast as the link may carry the pages: it cannot
+# converge, also where the guest is throttled or gets a fifth of its CPU. The working set is twice
+# what fits into QEMU's default downtime at this bandwidth, and a round of it takes 0.7 s.
+NON_CONVERGING = GuestSpec(
+    load=Load(
+        "non-converging",
+        memory=MemoryLoad(mib=32, rate_mib_s=240, pattern=Pattern.SEQUENTIAL, touch="header"),
+    )
+)
+# Time for two rounds, also where QEMU takes seconds to start and the first round has 4 s.
+HOPELESS_S = 10.0
+
+# Dirtied as fast as the CPU allows, whole pages at a time: less CPU means less dirtying, so that it
+# converges where its CPU is throttled. The working set is three times what fits into QEMU's default
+# downtime at its bandwidth: bursts above the limit must not let it slip through.
 RESTLESS = GuestSpec(
     load=Load(
         "restless",
         memory=MemoryLoad(mib=32, rate_mib_s=None, pattern=Pattern.SEQUENTIAL),
     )
 )
-BANDWIDTH_MIB_S = 32
-# Time for two rounds, also where QEMU takes seconds to start and the first round has 5 s.
-HOPELESS_S = 15.0
+RESTLESS_BANDWIDTH_MIB_S = 32
 
 
 def iterations(outcome: Outcome) -> int:

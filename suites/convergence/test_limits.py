@@ -13,7 +13,9 @@ from migqual.model.profile import Profile
 from suites.convergence.restless import (
     BANDWIDTH_MIB_S,
     HOPELESS_S,
+    NON_CONVERGING,
     RESTLESS,
+    RESTLESS_BANDWIDTH_MIB_S,
     iterations,
     try_in_vain,
 )
@@ -32,7 +34,7 @@ def test_guest_that_cannot_converge_is_given_up(
     Expected: several rounds, no throttle, an abort at the deadline; the guest is unharmed at the
     source.
     """
-    guest = make_guest(RESTLESS)
+    guest = make_guest(NON_CONVERGING)
 
     with pytest.raises(MigrationTimedOut) as hopeless:
         try_in_vain(migrate, guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, deadline_s=HOPELESS_S))
@@ -67,7 +69,7 @@ def test_auto_converge_lets_a_restless_guest_move(
         return False
 
     outcome = migrate(
-        guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, auto_converge=throttle), on_sample=ask
+        guest, Plan(bandwidth_mib_s=RESTLESS_BANDWIDTH_MIB_S, auto_converge=throttle), on_sample=ask
     )
 
     assert guest.host is pair.destination
@@ -90,7 +92,7 @@ def test_timeout_suspends_the_guest(
     it is resumed at the destination.
     """
     limit_s = 5.0
-    guest = make_guest(RESTLESS)
+    guest = make_guest(NON_CONVERGING)
 
     outcome = migrate(guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, timeout=Timeout(limit_s)))
 

@@ -22,7 +22,7 @@ from migqual.hosts.guest import Guest
 from migqual.model.outcome import JobSample, Outcome
 from migqual.model.plan import Plan, Timeout, TimeoutAction
 from suites.convergence.postcopy import switched_at_s, where_offered
-from suites.convergence.restless import BANDWIDTH_MIB_S, RESTLESS, iterations
+from suites.convergence.restless import BANDWIDTH_MIB_S, NON_CONVERGING, iterations
 
 Migrate = Callable[..., Outcome]
 
@@ -41,7 +41,7 @@ def test_timeout_switches_to_postcopy(make_guest: MakeGuest, migrate: Migrate, p
     Expected: pre-copy until the limit and not beyond, then post-copy; the migration completes and
     every page is intact.
     """
-    guest = make_guest(RESTLESS)
+    guest = make_guest(NON_CONVERGING)
     plan = replace(POSTCOPY, timeout=Timeout(SWITCH_S, TimeoutAction.POSTCOPY))
 
     with where_offered():
@@ -60,7 +60,7 @@ def test_postcopy_after_one_round(make_guest: MakeGuest, migrate: Migrate, pair:
     Preconditions: the guest dirties memory faster than the bandwidth limit.
     Expected: the first round completes, post-copy follows, and every page is intact.
     """
-    guest = make_guest(RESTLESS)
+    guest = make_guest(NON_CONVERGING)
 
     with where_offered():
         outcome = migrate(guest, AFTER_PRECOPY)
@@ -77,10 +77,10 @@ def test_postcopy_that_is_only_allowed(make_guest: MakeGuest, migrate: Migrate, 
     """
     A migration that may use post-copy and is not told to stays with pre-copy.
 
-    Preconditions: a guest at rest would converge; this one is restless, and its deadline short.
+    Preconditions: the guest dirties memory faster than the bandwidth limit; a short deadline.
     Expected: no post-copy, an abort at the deadline, the guest unharmed at the source.
     """
-    guest = make_guest(RESTLESS)
+    guest = make_guest(NON_CONVERGING)
 
     with pytest.raises(MigrationTimedOut) as hopeless, where_offered():
         migrate(guest, replace(POSTCOPY, deadline_s=SWITCH_S))
@@ -106,7 +106,7 @@ def test_urgent_pages_have_a_channel_of_their_own(
     Expected: a second connection is made where QEMU offers pre-emption and libvirt turns it on, and
     none where not; which of it is recorded.
     """
-    guest = make_guest(RESTLESS)
+    guest = make_guest(NON_CONVERGING)
     states: list[bool | None] = []
 
     def ask(sample: JobSample) -> bool:
@@ -136,7 +136,7 @@ def test_dirty_limit(
     which takes KVM with a dirty ring.
     Expected: it moves, and QEMU held its vCPUs back meanwhile. A QEMU that refuses says why.
     """
-    guest = make_guest(RESTLESS)
+    guest = make_guest(NON_CONVERGING)
     held: list[int] = []
 
     def ask(_sample: JobSample) -> bool:

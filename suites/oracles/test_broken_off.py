@@ -22,7 +22,7 @@ from migqual.model.plan import Plan, Timeout, TimeoutAction
 from migqual.model.setting import Setting
 from migqual.observe import release
 from migqual.preflight.tools import Tools
-from suites.convergence.restless import BANDWIDTH_MIB_S, RESTLESS
+from suites.convergence.restless import BANDWIDTH_MIB_S, NON_CONVERGING
 
 pytestmark = pytest.mark.oracle
 
@@ -113,7 +113,7 @@ def test_an_abort_while_it_switches_does_not_lose_the_guest(
     Preconditions: somebody wants it aborted just after post-copy was asked for.
     Expected: it completes, and the guest runs unharmed at the destination.
     """
-    guest = make_guest(RESTLESS)
+    guest = make_guest(NON_CONVERGING)
     later: list[float] = []
 
     def abort(sample: JobSample) -> bool:

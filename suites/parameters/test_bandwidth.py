@@ -34,6 +34,7 @@ SETTLED_S = 1.0
 # What goes beyond the limit at start and end is less than the limit carries in this time: QEMU lets
 # as much be left for the end as it can send within its downtime limit of 300 ms.
 FREE_S = 0.5
+AT_ONCE_MIB_S = 10_000  # no limit to speak of
 
 
 @pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
@@ -123,17 +124,22 @@ def test_limit_is_in_force_during_a_migration(make_guest: MakeGuest, migrate: Mi
     QEMU has the limit of a migration in force while that goes on, and a new one once it is changed.
 
     Preconditions: a migration at 16 MiB/s; the limit is raised to 32 MiB/s once QEMU was asked.
-    Expected: QEMU tells each in bytes per second at its time, libvirt the new one in MiB/s.
+    Expected: QEMU tells each in bytes per second at its time, libvirt the new one in MiB/s. The
+    rest of the guest goes without a limit.
     """
     guest = make_guest(ROOMY)
     first, second = (InForce(guest, "max-bandwidth") for _ in range(2))
     change = Change(guest.domain, 32, after_s=SETTLED_S)
+
+    rest = Change(guest.domain, AT_ONCE_MIB_S, after_s=0)
 
     def look(sample: JobSample) -> bool:
         if first.found:
             change.look(sample)
         if change.changed_s is not None:
             second.look(sample)
+        if second.found and change.told is not None:
+            rest.look(sample)
         return first.look(sample)
 
     migrate(guest, Plan(bandwidth_mib_s=16), on_sample=look)

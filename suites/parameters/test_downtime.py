@@ -14,13 +14,13 @@ from migqual.model.metrics import metrics
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
 from migqual.model.profile import Profile
-from suites.convergence.restless import BANDWIDTH_MIB_S, RESTLESS, iterations
+from suites.convergence.restless import BANDWIDTH_MIB_S, NON_CONVERGING, iterations
 from suites.parameters.in_force import InForce
 
 Migrate = Callable[..., Outcome]
 BUSY = GuestSpec(load=Load("busy", memory=MemoryLoad(mib=32, rate_mib_s=10)))
-# The restless guest keeps 32 MiB dirty: at its bandwidth a second's worth. The one limit lets go as
-# much at the end, and the other a tenth.
+# The guest keeps 32 MiB dirty: 0.7 s worth of its bandwidth. The one limit lets three times as much
+# go at the end, the other a seventh.
 AMPLE_MS, TIGHT_MS = 2000, 100
 
 
@@ -85,13 +85,13 @@ def test_downtime_limit_decides_when_a_migration_ends(
     """
     A guest that is never done moves when the limit allows for its rest, and does not when not.
 
-    Preconditions: a guest that keeps three times as much memory dirty as QEMU's own limit lets go
-    at the end of a migration with this bandwidth, and does so faster than it is sent.
+    Preconditions: a guest that keeps twice as much memory dirty as QEMU's own limit lets go at the
+    end of a migration with this bandwidth, and does so faster than it is sent.
     Expected: with a limit of two seconds it moves. With a tenth of a second the same guest does not
     in twice that time, is given up after several rounds, and runs on. QEMU has each limit in force
     meanwhile.
     """
-    guest = make_guest(RESTLESS)
+    guest = make_guest(NON_CONVERGING)
     plan = Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, downtime_ms=AMPLE_MS)
     ample, tight = (InForce(guest, "downtime-limit") for _ in range(2))
 

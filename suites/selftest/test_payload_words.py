@@ -24,6 +24,8 @@ def daemon(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     [
         ("", "missing: a command"),
         ("frobnicate", "not a command: frobnicate"),
+        ("zero-free", "missing: mib="),
+        ("zero-free mib=0", "mib=0: not a number from 1"),
         ("memory", "missing: start, verify"),
         ("memory grow a", "memory grow: not a command"),
         ("memory start", "missing: a name"),
