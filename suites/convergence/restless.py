@@ -11,7 +11,7 @@ from migqual.model.plan import Plan
 
 BANDWIDTH_MIB_S = 48
 # Changes a few bytes of each page, five times as fast as the link may carry the pages: it cannot
-# converge, also where the guest is throttled or gets a fifth of its CPU. The working set is twice
+# converge, and less of its CPU is no help unless most is taken. The working set is twice
 # what fits into QEMU's default downtime at this bandwidth, and a round of it takes 0.7 s.
 NON_CONVERGING = GuestSpec(
     load=Load(

@@ -130,7 +130,6 @@ def test_limit_is_in_force_during_a_migration(make_guest: MakeGuest, migrate: Mi
     guest = make_guest(ROOMY)
     first, second = (InForce(guest, "max-bandwidth") for _ in range(2))
     change = Change(guest.domain, 32, after_s=SETTLED_S)
-
     rest = Change(guest.domain, AT_ONCE_MIB_S, after_s=0)
 
     def look(sample: JobSample) -> bool:

@@ -50,6 +50,15 @@ def test_dirty_rate_is_what_was_asked_for(daemon: Daemon) -> None:
     assert achieved[16] > 2 * achieved[4] > 0
 
 
+def test_free_memory_is_zeroed_up_to_a_limit(daemon: Daemon) -> None:
+    """
+    Memory that nobody uses is mapped once, and no more of it than was asked for.
+
+    Expected: as much as asked for, where more is free.
+    """
+    assert daemon.ask("zero-free mib=4")["mib"] == 4.0
+
+
 def switches_of(pid: int) -> int:
     """How often the threads of a process were woken up so far."""
     texts = (file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/status"))

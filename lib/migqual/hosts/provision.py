@@ -33,6 +33,7 @@ from migqual.steps import timed
 
 READY_SECONDS = 30.0
 IMAGE_SECONDS = 240.0
+ZEROED_MIB = 512  # at most: emulated, it takes 1 s for some 100; its host has to have as much free
 CONSOLE = PurePosixPath("/var/log/libvirt/qemu")
 NVRAM = PurePosixPath("/var/lib/libvirt/qemu/nvram")
 
@@ -180,7 +181,8 @@ class Provisioner:
             self._wait_booted(guest)
             with timed("save a state"):
                 # what its boot left in free memory would be restored, and sent in each migration
-                guest.payload("zero-free", f"mib={shape.memory_mib}")
+                zeroed_mib = min(shape.memory_mib, ZEROED_MIB)
+                guest.payload("zero-free", f"mib={zeroed_mib}", seconds=READY_SECONDS)
                 guest.domain.save(path)
                 kept.add(path)
             return SavedState(host, path, read_head(host, path))
