@@ -1,7 +1,8 @@
 """Migrations that are broken off: nothing goes on behind one's back, and no loss stays hidden."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -45,6 +46,9 @@ AMPLE_MIB_S = 1000
 PARALLEL = Plan(bandwidth_mib_s=16, channels=3)
 LET_GO_SECONDS = 3.0
 STILL = 20  # samples in which nothing more is sent
+STOPS = 5
+ANSWER_SECONDS = 2.0
+LOCKED_SECONDS = 0.3
 
 
 class Stumble(Exception):  # noqa: N818 - not an error of anyone's
@@ -247,10 +251,45 @@ def test_a_failed_migration_that_qemu_holds_on_to_is_found(
     migrate(guest, Plan())
 
 
-def nobody_leads(guest: Guest, tools: Tools) -> AbstractContextManager[None]:
-    """The thread that directs the migration stands still meanwhile, the rest of QEMU goes on."""
-    leading = [one for one in threads.of(guest.host, threads.running(guest)) if one.leads]
-    return threads.frozen(guest.host, tools.payload(guest.host), leading[0])
+def test_a_stop_that_all_of_qemu_waits_for_is_found(
+    make_guest: MakeGuest, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A thread that is stopped while all of QEMU waits for it is not taken for one that waits alone.
+
+    Preconditions: QEMU's main thread is stopped in place of the one that directs a migration.
+    Expected: inconclusive, and QEMU answers again afterwards.
+    """
+    monkeypatch.setattr("suites.oracles.test_broken_off.ANSWER_SECONDS", LOCKED_SECONDS)
+    guest = make_guest(GuestSpec())
+    main = threads.running(guest)
+    monkeypatch.setattr(threads.Thread, "leads", property(lambda thread: thread.tid == main))
+
+    with (
+        pytest.raises(InconclusiveError, match="held QEMU's lock each of 5 times"),
+        nobody_leads(guest, tools),
+    ):
+        pytest.fail("QEMU answered, though its main thread stood still")
+
+    assert guest.domain.monitor("query-status")["status"] == "running"
+
+
+@contextmanager
+def nobody_leads(guest: Guest, tools: Tools) -> Iterator[None]:
+    """Stop the thread that directs the migration while the block runs; the rest of QEMU goes on.
+
+    Where the thread holds QEMU's lock when it is stopped, all of QEMU waits for it: then it goes on
+    and is stopped anew. Raises `InconclusiveError` when it always held the lock.
+    """
+    leading = next(one for one in threads.of(guest.host, threads.running(guest)) if one.leads)
+    with ThreadPoolExecutor(1) as asking:  # left once the thread goes on, and QEMU has answered
+        for _ in range(STOPS):
+            with threads.frozen(guest.host, tools.payload(guest.host), leading):
+                answer = asking.submit(guest.domain.monitor, "query-status")
+                if wait([answer], ANSWER_SECONDS).done:
+                    yield
+                    return
+    raise InconclusiveError(f"{leading.name} held QEMU's lock each of {STOPS} times")
 
 
 def parallel_again(guest: Guest) -> None:

@@ -23,7 +23,8 @@ from migqual.lab.command import run, succeeds
 from migqual.lab.layout import LabLayout
 from migqual.lab.state import Phase
 
-pytestmark = pytest.mark.oracle
+# One after the other: each looks for traces on the whole machine.
+pytestmark = [pytest.mark.oracle, pytest.mark.xdist_group("lab-life")]
 
 OUTSIDE = ("192.0.2.1", "2001:db8::1")
 FOLDERS = (Path("/run"), places.cache() / "labs", Path("/etc/netns"), *cgroup.folders("migqual"))
