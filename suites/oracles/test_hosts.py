@@ -1,20 +1,30 @@
 """The connections to hosts, on real hosts: commands, files, jump hosts, keys, losses."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fixtures.plugins.guests import MakeGuest
 from fixtures.plugins.hosts import Pair
-from migqual.errors import CommandFailed, ConnectionLost
+from migqual.deadline import Deadline
+from migqual.errors import CommandFailed, ConnectionLost, MigrationAborted
 from migqual.hosts import connection, daemon
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
 from migqual.hosts.shell import Shell
+from migqual.model.guest import GuestSpec, Load, MemoryLoad
+from migqual.model.outcome import JobSample, Outcome
+from migqual.model.plan import Plan
 
 pytestmark = pytest.mark.oracle
+
+ASKED_SECONDS = 8.0
+ASKED_LEAST = 500
+SOON_SECONDS = 2.0
 
 
 @pytest.fixture
@@ -181,3 +191,31 @@ def test_command_that_hangs_is_an_error(shell: Shell) -> None:
     """A command without an end does not hold us for ever."""
     with pytest.raises(ConnectionLost, match="no answer within 1 s"):
         shell.run("sleep", "30", seconds=1)
+
+
+def test_short_calls_do_not_wait_beside_a_migration(
+    make_guest: MakeGuest, migrate: Callable[..., Outcome]
+) -> None:
+    """
+    What libvirt is asked during a migration is asked at once.
+
+    Preconditions: the call that migrates blocks for seconds; the domain's job is asked for without
+    a pause. On one connection with it, some of the questions would wait for the keepalive.
+    Expected: no answer takes anything like its 5 s.
+    """
+    guest = make_guest(GuestSpec(load=Load("full", memory=MemoryLoad(mib=96))))
+    took_s: list[float] = []
+
+    def ask_without_a_pause(_sample: JobSample) -> bool:
+        deadline = Deadline(ASKED_SECONDS)
+        while not deadline.passed:
+            asked = time.monotonic()
+            guest.domain.job_stats()
+            took_s.append(time.monotonic() - asked)
+        return True
+
+    with pytest.raises(MigrationAborted):
+        migrate(guest, Plan(bandwidth_mib_s=4), on_sample=ask_without_a_pause)
+
+    assert len(took_s) > ASKED_LEAST
+    assert max(took_s) < SOON_SECONDS

@@ -1,4 +1,4 @@
-"""A host: one libvirt connection and one shell."""
+"""A host: its libvirt connections and its shell."""
 
 import os
 import shutil
@@ -16,13 +16,21 @@ _FOLDER = "migqual-ssh-"  # and the id of the process that made it
 
 
 class Host:
-    """One machine of the inventory. A context manager; both connections open when first used."""
+    """One machine of the inventory. A context manager; each connection opens when first used.
+
+    libvirt      connection for all calls that are answered soon
+    migrations   connection for the calls that migrate, which block until the end of a migration.
+                 libvirt's client before 10.0 may leave a call unsent while another thread waits
+                 for the answer to a long one on the same connection, until the next keepalive
+    """
 
     def __init__(self, entry: HostEntry) -> None:
         self.entry = entry
         self.shell = Shell(entry)
         self._folder = tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}-")
-        self.libvirt = Connection(entry.name, ssh.libvirt_uri(entry, self._ssh_program()))
+        uri = ssh.libvirt_uri(entry, self._ssh_program())
+        self.libvirt = Connection(entry.name, uri)
+        self.migrations = Connection(entry.name, uri)
 
     @property
     def name(self) -> str:
@@ -35,6 +43,7 @@ class Host:
         self.close()
 
     def close(self) -> None:
+        self.migrations.close()
         self.libvirt.close()
         self.shell.close()
         self._folder.cleanup()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from migqual.errors import (
+    HostError,
     MigrationAborted,
     MigrationError,
     MigrationFailed,
@@ -114,10 +115,13 @@ def _call(domain: Domain, destination: Host, plan: Plan, guest: Guest) -> Callab
     at_destination = settings.definition(plan.destination_xml or domain.xml(), plan.settings)
     if at_destination is not None:
         parameters["destination_xml"] = at_destination
+    moving = guest.host.migrations.lookup(guest.name)
+    if moving is None:
+        raise HostError(guest.host.name, f"{guest.name} is not there any more")
     if plan.control is Control.PEER_TO_PEER:
-        return lambda: domain.migrate_peer_to_peer(where.uri, flags, parameters)
-    raw = destination.libvirt.raw
-    return lambda: domain.migrate_direct(raw, flags, parameters)
+        return lambda: moving.migrate_peer_to_peer(where.uri, flags, parameters)
+    raw = destination.migrations.raw
+    return lambda: moving.migrate_direct(raw, flags, parameters)
 
 
 @contextmanager
