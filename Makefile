@@ -1,7 +1,7 @@
-# Thin on purpose: lib/bootstrap.py installs what is missing, tox does the work.
+# lib/bootstrap.py installs missing packages; tox does the work.
 #   make qualify TOPOLOGY=single-pair       another lab from fixtures/labs, or a file
 #   make qualify INVENTORY=hosts.yml        hosts of your own, no lab
-#   make qualify PROFILE=openeuler-24.03    what is demanded of them
+#   make qualify PROFILE=openeuler-24.03    the demands on the hosts
 #   make qualify ARGS="-k tls"              arguments for pytest
 
 PYTHON ?= python3
@@ -13,14 +13,14 @@ RUN_ARGS = $(if $(INVENTORY),--inventory '$(INVENTORY)') $(if $(TOPOLOGY),--topo
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make smoke     build the lab (or take INVENTORY=file), show every requirement once, on one pair'
+	@echo 'make smoke     build the lab (or take INVENTORY=file), test each requirement once, on one pair'
 	@echo 'make qualify   build the lab (or take INVENTORY=file), run every suite, write the verdict'
-	@echo 'make test      lint, types, selftests, and the suites on the lab, each test on one pair, no long ones'
-	@echo 'make bootstrap what both do first: install what is missing, make .venv'
+	@echo 'make test      lint, types, selftests, and the suites on the lab: each test on one pair, no slow tests'
+	@echo 'make bootstrap the first step of each: install missing packages, create .venv'
 	@echo 'make clean     remove .venv, .tox, reports/out; caches and labs stay'
 	@echo
 	@echo 'variables: TOPOLOGY=name|file  INVENTORY=file  PROFILE=name|file  ARGS="pytest arguments"'
-	@echo 'both install what is missing (apt or dnf, as root) and say what and why'
+	@echo 'each target installs missing packages (apt or dnf, as root) and prints the reason for each'
 
 smoke: bootstrap
 	@$(TOX) -e smoke -- $(RUN_ARGS)

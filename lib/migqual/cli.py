@@ -1,9 +1,9 @@
-"""`migqual COMMAND ...`: finds the command, runs it, turns errors into exit codes.
+"""Run `migqual COMMAND ...` and turn errors into exit codes.
 
-0    done, and all is well
-1    done, and something does not qualify, answer or suffice
-2    bad input: what is wrong and what to do, on standard error
-3    the lab or a host broke; says nothing about the hosts under test
+0    the command is done, and the result is good
+1    the command is done; a host or a result does not qualify, answer or suffice
+2    bad input; standard error names the problem and the remedy
+3    the lab or a host broke; no statement about the hosts under test
 130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
 """
 
@@ -24,113 +24,130 @@ from migqual.errors import MigqualError, TroubleError, UsageError
 
 # In the order of `migqual --help`. The module of a command is imported when the command is chosen.
 COMMANDS = {
-    "run": "run the suites on a lab or on your hosts, and say the verdict",
-    "lab": "real hosts in namespaces of this machine",
-    "inventory": "check, show or make an inventory file",
-    "preflight": "look before you move: would this guest reach that host unharmed?",
-    "storage": "tell shared disks from local ones, and what a copy would take",
-    "predict": "foretell whether a guest converges, how long it takes, and what to set",
+    "run": "run the suites on a lab or on your hosts, and print the verdict",
+    "lab": "build, use and remove a lab: hosts in containers on this machine",
+    "inventory": "check, print or create an inventory file",
+    "preflight": "check before a migration whether a guest can move safely to a host",
+    "storage": "show which disks are shared or local, and what a copy of the disks needs",
+    "predict": "predict whether a guest converges, how long it takes, and which settings help",
     "params": "list the migration parameters of a guest beside the documented defaults",
     "guest": "start a guest, run a command, and remove the guest again",
-    "tls": "certificates of encrypted migrations: install, check, rotate, restore",
+    "tls": "install, check, rotate or restore certificates for encrypted migrations",
     "report": "judge the records of one or many runs; write verdict.json and index.html",
-    "sweep": "remove from hosts what a run that died left there, as its journal says",
-    "bench": "measure what migqual costs",
+    "sweep": "remove what a crashed run left on hosts, as listed in its journal",
+    "bench": "measure the overhead of migqual, and the accuracy of its predictions",
 }
-DEBUG = "MIGQUAL_DEBUG"
+DEBUG_VARIABLE = "MIGQUAL_DEBUG"
 
 
-class Stopped(KeyboardInterrupt):
-    """SIGTERM or SIGHUP. Cleans up like Ctrl-C."""
+class StoppedBySignal(KeyboardInterrupt):
+    """The program received SIGTERM or SIGHUP. The cleanup is the same as after Ctrl-C."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal.Signals(signal_number).name)
+        self.signal_number = signal_number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; never raises for what a user, a lab or a host can do wrong."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
-            signal.signal(number, _stop)
-    if not os.environ.get(DEBUG):
-        # it prints the traceback of every connection that fails; ours says what failed
+    """Run the command of a command line and return the exit code.
+
+    An error of a user, a lab or a host is never raised. The message goes to standard error.
+
+    Args:
+        argv: The command line without the program name; None takes `sys.argv`.
+
+    Returns:
+        An exit code from the list at the top of the module.
+    """
+    command_line = list(sys.argv[1:] if argv is None else argv)
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signal_number) is not signal.SIG_IGN:  # nohup means it
+            signal.signal(signal_number, _raise_stopped)
+    if not os.environ.get(DEBUG_VARIABLE):
+        # paramiko prints a traceback for every failed connection; our own message is enough
         logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
     try:
-        return _dispatch(words)
+        return _dispatch(command_line)
     except MigqualError as error:
-        _explain(error)
+        _print_error(error)
         if isinstance(error, UsageError):
             return 2
         return 3 if isinstance(error, TroubleError) else 1
-    except Stopped as stopped:
-        _tell(f"stopped by {stopped}")
-        return 128 + stopped.number
+    except StoppedBySignal as signal_error:
+        _print_message(f"stopped by {signal_error}")
+        return 128 + signal_error.signal_number
     except KeyboardInterrupt:
-        _tell("stopped")
+        _print_message("stopped by Ctrl-C")
         return 130
     except BrokenPipeError:  # `migqual ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        _explain(error)
+        _print_error(error)
         return 1
 
 
-def parser(chosen: str | None) -> argparse.ArgumentParser:
-    """Build the parser with the whole command `chosen`, or with the names of all commands."""
-    found = argparse.ArgumentParser(
+def build_parser(command_name: str | None) -> argparse.ArgumentParser:
+    """Build the parser of a single command, or the parser of all command names.
+
+    Args:
+        command_name: A key of `COMMANDS`; the module of the command is imported. None builds a
+            parser with the names and help texts of all commands.
+    """
+    parser = argparse.ArgumentParser(
         prog="migqual",
-        description="Says whether pairs of hosts may be trusted with live migration.",
-        epilog=f"{DEBUG}=1 shows where an error came from.",
+        description="Tests live migration between libvirt/QEMU hosts, and judges each host pair.",
+        epilog=f"{DEBUG_VARIABLE}=1 prints the traceback of an error.",
     )
-    found.add_argument("--version", action="version", version=f"migqual {migqual.__version__}")
-    subparsers = found.add_subparsers(metavar="COMMAND", required=True)
-    if chosen is None:
-        for name, words in COMMANDS.items():
-            subparsers.add_parser(name, help=words)
-        return found
-    module = importlib.import_module(f"migqual.commands.{chosen}")
-    if chosen == "inventory":
-        reach = importlib.import_module("migqual.hosts.reach")
-        module.register(subparsers, reach.connect)
+    parser.add_argument("--version", action="version", version=f"migqual {migqual.__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    if command_name is None:
+        for name, help_text in COMMANDS.items():
+            subparsers.add_parser(name, help=help_text)
+        return parser
+    module = importlib.import_module(f"migqual.commands.{command_name}")
+    if command_name == "inventory":
+        reachability = importlib.import_module("migqual.hosts.reachability")
+        module.register(subparsers, reachability.check_reachability)
     else:
         module.register(subparsers)
-    return found
+    return parser
 
 
-def _dispatch(words: list[str]) -> int:
-    chosen = words[0] if words and words[0] in COMMANDS else None
-    found = parser(chosen)
-    arguments, more = found.parse_known_args(words)
-    if chosen is None:
-        found.error(f"the command comes first: {' '.join(words)}")
+def _dispatch(command_line: list[str]) -> int:
+    command_name = command_line[0] if command_line and command_line[0] in COMMANDS else None
+    parser = build_parser(command_name)
+    arguments, extra_arguments = parser.parse_known_args(command_line)
+    if command_name is None:
+        parser.error(f"write the command before the options: {' '.join(command_line)}")
     if hasattr(arguments, "pytest"):
-        arguments.pytest = [word for word in more if word != "--"]
-    elif more:
-        found.error(f"unrecognized arguments: {' '.join(more)}")
+        arguments.pytest = [argument for argument in extra_arguments if argument != "--"]
+    elif extra_arguments:
+        parser.error(f"unrecognized arguments: {' '.join(extra_arguments)}")
     status: int = arguments.run(arguments)
     return status
 
 
-def _explain(error: Exception) -> None:
-    if os.environ.get(DEBUG):
+def _print_error(error: Exception) -> None:
+    if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)
-    _tell(str(error))
+    _print_message(str(error))
 
 
-def _tell(words: str) -> None:
-    """On standard error; the exit code stays what it is when nobody reads there any more."""
+def _print_message(message: str) -> None:
+    """Print `message` on standard error; a closed standard error changes no exit code."""
     with suppress(BrokenPipeError):
-        print(f"migqual: {words}", file=sys.stderr, flush=True)
+        print(f"migqual: {message}", file=sys.stderr, flush=True)
 
 
-def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    """The first signal unwinds the command; a second one does not disturb the cleaning up."""
-    for each in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
-    raise Stopped(number)
+def _raise_stopped(signal_number: int, _frame: FrameType | None) -> NoReturn:
+    """Raise `StoppedBySignal`, and ignore all later signals to protect the cleanup.
+
+    The first signal ends the command. A second signal must not disturb the cleanup.
+    """
+    for handled_signal in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(handled_signal, signal.SIG_IGN)
+    raise StoppedBySignal(signal_number)
 
 
 if __name__ == "__main__":

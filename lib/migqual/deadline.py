@@ -1,4 +1,7 @@
-"""The only clock that waits. Nested waits share one budget."""
+"""Wait with a deadline; nested waits share the same deadline.
+
+No other module of migqual waits by time.
+"""
 
 import time
 from collections.abc import Callable
@@ -12,35 +15,51 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Deadline:
-    """A point in time by which something must have happened.
+    """A point in time as the limit for an event.
 
-    Pass one `Deadline` through nested waits; each takes what is left of it.
+    Pass the same `Deadline` through nested waits. Each wait gets the remaining time.
+
+    Attributes:
+        seconds: The time limit, counted from `started_at`.
+        started_at: The start on the monotonic clock, in seconds.
     """
 
     seconds: float
-    started: float = field(default_factory=time.monotonic)
+    started_at: float = field(default_factory=time.monotonic)
 
     @property
-    def left(self) -> float:
-        """Seconds left, never negative."""
-        return max(0.0, self.started + self.seconds - time.monotonic())
+    def seconds_left(self) -> float:
+        """Return the seconds left, never negative."""
+        return max(0.0, self.started_at + self.seconds - time.monotonic())
 
     @property
-    def passed(self) -> bool:
-        return self.left <= 0.0
+    def is_over(self) -> bool:
+        """Return whether no time is left."""
+        return self.seconds_left <= 0.0
 
     def pause(self, seconds: float) -> None:
-        """Wait `seconds`, or what is left."""
-        time.sleep(min(seconds, self.left))
+        """Wait for `seconds`, but not longer than the time left."""
+        time.sleep(min(seconds, self.seconds_left))
 
-    def wait_for(self, what: str, probe: Callable[[], T | None], *, interval: float = 0.02) -> T:
-        """Call `probe` every `interval` seconds until it returns something true.
+    def wait_for(
+        self, condition: str, probe: Callable[[], T | None], *, interval_s: float = 0.02
+    ) -> T:
+        """Call `probe` again and again until the result is true.
 
-        Raises `TimedOut` naming `what` when the time is over. The probe is called at least once.
+        Args:
+            condition: The awaited condition; a noun phrase for the error message.
+            probe: Called at least once, also when no time is left.
+            interval_s: The pause between two calls, in seconds.
+
+        Returns:
+            The first true result of `probe`.
+
+        Raises:
+            TimedOut: The time is over. The message names `condition`.
         """
         while True:
             if result := probe():
                 return result
-            if self.passed:
-                raise TimedOut(f"{what}: not within {self.seconds:g} s")
-            self.pause(interval)
+            if self.is_over:
+                raise TimedOut(f"timeout after {self.seconds:g} s: waited for {condition}")
+            self.pause(interval_s)

@@ -1,26 +1,26 @@
-"""Every error that migqual raises.
+"""All errors of migqual.
 
 MigqualError                    message, remedy
-├── UsageError                  bad input: a place and a remedy, exit code 2
-│   └── InventoryError          every fault of an inventory, profile or topology file at once
+├── UsageError                  bad input: place and remedy, exit code 2
+│   └── InventoryError          all problems of an inventory, profile or topology file
 ├── TimedOut                    a deadline passed
-├── TroubleError                the experiment could not be made; never a tested host's fault
+├── TroubleError                the experiment was not possible; no fault of a tested host
 │   ├── LabError                the embedded lab
-│   ├── HostError               a host cannot be reached or does not do what every host does
+│   ├── HostError               a host is unreachable or fails at a basic operation
 │   │   ├── ConnectionLost      SSH or libvirt connection
-│   │   ├── RestoreFailed       libvirt does not restore a guest that it saved
+│   │   ├── RestoreFailed       libvirt does not restore a guest from a saved state
 │   │   ├── CommandFailed       a command on a host: argv, status, output
-│   │   └── StackError          libvirt or QEMU refused a call: its own words
-│   ├── GuestError              a guest cannot be defined, started, or spoken to
+│   │   └── StackError          libvirt or QEMU refused a call: message of the stack
+│   ├── GuestError              a guest cannot be defined, started or contacted
 │   └── InconclusiveError       the experiment did not happen as planned
-├── UnsupportedError            the host lacks a feature and said so
-├── GuardRefusal                a preflight guard refused before anything was touched: findings
-└── MigrationError              plan, stack's words
+├── UnsupportedError            the host lacks a feature and says so
+├── GuardRefusal                a preflight guard refused before any change: findings
+└── MigrationError              plan, message of the stack
     ├── MigrationRefused        refused before any data moved
     ├── MigrationFailed         started, then failed
     ├── MigrationTimedOut       not finished in time; was aborted
     ├── MigrationAborted        cancelled on request
-    └── MigrationStuck          goes on although libvirt took the aborts
+    └── MigrationStuck          continues although libvirt accepted the aborts
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from migqual.model.finding import Finding
+    from migqual.model.outcome import Outcome
 
 
 class MigqualError(Exception):
-    """Base of all. `remedy` says what a person can do about it."""
+    """Base class of all errors of migqual.
+
+    Attributes:
+        message: The problem.
+        remedy: An action for the user to solve the problem; empty when unknown.
+    """
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)
@@ -44,30 +50,40 @@ class MigqualError(Exception):
 
 
 class UsageError(MigqualError):
-    """Something that the user gave cannot be used. Exit code 2."""
+    """Input of the user cannot be used. Exit code 2."""
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One fault in a file that a person wrote."""
+class InputProblem:
+    """A problem in a file written by a person.
+
+    Attributes:
+        path: The place inside the YAML document, or `file`.
+        message: The problem.
+    """
 
     path: str
-    words: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.words}"
+        return f"{self.path}: {self.message}"
 
 
 class InventoryError(UsageError):
-    """All faults of one YAML file (inventory, profile, topology, requirements) at once."""
+    """All problems of a YAML file (inventory, profile, topology, requirements) at once.
 
-    def __init__(self, file: str, faults: Sequence[Fault], *, remedy: str = "") -> None:
-        lines = "".join(f"\n  {fault}" for fault in faults)
+    Attributes:
+        file: The name of the file.
+        problems: The problems, in the order of discovery.
+    """
+
+    def __init__(self, file: str, problems: Sequence[InputProblem], *, remedy: str = "") -> None:
+        lines = "".join(f"\n  {problem}" for problem in problems)
         super().__init__(
-            f"{file}: {len(faults)} error{'s'[: len(faults) != 1]}{lines}", remedy=remedy
+            f"{file}: {len(problems)} error{'s'[: len(problems) != 1]}{lines}", remedy=remedy
         )
         self.file = file
-        self.faults = tuple(faults)
+        self.problems = tuple(problems)
 
 
 class TimedOut(MigqualError):  # noqa: N818 - the field's word
@@ -75,7 +91,7 @@ class TimedOut(MigqualError):  # noqa: N818 - the field's word
 
 
 class TroubleError(MigqualError):
-    """The experiment could not be made. Says nothing about the hosts under test."""
+    """The experiment was not possible. The error is no statement about the hosts under test."""
 
 
 class LabError(TroubleError):
@@ -83,7 +99,11 @@ class LabError(TroubleError):
 
 
 class HostError(TroubleError):
-    """A host does not do what every host does."""
+    """A host fails at an operation expected of every host.
+
+    Attributes:
+        host: The name of the host.
+    """
 
     def __init__(self, host: str, message: str, *, remedy: str = "") -> None:
         super().__init__(f"{host}: {message}", remedy=remedy)
@@ -95,7 +115,7 @@ class ConnectionLost(HostError):  # noqa: N818 - the field's word
 
 
 class RestoreFailed(HostError):  # noqa: N818 - the field's word
-    """libvirt does not restore a guest that it saved."""
+    """libvirt does not restore a guest from a saved state."""
 
 
 class CommandFailed(HostError):  # noqa: N818 - the field's word
@@ -104,8 +124,10 @@ class CommandFailed(HostError):  # noqa: N818 - the field's word
     def __init__(
         self, host: str, argv: Sequence[str], status: int, stdout: str, stderr: str
     ) -> None:
-        words = (stderr or stdout).strip().splitlines()
-        super().__init__(host, f"{' '.join(argv)}: exit status {status}: {' | '.join(words[-5:])}")
+        output_lines = (stderr or stdout).strip().splitlines()
+        super().__init__(
+            host, f"{' '.join(argv)}: exit status {status}: {' | '.join(output_lines[-5:])}"
+        )
         self.argv = tuple(argv)
         self.status = status
         self.stdout = stdout
@@ -113,61 +135,74 @@ class CommandFailed(HostError):  # noqa: N818 - the field's word
 
 
 class StackError(HostError):
-    """libvirt or QEMU refused or broke off a call. `words` are its own."""
+    """libvirt or QEMU refused or interrupted a call.
 
-    def __init__(self, host: str, what: str, words: str, code: int = 0) -> None:
-        super().__init__(host, f"{what}: {words}")
-        self.words = words
+    Attributes:
+        stack_message: The original message of libvirt or QEMU.
+        code: The error code of libvirt; 0 when no code is known.
+    """
+
+    def __init__(self, host: str, operation: str, stack_message: str, code: int = 0) -> None:
+        super().__init__(host, f"{operation}: {stack_message}")
+        self.stack_message = stack_message
         self.code = code
 
 
 class GuestError(TroubleError):
-    """A guest cannot be defined, started, or spoken to."""
+    """A guest cannot be defined, started or contacted."""
 
 
 class InconclusiveError(TroubleError):
-    """The experiment did not happen as planned, so nothing was learnt."""
+    """The experiment did not happen as planned, so the result is not known."""
 
 
 class UnsupportedError(MigqualError):
-    """The host lacks a feature and said so. The profile decides whether that is allowed."""
+    """The host lacks a feature and says so. The profile decides whether the lack is allowed."""
 
 
 class GuardRefusal(MigqualError):  # noqa: N818 - the field's word
-    """The library's own guard refused before anything was touched."""
+    """The guard of the library refused the migration before any change.
+
+    Attributes:
+        findings: The findings against the migration.
+    """
 
     def __init__(self, findings: "Sequence[Finding]") -> None:
-        super().__init__("; ".join(f"{f.id}: {f.words}" for f in findings))
+        super().__init__("; ".join(f"{f.id}: {f.message}" for f in findings))
         self.findings = tuple(findings)
 
 
 class MigrationError(MigqualError):
     """A migration did not end with the guest running at the destination.
 
-    `words` are the stack's own; `outcome` is the record of what was observed (an `Outcome`).
+    Attributes:
+        message: The original message of libvirt or QEMU.
+        outcome: The outcome of the migration, except in an error raised without a migration.
     """
 
-    def __init__(self, words: str, *, outcome: Any = None, remedy: str = "") -> None:  # noqa: ANN401 - avoids a cycle
-        super().__init__(words, remedy=remedy)
-        self.words = words
-        self.outcome = outcome
+    def __init__(self, message: str, *, outcome: Any = None, remedy: str = "") -> None:  # noqa: ANN401 - None in tests of other errors
+        super().__init__(message, remedy=remedy)
+        self.outcome: Outcome = outcome
 
 
 class MigrationRefused(MigrationError):  # noqa: N818 - the field's word
-    """Refused by libvirt or QEMU before any data moved."""
+    """libvirt or QEMU refused the migration before any data moved."""
 
 
 class MigrationFailed(MigrationError):  # noqa: N818 - the field's word
-    """Started, then failed by itself."""
+    """The migration started and then failed, without an abort."""
 
 
 class MigrationTimedOut(MigrationError):  # noqa: N818 - the field's word
-    """Not finished in the time that the plan gives; aborted by us."""
+    """The migration did not end within the time of the plan; migqual aborted the migration."""
 
 
 class MigrationAborted(MigrationError):  # noqa: N818 - the field's word
-    """Cancelled on request."""
+    """The migration was cancelled on request."""
 
 
 class MigrationStuck(MigrationError):  # noqa: N818 - the field's word
-    """Did not end although libvirt took the aborts: the stack's fault. It may still go on."""
+    """The migration did not end although libvirt accepted the aborts.
+
+    The fault lies with the stack. The migration may still continue.
+    """

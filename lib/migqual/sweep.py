@@ -1,70 +1,100 @@
-"""What a dead run left on hosts is removed, as its journal says and no more."""
+"""Remove from hosts the objects of a dead run: exactly the open entries of the journal."""
 
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 
 from migqual.errors import ConnectionLost, HostError, UsageError
 from migqual.hosts.host import Host
-from migqual.hosts.journal import Made, Remains
-from migqual.hosts.volume import undo
-from migqual.model.inventory import Inventory
-from migqual.model.inventory_file import load_inventory
+from migqual.hosts.journal import JournalEntry, JournalFile
+from migqual.hosts.volume import undo_entry
+from migqual.inventory.entities import Inventory
+from migqual.inventory.file import load_inventory
 
-Say = Callable[[str], None]
-
-
-def describe(made: Made) -> str:
-    return f"{made.kind} {made.name} on {made.host}"
+ProgressCallback = Callable[[str], None]
 
 
-def sweep(remains: Remains, say: Say, hosts: Collection[str] = ()) -> bool:
-    """Remove what the journal still names, newest first; on `hosts` alone if any are given. Returns
-    whether nothing of it is left there.
+def describe_entry(entry: JournalEntry) -> str:
+    """Describe a journal entry by kind, name and host."""
+    return f"{entry.kind} {entry.name} on {entry.host}"
 
-    What cannot be removed stays in the journal, for the next time; each is told to `say`. Raises
-    `UsageError` where the inventory cannot be read: then no host is touched.
+
+def remove_open_entries(
+    journal_file: JournalFile, report_progress: ProgressCallback, host_names: Collection[str] = ()
+) -> bool:
+    """Remove the open entries of a journal from the hosts, newest first.
+
+    After a failed removal the entry stays in the journal for the next sweep. A journal without
+    open entries is deleted.
+
+    Args:
+        journal_file: The journal of a dead run.
+        report_progress: Called with a message for each removed or kept entry.
+        host_names: Only entries on the named hosts; empty for all hosts.
+
+    Returns:
+        Whether all entries on the chosen hosts were removed.
+
+    Raises:
+        UsageError: The inventory cannot be read. No host was touched.
     """
-    named = [made for made in remains.outstanding if not hosts or made.host in hosts]
-    inventory = load_inventory(remains.inventory) if named else None
+    entries = [
+        entry for entry in journal_file.open_entries if not host_names or entry.host in host_names
+    ]
+    inventory = load_inventory(journal_file.inventory) if entries else None
     with ExitStack() as stack:
-        reached = _Reached(inventory, stack)
-        kept = [made for made in named if not _remove(made, remains, reached, say)]
-    if not kept and len(named) == len(remains.outstanding):
-        remains.drop()
-    return not kept
+        connections = _HostConnections(inventory, stack)
+        kept_entries = [
+            made
+            for made in entries
+            if not _remove_entry(made, journal_file, connections, report_progress)
+        ]
+    if not kept_entries and len(entries) == len(journal_file.open_entries):
+        journal_file.delete()
+    return not kept_entries
 
 
-class _Reached:
-    """Hosts by name, opened when first asked for; one that is lost is not tried again."""
+class _HostConnections:
+    """Hosts by name, connected on first use. A lost host is not tried again."""
 
     def __init__(self, inventory: Inventory | None, stack: ExitStack) -> None:
         self._inventory = inventory
         self._stack = stack
         self._hosts: dict[str, Host] = {}
-        self._lost: dict[str, ConnectionLost] = {}
+        self._lost_connections: dict[str, ConnectionLost] = {}
 
-    def host(self, name: str) -> Host:
-        """Raises `UsageError` for one that the inventory no longer has, or `ConnectionLost`."""
-        if name in self._lost:
-            raise self._lost[name]
+    def open_host(self, name: str) -> Host:
+        """Return the host `name`, connected on first use.
+
+        Raises:
+            UsageError: The inventory no longer has the host.
+            ConnectionLost: The connection to the host was lost before.
+        """
+        if name in self._lost_connections:
+            raise self._lost_connections[name]
         if name not in self._hosts:
             if self._inventory is None:
-                raise UsageError(f"no inventory names {name}")
-            self._hosts[name] = self._stack.enter_context(Host(self._inventory.host(name)))
+                raise UsageError(f"host {name}: no inventory is loaded")
+            self._hosts[name] = self._stack.enter_context(Host(self._inventory.find_host(name)))
         return self._hosts[name]
 
-    def lose(self, name: str, error: ConnectionLost) -> None:
-        self._lost[name] = error
+    def mark_lost(self, name: str, error: ConnectionLost) -> None:
+        """Mark the host as lost; `open_host` raises `error` from now on."""
+        self._lost_connections[name] = error
 
 
-def _remove(made: Made, remains: Remains, reached: _Reached, say: Say) -> bool:
+def _remove_entry(
+    entry: JournalEntry,
+    journal_file: JournalFile,
+    connections: _HostConnections,
+    report_progress: ProgressCallback,
+) -> bool:
     try:
-        undo(reached.host(made.host), made)
+        undo_entry(connections.open_host(entry.host), entry)
     except (HostError, UsageError) as error:
         if isinstance(error, ConnectionLost):
-            reached.lose(made.host, error)
-        say(f"kept {describe(made)}: {error}")
+            connections.mark_lost(entry.host, error)
+        report_progress(f"could not remove {describe_entry(entry)}: {error}")
         return False
-    remains.removed(made)
-    say(f"removed {describe(made)}")
+    journal_file.record_removal(entry)
+    report_progress(f"removed {describe_entry(entry)}")
     return True

@@ -1,107 +1,124 @@
-"""Compression levels at and beyond the end of their range, in a migration."""
+"""Compression levels at the end of the valid range and beyond, in a migration."""
 
 from dataclasses import replace
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import Pair
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
 from migqual.errors import HostError, MigrationRefused
-from migqual.model.guest import GuestSpec
+from migqual.model.guest_spec import GuestSpec
 from migqual.model.outcome import JobSample
-from migqual.model.plan import Compression, Control, Plan, Tuning
-from migqual.model.setting import Setting
-from suites.compression.compressing import (
-    PATIENCE_S,
-    SUSPENDED_AFTER,
-    Migrate,
-    both_have,
-    carry,
-    did_nothing,
-    filled,
-    parameters,
-    text,
+from migqual.model.plan import Compression, CompressionOptions, Control, Plan
+from migqual.model.qemu_parameter import QemuParameter
+from suites.support.compression import (
+    SLOW_METHOD_DEADLINE_S,
+    SUSPEND_TIMEOUT,
+    fill_memory,
+    has_no_effect,
+    make_text_load,
+    migrate_and_count_bytes,
+    query_migration_parameters,
+    require_parameter,
 )
 
-# in range, and beyond it
-BEYOND = {Compression.MT: (1, 10), Compression.ZLIB: (1, 10), Compression.ZSTD: (1, 21)}
-SLOWEST = (19, 20)  # of zstd: a few MiB/s at best, so that there is little to send
+# for each method: a level inside the range, and a level beyond the range
+VALID_INVALID_LEVELS = {
+    Compression.MT: (1, 10),
+    Compression.ZLIB: (1, 10),
+    Compression.ZSTD: (1, 21),
+}
+SLOWEST_LEVELS = (19, 20)  # of zstd: a few MiB/s at best, so that there is little to send
 TEXT_MIB = 8
-# QEMU's words, and those of openEuler's
-RANGE = r"level.*(between 0 and|in the range of [01] to) (9|20)"
+# the message of QEMU, and the message of openEuler's QEMU
+RANGE_ERROR_PATTERN = r"level.*(between 0 and|in the range of [01] to) (9|20)"
 
 
-def at_level(method: Compression, level: int) -> Plan:
-    """Of parallel connections the level goes through the monitor: a binding that is older than the
-    hosts' libvirt cannot name it."""
+def build_level_plan(method: Compression, level: int) -> Plan:
+    """Build a plan with the compression method at the level.
+
+    For parallel connections the plan sets the level through the QEMU monitor. A libvirt binding
+    older than the hosts' libvirt has no name for the parameter.
+    """
     if not method.needs_channels:
-        return Plan(control=Control.DIRECT, compression=method, tuning=Tuning(level=level))
-    setting = Setting(f"multifd-{method}-level", level)
-    return Plan(control=Control.DIRECT, compression=method, channels=2, settings=(setting,))
+        return Plan(
+            control=Control.DIRECT,
+            compression=method,
+            compression_options=CompressionOptions(level=level),
+        )
+    setting = QemuParameter(f"multifd-{method}-level", level)
+    return Plan(control=Control.DIRECT, compression=method, channels=2, qemu_parameters=(setting,))
 
 
 @pytest.mark.requirement("LM-PAR-04")
 @pytest.mark.parametrize(
     "method",
     [
-        pytest.param(method, marks=[pytest.mark.extra] if method.needs_channels else [])
-        for method in BEYOND
+        pytest.param(
+            method, marks=[pytest.mark.beyond_requirement] if method.needs_channels else []
+        )
+        for method in VALID_INVALID_LEVELS
     ],
     ids=str,
 )
-def test_level_beyond_its_range_is_refused(
-    method: Compression, make_guest: MakeGuest, migrate: Migrate, pair: Pair
+def test_compression_level_out_of_range_is_refused(
+    method: Compression, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
 ) -> None:
     """
-    A migration with a level beyond the range is refused, and changes nothing.
+    A migration with a compression level out of range is refused and changes no parameter.
 
     Preconditions: both ends offer the method.
-    Expected: refused with the range, the guest runs on, the old values are in force; the same guest
-    moves with a level that is in the range.
+    Expected: the refusal names the range, the guest runs on, and the old values are in force.
+    The same guest moves with a level inside the range.
     """
-    level, beyond = BEYOND[method]
+    valid_level, invalid_level = VALID_INVALID_LEVELS[method]
     if method is Compression.MT:
-        both_have(pair, "compress-level", level)
+        require_parameter(pair, "compress-level", valid_level)
     guest = make_guest(GuestSpec())
-    before = parameters(guest)
+    parameters_before = query_migration_parameters(guest)
 
-    with filled(guest, text(TEXT_MIB)):
-        carry(migrate, pair, guest, at_level(method, level))
-        with pytest.raises((MigrationRefused, HostError), match=RANGE):
-            migrate(guest, at_level(method, beyond))
+    with fill_memory(guest, make_text_load(TEXT_MIB)):
+        migrate_and_count_bytes(migrate, pair, guest, build_level_plan(method, valid_level))
+        with pytest.raises((MigrationRefused, HostError), match=RANGE_ERROR_PATTERN):
+            migrate(guest, build_level_plan(method, invalid_level))
 
-    assert parameters(guest) == before
+    assert query_migration_parameters(guest) == parameters_before
 
 
 @pytest.mark.requirement("LM-PAR-04")
-@pytest.mark.extra
-@pytest.mark.long
+@pytest.mark.beyond_requirement
+@pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("level", SLOWEST)
-def test_slowest_levels_compress(
-    level: int, make_guest: MakeGuest, migrate: Migrate, pair: Pair
+@pytest.mark.parametrize("level", SLOWEST_LEVELS)
+def test_slowest_zstd_levels_compress(
+    level: int, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
 ) -> None:
     """
-    The last levels of zstd take long, and lose nothing.
+    The highest zstd levels take long and lose no data.
 
-    Preconditions: both ends offer zstd on parallel connections. A guest that a slow host does not
-    get moved in half a minute is suspended until it has arrived.
+    Preconditions: both ends offer zstd on parallel connections. On a slow host the guest may
+    still be moving after half a minute. Then the guest is suspended until arrival.
     Expected: the level is in force while the guest moves; text takes at most 80 % of the bytes.
     """
     guest = make_guest(GuestSpec())
-    found: set[object] = set()
+    levels_in_force: set[object] = set()
 
-    def read_back(sample: JobSample) -> bool:
-        if not found and int(sample.stats.get("memory_processed", 0)):
-            found.add(parameters(guest)["multifd-zstd-level"])
-        return False
+    def record_level(sample: JobSample) -> None:
+        if not levels_in_force and int(sample.stats.get("memory_processed", 0)):
+            levels_in_force.add(query_migration_parameters(guest)["multifd-zstd-level"])
 
-    with filled(guest, text(TEXT_MIB)):
+    with fill_memory(guest, make_text_load(TEXT_MIB)):
         plan = replace(
-            at_level(Compression.ZSTD, level), timeout=SUSPENDED_AFTER, deadline_s=PATIENCE_S
+            build_level_plan(Compression.ZSTD, level),
+            timeout=SUSPEND_TIMEOUT,
+            deadline_s=SLOW_METHOD_DEADLINE_S,
         )
-        slow = carry(migrate, pair, guest, plan, on_sample=read_back)
-        plain = carry(migrate, pair, guest, Plan(control=Control.DIRECT, channels=2))
+        compressed_migration = migrate_and_count_bytes(
+            migrate, pair, guest, plan, on_sample=record_level
+        )
+        plain_migration = migrate_and_count_bytes(
+            migrate, pair, guest, Plan(control=Control.DIRECT, channels=2)
+        )
 
-    assert found == {level}
-    assert not did_nothing(plain, slow)
+    assert levels_in_force == {level}
+    assert not has_no_effect(plain_migration, compressed_migration)

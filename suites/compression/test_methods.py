@@ -1,243 +1,332 @@
-"""Every method with every level, kind of data and number of connections: at work, nothing lost."""
+"""Every compression method, with each level, kind of data and number of connections."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import Pair
-from fixtures.plugins.matrix import chosen
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.matrix import select_rows
 from fixtures.plugins.records import add_environment
 from migqual.errors import InconclusiveError
-from migqual.hosts import emulator, threads
+from migqual.hosts import qemu_probe, qemu_threads
 from migqual.hosts.guest import Guest
-from migqual.model.guest import Content, GuestSpec, MemoryLoad
+from migqual.model.guest_spec import GuestSpec, MemoryLoad, PageContent
 from migqual.model.outcome import JobSample
-from migqual.model.plan import Compression, Control, Plan, Tuning
-from migqual.model.setting import Ends, Setting
-from suites.compression.compressing import (
-    GROWN,
-    PATIENCE_S,
-    SHRUNK,
-    SUSPENDED_AFTER,
-    Carried,
-    Migrate,
-    both_have,
-    carry,
-    filled,
-    parameters,
+from migqual.model.plan import Compression, CompressionOptions, Control, Plan
+from migqual.model.qemu_parameter import ParameterEnds, QemuParameter
+from suites.support.compression import (
+    MAX_COMPRESSED_SHARE,
+    MAX_INCOMPRESSIBLE_SHARE,
+    SLOW_METHOD_DEADLINE_S,
+    SUSPEND_TIMEOUT,
+    CountedMigration,
+    fill_memory,
+    migrate_and_count_bytes,
+    query_migration_parameters,
+    require_parameter,
 )
 
 DIRECT = Control.DIRECT  # peer-to-peer, the destination's words may get lost
 DATA_MIB = 32
-RESTLESS = "changing"  # text, some of which changes while it is sent
-RESTLESS_MIB_S = 1  # less than the slowest method sends, mostly
-DATA = (*(str(content) for content in (Content.TEXT, Content.RANDOM, Content.ZERO)), RESTLESS)
-STORED = 0  # a level of zlib that compresses nothing; zstd takes it for its usual one
-# What random data add to zeroes may be this much more than in a plain migration. The guest around
-# them differs from one migration to the next by about a MiB.
-SWOLLEN = 1.1
+CHANGING_TEXT = "changing-text"  # text, some of which changes while it is sent
+CHANGE_RATE_MIB_S = 1  # less than the slowest method sends, mostly
+DATA_KINDS = (
+    *(str(content) for content in (PageContent.TEXT, PageContent.RANDOM, PageContent.ZERO)),
+    CHANGING_TEXT,
+)
+STORE_LEVEL = 0  # a level of zlib that compresses nothing; zstd takes it for its usual one
+# Limit of the bytes that random data add to zeroes, relative to a plain migration. The other
+# memory of the guest differs by about 1 MiB from one migration to the next.
+MAX_RANDOM_OVERHEAD = 1.1
 
 
 @dataclass(frozen=True)
-class Method:
-    """level None: the method has none. Settings that libvirt has no name for go by the monitor:
-    its binding may be older than the hosts' libvirt."""
+class CompressionMethod:
+    """A compression method with the levels and numbers of connections to test.
+
+    The QEMU monitor sets parameters without a name in libvirt: the libvirt binding may be older
+    than the hosts' libvirt.
+
+    Attributes:
+        compression: The method by libvirt's name.
+        levels: Compression levels; None for a method without levels.
+        connections: Numbers of parallel connections; 0 for a single stream.
+        method_setting: QEMU parameter to select a method unknown to libvirt.
+        level_parameter: QEMU parameter for the level; empty if libvirt sets the level.
+    """
 
     compression: Compression
     levels: tuple[int | None, ...] = (None,)
     connections: tuple[int, ...] = (0,)
-    choice: Setting | None = None
-    level_name: str = ""
+    method_setting: QemuParameter | None = None
+    level_parameter: str = ""
 
-    def plan(self, level: int | None, connections: int) -> Plan:
-        settings = [self.choice] if self.choice else []
-        if level is not None and self.level_name:
-            settings.append(Setting(self.level_name, level))
-        tuning = Tuning(level=None if self.level_name else level)
+    def build_plan(self, level: int | None, connections: int) -> Plan:
+        settings = [self.method_setting] if self.method_setting else []
+        if level is not None and self.level_parameter:
+            settings.append(QemuParameter(self.level_parameter, level))
+        tuning = CompressionOptions(level=None if self.level_parameter else level)
         return Plan(
             control=DIRECT,
             compression=self.compression,
             channels=connections,
-            timeout=SUSPENDED_AFTER,
-            deadline_s=PATIENCE_S,
-            tuning=tuning,
-            settings=tuple(settings),
+            timeout=SUSPEND_TIMEOUT,
+            deadline_s=SLOW_METHOD_DEADLINE_S,
+            compression_options=tuning,
+            qemu_parameters=tuple(settings),
         )
 
-    def offered(self, pair: Pair) -> tuple[int | None, ...]:
-        """Its levels, without the one that stores where an end refuses it: openEuler's does."""
-        if self.compression is not Compression.MT or STORED not in self.levels:
+    def list_supported_levels(self, pair: HostPair) -> tuple[int | None, ...]:
+        """Return the levels, without level 0 (store) where an end refuses level 0.
+
+        openEuler's QEMU refuses level 0 for compressing threads.
+        """
+        if self.compression is not Compression.MT or STORE_LEVEL not in self.levels:
             return self.levels
-        refused = [emulator.refusal(host, "compress-level", STORED) for host in pair.hosts]
-        return tuple(level for level in self.levels if level != STORED or not any(refused))
+        refusals = [
+            qemu_probe.find_parameter_refusal(host, "compress-level", STORE_LEVEL)
+            for host in pair.hosts
+        ]
+        return tuple(level for level in self.levels if level != STORE_LEVEL or not any(refusals))
 
     @property
-    def named(self) -> list[Setting]:
-        """What both ends must know."""
-        return list(self.plan(self.levels[0], self.connections[0]).settings)
+    def required_settings(self) -> list[QemuParameter]:
+        """Return the QEMU parameters required at both ends."""
+        return list(self.build_plan(self.levels[0], self.connections[0]).qemu_parameters)
 
 
-def threaded(method: str, *levels: int) -> Method:
-    """Compressing threads with openEuler's choice of a method."""
-    return Method(Compression.MT, levels, choice=Setting("compress-method", method, Ends.BOTH))
+def make_thread_method(method: str, *levels: int) -> CompressionMethod:
+    """Make a method of compressing threads, selected by openEuler's `compress-method`."""
+    return CompressionMethod(
+        Compression.MT,
+        levels,
+        method_setting=QemuParameter("compress-method", method, ParameterEnds.BOTH),
+    )
 
 
-def channelled(method: str) -> Method:
-    """A method of parallel connections that libvirt has no name for."""
-    choice = Setting("multifd-compression", method, Ends.BOTH)
-    return Method(Compression.NONE, connections=(2,), choice=choice)
+def make_multifd_method(method: str) -> CompressionMethod:
+    """Make a method of parallel connections without a name in libvirt."""
+    method_setting = QemuParameter("multifd-compression", method, ParameterEnds.BOTH)
+    return CompressionMethod(Compression.NONE, connections=(2,), method_setting=method_setting)
 
 
-# The documentation knows the threaded ones. Those of parallel connections are extras.
+# The documentation describes the threaded methods. The methods of parallel connections go
+# beyond the requirement.
 METHODS = {
-    "mt": Method(Compression.MT, (0, 1, 9)),
-    "mt-zlib": threaded("zlib", 1, 9),
-    "mt-zstd": threaded("zstd", 1, 9),
-    "multifd-zlib": Method(Compression.ZLIB, (0, 1, 9), (1, 2, 4), level_name="multifd-zlib-level"),
-    "multifd-zstd": Method(Compression.ZSTD, (0, 1, 9), (1, 2, 4), level_name="multifd-zstd-level"),
-    "multifd-qatzip": channelled("qatzip"),
-    "multifd-qpl": channelled("qpl"),
-    "multifd-uadk": channelled("uadk"),
+    "mt": CompressionMethod(Compression.MT, (0, 1, 9)),
+    "mt-zlib": make_thread_method("zlib", 1, 9),
+    "mt-zstd": make_thread_method("zstd", 1, 9),
+    "multifd-zlib": CompressionMethod(
+        Compression.ZLIB, (0, 1, 9), (1, 2, 4), level_parameter="multifd-zlib-level"
+    ),
+    "multifd-zstd": CompressionMethod(
+        Compression.ZSTD, (0, 1, 9), (1, 2, 4), level_parameter="multifd-zstd-level"
+    ),
+    "multifd-qatzip": make_multifd_method("qatzip"),
+    "multifd-qpl": make_multifd_method("qpl"),
+    "multifd-uadk": make_multifd_method("uadk"),
 }
 
 
 @dataclass
-class Connections:
-    """Counts the threads that send over parallel connections while a migration goes on."""
+class SendThreadCounter:
+    """A counter of the sender threads of parallel connections during a migration."""
 
     guest: Guest
-    counts: set[int] = field(default_factory=set)
+    thread_counts: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.host, self.pid = self.guest.host, threads.running(self.guest)
+        self.host, self.pid = self.guest.host, qemu_threads.find_qemu_pid(self.guest)
 
-    def look(self, sample: JobSample) -> bool:
-        """Called with each sample; never aborts."""
+    def on_sample(self, sample: JobSample) -> None:
+        """Count the sender threads at each job sample; never abort the migration."""
         if int(sample.stats.get("memory_processed", 0)):
-            found = threads.of(self.host, self.pid)
-            self.counts.add(sum(one.sends for one in found))
-        return False
+            thread_list = qemu_threads.list_threads(self.host, self.pid)
+            self.thread_counts.add(sum(thread.is_multifd_sender for thread in thread_list))
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way through the matrix, what crossed the link, and the sending threads that were seen."""
+class MethodResult:
+    """The result for a combination of level, kind of data and number of connections.
+
+    Attributes:
+        level: Compression level; None for a method without levels.
+        data_kind: Kind of data in the guest's memory.
+        connections: Number of parallel connections; 0 for a single stream.
+        migration: The migration with the byte counts.
+        thread_counts: Numbers of sender threads seen during the migration.
+    """
 
     level: int | None
-    data: str
+    data_kind: str
     connections: int
-    carried: Carried
-    counted: set[int]
+    migration: CountedMigration
+    thread_counts: set[int]
 
     def __str__(self) -> str:
         level = "" if self.level is None else f"level {self.level}, "
-        return f"{level}{self.data}, {self.connections or 'no parallel'} connections"
+        return f"{level}{self.data_kind}, {self.connections or 'no parallel'} connections"
 
-    def share(self, plain: Mapping[str, Carried]) -> float:
-        """Of the bytes that a plain migration of the same data took."""
-        return self.carried.bytes / plain[self.data].bytes
+    def compute_link_share(self, plain_migrations: Mapping[str, CountedMigration]) -> float:
+        """Return the bytes on the link relative to a plain migration of the same data."""
+        return self.migration.link_bytes / plain_migrations[self.data_kind].link_bytes
 
-    def told(self, plain: Mapping[str, Carried]) -> float:
-        """The same by the accounts of the jobs."""
-        return self.carried.told / plain[self.data].told
+    def compute_reported_share(self, plain_migrations: Mapping[str, CountedMigration]) -> float:
+        """Return the bytes by the job statistics relative to a plain migration."""
+        return self.migration.reported_bytes / plain_migrations[self.data_kind].reported_bytes
 
     @property
-    def most(self) -> float:
-        """The share of the bytes that it may take."""
-        zstd = self.carried.outcome.plan.compression is Compression.ZSTD
-        text = self.data in {str(Content.TEXT), RESTLESS}
-        if text and (zstd or self.level != STORED):
-            return SHRUNK
-        # how often pages that change go depends on how fast they go
-        return float("inf") if self.data == RESTLESS else GROWN
+    def max_share(self) -> float:
+        """Return the largest allowed share of a plain migration's bytes."""
+        is_zstd = self.migration.outcome.plan.compression is Compression.ZSTD
+        is_text = self.data_kind in {str(PageContent.TEXT), CHANGING_TEXT}
+        if is_text and (is_zstd or self.level != STORE_LEVEL):
+            return MAX_COMPRESSED_SHARE
+        # The number of sends of a changing page depends on the speed of the migration.
+        return float("inf") if self.data_kind == CHANGING_TEXT else MAX_INCOMPRESSIBLE_SHARE
 
-    def complaint(self, plain: Mapping[str, Carried]) -> str:
-        """What is wrong with it beside plain migrations; "" when nothing is."""
-        if max(self.counted, default=0) not in {0, self.connections}:  # they come one by one
-            return f"{self}: {sorted(self.counted)} threads sent"
-        share = min(self.share(plain), self.told(plain))
-        return f"{self}: {share:.1%} of the bytes" if share > self.most else ""
+    def find_violation(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
+        """Describe a wrong thread count or too many bytes; "" for a correct result.
 
-    def doubt(self, plain: Mapping[str, Carried]) -> str:
-        """Too many bytes on the link of which the job tells nothing; "" for none."""
-        if self.share(plain) <= self.most:
+        The smaller of both shares counts: on the link, and by the job statistics.
+        """
+        if max(self.thread_counts, default=0) not in {0, self.connections}:  # they come one by one
+            return f"{self}: numbers of sending threads: {sorted(self.thread_counts)}"
+        share = min(
+            self.compute_link_share(plain_migrations), self.compute_reported_share(plain_migrations)
+        )
+        message = f"{self}: {share:.1%} of the bytes of the plain migration"
+        return message if share > self.max_share else ""
+
+    def find_byte_mismatch(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
+        """Describe too many bytes on the link; return "" if within the limit.
+
+        Such bytes are missing from the job statistics if `find_violation` reports no fault.
+        """
+        if self.compute_link_share(plain_migrations) <= self.max_share:
             return ""
-        return f"{self}: {self.share(plain):.1%} of the bytes, and {self.told(plain):.1%} as told"
+        return (
+            f"{self}: {self.compute_link_share(plain_migrations):.1%} of the bytes on the link, "
+            f"but {self.compute_reported_share(plain_migrations):.1%} as reported by the job"
+        )
 
 
 @pytest.mark.requirement("LM-PAR-04", "LM-PAR-08")
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # dozens of migrations with `--matrix full`
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.extra] if method.connections != (0,) else [])
+        pytest.param(
+            name, marks=[pytest.mark.beyond_requirement] if method.connections != (0,) else []
+        )
         for name, method in METHODS.items()
     ],
 )
-def test_method_shrinks_what_can_shrink(
-    name: str, make_guest: MakeGuest, migrate: Migrate, pair: Pair, pytestconfig: pytest.Config
+def test_compression_method_reduces_bytes(
+    name: str, make_guest: MakeGuest, migrate: Migrate, pair: HostPair, pytestconfig: pytest.Config
 ) -> None:
     """
-    A method sends text in fewer bytes, and neither zeroes nor random data in more.
+    A compression method sends text in fewer bytes, and sends zeroes and random data in no more
+    bytes.
 
-    Preconditions: both ends offer the method; every two of its levels, kinds of data and numbers
-    of connections meet in a migration, or all of them do; each is compared with a plain one of the
-    same data. A level that stores is left out where QEMU refuses it. A guest that a slow host
-    does not get moved in half a minute is suspended until it has arrived.
-    Expected: text takes at most 80 % of the bytes, also where it changes meanwhile; guests with
-    random data or zeroes, and text at the level that stores, at most 102 %, by the kernel's count
-    on the link; random data add to zeroes at most 110 % of what they add without the method. Text
-    shrinks more at a high level than at a low one. As many threads send as there are connections.
-    Every page is intact, and the parameters are afterwards what they were before. Bytes on the link
-    of which the job does not tell are nobody's fault, and prove nothing.
+    Preconditions: both ends offer the method. The matrix of levels, kinds of data and numbers
+    of connections is pairwise, or complete with `--matrix full`. Each migration is compared
+    with a plain migration of the same data. Level 0 (store) is left out where QEMU refuses the
+    level. On a slow host the guest may still be moving after half a minute. Then the guest is
+    suspended until arrival.
+    Expected: text takes at most 80 % of the bytes by the kernel's count on the link, also while
+    the text changes. Random data, zeroes, and text at level 0 take at most 102 %. Random data
+    add to zeroes at most 110 % of the bytes added without the method. Text shrinks more at a
+    high level than at a low level. The number of sender threads equals the number of
+    connections. Every page is intact, and the parameters are afterwards the same as before.
+    Bytes on the link without a report by the job make the test inconclusive, not failed.
     """
     method = METHODS[name]
-    for setting in method.named:
-        both_have(pair, setting.name, setting.value)
+    for setting in method.required_settings:
+        require_parameter(pair, setting.name, setting.value)
     guest = make_guest(GuestSpec())  # at rest: only the data changes, where it does
-    before = parameters(guest)
-    levels = method.offered(pair)
-    matrix = chosen((levels, DATA, method.connections), pytestconfig.getoption("--matrix"))
-    rows: list[Row] = []
-    plain: dict[str, Carried] = {}
+    parameters_before = query_migration_parameters(guest)
+    levels = method.list_supported_levels(pair)
+    matrix = select_rows(
+        (levels, DATA_KINDS, method.connections), pytestconfig.getoption("--matrix")
+    )
+    results: list[MethodResult] = []
+    plain_migrations: dict[str, CountedMigration] = {}
 
-    for data in DATA:
-        with filled(guest, load_of(data)):
-            plain[data] = carry(migrate, pair, guest, Plan(control=DIRECT, channels=matrix[0][2]))
-            for level, _data, connections in (row for row in matrix if row[1] == data):
-                seen = Connections(guest)
-                plan = method.plan(level, connections)
-                carried = carry(migrate, pair, guest, plan, on_sample=seen.look)
-                rows.append(Row(level, data, connections, carried, seen.counts))
-                assert parameters(guest) == before
+    for data_kind in DATA_KINDS:
+        with fill_memory(guest, build_load(data_kind)):
+            plain_migrations[data_kind] = migrate_and_count_bytes(
+                migrate, pair, guest, Plan(control=DIRECT, channels=matrix[0][2])
+            )
+            for level, _data_kind, connections in (row for row in matrix if row[1] == data_kind):
+                thread_counter = SendThreadCounter(guest)
+                plan = method.build_plan(level, connections)
+                migration = migrate_and_count_bytes(
+                    migrate, pair, guest, plan, on_sample=thread_counter.on_sample
+                )
+                results.append(
+                    MethodResult(
+                        level, data_kind, connections, migration, thread_counter.thread_counts
+                    )
+                )
+                assert query_migration_parameters(guest) == parameters_before
 
-    told = {str(row): f"{row.share(plain):.1%}" for row in rows}
-    add_environment(pytestconfig, f"compression {name} {pair.id}", told)
-    assert [words for row in rows if (words := row.complaint(plain))] == []
-    assert swollen(rows, plain) == []
-    deeper = {row.level: row.share(plain) for row in rows if row.data == Content.TEXT and row.level}
-    shares = [deeper[level] for level in sorted(deeper)]
-    assert shares == sorted(shares, reverse=True), told
-    if doubts := [words for row in rows if (words := row.doubt(plain))]:
-        raise InconclusiveError("; ".join(doubts))
-    if not all(any(row.counted) for row in rows if row.connections):
+    share_table = {
+        str(result): f"{result.compute_link_share(plain_migrations):.1%}" for result in results
+    }
+    add_environment(pytestconfig, f"compression {name} {pair.id}", share_table)
+    assert [
+        violation for result in results if (violation := result.find_violation(plain_migrations))
+    ] == []
+    assert find_overhead_violations(results, plain_migrations) == []
+    share_by_level = {
+        result.level: result.compute_link_share(plain_migrations)
+        for result in results
+        if result.data_kind == PageContent.TEXT and result.level
+    }
+    shares = [share_by_level[level] for level in sorted(share_by_level)]
+    assert shares == sorted(shares, reverse=True), share_table
+    if mismatches := [
+        violation
+        for result in results
+        if (violation := result.find_byte_mismatch(plain_migrations))
+    ]:
+        raise InconclusiveError("; ".join(mismatches))
+    if not all(any(result.thread_counts) for result in results if result.connections):
         raise InconclusiveError("a migration was over before its threads could be counted")
 
 
-def swollen(rows: Sequence[Row], plain: Mapping[str, Carried]) -> list[str]:
-    """Levels at which random data add more to zeroes than they should, by the jobs' accounts: the
-    rest of the guest shrinks, and would hide it."""
-    random, zero = str(Content.RANDOM), str(Content.ZERO)
-    usual = plain[random].told - plain[zero].told
-    zeroes = {row.level: row.carried.told for row in rows if row.data == zero}
-    added = [(row, row.carried.told - zeroes[row.level]) for row in rows if row.data == random]
-    return [f"{row}: {more} bytes, not {usual}" for row, more in added if more > usual * SWOLLEN]
+def find_overhead_violations(
+    results: Sequence[MethodResult], plain_migrations: Mapping[str, CountedMigration]
+) -> list[str]:
+    """Find levels where random data add too many bytes to zeroes.
+
+    The figures are from the job statistics. The rest of the guest's memory shrinks and would
+    hide the excess in the total.
+    """
+    random, zero = str(PageContent.RANDOM), str(PageContent.ZERO)
+    plain_overhead = plain_migrations[random].reported_bytes - plain_migrations[zero].reported_bytes
+    zero_bytes_by_level = {
+        result.level: result.migration.reported_bytes
+        for result in results
+        if result.data_kind == zero
+    }
+    overheads = [
+        (result, result.migration.reported_bytes - zero_bytes_by_level[result.level])
+        for result in results
+        if result.data_kind == random
+    ]
+    return [
+        f"{result}: random data adds {overhead} bytes, without compression {plain_overhead}"
+        for result, overhead in overheads
+        if overhead > plain_overhead * MAX_RANDOM_OVERHEAD
+    ]
 
 
-def load_of(data: str) -> MemoryLoad:
-    if data == RESTLESS:
-        return MemoryLoad(mib=DATA_MIB, content=Content.TEXT, rate_mib_s=RESTLESS_MIB_S)
-    return MemoryLoad(mib=DATA_MIB, content=Content(data))
+def build_load(data_kind: str) -> MemoryLoad:
+    if data_kind == CHANGING_TEXT:
+        return MemoryLoad(size_mib=DATA_MIB, content=PageContent.TEXT, rate_mib_s=CHANGE_RATE_MIB_S)
+    return MemoryLoad(size_mib=DATA_MIB, content=PageContent(data_kind))

@@ -1,164 +1,194 @@
-"""xbzrle: pages that change a little go as differences to what was sent before."""
+"""xbzrle: QEMU sends a slightly changed page as a difference from the last sent state."""
 
 from dataclasses import replace
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import Pair
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
 from migqual.errors import InconclusiveError, MigrationRefused
-from migqual.model.guest import GuestSpec, Load, MemoryLoad, Pattern
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
 from migqual.model.outcome import Outcome
-from migqual.model.plan import Compression, Control, Plan, Timeout, Tuning
-from suites.compression.compressing import (
-    GROWN,
-    MIB,
-    SHRUNK,
-    Carried,
-    Migrate,
-    carry,
-    parameters,
+from migqual.model.plan import Compression, CompressionOptions, Control, Plan, Timeout
+from migqual.units import MIB
+from suites.support.compression import (
+    MAX_COMPRESSED_SHARE,
+    MAX_INCOMPRESSIBLE_SHARE,
+    CountedMigration,
+    migrate_and_count_bytes,
+    query_migration_parameters,
 )
 
-PAGE = 4096
-CACHES = (64 * MIB, MIB, PAGE)
-ROUNDS = 4  # the one with the guest at rest included
+PAGE_BYTES = 4096
+CACHE_SIZES = (64 * MIB, MIB, PAGE_BYTES)
+MIN_ROUNDS = 4  # the one with the guest at rest included
 
 
-def restless(rate_mib_s: int, touch: str, mib: int = 16) -> GuestSpec:
-    """Random data that change over and over."""
-    memory = MemoryLoad(mib, rate_mib_s, pattern=Pattern.SEQUENTIAL, touch=touch)
-    return GuestSpec(load=Load(f"{touch}-{mib}-{rate_mib_s}", memory=memory))
+def make_dirtying_spec(rate_mib_s: int, touch: str, mib: int = 16) -> GuestSpec:
+    """Make a guest spec with continuously changing random data."""
+    memory = MemoryLoad(mib, rate_mib_s, pattern=WritePattern.SEQUENTIAL, written_part=touch)
+    return GuestSpec(load=GuestLoad(f"{touch}-{mib}-{rate_mib_s}", memory=memory))
 
 
-# A few bytes of each page. QEMU remembers pages from the second round on, and sends differences
-# from the third: each round leaves half as much for the next, and little may be left for the rest,
-# so that there are rounds enough with any cache.
-RESTLESS = restless(24, "header")
-# The same, twice as fast as whole pages can be sent: only differences catch up with it. A round of
-# whole pages takes 0.7 s, so that a vCPU that waits for a moment does not let them slip through.
-ENDLESS = restless(96, "header", mib=32)
-ENDLESS_S = 10.0
-HOLDS_ALL = 256 * MIB  # of the guest: no two pages want the same place
-RANDOM = restless(32, "page")  # and one whose pages are other ones each time
+# The guest changes a few bytes of each page. QEMU remembers pages from the second round on and
+# sends differences from the third round on. Each round leaves half of the data for the next
+# round. Only little data may remain for the final round, so that enough rounds take place with
+# any cache.
+SLOW_DIRTYING_GUEST = make_dirtying_spec(24, "header")
+# The same change, twice as fast as QEMU can send whole pages: only differences are fast enough.
+# A round of whole pages takes 0.7 s, so that a short pause of the vCPU does not let a plain
+# migration converge.
+FAST_DIRTYING_GUEST = make_dirtying_spec(96, "header", mib=32)
+SUSPEND_AFTER_S = 10.0
+FULL_CACHE_BYTES = 256 * MIB  # of the guest: no two pages want the same place
+RANDOM_DIRTYING_GUEST = make_dirtying_spec(
+    32, "page"
+)  # and one whose pages are other ones each time
 
 
-def cached(size: int) -> Plan:
+def build_xbzrle_plan(cache_bytes: int) -> Plan:
     return Plan(
         control=Control.DIRECT,
         compression=Compression.XBZRLE,
-        tuning=Tuning(cache_bytes=size),
+        compression_options=CompressionOptions(cache_bytes=cache_bytes),
         bandwidth_mib_s=48,
         downtime_ms=50,
     )
 
 
 @pytest.mark.requirement("LM-PAR-08")
-@pytest.mark.long
-def test_differences_go_in_place_of_pages(
-    make_guest: MakeGuest, migrate: Migrate, pair: Pair
-) -> None:
+@pytest.mark.slow
+def test_xbzrle_sends_differences(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
     """
-    Pages that change a little go as differences, as far as the cache holds their last state.
+    QEMU sends a slightly changed page as a difference if the cache holds the last state of the
+    page.
 
-    Preconditions: both ends offer xbzrle; the guest changes a few bytes of 16 MiB all the time.
-    Expected: the cache is as large as asked for; one that holds the pages sends differences of less
-    than half a page each, one that is too small misses, and the smallest that there is, of one
-    page, misses nearly all. Afterwards the old size is in force.
+    Preconditions: both ends offer xbzrle; the guest changes a few bytes in each page of 16 MiB
+    all the time.
+    Expected: the cache has the requested size. A cache large enough for all pages sends
+    differences of less than half a page on average. A cache too small for the pages has more
+    misses than differences. With the smallest cache, a single page, nearly every access is a
+    miss. Afterwards the old size is in force.
     """
-    guest = make_guest(RESTLESS)
-    before = parameters(guest)
+    guest = make_guest(SLOW_DIRTYING_GUEST)
+    parameters_before = query_migration_parameters(guest)
 
-    found = [again(carry(migrate, pair, guest, cached(size)).outcome) for size in CACHES]
-    large, small, smallest = found
+    figures_by_cache = [
+        read_xbzrle_figures(
+            migrate_and_count_bytes(migrate, pair, guest, build_xbzrle_plan(size)).outcome
+        )
+        for size in CACHE_SIZES
+    ]
+    large_cache, small_cache, smallest_cache = figures_by_cache
 
-    assert [one["compression_cache"] for one in found] == list(CACHES)
-    assert large["compression_pages"] > 0
-    assert large["compression_bytes"] / large["compression_pages"] < PAGE / 2
-    assert small["compression_cache_misses"] > small["compression_pages"]
-    assert smallest["compression_cache_misses"] > 10 * smallest["compression_pages"]
-    assert parameters(guest) == before
+    assert [figures["compression_cache"] for figures in figures_by_cache] == list(CACHE_SIZES)
+    assert large_cache["compression_pages"] > 0
+    assert large_cache["compression_bytes"] / large_cache["compression_pages"] < PAGE_BYTES / 2
+    assert small_cache["compression_cache_misses"] > small_cache["compression_pages"]
+    assert smallest_cache["compression_cache_misses"] > 10 * smallest_cache["compression_pages"]
+    assert query_migration_parameters(guest) == parameters_before
 
 
 @pytest.mark.requirement("LM-PAR-08")
-def test_differences_take_fewer_bytes(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+def test_xbzrle_sends_fewer_bytes(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
     """
-    A guest that changes a little of each page all the time moves with fewer bytes.
+    With xbzrle, a guest with small changes in each page moves with fewer bytes.
 
-    Preconditions: both ends offer xbzrle; the guest changes pages faster than they can be sent, and
-    is suspended after ten seconds, or a plain migration would not end.
-    Expected: with xbzrle it moves without that, with at most 80 % of the plain one's bytes on the
-    link; and all the pages that were sent, as such or as differences, take fewer bytes each.
+    Preconditions: both ends offer xbzrle; the guest changes pages faster than QEMU can send
+    whole pages. The guest is suspended after 10 s, because a plain migration would not end
+    otherwise.
+    Expected: with xbzrle the guest moves without being suspended, with at most 80 % of the
+    plain migration's bytes on the link. The mean number of bytes for each sent page, whole or
+    as a difference, is smaller.
     """
-    guest = make_guest(ENDLESS)
-    plan = replace(cached(HOLDS_ALL), timeout=Timeout(ENDLESS_S))
+    guest = make_guest(FAST_DIRTYING_GUEST)
+    plan = replace(build_xbzrle_plan(FULL_CACHE_BYTES), timeout=Timeout(SUSPEND_AFTER_S))
 
-    plain = carry(migrate, pair, guest, uncompressed(plan))
-    differences = carry(migrate, pair, guest, plan)
+    plain_migration = migrate_and_count_bytes(migrate, pair, guest, remove_compression(plan))
+    xbzrle_migration = migrate_and_count_bytes(migrate, pair, guest, plan)
 
-    if plain.outcome.suspended_at_s is None:
-        raise InconclusiveError("whole pages were sent as fast as the guest changes them")
-    assert differences.outcome.suspended_at_s is None
-    assert differences.bytes <= plain.bytes * SHRUNK
-    assert of_a_page(differences) < of_a_page(plain)
+    if plain_migration.outcome.suspended_at_s is None:
+        raise InconclusiveError("the plain migration sent pages as fast as the guest changed them")
+    assert xbzrle_migration.outcome.suspended_at_s is None
+    assert xbzrle_migration.link_bytes <= plain_migration.link_bytes * MAX_COMPRESSED_SHARE
+    assert compute_bytes_per_page(xbzrle_migration) < compute_bytes_per_page(plain_migration)
 
 
 @pytest.mark.requirement("LM-PAR-08")
-@pytest.mark.long
-def test_pages_without_likeness_do_not_grow(
-    make_guest: MakeGuest, migrate: Migrate, pair: Pair
+@pytest.mark.slow
+def test_xbzrle_does_not_grow_random_pages(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
 ) -> None:
     """
-    Pages that have nothing in common with their last state take no more bytes than without xbzrle.
+    Pages without similarity to the last state take no more bytes with xbzrle than without.
 
-    Preconditions: both ends offer xbzrle; the guest fills 16 MiB with new random data all the time.
-    Expected: the pages that were sent, as such or as differences, take at most 102 % of the bytes
-    on the link that those of a plain migration take; some did meet their last state.
+    Preconditions: both ends offer xbzrle; the guest fills 16 MiB with new random data all the
+    time.
+    Expected: for each sent page, whole or as a difference, the link carries at most 102 % of
+    the plain migration's bytes. QEMU compared some pages with the last state.
     """
-    guest = make_guest(RANDOM)
+    guest = make_guest(RANDOM_DIRTYING_GUEST)
 
-    plain = carry(migrate, pair, guest, uncompressed(cached(CACHES[0])))
-    random = carry(migrate, pair, guest, cached(CACHES[0]))
+    plain_migration = migrate_and_count_bytes(
+        migrate, pair, guest, remove_compression(build_xbzrle_plan(CACHE_SIZES[0]))
+    )
+    xbzrle_migration = migrate_and_count_bytes(
+        migrate, pair, guest, build_xbzrle_plan(CACHE_SIZES[0])
+    )
 
-    found = again(random.outcome)
-    if not found["compression_pages"] + found["compression_overflow"]:
-        raise InconclusiveError("no page was compared with its last state")
-    assert of_a_page(random) <= of_a_page(plain) * GROWN
-
-
-def uncompressed(plan: Plan) -> Plan:
-    return replace(plan, compression=Compression.NONE, tuning=Tuning())
-
-
-def of_a_page(carried: Carried) -> float:
-    """Bytes on the link for each page that was sent, as such or as a difference."""
-    stats = carried.outcome.stats
-    return carried.bytes / (int(stats["memory_normal"]) + int(stats.get("compression_pages", 0)))
+    figures = read_xbzrle_figures(xbzrle_migration.outcome)
+    if not figures["compression_pages"] + figures["compression_overflow"]:
+        raise InconclusiveError("QEMU compared no page with its previous content")
+    assert (
+        compute_bytes_per_page(xbzrle_migration)
+        <= compute_bytes_per_page(plain_migration) * MAX_INCOMPRESSIBLE_SHARE
+    )
 
 
-def again(outcome: Outcome) -> dict[str, int]:
-    """Figures of the compression. Raises `InconclusiveError` when no page was sent three times."""
-    if int(outcome.stats["memory_iteration"]) < ROUNDS:
-        raise InconclusiveError(f"over after {outcome.stats['memory_iteration']} rounds")
+def remove_compression(plan: Plan) -> Plan:
+    return replace(plan, compression=Compression.NONE, compression_options=CompressionOptions())
+
+
+def compute_bytes_per_page(migration: CountedMigration) -> float:
+    """Return the bytes on the link for each sent page, whole or as a difference."""
+    stats = migration.outcome.stats
+    return migration.link_bytes / (
+        int(stats["memory_normal"]) + int(stats.get("compression_pages", 0))
+    )
+
+
+def read_xbzrle_figures(outcome: Outcome) -> dict[str, int]:
+    """Return the compression statistics of the job.
+
+    Raises:
+        InconclusiveError: The migration had too few rounds: no page was sent three times.
+    """
+    if int(outcome.stats["memory_iteration"]) < MIN_ROUNDS:
+        raise InconclusiveError(
+            f"the migration ended after {outcome.stats['memory_iteration']} rounds"
+        )
     return {
         name: int(value) for name, value in outcome.stats.items() if name.startswith("compression_")
     }
 
 
 @pytest.mark.requirement("LM-PAR-08")
-def test_odd_cache_sizes_are_refused(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+def test_xbzrle_invalid_cache_size_is_refused(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
     """
-    A cache of no power of two, of nothing, or below a page is refused, and changes nothing.
+    An xbzrle cache size of 0, below a page, or no power of two is refused and changes no
+    parameter.
 
     Preconditions: both ends offer xbzrle.
-    Expected: refused with the reason, before any data moves; the old size is in force; the same
-    guest moves with a good size.
+    Expected: QEMU refuses the size with the reason, before any data moves. The old size is in
+    force. The same guest moves with a valid size.
     """
     guest = make_guest(GuestSpec())
-    carry(migrate, pair, guest, cached(MIB))
-    before = parameters(guest)
+    migrate_and_count_bytes(migrate, pair, guest, build_xbzrle_plan(MIB))
+    parameters_before = query_migration_parameters(guest)
 
     for size in (0, 1024, 5 * MIB):
         with pytest.raises(MigrationRefused, match=r"(?i)power of two"):
-            migrate(guest, cached(size))
-        assert parameters(guest) == before
+            migrate(guest, build_xbzrle_plan(size))
+        assert query_migration_parameters(guest) == parameters_before

@@ -1,15 +1,15 @@
-"""Guests that go on at the destination before their memory is there, and other ways to converge."""
+"""Post-copy, post-copy pre-emption, and the dirty limit for non-converging guests."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from fixtures.plugins.encryption import ListenTo
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import Pair
+from fixtures.plugins.encryption import CaptureGuestTraffic
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
 from fixtures.plugins.records import add_environment
 from migqual.errors import (
     GuestError,
@@ -19,168 +19,184 @@ from migqual.errors import (
     UnsupportedError,
 )
 from migqual.hosts.guest import Guest
-from migqual.model.outcome import JobSample, Outcome
+from migqual.model.outcome import JobSample
 from migqual.model.plan import Plan, Timeout, TimeoutAction
-from suites.convergence.postcopy import switched_at_s, where_offered
-from suites.convergence.restless import BANDWIDTH_MIB_S, NON_CONVERGING, iterations
+from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING, count_precopy_rounds
+from suites.support.postcopy import find_postcopy_start_s, require_postcopy
 
-Migrate = Callable[..., Outcome]
-
-SWITCH_S = 3.0
-POSTCOPY = Plan(postcopy=True, bandwidth_mib_s=BANDWIDTH_MIB_S)
-AFTER_PRECOPY = replace(POSTCOPY, postcopy_after_precopy=True)
+SWITCH_TIMEOUT_S = 3.0
+POSTCOPY_PLAN = Plan(postcopy=True, bandwidth_mib_s=BANDWIDTH_MIB_S)
+AFTER_PRECOPY_PLAN = replace(POSTCOPY_PLAN, postcopy_after_precopy=True)
 
 
 @pytest.mark.requirement("LM-SHR-04")
-@pytest.mark.extra
-def test_timeout_switches_to_postcopy(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+@pytest.mark.beyond_requirement
+def test_timeout_switches_to_postcopy(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
     """
-    When the time is up the guest goes on at the destination, and the rest of its memory follows.
+    At the timeout the guest continues at the destination, and the rest of the memory follows.
 
     Preconditions: the guest dirties memory faster than the bandwidth limit.
-    Expected: pre-copy until the limit and not beyond, then post-copy; the migration completes and
-    every page is intact.
+    Expected: pre-copy until the time limit and no longer, then post-copy. The migration
+    completes, and every page is intact.
     """
     guest = make_guest(NON_CONVERGING)
-    plan = replace(POSTCOPY, timeout=Timeout(SWITCH_S, TimeoutAction.POSTCOPY))
+    plan = replace(POSTCOPY_PLAN, timeout=Timeout(SWITCH_TIMEOUT_S, TimeoutAction.POSTCOPY))
 
-    with where_offered():
+    with require_postcopy():
         outcome = migrate(guest, plan)
 
     assert guest.host is pair.destination
-    assert switched_at_s(outcome, pair) >= SWITCH_S
+    assert find_postcopy_start_s(outcome, pair) >= SWITCH_TIMEOUT_S
 
 
 @pytest.mark.requirement("LM-SHR-04")
-@pytest.mark.extra
-def test_postcopy_after_one_round(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+@pytest.mark.beyond_requirement
+def test_postcopy_after_one_round(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
     """
-    Post-copy begins once all memory has been sent a first time.
+    Post-copy begins after the first round has sent all memory.
 
     Preconditions: the guest dirties memory faster than the bandwidth limit.
     Expected: the first round completes, post-copy follows, and every page is intact.
     """
     guest = make_guest(NON_CONVERGING)
 
-    with where_offered():
-        outcome = migrate(guest, AFTER_PRECOPY)
+    with require_postcopy():
+        outcome = migrate(guest, AFTER_PRECOPY_PLAN)
 
     assert guest.host is pair.destination
-    assert switched_at_s(outcome, pair) > 0
-    assert iterations(outcome) >= 2
+    assert find_postcopy_start_s(outcome, pair) > 0
+    assert count_precopy_rounds(outcome) >= 2
 
 
 @pytest.mark.requirement("LM-SHR-04")
-@pytest.mark.extra
-@pytest.mark.long
-def test_postcopy_that_is_only_allowed(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+@pytest.mark.beyond_requirement
+@pytest.mark.slow
+def test_postcopy_needs_explicit_switch(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
     """
-    A migration that may use post-copy and is not told to stays with pre-copy.
+    A migration with permission for post-copy, but without a switch, stays with pre-copy.
 
     Preconditions: the guest dirties memory faster than the bandwidth limit; a short deadline.
-    Expected: no post-copy, an abort at the deadline, the guest unharmed at the source.
+    Expected: no post-copy, an abort at the deadline, and the guest unharmed at the source.
     """
     guest = make_guest(NON_CONVERGING)
 
-    with pytest.raises(MigrationTimedOut) as hopeless, where_offered():
-        migrate(guest, replace(POSTCOPY, deadline_s=SWITCH_S))
+    with pytest.raises(MigrationTimedOut) as timeout_error, require_postcopy():
+        migrate(guest, replace(POSTCOPY_PLAN, deadline_s=SWITCH_TIMEOUT_S))
 
-    assert not hopeless.value.outcome.went_postcopy
+    assert not timeout_error.value.outcome.has_entered_postcopy
     assert guest.host is pair.source
 
 
 @pytest.mark.requirement("LM-SHR-04")
-@pytest.mark.extra
-@pytest.mark.long
-def test_urgent_pages_have_a_channel_of_their_own(
+@pytest.mark.beyond_requirement
+@pytest.mark.slow
+def test_postcopy_preempt_channel(
     make_guest: MakeGuest,
     migrate: Migrate,
-    listen_to: ListenTo,
-    pair: Pair,
+    capture_guest_traffic: CaptureGuestTraffic,
+    pair: HostPair,
     pytestconfig: pytest.Config,
 ) -> None:
     """
-    With pre-emption, pages that the guest waits for do not queue behind the others.
+    With post-copy pre-emption, pages requested by the guest do not queue behind other pages.
 
-    Preconditions: a migration that goes over to post-copy.
-    Expected: a second connection is made where QEMU offers pre-emption and libvirt turns it on, and
-    none where not; which of it is recorded.
+    Preconditions: the migration switches to post-copy.
+    Expected: a second connection exists where QEMU offers pre-emption and libvirt enables the
+    capability. Otherwise a single connection carries the guest. The report records the case.
     """
     guest = make_guest(NON_CONVERGING)
-    states: list[bool | None] = []
+    preempt_states: list[bool | None] = []
 
-    def ask(sample: JobSample) -> bool:
-        if not states and sample.stats.get("memory_processed"):
-            states.append(capabilities(guest).get("postcopy-preempt"))
-        return False
+    def query_preempt_state(sample: JobSample) -> None:
+        if not preempt_states and sample.stats.get("memory_processed"):
+            preempt_states.append(query_migration_capabilities(guest).get("postcopy-preempt"))
 
-    with listen_to(guest) as capture, where_offered():
-        outcome = migrate(guest, AFTER_PRECOPY, on_sample=ask)
+    with capture_guest_traffic(guest) as capture, require_postcopy():
+        outcome = migrate(guest, AFTER_PRECOPY_PLAN, on_sample=query_preempt_state)
 
-    if not states or not outcome.went_postcopy:
-        raise InconclusiveError("it was over before QEMU could be asked, or without post-copy")
-    told = {None: "QEMU does not offer it", False: "libvirt leaves it off", True: "on"}[states[0]]
-    add_environment(pytestconfig, f"post-copy pre-emption {pair.id}", {"postcopy-preempt": told})
-    assert len(capture.channels) == (2 if states[0] else 1)
+    if not preempt_states or not outcome.has_entered_postcopy:
+        raise InconclusiveError("the migration ended without post-copy or before QEMU was queried")
+    preempt_description = {
+        None: "QEMU does not support it",
+        False: "libvirt does not enable it",
+        True: "enabled",
+    }[preempt_states[0]]
+    add_environment(
+        pytestconfig, f"post-copy preemption {pair.id}", {"postcopy-preempt": preempt_description}
+    )
+    assert len(capture.connections) == (2 if preempt_states[0] else 1)
 
 
 @pytest.mark.requirement("LM-SHR-03")
-@pytest.mark.extra
+@pytest.mark.beyond_requirement
 def test_dirty_limit(
-    make_guest: MakeGuest, migrate: Migrate, pair: Pair, pytestconfig: pytest.Config
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, pytestconfig: pytest.Config
 ) -> None:
     """
-    A limit of the dirty rate, in place of a throttle of all vCPUs, brings a restless guest over.
+    A limit of the dirty rate, instead of a throttle of all vCPUs, lets a non-converging guest
+    move.
 
-    Preconditions: a guest that does not converge by itself; a QEMU that keeps to such a limit,
-    which takes KVM with a dirty ring.
-    Expected: it moves, and QEMU held its vCPUs back meanwhile. A QEMU that refuses says why.
+    Preconditions: a non-converging guest; a QEMU able to keep such a limit, with KVM and a
+    dirty ring.
+    Expected: the guest moves, and QEMU throttles the vCPUs meanwhile. A QEMU without the dirty
+    limit refuses with a reason.
     """
     guest = make_guest(NON_CONVERGING)
-    held: list[int] = []
+    throttle_times_us: list[int] = []
 
-    def ask(_sample: JobSample) -> bool:
+    def query_throttle_time(_sample: JobSample) -> None:
         with suppress(HostError, GuestError):  # at the very end it may have left already
-            told = guest.domain.monitor("query-migrate")
-            held.append(int(told.get("dirty-limit-throttle-time-per-round", 0)))
-        return False
+            reply = guest.domain.run_qmp_command("query-migrate")
+            throttle_times_us.append(int(reply.get("dirty-limit-throttle-time-per-round", 0)))
 
-    with dirty_limit(guest):
-        migrate(guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S), on_sample=ask)
+    with enable_dirty_limit(guest):
+        migrate(guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S), on_sample=query_throttle_time)
 
-    most = max(held, default=0)
-    add_environment(pytestconfig, f"dirty limit {pair.id}", {"held_us_per_round": most})
+    max_throttle_us = max(throttle_times_us, default=0)
+    add_environment(
+        pytestconfig, f"dirty limit {pair.id}", {"throttle_us_per_round": max_throttle_us}
+    )
     assert guest.host is pair.destination
-    if not most:
-        raise InconclusiveError("it moved before QEMU held it back")
+    if not max_throttle_us:
+        raise InconclusiveError("the migration ended before QEMU throttled the vCPUs")
 
 
 @contextmanager
-def dirty_limit(guest: Guest) -> Iterator[None]:
-    """On while the block runs; a guest that stays has it off again. Raises `UnsupportedError` with
-    QEMU's words when it does not know the limit, or cannot keep to one."""
+def enable_dirty_limit(guest: Guest) -> Iterator[None]:
+    """Enable QEMU's dirty limit during the block.
+
+    If the guest stays at the source, the limit is disabled again afterwards.
+
+    Raises:
+        UnsupportedError: QEMU does not know the dirty limit or cannot keep a limit; with QEMU's
+            message.
+    """
     try:
-        switch(guest, "dirty-limit", on=True)
-    except HostError as refused:
-        if "dirty-limit" not in refused.message:
+        set_migration_capability(guest, "dirty-limit", enabled=True)
+    except HostError as error:
+        if "dirty-limit" not in error.message:
             raise
-        raise UnsupportedError(refused.message) from refused
+        raise UnsupportedError(error.message) from error
     source = guest.host
     try:
         yield
     finally:
         if guest.host is source:
-            # a guest that is lost is the migration's trouble
+            # The test of the migration reports a lost guest; ignore errors here.
             with suppress(HostError, GuestError):
-                switch(guest, "dirty-limit", on=False)
+                set_migration_capability(guest, "dirty-limit", enabled=False)
 
 
-def switch(guest: Guest, capability: str, *, on: bool) -> None:
-    wanted: list[Mapping[str, Any]] = [{"capability": capability, "state": on}]
-    guest.domain.monitor("migrate-set-capabilities", capabilities=wanted)
+def set_migration_capability(guest: Guest, capability: str, *, enabled: bool) -> None:
+    capability_states: list[Mapping[str, Any]] = [{"capability": capability, "state": enabled}]
+    guest.domain.run_qmp_command("migrate-set-capabilities", capabilities=capability_states)
 
 
-def capabilities(guest: Guest) -> dict[str, bool]:
-    """What QEMU can do in migrations, and whether it is on."""
-    rows = guest.domain.monitor("query-migrate-capabilities")
-    return {row["capability"]: row["state"] for row in rows}
+def query_migration_capabilities(guest: Guest) -> dict[str, bool]:
+    """Return the migration capabilities of the guest's QEMU, with the state of each."""
+    reply = guest.domain.run_qmp_command("query-migrate-capabilities")
+    return {row["capability"]: row["state"] for row in reply}

@@ -1,81 +1,89 @@
-"""LM-TLS-01: certificates are issued, installed, checked and renewed, and bad ones fail."""
+"""LM-TLS-01: certificates are issued, installed, checked and renewed; flaws are found."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from fixtures.plugins.encryption import Encryption
-from fixtures.plugins.guests import MakeGuest, StackDid
-from fixtures.plugins.hosts import Pair
+from fixtures.plugins.guests import MakeGuest, Migrate, RecordUnguardedMigration
+from fixtures.plugins.hosts import HostPair
 from migqual.errors import MigrationError
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
+from migqual.inventory.entities import StoreKind
 from migqual.model.finding import Severity
-from migqual.model.guest import DiskSpec, GuestSpec
-from migqual.model.inventory import StoreKind
-from migqual.model.outcome import Outcome
+from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.plan import Control, Guard, Plan, StorageCopy
-from migqual.tls import check
-from migqual.tls.authority import Authority, Flaw
+from migqual.tls import certificate_check
+from migqual.tls.certificate_authority import CertificateAuthority, CertificateFlaw
 
-Migrate = Callable[..., Outcome]
-
-# driven by the controller: a source that drives it may lose the destination's words
-ENCRYPTED = Plan(tls=True, control=Control.DIRECT)
-WITH_DISK = GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),))
+# The controller drives the migration: a source that drives the migration may lose the message
+# of the destination.
+TLS_PLAN = Plan(tls=True, control=Control.DIRECT)
+DISK_GUEST = GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),))
 STREAMS: Mapping[str, tuple[GuestSpec, Plan]] = {
-    "memory": (GuestSpec(), ENCRYPTED),
-    "disks": (WITH_DISK, replace(ENCRYPTED, copy_storage=StorageCopy.ALL)),
+    "memory": (GuestSpec(), TLS_PLAN),
+    "disks": (DISK_GUEST, replace(TLS_PLAN, copy_storage=StorageCopy.ALL)),
 }
-# What the stack says of each, in its error or in QEMU's log at either end: libvirt tells what one
-# end said first, which may be no more than that its peer broke off. A disk's server logs nothing.
-BROKEN_OFF = "TLS channel"
-WORDS: Mapping[Flaw, str] = {
-    Flaw.MISSING: r"Unable to access credentials|[Nn]o certificate",
-    Flaw.EXPIRED: r"expired",
-    Flaw.NOT_YET_VALID: r"not yet active",
-    Flaw.OTHER_AUTHORITY: r"known issuer",
-    Flaw.WRONG_PURPOSE: r"purpose does not allow|usage does not permit",
-    Flaw.WRONG_NAME: r"does not match the hostname",
+# The message for each flaw, in libvirt's error or in QEMU's log at either end. libvirt reports
+# only the first error of the two ends, possibly only the closed connection of the peer. The
+# server of a disk logs no reason.
+PEER_CLOSED_MESSAGE = "TLS channel"
+EXPECTED_MESSAGES: Mapping[CertificateFlaw, str] = {
+    CertificateFlaw.MISSING: r"Unable to access credentials|[Nn]o certificate",
+    CertificateFlaw.EXPIRED: r"expired",
+    CertificateFlaw.NOT_YET_VALID: r"not yet active",
+    CertificateFlaw.OTHER_AUTHORITY: r"known issuer",
+    CertificateFlaw.WRONG_PURPOSE: r"purpose does not allow|usage does not permit",
+    CertificateFlaw.WRONG_NAME: r"does not match the hostname",
 }
-# the name of the client is nothing that a server compares
+# A server does not compare the name of the client.
 ENDS = ("destination", "source")
-FLAWED = [
-    (flaw, end) for flaw in WORDS for end in ENDS if (flaw, end) != (Flaw.WRONG_NAME, ENDS[1])
+FLAW_CASES = [
+    (flaw, end)
+    for flaw in EXPECTED_MESSAGES
+    for end in ENDS
+    if (flaw, end) != (CertificateFlaw.WRONG_NAME, ENDS[1])
 ]
-FINDINGS: Mapping[Flaw, str] = {
-    Flaw.MISSING: "LM-TLS-01.files",
-    Flaw.EXPIRED: "LM-TLS-01.expiry",
-    Flaw.NOT_YET_VALID: "LM-TLS-01.expiry",
-    Flaw.WRONG_NAME: "LM-TLS-01.name",
-    Flaw.WEAK_KEY: "LM-TLS-01.key",
-    Flaw.OTHER_AUTHORITY: "LM-TLS-01.common",
+EXPECTED_FINDINGS: Mapping[CertificateFlaw, str] = {
+    CertificateFlaw.MISSING: "LM-TLS-01.files",
+    CertificateFlaw.EXPIRED: "LM-TLS-01.expiry",
+    CertificateFlaw.NOT_YET_VALID: "LM-TLS-01.expiry",
+    CertificateFlaw.WRONG_NAME: "LM-TLS-01.name",
+    CertificateFlaw.WEAK_KEY: "LM-TLS-01.key",
+    CertificateFlaw.OTHER_AUTHORITY: "LM-TLS-01.common",
 }
 
 
 @pytest.mark.requirement("LM-TLS-01")
-@pytest.mark.parametrize("stream", ["memory", pytest.param("disks", marks=pytest.mark.long)])
+@pytest.mark.parametrize("stream", ["memory", pytest.param("disks", marks=pytest.mark.slow)])
 def test_bad_certificates_fail_cleanly(
-    stream: str, encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: Pair
+    stream: str, encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
 ) -> None:
     """
-    With a bad certificate at either end a migration fails for that reason, and the guest runs on.
+    With a bad certificate at either end a migration fails with the matching reason, and the
+    guest runs on.
 
-    Preconditions: in turn at each end one that is missing, expired, not yet valid, of another
-    authority, for another purpose or, at the destination, for another name.
-    Expected: each fails and says why; the guest is unharmed at the source; once the certificates
-    are good the same migration succeeds.
+    Preconditions: at each end in turn, a certificate is missing, expired, not yet valid, of
+    another authority, or for another purpose. At the destination also a certificate for another
+    name.
+    Expected: each migration fails and gives the reason; the guest is unharmed at the source.
+    With good certificates the same migration succeeds afterwards.
     """
     spec, plan = STREAMS[stream]
     guest = make_guest(spec)
 
-    for flaw, end in FLAWED:
-        with encryption.flawed(getattr(pair, end), flaw):
-            words = refusal(migrate, guest, plan, pair)
-        reason = WORDS[flaw] if stream == "memory" else f"{WORDS[flaw]}|{BROKEN_OFF}"
-        assert re.search(reason, words), f"{flaw} at the {end}: {words}"
+    for flaw, end in FLAW_CASES:
+        with encryption.install_flawed_certificates(getattr(pair, end), flaw):
+            message = expect_migration_failure(migrate, guest, plan, pair)
+        pattern = (
+            EXPECTED_MESSAGES[flaw]
+            if stream == "memory"
+            else f"{EXPECTED_MESSAGES[flaw]}|{PEER_CLOSED_MESSAGE}"
+        )
+        assert re.search(pattern, message), f"{flaw} at the {end}: unexpected message: {message}"
         assert guest.host is pair.source
 
     migrate(guest, plan)
@@ -83,22 +91,25 @@ def test_bad_certificates_fail_cleanly(
 
 
 @pytest.mark.requirement("LM-TLS-01")
-@pytest.mark.parametrize("stream", ["memory", pytest.param("disks", marks=pytest.mark.long)])
-def test_revoked_source_is_turned_away(
-    stream: str, encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: Pair
+@pytest.mark.parametrize("stream", ["memory", pytest.param("disks", marks=pytest.mark.slow)])
+def test_revoked_source_certificate_is_refused(
+    stream: str, encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
 ) -> None:
     """
-    A source whose certificate the destination knows as revoked is turned away.
+    The destination refuses a source with a revoked certificate.
 
-    Preconditions: the destination's list of revoked certificates names that of the source.
-    Expected: the migration fails, and the guest runs on; without the list it succeeds.
+    Preconditions: the destination's revocation list contains the certificate of the source.
+    Expected: the migration fails, and the guest runs on. Without the list the migration
+    succeeds.
     """
     spec, plan = STREAMS[stream]
     guest = make_guest(spec)
 
-    with encryption.revoked(pair.source, at=pair.destination):
-        words = refusal(migrate, guest, plan, pair)
-    assert re.search("revoked" if stream == "memory" else f"revoked|{BROKEN_OFF}", words), words
+    with encryption.revoke_certificate(pair.source, verifying_host=pair.destination):
+        message = expect_migration_failure(migrate, guest, plan, pair)
+    assert re.search(
+        "revoked" if stream == "memory" else f"revoked|{PEER_CLOSED_MESSAGE}", message
+    ), message
     assert guest.host is pair.source
 
     migrate(guest, plan)
@@ -106,155 +117,170 @@ def test_revoked_source_is_turned_away(
 
 
 @pytest.mark.requirement("LM-TLS-01")
-@pytest.mark.long
-def test_revoked_destination_is_recorded(
-    encryption: Encryption, make_guest: MakeGuest, pair: Pair, stack_did: StackDid
+@pytest.mark.slow
+def test_revoked_destination_certificate_is_recorded(
+    encryption: Encryption,
+    make_guest: MakeGuest,
+    pair: HostPair,
+    record_unguarded_migration: RecordUnguardedMigration,
 ) -> None:
     """
-    Whether a source heeds its own list of revoked certificates is recorded.
+    The report records whether a source obeys the local revocation list.
 
-    Preconditions: the source's list names the certificate of the destination.
-    Expected: recorded, since QEMU reads the list where it is the server, and not in every version
-    where it is the client; the guest is unharmed either way.
+    Preconditions: the source's revocation list contains the certificate of the destination.
+    Expected: the result is recorded, and the guest is unharmed in both cases. QEMU reads the
+    list as a server, but not in every version as a client.
     """
     guest = make_guest(GuestSpec())
 
-    with encryption.revoked(pair.destination, at=pair.source):
-        words = stack_did(guest, ENCRYPTED)
+    with encryption.revoke_certificate(pair.destination, verifying_host=pair.source):
+        stack_result = record_unguarded_migration(guest, TLS_PLAN)
 
-    assert words == "migrated" or re.search(f"revoked|{BROKEN_OFF}", words)
+    assert stack_result == "migrated" or re.search(f"revoked|{PEER_CLOSED_MESSAGE}", stack_result)
 
 
 @pytest.mark.requirement("LM-TLS-01")
 def test_certificates_are_renewed_between_migrations(
-    encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: Pair
+    encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
 ) -> None:
     """
-    Certificates can be renewed while a guest runs: the next migration uses the new ones.
+    Certificates can be renewed while a guest runs; the next migration uses the new
+    certificates.
 
-    Preconditions: the guest has moved with the certificates of one authority.
-    Expected: with those of another at one end only, the way back fails; with them at both ends it
-    succeeds, without any restart.
+    Preconditions: the guest has moved with the certificates of a first authority.
+    Expected: with certificates of another authority at a single end, the migration back fails.
+    With the new certificates at both ends the migration succeeds, without any restart.
     """
     guest = make_guest(GuestSpec())
-    migrate(guest, ENCRYPTED)
-    renewed = Authority()
+    migrate(guest, TLS_PLAN)
+    new_authority = CertificateAuthority()
 
-    encryption.install(pair.source, renewed)
-    words = refusal(migrate, guest, ENCRYPTED, pair)
-    encryption.renew(renewed)
-    migrate(guest, ENCRYPTED)
+    encryption.install_certificates(pair.source, new_authority)
+    message = expect_migration_failure(migrate, guest, TLS_PLAN, pair)
+    encryption.replace_authority(new_authority)
+    migrate(guest, TLS_PLAN)
 
-    assert "known issuer" in words
+    assert "known issuer" in message
     assert guest.host is pair.source
 
 
 @pytest.mark.requirement("LM-TLS-01")
-def test_name_of_the_destination_may_be_told(
-    encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: Pair
+def test_tls_destination_name_is_accepted(
+    encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
 ) -> None:
     """
-    A certificate for another name than the address is accepted once that name is told.
+    A certificate for another name than the address is accepted if `--tls-destination` gives the
+    name.
 
-    Preconditions: the destination's certificate bears one name, and not its address.
-    Expected: refused by name at first; with `--tls-destination` the guest moves.
+    Preconditions: the destination's certificate contains a name, but not the address.
+    Expected: without the option the migration is refused because of the name. With
+    `--tls-destination` the guest moves.
     """
     guest = make_guest(GuestSpec())
 
-    with encryption.flawed(pair.destination, Flaw.WRONG_NAME):
-        words = refusal(migrate, guest, ENCRYPTED, pair)
-        migrate(guest, replace(ENCRYPTED, tls_destination=Authority.ELSEWHERE))
+    with encryption.install_flawed_certificates(pair.destination, CertificateFlaw.WRONG_NAME):
+        message = expect_migration_failure(migrate, guest, TLS_PLAN, pair)
+        migrate(guest, replace(TLS_PLAN, tls_destination=CertificateAuthority.WRONG_HOST_NAME))
 
-    assert re.search(WORDS[Flaw.WRONG_NAME], words)
+    assert re.search(EXPECTED_MESSAGES[CertificateFlaw.WRONG_NAME], message)
     assert guest.host is pair.destination
 
 
 @pytest.mark.requirement("LM-TLS-01")
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.usefixtures("encryption")
-def test_disks_beside_several_channels_without_a_name(
-    make_guest: MakeGuest, stack_did: StackDid
+def test_tls_disks_with_multifd_without_tls_destination(
+    make_guest: MakeGuest, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
-    Whether disks go over TLS beside several channels without `--tls-destination` is recorded.
+    The report records whether disks use TLS with several channels but without
+    `--tls-destination`.
 
     Preconditions: certificates for the destination's address.
-    Expected: recorded, since some versions of libvirt tell QEMU no name for the disks then, and
-    QEMU refuses; the guest is unharmed either way.
+    Expected: the result is recorded, and the guest is unharmed in both cases. Without the
+    option some versions of libvirt pass no name for the disks, and QEMU refuses.
     """
-    guest = make_guest(WITH_DISK)
+    guest = make_guest(DISK_GUEST)
     plan = replace(STREAMS["disks"][1], channels=2, guard=Guard.OFF)
 
-    words = stack_did(guest, plan)
+    stack_result = record_unguarded_migration(guest, plan)
 
-    assert words == "migrated" or "does not match the hostname" in words
+    assert stack_result == "migrated" or "does not match the hostname" in stack_result
 
 
 @pytest.mark.requirement("LM-TLS-01")
-def test_check_is_content_with_good_certificates(encryption: Encryption, pair: Pair) -> None:
+def test_check_accepts_good_certificates(encryption: Encryption, pair: HostPair) -> None:
     """
-    The check of certificates finds nothing wrong with those that the suite made.
+    The certificate check finds no fault in the certificates of the test suite.
 
-    Preconditions: certificates of one authority on both hosts.
+    Preconditions: certificates of the same authority on both hosts.
     Expected: every finding is ok.
     """
-    assert set(encryption.settings) == {host.name for host in pair.hosts}
-    assert refused(*pair.hosts) == {}
+    assert set(encryption.original_settings) == {host.name for host in pair.hosts}
+    assert list_failed_checks(*pair.hosts) == {}
 
 
 @pytest.mark.requirement("LM-TLS-01")
-@pytest.mark.parametrize("flaw", FINDINGS, ids=str)
-def test_check_names_what_is_wrong(flaw: Flaw, encryption: Encryption, pair: Pair) -> None:
+@pytest.mark.parametrize("flaw", EXPECTED_FINDINGS, ids=str)
+def test_check_reports_certificate_flaw(
+    flaw: CertificateFlaw, encryption: Encryption, pair: HostPair
+) -> None:
     """
-    The check of certificates names what is wrong, before a migration fails of it.
+    The certificate check names a flaw before a migration fails because of the flaw.
 
-    Preconditions: one thing is wrong with the destination's certificates.
-    Expected: that finding, and no other, with a remedy.
+    Preconditions: the destination's certificates have a single flaw.
+    Expected: only the finding for the flaw, with a remedy.
     """
-    with encryption.flawed(pair.destination, flaw):
-        found = refused(*pair.hosts)
+    with encryption.install_flawed_certificates(pair.destination, flaw):
+        remedies = list_failed_checks(*pair.hosts)
 
-    assert set(found) == {FINDINGS[flaw]}
-    assert all(found.values())
+    assert set(remedies) == {EXPECTED_FINDINGS[flaw]}
+    assert all(remedies.values())
 
 
 @pytest.mark.requirement("LM-TLS-01")
-def test_check_sees_a_key_that_others_can_read(encryption: Encryption, pair: Pair) -> None:
+def test_check_reports_readable_private_key(encryption: Encryption, pair: HostPair) -> None:
     """
-    A private key that others on the host can read is found.
+    The certificate check finds a private key readable by other users of the host.
 
-    Preconditions: the rights of the destination's key are changed.
-    Expected: that finding, and no other, with a remedy.
+    Preconditions: the file mode of the destination's key is changed to 644.
+    Expected: only the finding for the file mode, with a remedy.
     """
-    key = encryption.found(pair.destination).folder / "server-key.pem"
+    key_path = (
+        encryption.get_original_settings(pair.destination).certificate_folder / "server-key.pem"
+    )
 
-    with encryption.restored(pair.destination):
-        pair.destination.shell.run("chmod", "644", key)
-        found = refused(*pair.hosts)
+    with encryption.restore_certificates_after(pair.destination):
+        pair.destination.shell.run("chmod", "644", key_path)
+        remedies = list_failed_checks(*pair.hosts)
 
-    assert set(found) == {"LM-TLS-01.rights"}
-    assert all(found.values())
+    assert set(remedies) == {"LM-TLS-01.rights"}
+    assert all(remedies.values())
 
 
-def refusal(migrate: Migrate, guest: Guest, plan: Plan, pair: Pair) -> str:
-    """What was said when a migration failed that had to: the error, and what QEMU logged of it."""
-    before = {host.name: len(qemu_log(host, guest)) for host in pair.hosts}
-    with pytest.raises(MigrationError) as failed:
+def expect_migration_failure(migrate: Migrate, guest: Guest, plan: Plan, pair: HostPair) -> str:
+    """Expect a migration to fail, and return the error message and the new QEMU log lines."""
+    log_lengths = {host.name: len(read_qemu_log(host, guest)) for host in pair.hosts}
+    with pytest.raises(MigrationError) as failure:
         migrate(guest, plan)
-    logged = [qemu_log(host, guest)[before[host.name] :] for host in pair.hosts]
-    return "\n".join([failed.value.words, *logged])
+    new_log_texts = [read_qemu_log(host, guest)[log_lengths[host.name] :] for host in pair.hosts]
+    return "\n".join([failure.value.message, *new_log_texts])
 
 
-def qemu_log(host: Host, guest: Guest) -> str:
-    return host.shell.attempt("cat", f"/var/log/libvirt/qemu/{guest.name}.log").stdout
+def read_qemu_log(host: Host, guest: Guest) -> str:
+    return host.shell.run_unchecked("cat", f"/var/log/libvirt/qemu/{guest.name}.log").stdout
 
 
-def refused(*hosts: Host) -> dict[str, str]:
-    """What the check refuses: id and remedy."""
-    facts = [check.collect(host) for host in hosts]
-    found = [finding for one in facts for finding in check.findings(one)]
+def list_failed_checks(*hosts: Host) -> dict[str, str]:
+    """Return the failed checks of the hosts' certificates: id and remedy."""
+    facts = [certificate_check.collect_certificate_facts(host) for host in hosts]
+    findings = [
+        finding
+        for host_facts in facts
+        for finding in certificate_check.check_certificates(host_facts)
+    ]
     return {
         finding.id: finding.remedy
-        for finding in [*found, check.agree(facts)]
-        if finding.verdict is not Severity.OK
+        for finding in [*findings, certificate_check.check_common_authority(facts)]
+        if finding.severity is not Severity.OK
     }

@@ -1,21 +1,17 @@
-"""LM-TLS-03, LM-TLS-04: encrypted channels, one or several, show nothing of the guest."""
+"""LM-TLS-03, LM-TLS-04: single and multiple encrypted channels hide the guest's data."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from fixtures.plugins.encryption import Encryption, ListenTo
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import Pair
-from migqual.model.guest import DiskSpec, GuestSpec
-from migqual.model.inventory import StoreKind
-from migqual.model.outcome import Outcome
+from fixtures.plugins.encryption import CaptureGuestTraffic, Encryption
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from migqual.inventory.entities import StoreKind
+from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.plan import Control, Plan, StorageCopy
 
-Migrate = Callable[..., Outcome]
-
-COPIED = {"memory": (), "memory-and-disk": (DiskSpec(StoreKind.LOCAL),)}
+COPIED_DISKS = {"memory": (), "memory-and-disk": (DiskSpec(StoreKind.LOCAL),)}
 
 
 @pytest.mark.parametrize(
@@ -25,7 +21,7 @@ COPIED = {"memory": (), "memory-and-disk": (DiskSpec(StoreKind.LOCAL),)}
         *(
             pytest.param(
                 count,
-                marks=[pytest.mark.requirement("LM-TLS-04"), *([pytest.mark.long] * (count > 2))],
+                marks=[pytest.mark.requirement("LM-TLS-04"), *([pytest.mark.slow] * (count > 2))],
                 id=f"{count}-channels",
             )
             for count in (2, 4, 8)
@@ -33,42 +29,48 @@ COPIED = {"memory": (), "memory-and-disk": (DiskSpec(StoreKind.LOCAL),)}
     ],
 )
 @pytest.mark.parametrize(
-    "copied", ["memory", pytest.param("memory-and-disk", marks=pytest.mark.long)]
+    "content", ["memory", pytest.param("memory-and-disk", marks=pytest.mark.slow)]
 )
-def test_link_shows_nothing_of_the_guest(
+def test_tls_hides_guest_data_on_link(
     channels: int,
-    copied: str,
+    content: str,
     encryption: Encryption,  # noqa: ARG001 - both hosts hold certificates
     make_guest: MakeGuest,
     migrate: Migrate,
-    listen_to: ListenTo,
-    pair: Pair,
+    capture_guest_traffic: CaptureGuestTraffic,
+    pair: HostPair,
 ) -> None:
     """
-    Encrypted channels carry a guest, and its disk, and show nothing of either on the link.
+    Encrypted channels carry a guest and the guest's disk, and hide the data of both on the
+    link.
 
-    Preconditions: both hosts hold certificates of one authority and verify their peer; somebody
-    listens on the link.
-    Expected: without TLS pages and blocks of the guest are seen, with TLS none, on any channel;
-    as many channels carry the guest as were asked for, and every one of them speaks TLS.
+    Preconditions: both hosts hold certificates of the same authority and verify the peer; a
+    capture records the link.
+    Expected: without TLS the capture sees pages and blocks of the guest; with TLS none, on any
+    channel. The guest uses at least the requested number of channels, as many as without TLS.
+    Every channel speaks TLS.
     """
-    spec = GuestSpec(disks=COPIED[copied])
-    copy = StorageCopy.ALL if spec.disks else StorageCopy.NONE
-    plan = Plan(channels=channels, copy_storage=copy, control=Control.DIRECT)
+    spec = GuestSpec(disks=COPIED_DISKS[content])
+    storage_copy = StorageCopy.ALL if spec.disks else StorageCopy.NONE
+    plan = Plan(channels=channels, copy_storage=storage_copy, control=Control.DIRECT)
     guest = make_guest(spec)
 
-    with listen_to(guest) as plain:
+    with capture_guest_traffic(guest) as plain_capture:
         migrate(guest, plan)
-    # a disk that was copied has left its image behind, which is in the way back
-    other = make_guest(spec) if spec.disks else guest
-    # without it libvirt 9.0 tells QEMU no name for disks beside several channels
-    name = pair.destination.entry.migration_address if spec.disks else None
-    with listen_to(other) as encrypted:
-        migrate(other, replace(plan, tls=True, tls_destination=name))
+    # A copied disk leaves the old image at the source, and the old image blocks a copy back.
+    tls_guest = make_guest(spec) if spec.disks else guest
+    # Without a given name libvirt 9.0 passes no name to QEMU for disks beside several channels.
+    tls_destination = pair.destination.entry.migration_endpoint if spec.disks else None
+    with capture_guest_traffic(tls_guest) as tls_capture:
+        migrate(tls_guest, replace(plan, tls=True, tls_destination=tls_destination))
 
-    assert all(plain.hits.values()), f"the capture is blind: {plain.hits}"
-    assert not any(channel.tls for channel in plain.carrying)
-    assert not any(encrypted.hits.values()), f"seen in spite of TLS: {encrypted.hits}"
-    assert all(channel.tls for channel in encrypted.carrying)
-    assert len(encrypted.carrying) == len(plain.carrying)
-    assert len(encrypted.carrying) >= max(1, channels)
+    assert all(plain_capture.marker_counts.values()), (
+        f"the capture missed guest data without TLS: {plain_capture.marker_counts}"
+    )
+    assert not any(channel.tls for channel in plain_capture.guest_connections)
+    assert not any(tls_capture.marker_counts.values()), (
+        f"guest data is readable despite TLS: {tls_capture.marker_counts}"
+    )
+    assert all(channel.tls for channel in tls_capture.guest_connections)
+    assert len(tls_capture.guest_connections) == len(plain_capture.guest_connections)
+    assert len(tls_capture.guest_connections) >= max(1, channels)

@@ -1,256 +1,281 @@
-"""LM-LOC-01: the destination's images, made by the library or found as they must be."""
+"""LM-LOC-01: images at the destination, created by the library or prepared correctly."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, StackDid
-from fixtures.plugins.hosts import Pair
+from fixtures.plugins.guests import MakeGuest, Migrate, RecordUnguardedMigration
+from fixtures.plugins.hosts import HostPair
 from migqual.errors import MigrationError
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
-from migqual.model.guest import DiskFormat, DiskSpec, GuestSpec
-from migqual.model.inventory import StoreKind
-from migqual.model.outcome import Outcome
-from migqual.model.plan import Images, Safety, StorageCopy
-from suites.local_storage.disks import (
-    ALL,
-    COMPARED,
-    LOCAL,
-    MIB,
-    arrange,
-    exists,
-    fill,
-    identity,
-    image_of,
-    prepared,
+from migqual.inventory.entities import StoreKind
+from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
+from migqual.model.plan import DestinationImages, Safety, StorageCopy
+from migqual.units import MIB
+from suites.support.disks import (
+    COPY_PLAN,
+    LOCAL_DISK,
+    VERIFIED_COPY_PLAN,
+    apply_temporary_change,
+    create_image,
+    fill_disk,
+    has_file,
+    inspect_image,
+    read_file_identity,
 )
-from suites.storage_restrictions.refusals import refused, unguarded
+from suites.support.guard_refusals import disable_guard, expect_guard_refusal
 
-Migrate = Callable[..., Outcome]
-
-OPTIONS = (
+QCOW2_OPTIONS = (
     (),
     ("cluster_size=4k",),
     ("compat=0.10",),
     ("preallocation=metadata",),
     ("lazy_refcounts=on",),
 )
-# what a copy writes shows as allocated, so that preallocation cannot be told from it afterwards
-KEPT = ("cluster_size", "compat", "lazy_refcounts")
-BACKED = DiskSpec(StoreKind.LOCAL, DiskFormat.QCOW2, backed=True)
+# A copy allocates every written block, so preallocation cannot be recognized afterwards.
+COMPARED_OPTIONS = ("cluster_size", "compat", "lazy_refcounts")
+BACKED_DISK = DiskSpec(StoreKind.LOCAL, DiskFormat.QCOW2, has_backing_file=True)
 
 
 @pytest.mark.requirement("LM-LOC-01", "LM-LOC-03")
-def test_images_are_made_like_the_originals(
-    make_guest: MakeGuest, migrate: Migrate, pair: Pair
+def test_images_are_created_like_the_originals(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
 ) -> None:
     """
-    The destination's images are made before the migration, with the options of the originals.
+    The destination's images are created before the migration, with the options of the
+    originals.
 
-    Preconditions: qcow2 images with options that matter, each with others; nothing at the
+    Preconditions: qcow2 images with relevant options, different for each image; no image at the
     destination.
     Expected: same path, format, virtual size and options; equal in every block.
     """
     disks = tuple(
-        DiskSpec(StoreKind.LOCAL, DiskFormat.QCOW2, options=options) for options in OPTIONS
+        DiskSpec(StoreKind.LOCAL, DiskFormat.QCOW2, create_options=options)
+        for options in QCOW2_OPTIONS
     )
     guest = make_guest(GuestSpec(disks=disks))
-    asked = [image_of(guest, target, pair.source) for target in guest.spec.targets()]
+    source_images = [
+        inspect_image(guest, target, pair.source) for target in guest.spec.list_disk_targets()
+    ]
 
-    migrate(guest, COMPARED)
+    migrate(guest, VERIFIED_COPY_PLAN)
 
-    made = [image_of(guest, target, pair.destination) for target in guest.spec.targets()]
-    assert [(one.format, one.virtual_size) for one in made] == [("qcow2", 64 * MIB)] * len(OPTIONS)
-    for before, after in zip(asked, made, strict=True):
-        assert {name: after.options.get(name) for name in KEPT} == {
-            name: before.options.get(name) for name in KEPT
+    destination_images = [
+        inspect_image(guest, target, pair.destination) for target in guest.spec.list_disk_targets()
+    ]
+    assert [(image.format, image.virtual_size) for image in destination_images] == [
+        ("qcow2", 64 * MIB)
+    ] * len(QCOW2_OPTIONS)
+    for source_image, destination_image in zip(source_images, destination_images, strict=True):
+        assert {name: destination_image.create_options.get(name) for name in COMPARED_OPTIONS} == {
+            name: source_image.create_options.get(name) for name in COMPARED_OPTIONS
         }
 
 
 @pytest.mark.requirement("LM-LOC-01")
-def test_image_is_made_in_a_pool_of_libvirt(
-    make_guest: MakeGuest, migrate: Migrate, pair: Pair, provision: Provisioner
+def test_image_is_created_in_storage_pool(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
 ) -> None:
     """
-    Where a storage pool of libvirt covers the folder, the image becomes a volume of it.
+    If a storage pool of libvirt covers the folder, the image becomes a volume of the pool.
 
     Preconditions: a pool over the folder at the destination.
     Expected: the pool lists the image; the copy is equal in every block.
     """
-    guest = make_guest(GuestSpec(disks=(replace(LOCAL, folder="pool"),)))
+    guest = make_guest(GuestSpec(disks=(replace(LOCAL_DISK, subfolder="pool"),)))
     path = guest.volumes[0].path
-    pool = pool_over(provision, guest, pair, path.parent)
+    pool = create_storage_pool(provisioner, guest, pair, path.parent)
 
-    migrate(guest, COMPARED)
+    migrate(guest, VERIFIED_COPY_PLAN)
 
-    listed = pair.destination.shell.run("virsh", "-q", "vol-list", "--pool", pool).stdout
-    assert path.name in listed
+    volume_list = pair.destination.shell.run("virsh", "-q", "vol-list", "--pool", pool).stdout
+    assert path.name in volume_list
 
 
 @pytest.mark.requirement("LM-LOC-01")
 @pytest.mark.parametrize(
-    ("source", "destination"),
+    ("source_format", "destination_format"),
     [
         (DiskFormat.QCOW2, DiskFormat.RAW),
-        pytest.param(DiskFormat.RAW, DiskFormat.QCOW2, marks=pytest.mark.long),
+        pytest.param(DiskFormat.RAW, DiskFormat.QCOW2, marks=pytest.mark.slow),
     ],
     ids=str,
 )
-def test_image_of_another_format(
-    source: DiskFormat,
-    destination: DiskFormat,
+def test_image_of_another_format_is_refused(
+    source_format: DiskFormat,
+    destination_format: DiskFormat,
     make_guest: MakeGuest,
     migrate: Migrate,
-    pair: Pair,
-    provision: Provisioner,
-    stack_did: StackDid,
+    pair: HostPair,
+    provisioner: Provisioner,
+    record_unguarded_migration: RecordUnguardedMigration,
 ) -> None:
     """
-    An image that was prepared in another format is refused by the guard.
+    The guard refuses a prepared image of another format.
 
     Preconditions: an image of the right virtual size and the wrong format.
-    Expected: with the guard refused, both formats and the remedy told, the image as it was; without
-    it, what the stack does is recorded, and the guest goes on unharmed either way.
+    Expected: with the guard the migration is refused. The message has both formats and the
+    remedy, and the image is unchanged. Without the guard the reaction of libvirt and QEMU is
+    recorded. The guest runs on unharmed in both cases.
     """
-    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL, source),)))
-    prepared(provision, guest, pair.destination, guest.volumes[0].path, kind=destination)
-    plan = replace(ALL, images=Images.PRESENT)
+    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL, source_format),)))
+    create_image(
+        provisioner, guest, pair.destination, guest.volumes[0].path, disk_format=destination_format
+    )
+    plan = replace(COPY_PLAN, destination_images=DestinationImages.EXISTING)
 
-    finding = refused(migrate, guest, plan, "LM-LOC-01.image")
+    finding = expect_guard_refusal(migrate, guest, plan, "LM-LOC-01.image")
 
-    assert f"{source} at {pair.source.name}, {destination} at" in finding.words
-    stack_did(guest, unguarded(plan))
+    assert f"{source_format} on {pair.source.name}, but {destination_format} at" in finding.message
+    record_unguarded_migration(guest, disable_guard(plan))
 
 
 @pytest.mark.requirement("LM-LOC-01")
-def test_image_that_is_there_already_is_not_overwritten(
-    make_guest: MakeGuest, migrate: Migrate, pair: Pair, provision: Provisioner
+def test_existing_image_is_not_overwritten(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
 ) -> None:
     """
-    A file that lies where the copy would go is somebody's, and stays.
+    A file at the place of the copy belongs to a user and is not overwritten.
 
-    Preconditions: an image of that name at the destination; the plan says to make one.
-    Expected: refused with a remedy; the file has not changed.
+    Preconditions: an image of the same name at the destination; the plan asks for a new image.
+    Expected: the migration is refused with a remedy; the file is unchanged.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL,)))
+    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path
-    prepared(provision, guest, pair.destination, path)
-    before = identity(pair.destination, path)
+    create_image(provisioner, guest, pair.destination, path)
+    identity_before = read_file_identity(pair.destination, path)
 
-    finding = refused(migrate, guest, ALL, "LM-LOC-01.image")
+    finding = expect_guard_refusal(migrate, guest, COPY_PLAN, "LM-LOC-01.image")
 
-    assert "there already" in finding.words
-    assert identity(pair.destination, path) == before
+    assert "already exists" in finding.message
+    assert read_file_identity(pair.destination, path) == identity_before
 
 
 @pytest.mark.requirement("LM-LOC-01")
 def test_image_prepared_by_hand_is_used(
-    make_guest: MakeGuest, migrate: Migrate, pair: Pair, provision: Provisioner
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
 ) -> None:
     """
-    The documented way: somebody makes the image first, the migration fills it.
+    In the documented procedure a user prepares the image, and the migration fills the image.
 
     Preconditions: an image of the same directory, format and size at the destination.
-    Expected: it is that very file that the guest uses afterwards, equal in every block.
+    Expected: the guest uses exactly the prepared file afterwards, equal in every block.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL,)))
+    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path
-    prepared(provision, guest, pair.destination, path)
+    create_image(provisioner, guest, pair.destination, path)
     inode = pair.destination.shell.run("stat", "-c", "%i", path).stdout
 
-    migrate(guest, replace(COMPARED, images=Images.PRESENT))
+    migrate(guest, replace(VERIFIED_COPY_PLAN, destination_images=DestinationImages.EXISTING))
 
     assert pair.destination.shell.run("stat", "-c", "%i", path).stdout == inode
 
 
 @pytest.mark.requirement("LM-LOC-02")
-def test_unknown_disk_is_refused(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+def test_unknown_disk_is_refused(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
     """
-    A plan that names a disk which the guest has not is refused.
+    A plan with the name of a disk unknown to the guest is refused.
 
-    Preconditions: a guest with one disk; the plan names another.
-    Expected: the guard names the guest's disks; without it the stack says that there is none of
-    that name. Nothing is made, the guest runs on.
+    Preconditions: a guest with a single disk; the plan names another disk.
+    Expected: the guard names the guest's disks. Without the guard libvirt or QEMU reports the
+    unknown name. No image is created, and the guest runs on.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL,)))
-    plan = replace(ALL, migrate_disks=("vdq",), safety=Safety.UNSAFE)
+    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
+    plan = replace(COPY_PLAN, migrate_disks=("vdq",), safety=Safety.UNSAFE)
 
-    finding = refused(migrate, guest, plan, "LM-LOC-02.disks")
+    finding = expect_guard_refusal(migrate, guest, plan, "LM-LOC-02.disks")
     assert "vda" in finding.remedy
     with pytest.raises(MigrationError, match="vdq"):
-        migrate(guest, unguarded(plan))
+        migrate(guest, disable_guard(plan))
 
     assert guest.host is pair.source
-    assert not exists(pair.destination, guest.volumes[0].path)
+    assert not has_file(pair.destination, guest.volumes[0].path)
 
 
 @pytest.mark.requirement("LM-CAP-03", "LM-LOC-03")
-def test_backing_chain_is_copied_flat(make_guest: MakeGuest, migrate: Migrate, pair: Pair) -> None:
+def test_backing_chain_is_copied_flat(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
     """
-    An image over a backing file arrives whole.
+    An image with a backing file arrives as a complete image.
 
-    Preconditions: a backing file with contents, nothing at the destination.
-    Expected: the image there has no backing file, and every block is equal.
+    Preconditions: a backing file with contents; no file at the destination.
+    Expected: the image at the destination has no backing file, and every block is equal.
     """
-    guest = make_guest(GuestSpec(disks=(BACKED,)))
+    guest = make_guest(GuestSpec(disks=(BACKED_DISK,)))
 
-    migrate(guest, COMPARED)
+    migrate(guest, VERIFIED_COPY_PLAN)
 
-    assert image_of(guest, "vda", pair.source).backing
-    assert not image_of(guest, "vda", pair.destination).backing
+    assert inspect_image(guest, "vda", pair.source).backing_file
+    assert not inspect_image(guest, "vda", pair.destination).backing_file
 
 
 @pytest.mark.requirement("LM-CAP-03", "LM-LOC-01")
-def test_only_the_top_of_a_chain_is_copied(
-    make_guest: MakeGuest, migrate: Migrate, pair: Pair, provision: Provisioner
+def test_incremental_copy_keeps_backing_file(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
 ) -> None:
     """
-    Where the destination has the same backing file, only what lies above it is copied.
+    If the destination has the same backing file, only the data above the backing file are
+    copied.
 
-    Preconditions: the backing file is at both hosts, proved equal.
-    Expected: the image there has the backing file, and every block that the guest reads is equal.
+    Preconditions: the backing file is on both hosts, proved equal.
+    Expected: the image at the destination has the backing file, and every block is equal when
+    read by the guest.
     """
-    guest = make_guest(GuestSpec(disks=(BACKED,)))
-    fill(guest, "vda", at_mib=24, mib=4)
-    base = image_of(guest, "vda", pair.source).backing
-    arrange(provision, guest, pair.destination, f"image {base}", [], [("rm", "-f", "--", base)])
-    pair.destination.shell.put(pair.source.shell.get(PurePosixPath(base)), PurePosixPath(base))
+    guest = make_guest(GuestSpec(disks=(BACKED_DISK,)))
+    fill_disk(guest, "vda", offset_mib=24, size_mib=4)
+    backing_path = inspect_image(guest, "vda", pair.source).backing_file
+    apply_temporary_change(
+        provisioner,
+        guest,
+        pair.destination,
+        f"image {backing_path}",
+        [],
+        [("rm", "-f", "--", backing_path)],
+    )
+    pair.destination.shell.upload_file(
+        pair.source.shell.read_file(PurePosixPath(backing_path)), PurePosixPath(backing_path)
+    )
 
-    migrate(guest, replace(COMPARED, copy_storage=StorageCopy.INCREMENTAL))
+    migrate(guest, replace(VERIFIED_COPY_PLAN, copy_storage=StorageCopy.INCREMENTAL))
 
-    assert image_of(guest, "vda", pair.destination).backing == base
+    assert inspect_image(guest, "vda", pair.destination).backing_file == backing_path
 
 
 @pytest.mark.requirement("LM-LOC-01")
-def test_backing_file_that_is_not_the_same(
-    make_guest: MakeGuest, migrate: Migrate, pair: Pair, provision: Provisioner
+def test_different_backing_file_is_refused(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
 ) -> None:
     """
-    Copying the top of a chain over another backing file would damage the disk: it is refused.
+    An incremental copy over a different backing file would damage the disk and is refused.
 
-    Preconditions: the destination has no such backing file, then one with other contents.
-    Expected: refused both times, naming the backing file; nothing is made.
+    Preconditions: the destination has no such backing file, then a backing file with other
+    contents.
+    Expected: the guard refuses both times and names the backing file; no image is created.
     """
-    guest = make_guest(GuestSpec(disks=(BACKED,)))
-    base = PurePosixPath(image_of(guest, "vda", pair.source).backing)
-    plan = replace(ALL, copy_storage=StorageCopy.INCREMENTAL)
+    guest = make_guest(GuestSpec(disks=(BACKED_DISK,)))
+    backing_path = PurePosixPath(inspect_image(guest, "vda", pair.source).backing_file)
+    plan = replace(COPY_PLAN, copy_storage=StorageCopy.INCREMENTAL)
 
-    missing = refused(migrate, guest, plan, "LM-LOC-01.image")
-    prepared(provision, guest, pair.destination, base, kind=DiskFormat.QCOW2)
-    different = refused(migrate, guest, plan, "LM-LOC-01.image")
+    missing_finding = expect_guard_refusal(migrate, guest, plan, "LM-LOC-01.image")
+    create_image(provisioner, guest, pair.destination, backing_path, disk_format=DiskFormat.QCOW2)
+    different_finding = expect_guard_refusal(migrate, guest, plan, "LM-LOC-01.image")
 
-    for finding in (missing, different):
-        assert f"not the same backing file {base}" in finding.words
-    assert not exists(pair.destination, guest.volumes[0].path)
+    for finding in (missing_finding, different_finding):
+        assert f"does not have the same backing file {backing_path}" in finding.message
+    assert not has_file(pair.destination, guest.volumes[0].path)
 
 
-def pool_over(provision: Provisioner, guest: Guest, pair: Pair, folder: PurePosixPath) -> str:
-    """A storage pool of libvirt over a folder of the destination; its name."""
+def create_storage_pool(
+    provisioner: Provisioner, guest: Guest, pair: HostPair, folder: PurePosixPath
+) -> str:
+    """Create a libvirt storage pool over a folder of the destination; return the name."""
     name = folder.name
-    make = ("virsh", "-q", "pool-create-as", name, "dir", "--target", str(folder))
-    end = ("virsh", "-q", "pool-destroy", name)
-    arrange(provision, guest, pair.destination, f"pool {name}", [make], [end])
+    create_command = ("virsh", "-q", "pool-create-as", name, "dir", "--target", str(folder))
+    destroy_command = ("virsh", "-q", "pool-destroy", name)
+    apply_temporary_change(
+        provisioner, guest, pair.destination, f"pool {name}", [create_command], [destroy_command]
+    )
     return name

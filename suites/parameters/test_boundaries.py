@@ -1,47 +1,55 @@
-"""The documented parameters at the edges of their ranges, through the monitor of both QEMUs."""
+"""Boundary values of the documented parameters, set in both QEMUs through the monitor."""
 
 import itertools
 from dataclasses import dataclass
 
 import pytest
 
-from fixtures.plugins.hosts import Pair
+from fixtures.plugins.hosts import HostPair
 from migqual.errors import UnsupportedError
-from migqual.hosts import emulator
+from migqual.hosts import qemu_probe
 from migqual.hosts.host import Host
-from migqual.model.setting import Value
-
-MIB = 2**20
+from migqual.model.qemu_parameter import ParameterValue
+from migqual.units import MIB
 
 
 @dataclass(frozen=True)
-class Edges:
-    """Values of a parameter: to be taken, to be refused, and those that a stack may treat either
-    way, as long as it is straight about it."""
+class BoundaryValues:
+    """Boundary values of a migration parameter.
 
-    taken: tuple[Value, ...]
-    refused: tuple[Value, ...]
-    either: tuple[Value, ...] = ()
+    Attributes:
+        accepted_values: Values for QEMU to accept.
+        refused_values: Values for QEMU to refuse.
+        optional_values: Values for QEMU to accept or to refuse, with a correct reply.
+    """
+
+    accepted_values: tuple[ParameterValue, ...]
+    refused_values: tuple[ParameterValue, ...]
+    optional_values: tuple[ParameterValue, ...] = ()
 
 
-# zlib has a level 0, which stores, and openEuler's zstd has levels up to 19
-LEVELS = Edges((1, 9), (20, 256, -1), (0, 10, 19))
-COUNTS = Edges((1, 255), (0, 256))
-UNDOCUMENTED = {"multifd-zlib-level", "multifd-zstd-level"}  # a documented one has to work
-EDGES = {
-    "compress-level": LEVELS,
-    "compress-threads": COUNTS,
-    "compress-wait-thread": Edges((True, False), ("maybe", 2)),
-    "decompress-threads": COUNTS,
-    "compress-method": Edges(("zlib", "zstd"), ("none", "lzma")),
-    # no less than a page; of aarch64 without a machine that is 1 KiB, the least that it may be
-    "xbzrle-cache-size": Edges((4096, 64 * MIB), (0, 1, 512, 5 * MIB), (1024,)),
-    "multifd-zlib-level": Edges((0, 1, 9), (10, 256, -1)),
-    "multifd-zstd-level": Edges((0, 1, 19, 20), (21, 256, -1)),
-    "downtime-limit": Edges((0, 500, 2_000_000), (2_000_001, -1)),
-    "max-bandwidth": Edges((MIB, 500 * MIB), (2**70, "fast")),
-    "max-postcopy-bandwidth": Edges((0, MIB), (2**70, "fast")),
-    "multifd-channels": Edges((1, 255), (0, 256)),
+# zlib has level 0 (store only), and openEuler's zstd has levels up to 19
+LEVEL_BOUNDARIES = BoundaryValues((1, 9), (20, 256, -1), (0, 10, 19))
+THREAD_COUNT_BOUNDARIES = BoundaryValues((1, 255), (0, 256))
+UNDOCUMENTED_PARAMETERS = {
+    "multifd-zlib-level",
+    "multifd-zstd-level",
+}  # a documented one has to work
+BOUNDARIES = {
+    "compress-level": LEVEL_BOUNDARIES,
+    "compress-threads": THREAD_COUNT_BOUNDARIES,
+    "compress-wait-thread": BoundaryValues((True, False), ("maybe", 2)),
+    "decompress-threads": THREAD_COUNT_BOUNDARIES,
+    "compress-method": BoundaryValues(("zlib", "zstd"), ("none", "lzma")),
+    # The minimum is a page. On aarch64 without a machine a page is 1 KiB, the smallest possible
+    # size.
+    "xbzrle-cache-size": BoundaryValues((4096, 64 * MIB), (0, 1, 512, 5 * MIB), (1024,)),
+    "multifd-zlib-level": BoundaryValues((0, 1, 9), (10, 256, -1)),
+    "multifd-zstd-level": BoundaryValues((0, 1, 19, 20), (21, 256, -1)),
+    "downtime-limit": BoundaryValues((0, 500, 2_000_000), (2_000_001, -1)),
+    "max-bandwidth": BoundaryValues((MIB, 500 * MIB), (2**70, "fast")),
+    "max-postcopy-bandwidth": BoundaryValues((0, MIB), (2**70, "fast")),
+    "multifd-channels": BoundaryValues((1, 255), (0, 256)),
 }
 
 
@@ -51,11 +59,11 @@ EDGES = {
         pytest.param("compress-level", marks=pytest.mark.requirement("LM-PAR-04")),
         pytest.param(
             "multifd-zlib-level",
-            marks=[pytest.mark.requirement("LM-PAR-04"), pytest.mark.extra],
+            marks=[pytest.mark.requirement("LM-PAR-04"), pytest.mark.beyond_requirement],
         ),
         pytest.param(
             "multifd-zstd-level",
-            marks=[pytest.mark.requirement("LM-PAR-04"), pytest.mark.extra],
+            marks=[pytest.mark.requirement("LM-PAR-04"), pytest.mark.beyond_requirement],
         ),
         pytest.param("compress-threads", marks=pytest.mark.requirement("LM-PAR-05")),
         pytest.param("compress-wait-thread", marks=pytest.mark.requirement("LM-PAR-06")),
@@ -65,63 +73,90 @@ EDGES = {
         pytest.param("max-bandwidth", marks=pytest.mark.requirement("LM-PAR-02")),
         pytest.param(
             "max-postcopy-bandwidth",
-            marks=[pytest.mark.requirement("LM-PAR-02"), pytest.mark.extra],
+            marks=[pytest.mark.requirement("LM-PAR-02"), pytest.mark.beyond_requirement],
         ),
         pytest.param("xbzrle-cache-size", marks=pytest.mark.requirement("LM-PAR-09")),
         pytest.param(
-            "multifd-channels", marks=[pytest.mark.requirement("LM-PAR-09"), pytest.mark.extra]
+            "multifd-channels",
+            marks=[pytest.mark.requirement("LM-PAR-09"), pytest.mark.beyond_requirement],
         ),
     ],
 )
-def test_edges_of_a_parameter(name: str, pair: Pair) -> None:
+def test_parameter_boundaries(name: str, pair: HostPair) -> None:
     """
-    A parameter takes what is in its range and refuses the rest, at both ends.
+    A parameter accepts the values of the valid range and refuses all others, at both ends.
 
-    Preconditions: the QEMU of either host, without a guest; a parameter that it has not, it says it
-    does not expect.
-    Expected: a value that is taken is read back; one that is refused is named in the reason, and
+    Preconditions: the QEMU of either host, without a guest. A QEMU without the parameter
+    refuses the parameter as unexpected.
+    Expected: an accepted value is read back. A refusal names the parameter or the value, and
     the old value stays in force.
     """
-    edges = EDGES[name]
+    boundaries = BOUNDARIES[name]
 
     for host in pair.hosts:
-        supported(host, name, edges.taken[0])
-        if name in UNDOCUMENTED:
-            heeded(host, name, edges.taken)
-        taken = accepted(host, name, (*edges.taken, *edges.refused, *edges.either))
-        assert [value for value in edges.taken if value not in taken] == []
-        assert [value for value in edges.refused if value in taken] == []
+        require_parameter_support(host, name, boundaries.accepted_values[0])
+        if name in UNDOCUMENTED_PARAMETERS:
+            require_parameter_effect(host, name, boundaries.accepted_values)
+        accepted_values = list_accepted_values(
+            host,
+            name,
+            (*boundaries.accepted_values, *boundaries.refused_values, *boundaries.optional_values),
+        )
+        assert [value for value in boundaries.accepted_values if value not in accepted_values] == []
+        assert [value for value in boundaries.refused_values if value in accepted_values] == []
 
 
-def supported(host: Host, name: str, value: Value) -> None:
-    """Raises `UnsupportedError` with QEMU's words when it has no such parameter."""
-    (trial,) = emulator.tried(host, name, [value])
-    if trial.in_force is None:
-        assert trial.refusal, f"{host.name}: {name} is not listed, and yet QEMU takes it"
+def require_parameter_support(host: Host, name: str, value: ParameterValue) -> None:
+    """Require QEMU to have the parameter.
+
+    Raises:
+        UnsupportedError: QEMU has no such parameter; with QEMU's message.
+    """
+    (trial,) = qemu_probe.try_parameter_values(host, name, [value])
+    if trial.effective_value is None:
+        assert trial.refusal, f"{host.name}: QEMU accepts {name}, but does not list it"
         raise UnsupportedError(f"{host.name}: {trial.refusal}")
 
 
-def heeded(host: Host, name: str, values: tuple[Value, ...]) -> None:
-    """Raises `UnsupportedError` when QEMU takes every value and none is ever in force: QEMU 7.2 has
-    the levels of parallel connections in name only."""
-    trials = emulator.tried(host, name, values)
-    if len({trial.in_force for trial in trials}) == 1 and not any(one.refusal for one in trials):
-        stays = f"takes every {name} and stays at {trials[0].in_force}"
-        raise UnsupportedError(f"{host.name}: QEMU {stays}")
+def require_parameter_effect(host: Host, name: str, values: tuple[ParameterValue, ...]) -> None:
+    """Require the parameter to have an effect.
+
+    Raises:
+        UnsupportedError: QEMU accepts every value, but the value in force never changes. QEMU
+            7.2 does so with the levels of parallel connections.
+    """
+    trials = qemu_probe.try_parameter_values(host, name, values)
+    if len({trial.effective_value for trial in trials}) == 1 and not any(
+        trial.refusal for trial in trials
+    ):
+        description = f"accepts every {name}, but {trials[0].effective_value} stays in force"
+        raise UnsupportedError(f"{host.name}: QEMU {description}")
 
 
-def accepted(host: Host, name: str, values: tuple[Value, ...]) -> list[Value]:
-    """Those of `values` that QEMU takes. Whatever it says must be true of the value in force."""
-    taken = []
-    good = values[0]
-    trials = emulator.tried(host, name, [good, *values])
-    for before, trial in itertools.pairwise(trials):
-        where = f"{host.name}: {name} {trial.value!r}"
+def list_accepted_values(
+    host: Host, name: str, values: tuple[ParameterValue, ...]
+) -> list[ParameterValue]:
+    """Return the values accepted by QEMU.
+
+    Each reply must match the value in force: an accepted value is in force, a refused value is
+    not.
+    """
+    accepted_values = []
+    initial_value = values[0]
+    trials = qemu_probe.try_parameter_values(host, name, [initial_value, *values])
+    for previous_trial, trial in itertools.pairwise(trials):
+        context = f"{host.name}: {name} = {trial.value!r}"
         if trial.refusal:
-            words = trial.refusal.replace("_", "-")
-            assert name in words or str(trial.value) in words, f"{where}: {trial.refusal}"
-            assert trial.in_force == before.in_force, f"{where} is refused and yet in force"
+            message = trial.refusal.replace("_", "-")
+            assert name in message or str(trial.value) in message, (
+                f"{context}: the error does not name the parameter or the value: {trial.refusal}"
+            )
+            assert trial.effective_value == previous_trial.effective_value, (
+                f"{context} is refused, but {trial.effective_value} is in force"
+            )
         else:
-            assert trial.in_force == trial.value, f"{where} is taken, and {trial.in_force} in force"
-            taken.append(trial.value)
-    return taken
+            assert trial.effective_value == trial.value, (
+                f"{context} is accepted, but {trial.effective_value} is in force"
+            )
+            accepted_values.append(trial.value)
+    return accepted_values

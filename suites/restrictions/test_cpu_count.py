@@ -2,34 +2,37 @@
 
 import pytest
 
-from fixtures.plugins.hosts import Pair
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.preflight import PreflightRunner, define_inactive_copy
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
 from migqual.model.finding import Severity
-from suites.prerequisites.looking import Look, twin
 
 
 @pytest.mark.requirement("LM-RES-11")
 @pytest.mark.parametrize(
-    ("more", "verdict"), [(0, Severity.OK), (1, Severity.WARNING)], ids=["as-many", "one-more"]
+    ("extra_vcpus", "verdict"),
+    [(0, Severity.OK), (1, Severity.WARNING)],
+    ids=["as-many", "one-more"],
 )
-def test_vcpus_against_cpus(
-    more: int,
+def test_vcpu_count_against_destination_cpus(
+    extra_vcpus: int,
     verdict: Severity,
-    look: Look,
-    standing: Guest,
-    pair: Pair,
-    provision: Provisioner,
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    pair: HostPair,
+    provisioner: Provisioner,
 ) -> None:
     """
-    The guard warns from the first vCPU for which the destination has no CPU.
+    The guard warns as soon as the guest has more vCPUs than the destination has CPUs.
 
-    Preconditions: a definition with as many vCPUs as the destination has CPUs, or one more.
-    Expected: a warning with both figures exactly if there is one too many.
+    Preconditions: a definition with as many vCPUs as the destination has CPUs, or with an extra
+    vCPU.
+    Expected: a warning exactly with the extra vCPU. The finding states both figures.
     """
-    cpus = int(pair.destination.libvirt.node()["cpus"])
-    with twin(provision, standing, vcpu=str(cpus + more)) as name:
-        finding = look(name)["LM-RES-11.cpus"]
+    cpus = int(pair.destination.libvirt.query_node_info()["cpus"])
+    with define_inactive_copy(provisioner, shared_idle_guest, vcpu=str(cpus + extra_vcpus)) as name:
+        finding = run_preflight(name)["LM-RES-11.cpus"]
 
-    assert finding.verdict is verdict
-    assert finding.figures == {"needed": cpus + more, "available": cpus}
+    assert finding.severity is verdict
+    assert finding.figures == {"needed": cpus + extra_vcpus, "available": cpus}

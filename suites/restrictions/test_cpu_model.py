@@ -1,72 +1,76 @@
 """LM-RES-09: source and destination have the same CPU model."""
 
-from collections.abc import Callable
-
 import pytest
 
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import Pair
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.preflight import PreflightRunner
 from migqual.errors import MigrationRefused
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
 from migqual.model.finding import Severity
-from migqual.model.guest import GuestSpec
-from migqual.model.outcome import Outcome
+from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Control, Guard, Plan
-from suites.prerequisites.damage import cpu_without, other_cpu
-from suites.prerequisites.looking import Look
+from suites.support.faults import inject_cpu_mismatch, inject_missing_cpu_feature
 
-Migrate = Callable[..., Outcome]
 FEATURE = "lahf_lm"  # in every CPU model of 64 bits, and in none of less
 
 
 @pytest.mark.requirement("LM-RES-09")
-def test_same_cpus(look: Look, standing: Guest) -> None:
+def test_same_cpus(run_preflight: PreflightRunner, shared_idle_guest: Guest) -> None:
     """
-    Two hosts with the same CPU are taken for what they are.
+    Preflight recognises two hosts with the same CPU.
 
     Preconditions: a pair of equal hosts.
-    Expected: the hosts' CPUs compare as identical, and the destination offers the guest's.
+    Expected: the CPUs of the hosts compare as identical. The destination offers the guest's
+    CPU.
     """
-    found = look(standing.name)
+    findings = run_preflight(shared_idle_guest.name)
 
-    assert found["LM-RES-09.hosts"].verdict is Severity.OK
-    assert found["LM-RES-09.guest"].verdict is Severity.OK
+    assert findings["LM-RES-09.hosts"].severity is Severity.OK
+    assert findings["LM-RES-09.guest"].severity is Severity.OK
 
 
 @pytest.mark.requirement("LM-RES-09")
 def test_hosts_with_different_cpus(
-    look: Look, standing: Guest, pair: Pair, provision: Provisioner
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    pair: HostPair,
+    provisioner: Provisioner,
 ) -> None:
     """
-    Hosts whose CPUs differ are found, also where the guest's own model exists on both.
+    Preflight finds different host CPUs, even when both hosts offer the guest's CPU model.
 
-    Preconditions: the destination's kernel tells of another CPU.
-    Expected: a warning that names both.
+    Preconditions: the kernel of the destination reports another CPU.
+    Expected: a warning with the names of both hosts.
     """
-    with other_cpu(provision, pair.destination):
-        finding = look(standing.name)["LM-RES-09.hosts"]
+    with inject_cpu_mismatch(provisioner, pair.destination):
+        finding = run_preflight(shared_idle_guest.name)["LM-RES-09.hosts"]
 
-    assert finding.verdict is Severity.WARNING
+    assert finding.severity is Severity.WARNING
     assert {pair.source.name, pair.destination.name} <= set(finding.figures)
 
 
 @pytest.mark.requirement("LM-RES-09")
 def test_destination_lacks_a_feature_of_the_guests_cpu(
-    look: Look, make_guest: MakeGuest, migrate: Migrate, pair: Pair, provision: Provisioner
+    run_preflight: PreflightRunner,
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: HostPair,
+    provisioner: Provisioner,
 ) -> None:
     """
-    A guest whose CPU the destination lacks is refused by the guard, and by the stack too.
+    The guard refuses a guest with a CPU not available at the destination; libvirt does, too.
 
-    Preconditions: no CPU at the destination has a feature that the guest uses.
-    Expected: the guard names the feature; without the guard libvirt refuses the guest's CPU, and
-    the guest runs on unharmed where it is.
+    Preconditions: no CPU at the destination has a certain feature used by the guest.
+    Expected: the guard names the feature. Without the guard libvirt refuses the guest's CPU,
+    and the guest runs on at the source, unharmed.
     """
     guest = make_guest(GuestSpec())
-    with cpu_without(provision, pair.destination, FEATURE):
-        finding = look(guest.name)["LM-RES-09.guest"]
+    with inject_missing_cpu_feature(provisioner, pair.destination, FEATURE):
+        finding = run_preflight(guest.name)["LM-RES-09.guest"]
         with pytest.raises(MigrationRefused, match=f"(?i)cpu.*missing features.*{FEATURE}"):
             migrate(guest, Plan(control=Control.DIRECT, guard=Guard.OFF))
 
-    assert finding.verdict is Severity.REFUSED
-    assert FEATURE in finding.words
+    assert finding.severity is Severity.REFUSED
+    assert FEATURE in finding.message

@@ -1,118 +1,135 @@
-"""LM-RES-08: a guest that is migrated while it reboots by its power button."""
+"""LM-RES-08: a migration while the guest reboots by the power button."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from fixtures.plugins.hosts import Pair
+from fixtures.plugins.hosts import HostPair
 from migqual.deadline import Deadline
 from migqual.errors import GuestError, InconclusiveError, TimedOut, UnsupportedError
-from migqual.hosts.domain import Reboot
+from migqual.hosts.domain import RebootMethod
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
-from migqual.migration.run import migrate
-from migqual.model.guest import GuestSpec
+from migqual.migration.migrate import migrate
+from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Plan
 
-SLOW_S = 4  # how long the guest takes to go down
-BACK_S = 40.0
-GONE_S = 30.0
-ANSWER_S = 2.0  # of a payload that is there
+SHUTDOWN_DELAY_S = 4  # how long the guest takes to go down
+REBOOT_TIMEOUT_S = 40.0
+SHUTDOWN_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 2.0  # of a payload that is there
 
 
 @pytest.fixture
-def slow(pair: Pair, provision: Provisioner) -> Iterator[Guest]:
-    """A guest that takes seconds to go down. No observer: it is meant to boot again."""
-    spec = GuestSpec(shutdown_delay_s=SLOW_S)
-    with provision.guest(spec, pair.source, pair.destination) as guest:
+def slow_shutdown_guest(pair: HostPair, provisioner: Provisioner) -> Iterator[Guest]:
+    """Yield a guest with a slow shutdown, without observers: the guest must boot again."""
+    spec = GuestSpec(shutdown_delay_s=SHUTDOWN_DELAY_S)
+    with provisioner.running_guest(spec, pair.source, pair.destination) as guest:
         yield guest
 
 
 @pytest.mark.requirement("LM-RES-08")
-@pytest.mark.long
-def test_reboot_alone_brings_the_guest_back(slow: Guest) -> None:
+@pytest.mark.slow
+def test_reboot_alone_brings_the_guest_back(slow_shutdown_guest: Guest) -> None:
     """
-    Without a migration every kind of reboot brings the guest back.
+    Every kind of reboot brings the guest back when no migration takes place.
 
-    Preconditions: a guest that takes seconds to go down by itself.
-    Expected: by power button, agent and reset it boots again on the same host.
+    Preconditions: a guest with a shutdown time of several seconds.
+    Expected: power button, agent and reset each boot the guest again on the same host.
     """
-    for way in Reboot:
-        slow.boot_id = booted(slow)
-        ask_for_reboot(slow, way)
-        assert came_back(slow), f"not back after a reboot by {way}"
+    for reboot_kind in RebootMethod:
+        slow_shutdown_guest.boot_id = read_boot_id(slow_shutdown_guest)
+        request_reboot(slow_shutdown_guest, reboot_kind)
+        assert wait_for_reboot(slow_shutdown_guest), (
+            f"the guest did not boot again after reboot method {reboot_kind}"
+        )
 
 
 @pytest.mark.requirement("LM-RES-08")
-def test_acpi_reboot_during_a_migration_ends_in_shutdown(slow: Guest, pair: Pair) -> None:
+def test_acpi_reboot_during_a_migration_ends_in_shutdown(
+    slow_shutdown_guest: Guest, pair: HostPair
+) -> None:
     """
-    A guest that is migrated while it reboots by its power button is off at the destination.
+    A guest migrated during a reboot by the power button is off at the destination.
 
-    Preconditions: the power button was pressed, and the guest is still on its way down when it
-    arrives.
-    Expected: it shuts down at the destination and stays off. A stack that restarts it there instead
-    is reported as such, and the profile decides.
+    Preconditions: the power button was pressed. The guest arrives during the shutdown.
+    Expected: the guest shuts down at the destination and stays off. A stack that restarts the
+    guest at the destination is reported as unsupported, and the profile decides.
     """
-    slow.domain.reboot(Reboot.ACPI)
-    migrate(slow, pair.destination, Plan())
-    still_up(slow)
+    slow_shutdown_guest.domain.reboot(RebootMethod.ACPI)
+    migrate(slow_shutdown_guest, pair.destination, Plan())
+    require_still_running(slow_shutdown_guest)
 
-    if came_back_or_off(slow) == "back":
-        versions = pair.destination.libvirt.versions()
-        raise UnsupportedError(f"this stack restarts the guest at the destination: {versions}")
-    assert pair.source.libvirt.lookup(slow.name) is None
+    if wait_for_shutdown_or_reboot(slow_shutdown_guest) == "back":
+        versions = pair.destination.libvirt.query_versions()
+        raise UnsupportedError(f"libvirt and QEMU restart the guest at the destination: {versions}")
+    assert pair.source.libvirt.find_domain(slow_shutdown_guest.name) is None
 
 
 @pytest.mark.requirement("LM-RES-08")
-@pytest.mark.parametrize("way", [Reboot.AGENT, Reboot.RESET], ids=str)
-def test_other_reboots_survive_a_migration(way: Reboot, slow: Guest, pair: Pair) -> None:
+@pytest.mark.parametrize("reboot_kind", [RebootMethod.AGENT, RebootMethod.RESET], ids=str)
+def test_agent_reboot_and_reset_survive_a_migration(
+    reboot_kind: RebootMethod, slow_shutdown_guest: Guest, pair: HostPair
+) -> None:
     """
-    A reboot that the guest does by itself, or a reset, is over at the destination as usual.
+    A reboot by the guest agent, or a reset, completes at the destination as usual.
 
-    Preconditions: the reboot was asked for just before the migration.
+    Preconditions: the reboot was requested just before the migration.
     Expected: the guest runs at the destination and has booted again.
     """
-    ask_for_reboot(slow, way)
-    migrate(slow, pair.destination, Plan())
+    request_reboot(slow_shutdown_guest, reboot_kind)
+    migrate(slow_shutdown_guest, pair.destination, Plan())
 
-    assert came_back(slow)
-    assert slow.host is pair.destination
-
-
-def ask_for_reboot(guest: Guest, way: Reboot) -> None:
-    """Reboot the guest once its agent listens, which begins after the payload does."""
-    if way is Reboot.AGENT:
-        guest.wait_ready(Deadline(BACK_S))
-    guest.domain.reboot(way)
+    assert wait_for_reboot(slow_shutdown_guest)
+    assert slow_shutdown_guest.host is pair.destination
 
 
-def booted(guest: Guest) -> str:
-    """The guest's boot id, or nothing while it does not answer."""
+def request_reboot(guest: Guest, reboot_kind: RebootMethod) -> None:
+    """Request a reboot; before a reboot by the agent, wait for the agent.
+
+    The agent starts later than the payload.
+    """
+    if reboot_kind is RebootMethod.AGENT:
+        guest.wait_for_agent(Deadline(REBOOT_TIMEOUT_S))
+    guest.domain.reboot(reboot_kind)
+
+
+def read_boot_id(guest: Guest) -> str:
+    """Return the boot id of the guest, or an empty string while the guest does not answer."""
     try:
-        return str(guest.payload("status", seconds=ANSWER_S)["boot_id"])
+        return str(guest.run_payload_command("status", seconds=ANSWER_TIMEOUT_S)["boot_id"])
     except (GuestError, TimedOut):
         return ""
 
 
-def came_back(guest: Guest) -> bool:
-    """Whether the guest has booted again."""
-    probe = lambda: booted(guest) not in {"", guest.boot_id}  # noqa: E731
-    return Deadline(BACK_S).wait_for(f"{guest.name} to boot again", probe, interval=0.1)
+def wait_for_reboot(guest: Guest) -> bool:
+    """Wait until the guest has booted again, and return True."""
+    has_rebooted = lambda: read_boot_id(guest) not in {"", guest.boot_id}  # noqa: E731
+    return Deadline(REBOOT_TIMEOUT_S).wait_for(
+        f"{guest.name} to boot again", has_rebooted, interval_s=0.1
+    )
 
 
-def still_up(guest: Guest) -> None:
-    """The migration must fall into the time in which the guest goes down."""
-    if guest.state() != "running":
-        raise InconclusiveError(f"{guest.name} was {guest.state()} before it could be looked at")
+def require_still_running(guest: Guest) -> None:
+    """Raise `InconclusiveError` when the guest is off already.
+
+    The migration must take place while the guest shuts down.
+    """
+    if guest.query_state() != "running":
+        raise InconclusiveError(
+            f"{guest.name} was already {guest.query_state()} when the migration ended"
+        )
 
 
-def came_back_or_off(guest: Guest) -> str:
-    """What became of it: ``off``, ``gone`` or ``back``."""
+def wait_for_shutdown_or_reboot(guest: Guest) -> str:
+    """Wait for the end of the reboot; return ``off``, ``gone`` or ``back``."""
 
-    def look() -> str | None:
-        state = guest.state()
+    def read_end_state() -> str | None:
+        state = guest.query_state()
         if state in {"off", "gone"}:
             return state
-        return "back" if booted(guest) not in {"", guest.boot_id} else None
+        return "back" if read_boot_id(guest) not in {"", guest.boot_id} else None
 
-    return Deadline(GONE_S).wait_for(f"{guest.name} to shut down or boot again", look, interval=0.1)
+    return Deadline(SHUTDOWN_TIMEOUT_S).wait_for(
+        f"{guest.name} to shut down or boot again", read_end_state, interval_s=0.1
+    )

@@ -1,4 +1,4 @@
-"""Runs pytest on generated suites in a process of its own, with the plugins under test."""
+"""Run pytest on generated test modules in a separate process, with the plugins under test."""
 
 import json
 import os
@@ -9,33 +9,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migqual import places
+from migqual import paths
 from migqual.model.record import RunRecord, TestRecord
-from migqual.report import folder, publish
+from migqual.report import record_files, report_folder
 
-PLUGINS = ("requirements", "records", "allure_results")
+PLUGIN_MODULES = ("requirement_markers", "records", "allure_results")
 
-INI = """
+PYTEST_INI = """
 [pytest]
 addopts = --strict-markers --import-mode=importlib -p no:cacheprovider
 xfail_strict = true
 filterwarnings = error
 timeout_method = signal
 markers =
-    requirement(*ids): rows
-    oracle: shows that an observer sees
+    requirement(*ids): requirements
+    observer_check: checks that an observer finds a fault
     selftest: needs no host
 """
 
-CONFTEST = """
+CONFTEST_SOURCE = """
 import pytest
-from fixtures.plugins.stash import RUN, RunFacts
-from migqual.model.record import Demand, PairName, ProfileSnapshot, Tier
+from fixtures.plugins.stash import RUN, RunMetadata
+from migqual.model.record import Demand, PairName, ProfileSnapshot, RunTier
 
 def pytest_configure(config):
-    config.stash[RUN] = RunFacts(
+    config.stash[RUN] = RunMetadata(
         profile=ProfileSnapshot("inner", {"LM-CAP-01": Demand.REQUIRED}),
-        tier=Tier.LAB,
+        tier=RunTier.LAB,
         acceleration="tcg",
         pairs=(PairName("a1", "b1"), PairName("a2", "b2")),
         environment={"host a1": {"qemu": "7.2"}},
@@ -44,53 +44,70 @@ def pytest_configure(config):
 
 
 @dataclass(frozen=True)
-class Session:
-    """One inner session that is over."""
+class InnerSession:
+    """The result of a finished inner pytest session."""
 
-    code: int
+    exit_status: int
     output: str
-    out: Path
+    out_folder: Path
 
     @property
     def verdict(self) -> Any:  # noqa: ANN401 - JSON
-        return json.loads((self.out / publish.VERDICT).read_text())
+        return json.loads((self.out_folder / report_folder.VERDICT_FILE).read_text())
 
     @property
-    def run(self) -> RunRecord:
-        (run,) = folder.read([self.out]).runs
-        return run
+    def run_record(self) -> RunRecord:
+        (record,) = record_files.read_records([self.out_folder]).runs
+        return record
 
     @property
-    def tests(self) -> dict[str, TestRecord]:
-        """Records by test name with parameters, `@pair` appended where there is one."""
+    def test_records(self) -> dict[str, TestRecord]:
+        """Return the test records by test name with parameters.
+
+        The name ends in `@pair` if the test has a pair.
+        """
         return {
-            test.id.partition("::")[2] + (f"@{test.pair.id}" if test.pair else ""): test
-            for test in folder.read([self.out]).tests
+            record.id.partition("::")[2] + (f"@{record.pair.id}" if record.pair else ""): record
+            for record in record_files.read_records([self.out_folder]).tests
         }
 
-    def allure(self) -> list[Any]:
-        files = (self.out / publish.ALLURE).glob("*-result.json")
-        return [json.loads(file.read_text()) for file in files]
+    def read_allure_results(self) -> list[Any]:
+        result_files = (self.out_folder / report_folder.ALLURE_FOLDER).glob("*-result.json")
+        return [json.loads(file.read_text()) for file in result_files]
 
 
-def run_inner(
-    root: Path, suite: str, arguments: Sequence[str] = (), *, file: str = "suites/test_inner.py"
-) -> Session:
-    """Run `suite`, the text of a test module, below `root`; give what it left."""
-    (root / file).parent.mkdir(parents=True, exist_ok=True)
-    (root / file).write_text("import pytest\n" + suite)
-    (root / "pytest.ini").write_text(INI)
-    (root / "conftest.py").write_text(CONFTEST)
-    plugins = [word for name in PLUGINS for word in ("-p", f"fixtures.plugins.{name}")]
-    paths = os.pathsep.join([str(places.ROOT), str(places.ROOT / "lib")])
-    out = root / "out"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *plugins, *publish.pytest_arguments(out), *arguments],
+def run_inner_session(
+    root: Path,
+    test_source: str,
+    arguments: Sequence[str] = (),
+    *,
+    test_file: str = "suites/test_inner.py",
+) -> InnerSession:
+    """Run `test_source`, the text of a test module, below `root`; return the finished session."""
+    (root / test_file).parent.mkdir(parents=True, exist_ok=True)
+    (root / test_file).write_text("import pytest\n" + test_source)
+    (root / "pytest.ini").write_text(PYTEST_INI)
+    (root / "conftest.py").write_text(CONFTEST_SOURCE)
+    plugin_options = [
+        option for module in PLUGIN_MODULES for option in ("-p", f"fixtures.plugins.{module}")
+    ]
+    python_path = os.pathsep.join([str(paths.ROOT), str(paths.ROOT / "lib")])
+    out_folder = root / "out"
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            *plugin_options,
+            *report_folder.build_pytest_arguments(out_folder),
+            *arguments,
+        ],
         cwd=root,
-        # no bytecode: two sources of one size within one second would share it
+        # No bytecode: Python would reuse the .pyc file for a source of the same size, written in
+        # the same second.
         env={
             **os.environ,
-            "PYTHONPATH": paths,
+            "PYTHONPATH": python_path,
             "PYTEST_ADDOPTS": "",
             "PYTHONDONTWRITEBYTECODE": "1",
         },
@@ -99,4 +116,4 @@ def run_inner(
         check=False,
         timeout=120,
     )
-    return Session(done.returncode, done.stdout + done.stderr, out)
+    return InnerSession(result.returncode, result.stdout + result.stderr, out_folder)

@@ -1,4 +1,4 @@
-"""The guest's daemon, run here without a guest: what the tests of the payload speak to."""
+"""Run a guest's payload daemon on the local machine, without a guest, for payload tests."""
 
 import json
 import os
@@ -10,50 +10,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PAGE = 4096
+PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True)
-class Daemon:
-    """One running daemon: its program, control socket, session port, and process id."""
+class PayloadDaemon:
+    """A running payload daemon: program, control socket, session port, and process ID."""
 
     program: Path
-    socket: Path
+    socket_path: Path
     port: int
     pid: int
 
-    def raw(self, *words: str) -> tuple[int, dict[str, Any]]:
-        """Exit status and reply of one command."""
-        argv = [str(self.program), "ctl", "--socket", str(self.socket), *words]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        return done.returncode, json.loads(done.stdout)
+    def run_command_unchecked(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Run a control command; return the exit status and the reply."""
+        argv = [str(self.program), "ctl", "--socket", str(self.socket_path), *arguments]
+        result = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        return result.returncode, json.loads(result.stdout)
 
-    def ask(self, command: str) -> dict[str, Any]:
-        """The reply to `command`, which must succeed."""
-        status, reply = self.raw(*command.split())
+    def run_command(self, command: str) -> dict[str, Any]:
+        """Run a control command with expected success; return the reply."""
+        status, reply = self.run_command_unchecked(*command.split())
         assert (status, reply["ok"]) == (0, True), reply
         return reply
 
-    def refuse(self, command: str) -> str:
-        """The error of `command`, which must fail."""
-        status, reply = self.raw(*command.split())
+    def expect_error(self, command: str) -> str:
+        """Run a control command with expected failure; return the error message."""
+        status, reply = self.run_command_unchecked(*command.split())
         assert (status, reply["ok"]) == (1, False), reply
         return str(reply["error"])
 
-    def tool(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """One of the program's other subcommands."""
-        argv = [str(self.program), *words]
+    def run_subcommand(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another subcommand of the payload program."""
+        argv = [str(self.program), *arguments]
         return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
-    def peek(self, address: int, size: int = PAGE) -> bytes:
-        """What the daemon's memory holds there, read from outside as a hypervisor would."""
+    def read_memory(self, address: int, size: int = PAGE_BYTES) -> bytes:
+        """Read the daemon's memory at `address` from outside, as a hypervisor would."""
         descriptor = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY)
         try:
             return os.pread(descriptor, size, address)
         finally:
             os.close(descriptor)
 
-    def poke(self, address: int, data: bytes) -> None:
+    def write_memory(self, address: int, data: bytes) -> None:
         descriptor = os.open(f"/proc/{self.pid}/mem", os.O_RDWR)
         try:
             assert os.pwrite(descriptor, data, address) == len(data)
@@ -62,17 +62,17 @@ class Daemon:
 
 
 @contextmanager
-def serving(program: Path, folder: Path, *options: str) -> Iterator[Daemon]:
-    """A daemon on a free port, with its socket in `folder`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    at = folder / "s"
-    argv = [str(program), "serve", "--port", str(port), "--socket", str(at), *options]
+def run_payload_daemon(program: Path, folder: Path, *options: str) -> Iterator[PayloadDaemon]:
+    """Run a payload daemon on a free port, with the control socket in `folder`."""
+    with socket.socket() as port_finder:
+        port_finder.bind(("127.0.0.1", 0))
+        port = port_finder.getsockname()[1]
+    socket_path = folder / "s"
+    argv = [str(program), "serve", "--port", str(port), "--socket", str(socket_path), *options]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-            yield Daemon(program, at, port, process.pid)
+            yield PayloadDaemon(program, socket_path, port, process.pid)
         finally:
             process.kill()

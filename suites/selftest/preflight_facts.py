@@ -1,83 +1,94 @@
-"""Facts of a pair on which nothing is wrong."""
+"""Preflight facts of a healthy pair of hosts and a healthy guest."""
 
+from migqual.hosts.domain_definition import Disk, DomainDefinition, Nic
 from migqual.model.plan import Plan
-from migqual.preflight.definition import Definition, Disk, Nic
 from migqual.preflight.facts import (
-    Agent,
-    Channel,
+    AgentState,
+    ConnectionAttempt,
+    ConnectionPurpose,
+    CopySpace,
     DiskFact,
-    Fact,
+    DiskLocation,
     FileSystem,
-    Health,
+    GuestHealth,
     HostCpu,
     HostFacts,
-    Login,
-    Offer,
-    Place,
-    Reach,
-    Seen,
-    Segment,
-    Space,
+    HypervisorFacts,
+    MigrationFacts,
+    NetworkSegment,
+    SshLogin,
 )
+from migqual.probes.fact import Fact
 
-LOGIN = Login("b", key=True, methods=frozenset(), wrong_key=False, unknown_host=False)
+SAFE_LOGIN = SshLogin(
+    "b",
+    accepts_inventory_key=True,
+    keyless_methods=frozenset(),
+    accepts_wrong_key=False,
+    accepts_unknown_host_key=False,
+)
 NIC = Nic("52:54:00:00:00:01", "bridge", "br0", "br0")
-NFS = FileSystem(0x6969, "nfs")
-CPU = HostCpu("vendor 1, model 2", "Model Two", frozenset({"avx", "sse"}))
+NFS_FILESYSTEM = FileSystem(0x6969, "nfs")
+HOST_CPU = HostCpu("vendor 1, model 2", "Model Two", frozenset({"avx", "sse"}))
 
 
-def disk(
+def make_disk_fact(
     target: str,
-    place: Place,
+    location: DiskLocation,
     *,
-    space: Fact[Space] | None = None,
+    space: Fact[CopySpace] | None = None,
     readonly: bool = False,
     shareable: bool = False,
-    filesystem: Fact[FileSystem] = NFS,
+    filesystem: Fact[FileSystem] = NFS_FILESYSTEM,
 ) -> DiskFact:
     source = f"/images/{target}"
-    one = Disk(target, "file", source, readonly=readonly, shareable=shareable)
-    return DiskFact(one, place, "as probed", space, filesystem=filesystem)
+    domain_disk = Disk(target, "file", source, readonly=readonly, shareable=shareable)
+    return DiskFact(domain_disk, location, "as probed", space, filesystem=filesystem)
 
 
-def segment(*, there: Fact[str] = "br0", passed: Fact[bool] = True) -> Segment:
-    return Segment(NIC, "br0", there, passed)
+def make_network_segment(
+    *, destination_bridge: Fact[str] = "br0", frames_pass: Fact[bool] = True
+) -> NetworkSegment:
+    return NetworkSegment(NIC, "br0", destination_bridge, frames_pass)
 
 
-def healthy() -> Seen:
-    return Seen(
+def make_healthy_facts() -> MigrationFacts:
+    return MigrationFacts(
         guest="vm",
         plan=Plan(),
-        definition=_definition(),
-        health=Health("running", "none", Agent.ANSWERS, {}, ()),
-        source=_host("a"),
-        destination=_host("b"),
-        offer=Offer(max_vcpus=288, cpu="superset"),
-        host_cpus=("identical", "identical"),
-        disks=(disk("vda", Place.SHARED), disk("vdb", Place.REMOTE)),
-        reaches=tuple(
-            Reach(channel, *way, "10.0.0.2 port 1", passed=True)
-            for channel in Channel
-            for way in (("a", "b"), ("b", "a"))
+        definition=_make_domain_definition(),
+        health=GuestHealth("running", "none", AgentState.RESPONDING, {}, ()),
+        source=_make_host_facts("a"),
+        destination=_make_host_facts("b"),
+        destination_hypervisor=HypervisorFacts(max_vcpus=288, cpu_comparison="superset"),
+        host_cpu_comparison=("identical", "identical"),
+        disks=(
+            make_disk_fact("vda", DiskLocation.SHARED),
+            make_disk_fact("vdb", DiskLocation.REMOTE),
         ),
-        segments=(segment(),),
+        connection_attempts=tuple(
+            ConnectionAttempt(purpose, *host_names, "10.0.0.2 port 1", succeeded=True)
+            for purpose in ConnectionPurpose
+            for host_names in (("a", "b"), ("b", "a"))
+        ),
+        segments=(make_network_segment(),),
     )
 
 
-def _host(name: str) -> HostFacts:
+def _make_host_facts(name: str) -> HostFacts:
     return HostFacts(
         name=name,
         arch="x86_64",
-        cpus=2,
+        cpu_count=2,
         memory_mib=4096,
         available_mib=2048,
-        cpu=CPU,
+        cpu=HOST_CPU,
         versions={"libvirt": "9.0.0"},
     )
 
 
-def _definition() -> Definition:
-    return Definition(
+def _make_domain_definition() -> DomainDefinition:
+    return DomainDefinition(
         vcpus=2,
         memory_mib=512,
         hugepage_kib=0,
@@ -86,9 +97,9 @@ def _definition() -> Definition:
         cpu_xml="<cpu/>",
         arch="x86_64",
         machine="q35",
-        virt="kvm",
+        virt_type="kvm",
         emulator="",
-        agent_channel=True,
+        has_agent_channel=True,
         disks=(),
         nics=(NIC,),
         blockers=(),

@@ -1,4 +1,4 @@
-"""The command line: errors are one message and an exit code, never a traceback."""
+"""The command line reports an error as a message and an exit code, never as a traceback."""
 
 import os
 import signal
@@ -11,31 +11,35 @@ from pathlib import Path
 import pytest
 
 import migqual
-from migqual import cli, places
+from migqual import cli, paths
 from migqual.commands import run
 from migqual.deadline import Deadline
 from migqual.errors import TroubleError
+from migqual.inventory.file import load_inventory
 from migqual.model.finding import Finding, Severity
-from migqual.model.inventory_file import load_inventory
 
 pytestmark = pytest.mark.selftest
 
-COMMAND = [sys.executable, "-m", "migqual.cli"]
-NAMED = ["--name", "nosuchlab"]
+MIGQUAL_COMMAND = [sys.executable, "-m", "migqual.cli"]
+ABSENT_LAB_OPTION = ["--name", "nosuchlab"]
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """A machine without labs, caches and journals."""
-    inner = {f"MIGQUAL_{name}": str(tmp_path / name.lower()) for name in ("STATE", "CACHE", "LABS")}
-    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | inner
+    """Return the environment of a machine without labs, caches and journals."""
+    migqual_variables = {
+        f"MIGQUAL_{name}": str(tmp_path / name.lower()) for name in ("STATE", "CACHE", "LABS")
+    }
+    return {
+        name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ
+    } | migqual_variables
 
 
-def migqual_says(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+def run_migqual(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *words],
+        [*MIGQUAL_COMMAND, *arguments],
         env=environment,
-        cwd=places.ROOT,
+        cwd=paths.ROOT,
         capture_output=True,
         text=True,
         timeout=60,
@@ -44,85 +48,88 @@ def migqual_says(environment: dict[str, str], *words: str) -> subprocess.Complet
 
 
 def test_version(environment: dict[str, str]) -> None:
-    """`--version` names the program and its version."""
-    said = migqual_says(environment, "--version")
+    """`--version` prints the program name and the version."""
+    result = run_migqual(environment, "--version")
 
-    assert (said.returncode, said.stdout) == (0, f"migqual {migqual.__version__}\n")
+    assert (result.returncode, result.stdout) == (0, f"migqual {migqual.__version__}\n")
 
 
-def test_help_names_every_command(environment: dict[str, str]) -> None:
-    """`--help` lists all commands, and every command module is one of them."""
-    said = migqual_says(environment, "--help").stdout
-    files = (places.ROOT / "lib" / "migqual" / "commands").glob("[a-z]*.py")
+def test_help_lists_every_command(environment: dict[str, str]) -> None:
+    """`--help` lists every command, and every command module belongs to a listed command."""
+    help_text = run_migqual(environment, "--help").stdout
+    files = (paths.ROOT / "lib" / "migqual" / "commands").glob("[a-z]*.py")
 
     assert {file.stem for file in files} == set(cli.COMMANDS)
-    assert all(f"\n    {name}" in said for name in cli.COMMANDS)
+    assert all(f"\n    {name}" in help_text for name in cli.COMMANDS)
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_every_command_explains_itself(environment: dict[str, str], name: str) -> None:
-    """`migqual COMMAND --help` works for each of them."""
-    said = migqual_says(environment, name, "--help")
+def test_every_command_has_help(environment: dict[str, str], name: str) -> None:
+    """`migqual COMMAND --help` prints the usage of each command."""
+    result = run_migqual(environment, name, "--help")
 
-    assert said.returncode == 0
-    assert said.stdout.startswith(f"usage: migqual {name}")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"usage: migqual {name}")
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("arguments", "error_text"),
     [
         ([], "the following arguments are required: COMMAND"),
         (["nonsense"], "invalid choice: 'nonsense'"),
         (["lab", "up", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["lab", "up", "--topology", "nonsense"], "no topology named 'nonsense'"),
         (["lab", "down", "--name", "no/lab"], "cannot be the name of a lab"),
-        (["lab", "exec", *NAMED, "--", "true"], "remedy: migqual lab up --name nosuchlab"),
-        (["lab", "logs", *NAMED, "a1"], "no lab named 'nosuchlab'"),
+        (
+            ["lab", "exec", *ABSENT_LAB_OPTION, "--", "true"],
+            "remedy: migqual lab up --name nosuchlab",
+        ),
+        (["lab", "logs", *ABSENT_LAB_OPTION, "a1"], "no lab named 'nosuchlab'"),
         (["run", "--inventory", "nonsense.yml"], "nonsense.yml: 1 error"),
         (["run", "--profile", "nonsense"], "nonsense"),
         (["run", "--inventory", "a.yml", "--topology", "b"], "not allowed with"),
-        (["run", *NAMED, "--nosuch"], "pytest: unrecognized arguments: --nosuch\n"),
-        (["run", *NAMED, "nosuch.py::test"], "file or directory not found: nosuch.py"),
-        (["run", *NAMED, "-k", "tls("], "Wrong expression passed to '-k': tls("),
+        (["run", *ABSENT_LAB_OPTION, "--nosuch"], "pytest: unrecognized arguments: --nosuch\n"),
+        (["run", *ABSENT_LAB_OPTION, "nosuch.py::test"], "file or directory not found: nosuch.py"),
+        (["run", *ABSENT_LAB_OPTION, "-k", "tls("], "Wrong expression passed to '-k': tls("),
         (["sweep", "nonsense.jsonl"], "nonsense.jsonl: no such journal"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input(environment: dict[str, str], words: list[str], complaint: str) -> None:
-    """What cannot be used is named on standard error; exit code 2, no traceback."""
-    said = migqual_says(environment, *words)
+def test_bad_input(environment: dict[str, str], arguments: list[str], error_text: str) -> None:
+    """Bad input gives a message on standard error, exit code 2 and no traceback."""
+    result = run_migqual(environment, *arguments)
 
-    assert said.returncode == 2
-    assert complaint in said.stderr
-    assert "Traceback" not in said.stderr
-
-
-def test_debug_shows_where_an_error_came_from(environment: dict[str, str]) -> None:
-    """MIGQUAL_DEBUG=1 adds the traceback, and changes nothing else."""
-    said = migqual_says(environment | {cli.DEBUG: "1"}, "sweep", "nonsense.jsonl")
-
-    assert said.returncode == 2
-    assert "Traceback" in said.stderr
+    assert result.returncode == 2
+    assert error_text in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_status_of_no_lab(environment: dict[str, str]) -> None:
-    """A lab that is not there is no error, but exit code 1."""
-    said = migqual_says(environment, "lab", "status", *NAMED)
+def test_debug_shows_the_traceback(environment: dict[str, str]) -> None:
+    """MIGQUAL_DEBUG=1 adds the traceback; the exit code stays the same."""
+    result = run_migqual(environment | {cli.DEBUG_VARIABLE: "1"}, "sweep", "nonsense.jsonl")
 
-    assert (said.returncode, said.stdout.splitlines()[0]) == (1, "lab nosuchlab: absent")
+    assert result.returncode == 2
+    assert "Traceback" in result.stderr
 
 
-def test_nothing_to_sweep(environment: dict[str, str]) -> None:
-    """Without journals a sweep is done before it begins."""
-    said = migqual_says(environment, "sweep")
+def test_status_of_an_absent_lab(environment: dict[str, str]) -> None:
+    """`migqual lab status` of an absent lab is not an error, but ends with exit code 1."""
+    result = run_migqual(environment, "lab", "status", *ABSENT_LAB_OPTION)
 
-    assert (said.returncode, said.stdout) == (
+    assert (result.returncode, result.stdout.splitlines()[0]) == (1, "lab nosuchlab: absent")
+
+
+def test_sweep_without_journals(environment: dict[str, str]) -> None:
+    """Without journals `migqual sweep` has no work and succeeds."""
+    result = run_migqual(environment, "sweep")
+
+    assert (result.returncode, result.stdout) == (
         0,
         "migqual: no journals: nothing was left on any host\n",
     )
 
 
-INVENTORY = """\
+ONE_PAIR_INVENTORY = """\
 all:
   vars:
     ansible_user: root
@@ -134,32 +141,33 @@ all:
         h1: {{ansible_host: 192.0.2.1, migqual_service_bridge: br0}}
         h2: {{ansible_host: 192.0.2.2, migqual_service_bridge: br0}}
 """
-# A session of pytest that leaves marks instead of testing, and takes its time to clean up.
-CONFTEST = """\
+# A pytest plugin: instead of running tests, pytest waits for a signal and writes the number of
+# every received signal to a file.
+WAITING_PLUGIN = """\
 import os, pathlib, signal
-here = pathlib.Path(__file__).parent
+folder = pathlib.Path(__file__).parent
 
 def pytest_sessionstart(session):
-    if session.config.option.collectonly:  # only the arguments are looked at
+    if session.config.option.collectonly:  # only the arguments are checked
         return
     def stop(number, frame):
-        with (here / "signals").open("a") as marks:
-            marks.write(f"{number}\\n")
+        with (folder / "signals").open("a") as signal_log:
+            signal_log.write(f"{number}\\n")
         raise KeyboardInterrupt
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    (here / "begun").touch()
+    (folder / "begun").touch()
     signal.pause()
 """
-# The command line, but for the question whether the hosts, which do not exist, can be reached.
-UNASKED = """\
+# The command line without the reachability check: the hosts of the inventory do not exist.
+RUN_WITHOUT_REACHABILITY_CHECK = """\
 import sys
 from migqual import cli
 from migqual.commands import run
-run._reach = lambda inventory: None
+run._check_reachability = lambda inventory: None
 sys.exit(cli.main())
 """
-AWAY = """\
+UNREACHABLE_INVENTORY = """\
 all:
   vars:
     ansible_user: root
@@ -173,7 +181,7 @@ all:
         h2.lab: {{ansible_host: 127.0.0.3, migqual_migration_address: 192.0.2.2}}
 """
 
-TWO_PAIRS = """\
+TWO_PAIR_INVENTORY = """\
 all:
   vars:
     ansible_user: root
@@ -197,83 +205,98 @@ all:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--topology", "nonsense"],
         ["--inventory", "nonsense.yml"],
         ["--profile", "nonsense"],
         ["--name", "no/lab"],
-        [*NAMED, "--nosuch"],
+        [*ABSENT_LAB_OPTION, "--nosuch"],
     ],
     ids=" ".join,
 )
-def test_bad_input_leaves_the_last_report_alone(
-    environment: dict[str, str], tmp_path: Path, words: list[str]
+def test_bad_input_keeps_the_last_report(
+    environment: dict[str, str], tmp_path: Path, arguments: list[str]
 ) -> None:
-    """A slip of the pen costs nobody the report of the run before."""
+    """Bad input does not delete the report of the previous run."""
     out = tmp_path / "out"
     (out / "records").mkdir(parents=True)
-    kept = [out / name for name in ("verdict.json", "index.html", "records/test-1.json")]
-    for file in kept:
+    report_files = [out / name for name in ("verdict.json", "index.html", "records/test-1.json")]
+    for file in report_files:
         file.touch()
 
-    assert migqual_says(environment, "run", f"--out={out}", *words).returncode == 2
+    assert run_migqual(environment, "run", f"--out={out}", *arguments).returncode == 2
 
-    assert all(file.exists() for file in kept)
+    assert all(file.exists() for file in report_files)
 
 
-def test_hosts_that_are_away_are_told_before_any_test(
+def test_unreachable_hosts_are_reported_before_any_test(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Both are named in one error; it is no fault of the input, and no verdict is left."""
+    """Unreachable hosts are reported together, before any test runs.
+
+    The input is not at fault, so the exit code is 3. The old verdict is deleted.
+    """
     (tmp_path / "known_hosts").touch()
     inventory, out = tmp_path / "hosts.yml", tmp_path / "out"
-    inventory.write_text(AWAY.format(folder=tmp_path))
+    inventory.write_text(UNREACHABLE_INVENTORY.format(folder=tmp_path))
     out.mkdir()
-    old = [out / "verdict.json", out / "junit.xml"]
-    for file in old:
+    old_report_files = [out / "verdict.json", out / "junit.xml"]
+    for file in old_report_files:
         file.touch()
 
-    said = migqual_says(environment, "run", f"--inventory={inventory}", f"--out={out}")
+    result = run_migqual(environment, "run", f"--inventory={inventory}", f"--out={out}")
 
-    assert said.returncode == 3
-    assert "no pair can be tested: h1: SSH to root@127.0.0.2:1" in said.stderr
-    assert "h2.lab: SSH to root@127.0.0.3:1" in said.stderr
-    assert said.stdout == ""
-    assert not any(file.exists() for file in old)
+    assert result.returncode == 3
+    assert "no pair can be tested: h1: SSH to root@127.0.0.2:1" in result.stderr
+    assert "h2.lab: SSH to root@127.0.0.3:1" in result.stderr
+    assert result.stdout == ""
+    assert not any(file.exists() for file in old_report_files)
 
 
 @pytest.mark.parametrize(
-    ("away", "goes_on"),
+    ("unreachable", "can_continue"),
     [([], True), (["h1"], True), (["h1", "h4"], False), (["c1"], False), (["s1"], False)],
     ids=str,
 )
-def test_one_pair_is_enough_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: list[str], *, goes_on: bool
+def test_run_needs_one_reachable_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unreachable: list[str], *, can_continue: bool
 ) -> None:
-    """But not without the client, or a host that serves a store: every test needs them."""
+    """A run needs a reachable pair, the client, and every host with a store.
+
+    Every test uses the client and the stores.
+    """
     (tmp_path / "known_hosts").touch()
     file = tmp_path / "hosts.yml"
-    file.write_text(TWO_PAIRS.format(folder=tmp_path))
-    refused = [Finding(f"{name}.ssh", Severity.REFUSED, f"{name} is away") for name in away]
-    monkeypatch.setattr("migqual.hosts.reach.connect", lambda _inventory: refused)
+    file.write_text(TWO_PAIR_INVENTORY.format(folder=tmp_path))
+    findings = [Finding(f"{name}.ssh", Severity.REFUSED, f"{name} is away") for name in unreachable]
+    monkeypatch.setattr(
+        "migqual.hosts.reachability.check_reachability", lambda _inventory: findings
+    )
 
-    with nullcontext() if goes_on else pytest.raises(TroubleError, match=f"{away[-1]} is away"):
-        run._reach(load_inventory(file))  # noqa: SLF001 - the hosts are made up
+    with (
+        nullcontext()
+        if can_continue
+        else pytest.raises(TroubleError, match=f"{unreachable[-1]} is away")
+    ):
+        run._check_reachability(load_inventory(file))  # noqa: SLF001 - the hosts are made up
 
 
 @pytest.fixture
 def waiting_run(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """`migqual run` with a pytest that waits for a signal."""
+    """Yield a `migqual run` process whose pytest waits for a signal."""
     inventory = tmp_path / "hosts.yml"
     (tmp_path / "known_hosts").touch()
-    inventory.write_text(INVENTORY.format(folder=tmp_path))
-    (tmp_path / "waits.py").write_text(CONFTEST.replace("__file__", repr(str(tmp_path / "x"))))
+    inventory.write_text(ONE_PAIR_INVENTORY.format(folder=tmp_path))
+    (tmp_path / "waits.py").write_text(
+        WAITING_PLUGIN.replace("__file__", repr(str(tmp_path / "x")))
+    )
     argv = ["run", f"--inventory={inventory}", f"--out={tmp_path / 'out'}", "-p", "waits"]
-    # whoever started us in the background may have had signals ignored, which is inherited
-    as_in_a_terminal = ("env", "--default-signal=INT,HUP,TERM")
+    # A background process may start with ignored signals, and child processes inherit ignored
+    # signals: `env` resets the signals to the default.
+    default_signals = ("env", "--default-signal=INT,HUP,TERM")
     process = subprocess.Popen(
-        [*as_in_a_terminal, sys.executable, "-c", UNASKED, *argv],
+        [*default_signals, sys.executable, "-c", RUN_WITHOUT_REACHABILITY_CHECK, *argv],
         env=environment | {"PYTHONPATH": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -286,22 +309,27 @@ def waiting_run(environment: dict[str, str], tmp_path: Path) -> Iterator[subproc
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+    ("signal_number", "exit_status"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
 )
 def test_a_signal_reaches_pytest_once(
-    waiting_run: subprocess.Popen[str], tmp_path: Path, number: signal.Signals, status: int
+    waiting_run: subprocess.Popen[str],
+    tmp_path: Path,
+    signal_number: signal.Signals,
+    exit_status: int,
 ) -> None:
     """
-    Whatever stops `migqual run`, pytest gets one SIGTERM, and its clean-up is waited for.
+    A signal to `migqual run` reaches pytest as a single SIGTERM, and `migqual run` waits for
+    the clean-up of pytest.
 
-    Preconditions: the signal goes to the whole process group, as a terminal sends it.
+    Preconditions: the signal goes to the whole process group, as from a terminal.
     Expected: the exit code names the signal; no traceback.
     """
     Deadline(30.0).wait_for("pytest to begin", (tmp_path / "begun").exists)
 
-    os.killpg(waiting_run.pid, number)
-    said, _ = waiting_run.communicate(timeout=60)
+    os.killpg(waiting_run.pid, signal_number)
+    output, _ = waiting_run.communicate(timeout=60)
 
-    assert waiting_run.returncode == status, said
+    assert waiting_run.returncode == exit_status, output
     assert (tmp_path / "signals").read_text().split() == [str(int(signal.SIGTERM))]
-    assert "Traceback" not in said
+    assert "Traceback" not in output

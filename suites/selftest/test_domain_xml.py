@@ -1,4 +1,4 @@
-"""Domain XML of every kind of guest is valid by libvirt's own schema."""
+"""The domain XML of every kind of guest is valid according to libvirt's schema."""
 
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -9,9 +9,14 @@ from lxml import etree
 
 from migqual.errors import GuestError
 from migqual.hosts import domain_xml
-from migqual.hosts.placement import Placement, context, odd_memory_kib
+from migqual.hosts.domain_template import (
+    DomainInputs,
+    build_template_context,
+    compute_tcg_memory_kib,
+)
 from migqual.hosts.volume import Volume
-from migqual.model.guest import (
+from migqual.inventory.entities import StoreKind
+from migqual.model.guest_spec import (
     Architecture,
     CacheMode,
     DiskBus,
@@ -20,7 +25,6 @@ from migqual.model.guest import (
     Firmware,
     GuestSpec,
 )
-from migqual.model.inventory import StoreKind
 
 pytestmark = pytest.mark.selftest
 
@@ -34,83 +38,102 @@ VOLUMES = (
     Volume("network", PurePosixPath("/x"), "s", "nbd", "export", "10.0.0.9", 10809),
     Volume("network", PurePosixPath("/y"), "s", "iscsi", "iqn.2026-01.x:y/1", "10.0.0.9", 3260),
 )
-BASE = Placement(
+BASE_INPUTS = DomainInputs(
     name="mq-1",
     uuid=str(UUID(int=7)),
     spec=GuestSpec(disks=DISKS, nics=2, vcpus=2),
     arch=Architecture.X86_64,
-    virt="qemu",
-    folder=PurePosixPath("/var/lib/migqual/mq"),
+    virt_type="qemu",
+    boot_folder=PurePosixPath("/var/lib/migqual/mq"),
     networks=(("52:54:00:00:00:01", "10.0.0.5/24"), ("52:54:00:00:00:02", "")),
     volumes=VOLUMES,
     bridge="br-svc",
-    console="/var/log/libvirt/qemu/mq-1.console",
-    cpu="qemu64",
+    console_log="/var/log/libvirt/qemu/mq-1.console",
+    default_cpu="qemu64",
 )
 
 
-def rendered(place: Placement) -> etree._Element:
-    return etree.fromstring(domain_xml.render(context(place)))
+def render_and_parse(inputs: DomainInputs) -> etree._Element:
+    return etree.fromstring(domain_xml.render_domain_xml(build_template_context(inputs)))
 
 
 @pytest.mark.parametrize("arch", list(Architecture), ids=str)
 @pytest.mark.parametrize("firmware", list(Firmware), ids=str)
-@pytest.mark.parametrize("virt", ["kvm", "qemu"])
-def test_every_kind_of_guest_is_valid(arch: Architecture, firmware: Firmware, virt: str) -> None:
-    """Rendering checks against the schema; architecture and firmware are what was asked for."""
-    assert domain_xml.SCHEMA.exists(), "libvirt's schema is not installed: nothing was checked"
-    spec = replace(BASE.spec, firmware=firmware)
+@pytest.mark.parametrize("virt_type", ["kvm", "qemu"])
+def test_domain_xml_of_every_kind_of_guest_is_valid(
+    arch: Architecture, firmware: Firmware, virt_type: str
+) -> None:
+    """The rendered XML passes the schema; architecture and firmware are as requested."""
+    assert domain_xml.SCHEMA_FILE.exists(), "libvirt's schema is not installed: nothing was checked"
+    spec = replace(BASE_INPUTS.spec, firmware=firmware)
 
-    found = rendered(replace(BASE, spec=spec, arch=arch, virt=virt))
+    domain_element = render_and_parse(
+        replace(BASE_INPUTS, spec=spec, arch=arch, virt_type=virt_type)
+    )
 
-    uefi = firmware is Firmware.UEFI or arch is Architecture.AARCH64
-    assert found.xpath("string(os/type/@machine)") == arch.machine
-    assert (found.xpath("string(os/@firmware)") == "efi") is uefi
-    assert found.xpath("devices/disk/target/@dev") == [
+    uses_uefi = firmware is Firmware.UEFI or arch is Architecture.AARCH64
+    assert domain_element.xpath("string(os/type/@machine)") == arch.machine_type
+    assert (domain_element.xpath("string(os/@firmware)") == "efi") is uses_uefi
+    assert domain_element.xpath("devices/disk/target/@dev") == [
         "vda",
         "sda",
         "vdb",
     ]
 
 
-def test_guest_with_an_image_boots_from_it() -> None:
-    """No kernel from outside; the image's disk boots first, the seed is there."""
+def test_guest_with_an_image_boots_from_the_image() -> None:
+    """A guest with an image has no kernel outside the image.
+
+    The disk with the image boots first, and the seed is attached.
+    """
     spec = GuestSpec(image=Path("/x.qcow2"))
-    root = Volume("file", PurePosixPath("/srv/root.qcow2"), "a")
-    seed = PurePosixPath("/srv/seed.iso")
+    system_disk = Volume("file", PurePosixPath("/srv/root.qcow2"), "a")
+    seed_image = PurePosixPath("/srv/seed.iso")
 
-    found = rendered(replace(BASE, spec=spec, volumes=(), root=root, seed=seed))
+    domain_element = render_and_parse(
+        replace(BASE_INPUTS, spec=spec, volumes=(), system_disk=system_disk, seed_image=seed_image)
+    )
 
-    assert found.find("os/kernel") is None
-    assert found.find("devices/disk/boot") is not None
-    assert found.xpath("devices/disk[readonly]/source/@file") == ["/srv/seed.iso"]
+    assert domain_element.find("os/kernel") is None
+    assert domain_element.find("devices/disk/boot") is not None
+    assert domain_element.xpath("devices/disk[readonly]/source/@file") == ["/srv/seed.iso"]
 
 
-def test_accelerated_guest_has_nothing_that_only_emulation_needs() -> None:
-    """The odd 8 KiB and the flushing of TLBs are for TCG; under KVM runs what the spec says."""
-    accelerated = domain_xml.render(context(replace(BASE, virt="kvm")))
-    emulated = domain_xml.render(context(BASE))
+def test_kvm_guest_has_no_tcg_settings() -> None:
+    """The odd 8 KiB of memory and the TLB flushes are for TCG only.
 
-    assert "odd.ram" not in accelerated
-    assert "migqual.emulated" not in accelerated
-    assert f"{odd_memory_kib(BASE.spec)}K" in emulated
-    assert odd_memory_kib(BASE.spec) % 256 == 8
-    assert " migqual.emulated " in emulated
+    A KVM guest has exactly the memory of the GuestSpec.
+    """
+    kvm_xml = domain_xml.render_domain_xml(
+        build_template_context(replace(BASE_INPUTS, virt_type="kvm"))
+    )
+    tcg_xml = domain_xml.render_domain_xml(build_template_context(BASE_INPUTS))
+
+    assert "odd.ram" not in kvm_xml
+    assert "migqual.emulated" not in kvm_xml
+    assert f"{compute_tcg_memory_kib(BASE_INPUTS.spec)}K" in tcg_xml
+    assert compute_tcg_memory_kib(BASE_INPUTS.spec) % 256 == 8
+    assert " migqual.emulated " in tcg_xml
 
 
 @pytest.mark.parametrize("arch", list(Architecture), ids=str)
-def test_dirty_ring_is_for_kvm(arch: Architecture) -> None:
-    """Valid by the schema; without a size, or emulated, there is none."""
-    ringed = replace(BASE, arch=arch, spec=replace(BASE.spec, dirty_ring=4096))
+def test_dirty_ring_needs_kvm(arch: Architecture) -> None:
+    """The dirty ring of a KVM guest is valid according to the schema.
 
-    found = rendered(replace(ringed, virt="kvm"))
+    Without a ring size, or with TCG, the XML has no dirty ring.
+    """
+    ring_inputs = replace(
+        BASE_INPUTS, arch=arch, spec=replace(BASE_INPUTS.spec, dirty_ring_size=4096)
+    )
 
-    assert found.xpath("features/kvm/dirty-ring[@state='on']/@size") == ["4096"]
-    assert rendered(ringed).find("features/kvm") is None
-    assert rendered(replace(BASE, virt="kvm")).find("features/kvm") is None
+    domain_element = render_and_parse(replace(ring_inputs, virt_type="kvm"))
+
+    assert domain_element.xpath("features/kvm/dirty-ring[@state='on']/@size") == ["4096"]
+    assert render_and_parse(ring_inputs).find("features/kvm") is None
+    assert render_and_parse(replace(BASE_INPUTS, virt_type="kvm")).find("features/kvm") is None
 
 
 def test_invalid_xml_never_reaches_a_host() -> None:
-    """The schema's complaint names the line."""
+    """Invalid XML is refused; the message of the schema names the line."""
     with pytest.raises(GuestError, match="line 1"):
-        domain_xml.check("<domain type='kvm'><name>x</name><nonsense/></domain>")
+        domain_xml.validate_domain_xml("<domain type='kvm'><name>x</name><nonsense/></domain>")

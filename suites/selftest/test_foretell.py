@@ -1,162 +1,245 @@
-"""Pre-copy as QEMU does it, the curve through measured windows, advice and score: by hand."""
+"""Pre-copy as in QEMU, calibration, setting choices and score, compared with hand calculations."""
 
 import math
 
 import pytest
 
-from migqual.predict.advice import AUTO_CONVERGE, POSTCOPY, Case, Choice, choices
-from migqual.predict.calibrate import Quiet, calibrated
-from migqual.predict.curves import Dirtying, cyclic, saturating
-from migqual.predict.fit import fitted
-from migqual.predict.precopy import Carrier, Prediction, Wanted, band, foretell
-from migqual.predict.score import Cell, Score, Told
+from migqual.predict.calibration import CalibrationRun, calibrate_transfer
+from migqual.predict.dirty_curve import DirtyModel, build_cyclic_curve, build_saturating_curve
+from migqual.predict.dirty_curve_fit import fit_dirty_model
+from migqual.predict.precopy import (
+    MigrationLimits,
+    Prediction,
+    TransferModel,
+    is_near_boundary,
+    simulate_precopy,
+)
+from migqual.predict.score import EvaluatedPrediction, PredictionScore, PredictionTrial
+from migqual.predict.setting_choices import (
+    AUTO_CONVERGE,
+    POSTCOPY,
+    MigrationScenario,
+    SettingChoice,
+    list_setting_choices,
+)
 
 pytestmark = pytest.mark.selftest
 
-CARRIER = Carrier(bandwidth_mib_s=32.0, resting_mib_s=320.0, setup_s=1.0, devices_s=0.05)
-WANTED = Wanted(limit_s=0.3, deadline_s=60.0)
+TRANSFER_MODEL = TransferModel(
+    bandwidth_mib_s=32.0, paused_bandwidth_mib_s=320.0, setup_s=1.0, device_state_s=0.05
+)
+LIMITS = MigrationLimits(downtime_limit_s=0.3, deadline_s=60.0)
 
 
-def test_idle_guest_rests_with_what_fits() -> None:
-    """All but 9.6 MiB at the limit; the rest at the link's own speed."""
-    found = foretell(105.6, Dirtying(cyclic(0, 0)), CARRIER, WANTED)
+def test_idle_guest_pauses_when_the_remaining_memory_fits() -> None:
+    """QEMU sends all but 9.6 MiB at the bandwidth limit, and the last 9.6 MiB at link speed."""
+    prediction = simulate_precopy(
+        105.6, DirtyModel(build_cyclic_curve(0, 0)), TRANSFER_MODEL, LIMITS
+    )
 
-    assert found.converges
-    assert found.sent_mib == pytest.approx(105.6)
-    assert found.down_s == pytest.approx(0.05 + 9.6 / 320, abs=0.011)
-    assert found.total_s == pytest.approx(1.0 + 3.0 + found.down_s, abs=0.11)
-
-
-def test_small_set_converges_at_any_rate() -> None:
-    assert foretell(200.0, Dirtying(cyclic(1000.0, 8.0), 8.0), CARRIER, WANTED).converges
+    assert prediction.converges
+    assert prediction.sent_mib == pytest.approx(105.6)
+    assert prediction.downtime_s == pytest.approx(0.05 + 9.6 / 320, abs=0.011)
+    assert prediction.total_s == pytest.approx(1.0 + 3.0 + prediction.downtime_s, abs=0.11)
 
 
-def test_faster_than_the_link_does_not_converge() -> None:
-    found = foretell(200.0, Dirtying(cyclic(48.0, 96.0), 96.0), CARRIER, WANTED)
-
-    assert not found.converges
-    assert found.total_s >= WANTED.deadline_s
-
-
-def test_later_than_the_deadline_is_never() -> None:
-    assert not foretell(200.0, Dirtying(cyclic(0, 0)), CARRIER, Wanted(0.3, 5.0)).converges
+def test_small_working_set_converges_at_any_dirty_rate() -> None:
+    assert simulate_precopy(
+        200.0, DirtyModel(build_cyclic_curve(1000.0, 8.0), 8.0), TRANSFER_MODEL, LIMITS
+    ).converges
 
 
-def test_no_load_lasts_for_ever() -> None:
-    """Without a deadline the rounds end it."""
-    assert not foretell(200.0, Dirtying(cyclic(64.0, 96.0)), CARRIER, Wanted(0.3)).converges
+def test_dirty_rate_above_the_bandwidth_does_not_converge() -> None:
+    prediction = simulate_precopy(
+        200.0, DirtyModel(build_cyclic_curve(48.0, 96.0), 96.0), TRANSFER_MODEL, LIMITS
+    )
+
+    assert not prediction.converges
+    assert prediction.total_s >= LIMITS.deadline_s
 
 
-def test_band_is_around_the_boundary_only() -> None:
-    """Some rate between slow and hopeless is too near to call; the ends are not."""
-    near = [
-        band(200.0, Dirtying(cyclic(float(rate), 96.0), 96.0), CARRIER, WANTED)
-        for rate in range(2, 64, 1)
+def test_migration_beyond_the_deadline_does_not_converge() -> None:
+    assert not simulate_precopy(
+        200.0, DirtyModel(build_cyclic_curve(0, 0)), TRANSFER_MODEL, MigrationLimits(0.3, 5.0)
+    ).converges
+
+
+def test_prediction_without_a_deadline_ends() -> None:
+    """Without a deadline, the maximum number of rounds ends the prediction."""
+    assert not simulate_precopy(
+        200.0, DirtyModel(build_cyclic_curve(64.0, 96.0)), TRANSFER_MODEL, MigrationLimits(0.3)
+    ).converges
+
+
+def test_only_dirty_rates_near_the_boundary_are_marked() -> None:
+    """Some dirty rate between slow and non-converging is near the boundary.
+
+    The lowest and the highest dirty rate are not near the boundary.
+    """
+    near_boundary = [
+        is_near_boundary(
+            200.0,
+            DirtyModel(build_cyclic_curve(float(rate_mib_s), 96.0), 96.0),
+            TRANSFER_MODEL,
+            LIMITS,
+        )
+        for rate_mib_s in range(2, 64, 1)
     ]
 
-    assert not near[0]
-    assert not near[-1]
-    assert any(near)
+    assert not near_boundary[0]
+    assert not near_boundary[-1]
+    assert any(near_boundary)
 
 
-def test_scattered_load_hits_what_waits_already() -> None:
-    """8 MiB where 4.8 may wait: in order they never fit, at random they do after some looks."""
-    carrier = Carrier(bandwidth_mib_s=16.0, resting_mib_s=320.0)
+def test_random_load_dirties_pending_pages_again() -> None:
+    """A random load hits pending pages again and converges; an in-order load does not.
 
-    in_order = foretell(100.0, Dirtying(cyclic(24.0, 8.0), 8.0), carrier, WANTED)
-    scattered = Dirtying(saturating(24.0, 8.0), 8.0, scattered=True)
+    The working set has 8 MiB, and 4.8 MiB fit into the downtime limit. The random load fits
+    after some dirty syncs.
+    """
+    transfer_model = TransferModel(bandwidth_mib_s=16.0, paused_bandwidth_mib_s=320.0)
 
-    assert not in_order.converges
-    assert foretell(100.0, scattered, carrier, WANTED).converges
+    cyclic_prediction = simulate_precopy(
+        100.0, DirtyModel(build_cyclic_curve(24.0, 8.0), 8.0), transfer_model, LIMITS
+    )
+    random_model = DirtyModel(build_saturating_curve(24.0, 8.0), 8.0, is_random=True)
+
+    assert not cyclic_prediction.converges
+    assert simulate_precopy(100.0, random_model, transfer_model, LIMITS).converges
 
 
-def test_calibration_takes_the_bytes_away() -> None:
-    """What is not spent on moving is set-up; the rest's last bytes go at the link's own speed."""
-    quiets = [
-        Quiet(32.0, total_s=2.8 + 0.9, moving_s=2.8, down_s=0.1, sent_mib=96.0),
-        Quiet(64.0, total_s=1.4 + 0.8, moving_s=1.4, down_s=0.13, sent_mib=96.0),
-        Quiet(None, total_s=0.37 + 1.1, moving_s=0.37, down_s=0.07, sent_mib=96.0),
+def test_calibration_separates_setup_from_transfer() -> None:
+    """Time outside the transfer is set-up time; the last bytes are sent at link speed."""
+    runs = [
+        CalibrationRun(32.0, total_s=2.8 + 0.9, transfer_s=2.8, downtime_s=0.1, sent_mib=96.0),
+        CalibrationRun(64.0, total_s=1.4 + 0.8, transfer_s=1.4, downtime_s=0.13, sent_mib=96.0),
+        CalibrationRun(None, total_s=0.37 + 1.1, transfer_s=0.37, downtime_s=0.07, sent_mib=96.0),
     ]
 
-    found = calibrated(quiets, downtime_s=0.3)
+    calibration = calibrate_transfer(runs, downtime_limit_s=0.3)
 
-    assert found.setup_s == pytest.approx(0.9)
-    assert found.link_mib_s == pytest.approx(320.0)
-    assert found.devices_s == pytest.approx(0.07)
-    assert found.carrier(None).bandwidth_mib_s == found.link_mib_s
-    assert found.carrier(16).bandwidth_mib_s == 16
-
-
-@pytest.mark.parametrize("limit", [None, 32.0])
-def test_calibration_wants_both_kinds(limit: float | None) -> None:
-    with pytest.raises(ValueError, match="references"):
-        calibrated([Quiet(limit, 3.0, 2.0, 0.1, 96.0)], downtime_s=0.3)
+    assert calibration.setup_s == pytest.approx(0.9)
+    assert calibration.link_mib_s == pytest.approx(320.0)
+    assert calibration.device_state_s == pytest.approx(0.07)
+    assert calibration.build_transfer_model(None).bandwidth_mib_s == calibration.link_mib_s
+    assert calibration.build_transfer_model(16).bandwidth_mib_s == 16
 
 
-def test_advice_finds_a_way_for_a_hopeless_guest() -> None:
-    load = fitted({seconds: cyclic(48.0, 96.0)(seconds) for seconds in (1.0, 2.0, 4.0)})
+@pytest.mark.parametrize("bandwidth_limit_mib_s", [None, 32.0])
+def test_calibration_needs_runs_with_and_without_a_limit(
+    bandwidth_limit_mib_s: float | None,
+) -> None:
+    with pytest.raises(ValueError, match="calibration needs"):
+        calibrate_transfer(
+            [CalibrationRun(bandwidth_limit_mib_s, 3.0, 2.0, 0.1, 96.0)], downtime_limit_s=0.3
+        )
 
-    found = {
-        choice.setting: choice.foretold for choice in choices(Case(200, load, CARRIER, WANTED), {})
+
+def test_settings_help_a_guest_that_does_not_converge() -> None:
+    dirty_model = fit_dirty_model(
+        {seconds: build_cyclic_curve(48.0, 96.0)(seconds) for seconds in (1.0, 2.0, 4.0)}
+    )
+
+    predictions = {
+        choice.setting: choice.prediction
+        for choice in list_setting_choices(
+            MigrationScenario(200, dirty_model, TRANSFER_MODEL, LIMITS), {}
+        )
     }
 
-    as_asked = found.pop("as asked")
-    assert as_asked is not None
-    assert not as_asked.converges
-    for name in ("downtime", "bandwidth", "auto-converge", "post-copy"):
-        told = found[name]
-        assert told is not None, name
-        assert told.converges, name
+    requested_prediction = predictions.pop("as requested")
+    assert requested_prediction is not None
+    assert not requested_prediction.converges
+    for setting in ("downtime", "bandwidth", "auto-converge", "post-copy"):
+        prediction = predictions[setting]
+        assert prediction is not None, setting
+        assert prediction.converges, setting
 
 
-def test_advice_is_not_given_for_what_is_not_there() -> None:
-    load = Dirtying(cyclic(48.0, 96.0), 96.0)
-    absent = {POSTCOPY: "b: QEMU 2.0.0 has none", AUTO_CONVERGE: "a: QEMU 2.0.0 has none"}
+def test_settings_without_the_capability_are_not_suggested() -> None:
+    dirty_model = DirtyModel(build_cyclic_curve(48.0, 96.0), 96.0)
+    missing_capabilities = {
+        POSTCOPY: "b: QEMU 2.0.0 has none",
+        AUTO_CONVERGE: "a: QEMU 2.0.0 has none",
+    }
 
-    found = {choice.setting: choice for choice in choices(Case(200, load, CARRIER, WANTED), absent)}
+    choices_by_setting = {
+        choice.setting: choice
+        for choice in list_setting_choices(
+            MigrationScenario(200, dirty_model, TRANSFER_MODEL, LIMITS), missing_capabilities
+        )
+    }
 
-    assert found["post-copy"] == Choice("post-copy", absent[POSTCOPY], None)
-    assert found["auto-converge"] == Choice("auto-converge", absent[AUTO_CONVERGE], None)
-    assert "--parallel" in found["channels"].option
-
-
-def test_a_limit_that_is_the_links_cannot_be_raised() -> None:
-    """Then it is not the limit's value that does not help."""
-    load = Dirtying(cyclic(48.0, 96.0), 96.0)
-    case = Case(200, load, Carrier(32.0, 32.0), WANTED)
-
-    found = {choice.setting: choice for choice in choices(case, {})}
-
-    assert found["bandwidth"].foretold is None
-    assert "link" in found["bandwidth"].option
+    assert choices_by_setting["post-copy"] == SettingChoice(
+        "post-copy", missing_capabilities[POSTCOPY], None
+    )
+    assert choices_by_setting["auto-converge"] == SettingChoice(
+        "auto-converge", missing_capabilities[AUTO_CONVERGE], None
+    )
+    assert "--parallel" in choices_by_setting["channels"].option
 
 
-def test_score_counts_apart_from_the_band() -> None:
-    told = Prediction(converges=True, rounds=1, total_s=11.0, down_s=0.2, sent_mib=1.0)
-    never = Prediction(converges=False, rounds=1, total_s=math.inf, down_s=0.2, sent_mib=1.0)
+def test_bandwidth_limit_at_link_speed_cannot_be_raised() -> None:
+    """If the link sets the bandwidth, a higher bandwidth limit cannot help."""
+    dirty_model = DirtyModel(build_cyclic_curve(48.0, 96.0), 96.0)
+    scenario = MigrationScenario(200, dirty_model, TransferModel(32.0, 32.0), LIMITS)
 
-    def clear(prediction: Prediction) -> Told:
-        return Told(prediction, banded=False, textbook=never)
+    choices_by_setting = {choice.setting: choice for choice in list_setting_choices(scenario, {})}
 
-    score = Score(
+    assert choices_by_setting["bandwidth"].prediction is None
+    assert "link" in choices_by_setting["bandwidth"].option
+
+
+def test_accuracy_excludes_trials_near_the_boundary() -> None:
+    converging = Prediction(converges=True, rounds=1, total_s=11.0, downtime_s=0.2, sent_mib=1.0)
+    non_converging = Prediction(
+        converges=False, rounds=1, total_s=math.inf, downtime_s=0.2, sent_mib=1.0
+    )
+
+    def make_clear_prediction(prediction: Prediction) -> EvaluatedPrediction:
+        return EvaluatedPrediction(
+            prediction, near_boundary=False, textbook_prediction=non_converging
+        )
+
+    score = PredictionScore(
         (
-            Cell("right", clear(told), converged=True, total_s=10.0, down_s=0.1),
-            Cell("wrong", clear(told), converged=False, total_s=None, down_s=None),
-            Cell("as told", clear(never), converged=False, total_s=None, down_s=None),
-            Cell(
+            PredictionTrial(
+                "right",
+                make_clear_prediction(converging),
+                converged=True,
+                total_s=10.0,
+                downtime_s=0.1,
+            ),
+            PredictionTrial(
+                "wrong",
+                make_clear_prediction(converging),
+                converged=False,
+                total_s=None,
+                downtime_s=None,
+            ),
+            PredictionTrial(
+                "predicted",
+                make_clear_prediction(non_converging),
+                converged=False,
+                total_s=None,
+                downtime_s=None,
+            ),
+            PredictionTrial(
                 "near",
-                Told(never, banded=True, textbook=told),
+                EvaluatedPrediction(
+                    non_converging, near_boundary=True, textbook_prediction=converging
+                ),
                 converged=True,
                 total_s=9.0,
-                down_s=0.1,
+                downtime_s=0.1,
             ),
         )
     )
 
     assert score.accuracy == pytest.approx(2 / 3)
-    assert score.total_error(0.9) == pytest.approx(0.1)
-    assert score.down_error(0.5) == pytest.approx(1.0)
-    assert score.confusion["converges / does not"] == 1
-    assert score.as_data()["excluded_near_the_boundary"] == 1
-    assert score.textbook_error(0.9) == pytest.approx(2 / 9)
-    assert score.as_data()["cells"][0]["foretold"]["total_s"] == 11.0
+    assert score.calculate_total_error(0.9) == pytest.approx(0.1)
+    assert score.calculate_downtime_error(0.5) == pytest.approx(1.0)
+    assert score.confusion_matrix["converges / does not converge"] == 1
+    assert score.build_record()["excluded_near_the_boundary"] == 1
+    assert score.calculate_textbook_error(0.9) == pytest.approx(2 / 9)
+    assert score.build_record()["cells"][0]["prediction"]["total_s"] == 11.0

@@ -1,174 +1,196 @@
-"""Gaps from the meter's lines; calibration; split brain; all pure."""
+"""Compute gaps, calibration and rollbacks from lines of the gap meter, without hosts."""
 
 import pytest
 
 from migqual.errors import InconclusiveError
-from migqual.model.outcome import HostEvent, Outcome, Status
+from migqual.model.outcome import GuestEvent, MigrationStatus, Outcome
+from migqual.model.percentile import compute_percentile
 from migqual.model.plan import Plan
 from migqual.observe import gaps
-from migqual.observe.answers import Answers, interface
-from migqual.observe.calibration import Held, held_in, percentile, silent_ms
-from migqual.observe.gaps import SessionAnswer, Trace
-from migqual.observe.meter import session_patience_s
+from migqual.observe.echo_replies import EchoReplies, find_host_interface
+from migqual.observe.gap_meter import compute_session_timeout_s
+from migqual.observe.gap_meter_calibration import (
+    SuspendInterval,
+    find_suspend_interval,
+    measure_host_silence_ms,
+)
+from migqual.observe.gaps import MeterTrace, SessionReply
 
 pytestmark = pytest.mark.selftest
 
 MS = 1_000_000
 
 
-def answers(*silences_ms: int) -> list[int]:
-    """Times of answers, ns, with these distances between them."""
-    times = [1_000 * MS]
-    for length in silences_ms:
-        times.append(times[-1] + length * MS)
-    return times
+def make_reply_times_ns(*silences_ms: int) -> list[int]:
+    """Return reply times (ns) with the given silences (ms) in between."""
+    times_ns = [1_000 * MS]
+    for silence_ms in silences_ms:
+        times_ns.append(times_ns[-1] + silence_ms * MS)
+    return times_ns
 
 
-def trace(*lines: str) -> Trace:
-    found = Trace()
+def parse_trace(*lines: str) -> MeterTrace:
+    meter_trace = MeterTrace()
     for line in lines:
-        found.take(line)
-    return found
+        meter_trace.parse_line(line)
+    return meter_trace
 
 
-def test_two_interruptions_stay_two() -> None:
-    """Two silences with one answer between them are two gaps, not one sum."""
-    times = answers(2, 2, 52, 2, 72, 2)
+def test_two_interruptions_are_two_gaps() -> None:
+    """Two silences with a reply in between are two gaps, not a single long gap."""
+    times_ns = make_reply_times_ns(2, 2, 52, 2, 72, 2)
 
-    found = gaps.silences(times, times[1], times[-1])
+    silences = gaps.list_silences(times_ns, times_ns[1], times_ns[-1])
 
-    assert [gap.length_ms for gap in found if gap.length_ms] == [50, 70]
+    assert [gap.length_ms for gap in silences if gap.length_ms] == [50, 70]
 
 
 def test_a_gap_that_begins_in_the_window_counts() -> None:
-    """Silences outside the window do not count; one that reaches into it does."""
-    times = answers(102, 2, 2, 52)
+    """A silence outside the window does not count; a silence reaching into the window counts."""
+    times_ns = make_reply_times_ns(102, 2, 2, 52)
 
-    found = gaps.silences(times, times[2], times[3] + 10 * MS)
+    silences = gaps.list_silences(times_ns, times_ns[2], times_ns[3] + 10 * MS)
 
-    assert [gap.length_ms for gap in found if gap.length_ms] == [50]
-
-
-def test_noise_is_no_gap() -> None:
-    """What an undisturbed window shows too is not held against the migration."""
-    quiet = answers(2, 9, 2)
-    times = [*quiet, *(quiet[-1] + at * MS for at in (2, 11, 13, 73))]
-    found = gaps.report(Trace(answers_ns=times), quiet[0], quiet[-1], times[-1])
-
-    assert found.noise_ms == 7
-    assert [gap.length_ms for gap in found.gaps] == [58]
-    assert (found.max_ms, found.sum_ms) == (58, 58)
+    assert [gap.length_ms for gap in silences if gap.length_ms] == [50]
 
 
-def test_lines_of_the_meter_are_read() -> None:
-    """Probes, session, boot id and marks each land where they belong."""
-    found = trace("b boot-1", "p 1 1000 2000", "s 1 1000 4000 7 500 0", "m m0 9000", "end 1 1")
+def test_noise_of_the_baseline_window_is_no_gap() -> None:
+    """A silence as long as a silence of the baseline window is not a gap of the migration."""
+    baseline_times_ns = make_reply_times_ns(2, 9, 2)
+    times_ns = [
+        *baseline_times_ns,
+        *(baseline_times_ns[-1] + offset_ms * MS for offset_ms in (2, 11, 13, 73)),
+    ]
+    gap_report = gaps.build_gap_report(
+        MeterTrace(replies_ns=times_ns), baseline_times_ns[0], baseline_times_ns[-1], times_ns[-1]
+    )
 
-    assert found.answers_ns == [2000]
-    assert found.session == [SessionAnswer(4000, 3000, 7, 500, 0)]
-    assert (found.marks, found.boot_ids, found.broken) == ({"m0": 9000}, ["boot-1"], "")
+    assert gap_report.noise_ms == 7
+    assert [gap.length_ms for gap in gap_report.gaps] == [58]
+    assert (gap_report.max_ms, gap_report.sum_ms) == (58, 58)
 
 
-def test_a_broken_session_is_told() -> None:
-    """The words of the break survive."""
-    assert trace("e session Connection_reset 5").broken == "Connection reset"
+def test_gap_meter_lines_are_parsed() -> None:
+    """Probes, session replies, boot IDs and marks are stored in the matching fields."""
+    meter_trace = parse_trace(
+        "b boot-1", "p 1 1000 2000", "s 1 1000 4000 7 500 0", "m m0 9000", "end 1 1"
+    )
+
+    assert meter_trace.replies_ns == [2000]
+    assert meter_trace.session_replies == [SessionReply(4000, 3000, 7, 500, 0)]
+    assert (meter_trace.marks, meter_trace.boot_ids, meter_trace.session_error) == (
+        {"m0": 9000},
+        ["boot-1"],
+        "",
+    )
+
+
+def test_session_error_is_kept() -> None:
+    """The error message of a broken session is kept."""
+    assert parse_trace("e session Connection_reset 5").session_error == "Connection reset"
 
 
 @pytest.mark.parametrize("line", ["p 1 2", "x", "p one two three", "s 1 2 3"])
-def test_other_lines_are_no_evidence(line: str) -> None:
-    """Something that the meter never says is an error, not a zero."""
+def test_unknown_gap_meter_lines_are_errors(line: str) -> None:
+    """A line never written by the gap meter is an error, not a measurement of zero."""
     with pytest.raises(ValueError, match=r"meter|invalid literal"):
-        Trace().take(line)
+        MeterTrace().parse_line(line)
 
 
 @pytest.mark.parametrize(
-    ("acked", "uptime", "words"),
+    ("acknowledged_writes", "uptimes_ms", "expected_text"),
     [((5, 6, 6), (1, 2, 3), ""), ((5, 4), (1, 2), "writes fell"), ((5, 6), (9, 2), "uptime fell")],
     ids=["forward", "writes-lost", "older-memory"],
 )
-def test_going_back_in_time_is_seen(
-    acked: tuple[int, ...], uptime: tuple[int, ...], words: str
+def test_guest_rollback_is_detected(
+    acknowledged_writes: tuple[int, ...], uptimes_ms: tuple[int, ...], expected_text: str
 ) -> None:
-    """A guest may only go forward: neither its uptime nor its acknowledged writes may fall."""
-    told = [SessionAnswer(0, 0, a, u, 0) for a, u in zip(acked, uptime, strict=True)]
+    """Neither the uptime of a guest nor the number of acknowledged writes may fall."""
+    replies = [
+        SessionReply(0, 0, writes, uptime_ms, 0)
+        for writes, uptime_ms in zip(acknowledged_writes, uptimes_ms, strict=True)
+    ]
 
-    found = gaps.went_back(told)
+    rollback = gaps.find_rollback(replies)
 
-    assert words in found
-    assert bool(found) is bool(words)
+    assert expected_text in rollback
+    assert bool(rollback) is bool(expected_text)
 
 
 @pytest.mark.parametrize(
     ("resumed_us", "pause_ms"), [(9_000, 7.0), (1_500, -0.5), (None, None)], ids=str
 )
-def test_pause_between_the_copies(resumed_us: int | None, pause_ms: float | None) -> None:
-    """From STOP at the source to RESUME at the destination; negative when both ran at once."""
-    events = (HostEvent("a", "STOP", 0, 2_000), HostEvent("b", "RESUME", 0, resumed_us))
+def test_pause_between_stop_and_resume(resumed_us: int | None, pause_ms: float | None) -> None:
+    """The pause lasts from STOP at the source to RESUME at the destination.
 
-    found = Outcome(Plan(), "guest", "a", "b", "", Status.COMPLETED, 1.0, events=events)
+    The pause is negative if both guests ran at the same time.
+    """
+    events = (GuestEvent("a", "STOP", 0, 2_000), GuestEvent("b", "RESUME", 0, resumed_us))
 
-    assert found.pause_ms == pause_ms
+    outcome = Outcome(Plan(), "guest", "a", "b", "", MigrationStatus.COMPLETED, 1.0, events=events)
 
-
-def test_injected_pause_comes_from_qemu() -> None:
-    """A pause is known only when both of its ends are."""
-    stop, resume = HostEvent("a", "STOP", 0, 1_000), HostEvent("a", "RESUME", 0, 51_000)
-
-    held = held_in([stop, resume])
-
-    assert held is not None
-    assert held.length_ms == 50
-    assert held_in([stop]) is None
+    assert outcome.pause_ms == pause_ms
 
 
-def test_a_client_that_did_not_ask_is_found_out() -> None:
-    """Probes that were lost were sent nevertheless; a pause in the sending shows."""
-    lost = [(1, 0), (2, 2 * MS), (52, 102 * MS)]
-    late = [(1, 0), (2, 2 * MS), (3, 52 * MS), (4, 54 * MS)]
+def test_suspend_interval_needs_stop_and_resume() -> None:
+    """A pause is known only if both events, STOP and RESUME, are known."""
+    stop, resume = GuestEvent("a", "STOP", 0, 1_000), GuestEvent("a", "RESUME", 0, 51_000)
 
-    assert gaps.unasked_ms(lost, 0, 200 * MS) == 0
-    assert gaps.unasked_ms(late, 0, 200 * MS) == 48
-    assert gaps.unasked_ms(late, 53 * MS, 200 * MS) == 0
-    assert gaps.unasked_ms([], 0, 200 * MS) == 0
+    suspend_interval = find_suspend_interval([stop, resume])
 
-
-def test_the_hosts_silence_is_the_one_around_the_pause() -> None:
-    """What the guest takes to wake up belongs to its silence; another silence does not."""
-    at_us = [0, 2_000, 200_000, 202_000, 257_000, 259_000]
-
-    assert silent_ms(at_us, Held(203_000, 253_000)) == 53
+    assert suspend_interval is not None
+    assert suspend_interval.length_ms == 50
+    assert find_suspend_interval([stop]) is None
 
 
-def test_a_host_that_saw_answers_of_a_held_guest_is_blind() -> None:
-    """It cannot be a witness, whatever the meter says."""
-    at_us = list(range(0, 100_000, 2_000))
+def test_late_probes_of_the_client_are_measured() -> None:
+    """Lost probes were sent and cause no probe delay; an interruption of the sending does."""
+    lost_probe_times = [(1, 0), (2, 2 * MS), (52, 102 * MS)]
+    late_probe_times = [(1, 0), (2, 2 * MS), (3, 52 * MS), (4, 54 * MS)]
 
-    with pytest.raises(InconclusiveError, match="held for 50"):
-        silent_ms(at_us, Held(20_000, 70_000))
+    assert gaps.measure_probe_delay_ms(lost_probe_times, 0, 200 * MS) == 0
+    assert gaps.measure_probe_delay_ms(late_probe_times, 0, 200 * MS) == 48
+    assert gaps.measure_probe_delay_ms(late_probe_times, 53 * MS, 200 * MS) == 0
+    assert gaps.measure_probe_delay_ms([], 0, 200 * MS) == 0
+
+
+def test_host_silence_is_measured_around_the_pause() -> None:
+    """The wake-up time of the guest belongs to the silence; a separate silence does not."""
+    times_us = [0, 2_000, 200_000, 202_000, 257_000, 259_000]
+
+    assert measure_host_silence_ms(times_us, SuspendInterval(203_000, 253_000)) == 53
+
+
+def test_replies_of_a_suspended_guest_are_inconclusive() -> None:
+    """If a host has replies of a suspended guest, the host is no reference for the gap meter."""
+    times_us = list(range(0, 100_000, 2_000))
+
+    with pytest.raises(InconclusiveError, match="suspended the guest for 50"):
+        measure_host_silence_ms(times_us, SuspendInterval(20_000, 70_000))
 
 
 @pytest.mark.parametrize(
     "lines",
     [["a 1", "a 2"], ["a 1", "end 2 0"], ["a 1", "end 1 3"], ["what", "end 0 0"], []],
-    ids=["broken off", "fewer", "overlooked", "strange", "nothing"],
+    ids=["interrupted", "wrong count", "dropped packets", "unknown line", "empty"],
 )
-def test_answers_that_were_not_all_seen_are_no_evidence(lines: list[str]) -> None:
-    """A silence may be an answer that was overlooked."""
+def test_incomplete_echo_replies_are_inconclusive(lines: list[str]) -> None:
+    """An overlooked reply looks like a silence, so incomplete replies are inconclusive."""
     with pytest.raises(InconclusiveError):
-        Answers().take(lines)
+        EchoReplies().parse_lines(lines)
 
 
-def test_answers_are_taken_to_their_end() -> None:
-    """Each has its time."""
-    seen = Answers()
+def test_echo_reply_times_are_parsed() -> None:
+    """Every echo reply has a time in µs."""
+    replies = EchoReplies()
 
-    seen.take(["a 5\n", "a 7\n", "end 2 0\n"])
+    replies.parse_lines(["a 5\n", "a 7\n", "end 2 0\n"])
 
-    assert seen.at_us == [5, 7]
+    assert replies.times_us == [5, 7]
 
 
-def test_the_interface_is_found_by_its_address() -> None:
-    """Guests may have several."""
+def test_host_interface_is_found_by_mac_address() -> None:
+    """A guest may have several interfaces; the MAC address selects the interface."""
     xml = (
         "<domain><devices>"
         "<interface><mac address='02:0'/><target dev='vnet7'/></interface>"
@@ -176,26 +198,26 @@ def test_the_interface_is_found_by_its_address() -> None:
         "</devices></domain>"
     )
 
-    assert interface(xml, "02:1") == "vnet8"
+    assert find_host_interface(xml, "02:1") == "vnet8"
     with pytest.raises(InconclusiveError, match="02:2"):
-        interface(xml, "02:2")
+        find_host_interface(xml, "02:2")
 
 
 def test_percentile_is_nearest_rank() -> None:
-    """Of 20 values, 95 % is the 19th."""
-    assert percentile(range(1, 21), 0.95) == 19
-    assert percentile([7.0], 0.95) == 7.0
+    """The 95th percentile of 20 values is the 19th value."""
+    assert compute_percentile(range(1, 21), 0.95) == 19
+    assert compute_percentile([7.0], 0.95) == 7.0
 
 
 @pytest.mark.parametrize(
-    ("last_s", "at_s", "patience_s"),
+    ("last_reply_s", "after_s", "timeout_s"),
     [(99.9, 100, 20.1), (40, 100, 80), (101, 100, 20)],
-    ids=["undisturbed", "silent for a minute", "heard meanwhile"],
+    ids=["undisturbed", "silent for a minute", "replied meanwhile"],
 )
-def test_a_session_gets_as_long_again_as_it_was_silent(
-    last_s: float, at_s: float, patience_s: float
+def test_session_timeout_grows_with_the_silence(
+    last_reply_s: float, after_s: float, timeout_s: float
 ) -> None:
-    """TCP's next try is as far away as its last ones took together."""
-    found = session_patience_s(int(last_s * 1e9), int(at_s * 1e9))
+    """TCP doubles the retransmission timeout: after N s of silence a retry may take N s more."""
+    computed_timeout_s = compute_session_timeout_s(int(last_reply_s * 1e9), int(after_s * 1e9))
 
-    assert found == pytest.approx(patience_s)
+    assert computed_timeout_s == pytest.approx(timeout_s)

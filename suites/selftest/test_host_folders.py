@@ -1,4 +1,4 @@
-"""The folders with ssh settings that this machine keeps while a host is in use."""
+"""The local machine keeps a folder with SSH settings while a host is in use."""
 
 import os
 import subprocess
@@ -8,22 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from migqual.hosts.host import remove_dead_folders
+from migqual.hosts.host import remove_stale_ssh_folders
 
 pytestmark = pytest.mark.selftest
 
 
-def test_only_folders_of_dead_processes_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that was killed leaves its own; what others made stays."""
+def test_only_ssh_folders_of_ended_processes_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of an ended process is removed; all other folders stay."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    dead = tmp_path / f"migqual-ssh-{process.pid}-x"
-    kept = [tmp_path / name for name in (f"migqual-ssh-{os.getpid()}-x", "migqual-ssh-x", "other")]
-    for folder in (dead, *kept):
+    stale_folder = tmp_path / f"migqual-ssh-{process.pid}-x"
+    remaining_folders = [
+        tmp_path / name for name in (f"migqual-ssh-{os.getpid()}-x", "migqual-ssh-x", "other")
+    ]
+    for folder in (stale_folder, *remaining_folders):
         folder.mkdir()
         (folder / "config").touch()
 
-    remove_dead_folders()
+    remove_stale_ssh_folders()
 
-    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    assert sorted(tmp_path.iterdir()) == sorted(remaining_folders)

@@ -1,4 +1,4 @@
-"""The archive that a guest boots from is what the kernel and other tools understand."""
+"""The kernel and other tools can read the boot archive of a guest."""
 
 import io
 import os
@@ -12,43 +12,46 @@ import pytest
 
 from migqual.errors import LabError
 from migqual.image import cpio
-from migqual.image.modules import Modules
+from migqual.image.kernel_modules import KernelModules
 
 pytestmark = pytest.mark.selftest
 
 ENTRIES = {
-    "init": cpio.file(b"#!/bin/sh\n", 0o755),
-    "dev/console": cpio.character(5, 1),
-    "bin/sh": cpio.link("busybox"),
-    "empty": cpio.file(b""),
-    "deep/er/file.of-13": cpio.file(bytes(range(256)) * 5 + b"x"),
-    "tmp": cpio.folder(0o1777),
+    "init": cpio.make_file_entry(b"#!/bin/sh\n", 0o755),
+    "dev/console": cpio.make_character_device_entry(5, 1),
+    "bin/sh": cpio.make_symlink_entry("busybox"),
+    "empty": cpio.make_file_entry(b""),
+    "deep/er/file.of-13": cpio.make_file_entry(bytes(range(256)) * 5 + b"x"),
+    "tmp": cpio.make_folder_entry(0o1777),
 }
 
 
-def _read(data: bytes) -> Iterator[tuple[str, list[int], bytes]]:
-    """Name, header fields and contents of each member: the format read the other way round."""
-    source = io.BytesIO(data)
+def _read_archive(data: bytes) -> Iterator[tuple[str, list[int], bytes]]:
+    """Parse the archive; yield name, header fields and contents of each member."""
+    stream = io.BytesIO(data)
     while True:
-        head = source.read(110)
-        assert head[:6] == b"070701"
-        fields = [int(head[at : at + 8], 16) for at in range(6, 110, 8)]
-        name = source.read(fields[11]).rstrip(b"\0").decode()
-        source.seek(-source.tell() % 4, io.SEEK_CUR)
-        contents = source.read(fields[6])
-        source.seek(-source.tell() % 4, io.SEEK_CUR)
+        header = stream.read(110)
+        assert header[:6] == b"070701"
+        header_fields = [int(header[offset : offset + 8], 16) for offset in range(6, 110, 8)]
+        name = stream.read(header_fields[11]).rstrip(b"\0").decode()
+        stream.seek(-stream.tell() % 4, io.SEEK_CUR)
+        contents = stream.read(header_fields[6])
+        stream.seek(-stream.tell() % 4, io.SEEK_CUR)
         if name == "TRAILER!!!":
             return
-        yield name, fields, contents
+        yield name, header_fields, contents
 
 
-def test_members_come_back_as_they_were_given() -> None:
+def test_archive_keeps_all_members() -> None:
     """
-    Modes, contents, targets and device numbers survive; parents come before their children.
+    Modes, contents, targets and device numbers are kept; parents come before children.
 
-    Expected: every entry, and its parent folders, in sorted order.
+    Expected: every entry, with the parent folders, in sorted order.
     """
-    members = {name: (fields, data) for name, fields, data in _read(cpio.archive(ENTRIES))}
+    members = {
+        name: (fields, data)
+        for name, fields, data in _read_archive(cpio.build_cpio_archive(ENTRIES))
+    }
     assert list(members) == sorted([*ENTRIES, "bin", "dev", "deep", "deep/er"])
     for name, entry in ENTRIES.items():
         fields, data = members[name]
@@ -56,78 +59,86 @@ def test_members_come_back_as_they_were_given() -> None:
         assert tuple(fields[9:11]) == (entry.major, entry.minor)
 
 
-def test_the_same_entries_give_the_same_bytes() -> None:
+def test_archive_is_reproducible() -> None:
     """
-    An archive does not depend on the order of its making, the time or the user.
+    The bytes of an archive do not depend on entry order, time or user.
 
-    Expected: equal bytes for entries given in reverse; times and owners 0.
+    Expected: equal bytes for entries in reverse order; times and owners are 0.
     """
-    backwards = dict(reversed(ENTRIES.items()))
-    assert cpio.archive(ENTRIES) == cpio.archive(backwards)
-    for _, fields, _ in _read(cpio.archive(ENTRIES)):
+    reversed_entries = dict(reversed(ENTRIES.items()))
+    assert cpio.build_cpio_archive(ENTRIES) == cpio.build_cpio_archive(reversed_entries)
+    for _, fields, _ in _read_archive(cpio.build_cpio_archive(ENTRIES)):
         assert (fields[2], fields[3], fields[5]) == (0, 0, 0)
 
 
-def _unpackers() -> list[list[str]]:
-    found = [["cpio"], ["busybox", "cpio"]]
-    return [argv for argv in found if shutil.which(argv[0])]
+def _list_unpack_commands() -> list[list[str]]:
+    commands = [["cpio"], ["busybox", "cpio"]]
+    return [command for command in commands if shutil.which(command[0])]
 
 
 @pytest.mark.skipif(
-    not _unpackers() or os.geteuid() != 0, reason="needs cpio or busybox, and root for devices"
+    not _list_unpack_commands() or os.geteuid() != 0,
+    reason="needs cpio or busybox, and root for devices",
 )
-def test_other_tools_unpack_it(tmp_path: Path) -> None:
+def test_cpio_and_busybox_unpack_the_archive(tmp_path: Path) -> None:
     """
-    What cpio or busybox unpacks is what was packed.
+    cpio and busybox unpack exactly the packed entries.
 
     Expected: the same types, modes, contents, targets and device numbers.
     """
-    for argv in _unpackers():
-        target = tmp_path / argv[0]
-        target.mkdir()
+    for command in _list_unpack_commands():
+        target_folder = tmp_path / command[0]
+        target_folder.mkdir()
         subprocess.run(
-            [*argv, "-idm"], cwd=target, input=cpio.archive(ENTRIES), check=True, timeout=20
+            [*command, "-idm"],
+            cwd=target_folder,
+            input=cpio.build_cpio_archive(ENTRIES),
+            check=True,
+            timeout=20,
         )
         for name, entry in ENTRIES.items():
-            _compare(target / name, entry)
+            _assert_same_entry(target_folder / name, entry)
 
 
-def _compare(path: Path, entry: cpio.Entry) -> None:
-    found = path.lstat()
-    assert found.st_mode == entry.mode
+def _assert_same_entry(path: Path, entry: cpio.CpioEntry) -> None:
+    file_status = path.lstat()
+    assert file_status.st_mode == entry.mode
     if stat.S_ISLNK(entry.mode):
         assert path.readlink() == Path(entry.data.decode())
     elif stat.S_ISREG(entry.mode):
         assert path.read_bytes() == entry.data
     elif stat.S_ISCHR(entry.mode):
-        assert found.st_rdev == os.makedev(entry.major, entry.minor)
+        assert file_status.st_rdev == os.makedev(entry.major, entry.minor)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three modules, each needing the next; one that is built in."""
-    needs = {"net-top": "middle,builtin_one", "middle": "bottom", "bottom": ""}
-    for name, needed in needs.items():
-        (tmp_path / f"{name}.ko").write_bytes(b"ELF\0depends=%b\0" % needed.encode())
+def module_folder(tmp_path: Path) -> Path:
+    """Create three kernel modules, each depending on the next, and list a built-in module."""
+    dependencies = {"net-top": "middle,builtin_one", "middle": "bottom", "bottom": ""}
+    for name, dependency_names in dependencies.items():
+        (tmp_path / f"{name}.ko").write_bytes(b"ELF\0depends=%b\0" % dependency_names.encode())
     (tmp_path / "modules.builtin").write_text("kernel/builtin-one.ko\n")
     return tmp_path
 
 
-def test_modules_load_after_what_they_need(folder: Path) -> None:
+def test_kernel_modules_load_after_their_dependencies(module_folder: Path) -> None:
     """
-    Dependencies come first, once; what is built in is left out; dashes equal underscores.
+    Dependencies load first, and each module only once. Built-in modules are left out; dashes
+    equal underscores.
 
-    Expected: bottom, middle, top.
+    Expected: bottom, middle, net_top.
     """
-    found = Modules(folder).closure(["net_top", "middle"], ["absent"])
-    assert list(found) == ["bottom", "middle", "net_top"]
+    modules = KernelModules(module_folder).collect_with_dependencies(
+        ["net_top", "middle"], ["absent"]
+    )
+    assert list(modules) == ["bottom", "middle", "net_top"]
 
 
-def test_a_missing_module_is_one_clear_error(folder: Path) -> None:
+def test_missing_kernel_module_raises_lab_error(module_folder: Path) -> None:
     """
-    A kernel without a module that a guest cannot do without makes no guest image.
+    Without a required kernel module no guest image is built.
 
-    Expected: `LabError` with the module's name.
+    Expected: `LabError` with the name of the module.
     """
     with pytest.raises(LabError, match="no module absent"):
-        Modules(folder).closure(["absent"])
+        KernelModules(module_folder).collect_with_dependencies(["absent"])

@@ -1,4 +1,4 @@
-"""The seed volume is one that a kernel reads, and says what cloud-init has to do."""
+"""A kernel can read the seed volume, and the seed contains the tasks of cloud-init."""
 
 import json
 import struct
@@ -9,104 +9,111 @@ import pytest
 
 from migqual.errors import LabError, UsageError
 from migqual.image import iso
-from migqual.image.seed import cloud_seed
+from migqual.image.cloud_init_seed import ensure_seed_volume
 
 pytestmark = pytest.mark.selftest
-MAC = "52:54:00:AA:00:01"
+MAC_ADDRESS = "52:54:00:AA:00:01"
 
 
-def _files(volume: bytes) -> dict[str, bytes]:
-    """Files of a volume by the names that Linux shows, found by way of its descriptor."""
+def _read_volume_files(volume: bytes) -> dict[str, bytes]:
+    """Return the files of a volume by the names shown by Linux.
+
+    The search starts at the volume descriptor.
+    """
     assert volume[0x8000:0x8007] == b"\1CD001\1"
     sector, size = struct.unpack_from("<I4xI", volume, 0x8000 + 156 + 2)
-    folder, found = volume[sector * 2048 : sector * 2048 + size], {}
-    while folder and folder[0]:
-        record, folder = folder[: folder[0]], folder[folder[0] :]
-        at, length = struct.unpack_from("<I4xI", record, 2)
+    directory, files = volume[sector * 2048 : sector * 2048 + size], {}
+    while directory and directory[0]:
+        record, directory = directory[: directory[0]], directory[directory[0] :]
+        first_sector, length = struct.unpack_from("<I4xI", record, 2)
         name = record[33 : 33 + record[32]]
         if name not in (b"\0", b"\1"):
-            plain = name.decode().lower().removesuffix(";1")
-            found[plain] = volume[at * 2048 : at * 2048 + length]
-    return found
+            file_name = name.decode().lower().removesuffix(";1")
+            files[file_name] = volume[first_sector * 2048 : first_sector * 2048 + length]
+    return files
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Path:
-    """Stands for the payload: more than one sector, and no multiple of one."""
+def fake_payload(tmp_path: Path) -> Path:
+    """Create a stand-in for the payload: several sectors, but no whole number of sectors."""
     path = tmp_path / "program"
     path.write_bytes(b"ELF" * 2001)
     return path
 
 
-def _seed(cache: Path, program: Path, **changes: Any) -> dict[str, bytes]:  # noqa: ANN401 - keywords
-    networks = [(MAC, "10.9.0.5/24"), ("52:54:00:aa:00:02", "")]
-    given = {"hostname": "g1", "networks": networks, "payload": program, **changes}
-    path = cloud_seed(**given, cache=cache)
-    return _files(path.read_bytes())
+def _build_seed_files(cache: Path, fake_payload: Path, **overrides: Any) -> dict[str, bytes]:  # noqa: ANN401 - keywords
+    networks = [(MAC_ADDRESS, "10.9.0.5/24"), ("52:54:00:aa:00:02", "")]
+    arguments = {"hostname": "g1", "networks": networks, "payload": fake_payload, **overrides}
+    path = ensure_seed_volume(**arguments, cache=cache)
+    return _read_volume_files(path.read_bytes())
 
 
-def test_files_of_a_volume_come_back() -> None:
+def test_iso_volume_keeps_all_files() -> None:
     """
-    Names and contents survive, empty ones included; sizes are whole sectors; the label is there.
+    An ISO volume keeps names and contents of all files, also of empty files. The size is a
+    whole number of sectors, and the label is set.
 
     Expected: the same files; both byte orders of the size agree.
     """
-    given = {"user-data": b"x" * 5000, "meta-data": b"", "a.b": bytes(2048)}
-    volume = iso.volume("CIDATA", given)
-    assert _files(volume) == given
+    files = {"user-data": b"x" * 5000, "meta-data": b"", "a.b": bytes(2048)}
+    volume = iso.build_iso_volume("CIDATA", files)
+    assert _read_volume_files(volume) == files
     assert volume[0x8028:0x8048] == b"CIDATA".ljust(32)
     sectors = len(volume) // 2048
     assert volume[0x8050:0x8058] == struct.pack("<I", sectors) + struct.pack(">I", sectors)
     assert len(volume) % 2048 == 0
-    assert iso.volume("CIDATA", dict(reversed(given.items()))) == volume
+    assert iso.build_iso_volume("CIDATA", dict(reversed(files.items()))) == volume
 
 
-def test_too_many_files_are_one_clear_error() -> None:
+def test_too_many_files_raise_lab_error() -> None:
     """
-    A folder that does not fit its sector is refused, not cut.
+    A directory larger than a sector is refused, not truncated.
 
     Expected: `LabError`.
     """
     with pytest.raises(LabError, match="too many"):
-        iso.volume("CIDATA", {f"file-{number:03}": b"" for number in range(60)})
+        iso.build_iso_volume("CIDATA", {f"file-{number:03}": b"" for number in range(60)})
 
 
-def test_a_seed_configures_network_payload_and_agent(tmp_path: Path, program: Path) -> None:
+def test_a_seed_configures_network_payload_and_agent(tmp_path: Path, fake_payload: Path) -> None:
     """
-    A seed names the host, gives addresses by MAC and carries the program.
+    A seed sets the host name, assigns addresses by MAC address and contains the payload.
 
-    Expected: static address with gateway on the first NIC, none on the second; the program's
-    bytes; a unit on the port that was asked for.
+    Expected: a static address with gateway on the first NIC, no address on the second NIC; the
+    bytes of the payload; a service unit with the requested port; the guest agent.
     """
-    files = _seed(tmp_path, program, port=7070, gateway="10.9.0.1")
-    assert files["migqual-payload"] == program.read_bytes()
+    files = _build_seed_files(tmp_path, fake_payload, port=7070, gateway="10.9.0.1")
+    assert files["migqual-payload"] == fake_payload.read_bytes()
     assert b"serve --port 7070\n" in files["migqual.service"]
     assert json.loads(files["meta-data"])["local-hostname"] == "g1"
-    head, _, rest = files["user-data"].partition(b"\n")
-    assert head == b"#cloud-config"
-    assert "qemu-guest-agent" in json.loads(rest)["bootcmd"][0][2]
-    first, second = json.loads(files["network-config"])["config"]
-    assert first["mac_address"] == MAC.lower()
-    assert first["subnets"] == [{"type": "static", "address": "10.9.0.5/24", "gateway": "10.9.0.1"}]
-    assert second["subnets"] == [{"type": "manual"}]
+    first_line, _, user_data = files["user-data"].partition(b"\n")
+    assert first_line == b"#cloud-config"
+    assert "qemu-guest-agent" in json.loads(user_data)["bootcmd"][0][2]
+    first_nic, second_nic = json.loads(files["network-config"])["config"]
+    assert first_nic["mac_address"] == MAC_ADDRESS.lower()
+    assert first_nic["subnets"] == [
+        {"type": "static", "address": "10.9.0.5/24", "gateway": "10.9.0.1"}
+    ]
+    assert second_nic["subnets"] == [{"type": "manual"}]
 
 
-def test_another_guest_gets_another_seed(tmp_path: Path, program: Path) -> None:
+def test_seed_is_named_after_its_contents(tmp_path: Path, fake_payload: Path) -> None:
     """
-    A seed is named after its contents: the same guest gets the same one, another one another.
+    The file name of a seed depends on the contents: equal guests share a seed, different
+    guests do not.
 
-    Expected: two files for two host names, one of them asked for twice.
+    Expected: two files for two host names, although a host name is requested twice.
     """
-    for name in ("g1", "g2", "g1"):
-        cloud_seed(name, [(MAC, "10.9.0.5/24")], program, cache=tmp_path)
+    for hostname in ("g1", "g2", "g1"):
+        ensure_seed_volume(hostname, [(MAC_ADDRESS, "10.9.0.5/24")], fake_payload, cache=tmp_path)
     assert len(list((tmp_path / "seed").glob("*.iso"))) == 2
 
 
-def test_an_address_that_is_none_is_refused(tmp_path: Path, program: Path) -> None:
+def test_invalid_address_is_refused(tmp_path: Path, fake_payload: Path) -> None:
     """
-    A typing error in an address is found before a guest boots with it.
+    A typing error in an address is found before a guest boots with the address.
 
-    Expected: `UsageError` that quotes it.
+    Expected: `UsageError` with the bad address.
     """
     with pytest.raises(UsageError, match=r"'10\.9\.0\.500/24'"):
-        _seed(tmp_path, program, networks=[(MAC, "10.9.0.500/24")])
+        _build_seed_files(tmp_path, fake_payload, networks=[(MAC_ADDRESS, "10.9.0.500/24")])

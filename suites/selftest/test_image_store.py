@@ -1,4 +1,4 @@
-"""A half-built thing is never taken for a whole one; a key follows from all inputs."""
+"""The build cache never returns an incomplete build, and a key depends on all inputs."""
 
 import os
 import signal
@@ -11,234 +11,247 @@ import pytest
 
 from migqual.deadline import Deadline
 from migqual.errors import LabError, UsageError
-from migqual.image import build, store
-from migqual.image.guest import kernel_arguments
-from migqual.image.tree import TreeSpec, ensure_tree
+from migqual.image import build_cache, isolated_command
+from migqual.image.guest_image import build_kernel_command_line
+from migqual.image.rootfs import RootfsSpec, ensure_rootfs
 
 pytestmark = pytest.mark.selftest
 
-BUILD_FOR_EVER = """
+ENDLESS_BUILD = """
 import sys
 from pathlib import Path
-from migqual.image import build, store
+from migqual.image import build_cache, isolated_command
 
-def make(half: Path) -> None:
-    half.mkdir()
-    (half / "one").write_text("1")
+def build_image(partial_path: Path) -> None:
+    partial_path.mkdir()
+    (partial_path / "one").write_text("1")
     print("begun", flush=True)
-    word = f"sh-of-{half.parent.name}"
-    build.run(["sh", "-c", "sleep 600; exit", word], what="sleep", remedy="")
+    marker = f"sh-of-{partial_path.parent.name}"
+    command = ["sh", "-c", "sleep 600; exit", marker]
+    isolated_command.run_isolated(command, subject="sleep", remedy="")
 
-store.ensure(Path(sys.argv[1]), make)
+build_cache.ensure_cached(Path(sys.argv[1]), build_image)
 """
 
 
-def _make(half: Path) -> None:
-    half.mkdir()
-    (half / "one").write_text("1")
-    (half / "two").write_text("2")
+def _build_two_files(partial_path: Path) -> None:
+    partial_path.mkdir()
+    (partial_path / "one").write_text("1")
+    (partial_path / "two").write_text("2")
 
 
-def _names(folder: Path) -> list[str]:
-    """Everything but lock files."""
+def _list_names(folder: Path) -> list[str]:
+    """Return the sorted names in a folder, without lock files."""
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_build_leaves_no_files(tmp_path: Path) -> None:
     """
-    What a failed build has put down is removed, and the failure is passed on.
+    A failed build leaves no files, and the caller gets the error.
 
     Expected: the error; an empty folder; the next build succeeds.
     """
 
-    def fail(half: Path) -> None:
-        _make(half)
+    def fail_build(partial_path: Path) -> None:
+        _build_two_files(partial_path)
         raise LabError("no space")
 
     with pytest.raises(LabError, match="no space"):
-        store.ensure(tmp_path / "thing", fail)
-    assert _names(tmp_path) == []
-    assert store.ensure(tmp_path / "thing", _make) == tmp_path / "thing"
+        build_cache.ensure_cached(tmp_path / "thing", fail_build)
+    assert _list_names(tmp_path) == []
+    assert build_cache.ensure_cached(tmp_path / "thing", _build_two_files) == tmp_path / "thing"
 
 
-def test_a_build_killed_in_the_middle_is_not_taken_and_is_cleared(tmp_path: Path) -> None:
+def test_killed_build_is_discarded(tmp_path: Path) -> None:
     """
-    SIGKILL in mid-build: its commands die too, and the next build clears what it left and is whole.
+    SIGKILL during a build also ends the commands of the build. The next build removes the
+    leftovers and is complete.
 
-    Preconditions: a build that runs a command for ever, in a process of its own.
-    Expected: after the kill no final name and no such command; after the next build only that.
+    Preconditions: a build with an endless command, in a separate process.
+    Expected: after the kill neither the final path nor the command exists; after the next build
+    only the final path exists.
     """
-    final = tmp_path / "thing"
+    final_path = tmp_path / "thing"
     with subprocess.Popen(
-        [sys.executable, "-c", BUILD_FOR_EVER, str(final)],
+        [sys.executable, "-c", ENDLESS_BUILD, str(final_path)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
-        Deadline(5).wait_for("the command", lambda: _running(tmp_path))
+        Deadline(5).wait_for("the command", lambda: _is_command_running(tmp_path))
         process.send_signal(signal.SIGKILL)
 
-    assert not final.exists()
-    assert len(_names(tmp_path)) == 1
-    Deadline(5).wait_for("its death", lambda: not _running(tmp_path))
+    assert not final_path.exists()
+    assert len(_list_names(tmp_path)) == 1
+    Deadline(5).wait_for("its death", lambda: not _is_command_running(tmp_path))
 
-    store.ensure(final, _make)
-    assert _names(tmp_path) == ["thing"]
-    assert _names(final) == ["one", "two"]
-
-
-def _running(folder: Path) -> bool:
-    """Whether the command that a build in `folder` runs for ever is alive."""
-    word = f"sh-of-{folder.name}".encode()
-    return any(word in _command_line(process) for process in Path("/proc").glob("[0-9]*"))
+    build_cache.ensure_cached(final_path, _build_two_files)
+    assert _list_names(tmp_path) == ["thing"]
+    assert _list_names(final_path) == ["one", "two"]
 
 
-def _command_line(process: Path) -> bytes:
+def _is_command_running(folder: Path) -> bool:
+    """Return whether the endless command of a build in `folder` is running."""
+    marker = f"sh-of-{folder.name}".encode()
+    return any(
+        marker in _read_command_line(process_folder)
+        for process_folder in Path("/proc").glob("[0-9]*")
+    )
+
+
+def _read_command_line(process_folder: Path) -> bytes:
     try:
-        return (process / "cmdline").read_bytes()
+        return (process_folder / "cmdline").read_bytes()
     except OSError:
         return b""  # gone meanwhile
 
 
-def test_a_thing_is_built_once_by_many_at_a_time(tmp_path: Path) -> None:
+def test_parallel_requests_build_once(tmp_path: Path) -> None:
     """
-    Many who need the same thing at once get the same one, built once.
+    Parallel requests for the same result build once and share the result.
 
-    Expected: one build for four threads.
+    Expected: a single build for four threads.
     """
-    built: list[Path] = []
+    build_paths: list[Path] = []
 
-    def make(half: Path) -> None:
-        built.append(half)
+    def record_build(partial_path: Path) -> None:
+        build_paths.append(partial_path)
         Deadline(1).pause(0.1)
-        _make(half)
+        _build_two_files(partial_path)
 
     threads = [
-        threading.Thread(target=store.ensure, args=(tmp_path / "thing", make)) for _ in range(4)
+        threading.Thread(target=build_cache.ensure_cached, args=(tmp_path / "thing", record_build))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(built) == 1
-    assert _names(tmp_path / "thing") == ["one", "two"]
+    assert len(build_paths) == 1
+    assert _list_names(tmp_path / "thing") == ["one", "two"]
 
 
 def test_a_build_without_a_result_is_an_error(tmp_path: Path) -> None:
     """
-    A build that ends well and puts nothing down is not believed.
+    A successful build without a result is an error.
 
     Expected: `LabError`.
     """
     with pytest.raises(LabError, match="without a result"):
-        store.ensure(tmp_path / "thing", lambda _: None)
+        build_cache.ensure_cached(tmp_path / "thing", lambda _: None)
 
 
-def test_a_cache_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+def test_cache_folder_that_cannot_be_created(tmp_path: Path) -> None:
     """
-    A cache folder below a file cannot be made.
+    A cache folder below a file cannot be created.
 
-    Expected: `LabError` whose remedy names the variable to set.
+    Expected: `LabError`; the remedy names the variable to set.
     """
     (tmp_path / "file").write_text("")
-    with pytest.raises(LabError, match="cannot be made") as caught:
-        store.ensure(tmp_path / "file" / "below" / "thing", _make)
-    assert "MIGQUAL_CACHE" in caught.value.remedy
+    with pytest.raises(LabError, match="cannot be created") as error_info:
+        build_cache.ensure_cached(tmp_path / "file" / "below" / "thing", _build_two_files)
+    assert "MIGQUAL_CACHE" in error_info.value.remedy
 
 
-def test_a_key_tells_every_input_apart(tmp_path: Path) -> None:
+def test_key_depends_on_every_input(tmp_path: Path) -> None:
     """
-    Other strings, numbers, order, file contents and borders between inputs give another key.
+    Different strings, numbers, orders, file contents and borders between inputs give different
+    keys.
 
-    Expected: all keys differ; the same inputs give the same one.
+    Expected: all keys differ; the same inputs give the same key.
     """
     file = tmp_path / "file"
     file.write_text("one")
-    first = store.key_of(file)
+    first_key = build_cache.compute_key(file)
     file.write_text("two")
     keys = [
-        first,
-        store.key_of(file),
-        store.key_of("ab", "c"),
-        store.key_of("a", "bc"),
-        store.key_of("c", "ab"),
-        store.key_of(1),
-        store.key_of("1"),
-        store.key_of(b"1"),
-        store.key_of(("a", "b")),
+        first_key,
+        build_cache.compute_key(file),
+        build_cache.compute_key("ab", "c"),
+        build_cache.compute_key("a", "bc"),
+        build_cache.compute_key("c", "ab"),
+        build_cache.compute_key(1),
+        build_cache.compute_key("1"),
+        build_cache.compute_key(b"1"),
+        build_cache.compute_key(("a", "b")),
     ]
     assert len(set(keys)) == len(keys)
-    assert store.key_of("ab", "c") == keys[2]
+    assert build_cache.compute_key("ab", "c") == keys[2]
 
 
-def test_a_tree_is_named_after_what_it_consists_of() -> None:
+def test_rootfs_key_depends_on_its_contents() -> None:
     """
-    Release, packages and variant each change a tree's key; order and repetition do not.
+    The key of a root file system depends on release, packages and variant, not on the order or
+    repetition of packages.
 
-    Expected: four different keys, and one that is equal.
+    Expected: four different keys, and an equal key for reordered and repeated packages.
     """
-    base = TreeSpec("bookworm", ("a", "b"))
-    others = [
-        TreeSpec("trixie", ("a", "b")),
-        TreeSpec("bookworm", ("a",)),
-        TreeSpec("bookworm", ("a", "b"), variant="extract"),
+    base_spec = RootfsSpec("bookworm", ("a", "b"))
+    changed_specs = [
+        RootfsSpec("trixie", ("a", "b")),
+        RootfsSpec("bookworm", ("a",)),
+        RootfsSpec("bookworm", ("a", "b"), variant="extract"),
     ]
-    assert len({base.key, *(spec.key for spec in others)}) == 4
-    assert TreeSpec("bookworm", ("b", "a", "a")).key == base.key
+    assert len({base_spec.key, *(spec.key for spec in changed_specs)}) == 4
+    assert RootfsSpec("bookworm", ("b", "a", "a")).key == base_spec.key
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="trees are made by root")
-def test_a_tree_that_cannot_be_made_ends_with_the_tool_s_last_words(
+def test_failed_rootfs_build_shows_mmdebstrap_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    mmdebstrap's failure is passed on with its last lines and a remedy; nothing is left.
+    A failure of mmdebstrap gives an error with the last lines of output and a remedy. No files
+    are left.
 
-    Preconditions: a stand-in for mmdebstrap that makes half a tree and fails.
-    Expected: `LabError` with the words; no tree, no half one.
+    Preconditions: a fake mmdebstrap creates half a root file system and fails.
+    Expected: `LabError` with the output; neither a complete nor a partial root file system.
     """
-    tool = tmp_path / "bin" / "mmdebstrap"
-    tool.parent.mkdir()
-    tool.write_text(
+    fake_mmdebstrap = tmp_path / "bin" / "mmdebstrap"
+    fake_mmdebstrap.parent.mkdir()
+    fake_mmdebstrap.write_text(
         '#!/bin/sh\nfor tree; do :; done\nmkdir "$tree"\necho E: no such release >&2\nexit 25\n'
     )
-    tool.chmod(0o755)
+    fake_mmdebstrap.chmod(0o755)
     monkeypatch.delenv("MIGQUAL_MIRROR", raising=False)
-    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    with pytest.raises(LabError, match="status 25\n    E: no such release") as caught:
-        ensure_tree(TreeSpec("woody", ()), tmp_path / "cache", lambda _: None)
-    assert "apt-get install mmdebstrap" in caught.value.remedy
-    assert _names(tmp_path / "cache" / "trees") == []
+    monkeypatch.setenv("PATH", f"{fake_mmdebstrap.parent}:{os.environ['PATH']}")
+    with pytest.raises(LabError, match="status 25\n    E: no such release") as error_info:
+        ensure_rootfs(RootfsSpec("woody", ()), tmp_path / "cache", lambda _: None)
+    assert "apt-get install mmdebstrap" in error_info.value.remedy
+    assert _list_names(tmp_path / "cache" / "trees") == []
 
 
-def test_a_missing_tool_is_one_clear_error() -> None:
+def test_missing_tool_raises_lab_error() -> None:
     """
-    A tool that is not installed is named, with the remedy that the caller gave.
+    The error for a missing tool names the tool and gives the remedy of the caller.
 
     Expected: `LabError`.
     """
-    with pytest.raises(LabError, match="migqual-no-such-tool is not installed") as caught:
-        build.run(["migqual-no-such-tool"], what="a tree", remedy="install it")
-    assert caught.value.remedy == "install it"
+    with pytest.raises(LabError, match="migqual-no-such-tool is not installed") as error_info:
+        isolated_command.run_isolated(
+            ["migqual-no-such-tool"], subject="a tree", remedy="install it"
+        )
+    assert error_info.value.remedy == "install it"
 
 
-def test_kernel_arguments_name_networks_port_and_delay() -> None:
+def test_kernel_command_line_has_networks_port_and_delay() -> None:
     """
-    The command line carries what the guest's first process reads.
+    The kernel command line contains the settings for the first process of the guest.
 
-    Expected: MACs in lower case, the gateway with the first address, the console of the machine.
+    Expected: MAC addresses in lower case, the gateway with the first address, the console of
+    the machine type; a gateway without an address is an error.
     """
-    words = kernel_arguments(
+    arguments = build_kernel_command_line(
         [("52:54:00:AA:00:01", "10.9.0.5/24"), ("52:54:00:AA:00:02", "")],
         port=7070,
         shutdown_delay=4,
         arch="aarch64",
         gateway="10.9.0.1",
     ).split()
-    assert "console=ttyAMA0" in words
-    assert "migqual.net=52:54:00:aa:00:01,10.9.0.5/24,10.9.0.1;52:54:00:aa:00:02" in words
-    assert words[-2:] == ["migqual.port=7070", "migqual.shutdown_delay=4"]
+    assert "console=ttyAMA0" in arguments
+    assert "migqual.net=52:54:00:aa:00:01,10.9.0.5/24,10.9.0.1;52:54:00:aa:00:02" in arguments
+    assert arguments[-2:] == ["migqual.port=7070", "migqual.shutdown_delay=4"]
     with pytest.raises(UsageError, match="no address"):
-        kernel_arguments([("52:54:00:aa:00:01", "")], gateway="10.9.0.1")
+        build_kernel_command_line([("52:54:00:aa:00:01", "")], gateway="10.9.0.1")

@@ -1,4 +1,4 @@
-"""Imports run downwards only, and the outside world is touched where the design says."""
+"""Library parts import only lower parts, and only the allowed parts import external packages."""
 
 import ast
 from collections.abc import Iterator
@@ -6,33 +6,50 @@ from pathlib import Path
 
 import pytest
 
-from migqual import places
+from migqual import paths
 
 pytestmark = pytest.mark.selftest
 
-LIBRARY = places.ROOT / "lib" / "migqual"
-GROUND = {"errors", "deadline", "places", "steps"}
-HOSTS = {*GROUND, "model", "image", "hosts"}
-MIDDLE = {"bench", "faults", "migration", "observe", "predict", "preflight", "tls", "workload"}
-# What the parts of `migqual` may import of each other; a part may always import itself.
-ALLOWED = {
-    "__init__": set[str](),
-    "errors": set(),
-    "places": set(),
-    "steps": set(),
-    "deadline": {"errors"},
-    "model": {"errors", "places"},  # the profiles and requirements that are shipped
-    "image": GROUND,
-    "report": {"errors", "places", "model"},
-    "lab": {*GROUND, "model", "image"},
-    "hosts": HOSTS,
-    "sweep": HOSTS,
-    **dict.fromkeys(MIDDLE, HOSTS | MIDDLE),
-    "commands": {*HOSTS, *MIDDLE, "__init__", "lab", "report", "sweep"},
+LIBRARY = paths.ROOT / "lib" / "migqual"
+# The parts of the library. A part may import only parts further up in the list.
+PART_ORDER = (
+    "__init__",
+    "errors",
+    "units",
+    "deadline",
+    "paths",
+    "step_times",
+    "yaml_file",
+    "inventory",
+    "model",
+    "image",
+    "hosts",
+    "probes",
+    "preflight",
+    "observe",
+    "migration",
+    "predict",
+    "testbed",
+    "report",
+    "lab",
+    "tls",
+    "bench",
+    "sweep",
+    "commands",
+    "cli",
+)
+# Parts with fewer imports than the order permits: data stays free of hosts, the report reads
+# records only, and the lab knows no test.
+STRICTER_LIMITS = {
+    "inventory": {"errors", "yaml_file"},
+    "model": {"errors", "units", "paths", "yaml_file", "inventory"},
+    "image": {"errors", "units", "deadline", "paths", "step_times"},
+    "report": {"errors", "paths", "model"},
+    "lab": {"errors", "deadline", "paths", "step_times", "yaml_file", "inventory", "image"},
     "cli": {"__init__", "errors"},
 }
-# Who may import what is not ours.
-OUTSIDE = {
+# External packages, each with the parts of `migqual` allowed to import the package.
+EXTERNAL_IMPORTERS = {
     "libvirt": {"hosts"},
     "libvirt_qemu": {"hosts"},
     "paramiko": {"hosts"},
@@ -40,18 +57,18 @@ OUTSIDE = {
     "_pytest": set[str](),
     "fixtures": set[str](),
 }
-TESTS_OF_THE_LAB = ("test_lab", "test_cli", "test_journal", "test_sweep")
+LAB_TEST_PREFIXES = ("test_lab", "test_cli", "test_journal", "test_sweep")
 
 
-def modules(folder: Path) -> list[Path]:
+def list_module_files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.py"))
 
 
-def imported(file: Path) -> Iterator[str]:
-    """Dotted names of what a module imports when it runs."""
-    todo: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
-    while todo:
-        node = todo.pop()
+def list_imports(file: Path) -> Iterator[str]:
+    """Yield the dotted names of the run-time imports of a module."""
+    pending_nodes: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
+    while pending_nodes:
+        node = pending_nodes.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
         if isinstance(node, ast.Import):
@@ -59,63 +76,107 @@ def imported(file: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}:{node.lineno}: a relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        todo.extend(ast.iter_child_nodes(node))
+        pending_nodes.extend(ast.iter_child_nodes(node))
 
 
-def part_of(file: Path) -> str:
-    """`lib/migqual/hosts/shell.py` -> `hosts`."""
+def get_part_of_file(file: Path) -> str:
+    """Return the part of a source file: `lib/migqual/hosts/shell.py` -> `hosts`."""
     return file.relative_to(LIBRARY).parts[0].removesuffix(".py")
 
 
-def part_named(dotted: str) -> str | None:
-    """`migqual.hosts.shell` -> `hosts`; `migqual.__version__` -> `__init__`; others -> None."""
-    top, _, rest = dotted.partition(".")
-    if top != "migqual":
+def find_part_of_module(module_name: str) -> str | None:
+    """Return the part of a dotted name; None for a name outside `migqual`.
+
+    Examples: `migqual.hosts.shell` -> `hosts`; `migqual.__version__` -> `__init__`.
+    """
+    package, _, submodule = module_name.partition(".")
+    if package != "migqual":
         return None
-    part = rest.partition(".")[0]
+    part = submodule.partition(".")[0]
     is_part = (LIBRARY / part).is_dir() or (LIBRARY / f"{part}.py").is_file()
     return part if part and is_part else "__init__"
 
 
-def test_the_scan_sees_imports() -> None:
-    """The scan itself works: known imports are found, those for type checkers only are not."""
-    assert "migqual.model.inventory.Host" in set(imported(LIBRARY / "hosts" / "ssh.py"))
-    assert not any(name.startswith("migqual.model") for name in imported(LIBRARY / "errors.py"))
-    assert {part_of(file) for file in modules(LIBRARY)} >= {"cli", "hosts", "model", "report"}
+def list_allowed_parts(part: str) -> set[str]:
+    """List the parts that `part` may import.
+
+    Raises:
+        ValueError: The order does not contain the part.
+    """
+    return STRICTER_LIMITS.get(part, set(PART_ORDER[: PART_ORDER.index(part)]))
 
 
-def test_the_library_imports_downwards() -> None:
-    """A module imports only parts of the library that lie below its own."""
-    upwards = [
+def test_scan_finds_imports() -> None:
+    """The scan finds known imports and skips imports for type checkers."""
+    assert "migqual.inventory.entities.HostEntry" in set(
+        list_imports(LIBRARY / "hosts" / "ssh_config.py")
+    )
+    assert not any(name.startswith("migqual.model") for name in list_imports(LIBRARY / "errors.py"))
+    assert {get_part_of_file(file) for file in list_module_files(LIBRARY)} >= {
+        "cli",
+        "hosts",
+        "model",
+        "report",
+    }
+
+
+def test_library_imports_only_lower_parts() -> None:
+    """A module imports only parts before its own part in the order."""
+    violations = [
         f"{file.relative_to(LIBRARY)} imports {name}"
-        for file in modules(LIBRARY)
-        for name in imported(file)
-        if (named := part_named(name)) and named not in {part_of(file), *ALLOWED[part_of(file)]}
+        for file in list_module_files(LIBRARY)
+        for name in list_imports(file)
+        if (imported_part := find_part_of_module(name))
+        and imported_part
+        not in {get_part_of_file(file), *list_allowed_parts(get_part_of_file(file))}
     ]
 
-    assert upwards == []
+    assert violations == []
 
 
-def test_the_outside_is_touched_in_one_place() -> None:
-    """libvirt and SSH belong to `hosts`; pytest and the fixtures to nobody in the library."""
-    touching = [
-        f"{file.relative_to(LIBRARY)} imports {name}"
-        for file in modules(LIBRARY)
-        for name in imported(file)
-        if part_of(file) not in OUTSIDE.get(name.partition(".")[0], {part_of(file)})
+def test_order_contains_exactly_the_parts() -> None:
+    """The order contains each part of the library, and no part that does not exist."""
+    assert {get_part_of_file(file) for file in list_module_files(LIBRARY)} == set(PART_ORDER)
+
+
+def test_suites_share_code_only_through_support() -> None:
+    """A suite imports no other suite; `suites/support` and the fixtures import no suite."""
+    suites = paths.ROOT / "suites"
+    folder_by_file = {
+        **{file: file.relative_to(suites).parts[0] for file in list_module_files(suites)},
+        **dict.fromkeys(list_module_files(paths.FIXTURES), "support"),
+    }
+    violations = [
+        f"{file.relative_to(paths.ROOT)} imports {name}"
+        for file, folder in folder_by_file.items()
+        for name in list_imports(file)
+        if name.startswith("suites.") and name.split(".")[1] not in {folder, "support"}
     ]
 
-    assert touching == []
+    assert violations == []
 
 
-def test_nobody_but_its_own_tests_knows_the_lab() -> None:
-    """Fixtures and suites know an inventory and no lab."""
-    files = [*modules(places.FIXTURES), *modules(places.ROOT / "suites")]
-    knowing = [
-        str(file.relative_to(places.ROOT))
+def test_external_packages_are_imported_in_one_part() -> None:
+    """Only `hosts` imports libvirt and SSH; no part of the library imports pytest or fixtures."""
+    violations = [
+        f"{file.relative_to(LIBRARY)} imports {name}"
+        for file in list_module_files(LIBRARY)
+        for name in list_imports(file)
+        if get_part_of_file(file)
+        not in EXTERNAL_IMPORTERS.get(name.partition(".")[0], {get_part_of_file(file)})
+    ]
+
+    assert violations == []
+
+
+def test_only_lab_tests_import_the_lab() -> None:
+    """Fixtures and suites use an inventory and do not import the lab."""
+    files = [*list_module_files(paths.FIXTURES), *list_module_files(paths.ROOT / "suites")]
+    violations = [
+        str(file.relative_to(paths.ROOT))
         for file in files
-        if not file.name.startswith(TESTS_OF_THE_LAB)
-        if any(name.startswith("migqual.lab") for name in imported(file))
+        if not file.name.startswith(LAB_TEST_PREFIXES)
+        if any(name.startswith("migqual.lab") for name in list_imports(file))
     ]
 
-    assert knowing == []
+    assert violations == []

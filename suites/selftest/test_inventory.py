@@ -1,4 +1,4 @@
-"""A good inventory file: inheritance as in Ansible, defaults, paths, overrides, provenance."""
+"""A valid inventory file: inheritance as in Ansible, defaults, paths, overrides and origins."""
 
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -8,21 +8,21 @@ from textwrap import dedent
 import pytest
 
 from migqual.errors import InventoryError, UsageError
-from migqual.model.inventory import (
+from migqual.inventory.entities import (
     DirectoryStore,
+    HostRole,
     Inventory,
     IscsiStore,
     LocalStore,
     NbdStore,
-    Role,
     StoreKind,
     Tier,
 )
-from migqual.model.inventory_file import load_inventory
+from migqual.inventory.file import load_inventory
 
 pytestmark = pytest.mark.selftest
 
-GOOD = dedent("""\
+VALID_INVENTORY = dedent("""\
     all:
       vars:
         ansible_ssh_private_key_file: keys/id
@@ -64,39 +64,48 @@ GOOD = dedent("""\
             c1.lab.test:
     """)
 
-Load = Callable[..., Inventory]
+LoadText = Callable[..., Inventory]
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Load:
-    """Loads a text as an inventory, with its key and known_hosts beside it."""
+def load_text(tmp_path: Path) -> LoadText:
+    """Provide a loader for inventory texts; key and known_hosts are in the folder of the file."""
     (tmp_path / "keys").mkdir()
     key = tmp_path / "keys" / "id"
     key.write_text("key")
     key.chmod(0o600)
     (tmp_path / "known_hosts").touch()
 
-    def load(text: str = GOOD, *assignments: str, **environ: str) -> Inventory:
+    def load_inventory_text(
+        text: str = VALID_INVENTORY, *assignments: str, **environ: str
+    ) -> Inventory:
         (tmp_path / "lab.yml").write_text(text)
         return load_inventory(tmp_path / "lab.yml", environ=environ, assignments=assignments)
 
-    return load
+    return load_inventory_text
 
 
-def origin(inventory: Inventory, scope: str, name: str) -> tuple[str, str]:
-    """Value and origin of a setting; the file's name for its path."""
-    found = next(s for s in inventory.settings if (s.scope, s.name) == (scope, name))
-    return found.value, found.origin.rpartition("/")[2]
+def find_value_and_origin(inventory: Inventory, scope: str, name: str) -> tuple[str, str]:
+    """Find the value and the origin of a variable; of an origin path only the file name."""
+    variable = next(
+        candidate
+        for candidate in inventory.effective_variables
+        if (candidate.scope, candidate.name) == (scope, name)
+    )
+    return variable.value, variable.origin.rpartition("/")[2]
 
 
-def line(text: str) -> int:
-    """The first line of GOOD that holds `text`."""
-    return next(at for at, words in enumerate(GOOD.splitlines(), 1) if text in words)
+def find_line_number(text: str) -> int:
+    """Find the number of the first line of VALID_INVENTORY with `text`."""
+    return next(number for number, row in enumerate(VALID_INVENTORY.splitlines(), 1) if text in row)
 
 
-def test_values_come_from_the_nearest_place(load: Load) -> None:
-    """Host over inner group over outer group over all over default."""
-    hosts = load().hosts
+def test_values_come_from_the_nearest_group(load_text: LoadText) -> None:
+    """The value of the nearest group wins.
+
+    The order is: host, inner group, outer group, `all`, default.
+    """
+    hosts = load_text().hosts
 
     assert [(host.port, host.user) for host in hosts.values()] == [
         (2222, "admin"),
@@ -104,52 +113,59 @@ def test_values_come_from_the_nearest_place(load: Load) -> None:
         (22, "root"),
         (22, "root"),
     ]
-    assert {host.service_bridge for host in load().with_role(Role.HYPERVISOR)} == {"br0"}
+    assert {
+        host.service_bridge for host in load_text().list_hosts_with_role(HostRole.HYPERVISOR)
+    } == {"br0"}
 
 
-def test_groups_give_roles(load: Load) -> None:
-    """The groups around a host, also indirectly, say what it is for; its name is an address."""
-    inventory = load()
+def test_groups_give_roles(load_text: LoadText) -> None:
+    """The direct and indirect groups of a host give the roles of the host.
+
+    Without `ansible_host` the host name is the address.
+    """
+    inventory = load_text()
 
     assert {name: set(host.roles) for name, host in inventory.hosts.items()} == {
-        "a1": {Role.HYPERVISOR},
-        "b1": {Role.HYPERVISOR},
-        "s1": {Role.STORAGE},
-        "c1.lab.test": {Role.CLIENT},
+        "a1": {HostRole.HYPERVISOR},
+        "b1": {HostRole.HYPERVISOR},
+        "s1": {HostRole.STORAGE},
+        "c1.lab.test": {HostRole.CLIENT},
     }
-    assert inventory.client is inventory.host("c1.lab.test")
-    assert inventory.host("c1.lab.test").address == "c1.lab.test"
+    assert inventory.client is inventory.find_host("c1.lab.test")
+    assert inventory.find_host("c1.lab.test").address == "c1.lab.test"
 
 
-def test_paths_are_relative_to_the_file(load: Load, tmp_path: Path) -> None:
-    """Wherever the suite is started from."""
-    host = load().host("a1")
+def test_paths_are_relative_to_the_file(load_text: LoadText, tmp_path: Path) -> None:
+    """Paths are relative to the inventory file, not to the working directory."""
+    host = load_text().find_host("a1")
 
     assert host.key == tmp_path / "keys" / "id"
     assert host.known_hosts == tmp_path / "known_hosts"
     assert host.scratch == PurePosixPath("/var/lib/migqual")
 
 
-def test_pairs_and_addresses(load: Load) -> None:
-    """The migration address is the controller's where the file gives no other."""
-    pair = load().pair("a1-b1")
+def test_pairs_and_addresses(load_text: LoadText) -> None:
+    """The migration address defaults to the address used by the controller."""
+    pair = load_text().find_pair("a1-b1")
 
     assert pair.source.migration_address == "10.2.0.1"
     assert pair.destination.migration_address == "10.1.0.2"
     assert pair.source.peer_uri == "qemu+ssh://10.2.0.1/system"
-    assert pair.reversed.id == "b1-a1"
+    assert pair.reverse.id == "b1-a1"
 
 
-def test_peer_uri_is_filled_in(load: Load) -> None:
-    """Every placeholder, IPv6 in brackets."""
-    text = GOOD.replace("10.2.0.1}", '"fd00::1", migqual_peer_uri: "qemu+tls://{address}/{name}"}')
+def test_peer_uri_placeholders_are_replaced(load_text: LoadText) -> None:
+    """Every placeholder of a peer URI is replaced; IPv6 addresses get brackets."""
+    text = VALID_INVENTORY.replace(
+        "10.2.0.1}", '"fd00::1", migqual_peer_uri: "qemu+tls://{address}/{name}"}'
+    )
 
-    assert load(text).host("a1").peer_uri == "qemu+tls://[fd00::1]/a1"
+    assert load_text(text).find_host("a1").peer_uri == "qemu+tls://[fd00::1]/a1"
 
 
-def test_stores(load: Load) -> None:
-    """Each kind, with its defaults."""
-    stores = load().stores
+def test_stores(load_text: LoadText) -> None:
+    """Each kind of store is loaded, with the defaults."""
+    stores = load_text().stores
 
     assert stores == (
         DirectoryStore("shared", PurePosixPath("/srv/shared"), ("b1", "a1")),
@@ -164,20 +180,20 @@ def test_stores(load: Load) -> None:
         ),
         LocalStore("local", PurePosixPath("/var/lib/images")),
     )
-    assert load().store(StoreKind.NBD) is not None
+    assert load_text().find_store(StoreKind.NBD) is not None
 
 
-def test_absent_store_is_told(load: Load) -> None:
-    """With what to add."""
-    text = "\n".join(row for row in GOOD.splitlines() if "kind: nbd" not in row)
+def test_missing_store_is_reported(load_text: LoadText) -> None:
+    """The error for a missing store names the kind of store to add."""
+    text = "\n".join(row for row in VALID_INVENTORY.splitlines() if "kind: nbd" not in row)
 
     with pytest.raises(UsageError, match="no nbd store"):
-        load(text).store(StoreKind.NBD)
+        load_text(text).find_store(StoreKind.NBD)
 
 
-def test_service_network(load: Load) -> None:
-    """A range is its addresses."""
-    network = load().service_network
+def test_service_network(load_text: LoadText) -> None:
+    """A range of addresses is expanded to all addresses."""
+    network = load_text().service_network
 
     assert network is not None
     assert len(network.addresses) == 100
@@ -194,56 +210,76 @@ def test_service_network(load: Load) -> None:
         ("ansible_ssh_common_args: -J gate,inner", ("gate", "inner")),
     ],
 )
-def test_jump_hosts(load: Load, variable: str, hosts: tuple[str, ...]) -> None:
-    """As a list, as text, and in Ansible's way."""
-    text = GOOD.replace("    migqual_tier: lab", f"    migqual_tier: lab\n    {variable}")
+def test_jump_hosts(load_text: LoadText, variable: str, hosts: tuple[str, ...]) -> None:
+    """Jump hosts can be a list, a text, or SSH arguments of Ansible."""
+    text = VALID_INVENTORY.replace(
+        "    migqual_tier: lab", f"    migqual_tier: lab\n    {variable}"
+    )
 
-    assert load(text).host("a1").jump_hosts == hosts
-
-
-def test_every_value_has_an_origin(load: Load) -> None:
-    """File and line, environment, command line, default."""
-    found = load(GOOD, "scratch=/srv/q", MIGQUAL_USER="qa", MIGQUAL_TIER="real")
-
-    assert origin(found, "a1", "ansible_port") == ("2200", f"lab.yml:{line('2200')}")
-    assert origin(found, "a1", "ansible_host") == ("10.1.0.1", f"lab.yml:{line('a1: {')}")
-    assert origin(found, "b1", "ansible_user") == ("qa", "environment MIGQUAL_USER")
-    assert origin(found, "all", "migqual_tier") == ("real", "environment MIGQUAL_TIER")
-    assert origin(found, "s1", "migqual_scratch") == ("/srv/q", "command line")
-    assert origin(found, "all", "migqual_acceleration") == ("auto", "default")
-    assert origin(found, "all", "migqual_pairs[0]")[1] == f"lab.yml:{line('- {source')}"
-    assert found.tier is Tier.REAL
+    assert load_text(text).find_host("a1").jump_hosts == hosts
 
 
-def test_command_line_beats_environment_beats_file(load: Load) -> None:
-    """And what is set to nothing in the environment is not set."""
-    found = load(GOOD, "migqual_tier=real", MIGQUAL_TIER="lab", MIGQUAL_USER="")
+def test_every_value_has_an_origin(load_text: LoadText) -> None:
+    """The origin of a value is file and line, environment, command line or default."""
+    inventory = load_text(VALID_INVENTORY, "scratch=/srv/q", MIGQUAL_USER="qa", MIGQUAL_TIER="real")
 
-    assert found.tier is Tier.REAL
-    assert found.host("b1").user == "admin"
+    assert find_value_and_origin(inventory, "a1", "ansible_port") == (
+        "2200",
+        f"lab.yml:{find_line_number('2200')}",
+    )
+    assert find_value_and_origin(inventory, "a1", "ansible_host") == (
+        "10.1.0.1",
+        f"lab.yml:{find_line_number('a1: {')}",
+    )
+    assert find_value_and_origin(inventory, "b1", "ansible_user") == (
+        "qa",
+        "environment MIGQUAL_USER",
+    )
+    assert find_value_and_origin(inventory, "all", "migqual_tier") == (
+        "real",
+        "environment MIGQUAL_TIER",
+    )
+    assert find_value_and_origin(inventory, "s1", "migqual_scratch") == ("/srv/q", "command line")
+    assert find_value_and_origin(inventory, "all", "migqual_acceleration") == ("auto", "default")
+    assert (
+        find_value_and_origin(inventory, "all", "migqual_pairs[0]")[1]
+        == f"lab.yml:{find_line_number('- {source')}"
+    )
+    assert inventory.tier is Tier.REAL
+
+
+def test_command_line_overrides_environment_and_file(load_text: LoadText) -> None:
+    """The command line overrides the environment, and the environment overrides the file.
+
+    An empty environment variable counts as not set.
+    """
+    inventory = load_text(VALID_INVENTORY, "migqual_tier=real", MIGQUAL_TIER="lab", MIGQUAL_USER="")
+
+    assert inventory.tier is Tier.REAL
+    assert inventory.find_host("b1").user == "admin"
 
 
 @pytest.mark.parametrize("assignment", ["tier", "tier=", "nonsense=1", "pairs=a", "=x"])
-def test_assignment_that_means_nothing(load: Load, assignment: str) -> None:
-    """Is refused with the names that can be set."""
+def test_invalid_assignment_is_refused(load_text: LoadText, assignment: str) -> None:
+    """An invalid assignment is refused; the error lists the valid names."""
     with pytest.raises(UsageError, match="guest_cpu"):
-        load(GOOD, assignment)
+        load_text(VALID_INVENTORY, assignment)
 
 
-def test_bad_override_is_told_by_where_it_came_from(load: Load) -> None:
-    """Not by a place in the file."""
-    with pytest.raises(InventoryError) as caught:
-        load(GOOD, "port=x", MIGQUAL_TIER="moon")
+def test_bad_override_is_reported_with_its_source(load_text: LoadText) -> None:
+    """A bad override is reported by option or environment variable, not by a path in the file."""
+    with pytest.raises(InventoryError) as error_info:
+        load_text(VALID_INVENTORY, "port=x", MIGQUAL_TIER="moon")
 
-    assert {fault.path for fault in caught.value.faults} == {
+    assert {problem.path for problem in error_info.value.problems} == {
         "--set port",
         "environment MIGQUAL_TIER",
     }
 
 
-def test_unknown_host_and_pair_are_told(load: Load) -> None:
-    """With those that there are."""
+def test_unknown_host_and_pair_are_reported(load_text: LoadText) -> None:
+    """The error for an unknown host or pair lists the known hosts or pairs."""
     with pytest.raises(UsageError, match="b1, a1, s1"):
-        load().host("z9")
+        load_text().find_host("z9")
     with pytest.raises(UsageError, match="a1-b1"):
-        load().pair("b1-a1")
+        load_text().find_pair("b1-a1")

@@ -1,4 +1,4 @@
-"""`migqual inventory`: what it prints and which exit code it gives."""
+"""Output and exit codes of `migqual inventory`."""
 
 import argparse
 import json
@@ -10,33 +10,37 @@ import pytest
 
 from migqual.commands.inventory import register
 from migqual.errors import InventoryError, UsageError
+from migqual.inventory.entities import Inventory
 from migqual.model.finding import Finding, Severity
-from migqual.model.inventory import Inventory
 
 pytestmark = pytest.mark.selftest
 
 Run = Callable[..., int]
 
-REFUSED = Finding("LM-PRE-05.b1", Severity.REFUSED, "b1 refuses the key", remedy="ssh-copy-id")
+REFUSED_FINDING = Finding(
+    "LM-PRE-05.b1", Severity.REFUSED, "b1 refuses the key", remedy="ssh-copy-id"
+)
 
 
-def answers(inventory: Inventory) -> Sequence[Finding]:
+def report_reachable_hosts(inventory: Inventory) -> Sequence[Finding]:
     return [Finding(f"LM-PRE-05.{name}", Severity.OK, "answers") for name in inventory.hosts]
 
 
-def run(*argv: str | Path, connect: Callable[[Inventory], Sequence[Finding]] = answers) -> int:
+def run_inventory_command(
+    *argv: str | Path, connect: Callable[[Inventory], Sequence[Finding]] = report_reachable_hosts
+) -> int:
     parser = argparse.ArgumentParser()
     register(parser.add_subparsers(), connect)
-    args = parser.parse_args(["inventory", *map(str, argv)])
-    return int(args.run(args))
+    arguments = parser.parse_args(["inventory", *map(str, argv)])
+    return int(arguments.run(arguments))
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """An inventory of two hosts."""
+def inventory_file(tmp_path: Path) -> Path:
+    """Create an inventory file with two hosts."""
     (tmp_path / "known_hosts").touch()
-    file = tmp_path / "lab.yml"
-    file.write_text(
+    path = tmp_path / "lab.yml"
+    path.write_text(
         dedent("""\
         all:
           vars:
@@ -47,73 +51,84 @@ def file(tmp_path: Path) -> Path:
             hypervisors: {hosts: {a1: , b1: }}
         """)
     )
-    return file
+    return path
 
 
-def test_check_connects(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All hosts answer: 0."""
-    assert run("check", file) == 0
+def test_check_connects(inventory_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If all hosts respond, `check` ends with exit code 0."""
+    assert run_inventory_command("check", inventory_file) == 0
     assert "2 of 2 checks passed" in capsys.readouterr().out
 
 
-def test_check_tells_what_does_not_answer(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the remedy, and exit code 1."""
-    assert run("check", file, connect=lambda inventory: [*answers(inventory), REFUSED]) == 1
+def test_check_reports_unreachable_hosts(
+    inventory_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`check` reports an unreachable host with the remedy and ends with exit code 1."""
+    assert (
+        run_inventory_command(
+            "check",
+            inventory_file,
+            connect=lambda inventory: [*report_reachable_hosts(inventory), REFUSED_FINDING],
+        )
+        == 1
+    )
 
-    out = capsys.readouterr().out
-    assert "ssh-copy-id" in out
-    assert "2 of 3 checks passed" in out
-
-
-def test_check_without_an_answer_is_no_success(file: Path) -> None:
-    """Nothing checked is nothing shown."""
-    assert run("check", file, connect=lambda _: []) == 1
-
-
-def test_offline_check_connects_to_nothing(file: Path) -> None:
-    """And judges the file alone."""
-    asked: list[Inventory] = []
-
-    def ask(inventory: Inventory) -> Sequence[Finding]:
-        asked.append(inventory)
-        return [REFUSED]
-
-    assert run("check", file, "--offline", connect=ask) == 0
-    assert asked == []
+    output = capsys.readouterr().out
+    assert "ssh-copy-id" in output
+    assert "2 of 3 checks passed" in output
 
 
-def test_bad_file_is_raised(file: Path) -> None:
-    """The command line prints it and ends with 2."""
-    file.write_text("all: {}")
+def test_check_without_findings_fails(inventory_file: Path) -> None:
+    """`check` without any finding fails, because no host was checked."""
+    assert run_inventory_command("check", inventory_file, connect=lambda _: []) == 1
+
+
+def test_offline_check_does_not_connect(inventory_file: Path) -> None:
+    """`check --offline` checks only the file."""
+    inventories: list[Inventory] = []
+
+    def record_connection(inventory: Inventory) -> Sequence[Finding]:
+        inventories.append(inventory)
+        return [REFUSED_FINDING]
+
+    assert (
+        run_inventory_command("check", inventory_file, "--offline", connect=record_connection) == 0
+    )
+    assert inventories == []
+
+
+def test_bad_file_raises_inventory_error(inventory_file: Path) -> None:
+    """A bad file raises an error; the command line prints the error and ends with exit code 2."""
+    inventory_file.write_text("all: {}")
 
     with pytest.raises(InventoryError, match="migqual_pairs: missing"):
-        run("check", file, "--offline")
+        run_inventory_command("check", inventory_file, "--offline")
 
 
-def test_show_names_origins(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One row per value in force."""
-    assert run("show", file, "--set", "tier=lab") == 0
+def test_show_lists_origins(inventory_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`show` prints a row with the origin for every effective value."""
+    assert run_inventory_command("show", inventory_file, "--set", "tier=lab") == 0
 
     rows = [row.split() for row in capsys.readouterr().out.splitlines()]
     assert ["all", "migqual_tier", "lab", "command", "line"] in rows
-    assert ["a1", "migqual_service_bridge", "br0", f"{file}:4"] in rows
+    assert ["a1", "migqual_service_bridge", "br0", f"{inventory_file}:4"] in rows
     assert ["b1", "ansible_host", "b1", "default"] in rows
 
 
 @pytest.mark.parametrize("argv", [("from-mugen",), ("--from-mugen",)])
-def test_both_spellings_convert(
+def test_from_mugen_as_action_and_option(
     argv: tuple[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """To standard output."""
-    env = tmp_path / "env.json"
-    nodes = [{"ID": n, "IPV4": f"10.1.0.{n}"} for n in (1, 2)]
-    env.write_text(json.dumps({"NODE": nodes}))
+    """`from-mugen` and `--from-mugen` print the inventory to standard output."""
+    env_file = tmp_path / "env.json"
+    nodes = [{"ID": number, "IPV4": f"10.1.0.{number}"} for number in (1, 2)]
+    env_file.write_text(json.dumps({"NODE": nodes}))
 
-    assert run(*argv, env) == 0
+    assert run_inventory_command(*argv, env_file) == 0
     assert "{source: node1, destination: node2}" in capsys.readouterr().out
 
 
 def test_no_action_is_an_error() -> None:
-    """That shows the usage."""
+    """`migqual inventory` without an action is an error with the usage text."""
     with pytest.raises(UsageError, match="from-mugen"):
-        run()
+        run_inventory_command()

@@ -1,4 +1,4 @@
-"""docs/inventory.md names every variable and threshold, and its example is in order."""
+"""docs/inventory.md describes every variable and threshold, and the examples are valid."""
 
 import re
 from dataclasses import fields
@@ -6,41 +6,45 @@ from pathlib import Path
 
 import pytest
 
-from migqual import places
-from migqual.model.inventory_file import load_inventory
-from migqual.model.inventory_schema import HostVariables
-from migqual.model.inventory_tree import ALL_NAMES
+from migqual import paths
+from migqual.inventory.file import load_inventory
+from migqual.inventory.group_tree import ALL_GROUP_VARIABLE_NAMES
+from migqual.inventory.schema import HostVariables
 from migqual.model.profile import Thresholds, load_profile
 
 pytestmark = pytest.mark.selftest
 
-PAGE = (places.ROOT / "docs" / "inventory.md").read_text()
-INVENTORY, PROFILE = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+PAGE_TEXT = (paths.ROOT / "docs" / "inventory.md").read_text()
+EXAMPLE_INVENTORY, EXAMPLE_PROFILE = re.findall(r"```yaml\n(.*?)```", PAGE_TEXT, re.DOTALL)
 
 
 def test_every_variable_is_described() -> None:
-    """And none that there is not."""
-    described = re.findall(r"^\| `((?:ansible|migqual)_\w+)` \|", PAGE, re.MULTILINE)
+    """The page describes every variable, and no unknown variable."""
+    described_names = re.findall(r"^\| `((?:ansible|migqual)_\w+)` \|", PAGE_TEXT, re.MULTILINE)
 
-    assert sorted(described) == sorted({*HostVariables.model_fields, *ALL_NAMES})
+    assert sorted(described_names) == sorted(
+        {*HostVariables.model_fields, *ALL_GROUP_VARIABLE_NAMES}
+    )
 
 
 def test_every_threshold_is_described_with_its_default() -> None:
-    """As the library has it."""
-    described = re.findall(r"^\| `(\w+_(?:ms|s|hz|percent|ratio))` \| (\S+) \|", PAGE, re.MULTILINE)
+    """The page lists every threshold with the default of the library."""
+    described_thresholds = re.findall(
+        r"^\| `(\w+_(?:ms|s|hz|percent|ratio))` \| (\S+) \|", PAGE_TEXT, re.MULTILINE
+    )
 
-    assert [(name, float(default)) for name, default in described] == [
-        (known.name, known.default) for known in fields(Thresholds)
+    assert [(name, float(default)) for name, default in described_thresholds] == [
+        (threshold.name, threshold.default) for threshold in fields(Thresholds)
     ]
 
 
-def test_examples_are_in_order(tmp_path: Path) -> None:
-    """Once the key and the known_hosts that the inventory names are there."""
+def test_examples_are_valid(tmp_path: Path) -> None:
+    """The examples load if the key and known_hosts of the inventory exist."""
     (tmp_path / "keys").mkdir()
     for name in ("id_ed25519", "known_hosts"):
         (tmp_path / "keys" / name).touch(mode=0o600)
-    (tmp_path / "lab.yml").write_text(INVENTORY)
-    (tmp_path / "ours.yml").write_text(PROFILE)
+    (tmp_path / "lab.yml").write_text(EXAMPLE_INVENTORY)
+    (tmp_path / "ours.yml").write_text(EXAMPLE_PROFILE)
 
     assert len(load_inventory(tmp_path / "lab.yml", environ={}).stores) == 4
     assert load_profile(tmp_path / "ours.yml").thresholds.gap_max_ms == 500

@@ -1,4 +1,4 @@
-"""A bad inventory file: each fault by its path and line, all of them at once, never a traceback."""
+"""Problems of an inventory file are reported at once, with path and line, without a traceback."""
 
 from pathlib import Path
 from textwrap import dedent
@@ -6,11 +6,11 @@ from textwrap import dedent
 import pytest
 
 from migqual.errors import InventoryError
-from migqual.model.inventory_file import load_inventory
+from migqual.inventory.file import load_inventory
 
 pytestmark = pytest.mark.selftest
 
-GOOD = dedent("""\
+VALID_INVENTORY = dedent("""\
     all:
       vars:
         ansible_ssh_private_key_file: id
@@ -36,29 +36,29 @@ B1 = "all.children.hypervisors.hosts.b1"
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A good inventory with its key and known_hosts beside it."""
+def inventory_file(tmp_path: Path) -> Path:
+    """Create a valid inventory with key and known_hosts in the same folder."""
     (tmp_path / "id").write_text("key")
     (tmp_path / "id").chmod(0o600)
     (tmp_path / "known_hosts").touch()
-    (tmp_path / "lab.yml").write_text(GOOD)
+    (tmp_path / "lab.yml").write_text(VALID_INVENTORY)
     return tmp_path / "lab.yml"
 
 
-def faults(file: Path) -> list[tuple[str, str]]:
-    """Path and words of every fault."""
-    with pytest.raises(InventoryError) as caught:
-        load_inventory(file, environ={})
-    return [(fault.path, fault.words) for fault in caught.value.faults]
+def list_problems(inventory_file: Path) -> list[tuple[str, str]]:
+    """Return path and message of every problem."""
+    with pytest.raises(InventoryError) as error_info:
+        load_inventory(inventory_file, environ={})
+    return [(problem.path, problem.message) for problem in error_info.value.problems]
 
 
-def test_good_one_has_no_fault(file: Path) -> None:
-    """The text that every case below damages in one place is in order."""
-    assert load_inventory(file, environ={}).pair("a1-b1").id == "a1-b1"
+def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
+    """The text is valid before a case below makes a single change."""
+    assert load_inventory(inventory_file, environ={}).find_pair("a1-b1").id == "a1-b1"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "path", "words"),
+    ("old_text", "new_text", "path", "expected_text"),
     [
         ("10.2.0.1", "ten", f"{A1}.migqual_migration_address", "not an IP address"),
         ("10.2.0.1", "127.0.0.1", f"{A1}.migqual_migration_address", "loopback"),
@@ -74,8 +74,18 @@ def test_good_one_has_no_fault(file: Path) -> None:
         ("10.1.0.1,", "10.1.0.1, migqual_scratch: /,", f"{A1}.migqual_scratch", "absolute path"),
         ("10.1.0.1,", "10.1.0.1, migqual_scratch: 3,", f"{A1}.migqual_scratch", "not text"),
         ("10.1.0.1,", '10.1.0.1, migqual_emulator: "/a\\0",', f"{A1}.migqual_emulator", "unprint"),
-        ("10.1.0.1,", '10.1.0.1, migqual_peer_uri: "x://{a}",', f"{A1}.migqual_peer_uri", "filled"),
-        ("10.1.0.1,", '10.1.0.1, migqual_peer_uri: "x://{",', f"{A1}.migqual_peer_uri", "filled"),
+        (
+            "10.1.0.1,",
+            '10.1.0.1, migqual_peer_uri: "x://{a}",',
+            f"{A1}.migqual_peer_uri",
+            "placeholders",
+        ),
+        (
+            "10.1.0.1,",
+            '10.1.0.1, migqual_peer_uri: "x://{",',
+            f"{A1}.migqual_peer_uri",
+            "placeholders",
+        ),
         (
             "10.1.0.1,",
             "10.1.0.1, migqual_uri_transport: tcp,",
@@ -128,14 +138,14 @@ def test_good_one_has_no_fault(file: Path) -> None:
         ("b1}", "b1}\n      - {source: a1, destination: b1}", f"{VARS}.migqual_pairs[1]", "twice"),
         (
             "destination: b1",
-            "destination: b1, twin_of: a9-b9",
-            f"{VARS}.migqual_pairs[0].twin_of",
+            "destination: b1, replica_of: a9-b9",
+            f"{VARS}.migqual_pairs[0].replica_of",
             "no pair 'a9-b9'",
         ),
         (
             "destination: b1",
-            "destination: b1, twin_of: a1-b1",
-            f"{VARS}.migqual_pairs[0].twin_of",
+            "destination: b1, replica_of: a1-b1",
+            f"{VARS}.migqual_pairs[0].replica_of",
             "only the pairs of a lab",
         ),
         ("b1}", "b1}\n      - a1-b1", f"{VARS}.migqual_pairs[1]", "not a mapping"),
@@ -149,7 +159,7 @@ def test_good_one_has_no_fault(file: Path) -> None:
         ("directory: /srv", "directory: srv", f"{VARS}.migqual_stores[0].directory", "absolute"),
         ("/srv/nbd}", "/srv, ports: 9-1}", f"{VARS}.migqual_stores[0].ports", "not a port range"),
         ("0.199", "0.9", f"{VARS}.migqual_service_network.addresses", "lower to a higher"),
-        ("10.0.0.199", "x", f"{VARS}.migqual_service_network.addresses", "range of them"),
+        ("10.0.0.199", "x", f"{VARS}.migqual_service_network.addresses", "address range"),
         (
             "prefix: 24",
             "prefix: 25",
@@ -208,50 +218,63 @@ def test_good_one_has_no_fault(file: Path) -> None:
         ("        a1: {", "        a0: 5\n        a1: {", f"{A1[:-2]}a0", "not a mapping"),
     ],
 )
-def test_fault_is_told_with_its_path(file: Path, old: str, new: str, path: str, words: str) -> None:
-    """One change makes the file bad; the message names the place and what is wrong there."""
-    assert old in GOOD
-    file.write_text(GOOD.replace(old, new, 1))
+def test_problem_is_reported_with_its_path(
+    inventory_file: Path, old_text: str, new_text: str, path: str, expected_text: str
+) -> None:
+    """A single change makes the file bad; the message names the path and the problem."""
+    assert old_text in VALID_INVENTORY
+    inventory_file.write_text(VALID_INVENTORY.replace(old_text, new_text, 1))
 
-    found = faults(file)
+    problems = list_problems(inventory_file)
 
-    assert [said for place, said in found if place == path and words in said], found
+    assert [
+        message
+        for problem_path, message in problems
+        if problem_path == path and expected_text in message
+    ], problems
 
 
-def test_all_faults_come_at_once(file: Path) -> None:
-    """Values, unknown keys, duplicates and cross checks together, each once, with its line."""
-    text = GOOD.replace("10.2.0.1", "ten").replace("destination: b1", "destination: b9")
-    file.write_text(
+def test_all_inventory_problems_are_reported_at_once(inventory_file: Path) -> None:
+    """Bad values, unknown keys, duplicates and cross checks are reported together.
+
+    Each problem is reported once, with the line.
+    """
+    text = VALID_INVENTORY.replace("10.2.0.1", "ten").replace("destination: b1", "destination: b9")
+    inventory_file.write_text(
         text.replace("    hypervisors:", "    clients: {}\n    hypervisors:") + "more: 1\n"
     )
-    file.with_name("id").chmod(0o644)
+    inventory_file.with_name("id").chmod(0o644)
 
-    assert sorted(faults(file)) == sorted(expected(file.with_name("id")))
+    assert sorted(list_problems(inventory_file)) == sorted(
+        list_expected_problems(inventory_file.with_name("id"))
+    )
 
 
-def expected(key: Path) -> set[tuple[str, str]]:
+def list_expected_problems(key_file: Path) -> set[tuple[str, str]]:
     return {
         ("all.children.clients", "duplicate key, first on line 11 (line 17)"),
-        ("more", "unknown key; everything lies below `all` (line 20)"),
+        ("more", "unknown key; groups and hosts must be below `all` (line 20)"),
         (f"{A1}.migqual_migration_address", "not an IP address (line 15)"),
         (f"{VARS}.migqual_pairs[0].destination", "no host 'b9' (line 6)"),
         (
             f"{VARS}.ansible_ssh_private_key_file",
-            f"others may use the key (permission bits 044); chmod 600 {key} (line 3)",
+            f"other users can use the key (permission bits 044); chmod 600 {key_file} (line 3)",
         ),
     }
 
 
-def test_pairs_must_be_named(file: Path) -> None:
-    """Without a pair there is nothing to qualify."""
-    file.write_text(GOOD.replace("    migqual_pairs:\n      - {source: a1, destination: b1}\n", ""))
+def test_pairs_are_required(inventory_file: Path) -> None:
+    """An inventory without pairs is refused: the suite qualifies pairs."""
+    inventory_file.write_text(
+        VALID_INVENTORY.replace("    migqual_pairs:\n      - {source: a1, destination: b1}\n", "")
+    )
 
-    assert faults(file) == [(f"{VARS}.migqual_pairs", "missing (line 2)")]
+    assert list_problems(inventory_file) == [(f"{VARS}.migqual_pairs", "missing (line 2)")]
 
 
 @pytest.mark.parametrize("text", ["", "3", "[]", "all:", "all: 3", "all: {hosts: [a]}"])
-def test_something_else_than_an_inventory(file: Path, text: str) -> None:
-    """Is told, too."""
-    file.write_text(text)
+def test_file_that_is_no_inventory_is_refused(inventory_file: Path, text: str) -> None:
+    """A file with other contents than an inventory is refused, too."""
+    inventory_file.write_text(text)
 
-    assert faults(file)
+    assert list_problems(inventory_file)

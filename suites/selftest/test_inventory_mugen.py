@@ -1,4 +1,4 @@
-"""mugen's env.json becomes an inventory that a person completes."""
+"""`from-mugen` converts mugen's env.json to an inventory; a person adds the missing values."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from migqual.errors import InventoryError
-from migqual.model.inventory_file import load_inventory
-from migqual.model.mugen import from_mugen
+from migqual.inventory.file import load_inventory
+from migqual.inventory.mugen import render_mugen_inventory
 
 pytestmark = pytest.mark.selftest
 
@@ -49,84 +49,90 @@ NODES: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def env(tmp_path: Path) -> Path:
-    """An env.json with two nodes."""
-    file = tmp_path / "env.json"
-    file.write_text(json.dumps({"NODE": NODES}))
-    return file
+def env_file(tmp_path: Path) -> Path:
+    """Create an env.json with two nodes."""
+    path = tmp_path / "env.json"
+    path.write_text(json.dumps({"NODE": NODES}))
+    return path
 
 
-def faults(file: Path) -> list[str]:
-    with pytest.raises(InventoryError) as caught:
-        from_mugen(file)
-    return [str(fault) for fault in caught.value.faults]
+def list_problems(file: Path) -> list[str]:
+    with pytest.raises(InventoryError) as error_info:
+        render_mugen_inventory(file)
+    return [str(problem) for problem in error_info.value.problems]
 
 
-def test_no_password_comes_along(env: Path) -> None:
-    """Of hosts, of their carriers, of their BMCs; the text says that they were left behind."""
-    text = from_mugen(env)
+def test_passwords_are_not_copied(env_file: Path) -> None:
+    """Passwords of nodes, of the hosts of virtual nodes and of BMCs are not copied.
+
+    The text mentions the omitted passwords.
+    """
+    text = render_mugen_inventory(env_file)
 
     assert "hunter" not in text
     assert "keys only" in text
     assert "node2 is itself a virtual machine" in text
 
 
-def test_what_waits_to_be_filled_in_is_named(env: Path, tmp_path: Path) -> None:
-    """As it comes out, the file lacks just what mugen cannot know."""
-    (tmp_path / "lab.yml").write_text(from_mugen(env))
+def test_values_to_fill_in_are_reported(env_file: Path, tmp_path: Path) -> None:
+    """The unchanged output lacks exactly the values unknown to mugen."""
+    (tmp_path / "lab.yml").write_text(render_mugen_inventory(env_file))
 
-    with pytest.raises(InventoryError) as caught:
+    with pytest.raises(InventoryError) as error_info:
         load_inventory(tmp_path / "lab.yml", environ={})
 
-    assert {fault.path.rpartition(".")[2] for fault in caught.value.faults} == {
+    assert {problem.path.rpartition(".")[2] for problem in error_info.value.problems} == {
         "migqual_known_hosts",
         "migqual_service_bridge",
     }
 
 
-def test_filled_in_it_loads(env: Path, tmp_path: Path) -> None:
-    """By taking the comment marks away and giving values."""
+def test_completed_inventory_loads(env_file: Path, tmp_path: Path) -> None:
+    """The inventory loads after the comment marks are removed and values are filled in."""
     (tmp_path / "known_hosts").touch()
-    text = from_mugen(env).replace(
+    text = render_mugen_inventory(env_file).replace(
         "# migqual_service_bridge: BRIDGE", "migqual_service_bridge: br0"
     )
     text = text.replace("# migqual_known_hosts: /path/to/", "migqual_known_hosts: ")
     (tmp_path / "lab.yml").write_text(text)
 
-    pair = load_inventory(tmp_path / "lab.yml", environ={}).pair("node1-node2")
+    pair = load_inventory(tmp_path / "lab.yml", environ={}).find_pair("node1-node2")
 
     assert (pair.source.address, pair.source.port) == ("10.1.0.1", 22)
     assert (pair.destination.user, pair.destination.port) == ("123", 2222)
 
 
-def test_nodes_pair_up_in_order(env: Path) -> None:
-    """Two and two; one left over is told."""
-    more = [{"ID": n, "IPV4": f"10.1.0.{n}", "NIC": None, "SSH_PORT": ""} for n in (3, 4, 5)]
-    env.write_text(json.dumps({"NODE": NODES + more}))
-    text = from_mugen(env)
+def test_nodes_are_paired_in_order(env_file: Path) -> None:
+    """Two consecutive nodes form a pair; the text names a node without a partner."""
+    more_nodes = [
+        {"ID": number, "IPV4": f"10.1.0.{number}", "NIC": None, "SSH_PORT": ""}
+        for number in (3, 4, 5)
+    ]
+    env_file.write_text(json.dumps({"NODE": NODES + more_nodes}))
+    text = render_mugen_inventory(env_file)
 
     assert "{source: node3, destination: node4}" in text
     assert "destination: node5" not in text
-    assert "node5 has no partner" in text
+    assert "node5 is in no pair" in text
 
 
-def test_foreign_text_stays_in_its_comment(env: Path) -> None:
-    """A line break in a name of theirs begins no line of ours."""
+def test_line_break_in_a_value_stays_in_the_comment(env_file: Path) -> None:
+    """A line break in a value of mugen starts no new line of the inventory."""
     node = {**NODES[0], "NIC": "x\nall: {}"}
-    env.write_text(json.dumps({"NODE": [node, NODES[1]]}))
+    env_file.write_text(json.dumps({"NODE": [node, NODES[1]]}))
 
-    assert "\nall: {}" not in from_mugen(env)
+    assert "\nall: {}" not in render_mugen_inventory(env_file)
 
 
-def test_all_faults_at_once(env: Path) -> None:
-    """By path, without showing what stood there."""
-    env.write_text(
+def test_all_env_json_problems_are_reported_at_once(env_file: Path) -> None:
+    """All problems are reported at once by path, without the bad values."""
+    env_file.write_text(
         json.dumps({"NODE": [{**NODES[0], "IPV4": "x", "USER": "a b"}, {"SSH_PORT": 0}]})
     )
 
-    assert faults(env) == [
+    assert list_problems(env_file) == [
         "NODE[0].IPV4: not an IP address",
-        "NODE[0].USER: not a name (letters, digits, and _.- inside)",
+        "NODE[0].USER: not a name (letters, digits, _.-; first a letter or digit)",
         "NODE[1].ID: missing",
         "NODE[1].IPV4: missing",
         "NODE[1].SSH_PORT: Input should be greater than or equal to 1",
@@ -134,7 +140,7 @@ def test_all_faults_at_once(env: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "line 1, column 2: not JSON"),
         ("3", "(top level)"),
@@ -144,23 +150,23 @@ def test_all_faults_at_once(env: Path) -> None:
     ],
     ids=range(5),
 )
-def test_what_is_no_env_json(env: Path, text: str, said: str) -> None:
-    """One clear line, never a traceback."""
-    env.write_text(text)
+def test_invalid_env_json_is_refused(env_file: Path, text: str, message: str) -> None:
+    """An invalid env.json gives a clear message, never a traceback."""
+    env_file.write_text(text)
 
-    assert said in faults(env)[0]
+    assert message in list_problems(env_file)[0]
 
 
-def test_equal_nodes(env: Path) -> None:
-    """Two nodes are two machines."""
-    env.write_text(json.dumps({"NODE": [NODES[0], NODES[0]]}))
+def test_duplicate_nodes_are_refused(env_file: Path) -> None:
+    """Two nodes with the same ID or address are refused: each node is a separate machine."""
+    env_file.write_text(json.dumps({"NODE": [NODES[0], NODES[0]]}))
 
-    assert faults(env) == [
-        "NODE[1].ID: 1 is that of NODE[0], too",
-        "NODE[1].IPV4: 10.1.0.1 is that of NODE[0], too",
+    assert list_problems(env_file) == [
+        "NODE[1].ID: 1 is also in NODE[0]",
+        "NODE[1].IPV4: 10.1.0.1 is also in NODE[0]",
     ]
 
 
-def test_absent_file(tmp_path: Path) -> None:
-    """Is an error of use."""
-    assert faults(tmp_path / "none.json") == ["file: No such file or directory"]
+def test_missing_env_json_is_reported(tmp_path: Path) -> None:
+    """A missing file is a usage error."""
+    assert list_problems(tmp_path / "none.json") == ["file: No such file or directory"]

@@ -1,4 +1,4 @@
-"""Reading YAML strictly: lines, duplicates, what is not YAML, what cannot be read."""
+"""Strict reading of YAML: line numbers, duplicate keys, invalid YAML and unreadable files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,44 +7,51 @@ import pytest
 from pydantic import Field
 
 from migqual.errors import InventoryError
-from migqual.model.yamlfile import StrictModel, load, read
+from migqual.yaml_file import StrictModel, load_yaml_model, read_yaml_document
 
 pytestmark = pytest.mark.selftest
 
 
-class Inner(StrictModel):
+class InnerModel(StrictModel):
     size_mib: Annotated[int, Field(gt=0)]
     name: str = ""
 
 
-class Outer(StrictModel):
-    items: tuple[Inner, ...]
+class OuterModel(StrictModel):
+    items: tuple[InnerModel, ...]
     times: dict[str, str] = Field(default_factory=dict)
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def yaml_file(tmp_path: Path) -> Path:
     return tmp_path / "some.yml"
 
 
-def faults(file: Path) -> list[str]:
-    with pytest.raises(InventoryError) as caught:
-        load(file, Outer)
-    return [str(fault) for fault in caught.value.faults]
+def list_problems(path: Path) -> list[str]:
+    with pytest.raises(InventoryError) as error_info:
+        load_yaml_model(path, OuterModel)
+    return [str(problem) for problem in error_info.value.problems]
 
 
-def test_text_stays_text(file: Path) -> None:
-    """YAML 1.2: neither a time of day, nor a date, nor `yes` turns into something else."""
-    file.write_text("items: [{size_mib: 1}]\ntimes: {a: 12:30, b: yes, c: 2024-01-01, d: off}\n")
+def test_yaml_text_stays_text(yaml_file: Path) -> None:
+    """As in YAML 1.2, a time of day, a date and `yes` stay text."""
+    yaml_file.write_text(
+        "items: [{size_mib: 1}]\ntimes: {a: 12:30, b: yes, c: 2024-01-01, d: off}\n"
+    )
 
-    assert load(file, Outer).times == {"a": "12:30", "b": "yes", "c": "2024-01-01", "d": "off"}
+    assert load_yaml_model(yaml_file, OuterModel).times == {
+        "a": "12:30",
+        "b": "yes",
+        "c": "2024-01-01",
+        "d": "off",
+    }
 
 
-def test_every_fault_of_a_file(file: Path) -> None:
-    """Types, unknown and missing keys, duplicates: all at once, by path and line."""
-    file.write_text("items:\n  - {size_mib: 0}\n  - {name: x, sise: 1}\nmore: 1\nmore: 2\n")
+def test_all_yaml_problems_are_reported_at_once(yaml_file: Path) -> None:
+    """Bad values, unknown and missing keys and duplicates are reported by path and line."""
+    yaml_file.write_text("items:\n  - {size_mib: 0}\n  - {name: x, sise: 1}\nmore: 1\nmore: 2\n")
 
-    assert faults(file) == [
+    assert list_problems(yaml_file) == [
         "more: duplicate key, first on line 4 (line 5)",
         "items[0].size_mib: Input should be greater than 0 (line 2)",
         "items[1].size_mib: missing (line 3)",
@@ -54,7 +61,7 @@ def test_every_fault_of_a_file(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "(top level): empty (line 1)"),
         ("- 1", "(top level): not a mapping (line 1)"),
@@ -62,7 +69,7 @@ def test_every_fault_of_a_file(file: Path) -> None:
         ("a: 1\n---\nb: 2\n", "not YAML: but found another document"),
         ("a: \x01", "not YAML: unacceptable character"),
         ("items: !!python/object:os.system x", "items: unknown tag"),
-        ("items: &a [*a]", "items[0]: an alias of something that contains it (line 1)"),
+        ("items: &a [*a]", "items[0]: an alias that contains itself (line 1)"),
         ("items: &a [1]\ntimes: &a {}", "found duplicate anchor"),
         ("? [a]\n: 1\n", "a key that is not text"),
         ("items: " + "[" * 3000, "file: nested too deeply"),
@@ -70,35 +77,35 @@ def test_every_fault_of_a_file(file: Path) -> None:
     ],
     ids=range(11),
 )
-def test_what_is_not_yaml_or_not_ours(file: Path, text: str, said: str) -> None:
-    """One clear line each, never a traceback."""
-    file.write_text(text)
+def test_invalid_yaml_is_refused(yaml_file: Path, text: str, message: str) -> None:
+    """Invalid YAML and unsupported YAML give a clear message, never a traceback."""
+    yaml_file.write_text(text)
 
-    assert any(said in fault for fault in faults(file)), faults(file)
+    assert any(message in problem for problem in list_problems(yaml_file)), list_problems(yaml_file)
 
 
-def test_aliases_of_aliases_are_bounded(file: Path) -> None:
-    """A file of a few lines cannot fill the memory."""
+def test_nested_yaml_aliases_are_limited(yaml_file: Path) -> None:
+    """Nested aliases in a short file cannot fill the memory."""
     rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
-    file.write_text("\n".join(rows))
+    rows += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 9)]
+    yaml_file.write_text("\n".join(rows))
 
-    assert "more than 100000 values" in faults(file)[0]
-
-
-def test_what_cannot_be_read(file: Path, tmp_path: Path) -> None:
-    """A file that is not there, a folder, bytes that are no text."""
-    assert faults(file) == ["file: No such file or directory"]
-    assert faults(tmp_path) == ["file: Is a directory"]
-    file.write_bytes(b"a: \xff\n")
-    assert faults(file) == ["file: not UTF-8 text (byte 3)"]
+    assert "more than 100000 values" in list_problems(yaml_file)[0]
 
 
-def test_lines_of_what_is_absent(file: Path) -> None:
-    """The nearest thing around it gives the line."""
-    file.write_text("a:\n  b:\n    - c: 1\n")
-    document = read(file)
+def test_unreadable_file_is_reported(yaml_file: Path, tmp_path: Path) -> None:
+    """A missing file, a folder, and bytes outside UTF-8 are reported."""
+    assert list_problems(yaml_file) == ["file: No such file or directory"]
+    assert list_problems(tmp_path) == ["file: Is a directory"]
+    yaml_file.write_bytes(b"a: \xff\n")
+    assert list_problems(yaml_file) == ["file: not UTF-8 text (byte 3)"]
 
-    assert document.line(("a", "b", 0, "c")) == 3
-    assert document.line(("a", "b", 7, "x")) == 2
-    assert document.line(("z",)) == 1
+
+def test_line_number_of_a_missing_value(yaml_file: Path) -> None:
+    """A missing value gets the line of the nearest enclosing value."""
+    yaml_file.write_text("a:\n  b:\n    - c: 1\n")
+    document = read_yaml_document(yaml_file)
+
+    assert document.find_line(("a", "b", 0, "c")) == 3
+    assert document.find_line(("a", "b", 7, "x")) == 2
+    assert document.find_line(("z",)) == 1

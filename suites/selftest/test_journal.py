@@ -1,4 +1,4 @@
-"""Journals: what is written before it is made can be found and removed after any death."""
+"""Journal entries are written first, so leftovers can be removed after any crash of a process."""
 
 import json
 import os
@@ -9,126 +9,138 @@ from pathlib import Path
 import pytest
 
 from migqual.hosts import journal
-from migqual.hosts.journal import Journal, Made
-from migqual.model.inventory import Inventory, Tier
+from migqual.hosts.journal import Journal, JournalEntry
+from migqual.inventory.entities import Inventory, Tier
 
 pytestmark = pytest.mark.selftest
 
 INVENTORY = Inventory(hosts={}, pairs=(), tier=Tier.LAB, file=Path("hosts.yml"))
-REMOVE = ("rm", "-f", "--", "/x")
-# Makes a journal with one thing in it and waits to be killed.
-DIES = """
+REMOVE_COMMAND = ("rm", "-f", "--", "/x")
+# Creates a journal with a single entry, then waits until the process is killed.
+JOURNAL_WRITER = """
 import sys
 from pathlib import Path
 from migqual.hosts.journal import Journal
-from migqual.model.inventory import Inventory
-made = Journal("run", Inventory(hosts={}, pairs=()), Path(sys.argv[1]))
-made.record("h1", "image", "/x", [("rm", "-f", "--", "/x")])
+from migqual.inventory.entities import Inventory
+journal = Journal("run", Inventory(hosts={}, pairs=()), Path(sys.argv[1]))
+journal.record("h1", "image", "/x", [("rm", "-f", "--", "/x")])
 print("ready", flush=True)
 sys.stdin.read()
 """
 
 
-def text(*lines: object) -> str:
+def render_lines(*lines: object) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def made(number: int) -> dict[str, object]:
+def make_entry_line(number: int) -> dict[str, object]:
     return {"made": {"number": number, "host": "h1", "kind": "image", "name": "/x", "undo": []}}
 
 
-def outstanding(file: Path) -> list[int]:
-    with journal.orphaned(file) as remains:
-        assert remains is not None
-        return [one.number for one in remains.outstanding]
+def list_open_entry_numbers(path: Path) -> list[int]:
+    with journal.open_orphaned_journal(path) as journal_file:
+        assert journal_file is not None
+        return [entry.number for entry in journal_file.open_entries]
 
 
-def test_newest_goes_first(tmp_path: Path) -> None:
-    """What was made last has to go first; what was removed is not named again."""
-    kept = Journal("run", INVENTORY, tmp_path)
-    first, second, third = (kept.record("h1", "image", name, [REMOVE]) for name in "abc")
+def test_open_entries_are_listed_newest_first(tmp_path: Path) -> None:
+    """Open entries are listed from newest to oldest, without removed entries."""
+    run_journal = Journal("run", INVENTORY, tmp_path)
+    first, second, third = (
+        run_journal.record("h1", "image", name, [REMOVE_COMMAND]) for name in "abc"
+    )
 
-    kept.removed(second)
-    kept.close()
+    run_journal.record_removal(second)
+    run_journal.close()
 
-    assert kept.outstanding == (third, first)
-
-
-def test_a_journal_without_remains_goes(tmp_path: Path) -> None:
-    """Closed with nothing outstanding it leaves no file; else the file stays."""
-    clean, dirty = Journal("clean", INVENTORY, tmp_path), Journal("dirty", INVENTORY, tmp_path)
-    clean.removed(clean.record("h1", "image", "a"))
-    dirty.record("h1", "image", "a")
-
-    clean.close()
-    dirty.close()
-
-    assert [file.name for file in tmp_path.iterdir()] == [f"dirty.{os.getpid()}.jsonl"]
+    assert run_journal.open_entries == (third, first)
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    """Run, tier, inventory (absolute) and the commands that undo come back as they were."""
-    wrote = Journal("run", INVENTORY, tmp_path)
-    entry = wrote.record("h1", "image", "/x", [REMOVE])
-    wrote.close()
+def test_closed_journal_without_open_entries_is_deleted(tmp_path: Path) -> None:
+    """Closing a journal deletes the file if no entry is open; otherwise the file stays."""
+    finished_journal, unfinished_journal = (
+        Journal("clean", INVENTORY, tmp_path),
+        Journal("dirty", INVENTORY, tmp_path),
+    )
+    finished_journal.record_removal(finished_journal.record("h1", "image", "a"))
+    unfinished_journal.record("h1", "image", "a")
 
-    with journal.orphaned(wrote.file) as remains:
-        assert remains is not None
-        assert (remains.run, remains.tier) == ("run", "lab")
-        assert remains.inventory == Path("hosts.yml").absolute()
-        assert remains.outstanding == (entry,)
-        assert remains.outstanding[0].undo == (REMOVE,)
+    finished_journal.close()
+    unfinished_journal.close()
 
-
-@pytest.mark.parametrize("cut", range(1, 30))
-def test_a_torn_last_line_is_nothing(tmp_path: Path, cut: int) -> None:
-    """A process died while writing: what it was about to make was not made yet."""
-    whole = text({"run": "run"}, made(1)) + text(made(2))[:-cut]
-    file = tmp_path / "run.1.jsonl"
-    file.write_text(whole)
-
-    assert outstanding(file) == ([2, 1] if cut == 1 else [1])
+    assert [path.name for path in tmp_path.iterdir()] == [f"dirty.{os.getpid()}.jsonl"]
 
 
-def test_removal_is_written_after_a_torn_line(tmp_path: Path) -> None:
-    """What a sweep adds is not lost in the torn line that it follows."""
-    file = tmp_path / "run.1.jsonl"
-    file.write_text(text({"run": "run"}, made(1), made(2)) + '{"made": {"numb')
+def test_journal_can_be_read_back(tmp_path: Path) -> None:
+    """Run ID, tier, absolute inventory path and undo commands are read back unchanged."""
+    run_journal = Journal("run", INVENTORY, tmp_path)
+    entry = run_journal.record("h1", "image", "/x", [REMOVE_COMMAND])
+    run_journal.close()
 
-    with journal.orphaned(file) as remains:
-        assert remains is not None
-        remains.removed(remains.outstanding[0])
+    with journal.open_orphaned_journal(run_journal.file) as journal_file:
+        assert journal_file is not None
+        assert (journal_file.run_id, journal_file.tier) == ("run", "lab")
+        assert journal_file.inventory == Path("hosts.yml").absolute()
+        assert journal_file.open_entries == (entry,)
+        assert journal_file.open_entries[0].undo == (REMOVE_COMMAND,)
 
-    assert outstanding(file) == [1]
+
+@pytest.mark.parametrize("cut_length", range(1, 30))
+def test_truncated_last_line_is_ignored(tmp_path: Path, cut_length: int) -> None:
+    """A truncated last line is ignored: the process died before the object was created."""
+    content = (
+        render_lines({"run": "run"}, make_entry_line(1))
+        + render_lines(make_entry_line(2))[:-cut_length]
+    )
+    path = tmp_path / "run.1.jsonl"
+    path.write_text(content)
+
+    assert list_open_entry_numbers(path) == ([2, 1] if cut_length == 1 else [1])
 
 
-def test_a_living_process_keeps_its_journal(tmp_path: Path) -> None:
+def test_removal_is_recorded_after_a_truncated_line(tmp_path: Path) -> None:
+    """A removal recorded by a sweep is not lost after a truncated line."""
+    path = tmp_path / "run.1.jsonl"
+    path.write_text(
+        render_lines({"run": "run"}, make_entry_line(1), make_entry_line(2)) + '{"made": {"numb'
+    )
+
+    with journal.open_orphaned_journal(path) as journal_file:
+        assert journal_file is not None
+        journal_file.record_removal(journal_file.open_entries[0])
+
+    assert list_open_entry_numbers(path) == [1]
+
+
+def test_journal_of_a_running_process_is_not_opened(tmp_path: Path) -> None:
     """
-    Nobody sweeps what a living process has made; once it is killed, everyone may.
+    No sweep can open the journal of a running process; after a kill every sweep can.
 
-    Expected: nothing to see before SIGKILL, the thing and how to undo it afterwards.
+    Expected: no journal before SIGKILL; afterwards the entry with the undo commands.
     """
     with subprocess.Popen(
-        [sys.executable, "-c", DIES, str(tmp_path)],
+        [sys.executable, "-c", JOURNAL_WRITER, str(tmp_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        (file,) = journal.files(tmp_path)
+        (path,) = journal.list_journal_paths(tmp_path)
 
-        with journal.orphaned(file) as while_alive:
-            assert while_alive is None
+        with journal.open_orphaned_journal(path) as live_journal:
+            assert live_journal is None
         process.kill()
         process.wait()
 
-        with journal.orphaned(file) as remains:
-            assert remains is not None
-            assert remains.outstanding == (Made(1, "h1", "image", "/x", (REMOVE,)),)
+        with journal.open_orphaned_journal(path) as journal_file:
+            assert journal_file is not None
+            assert journal_file.open_entries == (
+                JournalEntry(1, "h1", "image", "/x", (REMOVE_COMMAND,)),
+            )
 
 
-def test_a_journal_that_vanishes_is_nobodys(tmp_path: Path) -> None:
-    """Two sweeps at once: the second finds the file gone and does nothing."""
-    with journal.orphaned(tmp_path / "run.1.jsonl") as remains:
-        assert remains is None
+def test_missing_journal_is_not_opened(tmp_path: Path) -> None:
+    """With two sweeps at once, the second sweep finds no journal and removes no object."""
+    with journal.open_orphaned_journal(tmp_path / "run.1.jsonl") as journal_file:
+        assert journal_file is None

@@ -1,12 +1,12 @@
-"""What the log of a QEMU that should run and does not says at its end."""
+"""The last messages in the log of a QEMU process after a crash."""
 
 import pytest
 
-from migqual.observe.copies import last_words
+from migqual.observe.split_brain import extract_last_messages
 
 pytestmark = pytest.mark.selftest
 
-CRASHED = """\
+CRASHED_QEMU_LOG = """\
 -sandbox on,obsolete=deny \\
 -msg timestamp=on
 2026-11-26 15:18:44.454+0000: Domain id=8 is tainted: high-privileges
@@ -17,10 +17,10 @@ qemu-system-x86_64: ../../util/yank.c:107: yank_unregister_instance: Assertion f
 """
 
 
-def test_the_reason_is_among_the_last_words() -> None:
-    """Its command line and libvirt's notes of what tainted it are not."""
-    said = last_words(CRASHED)
+def test_last_log_messages_include_the_crash_reason() -> None:
+    """The result has no line of the QEMU command line and no taint message of libvirt."""
+    messages = extract_last_messages(CRASHED_QEMU_LOG)
 
-    assert "Assertion failed. | 2026-11-26 15:18:58.069+0000: shutting down" in said
-    assert "tainted" not in last_words("\n".join(CRASHED.splitlines()[:4]))
-    assert last_words("-msg timestamp=on") == ""
+    assert "Assertion failed. | 2026-11-26 15:18:58.069+0000: shutting down" in messages
+    assert "tainted" not in extract_last_messages("\n".join(CRASHED_QEMU_LOG.splitlines()[:4]))
+    assert extract_last_messages("-msg timestamp=on") == ""

@@ -1,4 +1,4 @@
-"""Pairwise rows hold every meeting of two values."""
+"""The pairwise matrix contains every pair of values from two factors."""
 
 import itertools
 
@@ -7,57 +7,63 @@ import pytest
 from fixtures.plugins.matrix import (
     FACTORS,
     Combination,
-    as_parameters,
-    chosen,
-    meetings,
-    pairwise,
-    showing,
+    build_pairwise_rows,
+    build_parameters,
+    find_rows_with_new_values,
+    list_value_pairs,
+    select_rows,
 )
 
 pytestmark = pytest.mark.selftest
 
 
-def test_every_two_values_meet() -> None:
-    """Each value of each factor stands in a row with each value of every other factor."""
+def test_pairwise_rows_cover_every_pair_of_values() -> None:
+    """Each value of each factor shares a row with each value of every other factor."""
     levels = list(FACTORS.values())
-    wanted = {meeting for row in itertools.product(*levels) for meeting in meetings(row)}
+    expected = {
+        value_pair for row in itertools.product(*levels) for value_pair in list_value_pairs(row)
+    }
 
-    assert {meeting for row in pairwise(levels) for meeting in meetings(row)} == wanted
+    assert {
+        value_pair for row in build_pairwise_rows(levels) for value_pair in list_value_pairs(row)
+    } == expected
 
 
 def test_pairwise_is_much_smaller_than_full() -> None:
-    """The full matrix is 72 rows; pairwise at most a sixth of it."""
+    """The full matrix has 72 rows; the pairwise matrix has at most 12 rows."""
     levels = list(FACTORS.values())
 
-    assert len(chosen(levels, "full")) == 72
-    assert len(chosen(levels, "pairwise")) <= 12
+    assert len(select_rows(levels, "full")) == 72
+    assert len(select_rows(levels, "pairwise")) <= 12
 
 
-def test_any_matrix_is_full_on_demand() -> None:
-    """Every combination once where `full` asks for it; otherwise every two values."""
+def test_matrix_option_selects_full_or_pairwise() -> None:
+    """`full` selects every combination once; `pairwise` selects only the pairwise rows."""
     levels = [(0, 1, 9), ("text", "zero"), (1, 2, 4)]
 
-    assert sorted(chosen(levels, "full")) == sorted(itertools.product(*levels))
-    assert chosen(levels, "pairwise") == pairwise(levels)
-    assert len(chosen(levels, "pairwise")) < 18
+    assert sorted(select_rows(levels, "full")) == sorted(itertools.product(*levels))
+    assert select_rows(levels, "pairwise") == build_pairwise_rows(levels)
+    assert len(select_rows(levels, "pairwise")) < 18
 
 
-def test_ids_are_readable_and_distinct() -> None:
-    """An id names the choices."""
-    ids = [Combination(*row).id for row in chosen(list(FACTORS.values()), "full")]
+def test_combination_ids_are_readable_and_unique() -> None:
+    """An id consists of the values of the row, and no two rows have the same id."""
+    ids = [Combination(*row).id for row in select_rows(list(FACTORS.values()), "full")]
 
     assert "nbd-qcow2-idle-direct-persistent" in ids
     assert len(set(ids)) == len(ids)
 
 
-def test_short_rows_show_every_value() -> None:
-    """The others are `long`, and nothing of a factor is in them alone."""
+def test_rows_without_slow_marker_cover_every_value() -> None:
+    """Rows without the marker `slow` contain every value; all other rows have the marker."""
     levels = list(FACTORS.values())
-    rows = pairwise(levels)
-    short = showing(rows)
+    rows = build_pairwise_rows(levels)
+    fast_rows = find_rows_with_new_values(rows)
 
-    assert {(at, str(value)) for row in short for at, value in enumerate(row)} == {
-        (at, str(value)) for at, values in enumerate(levels) for value in values
+    assert {
+        (factor_index, str(value)) for row in fast_rows for factor_index, value in enumerate(row)
+    } == {
+        (factor_index, str(value)) for factor_index, values in enumerate(levels) for value in values
     }
-    assert len(short) < len(rows)
-    assert len(as_parameters(Combination, rows)) == len(rows)
+    assert len(fast_rows) < len(rows)
+    assert len(build_parameters(Combination, rows)) == len(rows)

@@ -1,73 +1,73 @@
-"""What libvirt is asked for while a migration lasts, and when."""
+"""Requests to libvirt during a migration: due actions, refusals, retries and errors."""
 
 import pytest
 
 from migqual.errors import GuestError, StackError
-from migqual.migration.follow import due
-from migqual.migration.job import Job, Request
+from migqual.migration.job import Job, LibvirtRequest
+from migqual.migration.job_sampler import list_due_actions
 from migqual.model.plan import Plan, Timeout, TimeoutAction
 
 pytestmark = pytest.mark.selftest
 
-ENOUGH_SECONDS = 10.0
-MOVING = {"memory_processed": 4096, "memory_iteration": 1}
-SUSPEND = Plan(timeout=Timeout(5))
-POSTCOPY = Plan(postcopy=True, timeout=Timeout(5, TimeoutAction.POSTCOPY))
-AFTER_PRECOPY = Plan(postcopy=True, postcopy_after_precopy=True)
+JOB_TIMEOUT_SECONDS = 10.0
+MEMORY_STATS = {"memory_processed": 4096, "memory_iteration": 1}
+SUSPEND_PLAN = Plan(timeout=Timeout(5))
+POSTCOPY_PLAN = Plan(postcopy=True, timeout=Timeout(5, TimeoutAction.POSTCOPY))
+AFTER_PRECOPY_PLAN = Plan(postcopy=True, postcopy_after_precopy=True)
 
 
 @pytest.mark.parametrize(
-    ("plan", "at_s", "stats", "wanted"),
+    ("plan", "at_s", "stats", "expected"),
     [
-        (Plan(), 100.0, MOVING, []),
-        (SUSPEND, 4.9, MOVING, []),
-        (SUSPEND, 5.0, MOVING, [TimeoutAction.SUSPEND]),
-        (SUSPEND, 5.0, {}, [TimeoutAction.SUSPEND]),
-        (POSTCOPY, 4.9, MOVING, []),
-        (POSTCOPY, 5.0, {}, []),
-        (POSTCOPY, 5.0, MOVING, [TimeoutAction.POSTCOPY]),
-        (AFTER_PRECOPY, 1.0, MOVING, []),
-        (AFTER_PRECOPY, 1.0, MOVING | {"memory_iteration": 2}, [TimeoutAction.POSTCOPY]),
+        (Plan(), 100.0, MEMORY_STATS, []),
+        (SUSPEND_PLAN, 4.9, MEMORY_STATS, []),
+        (SUSPEND_PLAN, 5.0, MEMORY_STATS, [TimeoutAction.SUSPEND]),
+        (SUSPEND_PLAN, 5.0, {}, [TimeoutAction.SUSPEND]),
+        (POSTCOPY_PLAN, 4.9, MEMORY_STATS, []),
+        (POSTCOPY_PLAN, 5.0, {}, []),
+        (POSTCOPY_PLAN, 5.0, MEMORY_STATS, [TimeoutAction.POSTCOPY]),
+        (AFTER_PRECOPY_PLAN, 1.0, MEMORY_STATS, []),
+        (AFTER_PRECOPY_PLAN, 1.0, MEMORY_STATS | {"memory_iteration": 2}, [TimeoutAction.POSTCOPY]),
     ],
 )
-def test_what_is_due(
-    plan: Plan, at_s: float, stats: dict[str, int], wanted: list[TimeoutAction]
+def test_due_timeout_actions(
+    plan: Plan, at_s: float, stats: dict[str, int], expected: list[TimeoutAction]
 ) -> None:
-    """A guest is suspended when its time is up, moving or not; post-copy waits for memory."""
-    assert due(plan, at_s, stats) == wanted
+    """The timeout suspends a guest at any time; post-copy waits until memory is sent."""
+    assert list_due_actions(plan, at_s, stats) == expected
 
 
 @pytest.mark.parametrize(
     "error", [StackError("a", "switch", "not now"), GuestError("not now")], ids=["stack", "guest"]
 )
-def test_a_request_that_is_refused_keeps_the_words(error: Exception) -> None:
-    """What libvirt said instead stands until it does what it was asked for."""
-    request = Request()
+def test_refused_request_keeps_the_message(error: Exception) -> None:
+    """The message of a refusal stays until libvirt accepts the request."""
+    request = LibvirtRequest()
 
-    def refuse() -> None:
+    def raise_error() -> None:
         raise error
 
-    assert request.make(refuse)
-    assert not request.granted
+    assert request.send(raise_error)
+    assert not request.is_accepted
     assert "not now" in request.refusal
 
 
-def test_a_request_is_not_repeated_at_once() -> None:
-    """libvirt is not asked again with every sample."""
-    request = Request()
+def test_request_is_not_repeated_immediately() -> None:
+    """Requests to libvirt are not repeated with every sample."""
+    request = LibvirtRequest()
 
-    assert request.make(lambda: None)
-    assert not request.make(lambda: None)
-    assert request.tries == 1
-    assert request.granted
+    assert request.send(lambda: None)
+    assert not request.send(lambda: None)
+    assert request.attempts == 1
+    assert request.is_accepted
 
 
-def test_a_call_that_crashes_has_not_succeeded() -> None:
-    """An exception that is not the stack's is no success; it is raised again."""
+def test_unexpected_error_in_migration_call_is_raised_again() -> None:
+    """Any exception other than `StackError` is no success; the exception is raised again."""
     job = Job(lambda: 1 / 0)
     job.start()
 
-    assert job.done.wait(ENOUGH_SECONDS)
-    assert not job.succeeded
+    assert job.finished.wait(JOB_TIMEOUT_SECONDS)
+    assert not job.has_succeeded
     with pytest.raises(ZeroDivisionError):
-        job.raise_crash()
+        job.raise_unexpected_error()

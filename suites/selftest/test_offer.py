@@ -1,4 +1,4 @@
-"""What a QEMU offers, read from its answers; what a plan finds lacking; settings at both ends."""
+"""Migration features from QMP replies, missing features of a plan, QEMU parameters."""
 
 import json
 import re
@@ -7,25 +7,37 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from migqual.migration.settings import definition
-from migqual.model import command, offer
-from migqual.model.offer import Offer, lacking, unoffered
+from migqual.migration.qemu_parameters import set_parameters_in_xml
+from migqual.model import libvirt_call, migration_features
+from migqual.model.migration_features import (
+    MigrationFeatures,
+    describe_missing_features,
+    is_unsupported_message,
+)
 from migqual.model.plan import Compression, Plan
-from migqual.model.setting import Ends, Setting
+from migqual.model.qemu_parameter import ParameterEnds, QemuParameter
 
 pytestmark = pytest.mark.selftest
 
-ZSTD = Setting("compress-method", "zstd", Ends.BOTH)
-WAIT = Setting("compress-wait-thread", value=False)
-STOCK = ("compress", "xbzrle", "multifd")
-OPENEULER = {"compress-level": 1, "compress-method": "zlib", "multifd-compression": "none"}
-XML = "<domain type='qemu'><name>g</name></domain>"
+ZSTD_METHOD = QemuParameter("compress-method", "zstd", ParameterEnds.BOTH)
+NO_WAIT_THREAD = QemuParameter("compress-wait-thread", value=False)
+COMMON_CAPABILITIES = ("compress", "xbzrle", "multifd")
+OPENEULER_PARAMETERS = {
+    "compress-level": 1,
+    "compress-method": "zlib",
+    "multifd-compression": "none",
+}
+DOMAIN_XML = "<domain type='qemu'><name>g</name></domain>"
 
 
-def schema(plain: str) -> list[dict[str, Any]]:
-    """As QEMU tells it; older ones list an enum's names in `values`, newer ones as objects."""
+def build_qmp_schema(enum_form: str) -> list[dict[str, Any]]:
+    """Build a QMP schema: enum names in `values` (older QEMU) or objects (newer QEMU)."""
     names = ["zlib", "zstd"]
-    members = {"values": names} if plain == "names" else {"members": [{"name": n} for n in names]}
+    members = (
+        {"values": names}
+        if enum_form == "names"
+        else {"members": [{"name": name} for name in names]}
+    )
     return [
         {"name": "migrate-set-parameters", "meta-type": "command", "arg-type": "1"},
         {
@@ -38,74 +50,88 @@ def schema(plain: str) -> list[dict[str, Any]]:
     ]
 
 
-def host(name: str, *capabilities: str, **parameters: Any) -> Offer:  # noqa: ANN401
-    found = {key.replace("_", "-"): value for key, value in parameters.items()}
-    choices = {"compress-method": ("zlib", "zstd"), "multifd-compression": ("none", "zlib")}
-    return Offer(name, "QEMU 8.2.0", frozenset(capabilities), found, choices)
+def make_features(host: str, *capabilities: str, **parameters: Any) -> MigrationFeatures:  # noqa: ANN401
+    values = {key.replace("_", "-"): value for key, value in parameters.items()}
+    enum_values = {"compress-method": ("zlib", "zstd"), "multifd-compression": ("none", "zlib")}
+    return MigrationFeatures(host, "QEMU 8.2.0", frozenset(capabilities), values, enum_values)
 
 
-@pytest.mark.parametrize("plain", ["names", "objects"])
-def test_offer_is_read_from_the_answers(plain: str) -> None:
-    """Version, capabilities, values, and the names that a parameter takes."""
-    answers = {
+@pytest.mark.parametrize("enum_form", ["names", "objects"])
+def test_migration_features_from_qmp_replies(enum_form: str) -> None:
+    """The features contain the version, capabilities, parameter values and enum names."""
+    replies = {
         "query-version": {"qemu": {"major": 8, "minor": 2, "micro": 1}},
-        "query-qmp-schema": schema(plain),
+        "query-qmp-schema": build_qmp_schema(enum_form),
         "query-migrate-capabilities": [{"capability": "compress", "state": False}],
         "query-migrate-parameters": {"compress-method": "zlib"},
     }
 
-    found = offer.read("a", answers)
+    features = migration_features.parse_migration_features("a", replies)
 
-    assert found.version == "QEMU 8.2.1"
-    assert found.capabilities == {"compress"}
-    assert found.parameters == {"compress-method": "zlib"}
-    assert found.choices == {"compress-method": ("zlib", "zstd")}
+    assert features.version == "QEMU 8.2.1"
+    assert features.capabilities == {"compress"}
+    assert features.parameters == {"compress-method": "zlib"}
+    assert features.enum_values == {"compress-method": ("zlib", "zstd")}
 
 
 @pytest.mark.parametrize(
-    ("plan", "words"),
+    ("plan", "message"),
     [
         (Plan(), ""),
         (Plan(compression=Compression.MT), ""),
-        (Plan(compression=Compression.MT, settings=(ZSTD,)), ""),
+        (Plan(compression=Compression.MT, qemu_parameters=(ZSTD_METHOD,)), ""),
         (Plan(compression=Compression.ZLIB, channels=2), ""),
         (
             Plan(compression=Compression.ZSTD, channels=2),
-            "a: QEMU 8.2.0 has multifd-compression none, zlib, not zstd",
+            "a: QEMU 8.2.0 does not support multifd-compression zstd, only none, zlib",
         ),
         (
-            Plan(settings=(Setting("compress-method", "lzma"),)),
-            "a: QEMU 8.2.0 has compress-method zlib, zstd, not lzma",
+            Plan(qemu_parameters=(QemuParameter("compress-method", "lzma"),)),
+            "a: QEMU 8.2.0 does not support compress-method lzma, only zlib, zstd",
         ),
-        (Plan(settings=(WAIT,)), "a: QEMU 8.2.0 has no migration parameter compress-wait-thread"),
+        (
+            Plan(qemu_parameters=(NO_WAIT_THREAD,)),
+            "a: QEMU 8.2.0 has no migration parameter compress-wait-thread",
+        ),
         (
             Plan(compression=Compression.XBZRLE),
             "a: QEMU 8.2.0 has no migration parameter xbzrle-cache-size",
         ),
     ],
-    ids=lambda value: "" if isinstance(value, str) else re.sub(r"\W+", "-", str(value.chosen())),
+    ids=lambda value: (
+        "" if isinstance(value, str) else re.sub(r"\W+", "-", str(value.list_non_default_fields()))
+    ),
 )
-def test_what_a_plan_finds_lacking(plan: Plan, words: str) -> None:
-    """Capability, parameter and value are all needed, and named when one is not there."""
-    parameters = {key.replace("-", "_"): value for key, value in OPENEULER.items()}
+def test_missing_features_of_a_plan(plan: Plan, message: str) -> None:
+    """A plan needs capability, parameter and value; the message names the missing part."""
+    parameters = {key.replace("-", "_"): value for key, value in OPENEULER_PARAMETERS.items()}
 
-    assert lacking(plan, (host("a", *STOCK, **parameters),)) == words
+    assert (
+        describe_missing_features(plan, (make_features("a", *COMMON_CAPABILITIES, **parameters),))
+        == message
+    )
 
 
-def test_both_ends_are_looked_at() -> None:
-    """What one end lacks counts, whichever it is."""
-    new = host("new", "xbzrle", xbzrle_cache_size=1)
-    old = host("old", "compress", compress_level=1)
+def test_features_of_both_hosts_are_checked() -> None:
+    """A feature is missing if either host does not have the feature."""
+    new_features = make_features("new", "xbzrle", xbzrle_cache_size=1)
+    old_features = make_features("old", "compress", compress_level=1)
 
     plan = Plan(compression=Compression.MT)
 
-    assert lacking(plan, (old, old)) == ""
-    assert lacking(plan, (old, new)) == "new: QEMU 8.2.0 has no migration capability compress"
-    assert lacking(plan, (new, old)) == "new: QEMU 8.2.0 has no migration capability compress"
+    assert describe_missing_features(plan, (old_features, old_features)) == ""
+    assert (
+        describe_missing_features(plan, (old_features, new_features))
+        == "new: QEMU 8.2.0 has no migration capability compress"
+    )
+    assert (
+        describe_missing_features(plan, (new_features, old_features))
+        == "new: QEMU 8.2.0 has no migration capability compress"
+    )
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("message", "expected"),
     [
         ("invalid argument: Unsupported compression method 'zstd'", True),
         ("Migration option 'compress' is not supported by QEMU binary", True),
@@ -115,58 +141,66 @@ def test_both_ends_are_looked_at() -> None:
     ],
     ids=["method", "option", "parameter", "level", "broken"],
 )
-def test_only_a_lack_is_a_lack(words: str, expected: bool) -> None:  # noqa: FBT001
-    """A refused value or a broken migration is not a feature that the host lacks."""
-    assert unoffered(words) is expected
+def test_unsupported_feature_is_recognized_by_message(message: str, expected: bool) -> None:  # noqa: FBT001
+    """A refused value or a failed migration is not an unsupported feature."""
+    assert is_unsupported_message(message) is expected
 
 
-def test_settings_are_in_the_printed_command() -> None:
-    """What is set through the monitor is a command of its own, before the migration."""
-    plan = Plan(settings=(ZSTD, WAIT))
+def test_qemu_parameters_are_in_the_virsh_command() -> None:
+    """A separate monitor command before the migration sets the QEMU parameters."""
+    plan = Plan(qemu_parameters=(ZSTD_METHOD, NO_WAIT_THREAD))
 
-    words = command.virsh_before(plan, source_uri="qemu+ssh://a/system", domain="g")
+    virsh_command = libvirt_call.build_virsh_monitor_command(
+        plan, source_uri="qemu+ssh://a/system", domain="g"
+    )
 
-    assert words[:-1] == ["virsh", "-c", "qemu+ssh://a/system", "qemu-monitor-command", "g"]
-    assert json.loads(words[-1]) == {
+    assert virsh_command[:-1] == ["virsh", "-c", "qemu+ssh://a/system", "qemu-monitor-command", "g"]
+    assert json.loads(virsh_command[-1]) == {
         "execute": "migrate-set-parameters",
         "arguments": {"compress-method": "zstd", "compress-wait-thread": False},
     }
-    assert command.virsh_before(Plan(), source_uri="", domain="g") == []
+    assert libvirt_call.build_virsh_monitor_command(Plan(), source_uri="", domain="g") == []
 
 
-def test_destination_is_started_with_what_both_ends_need() -> None:
-    """And with nothing else: what the source alone needs stays out."""
-    found = definition(XML, (ZSTD, WAIT))
+def test_destination_xml_has_parameters_of_both_ends() -> None:
+    """The destination starts with the parameters for both hosts and with no other parameter."""
+    destination_xml = set_parameters_in_xml(DOMAIN_XML, (ZSTD_METHOD, NO_WAIT_THREAD))
 
-    assert found is not None
-    assert arguments(found) == ["-global", "migration.compress-method=zstd"]
+    assert destination_xml is not None
+    assert list_qemu_arguments(destination_xml) == ["-global", "migration.compress-method=zstd"]
 
 
-def test_setting_of_the_last_migration_goes() -> None:
-    """A later migration has its own settings or none; other arguments of QEMU stay."""
-    first = definition(XML, (ZSTD,))
-    assert first is not None
-    space = "{http://libvirt.org/schemas/domain/qemu/1.0}"
-    root = etree.fromstring(first)
-    line = root.find(f"{space}commandline")
-    assert line is not None
+def test_parameters_of_the_previous_migration_are_removed() -> None:
+    """
+    The XML for a later migration has only the parameters of the later migration.
+
+    Expected: parameters of the earlier migration are removed; other QEMU arguments stay.
+    """
+    first_xml = set_parameters_in_xml(DOMAIN_XML, (ZSTD_METHOD,))
+    assert first_xml is not None
+    namespace = "{http://libvirt.org/schemas/domain/qemu/1.0}"
+    root = etree.fromstring(first_xml)
+    commandline = root.find(f"{namespace}commandline")
+    assert commandline is not None
     for value in ("-global", "other.x=1"):
-        etree.SubElement(line, f"{space}arg", value=value)
-    both = etree.tostring(root, encoding=str)
+        etree.SubElement(commandline, f"{namespace}arg", value=value)
+    mixed_xml = etree.tostring(root, encoding=str)
 
-    again = definition(both, (Setting("compress-method", "zlib", Ends.BOTH),))
-    without = definition(both, ())
-    bare = definition(first, ())
+    second_xml = set_parameters_in_xml(
+        mixed_xml, (QemuParameter("compress-method", "zlib", ParameterEnds.BOTH),)
+    )
+    cleared_xml = set_parameters_in_xml(mixed_xml, ())
+    plain_xml = set_parameters_in_xml(first_xml, ())
 
-    assert again is not None
-    assert without is not None
-    assert bare is not None
-    assert arguments(again)[-1] == "migration.compress-method=zlib"
-    assert arguments(without) == ["-global", "other.x=1"]
-    assert "commandline" not in bare
-    assert definition(XML, ()) is None
+    assert second_xml is not None
+    assert cleared_xml is not None
+    assert plain_xml is not None
+    assert list_qemu_arguments(second_xml)[-1] == "migration.compress-method=zlib"
+    assert list_qemu_arguments(cleared_xml) == ["-global", "other.x=1"]
+    assert "commandline" not in plain_xml
+    assert set_parameters_in_xml(DOMAIN_XML, ()) is None
 
 
-def arguments(xml: str) -> list[str]:
-    space = "{http://libvirt.org/schemas/domain/qemu/1.0}"
-    return [str(arg.get("value")) for arg in etree.fromstring(xml).iter(f"{space}arg")]
+def list_qemu_arguments(xml: str) -> list[str]:
+    namespace = "{http://libvirt.org/schemas/domain/qemu/1.0}"
+    return [str(arg.get("value")) for arg in etree.fromstring(xml).iter(f"{namespace}arg")]

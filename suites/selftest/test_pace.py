@@ -1,4 +1,4 @@
-"""How often the gap meter probes, and what it makes of gaps seen at different paces; all pure."""
+"""The probe interval of the gap meter, and gaps at different intervals, as pure functions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,85 +8,92 @@ import pytest
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Plan, Timeout, TimeoutAction
 from migqual.observe import gaps
-from migqual.observe.gaps import Trace
-from migqual.observe.pace import Pace, PaceChange, choose_pace, find_interval_ns
+from migqual.observe.gaps import MeterTrace
+from migqual.observe.probe_interval import (
+    ProbeInterval,
+    ProbeIntervalChange,
+    choose_probe_interval,
+    find_longest_interval_ns,
+)
+from migqual.units import MIB
 
 pytestmark = pytest.mark.selftest
-MS = 1_000_000
-MIB = 2**20
+NS_PER_MS = 1_000_000
 
 
-def sample(**stats: int) -> JobSample:
+def make_sample(**stats: int) -> JobSample:
     return JobSample(1.0, {f"memory_{name}": value for name, value in stats.items()}, 0.001)
 
 
-def moving(remaining: int) -> dict[str, int]:
-    """Figures of a migration that sends 100 MiB/s."""
-    return {"processed": MIB, "remaining": remaining, "bps": 100 * MIB}
+def make_memory_stats(remaining_bytes: int) -> dict[str, int]:
+    """Return the job statistics of a migration with a speed of 100 MiB/s."""
+    return {"processed": MIB, "remaining": remaining_bytes, "bps": 100 * MIB}
 
 
 @pytest.mark.parametrize(
     ("plan", "stats", "current", "expected"),
     [
-        (Plan(), moving(500 * MIB), Pace.FINE, Pace.STEADY),
-        (Plan(), moving(50 * MIB), Pace.STEADY, Pace.FINE),
-        (Plan(), moving(150 * MIB), Pace.STEADY, Pace.STEADY),
-        (Plan(), moving(150 * MIB), Pace.FINE, Pace.FINE),
-        (Plan(), {}, Pace.FINE, Pace.STEADY),
-        (Plan(), {"processed": MIB}, Pace.STEADY, Pace.FINE),
-        (Plan(postcopy=True), moving(500 * MIB), Pace.FINE, Pace.FINE),
+        (Plan(), make_memory_stats(500 * MIB), ProbeInterval.FINE, ProbeInterval.MEDIUM),
+        (Plan(), make_memory_stats(50 * MIB), ProbeInterval.MEDIUM, ProbeInterval.FINE),
+        (Plan(), make_memory_stats(150 * MIB), ProbeInterval.MEDIUM, ProbeInterval.MEDIUM),
+        (Plan(), make_memory_stats(150 * MIB), ProbeInterval.FINE, ProbeInterval.FINE),
+        (Plan(), {}, ProbeInterval.FINE, ProbeInterval.MEDIUM),
+        (Plan(), {"processed": MIB}, ProbeInterval.MEDIUM, ProbeInterval.FINE),
+        (Plan(postcopy=True), make_memory_stats(500 * MIB), ProbeInterval.FINE, ProbeInterval.FINE),
         (
             Plan(timeout=Timeout(2.0, TimeoutAction.SUSPEND)),
-            moving(500 * MIB),
-            Pace.STEADY,
-            Pace.FINE,
+            make_memory_stats(500 * MIB),
+            ProbeInterval.MEDIUM,
+            ProbeInterval.FINE,
         ),
     ],
     ids=[
-        *("far", "near", "between, steady", "between, fine", "no memory yet", "memory moves"),
-        *("post-copy", "suspended by a limit"),
+        *("far", "near", "between, medium", "between, fine", "no memory yet", "speed unknown"),
+        *("post-copy", "suspend at timeout"),
     ],
 )
-def test_the_switch_over_is_probed_finely(
-    plan: Plan, stats: Mapping[str, Any], current: Pace, expected: Pace
+def test_probes_are_frequent_near_the_switchover(
+    plan: Plan, stats: Mapping[str, Any], current: ProbeInterval, expected: ProbeInterval
 ) -> None:
     """
-    The client probes every 2 ms when an interruption is due, and more seldom while it is far.
+    The client probes every 2 ms near an interruption, and less often long before.
 
-    Expected: far away is steady, near is fine, between the two nothing changes; what is not known,
-    or may come at any time, is probed finely.
+    Expected: the medium interval far from the switch-over, the fine interval near the
+    switch-over. Between the two limits the interval does not change. If the time of the
+    interruption is unknown, or if the interruption can come at any time, the interval is fine.
     """
-    assert choose_pace(plan, sample(**stats), current) is expected
+    assert choose_probe_interval(plan, make_sample(**stats), current) is expected
 
 
-def test_the_longer_interval_counts_where_it_changed() -> None:
-    """A silence that spans a change may be as long as the slower pace without being a gap."""
+def test_longest_probe_interval_of_a_period() -> None:
+    """A silence across a change may last as long as the longer interval without being a gap."""
     changes = [
-        PaceChange(0, 100 * MS),
-        PaceChange(1000 * MS, 2 * MS),
-        PaceChange(2000 * MS, 20 * MS),
+        ProbeIntervalChange(0, 100 * NS_PER_MS),
+        ProbeIntervalChange(1000 * NS_PER_MS, 2 * NS_PER_MS),
+        ProbeIntervalChange(2000 * NS_PER_MS, 20 * NS_PER_MS),
     ]
 
-    assert find_interval_ns(changes, 500 * MS, 600 * MS) == 100 * MS
-    assert find_interval_ns(changes, 990 * MS, 1010 * MS) == 100 * MS
-    assert find_interval_ns(changes, 1100 * MS, 1200 * MS) == 2 * MS
-    assert find_interval_ns(changes, 1500 * MS, 2500 * MS) == 20 * MS
-    assert find_interval_ns([], 0, MS) == Pace.FINE.interval_ns
+    assert find_longest_interval_ns(changes, 500 * NS_PER_MS, 600 * NS_PER_MS) == 100 * NS_PER_MS
+    assert find_longest_interval_ns(changes, 990 * NS_PER_MS, 1010 * NS_PER_MS) == 100 * NS_PER_MS
+    assert find_longest_interval_ns(changes, 1100 * NS_PER_MS, 1200 * NS_PER_MS) == 2 * NS_PER_MS
+    assert find_longest_interval_ns(changes, 1500 * NS_PER_MS, 2500 * NS_PER_MS) == 20 * NS_PER_MS
+    assert find_longest_interval_ns([], 0, NS_PER_MS) == ProbeInterval.FINE.interval_ns
 
 
-def test_a_gap_is_told_with_its_resolution() -> None:
+def test_gap_report_contains_the_resolution() -> None:
     """
-    A gap that was seen at the steady pace is true to 20 ms, and the report says so.
+    The report of a gap contains the resolution of the measurement.
 
-    Expected: 80 ms less the interval of 20 ms, with that resolution; the same silence at the fine
-    pace is 78 ms, true to 2 ms.
+    Expected: a silence of 80 ms at the medium interval is a gap of 60 ms (80 ms less the
+    interval of 20 ms) with a resolution of 20 ms. The same silence at the fine interval is a
+    gap of 78 ms with a resolution of 2 ms.
     """
-    found = Trace()
+    trace = MeterTrace()
     for line in ("r 20000000 0", "p 1 0 0", "p 2 80000000 80000000", "p 3 100000000 100000000"):
-        found.take(line)
-    steady = gaps.report(found, 0, 0, 100 * MS)
-    found.paces[:] = [PaceChange(0, 2 * MS)]
-    fine = gaps.report(found, 0, 0, 90 * MS)
+        trace.parse_line(line)
+    medium_report = gaps.build_gap_report(trace, 0, 0, 100 * NS_PER_MS)
+    trace.interval_changes[:] = [ProbeIntervalChange(0, 2 * NS_PER_MS)]
+    fine_report = gaps.build_gap_report(trace, 0, 0, 90 * NS_PER_MS)
 
-    assert (steady.max_ms, steady.resolution_ms) == (60, 20)
-    assert (fine.max_ms, fine.resolution_ms) == (78, 2)
+    assert (medium_report.max_ms, medium_report.resolution_ms) == (60, 20)
+    assert (fine_report.max_ms, fine_report.resolution_ms) == (78, 2)

@@ -1,4 +1,4 @@
-"""Throughput over stretches of seconds; documented parameters beside those in force."""
+"""Throughput over windows of seconds, and documented parameters beside the current values."""
 
 import json
 
@@ -6,66 +6,86 @@ import pytest
 
 from migqual.commands import params
 from migqual.model import throughput
-from migqual.model.documented import DEFAULTS, MIB, mbit_s, rows
+from migqual.model.documented_parameters import (
+    DOCUMENTED_DEFAULTS,
+    compare_parameters,
+    convert_to_mbit_s,
+)
 from migqual.model.outcome import JobSample
+from migqual.units import MIB
 
 pytestmark = pytest.mark.selftest
 
-IN_FORCE = {"compress-level": 9, "compress-threads": 8, "max-bandwidth": 500 * MIB, "zzz": True}
+CURRENT_PARAMETERS = {
+    "compress-level": 9,
+    "compress-threads": 8,
+    "max-bandwidth": 500 * MIB,
+    "zzz": True,
+}
 
 
-def samples(*rates: int, took_s: float = 0.01) -> list[JobSample]:
-    """Ten samples a second; one rate in MiB/s for each second."""
-    found, sent = [JobSample(0.1, {"memory_processed": MIB}, took_s)], MIB
-    for at, rate in enumerate(each for each in rates for _ in range(10)):
-        sent += rate * MIB // 10
-        found.append(JobSample(0.1 + (at + 1) / 10, {"memory_processed": sent}, took_s))
-    return found
+def make_samples(*rates_mib_s: int, took_s: float = 0.01) -> list[JobSample]:
+    """Make ten samples for each second, with a separate rate in MiB/s for each second."""
+    samples, sent_bytes = [JobSample(0.1, {"memory_processed": MIB}, took_s)], MIB
+    for index, rate_mib_s in enumerate(value for value in rates_mib_s for _ in range(10)):
+        sent_bytes += rate_mib_s * MIB // 10
+        samples.append(JobSample(0.1 + (index + 1) / 10, {"memory_processed": sent_bytes}, took_s))
+    return samples
 
 
-def test_steady_throughput_is_what_it_is() -> None:
-    found = throughput.rates(samples(16, 16, 16))
+def test_steady_throughput() -> None:
+    rates = throughput.compute_window_rates(make_samples(16, 16, 16))
 
-    assert len(found) == 11
-    assert found == pytest.approx([16.0] * 11)
-    assert throughput.over(16, 10, found) == []
-
-
-def test_two_seconds_over_the_limit_are_seen() -> None:
-    found = throughput.rates(samples(16, 16, 24, 24, 16, 16))
-
-    assert 23 < max(found) < 24.1
-    assert throughput.over(16, 10, found)
+    assert len(rates) == 11
+    assert rates == pytest.approx([16.0] * 11)
+    assert throughput.select_rates_over_limit(16, 10, rates) == []
 
 
-def test_a_burst_of_a_tenth_of_a_second_is_none() -> None:
-    burst = samples(16, 16, 16, 16)
-    burst[15] = JobSample(burst[15].at_s, {"memory_processed": MIB * 26}, 0.01)
+def test_two_seconds_over_the_limit_are_detected() -> None:
+    rates = throughput.compute_window_rates(make_samples(16, 16, 24, 24, 16, 16))
 
-    assert throughput.over(16, 10, throughput.rates(burst)) == []
-
-
-def test_part_of_a_migration_can_be_asked_for() -> None:
-    changed = samples(8, 8, 8, 24, 24, 24)
-
-    assert max(throughput.rates(changed, until_s=3.0)) == pytest.approx(8)
-    assert min(throughput.rates(changed, since_s=3.2)) == pytest.approx(24)
+    assert 23 < max(rates) < 24.1
+    assert throughput.select_rates_over_limit(16, 10, rates)
 
 
-def test_limit_that_is_not_made_use_of_is_seen() -> None:
-    """One fast stretch does not make up for slow ones, nor one slow stretch undo fast ones."""
-    slow = throughput.rates(samples(2, 2, 2, 2, 16, 16, 2, 2, 2, 2))
-    fast = throughput.rates(samples(16, 16, 16, 16, 16, 2, 16, 16, 16, 16, 16))
+def test_burst_of_100_ms_is_not_over_the_limit() -> None:
+    burst_samples = make_samples(16, 16, 16, 16)
+    burst_samples[15] = JobSample(burst_samples[15].at_s, {"memory_processed": MIB * 26}, 0.01)
 
-    assert throughput.typical(slow) == pytest.approx(2, abs=0.5)
-    assert throughput.unused(16, slow)
-    assert throughput.typical(fast) == pytest.approx(16)
-    assert not throughput.unused(16, fast)
-    assert throughput.unused(32, fast)
+    assert (
+        throughput.select_rates_over_limit(16, 10, throughput.compute_window_rates(burst_samples))
+        == []
+    )
+
+
+def test_throughput_of_part_of_a_migration() -> None:
+    samples = make_samples(8, 8, 8, 24, 24, 24)
+
+    assert max(throughput.compute_window_rates(samples, until_s=3.0)) == pytest.approx(8)
+    assert min(throughput.compute_window_rates(samples, since_s=3.2)) == pytest.approx(24)
+
+
+def test_unused_bandwidth_limit_is_detected() -> None:
+    """
+    The median rate decides about an unused limit.
+
+    Expected: a single fast window does not hide slow windows, and a single slow window does not
+    hide fast windows.
+    """
+    slow_rates = throughput.compute_window_rates(make_samples(2, 2, 2, 2, 16, 16, 2, 2, 2, 2))
+    fast_rates = throughput.compute_window_rates(
+        make_samples(16, 16, 16, 16, 16, 2, 16, 16, 16, 16, 16)
+    )
+
+    assert throughput.compute_median_rate(slow_rates) == pytest.approx(2, abs=0.5)
+    assert throughput.is_limit_unused(16, slow_rates)
+    assert throughput.compute_median_rate(fast_rates) == pytest.approx(16)
+    assert not throughput.is_limit_unused(16, fast_rates)
+    assert throughput.is_limit_unused(32, fast_rates)
 
 
 @pytest.mark.parametrize(
-    ("on_link", "least", "doubted"),
+    ("link_mib", "min_share", "has_mismatch"),
     [
         (100, 0.98, False),
         (105, 0.98, False),
@@ -74,49 +94,88 @@ def test_limit_that_is_not_made_use_of_is_seen() -> None:
         (50, 0.0, False),
         (110, 0.0, True),
     ],
-    ids=["same", "headers", "others", "elsewhere", "compressed", "compressed-and-others"],
+    ids=[
+        "same",
+        "headers",
+        "other-traffic",
+        "other-link",
+        "compressed",
+        "compressed-and-other-traffic",
+    ],
 )
-def test_bytes_of_others_are_doubted(on_link: int, least: float, doubted: bool) -> None:  # noqa: FBT001
-    """What the job tells must be most of what the link carried, and have crossed that link."""
-    assert bool(throughput.doubt(on_link * MIB, 100 * MIB, least=least)) is doubted
+def test_byte_mismatch_between_link_and_job(
+    link_mib: int,
+    min_share: float,
+    has_mismatch: bool,  # noqa: FBT001
+) -> None:
+    """
+    The bytes of the job statistics must be most of the bytes on the link.
+
+    Expected: a mismatch if other traffic used the link, or if the migration used another link.
+    """
+    assert (
+        bool(throughput.describe_byte_mismatch(link_mib * MIB, 100 * MIB, min_share=min_share))
+        is has_mismatch
+    )
 
 
 @pytest.mark.parametrize(
-    "found",
-    [samples(16), samples(16, 16, 16, took_s=2.0), [JobSample(at, {}) for at in range(9)]],
-    ids=["short", "slow-answers", "no-figures"],
+    "samples",
+    [
+        make_samples(16),
+        make_samples(16, 16, 16, took_s=2.0),
+        [JobSample(at_s, {}) for at_s in range(9)],
+    ],
+    ids=["short", "slow-replies", "no-statistics"],
 )
-def test_too_little_gives_nothing(found: list[JobSample]) -> None:
-    """No stretch of seconds, answers that came too late, or no figures: no rate is invented."""
-    assert throughput.rates(found) == ()
+def test_too_few_samples_give_no_rate(samples: list[JobSample]) -> None:
+    """
+    The throughput is not guessed if the samples do not suffice.
+
+    Expected: no rate from samples shorter than a window, from late replies, or without
+    statistics.
+    """
+    assert throughput.compute_window_rates(samples) == ()
 
 
 def test_every_documented_parameter_has_a_row() -> None:
-    found = {row.name: row for row in rows(IN_FORCE)}
+    rows_by_name = {row.name: row for row in compare_parameters(CURRENT_PARAMETERS)}
 
-    assert found.keys() == DEFAULTS.keys() | IN_FORCE.keys()
-    assert found["compress-method"].lacking
-    assert found["compress-level"].differs
-    assert not found["compress-threads"].differs
-    assert not found["zzz"].differs
-
-
-def test_unit_of_the_page_is_not_that_of_libvirt() -> None:
-    """500 MiB/s are 4194 Mbit/s."""
-    assert mbit_s(500) == pytest.approx(4194.304)
+    assert rows_by_name.keys() == DOCUMENTED_DEFAULTS.keys() | CURRENT_PARAMETERS.keys()
+    assert rows_by_name["compress-method"].is_missing
+    assert rows_by_name["compress-level"].differs_from_default
+    assert not rows_by_name["compress-threads"].differs_from_default
+    assert not rows_by_name["zzz"].differs_from_default
 
 
-def test_table_shows_value_default_and_difference() -> None:
-    lines = {line.split()[0]: line.split()[1:] for line in params.as_table(list(rows(IN_FORCE)))}
+def test_bandwidth_conversion_to_mbit_s() -> None:
+    """500 MiB/s, the unit of libvirt, are 4194 Mbit/s, the unit of the documentation page."""
+    assert convert_to_mbit_s(500) == pytest.approx(4194.304)
+
+
+def test_parameter_table_shows_value_default_and_difference() -> None:
+    lines = {
+        line.split()[0]: line.split()[1:]
+        for line in params.render_parameters_table(list(compare_parameters(CURRENT_PARAMETERS)))
+    }
 
     assert lines["compress-level"] == ["9", "1", "differs"]
     assert lines["compress-threads"] == ["8", "8"]
-    assert lines["compress-method"] == ["lacking", '"zlib"']
+    assert lines["compress-method"] == ["missing", '"zlib"']
     assert lines["max-bandwidth"] == ["524288000", "(500", "MiB/s,", "4194", "Mbit/s)"]
 
 
-def test_json_has_null_for_what_is_lacking() -> None:
-    told = {row["name"]: row for row in json.loads(params.as_json(list(rows(IN_FORCE))))}
+def test_parameter_json_has_null_for_missing_parameters() -> None:
+    rows_by_name = {
+        row["name"]: row
+        for row in json.loads(
+            params.render_parameters_json(list(compare_parameters(CURRENT_PARAMETERS)))
+        )
+    }
 
-    assert told["compress-method"] == {"name": "compress-method", "value": None, "default": "zlib"}
-    assert told["zzz"]["value"] is True
+    assert rows_by_name["compress-method"] == {
+        "name": "compress-method",
+        "value": None,
+        "default": "zlib",
+    }
+    assert rows_by_name["zzz"]["value"] is True

@@ -1,4 +1,4 @@
-"""The program that looks at a guest's memory from its host."""
+"""The payload command `census`, run on a host, inspects the memory of a guest."""
 
 import subprocess
 import sys
@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from migqual.predict.contents import parsed
+from migqual.predict.memory_sample import parse_memory_sample
 
 pytestmark = pytest.mark.selftest
 
-MIB = 37
-# A map of its own; 4 MiB of it are filled, 1 MiB of that is written again and again.
-WRITER = f"""\
+MAP_MIB = 37
+# A mapping of MAP_MIB: 4 MiB hold random data, 2 MiB hold zeros, the first MiB is rewritten all
+# the time.
+WRITER_PROGRAM = f"""\
 import mmap, os
-room = mmap.mmap(-1, {MIB} << 20)
+room = mmap.mmap(-1, {MAP_MIB} << 20)
 room[: 4 << 20] = os.urandom(4 << 20)
 room[4 << 20 : 6 << 20] = bytes(2 << 20)
 print("ready", flush=True)
@@ -28,9 +29,9 @@ while True:
 
 
 @pytest.fixture
-def writer() -> Iterator[int]:
-    """Its process id."""
-    argv = [sys.executable, "-c", WRITER]
+def writer_pid() -> Iterator[int]:
+    """Start the writer program and yield the process id."""
+    argv = [sys.executable, "-c", WRITER_PROGRAM]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -38,47 +39,47 @@ def writer() -> Iterator[int]:
         process.kill()
 
 
-def census(program: Path, pid: int, *more: str) -> "subprocess.CompletedProcess[str]":
-    argv = [str(program), "census", "--pid", str(pid), *more]
+def run_census(program: Path, pid: int, *options: str) -> "subprocess.CompletedProcess[str]":
+    argv = [str(program), "census", "--pid", str(pid), *options]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def test_what_is_filled_and_what_changes(program: Path, writer: int) -> None:
-    """4 of 6 MiB are not zero, and 1 MiB changes in any window."""
-    done = census(program, writer, "--kib", str(MIB << 10), "--windows", "100,300")
-    found = parsed(done.stdout)
+def test_census_counts_nonzero_and_dirtied_memory(program: Path, writer_pid: int) -> None:
+    """4 MiB of 6 written MiB are not zero, and 1 MiB changes in each window."""
+    result = run_census(program, writer_pid, "--kib", str(MAP_MIB << 10), "--windows", "100,300")
+    sample = parse_memory_sample(result.stdout)
 
-    assert found.filled_mib == 4.0
-    assert list(found.windows.values()) == [1.0, 1.0]
-    first, second = found.windows
-    assert first >= 0.1
-    assert second >= 0.3
-
-
-def test_some_samples_stand_for_all(program: Path, writer: int) -> None:
-    """500 of 1536 pages: 1 MiB within four standard deviations."""
-    argv = ("--kib", str(MIB << 10), "--windows", "100", "--samples", "500")
-    found = parsed(census(program, writer, *argv).stdout)
-
-    (changed,) = found.windows.values()
-    assert found.filled_mib == 4.0
-    assert changed == pytest.approx(1.0, abs=0.4)
+    assert sample.nonzero_mib == 4.0
+    assert list(sample.dirtied_mib_by_seconds.values()) == [1.0, 1.0]
+    first_s, second_s = sample.dirtied_mib_by_seconds
+    assert first_s >= 0.1
+    assert second_s >= 0.3
 
 
-def test_no_map_of_that_size_is_told(program: Path, writer: int) -> None:
-    done = census(program, writer, "--kib", str((MIB + 3) << 10))
+def test_census_estimates_from_sampled_pages(program: Path, writer_pid: int) -> None:
+    """A sample of 500 of 1536 pages measures 1 MiB within four standard deviations."""
+    argv = ("--kib", str(MAP_MIB << 10), "--windows", "100", "--samples", "500")
+    sample = parse_memory_sample(run_census(program, writer_pid, *argv).stdout)
 
-    assert (done.returncode, done.stdout) == (3, "")
-    assert "no map" in done.stderr
+    (dirtied_mib,) = sample.dirtied_mib_by_seconds.values()
+    assert sample.nonzero_mib == 4.0
+    assert dirtied_mib == pytest.approx(1.0, abs=0.4)
+
+
+def test_census_without_matching_map_fails(program: Path, writer_pid: int) -> None:
+    result = run_census(program, writer_pid, "--kib", str((MAP_MIB + 3) << 10))
+
+    assert (result.returncode, result.stdout) == (3, "")
+    assert "no map" in result.stderr
 
 
 @pytest.mark.parametrize("windows", ["0", "200,100", "100,", "1,x", ",", "5000000000"])
-def test_bad_windows_are_one_error(program: Path, windows: str) -> None:
-    done = census(program, 1, "--kib", "1024", "--windows", windows)
+def test_census_invalid_windows_are_refused(program: Path, windows: str) -> None:
+    result = run_census(program, 1, "--kib", "1024", "--windows", windows)
 
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--windows" in done.stderr
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--windows" in result.stderr
 
 
-def test_windows_of_nothing_are_nothing() -> None:
-    assert parsed("0 0 0\n100000 0\n").windows == {0.1: 0.0}
+def test_census_window_without_pages_is_zero() -> None:
+    assert parse_memory_sample("0 0 0\n100000 0\n").dirtied_mib_by_seconds == {0.1: 0.0}

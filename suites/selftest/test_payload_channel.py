@@ -1,4 +1,4 @@
-"""Commands that reach the payload over its port, without a process in the guest."""
+"""Commands reach the payload over the virtio-serial port, without a process in the guest."""
 
 import json
 import os
@@ -10,81 +10,93 @@ from typing import Any
 
 import pytest
 
-from suites.selftest.payload_daemon import Daemon, serving
+from suites.selftest.payload_daemon import PayloadDaemon, run_payload_daemon
 
 pytestmark = pytest.mark.selftest
 
 
 @dataclass(frozen=True)
-class Port:
-    """The host's end of a terminal that stands in for a virtio-serial port."""
+class TerminalPort:
+    """The host end of a terminal, used in place of a virtio-serial port."""
 
     descriptor: int
-    daemon: Daemon
+    daemon: PayloadDaemon
 
     def write(self, text: str) -> None:
         os.write(self.descriptor, text.encode())
 
-    def read_answers(self, count: int) -> list[tuple[str, dict[str, Any]]]:
-        """The id and the JSON of the next `count` lines."""
+    def read_replies(self, count: int) -> list[tuple[str, dict[str, Any]]]:
+        """Read `count` lines; return the request id and the JSON reply of each line."""
         text = b""
         while text.count(b"\n") < count:
             text += os.read(self.descriptor, 65536)
-        pairs = (line.partition(" ") for line in text.decode().splitlines())
-        return [(number, json.loads(answer)) for number, _, answer in pairs]
+        fields = (line.partition(" ") for line in text.decode().splitlines())
+        return [(request_id, json.loads(reply)) for request_id, _, reply in fields]
 
 
 @pytest.fixture
-def port(program: Path, tmp_path: Path) -> Iterator[Port]:
-    """A daemon that serves a terminal as its port."""
-    ours, theirs = os.openpty()
-    tty.setraw(theirs)
+def port(program: Path, tmp_path: Path) -> Iterator[TerminalPort]:
+    """Start a daemon on the guest end of a terminal, and yield the host end."""
+    host_end, guest_end = os.openpty()
+    tty.setraw(guest_end)
     try:
-        with serving(program, tmp_path, "--channel", os.ttyname(theirs)) as daemon:
-            yield Port(ours, daemon)
+        with run_payload_daemon(program, tmp_path, "--channel", os.ttyname(guest_end)) as daemon:
+            yield TerminalPort(host_end, daemon)
     finally:
-        os.close(ours)
-        os.close(theirs)
+        os.close(host_end)
+        os.close(guest_end)
 
 
 @pytest.mark.timeout(20)
-def test_commands_are_answered_in_order_up_to_the_first_refusal(port: Port) -> None:
-    """Expected: each answer bears the id of its request; nothing runs after a refusal."""
+def test_channel_replies_in_order_up_to_the_first_refusal(port: TerminalPort) -> None:
+    """
+    A request can contain several commands; the commands run up to the first refusal.
+
+    Expected: each reply has the id of the request; no command of the request runs after a
+    refusal.
+    """
     port.write("\n1 memory start a mib=1 ; memory verify a\n")
     port.write("2 memory verify b ; memory start b mib=1\n3 memory verify b\n")
 
-    answers = port.read_answers(4)
+    replies = port.read_replies(4)
 
-    assert [(number, answer["ok"]) for number, answer in answers] == [
+    assert [(request_id, reply["ok"]) for request_id, reply in replies] == [
         ("1", True),
         ("1", True),
         ("2", False),
         ("3", False),
     ]
-    assert answers[1][1]["checked"] == 256
+    assert replies[1][1]["checked"] == 256
 
 
 @pytest.mark.timeout(20)
-def test_a_broken_request_does_not_spoil_the_next(port: Port) -> None:
+def test_channel_recovers_from_a_broken_request(port: TerminalPort) -> None:
     """
-    Preconditions: half of a request; another one longer than any of ours.
-    Expected: a line break ends the first; what follows the second is answered.
+    A broken request does not disturb the next request.
+
+    Preconditions: half of a request; a request longer than any request of the library.
+    Expected: a line break ends the first request. The request after the long request is
+    answered.
     """
     port.write("7 memory ver\n8 status\n")
-    refused, answered = port.read_answers(2)
+    error_reply, status_reply = port.read_replies(2)
     port.write("9" * 10_000)
     port.write("\n10 status\n")
-    last = port.read_answers(1)[0]
+    last_reply = port.read_replies(1)[0]
 
-    assert (refused[0], refused[1]["ok"]) == ("7", False)
-    assert (answered[0], answered[1]["ok"]) == ("8", True)
-    assert (last[0], last[1]["ok"]) == ("10", True)
+    assert (error_reply[0], error_reply[1]["ok"]) == ("7", False)
+    assert (status_reply[0], status_reply[1]["ok"]) == ("8", True)
+    assert (last_reply[0], last_reply[1]["ok"]) == ("10", True)
 
 
 @pytest.mark.timeout(20)
-def test_socket_and_port_serve_the_same_guest(port: Port) -> None:
-    """Expected: a region that was started over the port is there for the socket."""
-    port.write("1 memory start a mib=1\n")
-    marker = port.read_answers(1)[0][1]["marker"]
+def test_socket_and_channel_share_memory_regions(port: TerminalPort) -> None:
+    """
+    The socket and the port belong to the same daemon.
 
-    assert port.daemon.ask("memory verify a")["marker"] == marker
+    Expected: a memory region, started over the port, is verified over the socket.
+    """
+    port.write("1 memory start a mib=1\n")
+    marker = port.read_replies(1)[0][1]["marker"]
+
+    assert port.daemon.run_command("memory verify a")["marker"] == marker

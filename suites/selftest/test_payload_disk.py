@@ -1,4 +1,4 @@
-"""Every way in which a disk could break its promise is seen, and told from the others."""
+"""The disk writer of the payload detects every kind of disk damage and names the kind."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,209 +7,233 @@ from typing import Any
 import pytest
 
 from migqual.deadline import Deadline
-from suites.selftest.payload_daemon import Daemon
+from suites.selftest.payload_daemon import PayloadDaemon
 
 pytestmark = pytest.mark.selftest
-BLOCK = 4096
-SEQUENCE = slice(32, 40)  # where a block's header holds its sequence number
-WORD = (1 << 64) - 1
+BLOCK_BYTES = 4096
+SEQUENCE_FIELD = slice(32, 40)  # where a block's header holds its sequence number
+WORD_MASK = (1 << 64) - 1
 
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """2 MiB, where a writer may write."""
+    """Provide an image file of 2 MiB for disk writers."""
     path = tmp_path / "disk.raw"
     path.write_bytes(bytes(2 << 20))
     return path
 
 
-def _write(daemon: Daemon, image: Path, blocks: int, options: str = "") -> dict[str, Any]:
-    """Start a writer and wait until it has `blocks` acknowledgements."""
-    daemon.ask(f"disk start d device={image} span_mib=1 rate_per_s=max {options}")
+def _start_writer(
+    daemon: PayloadDaemon, image: Path, block_count: int, options: str = ""
+) -> dict[str, Any]:
+    """Start a writer, wait for `block_count` acknowledged blocks, and return the status."""
+    daemon.run_command(f"disk start d device={image} span_mib=1 rate_per_s=max {options}")
 
-    def enough() -> dict[str, Any] | None:
-        (disk,) = daemon.ask("status")["disks"]
-        return disk if disk["acknowledged"] >= blocks else None
+    def find_disk_status() -> dict[str, Any] | None:
+        (disk,) = daemon.run_command("status")["disks"]
+        return disk if disk["acknowledged"] >= block_count else None
 
-    return Deadline(20).wait_for("writes", enough)
+    return Deadline(20).wait_for("writes", find_disk_status)
 
 
-def _blocks(image: Path) -> dict[int, bytes]:
-    """Blocks that were written, by number."""
+def _read_blocks(image: Path) -> dict[int, bytes]:
+    """Read the image and return the written blocks by number."""
     data = image.read_bytes()[: 1 << 20]
-    found = {at // BLOCK: data[at : at + BLOCK] for at in range(0, len(data), BLOCK)}
-    return {number: block for number, block in found.items() if any(block)}
+    blocks = {
+        offset // BLOCK_BYTES: data[offset : offset + BLOCK_BYTES]
+        for offset in range(0, len(data), BLOCK_BYTES)
+    }
+    return {number: block for number, block in blocks.items() if any(block)}
 
 
-def _put(image: Path, number: int, block: bytes) -> None:
+def _write_block(image: Path, number: int, block: bytes) -> None:
     with image.open("r+b") as file:
-        file.seek(number * BLOCK)
+        file.seek(number * BLOCK_BYTES)
         file.write(block)
 
 
-def _sequence(block: bytes) -> int:
-    return int.from_bytes(block[SEQUENCE], "little")
+def _get_sequence(block: bytes) -> int:
+    return int.from_bytes(block[SEQUENCE_FIELD], "little")
 
 
 @pytest.mark.parametrize("options", ["", "block_kib=64", "fsync_every=7", "offset_mib=1"])
-def test_an_honest_disk_verifies_while_it_is_written(
-    daemon: Daemon, image: Path, options: str
+def test_intact_disk_verifies_during_and_after_writes(
+    daemon: PayloadDaemon, image: Path, options: str
 ) -> None:
     """
-    A disk that keeps its promises has no bad block, while the writer goes on and afterwards.
+    An intact disk has no bad block, while the writer runs and afterwards.
 
-    Expected: blocks checked, none bad, no errors, a longest write with its time.
+    Expected: blocks are checked; no block is bad; no errors. The report has the longest write
+    latency and the time of the slowest write.
     """
-    _write(daemon, image, 30, options)
-    assert daemon.ask("disk verify d")["bad"] == 0
-    daemon.ask("disk stop d")
+    _start_writer(daemon, image, 30, options)
+    assert daemon.run_command("disk verify d")["bad"] == 0
+    daemon.run_command("disk stop d")
 
-    still = daemon.ask("disk verify d")
-    assert still["checked"] > 0
-    assert (still["bad"], still["errors"], still["unsure"]) == (0, 0, 0)
-    assert still["acknowledged"] == still["issued"]
-    assert still["latency_max_ms"] > 0
-    assert still["latency_max_at_ms"] > 0
+    report = daemon.run_command("disk verify d")
+    assert report["checked"] > 0
+    assert (report["bad"], report["errors"], report["unsure"]) == (0, 0, 0)
+    assert report["acknowledged"] == report["issued"]
+    assert report["latency_max_ms"] > 0
+    assert report["latency_max_at_ms"] > 0
 
 
-def _flipped(image: Path, number: int) -> None:
-    block = bytearray(_blocks(image)[number])
+def _flip_bit(image: Path, number: int) -> None:
+    block = bytearray(_read_blocks(image)[number])
     block[2000] ^= 1
-    _put(image, number, bytes(block))
+    _write_block(image, number, bytes(block))
 
 
-def _torn(image: Path, number: int) -> None:
-    block = _blocks(image)[number]
-    _put(image, number, block[:512] + bytes(BLOCK - 512))
+def _tear_block(image: Path, number: int) -> None:
+    block = _read_blocks(image)[number]
+    _write_block(image, number, block[:512] + bytes(BLOCK_BYTES - 512))
 
 
-def _zeroed(image: Path, number: int) -> None:
-    _put(image, number, bytes(BLOCK))
+def _zero_block(image: Path, number: int) -> None:
+    _write_block(image, number, bytes(BLOCK_BYTES))
 
 
-def _misplaced(image: Path, number: int) -> None:
-    other = next(block for at, block in _blocks(image).items() if at != number)
-    _put(image, number, other)
+def _misplace_block(image: Path, number: int) -> None:
+    other_block = next(
+        block for other_number, block in _read_blocks(image).items() if other_number != number
+    )
+    _write_block(image, number, other_block)
 
 
 @pytest.mark.parametrize(
-    ("harm", "kind"),
-    [(_flipped, "torn"), (_torn, "torn"), (_zeroed, "zeroed"), (_misplaced, "misplaced")],
+    ("inject_fault", "kind"),
+    [
+        (_flip_bit, "torn"),
+        (_tear_block, "torn"),
+        (_zero_block, "zeroed"),
+        (_misplace_block, "misplaced"),
+    ],
 )
-def test_harmed_blocks_are_told_apart(
-    daemon: Daemon, image: Path, harm: Callable[[Path, int], None], kind: str
+def test_damaged_disk_blocks_are_classified(
+    daemon: PayloadDaemon, image: Path, inject_fault: Callable[[Path, int], None], kind: str
 ) -> None:
     """
-    A flipped bit, half a write, a hole and another place's block are found in the image.
+    A flipped bit, a half-written block, a zeroed block and a misplaced block are detected.
 
-    Expected: exactly the harmed block is bad, and of that kind.
+    Expected: exactly the damaged block is bad, with the expected kind.
     """
-    _write(daemon, image, 20)
-    daemon.ask("disk stop d")
-    number = next(iter(_blocks(image)))
-    harm(image, number)
+    _start_writer(daemon, image, 20)
+    daemon.run_command("disk stop d")
+    number = next(iter(_read_blocks(image)))
+    inject_fault(image, number)
 
-    report = daemon.ask("disk verify d")
+    report = daemon.run_command("disk verify d")
     assert [(bad["block"], bad["kind"]) for bad in report["bad_blocks"]] == [(number, kind)]
-    assert daemon.ask("status")["disk_bad"] == 1
+    assert daemon.run_command("status")["disk_bad"] == 1
 
 
-def test_a_lost_acknowledged_write_is_found(daemon: Daemon, image: Path) -> None:
+def test_lost_acknowledged_write_is_detected(daemon: PayloadDaemon, image: Path) -> None:
     """
-    A block that fell back to what it held before its last acknowledged write is lost.
+    A block with the content from before the last acknowledged write is lost.
 
-    Expected: found with the older sequence, less than the acknowledged one.
+    Expected: the report has the older sequence number, lower than the acknowledged number.
     """
-    _write(daemon, image, 20)
-    before = _blocks(image)
+    _start_writer(daemon, image, 20)
+    blocks_before = _read_blocks(image)
 
-    def rewritten() -> int | None:
-        now = _blocks(image)
-        newer = (n for n, block in before.items() if _sequence(now[n]) > _sequence(block))
-        return next(newer, None)
+    def find_rewritten_block() -> int | None:
+        blocks_now = _read_blocks(image)
+        rewritten_numbers = (
+            number
+            for number, block in blocks_before.items()
+            if _get_sequence(blocks_now[number]) > _get_sequence(block)
+        )
+        return next(rewritten_numbers, None)
 
-    Deadline(10).wait_for("a rewrite", lambda: rewritten() is not None)
-    daemon.ask("disk stop d")
-    number = rewritten()
+    Deadline(10).wait_for("a rewrite", lambda: find_rewritten_block() is not None)
+    daemon.run_command("disk stop d")
+    number = find_rewritten_block()
     assert number is not None
-    _put(image, number, before[number])
+    _write_block(image, number, blocks_before[number])
 
-    (bad,) = daemon.ask("disk verify d")["bad_blocks"]
+    (bad,) = daemon.run_command("disk verify d")["bad_blocks"]
     assert (bad["block"], bad["kind"]) == (number, "lost")
-    assert bad["found"] == _sequence(before[number]) < bad["acknowledged"]
+    assert bad["found"] == _get_sequence(blocks_before[number]) < bad["acknowledged"]
 
 
-def _mix(one: int, two: int) -> int:
-    x = one ^ (two * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) & WORD
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & WORD
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & WORD
-    return x ^ (x >> 31)
+def _combine_hashes(first: int, second: int) -> int:
+    value = first ^ (second * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) & WORD_MASK
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & WORD_MASK
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB & WORD_MASK
+    return value ^ (value >> 31)
 
 
-def _sum(data: bytes, start: int) -> int:
-    """The header's checksum, written a second time so that the first one is checked by it."""
-    lanes = [start, ~start & WORD, start + 1, start ^ 0x5555555555555555]
-    for at in range(0, len(data), 8):
-        lane = at // 8 % 4
-        word = int.from_bytes(data[at : at + 8], "little")
-        x = (lanes[lane] ^ word) * 0x9E3779B97F4A7C15 & WORD
-        lanes[lane] = x ^ (x >> 29)
-    return _mix(_mix(lanes[0], lanes[1]), _mix(lanes[2], lanes[3]))
+def _compute_checksum(data: bytes, seed: int) -> int:
+    """Compute the checksum of a block header, independently of the C code under test."""
+    lanes = [seed, ~seed & WORD_MASK, seed + 1, seed ^ 0x5555555555555555]
+    for offset in range(0, len(data), 8):
+        lane = offset // 8 % 4
+        word = int.from_bytes(data[offset : offset + 8], "little")
+        value = (lanes[lane] ^ word) * 0x9E3779B97F4A7C15 & WORD_MASK
+        lanes[lane] = value ^ (value >> 29)
+    return _combine_hashes(_combine_hashes(lanes[0], lanes[1]), _combine_hashes(lanes[2], lanes[3]))
 
 
-def _of_sequence(block: bytes, sequence: int) -> bytes:
-    """The block as a second writer would write it at `sequence`: whole, with a true checksum."""
-    head = block[: SEQUENCE.start] + sequence.to_bytes(8, "little") + block[SEQUENCE.stop : 48]
-    return head + _sum(head, 3).to_bytes(8, "little") + block[56:]
+def _build_block_with_sequence(block: bytes, sequence: int) -> bytes:
+    """Build the block of a second writer: with `sequence` and a valid checksum."""
+    header = (
+        block[: SEQUENCE_FIELD.start]
+        + sequence.to_bytes(8, "little")
+        + block[SEQUENCE_FIELD.stop : 48]
+    )
+    return header + _compute_checksum(header, 3).to_bytes(8, "little") + block[56:]
 
 
-def test_a_block_from_the_future_is_found(daemon: Daemon, image: Path) -> None:
+def test_block_of_a_second_writer_is_detected(daemon: PayloadDaemon, image: Path) -> None:
     """
-    A block that this guest has not written yet betrays a second writer on its disk.
+    A block with a sequence number above all issued numbers shows a second writer on the disk.
 
-    Expected: of the future, with a sequence above all that were issued for it. The same block
-    with its own sequence, made by the same means, passes.
+    Expected: kind `future`, with the sequence number of the block. A block rebuilt with the
+    original sequence number is equal to the original block.
     """
-    _write(daemon, image, 20)
-    daemon.ask("disk stop d")
-    number, block = next(iter(_blocks(image).items()))
-    assert _of_sequence(block, _sequence(block)) == block
-    _put(image, number, _of_sequence(block, 10**6))
+    _start_writer(daemon, image, 20)
+    daemon.run_command("disk stop d")
+    number, block = next(iter(_read_blocks(image).items()))
+    assert _build_block_with_sequence(block, _get_sequence(block)) == block
+    _write_block(image, number, _build_block_with_sequence(block, 10**6))
 
-    (bad,) = daemon.ask("disk verify d")["bad_blocks"]
+    (bad,) = daemon.run_command("disk verify d")["bad_blocks"]
     assert (bad["block"], bad["kind"], bad["found"]) == (number, "future", 10**6)
     assert bad["issued"] < 10**6
 
 
-def test_an_error_of_the_disk_is_recorded_and_survived(daemon: Daemon, tmp_path: Path) -> None:
+def test_unreadable_disk_is_reported_and_daemon_continues(
+    daemon: PayloadDaemon, tmp_path: Path
+) -> None:
     """
-    A disk whose writes fail is reported with its error number; the daemon goes on.
+    A disk with read errors is reported, and the daemon continues.
 
-    Preconditions: an image that is cut short under the writer cannot be read there any more.
-    Expected: unreadable blocks, each of them listed as bad; the next command is answered.
+    Preconditions: the image of a stopped writer is truncated, so no block can be read any more.
+    Expected: every block is listed as bad and unreadable. The next command gets a reply.
     """
     image = tmp_path / "short.raw"
     image.write_bytes(bytes(1 << 20))
-    _write(daemon, image, 40)
-    daemon.ask("disk stop d")
-    kept = len(_blocks(image))
+    _start_writer(daemon, image, 40)
+    daemon.run_command("disk stop d")
+    block_count = len(_read_blocks(image))
     with image.open("r+b") as file:
         file.truncate(0)
 
-    report = daemon.ask("disk verify d")
-    assert (report["checked"], report["bad"]) == (kept, kept)
+    report = daemon.run_command("disk verify d")
+    assert (report["checked"], report["bad"]) == (block_count, block_count)
     assert {bad["kind"] for bad in report["bad_blocks"]} == {"unreadable"}
-    assert daemon.ask("disk free d") == {"ok": True}
+    assert daemon.run_command("disk free d") == {"ok": True}
 
 
-def test_two_disks_at_once_may_not_overlap(daemon: Daemon, image: Path) -> None:
+def test_overlapping_disk_writers_are_refused(daemon: PayloadDaemon, image: Path) -> None:
     """
-    Several writers run side by side, also on one device, as long as their blocks are apart.
+    Several writers run side by side on the same device if the block ranges do not overlap.
 
-    Expected: two verify; a third that overlaps is refused with the other's name.
+    Expected: two writers verify without bad blocks. A third writer with an overlapping range is
+    refused; the error names the other disk.
     """
-    daemon.ask(f"disk start a device={image} span_mib=1 rate_per_s=100")
-    daemon.ask(f"disk start b device={image} span_mib=1 offset_mib=1 rate_per_s=100")
-    assert "overlaps with disk a" in daemon.refuse(f"disk start c device={image} span_mib=2")
-    assert [daemon.ask(f"disk verify {name}")["bad"] for name in "ab"] == [0, 0]
-    assert len(daemon.ask("status")["disks"]) == 2
+    daemon.run_command(f"disk start a device={image} span_mib=1 rate_per_s=100")
+    daemon.run_command(f"disk start b device={image} span_mib=1 offset_mib=1 rate_per_s=100")
+    assert "overlaps with disk a" in daemon.expect_error(f"disk start c device={image} span_mib=2")
+    assert [daemon.run_command(f"disk verify {name}")["bad"] for name in "ab"] == [0, 0]
+    assert len(daemon.run_command("status")["disks"]) == 2

@@ -1,4 +1,4 @@
-"""The program that lets one thread of a process stand still."""
+"""The payload command `freeze` stops a single thread of a process."""
 
 import subprocess
 import sys
@@ -12,10 +12,11 @@ from migqual.deadline import Deadline
 
 pytestmark = pytest.mark.selftest
 
-PATIENCE_SECONDS = 20.0
-ENOUGH_TICKS = 20  # of CPU time: by then a thread is where it is meant to be
-# Two threads at work. The second needs no lock of the interpreter: the first must not wait for it.
-WORKERS = """\
+TIMEOUT_SECONDS = 20.0
+MIN_CPU_TICKS = 20  # of CPU time: by then a thread is where it is meant to be
+# Two busy threads. The second thread works without the GIL, so the first thread never waits for
+# the second.
+WORKER_PROGRAM = """\
 import hashlib, threading
 work = lambda: hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 other = threading.Thread(target=work, daemon=True)
@@ -26,58 +27,58 @@ while True: pass
 
 
 @dataclass(frozen=True)
-class Workers:
-    """The main thread of a process and a second one."""
+class WorkerThreads:
+    """The main thread and the second thread of a process, both busy."""
 
-    first: int
-    second: int
+    main_tid: int
+    second_tid: int
 
-    def ticks(self, thread: int) -> int:
-        """CPU time it has used (proc(5): utime and stime)."""
+    def read_cpu_ticks(self, tid: int) -> int:
+        """Read the CPU time of a thread in clock ticks (proc(5): utime and stime)."""
         fields = (
-            Path(f"/proc/{self.first}/task/{thread}/stat").read_text().rpartition(")")[2].split()
+            Path(f"/proc/{self.main_tid}/task/{tid}/stat").read_text().rpartition(")")[2].split()
         )
         return int(fields[11]) + int(fields[12])
 
-    def work(self, *which: int) -> None:
-        """Wait until those threads have worked for a while from now."""
-        wanted = {thread: self.ticks(thread) + ENOUGH_TICKS for thread in which}
-        Deadline(PATIENCE_SECONDS).wait_for(
+    def wait_for_work(self, *tids: int) -> None:
+        """Wait until each thread has used `MIN_CPU_TICKS` of CPU time from now on."""
+        target_ticks = {tid: self.read_cpu_ticks(tid) + MIN_CPU_TICKS for tid in tids}
+        Deadline(TIMEOUT_SECONDS).wait_for(
             "the threads to work",
-            lambda: all(self.ticks(thread) >= ticks for thread, ticks in wanted.items()),
+            lambda: all(self.read_cpu_ticks(tid) >= ticks for tid, ticks in target_ticks.items()),
         )
 
 
 @pytest.fixture
-def workers() -> Iterator[Workers]:
-    argv = [sys.executable, "-c", WORKERS]
+def workers() -> Iterator[WorkerThreads]:
+    argv = [sys.executable, "-c", WORKER_PROGRAM]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield Workers(process.pid, int(process.stdout.readline()))
+        yield WorkerThreads(process.pid, int(process.stdout.readline()))
         process.kill()
 
 
-def test_one_thread_stands_still_and_goes_on(program: Path, workers: Workers) -> None:
-    """The frozen one does nothing while the other works; afterwards both do."""
-    workers.work(workers.first, workers.second)
-    argv = [str(program), "freeze", "--tid", str(workers.second)]
+def test_frozen_thread_stops_and_continues(program: Path, workers: WorkerThreads) -> None:
+    """The frozen thread stops while the other thread works; after the release both work."""
+    workers.wait_for_work(workers.main_tid, workers.second_tid)
+    argv = [str(program), "freeze", "--tid", str(workers.second_tid)]
 
     with subprocess.Popen(argv, stdin=-1, stdout=-1, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "frozen\n"
-        before = workers.ticks(workers.second)
-        workers.work(workers.first)
-        assert workers.ticks(workers.second) == before
+        ticks_before = workers.read_cpu_ticks(workers.second_tid)
+        workers.wait_for_work(workers.main_tid)
+        assert workers.read_cpu_ticks(workers.second_tid) == ticks_before
         process.stdin.write("go\n")
 
     assert process.returncode == 0
-    workers.work(workers.first, workers.second)
+    workers.wait_for_work(workers.main_tid, workers.second_tid)
 
 
-def test_a_thread_that_is_not_there_is_told(program: Path) -> None:
+def test_freeze_of_missing_thread_fails(program: Path) -> None:
     argv = [str(program), "freeze", "--tid", "2147483646"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 1
-    assert "2147483646" in done.stderr
+    assert result.returncode == 1
+    assert "2147483646" in result.stderr

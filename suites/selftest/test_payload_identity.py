@@ -1,64 +1,69 @@
-"""A restored guest becomes one of its own; several commands take one process."""
+"""A restored guest gets an identity; several commands run in a single process."""
 
 import re
 
 import pytest
 
-from suites.selftest.payload_daemon import Daemon
+from suites.selftest.payload_daemon import PayloadDaemon
 
 pytestmark = pytest.mark.selftest
-UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
-ID, OTHER, SEED = "00112233445566778899aabbccddeeff", "01" * 16, "ab" * 32
+UUID_PATTERN = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+GUEST_ID, OTHER_GUEST_ID, SEED = "00112233445566778899aabbccddeeff", "01" * 16, "ab" * 32
 
 
-def test_an_identity_changes_the_boot_id(daemon: Daemon) -> None:
+def test_identity_changes_the_boot_id(daemon: PayloadDaemon) -> None:
     """
-    Guests of one saved state had one boot; each is told from the others all the same.
+    Guests from the same saved state share the kernel's boot id; an identity gives each guest a
+    different boot id.
 
-    Expected: a UUID, another for each identity, never the kernel's own, and the same at each
-    question.
+    Expected: a UUID, different for each identity, never the kernel's boot id, and the same in
+    each reply.
     """
-    kernel = daemon.ask("status")["boot_id"]
-    first = daemon.ask(f"identity id={ID} seed={SEED}")["boot_id"]
-    asked = daemon.ask("status")["boot_id"]
-    second = daemon.ask(f"identity id={OTHER} seed={SEED}")["boot_id"]
+    kernel_boot_id = daemon.run_command("status")["boot_id"]
+    first_boot_id = daemon.run_command(f"identity id={GUEST_ID} seed={SEED}")["boot_id"]
+    current_boot_id = daemon.run_command("status")["boot_id"]
+    second_boot_id = daemon.run_command(f"identity id={OTHER_GUEST_ID} seed={SEED}")["boot_id"]
 
-    assert all(UUID.fullmatch(one) for one in (kernel, first, second))
-    assert len({kernel, first, second}) == 3
-    assert asked == first
+    assert all(
+        UUID_PATTERN.fullmatch(boot_id)
+        for boot_id in (kernel_boot_id, first_boot_id, second_boot_id)
+    )
+    assert len({kernel_boot_id, first_boot_id, second_boot_id}) == 3
+    assert current_boot_id == first_boot_id
 
 
 @pytest.mark.parametrize(
-    ("words", "error"),
+    ("arguments", "error"),
     [
         (f"seed={SEED}", "id: not 16 bytes"),
         (f"id=12 seed={SEED}", "id: not 16 bytes"),
-        (f"id={ID}", "seed: not 32 bytes"),
-        (f"id={ID} seed={SEED} nic0=nonsense", "not OLD_MAC,NEW_MAC"),
-        (f"id={ID} seed={SEED} nic0=02:00:00:00:00:01,02:00:00:00:00:02", "no interface has"),
-        (f"id={ID} seed={SEED} nic9=x", "not understood"),
+        (f"id={GUEST_ID}", "seed: not 32 bytes"),
+        (f"id={GUEST_ID} seed={SEED} nic0=nonsense", "not OLD_MAC,NEW_MAC"),
+        (f"id={GUEST_ID} seed={SEED} nic0=02:00:00:00:00:01,02:00:00:00:00:02", "no interface has"),
+        (f"id={GUEST_ID} seed={SEED} nic9=x", "not understood"),
     ],
 )
-def test_an_identity_that_cannot_be_taken_is_refused(
-    daemon: Daemon, words: str, error: str
-) -> None:
-    """The guest stays who it was, and says what was wrong."""
-    before = daemon.ask("status")["boot_id"]
+def test_invalid_identity_is_refused(daemon: PayloadDaemon, arguments: str, error: str) -> None:
+    """The boot id of the guest stays unchanged, and the error names the invalid argument."""
+    boot_id_before = daemon.run_command("status")["boot_id"]
 
-    assert error in daemon.refuse(f"identity {words}")
-    assert daemon.ask("status")["boot_id"] == before
+    assert error in daemon.expect_error(f"identity {arguments}")
+    assert daemon.run_command("status")["boot_id"] == boot_id_before
 
 
-def test_several_commands_are_answered_in_order(daemon: Daemon) -> None:
+def test_ctl_runs_several_commands_in_order(daemon: PayloadDaemon) -> None:
     """
-    `ctl` takes commands with `;` between them, and ends with the first that fails.
+    `ctl` takes several commands, separated by `;`, and stops at the first failed command.
 
-    Expected: one line of JSON for each that ran, in order; exit status 0 only where all succeeded.
+    Expected: a line of JSON for each executed command, in order. The exit status is 0 only if
+    all commands succeed.
     """
-    argv = ("ctl", "--socket", str(daemon.socket))
-    good = daemon.tool(*argv, "memory", "start", "a", "mib=1", ";", "memory", "verify", "a")
-    bad = daemon.tool(*argv, "memory", "verify", "b", ";", "status")
+    argv = ("ctl", "--socket", str(daemon.socket_path))
+    success_result = daemon.run_subcommand(
+        *argv, "memory", "start", "a", "mib=1", ";", "memory", "verify", "a"
+    )
+    failure_result = daemon.run_subcommand(*argv, "memory", "verify", "b", ";", "status")
 
-    assert good.returncode == 0
-    assert [line.count('"checked"') for line in good.stdout.splitlines()] == [0, 1]
-    assert (bad.returncode, len(bad.stdout.splitlines())) == (1, 1)
+    assert success_result.returncode == 0
+    assert [line.count('"checked"') for line in success_result.stdout.splitlines()] == [0, 1]
+    assert (failure_result.returncode, len(failure_result.stdout.splitlines())) == (1, 1)

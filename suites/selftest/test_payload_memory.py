@@ -1,4 +1,4 @@
-"""Every way in which a migration could harm memory is seen, and told from the others."""
+"""The payload detects every kind of memory damage by a migration and names the kind."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from migqual.deadline import Deadline
-from suites.selftest.payload_daemon import PAGE, Daemon
+from suites.selftest.payload_daemon import PAGE_BYTES, PayloadDaemon
 
 pytestmark = pytest.mark.selftest
 
@@ -14,222 +14,238 @@ pytestmark = pytest.mark.selftest
 @pytest.mark.parametrize("content", ["random", "text", "zero"])
 @pytest.mark.parametrize("touch", ["page", "header"])
 @pytest.mark.parametrize("pattern", ["sequential", "random", "hotspot"])
-def test_untouched_memory_verifies_while_it_is_dirtied(
-    daemon: Daemon, content: str, touch: str, pattern: str
+def test_intact_memory_verifies_while_it_is_dirtied(
+    daemon: PayloadDaemon, content: str, touch: str, pattern: str
 ) -> None:
     """
-    A region that nobody harmed has no bad page, while its pages change and afterwards.
+    An intact memory region has no bad page, while pages change and afterwards.
 
-    Expected: all pages checked, none bad, and the region really was dirtied.
+    Expected: all pages are checked, no page is bad, and the region was dirtied.
     """
-    daemon.ask(
+    daemon.run_command(
         f"memory start a mib=2 rate_mib_s=max content={content} touch={touch} pattern={pattern}"
     )
-    Deadline(5).wait_for("dirtying", lambda: daemon.ask("memory verify a")["dirtied_pages"])
+    Deadline(5).wait_for("dirtying", lambda: daemon.run_command("memory verify a")["dirtied_pages"])
 
-    daemon.ask("memory stop a")
-    still = daemon.ask("memory verify a")
-    assert (still["checked"], still["bad"], still["bad_dirtying"]) == (512, 0, 0)
-    assert still["running"] is False
+    daemon.run_command("memory stop a")
+    report = daemon.run_command("memory verify a")
+    assert (report["checked"], report["bad"], report["bad_dirtying"]) == (512, 0, 0)
+    assert report["running"] is False
 
 
-def test_dirty_rate_is_what_was_asked_for(daemon: Daemon) -> None:
+def test_dirty_rate_follows_the_requested_rate(daemon: PayloadDaemon) -> None:
     """
-    A region is dirtied at the rate that was set, and at a new one after it is changed.
+    A memory region is dirtied at the requested rate, also after a change of the rate.
 
-    Expected: never more than was asked for, and with four times the rate clearly more than before.
-    Rates are low: what is tested is obedience, not the speed of a machine that others use too.
+    Expected: at most 1.25 times the requested rate. Four times the rate dirties more than twice
+    as much memory. The rates are low: the test checks the rate limit, not the speed of a
+    machine with other users.
     """
-    daemon.ask("memory start a mib=4 rate_mib_s=4")
-    achieved = {}
+    daemon.run_command("memory start a mib=4 rate_mib_s=4")
+    achieved_mib_s = {}
     for rate in (4, 16):
-        daemon.ask(f"memory rate a rate_mib_s={rate}")
+        daemon.run_command(f"memory rate a rate_mib_s={rate}")
         Deadline(1).pause(0.8)
-        achieved[rate] = daemon.ask("memory verify a")["dirty_mib_s"]
-        assert achieved[rate] <= rate * 1.25
-    assert achieved[16] > 2 * achieved[4] > 0
+        achieved_mib_s[rate] = daemon.run_command("memory verify a")["dirty_mib_s"]
+        assert achieved_mib_s[rate] <= rate * 1.25
+    assert achieved_mib_s[16] > 2 * achieved_mib_s[4] > 0
 
 
-def test_free_memory_is_zeroed_up_to_a_limit(daemon: Daemon) -> None:
+def test_free_memory_is_zeroed_up_to_a_limit(daemon: PayloadDaemon) -> None:
     """
-    Memory that nobody uses is mapped once, and no more of it than was asked for.
+    The command `zero-free` zeroes as much free memory as requested, and not more.
 
-    Expected: as much as asked for, where more is free.
+    Expected: the requested amount, with more memory free.
     """
-    assert daemon.ask("zero-free mib=4")["mib"] == 4.0
+    assert daemon.run_command("zero-free mib=4")["mib"] == 4.0
 
 
-def switches_of(pid: int) -> int:
-    """How often the threads of a process were woken up so far."""
+def count_context_switches(pid: int) -> int:
+    """Count the voluntary context switches of all threads of a process so far."""
     texts = (file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/status"))
     lines = (line for text in texts for line in text.splitlines())
     return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
 
 
-def test_region_at_rest_is_never_woken_up(daemon: Daemon) -> None:
+def test_idle_memory_region_causes_no_wakeups(daemon: PayloadDaemon) -> None:
     """
-    A region that is not dirtied costs nothing: under emulation each wake-up is dear.
+    A memory region without a dirty rate causes no wake-ups: under emulation each wake-up is
+    expensive.
 
-    Expected: hardly a wake-up in half a second at rest, also after a rate was taken back; pages are
-    dirtied as soon as a rate is set.
+    Expected: at most 5 wake-ups in half a second at rest, also after the rate is set back to 0.
+    Pages are dirtied as soon as a rate is set.
     """
-    daemon.ask("memory start a mib=1")
-    woken = []
+    daemon.run_command("memory start a mib=1")
+    wakeup_counts = []
     for _ in range(2):
-        daemon.ask("memory rate a rate_mib_s=16")
-        Deadline(5).wait_for("dirtying", lambda: daemon.ask("status")["memory"][0]["dirtied_pages"])
-        daemon.ask("memory rate a rate_mib_s=0")
+        daemon.run_command("memory rate a rate_mib_s=16")
+        Deadline(5).wait_for(
+            "dirtying", lambda: daemon.run_command("status")["memory"][0]["dirtied_pages"]
+        )
+        daemon.run_command("memory rate a rate_mib_s=0")
         Deadline(1).pause(0.1)
-        before = switches_of(daemon.pid)
+        switches_before = count_context_switches(daemon.pid)
         Deadline(1).pause(0.5)
-        woken.append(switches_of(daemon.pid) - before)
+        wakeup_counts.append(count_context_switches(daemon.pid) - switches_before)
 
-    assert max(woken) <= 5
+    assert max(wakeup_counts) <= 5
 
 
-def test_bytes_flipped_from_outside_are_found(daemon: Daemon) -> None:
+def test_flipped_byte_is_found_with_address(daemon: PayloadDaemon) -> None:
     """
-    One byte flipped in another process's memory is found with its page, place and values.
+    A single flipped byte in the memory of another process is found with page, offset and
+    values.
 
-    Expected: `flip` names the address; verification names exactly that byte.
+    Expected: `flip` prints the address; verification reports exactly the same byte.
     """
-    region = daemon.ask("memory start a mib=4")
-    done = daemon.tool(
+    region = daemon.run_command("memory start a mib=4")
+    result = daemon.run_subcommand(
         *("flip", "--pid", str(daemon.pid), "--marker", region["marker"]),
         *("--nth", "5", "--byte", "777"),
     )
-    address, before, after = done.stdout.split()
+    address, old_byte, new_byte = result.stdout.split()
 
-    report = daemon.ask("memory verify a")
+    report = daemon.run_command("memory verify a")
     (bad,) = report["bad_pages"]
     assert report["bad"] == 1
     assert (bad["kind"], bad["offset"]) == ("flipped", 777)
-    assert (bad["expected"], bad["found"]) == (before, after)
+    assert (bad["expected"], bad["found"]) == (old_byte, new_byte)
     assert int(bad["address"], 16) + 777 == int(address, 16)
-    assert daemon.ask("status")["memory_bad"] == 1
+    assert daemon.run_command("status")["memory_bad"] == 1
 
 
 @pytest.mark.parametrize("content", ["random", "text", "zero"])
-def test_no_byte_of_a_page_may_differ(daemon: Daemon, content: str) -> None:
+def test_flipped_byte_is_detected_at_every_offset(daemon: PayloadDaemon, content: str) -> None:
     """
-    Preconditions: in each page of a region another byte is flipped, the header's included.
-    Expected: verification finds every page that was damaged; with the bytes put back, none.
+    A flipped byte is detected at every offset of a page.
+
+    Preconditions: in each page of a region a byte at a different offset is flipped, also in the
+    header.
+    Expected: verification finds every damaged page. After the bytes are restored, no page is
+    bad.
     """
-    address = int(daemon.ask(f"memory start a mib=16 content={content}")["address"], 16)
-    places = [address + page * PAGE + page for page in range(PAGE)]
-    for place in places:
-        daemon.poke(place, bytes([daemon.peek(place, 1)[0] ^ 0x10]))
-    damaged = daemon.ask("memory verify a")["bad"]
-    for place in places:
-        daemon.poke(place, bytes([daemon.peek(place, 1)[0] ^ 0x10]))
+    address = int(daemon.run_command(f"memory start a mib=16 content={content}")["address"], 16)
+    byte_addresses = [address + page * PAGE_BYTES + page for page in range(PAGE_BYTES)]
+    for byte_address in byte_addresses:
+        daemon.write_memory(byte_address, bytes([daemon.read_memory(byte_address, 1)[0] ^ 0x10]))
+    bad_page_count = daemon.run_command("memory verify a")["bad"]
+    for byte_address in byte_addresses:
+        daemon.write_memory(byte_address, bytes([daemon.read_memory(byte_address, 1)[0] ^ 0x10]))
 
-    assert damaged == PAGE
-    assert daemon.ask("memory verify a")["bad"] == 0
+    assert bad_page_count == PAGE_BYTES
+    assert daemon.run_command("memory verify a")["bad"] == 0
 
 
-def test_search_counts_pages_and_misses_a_foreign_marker(daemon: Daemon) -> None:
+def test_search_counts_only_pages_with_the_marker(daemon: PayloadDaemon) -> None:
     """
-    `search` finds every page of a region by its marker, and none by another marker.
+    `search` finds every page of a region by the marker, and no page by another marker.
 
-    Expected: the page count with status 0; 0 with status 3.
+    Expected: the page count with exit status 0; for another marker 0 with exit status 3.
     """
-    region = daemon.ask("memory start a mib=4")
+    region = daemon.run_command("memory start a mib=4")
     pid = str(daemon.pid)
-    seen = daemon.tool("search", "--pid", pid, "--marker", region["marker"])
-    foreign = daemon.tool("search", "--pid", pid, "--marker", "00112233445566778899aabbccddeeff")
-    assert (seen.returncode, seen.stdout) == (0, f"{region['pages']}\n")
-    assert (foreign.returncode, foreign.stdout) == (3, "0\n")
+    own_result = daemon.run_subcommand("search", "--pid", pid, "--marker", region["marker"])
+    foreign_result = daemon.run_subcommand(
+        "search", "--pid", pid, "--marker", "00112233445566778899aabbccddeeff"
+    )
+    assert (own_result.returncode, own_result.stdout) == (0, f"{region['pages']}\n")
+    assert (foreign_result.returncode, foreign_result.stdout) == (3, "0\n")
 
 
-def _stale(daemon: Daemon, address: int) -> None:
-    old = daemon.peek(address)
-    daemon.ask("memory rate a rate_mib_s=max")
-    Deadline(5).wait_for("a newer version", lambda: daemon.peek(address) != old)
-    daemon.ask("memory stop a")
-    daemon.poke(address, old)
+def _restore_old_page(daemon: PayloadDaemon, address: int) -> None:
+    old_page = daemon.read_memory(address)
+    daemon.run_command("memory rate a rate_mib_s=max")
+    Deadline(5).wait_for("a newer version", lambda: daemon.read_memory(address) != old_page)
+    daemon.run_command("memory stop a")
+    daemon.write_memory(address, old_page)
 
 
-def _swapped(daemon: Daemon, address: int) -> None:
-    daemon.poke(address, daemon.peek(address + PAGE))
+def _copy_next_page(daemon: PayloadDaemon, address: int) -> None:
+    daemon.write_memory(address, daemon.read_memory(address + PAGE_BYTES))
 
 
-def _zeroed(daemon: Daemon, address: int) -> None:
-    daemon.poke(address, bytes(PAGE))
+def _zero_page(daemon: PayloadDaemon, address: int) -> None:
+    daemon.write_memory(address, bytes(PAGE_BYTES))
 
 
-def _torn(daemon: Daemon, address: int) -> None:
-    daemon.poke(address + PAGE // 2, daemon.peek(address + PAGE + PAGE // 2, PAGE // 2))
+def _mix_two_pages(daemon: PayloadDaemon, address: int) -> None:
+    daemon.write_memory(
+        address + PAGE_BYTES // 2,
+        daemon.read_memory(address + PAGE_BYTES + PAGE_BYTES // 2, PAGE_BYTES // 2),
+    )
 
 
-def _foreign(daemon: Daemon, address: int) -> None:
-    other = int(daemon.ask("memory start b mib=1 seed=9")["address"], 16)
-    daemon.poke(address, daemon.peek(other))
+def _copy_foreign_page(daemon: PayloadDaemon, address: int) -> None:
+    foreign_address = int(daemon.run_command("memory start b mib=1 seed=9")["address"], 16)
+    daemon.write_memory(address, daemon.read_memory(foreign_address))
 
 
 @pytest.mark.parametrize(
-    ("harm", "kind"),
+    ("inject_fault", "kind"),
     [
-        (_stale, "stale"),
-        (_swapped, "swapped"),
-        (_zeroed, "zeroed"),
-        (_torn, "flipped"),
-        (_foreign, "foreign"),
+        (_restore_old_page, "stale"),
+        (_copy_next_page, "swapped"),
+        (_zero_page, "zeroed"),
+        (_mix_two_pages, "flipped"),
+        (_copy_foreign_page, "foreign"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("touch", ["page", "header"])
-def test_harms_are_told_apart(
-    daemon: Daemon, harm: Callable[[Daemon, int], None], kind: str, touch: str
+def test_damaged_memory_pages_are_classified(
+    daemon: PayloadDaemon, inject_fault: Callable[[PayloadDaemon, int], None], kind: str, touch: str
 ) -> None:
     """
-    An older page, another page, a zeroed page, a mixed page and a foreign page have their names.
+    An old page, a swapped page, a zeroed page, a mixed page and a foreign page are detected.
 
-    Expected: exactly the harmed page is bad, and of that kind.
+    Expected: exactly the damaged page is bad, with the expected kind.
     """
-    region = daemon.ask(f"memory start a mib=1 touch={touch}")
-    harm(daemon, int(region["address"], 16) + 3 * PAGE)
+    region = daemon.run_command(f"memory start a mib=1 touch={touch}")
+    inject_fault(daemon, int(region["address"], 16) + 3 * PAGE_BYTES)
 
-    report = daemon.ask("memory verify a")
+    report = daemon.run_command("memory verify a")
     assert [(bad["page"], bad["kind"]) for bad in report["bad_pages"]] == [(3, kind)]
 
 
-def test_one_byte_in_a_page_of_zeros_is_found(daemon: Daemon) -> None:
+def test_single_byte_in_a_zero_page_is_detected(daemon: PayloadDaemon) -> None:
     """
-    A region of zeros carries nothing, and a single byte in it is seen.
+    A single byte in a region of zeros is detected.
 
-    Expected: one page, not zero, at that offset.
+    Expected: a single bad page of kind `not-zero`, with the right offset.
     """
-    region = daemon.ask("memory start a mib=1 content=zero")
-    daemon.poke(int(region["address"], 16) + 2 * PAGE + 4095, b"\x01")
+    region = daemon.run_command("memory start a mib=1 content=zero")
+    daemon.write_memory(int(region["address"], 16) + 2 * PAGE_BYTES + 4095, b"\x01")
 
-    (bad,) = daemon.ask("memory verify a")["bad_pages"]
+    (bad,) = daemon.run_command("memory verify a")["bad_pages"]
     assert (bad["page"], bad["kind"], bad["offset"]) == (2, "not-zero", 4095)
 
 
-def test_dirtying_notices_harm_before_it_writes_over_it(daemon: Daemon) -> None:
+def test_dirtying_detects_damage_before_overwriting(daemon: PayloadDaemon) -> None:
     """
-    A harmed page that is rewritten before anybody verifies is counted and kept all the same.
+    A damaged page is counted and reported even if the page is rewritten before a verification.
 
-    Expected: one bad page met while dirtying; the region is whole again afterwards.
+    Expected: dirtying found a single bad page; afterwards the region has no bad page.
     """
-    region = daemon.ask("memory start a mib=1")
-    daemon.poke(int(region["address"], 16) + 9 * PAGE + 100, b"\xff\xfe")
-    daemon.ask("memory rate a rate_mib_s=max")
-    Deadline(5).wait_for("a round", lambda: daemon.ask("status")["memory"][0]["bad_dirtying"])
+    region = daemon.run_command("memory start a mib=1")
+    daemon.write_memory(int(region["address"], 16) + 9 * PAGE_BYTES + 100, b"\xff\xfe")
+    daemon.run_command("memory rate a rate_mib_s=max")
+    Deadline(5).wait_for(
+        "a round", lambda: daemon.run_command("status")["memory"][0]["bad_dirtying"]
+    )
 
-    report = daemon.ask("memory verify a")
+    report = daemon.run_command("memory verify a")
     assert (report["bad"], report["bad_dirtying"]) == (0, 1)
     (bad,) = report["bad_pages_dirtying"]
     assert (bad["page"], bad["kind"]) == (9, "flipped")
 
 
-def test_no_more_than_eight_bad_pages_are_listed(daemon: Daemon) -> None:
+def test_at_most_eight_bad_pages_are_listed(daemon: PayloadDaemon) -> None:
     """
-    A thousand bad pages are counted, and eight of them described.
+    All bad pages are counted, and eight bad pages are described.
 
-    Expected: 256 bad, 8 listed.
+    Expected: 256 bad pages, 8 in the list.
     """
-    region = daemon.ask("memory start a mib=1")
-    daemon.poke(int(region["address"], 16), bytes(256 * PAGE))
-    report = daemon.ask("memory verify a")
+    region = daemon.run_command("memory start a mib=1")
+    daemon.write_memory(int(region["address"], 16), bytes(256 * PAGE_BYTES))
+    report = daemon.run_command("memory verify a")
     assert (report["bad"], len(report["bad_pages"])) == (256, 8)

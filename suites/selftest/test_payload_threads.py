@@ -1,4 +1,4 @@
-"""The program that tells what the threads of a process cost."""
+"""The payload command `threads` measures the CPU time of the threads of a process."""
 
 import json
 import subprocess
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from migqual.hosts.threads import Thread, cpus, parsed
+from migqual.hosts.qemu_threads import QemuThread, parse_cpu_list, parse_threads
 
 pytestmark = pytest.mark.selftest
 
-BUSY = """\
+BUSY_PROGRAM = """\
 import sys, time, threading
 def work(seconds):
     end = time.thread_time() + seconds
@@ -24,38 +24,38 @@ sys.stdin.readline()
 """
 
 
-def test_cost_of_a_thread_that_ended_is_in_the_whole(program: Path) -> None:
-    """What a thread used is counted in the process, also once the thread has ended."""
-    argv = [sys.executable, "-c", BUSY]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, text=True) as busy:
-        watch = [str(program), "threads", "--pid", str(busy.pid)]
+def test_cpu_time_includes_ended_threads(program: Path) -> None:
+    """The CPU time of a process includes the CPU time of ended threads."""
+    argv = [sys.executable, "-c", BUSY_PROGRAM]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, text=True) as busy_process:
+        command = [str(program), "threads", "--pid", str(busy_process.pid)]
         with subprocess.Popen(
-            watch, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as watching:
-            assert busy.stdin is not None
-            assert watching.stdout is not None
-            assert watching.stdout.readline() == "ready\n"
-            busy.stdin.write("go\nend\n")
-            busy.stdin.flush()
-            busy.wait(30)
-            found = json.loads(watching.stdout.readline())
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as payload_process:
+            assert busy_process.stdin is not None
+            assert payload_process.stdout is not None
+            assert payload_process.stdout.readline() == "ready\n"
+            busy_process.stdin.write("go\nend\n")
+            busy_process.stdin.flush()
+            busy_process.wait(30)
+            cpu_times = json.loads(payload_process.stdout.readline())
 
-    assert 0.3 <= found["cpu_s"] < 3
-    assert sum(row["cpu_s"] for row in found["threads"]) <= found["cpu_s"] + 0.05
+    assert 0.3 <= cpu_times["cpu_s"] < 3
+    assert sum(row["cpu_s"] for row in cpu_times["threads"]) <= cpu_times["cpu_s"] + 0.05
 
 
-def test_no_such_process_is_told(program: Path) -> None:
-    """A process that is not there is an error, not an empty answer."""
-    done = subprocess.run(
+def test_threads_of_missing_process_fails(program: Path) -> None:
+    """A missing process is an error, not an empty reply."""
+    result = subprocess.run(
         [program, "threads", "--pid", "2147483647"], capture_output=True, text=True, check=False
     )
 
-    assert done.returncode == 1
-    assert "no process" in done.stderr
+    assert result.returncode == 1
+    assert "no process" in result.stderr
 
 
-def test_threads_are_read_as_the_kernel_lists_them() -> None:
-    """Names with blanks and slashes, and lists of CPUs, are understood."""
+def test_parse_threads_from_proc_status() -> None:
+    """Thread names with blanks and slashes, and lists of CPUs, are parsed."""
     text = (
         "/proc/7/task/7/status:Name:\tqemu-system-x86\n"
         "/proc/7/task/7/status:Pid:\t7\n"
@@ -68,21 +68,21 @@ def test_threads_are_read_as_the_kernel_lists_them() -> None:
         "/proc/7/task/11/status:Cpus_allowed_list:\t0\n"
     )
 
-    found = parsed(text)
+    threads = parse_threads(text)
 
-    assert found == [
-        Thread(7, "qemu-system-x86", frozenset({0, 1, 2, 5})),
-        Thread(9, "CPU 0/TCG", frozenset({1})),
-        Thread(11, "mig/src/send_0", frozenset({0})),
+    assert threads == [
+        QemuThread(7, "qemu-system-x86", frozenset({0, 1, 2, 5})),
+        QemuThread(9, "CPU 0/TCG", frozenset({1})),
+        QemuThread(11, "mig/src/send_0", frozenset({0})),
     ]
-    assert [one.is_vcpu for one in found] == [False, True, False]
-    assert [one.migrates for one in found] == [False, False, True]
-    assert cpus("3") == {3}
+    assert [thread.is_vcpu for thread in threads] == [False, True, False]
+    assert [thread.is_migration for thread in threads] == [False, False, True]
+    assert parse_cpu_list("3") == {3}
 
 
 @pytest.mark.parametrize(
     "name", ["live_migration", "multifdsend_3", "multifdrecv_0", "mig/dst/recv_1"]
 )
-def test_migration_threads_are_known_by_every_name(name: str) -> None:
-    """The releases of QEMU name them differently."""
-    assert Thread(1, name, frozenset()).migrates
+def test_migration_threads_are_recognized_by_name(name: str) -> None:
+    """The releases of QEMU use different names for migration threads."""
+    assert QemuThread(1, name, frozenset()).is_migration

@@ -1,4 +1,4 @@
-"""The gap meter's probes, session and marks; the probes of links and ports."""
+"""The gap meter's probes, session and marks; the TCP probe and the layer 2 probe."""
 
 import itertools
 import os
@@ -10,220 +10,244 @@ from pathlib import Path
 import pytest
 
 from migqual.deadline import Deadline
-from suites.selftest.payload_daemon import Daemon, serving
+from suites.selftest.payload_daemon import PayloadDaemon, run_payload_daemon
 
 pytestmark = pytest.mark.selftest
-MS = 1_000_000
+NS_PER_MS = 1_000_000
 
 
-class Watch:
-    """A running gap meter and the lines that it has written so far."""
+class MeterProcess:
+    """A running gap meter and the lines of output so far."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.lines: list[list[str]] = []
 
-    def say(self, words: str) -> None:
+    def send_command(self, command: str) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{words}\n")
+        self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
 
-    def until(self, first: str) -> list[str]:
-        """Read up to the next line that begins with the word `first`."""
+    def read_until(self, first_word: str) -> list[str]:
+        """Read lines until a line begins with `first_word`, and return the line."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line.split())
-            if self.lines[-1][0] == first:
+            if self.lines[-1][0] == first_word:
                 return self.lines[-1]
-        raise AssertionError(f"ended without a line {first!r}: {self.lines[-3:]}")
+        raise AssertionError(f"ended without a line {first_word!r}: {self.lines[-3:]}")
 
-    def of(self, first: str) -> list[list[str]]:
-        return [line for line in self.lines if line[0] == first]
+    def select_lines(self, first_word: str) -> list[list[str]]:
+        return [line for line in self.lines if line[0] == first_word]
 
 
 @pytest.fixture
-def watch(daemon: Daemon) -> Iterator[Watch]:
+def meter(daemon: PayloadDaemon) -> Iterator[MeterProcess]:
     argv = [str(daemon.program), "watch", "--address", "127.0.0.1", "--port", str(daemon.port)]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
-            yield Watch(process)
+            yield MeterProcess(process)
         finally:
             process.kill()
 
 
-def test_probes_session_and_marks_are_written(watch: Watch, daemon: Daemon) -> None:
+def test_gap_meter_writes_probes_session_and_marks(
+    meter: MeterProcess, daemon: PayloadDaemon
+) -> None:
     """
-    An answered probe, an answered session line and a mark each have their line.
+    An answered probe, a session reply and a mark each give a line of output.
 
-    Expected: boot id of this machine; times in order; counts that match the lines; status 0.
+    Expected: the boot id of the machine; times in order; counts equal to the lines; status 0.
     """
-    watch.until("s")
-    watch.say("mark here")
-    watch.until("m")
+    meter.read_until("s")
+    meter.send_command("mark here")
+    meter.read_until("m")
     Deadline(1).pause(0.2)
-    watch.say("stop")
-    end = watch.until("end")
+    meter.send_command("stop")
+    end_line = meter.read_until("end")
 
-    assert watch.process.wait(timeout=5) == 0
-    assert watch.of("m")[0][1] == "here"
-    assert watch.of("b") == [["b", daemon.ask("status")["boot_id"]]]
-    probes = [(int(seq), int(sent), int(got)) for _, seq, sent, got in watch.of("p")]
-    assert all(sent <= got for _, sent, got in probes)
-    assert len({seq for seq, _, _ in probes}) == len(probes) == int(end[2])
-    assert int(end[1]) >= len(probes) > 50
-    assert all(len(line) == 7 for line in watch.of("s"))
+    assert meter.process.wait(timeout=5) == 0
+    assert meter.select_lines("m")[0][1] == "here"
+    assert meter.select_lines("b") == [["b", daemon.run_command("status")["boot_id"]]]
+    probes = [
+        (int(sequence), int(sent_ns), int(received_ns))
+        for _, sequence, sent_ns, received_ns in meter.select_lines("p")
+    ]
+    assert all(sent_ns <= received_ns for _, sent_ns, received_ns in probes)
+    assert len({sequence for sequence, _, _ in probes}) == len(probes) == int(end_line[2])
+    assert int(end_line[1]) >= len(probes) > 50
+    assert all(len(line) == 7 for line in meter.select_lines("s"))
 
 
-def test_probes_keep_their_times(watch: Watch) -> None:
+def test_probe_interval_does_not_drift(meter: MeterProcess) -> None:
     """
-    Probes go out every 2 ms by the clock, not 2 ms after the last one was done.
+    Probes go out every 2 ms by the clock, not 2 ms after the end of the previous probe.
 
     Expected: over half a second the mean interval is 2 ms within a tenth.
     """
-    watch.until("p")
+    meter.read_until("p")
     Deadline(2).pause(0.6)
-    watch.say("stop")
-    watch.until("end")
-    sent = [int(line[2]) for line in watch.of("p")]
-    slots = round((sent[-1] - sent[0]) / (2 * MS))
-    assert len(sent) == pytest.approx(slots + 1, rel=0.1)
+    meter.send_command("stop")
+    meter.read_until("end")
+    sent_times_ns = [int(line[2]) for line in meter.select_lines("p")]
+    interval_count = round((sent_times_ns[-1] - sent_times_ns[0]) / (2 * NS_PER_MS))
+    assert len(sent_times_ns) == pytest.approx(interval_count + 1, rel=0.1)
 
 
-def test_pace_is_changed_while_it_runs(watch: Watch) -> None:
+def test_probe_interval_changes_while_the_gap_meter_runs(meter: MeterProcess) -> None:
     """
-    `pace` sets both intervals from now on, and nobody waits out the longer one.
+    The command `pace` changes both intervals at once, without waiting for the longer interval.
 
-    Expected: a line tells each interval and from when; at 50 ms few probes go out; back at 2 ms the
-    next probe goes out at once and many follow.
+    Expected: a line with each interval and the start time. At 50 ms few probes go out. After
+    the change back to 2 ms, the next probe goes out at once and many probes follow.
     """
-    watch.until("p")
-    watch.say("pace 50000 500")
-    slow = watch.until("r")
+    meter.read_until("p")
+    meter.send_command("pace 50000 500")
+    slow_line = meter.read_until("r")
     Deadline(2).pause(0.5)
-    watch.say("pace 2000 20")
-    fast = watch.until("r")
+    meter.send_command("pace 2000 20")
+    fast_line = meter.read_until("r")
     Deadline(2).pause(0.2)
-    watch.say("stop")
-    watch.until("end")
+    meter.send_command("stop")
+    meter.read_until("end")
 
-    since, until = int(slow[2]), int(fast[2])
-    sent = [int(line[2]) for line in watch.of("p")]
-    assert [int(line[1]) for line in watch.of("r")] == [2 * MS, 50 * MS, 2 * MS]
-    assert 5 <= sum(since < at < until for at in sent) <= 12
-    after = [at for at in sent if at >= until]
-    assert after[0] - until < 40 * MS
-    assert len(after) > 50
-
-
-def test_a_pace_that_is_none_changes_nothing(watch: Watch) -> None:
-    """Nonsense is told on standard error; the meter goes on as before."""
-    watch.until("p")
-    for words in ("pace", "pace 2000", "pace 1 20", "pace 2000 0", "pace x y"):
-        watch.say(words)
-    watch.say("stop")
-    watch.until("end")
-
-    assert [line[1] for line in watch.of("r")] == [str(2 * MS)]
+    slow_from_ns, fast_from_ns = int(slow_line[2]), int(fast_line[2])
+    sent_times_ns = [int(line[2]) for line in meter.select_lines("p")]
+    assert [int(line[1]) for line in meter.select_lines("r")] == [
+        2 * NS_PER_MS,
+        50 * NS_PER_MS,
+        2 * NS_PER_MS,
+    ]
+    assert 5 <= sum(slow_from_ns < sent_ns < fast_from_ns for sent_ns in sent_times_ns) <= 12
+    later_times_ns = [sent_ns for sent_ns in sent_times_ns if sent_ns >= fast_from_ns]
+    assert later_times_ns[0] - fast_from_ns < 40 * NS_PER_MS
+    assert len(later_times_ns) > 50
 
 
-def test_a_stopped_guest_shows_as_a_stall_of_the_session(watch: Watch, daemon: Daemon) -> None:
+def test_invalid_probe_interval_is_ignored(meter: MeterProcess) -> None:
+    """An invalid `pace` command is an error on standard error; the interval stays the same."""
+    meter.read_until("p")
+    for command in ("pace", "pace 2000", "pace 1 20", "pace 2000 0", "pace x y"):
+        meter.send_command(command)
+    meter.send_command("stop")
+    meter.read_until("end")
+
+    assert [line[1] for line in meter.select_lines("r")] == [str(2 * NS_PER_MS)]
+
+
+def test_stopped_guest_stalls_the_session(meter: MeterProcess, daemon: PayloadDaemon) -> None:
     """
-    A session that gets no answer for 300 ms is late, not broken.
+    A session without a reply for 300 ms is late, not broken.
 
-    Preconditions: the daemon is stopped by a signal, as a guest is by its hypervisor.
-    Expected: a pause of 300 ms between two answers, no break.
+    Preconditions: a signal stops the daemon, as a hypervisor stops a guest.
+    Expected: a pause of 300 ms between two replies; the session does not break.
     """
-    watch.until("s")
+    meter.read_until("s")
     os.kill(daemon.pid, signal.SIGSTOP)
     try:
         Deadline(1).pause(0.3)
     finally:
         os.kill(daemon.pid, signal.SIGCONT)
     Deadline(1).pause(0.2)
-    watch.say("stop")
-    watch.until("end")
+    meter.send_command("stop")
+    meter.read_until("end")
 
-    answers = [int(line[3]) for line in watch.of("s")]
-    stall = max(after - before for before, after in itertools.pairwise(answers))
-    assert stall >= 290 * MS
-    assert not watch.of("e")
+    reply_times_ns = [int(line[3]) for line in meter.select_lines("s")]
+    longest_stall_ns = max(after - before for before, after in itertools.pairwise(reply_times_ns))
+    assert longest_stall_ns >= 290 * NS_PER_MS
+    assert not meter.select_lines("e")
 
 
-def test_a_broken_session_is_said_once_and_probes_go_on(watch: Watch, daemon: Daemon) -> None:
+def test_broken_session_is_reported_once_and_probes_continue(
+    meter: MeterProcess, daemon: PayloadDaemon
+) -> None:
     """
-    The session's end is final: one line, no new connection, probes unimpaired.
+    The end of the session is final: a single error line, no new connection; probes continue.
 
-    Expected: one `e` line, then further probes.
+    Expected: a single `e` line, then further probes.
     """
-    watch.until("s")
+    meter.read_until("s")
     os.kill(daemon.pid, signal.SIGKILL)
-    broken = watch.until("e")
-    watch.until("p")
-    watch.say("stop")
-    watch.until("end")
-    assert broken[1] == "session"
-    assert len(broken) == 4
-    assert len(watch.of("e")) == 1
+    error_line = meter.read_until("e")
+    meter.read_until("p")
+    meter.send_command("stop")
+    meter.read_until("end")
+    assert error_line[1] == "session"
+    assert len(error_line) == 4
+    assert len(meter.select_lines("e")) == 1
 
 
-def test_session_waits_for_a_guest_that_boots(program: Path, tmp_path: Path) -> None:
+def test_session_starts_when_the_guest_is_up(program: Path, tmp_path: Path) -> None:
     """
-    The gap meter may be started before the guest is there.
+    The gap meter can start before the guest.
 
     Expected: probes first, and a session as soon as the daemon listens.
     """
-    with serving(program, tmp_path) as first:
-        port = first.port
+    with run_payload_daemon(program, tmp_path) as first_daemon:
+        port = first_daemon.port
     argv = [str(program), "watch", "--address", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        watch = Watch(process)
-        watch.until("p")
-        again = [str(program), "serve", "--port", str(port), "--socket", str(tmp_path / "t")]
-        with subprocess.Popen(again, stdout=subprocess.DEVNULL) as daemon:
-            watch.until("s")
-            watch.say("stop")
-            watch.until("end")
+        meter = MeterProcess(process)
+        meter.read_until("p")
+        serve_command = [
+            str(program),
+            "serve",
+            "--port",
+            str(port),
+            "--socket",
+            str(tmp_path / "t"),
+        ]
+        with subprocess.Popen(serve_command, stdout=subprocess.DEVNULL) as daemon:
+            meter.read_until("s")
+            meter.send_command("stop")
+            meter.read_until("end")
             daemon.kill()
 
 
-def test_tcp_passes_where_somebody_listens(daemon: Daemon) -> None:
+def test_tcp_probe_needs_a_listener(daemon: PayloadDaemon) -> None:
     """
-    A token goes there and back over a new connection; without a listener there is a reason.
+    A token goes to the listener and back over a new connection; without a listener the client
+    reports the reason.
 
-    Expected: both ends exit 0; then 3 with the reason.
+    Expected: both processes exit with 0. Without a listener the client exits with 3 and the
+    reason.
     """
     argv = [str(daemon.program), "tcp", "listen", "127.0.0.1", "0", "--seconds", "5"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as listener:
         assert listener.stdout is not None
         _, port = listener.stdout.readline().split()
-        passed = daemon.tool("tcp", "connect", "127.0.0.1", port, "--seconds", "5")
-        assert (passed.returncode, passed.stdout) == (0, "passed\n")
+        success_result = daemon.run_subcommand(
+            "tcp", "connect", "127.0.0.1", port, "--seconds", "5"
+        )
+        assert (success_result.returncode, success_result.stdout) == (0, "passed\n")
         assert listener.wait(timeout=5) == 0
-    refused = daemon.tool("tcp", "connect", "127.0.0.1", port, "--seconds", "1")
-    assert (refused.returncode, refused.stdout) == (3, "Connection refused\n")
+    refused_result = daemon.run_subcommand("tcp", "connect", "127.0.0.1", port, "--seconds", "1")
+    assert (refused_result.returncode, refused_result.stdout) == (3, "Connection refused\n")
 
 
-def test_a_frame_reaches_a_listener_on_the_same_segment(daemon: Daemon) -> None:
+def test_l2_frame_reaches_only_the_matching_listener(daemon: PayloadDaemon) -> None:
     """
-    A broadcast frame with our token is seen by a listener for that token, and by no other.
+    A broadcast frame with a token reaches the listener for the token and no other listener.
 
-    Preconditions: the loopback interface, which is one segment with itself.
-    Expected: 0 for the token that was sent, 3 for another one.
+    Preconditions: the loopback interface, a network segment of a single machine.
+    Expected: exit status 0 for the sent token, 3 for another token.
     """
-    listen = [str(daemon.program), "l2", "listen", "lo"]
+    listen_command = [str(daemon.program), "l2", "listen", "lo"]
     with (
-        subprocess.Popen([*listen, "ours"], stdout=subprocess.PIPE, text=True) as ours,
         subprocess.Popen(
-            [*listen, "other", "--seconds", "1"], stdout=subprocess.PIPE, text=True
-        ) as other,
+            [*listen_command, "ours"], stdout=subprocess.PIPE, text=True
+        ) as matching_listener,
+        subprocess.Popen(
+            [*listen_command, "other", "--seconds", "1"], stdout=subprocess.PIPE, text=True
+        ) as other_listener,
     ):
-        for listener in (ours, other):
+        for listener in (matching_listener, other_listener):
             assert listener.stdout is not None
             assert listener.stdout.readline() == "ready\n"
-        assert daemon.tool("l2", "send", "lo", "ours").returncode == 0
-        assert ours.wait(timeout=6) == 0
-        assert other.wait(timeout=6) == 3
+        assert daemon.run_subcommand("l2", "send", "lo", "ours").returncode == 0
+        assert matching_listener.wait(timeout=6) == 0
+        assert other_listener.wait(timeout=6) == 3

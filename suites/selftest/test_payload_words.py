@@ -1,4 +1,4 @@
-"""What the guest's daemon does not understand it refuses, with a reason."""
+"""The payload refuses invalid commands with a reason; changed sources are compiled again."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,16 +7,16 @@ import pytest
 
 from migqual.deadline import Deadline
 from migqual.errors import LabError
-from migqual.image.payload import ensure_payload, payload_key
-from suites.selftest.payload_daemon import Daemon, serving
+from migqual.image.payload import compute_payload_key, ensure_payload
+from suites.selftest.payload_daemon import PayloadDaemon, run_payload_daemon
 
 pytestmark = pytest.mark.selftest
 
 
 @pytest.fixture(scope="module")
-def daemon(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with serving(program, tmp_path_factory.mktemp("daemon")) as running:
-        yield running
+def daemon(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PayloadDaemon]:
+    with run_payload_daemon(program, tmp_path_factory.mktemp("daemon")) as payload_daemon:
+        yield payload_daemon
 
 
 @pytest.mark.parametrize(
@@ -52,51 +52,51 @@ def daemon(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ("status all", "not understood: all"),
     ],
 )
-def test_a_bad_command_is_refused_with_its_reason(
-    daemon: Daemon, command: str, reason: str
+def test_invalid_command_is_refused_with_the_reason(
+    daemon: PayloadDaemon, command: str, reason: str
 ) -> None:
     """
-    Unknown commands, names, keys and values out of range are errors, and change nothing.
+    Unknown commands, names, keys and values out of range are errors without any effect.
 
-    Expected: exit status 1, `ok` false, the reason; nothing started.
+    Expected: exit status 1, `ok` false, the reason; no region and no disk is started.
     """
-    assert reason in daemon.refuse(command)
-    status = daemon.ask("status")
+    assert reason in daemon.expect_error(command)
+    status = daemon.run_command("status")
     assert (status["memory"], status["disks"]) == ([], [])
 
 
-def test_a_name_is_taken_once_and_free_again(daemon: Daemon) -> None:
+def test_region_name_is_unique_until_freed(daemon: PayloadDaemon) -> None:
     """
-    A region's name cannot be used twice, until the region is freed.
+    The name of a memory region cannot be used again until the region is freed.
 
     Expected: refused, then accepted.
     """
-    daemon.ask("memory start a mib=1")
-    assert "of this name is there" in daemon.refuse("memory start a mib=1")
-    daemon.ask("memory stop a")
-    assert "stopped" in daemon.refuse("memory rate a rate_mib_s=1")
-    daemon.ask("memory free a")
-    daemon.ask("memory start a mib=1")
-    daemon.ask("memory free a")
+    daemon.run_command("memory start a mib=1")
+    assert "of this name is there" in daemon.expect_error("memory start a mib=1")
+    daemon.run_command("memory stop a")
+    assert "stopped" in daemon.expect_error("memory rate a rate_mib_s=1")
+    daemon.run_command("memory free a")
+    daemon.run_command("memory start a mib=1")
+    daemon.run_command("memory free a")
 
 
-def test_work_is_counted(daemon: Daemon) -> None:
+def test_cpu_work_is_counted(daemon: PayloadDaemon) -> None:
     """
-    CPU work goes on while it runs, and its counter stays once it is stopped.
+    CPU work continues until the stop; the counter keeps the value afterwards.
 
-    Expected: more iterations later; equal ones after the end.
+    Expected: more iterations while the work runs; no more iterations after the stop.
     """
-    daemon.ask("work start threads=1")
-    first = daemon.ask("work status")
+    daemon.run_command("work start threads=1")
+    first_status = daemon.run_command("work status")
     Deadline(5).wait_for(
-        "work", lambda: daemon.ask("work status")["iterations"] > first["iterations"]
+        "work", lambda: daemon.run_command("work status")["iterations"] > first_status["iterations"]
     )
-    stopped = daemon.ask("work stop")
-    assert daemon.ask("work status")["iterations"] == stopped["iterations"] > 0
+    stop_reply = daemon.run_command("work stop")
+    assert daemon.run_command("work status")["iterations"] == stop_reply["iterations"] > 0
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         [],
         ["nonsense"],
@@ -115,51 +115,52 @@ def test_work_is_counted(daemon: Daemon) -> None:
     ],
     ids=" ".join,
 )
-def test_bad_options_end_with_status_2_and_a_reason(daemon: Daemon, words: list[str]) -> None:
+def test_invalid_options_exit_with_status_2(daemon: PayloadDaemon, arguments: list[str]) -> None:
     """
-    A subcommand that is called wrongly does nothing and says why.
+    A subcommand with invalid arguments has no effect and prints the reason.
 
-    Expected: exit status 2 and words on standard error.
+    Expected: exit status 2 and a message on standard error.
     """
-    done = daemon.tool(*words)
-    assert (done.returncode, bool(done.stderr)) == (2, True)
+    result = daemon.run_subcommand(*arguments)
+    assert (result.returncode, bool(result.stderr)) == (2, True)
 
 
-def test_no_daemon_is_an_error_in_json(daemon: Daemon, tmp_path: Path) -> None:
+def test_ctl_without_daemon_prints_a_json_error(daemon: PayloadDaemon, tmp_path: Path) -> None:
     """
-    Without a daemon the client still answers in JSON.
+    Without a daemon the client prints the error as JSON.
 
-    Expected: exit status 1 and a reason with the socket's path.
+    Expected: exit status 1 and a reason with the path of the socket.
     """
-    done = daemon.tool("ctl", "--socket", str(tmp_path / "none"), "status")
-    assert done.returncode == 1
-    assert '"ok":false' in done.stdout
-    assert str(tmp_path / "none") in done.stdout
+    result = daemon.run_subcommand("ctl", "--socket", str(tmp_path / "none"), "status")
+    assert result.returncode == 1
+    assert '"ok":false' in result.stdout
+    assert str(tmp_path / "none") in result.stdout
 
 
-def test_the_program_is_compiled_anew_when_its_sources_change(tmp_path: Path) -> None:
+def test_payload_is_recompiled_when_sources_change(tmp_path: Path) -> None:
     """
-    The cache's name for the program follows from its sources.
+    The file name of the compiled payload in the cache depends on the sources.
 
-    Expected: another key for one more byte; a broken source is the compiler's own words.
+    Expected: a different key after the removal of a single byte. For a broken source the error
+    has the compiler's message.
     """
     source = tmp_path / "main.c"
     source.write_text("int main(void) { return 0; }\n")
-    before = payload_key(tmp_path)
-    first = ensure_payload(tmp_path / "cache", lambda _: None, sources=tmp_path)
+    key_before = compute_payload_key(tmp_path)
+    program = ensure_payload(tmp_path / "cache", lambda _: None, sources=tmp_path)
     source.write_text("int main(void) { return 0 }\n")
-    assert payload_key(tmp_path) != before
+    assert compute_payload_key(tmp_path) != key_before
     with pytest.raises(LabError, match=r"expected ';'"):
         ensure_payload(tmp_path / "cache", lambda _: None, sources=tmp_path)
-    assert list((tmp_path / "cache" / "payload").glob("m*")) == [first]
+    assert list((tmp_path / "cache" / "payload").glob("m*")) == [program]
 
 
-def test_no_compiler_is_one_clear_error(tmp_path: Path) -> None:
+def test_missing_compiler_error_has_a_remedy(tmp_path: Path) -> None:
     """
-    A machine without a compiler is told what to install.
+    On a machine without a compiler the error names the package to install.
 
     Expected: `LabError` with a remedy.
     """
-    with pytest.raises(LabError, match="no C compiler") as caught:
+    with pytest.raises(LabError, match="no C compiler") as error_info:
         ensure_payload(tmp_path, lambda _: None, compiler="migqual-no-such-compiler")
-    assert "apt-get install gcc" in caught.value.remedy
+    assert "apt-get install gcc" in error_info.value.remedy

@@ -1,4 +1,4 @@
-"""A plan becomes libvirt's flags and parameters, and the virsh command that does the same."""
+"""A plan becomes libvirt's flags and parameters, and the equivalent virsh command."""
 
 import re
 from typing import Any
@@ -7,181 +7,190 @@ import libvirt
 import pytest
 
 from migqual.errors import UsageError
-from migqual.model import command
-from migqual.model.command import Endpoint, Flag
-from migqual.model.guest import Persistence
+from migqual.model import libvirt_call
+from migqual.model.guest_spec import Persistence
+from migqual.model.libvirt_call import DestinationEndpoint, MigrateFlag
 from migqual.model.plan import (
     Arrival,
     AutoConverge,
     Compression,
+    CompressionOptions,
     Control,
-    Definition,
-    Images,
+    DefinitionPolicy,
+    DestinationImages,
     Plan,
     Safety,
     StorageCopy,
     Timeout,
     TimeoutAction,
-    Tuning,
-    Writes,
+    WriteMode,
 )
 
 pytestmark = pytest.mark.selftest
 
-WHERE = Endpoint("qemu+ssh://b/system", "tcp://10.0.0.2")
-PERSISTENT = Flag.PERSIST_DEST | Flag.UNDEFINE_SOURCE
-BASE = Flag.LIVE | Flag.PEER2PEER | PERSISTENT
+DESTINATION = DestinationEndpoint("qemu+ssh://b/system", "tcp://10.0.0.2")
+PERSISTENT_FLAGS = MigrateFlag.PERSIST_DEST | MigrateFlag.UNDEFINE_SOURCE
+BASE_FLAGS = MigrateFlag.LIVE | MigrateFlag.PEER2PEER | PERSISTENT_FLAGS
 
-# plan, flags beyond the base, typed parameters beyond the address, virsh's words
-CASES: dict[str, tuple[Plan, Flag, dict[str, Any], str]] = {
-    "plain": (Plan(), Flag(0), {}, "--live --p2p"),
-    "unsafe": (Plan(safety=Safety.UNSAFE), Flag.UNSAFE, {}, "--unsafe"),
-    "tls": (Plan(tls=True), Flag.TLS, {}, "--tls"),
+# plan, flags besides BASE_FLAGS, typed parameters besides the address, options of virsh
+PLAN_CASES: dict[str, tuple[Plan, MigrateFlag, dict[str, Any], str]] = {
+    "plain": (Plan(), MigrateFlag(0), {}, "--live --p2p"),
+    "unsafe": (Plan(safety=Safety.UNSAFE), MigrateFlag.UNSAFE, {}, "--unsafe"),
+    "tls": (Plan(tls=True), MigrateFlag.TLS, {}, "--tls"),
     "multi-channel-tls": (
         Plan(tls=True, channels=4),
-        Flag.TLS | Flag.PARALLEL,
+        MigrateFlag.TLS | MigrateFlag.PARALLEL,
         {"parallel.connections": 4},
         "--parallel-connections 4",
     ),
     "auto-converge": (
         Plan(auto_converge=AutoConverge()),
-        Flag.AUTO_CONVERGE,
+        MigrateFlag.AUTO_CONVERGE,
         {},
         "--auto-converge",
     ),
     "auto-converge-initial": (
         Plan(auto_converge=AutoConverge(30, 15)),
-        Flag.AUTO_CONVERGE,
+        MigrateFlag.AUTO_CONVERGE,
         {"auto_converge.initial": 30, "auto_converge.increment": 15},
         "--auto-converge-initial 30 --auto-converge-increment 15",
     ),
-    "timeout": (Plan(timeout=Timeout(5)), Flag(0), {}, "--timeout 5 --timeout-suspend"),
+    "timeout": (Plan(timeout=Timeout(5)), MigrateFlag(0), {}, "--timeout 5 --timeout-suspend"),
     "timeout-postcopy": (
         Plan(postcopy=True, timeout=Timeout(5, TimeoutAction.POSTCOPY)),
-        Flag.POSTCOPY,
+        MigrateFlag.POSTCOPY,
         {},
         "--timeout 5 --timeout-postcopy",
     ),
-    "bandwidth": (Plan(bandwidth_mib_s=500), Flag(0), {"bandwidth": 500}, "--bandwidth 500"),
+    "bandwidth": (Plan(bandwidth_mib_s=500), MigrateFlag(0), {"bandwidth": 500}, "--bandwidth 500"),
     "copy-all-disks": (
         Plan(copy_storage=StorageCopy.ALL),
-        Flag.NON_SHARED_DISK,
+        MigrateFlag.NON_SHARED_DISK,
         {},
         "--copy-storage-all",
     ),
     "copy-named-disks": (
         Plan(copy_storage=StorageCopy.ALL, migrate_disks=("sda", "sdb")),
-        Flag.NON_SHARED_DISK,
+        MigrateFlag.NON_SHARED_DISK,
         {"migrate_disks": ["sda", "sdb"]},
         "--copy-storage-all --migrate-disks sda,sdb",
     ),
     "copy-top-layer": (
         Plan(copy_storage=StorageCopy.INCREMENTAL),
-        Flag.NON_SHARED_INC,
+        MigrateFlag.NON_SHARED_INC,
         {},
         "--copy-storage-inc",
     ),
     "synchronous-writes": (
-        Plan(copy_storage=StorageCopy.ALL, writes=Writes.BOTH_ENDS),
-        Flag.NON_SHARED_DISK | Flag.NON_SHARED_SYNCHRONOUS_WRITES,
+        Plan(copy_storage=StorageCopy.ALL, write_mode=WriteMode.SYNCHRONOUS),
+        MigrateFlag.NON_SHARED_DISK | MigrateFlag.NON_SHARED_SYNCHRONOUS_WRITES,
         {},
         "--copy-storage-all --copy-storage-synchronous-writes",
     ),
     "disks-port": (
         Plan(copy_storage=StorageCopy.ALL, disks_port=49200),
-        Flag.NON_SHARED_DISK,
+        MigrateFlag.NON_SHARED_DISK,
         {"disks_port": 49200},
         "--copy-storage-all --disks-port 49200",
     ),
     "disks-uri": (
         Plan(copy_storage=StorageCopy.ALL, disks_uri="tcp://10.0.0.2:49200"),
-        Flag.NON_SHARED_DISK,
+        MigrateFlag.NON_SHARED_DISK,
         {"disks_uri": "tcp://10.0.0.2:49200"},
         "--copy-storage-all --disks-uri tcp://10.0.0.2:49200",
     ),
     "images-present": (
-        Plan(copy_storage=StorageCopy.ALL, images=Images.PRESENT),
-        Flag.NON_SHARED_DISK,
+        Plan(copy_storage=StorageCopy.ALL, destination_images=DestinationImages.EXISTING),
+        MigrateFlag.NON_SHARED_DISK,
         {},
         "--copy-storage-all",
     ),
-    "arrives-paused": (Plan(arrival=Arrival.PAUSED), Flag.PAUSED, {}, "--suspend"),
-    "other-definition": (
+    "arrives-paused": (Plan(arrival=Arrival.PAUSED), MigrateFlag.PAUSED, {}, "--suspend"),
+    "destination-xml": (
         Plan(destination_xml="<domain/>"),
-        Flag(0),
+        MigrateFlag(0),
         {"destination_xml": "<domain/>"},
         "--xml destination.xml",
     ),
     "mt-level": (
-        Plan(compression=Compression.MT, tuning=Tuning(level=3)),
-        Flag.COMPRESSED,
+        Plan(compression=Compression.MT, compression_options=CompressionOptions(level=3)),
+        MigrateFlag.COMPRESSED,
         {"compression": ["mt"], "compression.mt.level": 3},
         "--compressed --comp-methods mt --comp-mt-level 3",
     ),
     "mt-threads": (
-        Plan(compression=Compression.MT, tuning=Tuning(threads=4, decompress_threads=1)),
-        Flag.COMPRESSED,
+        Plan(
+            compression=Compression.MT,
+            compression_options=CompressionOptions(threads=4, decompress_threads=1),
+        ),
+        MigrateFlag.COMPRESSED,
         {"compression": ["mt"], "compression.mt.threads": 4, "compression.mt.dthreads": 1},
         "--compressed --comp-methods mt --comp-mt-threads 4 --comp-mt-dthreads 1",
     ),
     "xbzrle-cache": (
-        Plan(compression=Compression.XBZRLE, tuning=Tuning(cache_bytes=2**24)),
-        Flag.COMPRESSED,
+        Plan(
+            compression=Compression.XBZRLE,
+            compression_options=CompressionOptions(cache_bytes=2**24),
+        ),
+        MigrateFlag.COMPRESSED,
         {"compression": ["xbzrle"], "compression.xbzrle.cache": 2**24},
         "--compressed --comp-methods xbzrle --comp-xbzrle-cache 16777216",
     ),
     "tls-destination": (
         Plan(tls=True, tls_destination="b.example"),
-        Flag.TLS,
+        MigrateFlag.TLS,
         {"tls.destination": "b.example"},
         "--tls --tls-destination b.example",
     ),
     "postcopy-after-precopy": (
         Plan(postcopy=True, postcopy_after_precopy=True),
-        Flag.POSTCOPY,
+        MigrateFlag.POSTCOPY,
         {},
         "--postcopy --postcopy-after-precopy",
     ),
     "postcopy-bandwidth": (
         Plan(postcopy=True, postcopy_bandwidth_mib_s=8),
-        Flag.POSTCOPY,
+        MigrateFlag.POSTCOPY,
         {"bandwidth.postcopy": 8},
         "--postcopy --postcopy-bandwidth 8",
     ),
     "zstd": (
         Plan(compression=Compression.ZSTD, channels=2),
-        Flag.COMPRESSED | Flag.PARALLEL,
+        MigrateFlag.COMPRESSED | MigrateFlag.PARALLEL,
         {"compression": ["zstd"], "parallel.connections": 2},
         "--compressed --comp-methods zstd",
     ),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", PLAN_CASES)
 def test_plan_becomes_flags_parameters_and_command(name: str) -> None:
-    """Every option of a plan reaches libvirt, and the virsh command says the same."""
-    plan, flags, parameters, words = CASES[name]
+    """Every option of a plan reaches libvirt and is part of the virsh command."""
+    plan, flags, parameters, options = PLAN_CASES[name]
 
-    spelled = _virsh(plan)
+    command_line = _format_virsh_command(plan)
 
-    assert command.flags(plan, Persistence.PERSISTENT) == BASE | flags
-    assert command.parameters(plan, WHERE) == {"migrate_uri": WHERE.migrate_uri, **parameters}
-    for part in re.split(r" (?=--)", words):
-        assert f" {part} " in spelled
-
-
-def test_every_flag_of_a_plan_has_its_option() -> None:
-    """No flag is set that the printed virsh command does not show."""
-    silent = {Flag.LIVE, Flag.COMPRESSED}
-    for plan, *_ in CASES.values():
-        words = _virsh(plan).split()
-        for flag in command.flags(plan, Persistence.PERSISTENT):
-            assert flag in silent or command.OPTIONS[flag] in words
+    assert libvirt_call.build_migrate_flags(plan, Persistence.PERSISTENT) == BASE_FLAGS | flags
+    assert libvirt_call.build_typed_parameters(plan, DESTINATION) == {
+        "migrate_uri": DESTINATION.migrate_uri,
+        **parameters,
+    }
+    for part in re.split(r" (?=--)", options):
+        assert f" {part} " in command_line
 
 
-@pytest.mark.parametrize("flag", list(Flag), ids=lambda flag: flag.name)
-def test_flags_are_those_of_libvirt(flag: Flag) -> None:
-    """Our numbers are the numbers of libvirt's public API."""
+def test_every_migrate_flag_has_a_virsh_option() -> None:
+    """Every flag of a plan is visible in the printed virsh command."""
+    flags_without_option = {MigrateFlag.LIVE, MigrateFlag.COMPRESSED}
+    for plan, *_ in PLAN_CASES.values():
+        arguments = _format_virsh_command(plan).split()
+        for flag in libvirt_call.build_migrate_flags(plan, Persistence.PERSISTENT):
+            assert flag in flags_without_option or libvirt_call.VIRSH_OPTIONS[flag] in arguments
+
+
+@pytest.mark.parametrize("flag", list(MigrateFlag), ids=lambda flag: flag.name)
+def test_migrate_flags_match_libvirt(flag: MigrateFlag) -> None:
+    """The numbers of `MigrateFlag` are the numbers of libvirt's public API."""
     names = {"PEER2PEER": "PEER2PEER", "PERSIST_DEST": "PERSIST_DEST"}
     assert flag == getattr(libvirt, f"VIR_MIGRATE_{names.get(flag.name or '', flag.name)}")
 
@@ -207,68 +216,80 @@ def test_flags_are_those_of_libvirt(flag: Flag) -> None:
         ("bandwidth.postcopy", "BANDWIDTH_POSTCOPY"),
     ],
 )
-def test_parameters_are_those_of_libvirt(name: str, constant: str) -> None:
-    """Our parameter names are those of libvirt's public API."""
+def test_migrate_parameters_match_libvirt(name: str, constant: str) -> None:
+    """The parameter names of the library are the names of libvirt's public API."""
     assert name == getattr(libvirt, f"VIR_MIGRATE_PARAM_{constant}")
 
 
-def test_transient_guest_is_defined_nowhere() -> None:
-    """A transient guest takes no definition along."""
-    assert not command.flags(Plan(), Persistence.TRANSIENT) & PERSISTENT
+def test_transient_guest_has_no_persistence_flags() -> None:
+    """The migration of a transient guest moves no persistent definition."""
+    assert not libvirt_call.build_migrate_flags(Plan(), Persistence.TRANSIENT) & PERSISTENT_FLAGS
 
 
-def test_definition_may_stay() -> None:
-    """A plan may leave the definition at the source."""
-    assert not command.flags(Plan(definition=Definition.STAYS), Persistence.PERSISTENT) & PERSISTENT
+def test_definition_can_stay_at_the_source() -> None:
+    """A plan can leave the definition at the source."""
+    assert (
+        not libvirt_call.build_migrate_flags(
+            Plan(definition=DefinitionPolicy.STAYS), Persistence.PERSISTENT
+        )
+        & PERSISTENT_FLAGS
+    )
 
 
 def test_direct_migration_is_driven_by_the_controller() -> None:
-    """Managed direct: no peer-to-peer flag."""
-    assert Flag.PEER2PEER not in command.flags(Plan(control=Control.DIRECT), Persistence.TRANSIENT)
+    """A managed direct migration has no peer-to-peer flag."""
+    assert MigrateFlag.PEER2PEER not in libvirt_call.build_migrate_flags(
+        Plan(control=Control.DIRECT), Persistence.TRANSIENT
+    )
 
 
 @pytest.mark.parametrize(
-    "choices",
+    "plan_fields",
     [
         {"channels": -1},
         {"compression": Compression.ZSTD},
-        {"compression": Compression.XBZRLE, "tuning": Tuning(level=1)},
+        {"compression": Compression.XBZRLE, "compression_options": CompressionOptions(level=1)},
         {"tls_destination": "b.example"},
         {"postcopy_bandwidth_mib_s": 8},
         {"postcopy_after_precopy": True},
         {"timeout": Timeout(1, TimeoutAction.POSTCOPY)},
         {"migrate_disks": ("vda",)},
         {"disks_port": 49200},
-        {"images": Images.PRESENT},
+        {"destination_images": DestinationImages.EXISTING},
         {"copy_storage": StorageCopy.ALL, "disks_port": 1, "disks_uri": "tcp://10.0.0.2:1"},
     ],
     ids=[
-        *("negative-channels", "zstd-without-channels", "level-of-xbzrle", "name-without-tls"),
+        *(
+            "negative-channels",
+            "zstd-without-channels",
+            "xbzrle-with-level",
+            "tls-destination-without-tls",
+        ),
         *("bandwidth-without-postcopy", "after-precopy-without-postcopy"),
         *("postcopy-timeout", "disks-without-copy"),
         *("port-without-copy", "images-without-copy", "port-and-uri"),
     ],
 )
-def test_impossible_plans_are_refused(choices: dict[str, Any]) -> None:
-    """A plan that no stack can carry out is an error with a remedy, before any host is asked."""
-    with pytest.raises(UsageError) as refused:
-        Plan(**choices)
+def test_impossible_plans_are_refused(plan_fields: dict[str, Any]) -> None:
+    """An impossible plan is an error with a remedy, before any request to a host."""
+    with pytest.raises(UsageError) as error_info:
+        Plan(**plan_fields)
 
-    assert refused.value.remedy
-
-
-def test_plan_tells_what_was_chosen() -> None:
-    """Records hold what differs from the default, as plain data."""
-    assert Plan().chosen() == {}
-    assert Plan(tls=True, channels=2).chosen() == {"tls": True, "channels": 2}
+    assert error_info.value.remedy
 
 
-def _virsh(plan: Plan) -> str:
-    words = command.virsh(
+def test_plan_lists_non_default_fields() -> None:
+    """Records contain the values other than the defaults, as plain data."""
+    assert Plan().list_non_default_fields() == {}
+    assert Plan(tls=True, channels=2).list_non_default_fields() == {"tls": True, "channels": 2}
+
+
+def _format_virsh_command(plan: Plan) -> str:
+    arguments = libvirt_call.build_virsh_migrate(
         plan,
         Persistence.PERSISTENT,
         source_uri="qemu+ssh://a/system",
         domain="guest",
-        endpoint=WHERE,
+        endpoint=DESTINATION,
     )
-    return f"{command.spelled(words)} "
+    return f"{libvirt_call.format_shell_command(arguments)} "

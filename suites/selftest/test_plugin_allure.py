@@ -1,4 +1,4 @@
-"""What Allure is told."""
+"""The results for Allure: labels, status, history, attachments and environment."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from suites.selftest.inner_session import Session, run_inner
+from suites.selftest.inner_session import InnerSession, run_inner_session
 
 pytestmark = pytest.mark.selftest
 
@@ -36,35 +36,35 @@ def test_passes(pair, disk, observer, request):
     """
     request.node.stash[MIGRATIONS].append(MigrationRecord({"tls": True}, "virsh migrate g1"))
 
-def test_failed(pair): raise MigrationFailed("stack's words")
-def test_trouble(pair): raise GuestError("no agent")
-def test_lacks(pair): raise UnsupportedError("no zstd")
+def test_failed(pair): raise MigrationFailed("error of the stack")
+def test_guest_error(pair): raise GuestError("no agent")
+def test_unsupported(pair): raise UnsupportedError("no zstd")
 '''
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    return run_inner(tmp_path_factory.mktemp("allure"), SUITE)
+def session(tmp_path_factory: pytest.TempPathFactory) -> InnerSession:
+    return run_inner_session(tmp_path_factory.mktemp("allure"), SUITE)
 
 
-def one(session: Session, name: str, pair: str = "a1-b1") -> Any:  # noqa: ANN401 - JSON
-    (found,) = (
+def get_result(session: InnerSession, name: str, pair: str = "a1-b1") -> Any:  # noqa: ANN401 - JSON
+    (test_result,) = (
         result
-        for result in session.allure()
+        for result in session.read_allure_results()
         if result["fullName"].endswith(f"#test_{name}")
         and {"name": "pair", "value": pair} in result["parameters"]
     )
-    return found
+    return test_result
 
 
-def attachment(session: Session, entry: Any) -> str:  # noqa: ANN401 - JSON
-    file: Path = session.out / "allure-results" / entry["source"]
+def read_attachment(session: InnerSession, entry: Any) -> str:  # noqa: ANN401 - JSON
+    file: Path = session.out_folder / "allure-results" / entry["source"]
     return file.read_text()
 
 
-def test_chapter_requirement_and_words_are_there(session: Session) -> None:
-    """Epic, stories, title, description."""
-    result = one(session, "passes")
+def test_allure_result_has_chapter_requirements_and_docstring(session: InnerSession) -> None:
+    """A result has the chapter as epic, the requirements as stories, title and description."""
+    result = get_result(session, "passes")
     labels = {(label["name"], label["value"]) for label in result["labels"]}
     assert {value for name, value in labels if name == "epic"} == {"Capabilities"}
     stories = sorted(value for name, value in labels if name == "story")
@@ -75,46 +75,60 @@ def test_chapter_requirement_and_words_are_there(session: Session) -> None:
 
 @pytest.mark.parametrize(
     ("name", "status"),
-    [("passes", "passed"), ("failed", "failed"), ("trouble", "broken"), ("lacks", "skipped")],
+    [
+        ("passes", "passed"),
+        ("failed", "failed"),
+        ("guest_error", "broken"),
+        ("unsupported", "skipped"),
+    ],
 )
-def test_a_hosts_fault_is_told_from_a_broken_lab(session: Session, name: str, status: str) -> None:
-    """The status is the verdict's, not that of the exception's class."""
-    assert one(session, name)["status"] == status
+def test_allure_status_separates_host_faults_from_lab_errors(
+    session: InnerSession, name: str, status: str
+) -> None:
+    """The status follows the verdict of the test, not the class of the exception."""
+    assert get_result(session, name)["status"] == status
 
 
-def test_pairs_are_no_retries_of_each_other(session: Session) -> None:
-    """Allure merges equal histories."""
-    both = {one(session, "passes", pair)["historyId"] for pair in ("a1-b1", "a2-b2")}
-    assert len(both) == 2
+def test_allure_history_id_differs_between_pairs(session: InnerSession) -> None:
+    """Allure merges results with equal history ids, so the ids of two pairs must differ."""
+    history_ids = {get_result(session, "passes", pair)["historyId"] for pair in ("a1-b1", "a2-b2")}
+    assert len(history_ids) == 2
 
 
-def test_history_survives_from_run_to_run(session: Session, tmp_path: Path) -> None:
-    """An object's address among the parameters would end it."""
-    again = run_inner(tmp_path, SUITE, ["-n", "2"])
-    histories = [sorted(result["historyId"] for result in s.allure()) for s in (session, again)]
+def test_allure_history_id_is_the_same_in_every_run(session: InnerSession, tmp_path: Path) -> None:
+    """History ids do not depend on addresses of Python objects in the parameters."""
+    second_session = run_inner_session(tmp_path, SUITE, ["-n", "2"])
+    histories = [
+        sorted(result["historyId"] for result in inner_session.read_allure_results())
+        for inner_session in (session, second_session)
+    ]
     assert histories[0] == histories[1]
-    assert "0x" not in json.dumps([result["parameters"] for result in session.allure()])
+    assert "0x" not in json.dumps(
+        [result["parameters"] for result in session.read_allure_results()]
+    )
 
 
-def test_command_figures_and_evidence_are_attached(session: Session) -> None:
-    """Each migration is a step; what observers add in tear-down is not too late."""
-    result = one(session, "passes")
+def test_allure_steps_have_command_figures_and_evidence(session: InnerSession) -> None:
+    """Each migration is a step; evidence from observers in teardown is attached as well."""
+    result = get_result(session, "passes")
     (step,) = result["steps"]
     assert step["name"] == "migration 1: completed"
     virsh, figures = step["attachments"]
-    assert attachment(session, virsh) == "virsh migrate g1"
-    assert json.loads(attachment(session, figures))["plan"] == {"tls": True}
+    assert read_attachment(session, virsh) == "virsh migrate g1"
+    assert json.loads(read_attachment(session, figures))["plan"] == {"tls": True}
     (samples,) = result["attachments"]
     assert (samples["name"], samples["type"]) == ("job samples", "text/csv")
     assert samples["source"].endswith(".csv")
 
 
-def test_environment_and_categories_lie_beside_the_results(session: Session) -> None:
-    """The acceleration and the versions are in every report."""
-    lines = (session.out / "allure-results" / "environment.properties").read_text().splitlines()
+def test_allure_environment_and_categories_files(session: InnerSession) -> None:
+    """The acceleration and the versions of the hosts are in every report."""
+    lines = (
+        (session.out_folder / "allure-results" / "environment.properties").read_text().splitlines()
+    )
     assert {"acceleration = tcg", "pairs = a1-b1, a2-b2", r"host\ a1.qemu = 7.2"} <= set(lines)
-    categories = json.loads((session.out / "allure-results" / "categories.json").read_text())
-    assert {status for each in categories for status in each["matchedStatuses"]} == {
+    categories = json.loads((session.out_folder / "allure-results" / "categories.json").read_text())
+    assert {status for category in categories for status in category["matchedStatuses"]} == {
         "failed",
         "broken",
         "skipped",

@@ -1,4 +1,4 @@
-"""Twins of a pair share its tests, each test runs once, and every record is one of the pair."""
+"""Replicas share the tests of a pair; each test runs once, and each record names the pair."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from migqual import places
+from migqual import paths
 
 pytestmark = pytest.mark.selftest
 
@@ -21,7 +21,7 @@ all:
     migqual_pairs:
       - {source: a1, destination: b1}
       - {source: a2, destination: b2}
-      - {source: a3, destination: b3, twin_of: a1-b1}
+      - {source: a3, destination: b3, replica_of: a1-b1}
   children:
     hypervisors:
       hosts:
@@ -36,7 +36,7 @@ SUITE = """
 import json, os
 from pathlib import Path
 import pytest
-from fixtures.plugins.identity import pair_of, plain_id
+from fixtures.plugins.item_identity import build_test_id, find_pair_name
 from fixtures.plugins.stash import RUN
 
 @pytest.fixture(scope="session")
@@ -44,63 +44,72 @@ def pair(request):
     return request.param
 
 @pytest.mark.parametrize("number", range(8))
-def test_it(pair, number, request):
-    judged = pair_of(request.node, request.config.stash[RUN].pairs)
-    told = {
-        "test": plain_id(request.node, judged).partition("::")[2],
+def test_numbered(pair, number, request):
+    record_pair = find_pair_name(request.node, request.config.stash[RUN].pairs)
+    result = {
+        "test": build_test_id(request.node, record_pair).partition("::")[2],
         "lane": pair,
-        "judged": judged.id,
+        "record_pair": record_pair.id,
         "worker": os.environ["PYTEST_XDIST_WORKER"],
     }
-    Path(f"{number}-{judged.id}.json").write_text(json.dumps(told))
+    Path(f"{number}-{record_pair.id}.json").write_text(json.dumps(result))
 """
-PLUGINS = ("session", "requirements", "lanes")
+PLUGINS = ("session", "requirement_markers", "lanes")
 
 
 def run_suite(folder: Path, *options: str) -> list[dict[str, str]]:
-    """What each test that ran tells of itself."""
+    """Run the generated suite with three workers, and return the facts written by each test."""
     (folder / "inventory.yml").write_text(INVENTORY)
     (folder / "known_hosts").touch()
     (folder / "test_lanes.py").write_text(SUITE)
     (folder / "pytest.ini").write_text(
-        "[pytest]\nmarkers = oracle\n    selftest\n    requirement\n"
+        "[pytest]\nmarkers = observer_check\n    selftest\n    requirement\n"
     )
-    plugins = [word for name in PLUGINS for word in ("-p", f"fixtures.plugins.{name}")]
+    plugins = [argument for name in PLUGINS for argument in ("-p", f"fixtures.plugins.{name}")]
     workers = ("-n", "3", "--dist", "loadgroup")
     command = [sys.executable, "-m", "pytest", *plugins, "--inventory=inventory.yml", *workers]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, *options, "test_lanes.py"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(places.ROOT)},
+        env=os.environ | {"PYTHONPATH": str(paths.ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     return [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
 
 
-def test_a_twin_takes_half_of_the_tests_of_its_pair(tmp_path: Path) -> None:
+def test_replica_runs_half_of_the_tests_of_a_pair(tmp_path: Path) -> None:
     """
-    Preconditions: two pairs, a twin of the first, three workers; eight tests for each pair.
-    Expected: each test runs once for each pair; the first pair's are shared with the twin, and all
-    of them count for the pair; each lane has a worker of its own.
-    """
-    found = run_suite(tmp_path)
-    lanes = [one["lane"] for one in found]
+    A replica takes over half of the tests of the original pair.
 
-    assert sorted((one["judged"], one["test"]) for one in found) == [
-        (pair, f"test_it[{number}]") for pair in ("a1-b1", "a2-b2") for number in range(8)
+    Preconditions: two pairs, a replica of the first pair, three workers; eight tests for each
+    pair.
+    Expected: each test runs once for each pair. The first pair and the replica share the tests
+    of the first pair, and all records name the first pair. Each lane has a separate worker.
+    """
+    results = run_suite(tmp_path)
+    lanes = [result["lane"] for result in results]
+
+    assert sorted((result["record_pair"], result["test"]) for result in results) == [
+        (pair, f"test_numbered[{number}]") for pair in ("a1-b1", "a2-b2") for number in range(8)
     ]
     assert {lane: lanes.count(lane) for lane in lanes} == {"a1-b1": 4, "a3-b3": 4, "a2-b2": 8}
-    assert {one["judged"] for one in found if one["lane"] == "a3-b3"} == {"a1-b1"}
-    assert len({(one["lane"], one["worker"]) for one in found}) == 3
-    assert len({one["worker"] for one in found}) == 3
+    assert {result["record_pair"] for result in results if result["lane"] == "a3-b3"} == {"a1-b1"}
+    assert len({(result["lane"], result["worker"]) for result in results}) == 3
+    assert len({result["worker"] for result in results}) == 3
 
 
-def test_spread_tests_run_on_one_lane_of_all(tmp_path: Path) -> None:
-    """Expected: each of eight tests runs once, on three lanes."""
-    found = run_suite(tmp_path, "--spread")
+def test_spread_option_runs_each_test_on_a_single_lane(tmp_path: Path) -> None:
+    """
+    With `--spread` each test runs on a single lane of all lanes.
 
-    assert sorted(one["test"] for one in found) == [f"test_it[{number}]" for number in range(8)]
-    assert {one["lane"] for one in found} == {"a1-b1", "a2-b2", "a3-b3"}
+    Expected: each of eight tests runs once, on three lanes.
+    """
+    results = run_suite(tmp_path, "--spread")
+
+    assert sorted(result["test"] for result in results) == [
+        f"test_numbered[{number}]" for number in range(8)
+    ]
+    assert {result["lane"] for result in results} == {"a1-b1", "a2-b2", "a3-b3"}

@@ -1,42 +1,57 @@
-"""The marker is checked before anything runs."""
+"""Requirement markers are checked before any test runs."""
 
 from pathlib import Path
 
 import pytest
 
-from suites.selftest.inner_session import run_inner
+from suites.selftest.inner_session import run_inner_session
 
 pytestmark = pytest.mark.selftest
 
-TYPO = '@pytest.mark.requirement("LM-CAP-1")\n'
-UNMARKED = "def test_bare(): pass\ndef test_bare_too(): pass\n"
+MISSPELT_MARKER = '@pytest.mark.requirement("LM-CAP-1")\n'
+UNMARKED_TESTS = "def test_bare(): pass\ndef test_bare_too(): pass\n"
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["serial", "parallel"])
-def test_all_faults_are_told_at_once(tmp_path: Path, workers: list[str]) -> None:
-    """An unknown id with the one that was meant; every test without a marker."""
-    session = run_inner(tmp_path, TYPO + "def test_typo(): pass\n" + UNMARKED, workers)
-    assert session.code != 0
+def test_all_marker_errors_are_reported_together(tmp_path: Path, workers: list[str]) -> None:
+    """The error suggests an id for an unknown id, and lists every test without a marker."""
+    session = run_inner_session(
+        tmp_path, MISSPELT_MARKER + "def test_typo(): pass\n" + UNMARKED_TESTS, workers
+    )
+    assert session.exit_status != 0
     assert "test_typo: no requirement 'LM-CAP-1'; did you mean LM-CAP-01" in session.output
     assert "suites/test_inner.py::test_bare: names no requirement" in session.output
     assert "suites/test_inner.py::test_bare_too: names no requirement" in session.output
-    assert not (session.out / "records").exists()
+    assert not (session.out_folder / "records").exists()
 
 
-@pytest.mark.parametrize("marker", ["oracle", "selftest"])
-def test_tests_of_the_suite_itself_need_no_requirement(tmp_path: Path, marker: str) -> None:
-    """They show something about us, not about hosts."""
-    suite = f"pytestmark = pytest.mark.{marker}\n{UNMARKED}"
-    assert run_inner(tmp_path, suite).code == 0
+@pytest.mark.parametrize("marker", ["observer_check", "selftest"])
+def test_observer_checks_and_selftests_need_no_requirement(tmp_path: Path, marker: str) -> None:
+    """Observer checks and selftests test the suite, not the hosts."""
+    suite = f"pytestmark = pytest.mark.{marker}\n{UNMARKED_TESTS}"
+    assert run_inner_session(tmp_path, suite).exit_status == 0
 
 
-def test_the_selftests_folder_needs_no_requirement(tmp_path: Path) -> None:
-    """Nor does anything outside of the suites."""
-    assert run_inner(tmp_path, UNMARKED, file="suites/selftest/test_inner.py").code == 0
-    assert run_inner(tmp_path, UNMARKED, ["elsewhere"], file="elsewhere/test_inner.py").code == 0
+def test_selftest_folder_needs_no_requirement(tmp_path: Path) -> None:
+    """Tests in the selftest folder and tests outside of the suites need no marker."""
+    assert (
+        run_inner_session(
+            tmp_path, UNMARKED_TESTS, test_file="suites/selftest/test_inner.py"
+        ).exit_status
+        == 0
+    )
+    assert (
+        run_inner_session(
+            tmp_path, UNMARKED_TESTS, ["elsewhere"], test_file="elsewhere/test_inner.py"
+        ).exit_status
+        == 0
+    )
 
 
-def test_an_unknown_id_is_refused_wherever_it_stands(tmp_path: Path) -> None:
-    """Also on a selftest."""
-    suite = f"{TYPO}@pytest.mark.selftest\ndef test_typo(): pass\n"
-    assert run_inner(tmp_path, suite, file="suites/selftest/test_inner.py").code != 0
+def test_unknown_requirement_id_is_refused_in_selftests(tmp_path: Path) -> None:
+    """An unknown id is an error, even in the selftest folder."""
+    suite = f"{MISSPELT_MARKER}@pytest.mark.selftest\ndef test_typo(): pass\n"
+    assert (
+        run_inner_session(tmp_path, suite, test_file="suites/selftest/test_inner.py").exit_status
+        != 0
+    )

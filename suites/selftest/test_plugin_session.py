@@ -1,4 +1,4 @@
-"""What pytest says where it has no hosts to run on."""
+"""Pytest without an inventory: the usage error and the list of tests."""
 
 import os
 import subprocess
@@ -6,39 +6,39 @@ import sys
 
 import pytest
 
-from migqual import places
+from migqual import paths
 
 pytestmark = pytest.mark.selftest
 
-CHAPTER = "suites/capabilities"
-WORDS = "these tests need hosts, and no inventory was named"
+SUITE_FOLDER = "suites/capabilities"
+NO_INVENTORY_MESSAGE = "these tests need hosts, but no inventory was given"
 
 
-def run_pytest(*words: str) -> subprocess.CompletedProcess[str]:
-    """As somebody types it who has not named an inventory."""
-    environment = {k: v for k, v in os.environ.items() if k != "MIGQUAL_INVENTORY"}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words]
+def run_pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest without an inventory, like a user on the command line."""
+    environment = {name: value for name, value in os.environ.items() if name != "MIGQUAL_INVENTORY"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, cwd=places.ROOT
+        command, capture_output=True, text=True, check=False, env=environment, cwd=paths.ROOT
     )
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["serial", "parallel"])
-def test_what_to_type_is_told_once(workers: list[str]) -> None:
-    """And nothing else: no traceback, no test that failed."""
-    done = run_pytest(CHAPTER, *workers)
+def test_missing_inventory_error_is_printed_once(workers: list[str]) -> None:
+    """The output has the error with the remedy only: no traceback, no failed test."""
+    result = run_pytest(SUITE_FOLDER, *workers)
 
-    said = done.stdout + done.stderr
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert said.count(WORDS) == 1
-    assert "make qualify" in said
-    assert "Traceback" not in said
-    assert "INTERNALERROR" not in said
+    output = result.stdout + result.stderr
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    assert output.count(NO_INVENTORY_MESSAGE) == 1
+    assert "make qualify" in output
+    assert "Traceback" not in output
+    assert "INTERNALERROR" not in output
 
 
 def test_tests_can_be_listed_without_hosts() -> None:
-    """Each once, for pairs that nobody knows yet."""
-    done = run_pytest(CHAPTER, "--collect-only", "-q")
+    """Each test is listed once, with a placeholder for the pair."""
+    result = run_pytest(SUITE_FOLDER, "--collect-only", "-q")
 
-    assert done.returncode == 0
-    assert "test_gap_meter.py::test_gaps_are_measured_truly[no-inventory]" in done.stdout
+    assert result.returncode == 0
+    assert "test_gap_meter.py::test_gap_meter_measures_known_pauses[no-inventory]" in result.stdout

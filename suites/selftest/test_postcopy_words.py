@@ -1,14 +1,14 @@
-"""A host that lacks post-copy is told from a migration that was refused for another reason."""
+"""Missing post-copy support is distinguished from other reasons for a refused migration."""
 
 import pytest
 
-from suites.convergence.postcopy import lacking
+from suites.support.postcopy import is_postcopy_unsupported
 
 pytestmark = pytest.mark.selftest
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         "unable to execute QEMU command 'migrate-set-capabilities': Postcopy is not supported",
         "Postcopy is not supported: Userfaultfd not available: Operation not permitted",
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.selftest
         "Migration option 'postcopy-ram' is not supported by QEMU binary",
     ],
 )
-def test_words_of_a_host_that_lacks_it(words: str) -> None:
-    """QEMU's words, with and without its reason, and libvirt's."""
-    assert lacking(words)
+def test_postcopy_unsupported_is_recognized_by_message(message: str) -> None:
+    """Messages of QEMU, with and without a reason, and messages of libvirt are recognized."""
+    assert is_postcopy_unsupported(message)
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         "Postcopy is not compatible with ignore-shared",
         "operation failed: migration of domain with shared memory is not supported",
@@ -30,6 +30,6 @@ def test_words_of_a_host_that_lacks_it(words: str) -> None:
         "",
     ],
 )
-def test_other_words(words: str) -> None:
-    """What the plan or the guest rules out is no lack of the host."""
-    assert not lacking(words)
+def test_other_messages_are_not_postcopy_unsupported(message: str) -> None:
+    """A refusal because of the plan or the guest is not missing support of the host."""
+    assert not is_postcopy_unsupported(message)

@@ -1,4 +1,4 @@
-"""`migqual predict`: what it prints, and what it refuses."""
+"""Output and errors of the command `migqual predict`."""
 
 import json
 from dataclasses import replace
@@ -6,47 +6,57 @@ from dataclasses import replace
 import pytest
 
 from migqual.cli import main
-from migqual.commands.predict import as_json, as_table
-from migqual.predict.advice import Case, Choice, choices
-from migqual.predict.assumed import Assumed, Figure, told_by_interface
-from migqual.predict.look import Seen
+from migqual.commands.predict import render_prediction_json, render_prediction_table
+from migqual.predict.guest_measurement import GuestMeasurement
+from migqual.predict.prediction_inputs import PredictionInputs, SourcedValue, estimate_link_speed
+from migqual.predict.setting_choices import MigrationScenario, SettingChoice, list_setting_choices
 
 pytestmark = pytest.mark.selftest
 
-SEEN = Seen(
-    memory_mib=200.0,
-    all_mib=256.0,
-    counted=True,
-    windows={1.0: 48.0, 2.0: 96.0, 5.0: 96.0},
+MEASUREMENT = GuestMeasurement(
+    memory_to_send_mib=200.0,
+    total_mib=256.0,
+    pages_counted=True,
+    dirtied_mib_by_seconds={1.0: 48.0, 2.0: 96.0, 5.0: 96.0},
     mode="page-sampling",
 )
 
 
-TAKEN = Assumed(
-    link_mib_s=told_by_interface("a1's mig", 2857),
-    bandwidth_mib_s=Figure(32, "virsh migrate-getspeed"),
-    downtime_ms=Figure(300, "--downtime"),
+INPUTS = PredictionInputs(
+    link_mib_s=estimate_link_speed("a1's mig", 2857),
+    bandwidth_mib_s=SourcedValue(32, "virsh migrate-getspeed"),
+    downtime_ms=SourcedValue(300, "--downtime"),
 )
 
 
-def found() -> list[Choice]:
-    return list(choices(Case(SEEN.memory_mib, SEEN.load, TAKEN.carrier, TAKEN.wanted), {}))
+def build_setting_choices() -> list[SettingChoice]:
+    return list(
+        list_setting_choices(
+            MigrationScenario(
+                MEASUREMENT.memory_to_send_mib,
+                MEASUREMENT.dirty_model,
+                INPUTS.transfer_model,
+                INPUTS.limits,
+            ),
+            {},
+        )
+    )
 
 
-def test_table_says_what_helps() -> None:
-    lines = list(as_table(SEEN, TAKEN, found()))
+def test_prediction_table_lists_helpful_settings() -> None:
+    lines = list(render_prediction_table(MEASUREMENT, INPUTS, build_setting_choices()))
 
     rows = {line.split()[0]: line.split()[1] for line in lines[6:-1]}
     assert "200 of 256 MiB" in lines[0]
     assert "page-sampling" in lines[1]
-    assert rows["as"] == "asked"
+    assert rows["as"] == "requested"
     assert {rows[name] for name in ("downtime", "bandwidth", "auto-converge", "post-copy")} == {
         "yes"
     }
 
 
-def test_table_says_what_was_assumed() -> None:
-    lines = list(as_table(SEEN, TAKEN, found()))
+def test_prediction_table_lists_inputs() -> None:
+    lines = list(render_prediction_table(MEASUREMENT, INPUTS, build_setting_choices()))
 
     assert lines[2].split(None, 1) == [
         "link",
@@ -56,33 +66,40 @@ def test_table_says_what_was_assumed() -> None:
     assert lines[4].split(None, 1) == ["downtime", "300 ms (--downtime)"]
 
 
-def test_json_holds_the_same() -> None:
-    data = json.loads(as_json(SEEN, TAKEN, found()))
+def test_prediction_json() -> None:
+    data = json.loads(render_prediction_json(MEASUREMENT, INPUTS, build_setting_choices()))
 
     assert data["converges"] is False
     assert data["dirtied_mib_by_seconds"] == {"1": 48.0, "2": 96.0, "5": 96.0}
-    assert data["choices"][0]["setting"] == "as asked"
+    assert data["choices"][0]["setting"] == "as requested"
     assert data["assumed"]["bandwidth_mib_s"] == {"value": 32, "origin": "virsh migrate-getspeed"}
     assert data["assumed"]["link_mib_s"]["value"] == pytest.approx(320, abs=1)
 
 
-def test_interface_without_a_speed_is_taken_for_a_gigabit() -> None:
-    """And it is said."""
-    figure = told_by_interface("a1's mig", None)
+def test_interface_without_speed_counts_as_gigabit() -> None:
+    """The origin of the value names the assumption."""
+    link_speed = estimate_link_speed("a1's mig", None)
 
-    assert figure.value == told_by_interface("a1's eth0", 1000).value == 112
-    assert "a gigabit" in figure.origin
+    assert link_speed.value == estimate_link_speed("a1's eth0", 1000).value == 112
+    assert "1 Gbit/s assumed" in link_speed.origin
 
 
-def test_no_limit_in_force_leaves_the_link() -> None:
-    free = replace(TAKEN, bandwidth_mib_s=Figure(None, "virsh migrate-getspeed"))
+def test_no_bandwidth_limit_uses_the_link_speed() -> None:
+    unlimited_inputs = replace(INPUTS, bandwidth_mib_s=SourcedValue(None, "virsh migrate-getspeed"))
 
-    assert free.carrier.bandwidth_mib_s == free.carrier.resting_mib_s == free.link_mib_s.value
-    assert "no limit" in list(as_table(SEEN, free, found()))[3]
+    assert (
+        unlimited_inputs.transfer_model.bandwidth_mib_s
+        == unlimited_inputs.transfer_model.paused_bandwidth_mib_s
+        == unlimited_inputs.link_mib_s.value
+    )
+    assert (
+        "no limit"
+        in list(render_prediction_table(MEASUREMENT, unlimited_inputs, build_setting_choices()))[3]
+    )
 
 
 @pytest.mark.parametrize(
-    "words",
+    "options",
     [
         ["--link", "0"],
         ["--downtime", "-1"],
@@ -90,8 +107,10 @@ def test_no_limit_in_force_leaves_the_link() -> None:
         ["--inventory", "/nowhere/inventory.yml"],
     ],
 )
-def test_bad_input_is_one_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", "guest", "b1", *words]) == 2
+def test_predict_invalid_input_is_a_single_error(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "guest", "b1", *options]) == 2
 
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -99,5 +118,5 @@ def test_bad_input_is_one_error(words: list[str], capsys: pytest.CaptureFixture[
     assert printed.err.count("migqual") == 1
 
 
-def test_bench_wants_a_cell() -> None:
-    assert main(["bench", "predict", "--cells", "0"]) == 2
+def test_bench_predict_needs_a_trial() -> None:
+    assert main(["bench", "predict", "--trials", "0"]) == 2

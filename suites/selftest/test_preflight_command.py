@@ -1,4 +1,4 @@
-"""`migqual preflight`: what it prints, and how it says that the input is bad."""
+"""Output and usage errors of the command `migqual preflight`."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from migqual.commands import _move, preflight
+from migqual.commands import _common_arguments, preflight
 from migqual.model.finding import Finding, Severity
 
 pytestmark = pytest.mark.selftest
@@ -16,15 +16,15 @@ FINDINGS = (
 )
 
 
-def run(*words: str) -> int:
+def run_preflight(*argv: str) -> int:
     parser = argparse.ArgumentParser()
     preflight.register(parser.add_subparsers())
-    arguments = parser.parse_args(["preflight", *words])
+    arguments = parser.parse_args(["preflight", *argv])
     return int(arguments.run(arguments))
 
 
-def test_table_has_a_line_per_finding_its_remedy_and_the_counts() -> None:
-    lines = preflight.as_table(FINDINGS).splitlines()
+def test_findings_table_has_remedies_and_counts() -> None:
+    lines = preflight.render_findings_table(FINDINGS).splitlines()
 
     assert lines[0].split() == ["ok", "LM-PRE-03.job", "no", "job", "is", "active"]
     assert lines[1].split() == ["refused", "LM-PRE-04.memory", "too", "much"]
@@ -32,29 +32,29 @@ def test_table_has_a_line_per_finding_its_remedy_and_the_counts() -> None:
     assert lines[3] == "1 ok, 1 refused"
 
 
-def test_json_holds_all_of_a_finding() -> None:
-    _, refused = json.loads(preflight.as_json(FINDINGS))
+def test_findings_json_has_all_fields_of_a_finding() -> None:
+    _, finding = json.loads(preflight.render_findings_json(FINDINGS))
 
-    assert refused == {
+    assert finding == {
         "id": "LM-PRE-04.memory",
-        "verdict": "refused",
-        "words": "too much",
+        "severity": "refused",
+        "message": "too much",
         "figures": {"needed_mib": 9},
         "remedy": "free 1 MiB",
     }
 
 
-def test_no_inventory_is_bad_input(
+def test_preflight_without_inventory_is_a_usage_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv(_move.ENVIRONMENT, raising=False)
+    monkeypatch.delenv(_common_arguments.INVENTORY_VARIABLE, raising=False)
 
-    assert run("vm", "b1") == 2
+    assert run_preflight("vm", "b1") == 2
     assert "--inventory" in capsys.readouterr().err
 
 
-def test_inventory_that_is_not_there_is_bad_input(
+def test_preflight_with_missing_inventory_is_a_usage_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("vm", "b1", "--inventory", str(tmp_path / "none.yml")) == 2
+    assert run_preflight("vm", "b1", "--inventory", str(tmp_path / "none.yml")) == 2
     assert "none.yml" in capsys.readouterr().err

@@ -1,17 +1,24 @@
-"""Reading what hosts and domains say: XML, /proc, and what two hosts saw of a disk."""
+"""Domain XML, /proc files, and the two views of a disk are converted into facts."""
 
 from dataclasses import replace
 
 import pytest
 
-from migqual.preflight import definition, host_facts
-from migqual.preflight.definition import Disk
-from migqual.preflight.facts import Fact, Missing, Place
-from migqual.preflight.places import Block, FileView, place_of_block, place_of_file
+from migqual.hosts import domain_definition
+from migqual.hosts.domain_definition import Disk
+from migqual.preflight import host_facts
+from migqual.preflight.disk_location import (
+    BlockView,
+    FileView,
+    classify_block_location,
+    classify_file_location,
+)
+from migqual.preflight.facts import DiskLocation
+from migqual.probes.fact import Fact, Missing
 
 pytestmark = pytest.mark.selftest
 
-XML = """
+DOMAIN_XML = """
 <domain type="kvm">
   <name>vm</name>
   <memory unit="GiB">2</memory>
@@ -27,7 +34,7 @@ XML = """
   </devices>
 </domain>
 """
-X86 = """\
+X86_CPUINFO = """\
 processor\t: 0
 vendor_id\t: AuthenticAMD
 cpu family\t: 25
@@ -39,7 +46,7 @@ flags\t\t: fpu avx
 processor\t: 1
 model\t\t: 9
 """
-ARM = """\
+ARM_CPUINFO = """\
 processor\t: 0
 Features\t: fp asimd
 CPU implementer\t: 0x48
@@ -47,53 +54,53 @@ CPU variant\t: 0x1
 CPU part\t: 0xd01
 CPU revision\t: 0
 """
-HERE = FileView("a", "/images", exists=True, inode=7)
-THERE = FileView("b", "/images", exists=True, inode=7)
-OTHER = replace(THERE, inode=8)
-NONE = FileView("b", "/images", exists=False)
-NBD = Disk("vda", "network", "nbd://s/x")
-DEVICE = Disk("vda", "block", "/dev/x")
-LOOK = Block("a", "64 MiB", ("0: 00",), "wwn1")
+SOURCE_VIEW = FileView("a", "/images", exists=True, inode=7)
+SAME_INODE_VIEW = FileView("b", "/images", exists=True, inode=7)
+OTHER_INODE_VIEW = replace(SAME_INODE_VIEW, inode=8)
+MISSING_FILE_VIEW = FileView("b", "/images", exists=False)
+NBD_DISK = Disk("vda", "network", "nbd://s/x")
+BLOCK_DEVICE_DISK = Disk("vda", "block", "/dev/x")
+BLOCK_VIEW = BlockView("a", "64 MiB", ("0: 00",), "wwn1")
 
 
-def read(disks: str = "") -> definition.Definition:
-    return definition.read(XML.replace("DISKS", disks))
+def parse_domain(devices_xml: str = "") -> domain_definition.DomainDefinition:
+    return domain_definition.parse_domain_xml(DOMAIN_XML.replace("DISKS", devices_xml))
 
 
-def test_size_and_kind_of_a_guest() -> None:
-    found = read()
+def test_domain_size_and_type() -> None:
+    domain = parse_domain()
 
-    assert (found.vcpus, found.memory_mib, found.hugepage_kib) == (4, 2048, 0)
-    assert (found.arch, found.machine, found.virt) == ("x86_64", "pc-q35-7.2", "kvm")
-    assert (found.cpu_mode, found.cpu_model) == ("custom", "EPYC")
-    assert found.cpu_xml.startswith("<cpu")
-    assert found.agent_channel
-    assert found.blockers == ()
+    assert (domain.vcpus, domain.memory_mib, domain.hugepage_kib) == (4, 2048, 0)
+    assert (domain.arch, domain.machine, domain.virt_type) == ("x86_64", "pc-q35-7.2", "kvm")
+    assert (domain.cpu_mode, domain.cpu_model) == ("custom", "EPYC")
+    assert domain.cpu_xml.startswith("<cpu")
+    assert domain.has_agent_channel
+    assert domain.blockers == ()
 
 
-def test_interfaces_and_their_bridges() -> None:
-    assert [(nic.type, nic.source, nic.bridge) for nic in read().nics] == [
+def test_domain_interfaces_and_bridges() -> None:
+    assert [(nic.type, nic.source, nic.bridge) for nic in parse_domain().nics] == [
         ("bridge", "br0", "br0"),
         ("network", "lan", "virbr0"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("backing", "kib"),
+    ("backing", "page_kib"),
     [
         ("<hugepages/>", 2048),
         ('<hugepages><page size="1" unit="GiB"/></hugepages>', 1048576),
     ],
     ids=["default", "1G"],
 )
-def test_huge_pages(backing: str, kib: int) -> None:
-    xml = XML.replace("<vcpu", f"<memoryBacking>{backing}</memoryBacking><vcpu")
+def test_domain_huge_pages(backing: str, page_kib: int) -> None:
+    xml = DOMAIN_XML.replace("<vcpu", f"<memoryBacking>{backing}</memoryBacking><vcpu")
 
-    assert definition.read(xml.replace("DISKS", "")).hugepage_kib == kib
+    assert domain_definition.parse_domain_xml(xml.replace("DISKS", "")).hugepage_kib == page_kib
 
 
 @pytest.mark.parametrize(
-    ("source", "place"),
+    ("source", "expected"),
     [
         ('<source file="/x.raw"/>', "/x.raw"),
         ('<source dev="/dev/x"/>', "/dev/x"),
@@ -106,19 +113,24 @@ def test_huge_pages(backing: str, kib: int) -> None:
     ],
     ids=["file", "device", "nbd", "iscsi-ipv6", "rbd", "empty"],
 )  # fmt: skip
-def test_where_a_disk_is_said_to_be(source: str, place: str) -> None:
-    (disk,) = read(f'<disk type="x" device="disk">{source}<target dev="vda"/></disk>').disks
+def test_domain_disk_source(source: str, expected: str) -> None:
+    (disk,) = parse_domain(f'<disk type="x" device="disk">{source}<target dev="vda"/></disk>').disks
 
-    assert disk.source == place
-    assert (disk.target, disk.readonly, disk.shareable, disk.locked) == ("vda", False, False, False)
+    assert disk.source == expected
+    assert (disk.target, disk.readonly, disk.shareable, disk.needs_secret) == (
+        "vda",
+        False,
+        False,
+        False,
+    )
 
 
-def test_flags_of_a_disk() -> None:
+def test_domain_disk_attributes() -> None:
     flags = "<readonly/><shareable/><auth username='u'/><alias name='virtio-disk0'/>"
     driver = '<driver name="qemu" type="qcow2" cache="none"/>'
-    (disk,) = read(f'<disk type="file"><source file="/x"/>{driver}{flags}</disk>').disks
+    (disk,) = parse_domain(f'<disk type="file"><source file="/x"/>{driver}{flags}</disk>').disks
 
-    assert (disk.readonly, disk.shareable, disk.locked) == (True, True, True)
+    assert (disk.readonly, disk.shareable, disk.needs_secret) == (True, True, True)
     assert (disk.format, disk.cache, disk.alias) == ("qcow2", "none", "virtio-disk0")
 
 
@@ -140,91 +152,106 @@ def test_flags_of_a_disk() -> None:
         ('<disk type="nvme" device="disk"/>', True),
     ],
 )
-def test_devices_that_tie_a_guest_down(device: str, blocks: bool) -> None:  # noqa: FBT001 - a case
-    assert bool(read(device).blockers) is blocks
+def test_devices_that_block_migration(device: str, blocks: bool) -> None:  # noqa: FBT001 - a case
+    assert bool(parse_domain(device).blockers) is blocks
 
 
 @pytest.mark.parametrize(
-    ("there", "token_seen", "locked", "place"),
+    ("destination_view", "token_seen", "has_qemu_lock", "location"),
     [
-        (THERE, True, False, Place.SHARED),
-        (THERE, None, True, Place.SHARED),
-        (THERE, False, True, Place.SHARED),
-        (THERE, None, False, Place.AMBIGUOUS),
-        (THERE, False, False, Place.LOCAL),
-        (OTHER, True, True, Place.AMBIGUOUS),
-        (OTHER, False, True, Place.LOCAL),
-        (OTHER, None, False, Place.LOCAL),
-        (NONE, True, False, Place.AMBIGUOUS),
-        (NONE, False, False, Place.LOCAL),
-        (NONE, None, False, Place.LOCAL),
+        (SAME_INODE_VIEW, True, False, DiskLocation.SHARED),
+        (SAME_INODE_VIEW, None, True, DiskLocation.SHARED),
+        (SAME_INODE_VIEW, False, True, DiskLocation.SHARED),
+        (SAME_INODE_VIEW, None, False, DiskLocation.AMBIGUOUS),
+        (SAME_INODE_VIEW, False, False, DiskLocation.LOCAL),
+        (OTHER_INODE_VIEW, True, True, DiskLocation.AMBIGUOUS),
+        (OTHER_INODE_VIEW, False, True, DiskLocation.LOCAL),
+        (OTHER_INODE_VIEW, None, False, DiskLocation.LOCAL),
+        (MISSING_FILE_VIEW, True, False, DiskLocation.AMBIGUOUS),
+        (MISSING_FILE_VIEW, False, False, DiskLocation.LOCAL),
+        (MISSING_FILE_VIEW, None, False, DiskLocation.LOCAL),
     ],
     ids=lambda value: str(value) if not isinstance(value, FileView) else f"inode{value.inode}",
 )
-def test_place_of_a_file(
-    there: FileView,
+def test_location_of_a_disk_file(
+    destination_view: FileView,
     token_seen: bool | None,  # noqa: FBT001 - a case
-    locked: bool,  # noqa: FBT001 - a case
-    place: Place,
+    has_qemu_lock: bool,  # noqa: FBT001 - a case
+    location: DiskLocation,
 ) -> None:
-    found, evidence = place_of_file(HERE, there, token_seen=token_seen, locked=locked)
+    actual, evidence = classify_file_location(
+        SOURCE_VIEW, destination_view, token_visible=token_seen, lock_visible=has_qemu_lock
+    )
 
-    assert found is place
+    assert actual is location
     assert evidence
 
 
 @pytest.mark.parametrize(
-    ("disk", "here", "there", "place"),
-    [
-        (NBD, replace(LOOK, name=""), replace(LOOK, name="", host="b"), Place.REMOTE),
-        (NBD, LOOK, Missing("refused"), Place.UNREACHABLE),
-        (NBD, Missing("refused"), LOOK, Place.UNREACHABLE),
-        (NBD, LOOK, replace(LOOK, length="32 MiB"), Place.LOCAL),
-        (NBD, LOOK, replace(LOOK, rows=("0: 01",)), Place.LOCAL),
-        (DEVICE, LOOK, replace(LOOK, host="b"), Place.REMOTE),
-        (DEVICE, replace(LOOK, name=""), replace(LOOK, name=""), Place.AMBIGUOUS),
-        (DEVICE, LOOK, replace(LOOK, name="wwn2"), Place.LOCAL),
-        (DEVICE, LOOK, Missing("no such device"), Place.LOCAL),
-        (DEVICE, Missing("no such device"), LOOK, Place.AMBIGUOUS),
-    ],
-)
-def test_place_of_a_block_device_or_export(
-    disk: Disk, here: Fact[Block], there: Fact[Block], place: Place
-) -> None:
-    found, evidence = place_of_block(disk, here, there)
-
-    assert found is place
-    assert evidence
-
-
-def test_memory_that_can_be_had() -> None:
-    assert host_facts.available_mib("MemTotal: 4096 kB\nMemAvailable:    2048 kB\n") == 2
-    assert isinstance(host_facts.available_mib("MemTotal: 4096 kB"), Missing)
-
-
-@pytest.mark.parametrize(
-    ("text", "hardware", "flag"),
+    ("disk", "source_view", "destination_view", "location"),
     [
         (
-            X86,
+            NBD_DISK,
+            replace(BLOCK_VIEW, device_id=""),
+            replace(BLOCK_VIEW, device_id="", host="b"),
+            DiskLocation.REMOTE,
+        ),
+        (NBD_DISK, BLOCK_VIEW, Missing("refused"), DiskLocation.UNREACHABLE),
+        (NBD_DISK, Missing("refused"), BLOCK_VIEW, DiskLocation.UNREACHABLE),
+        (NBD_DISK, BLOCK_VIEW, replace(BLOCK_VIEW, reported_size="32 MiB"), DiskLocation.LOCAL),
+        (NBD_DISK, BLOCK_VIEW, replace(BLOCK_VIEW, first_block=("0: 01",)), DiskLocation.LOCAL),
+        (BLOCK_DEVICE_DISK, BLOCK_VIEW, replace(BLOCK_VIEW, host="b"), DiskLocation.REMOTE),
+        (
+            BLOCK_DEVICE_DISK,
+            replace(BLOCK_VIEW, device_id=""),
+            replace(BLOCK_VIEW, device_id=""),
+            DiskLocation.AMBIGUOUS,
+        ),
+        (BLOCK_DEVICE_DISK, BLOCK_VIEW, replace(BLOCK_VIEW, device_id="wwn2"), DiskLocation.LOCAL),
+        (BLOCK_DEVICE_DISK, BLOCK_VIEW, Missing("no such device"), DiskLocation.LOCAL),
+        (BLOCK_DEVICE_DISK, Missing("no such device"), BLOCK_VIEW, DiskLocation.AMBIGUOUS),
+    ],
+)
+def test_location_of_a_block_device_or_export(
+    disk: Disk,
+    source_view: Fact[BlockView],
+    destination_view: Fact[BlockView],
+    location: DiskLocation,
+) -> None:
+    actual, evidence = classify_block_location(disk, source_view, destination_view)
+
+    assert actual is location
+    assert evidence
+
+
+def test_available_memory_from_meminfo() -> None:
+    assert host_facts.parse_available_mib("MemTotal: 4096 kB\nMemAvailable:    2048 kB\n") == 2
+    assert isinstance(host_facts.parse_available_mib("MemTotal: 4096 kB"), Missing)
+
+
+@pytest.mark.parametrize(
+    ("text", "signature", "flag"),
+    [
+        (
+            X86_CPUINFO,
             "vendor_id AuthenticAMD, cpu family 25, model 1, stepping 1",
             "avx",
         ),
         (
-            ARM,
+            ARM_CPUINFO,
             "CPU implementer 0x48, CPU variant 0x1, CPU part 0xd01, CPU revision 0",
             "asimd",
         ),
     ],
     ids=["x86", "arm"],
 )
-def test_cpu_of_a_host(text: str, hardware: str, flag: str) -> None:
-    found = host_facts.host_cpu(text)
+def test_host_cpu_from_cpuinfo(text: str, signature: str, flag: str) -> None:
+    cpu = host_facts.parse_host_cpu(text)
 
-    assert not isinstance(found, Missing)
-    assert found.hardware == hardware
-    assert flag in found.flags
+    assert not isinstance(cpu, Missing)
+    assert cpu.signature == signature
+    assert flag in cpu.flags
 
 
-def test_cpu_that_is_not_named() -> None:
-    assert isinstance(host_facts.host_cpu("processor : 0"), Missing)
+def test_host_cpu_without_name_in_cpuinfo() -> None:
+    assert isinstance(host_facts.parse_host_cpu("processor : 0"), Missing)

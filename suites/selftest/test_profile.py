@@ -1,4 +1,4 @@
-"""Profiles: what they demand, what they extend, and what is wrong with bad ones."""
+"""Tests of profiles: demands, thresholds, `extends`, and the problems of bad profile files."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from migqual.errors import InventoryError, UsageError
-from migqual.model.profile import Profile, load_profile, profile_names
+from migqual.model.profile import Profile, list_profile_names, load_profile
 from migqual.model.record import Demand
 from migqual.model.requirement import load_requirements
 
@@ -14,135 +14,152 @@ pytestmark = pytest.mark.selftest
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def profile_file(tmp_path: Path) -> Path:
     return tmp_path / "ours.yml"
 
 
-def faults(file: Path) -> list[str]:
+def collect_problems(profile_file: Path) -> list[str]:
     with pytest.raises(InventoryError) as caught:
-        load_profile(file)
-    return [str(fault) for fault in caught.value.faults]
+        load_profile(profile_file)
+    return [str(problem) for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("name", profile_names())
-def test_each_of_ours_loads(name: str) -> None:
-    """Under its own name, demanding something."""
+@pytest.mark.parametrize("name", list_profile_names())
+def test_every_supplied_profile_loads(name: str) -> None:
+    """Each supplied profile loads under the same name and requires some requirements."""
     profile = load_profile(name)
 
     assert profile.name == name
     assert profile.title
-    assert profile.required(load_requirements())
+    assert profile.select_required(load_requirements())
 
 
-def test_all_four_are_there() -> None:
-    """The kinds of host that the suite knows."""
-    assert profile_names() == ("lab", "openeuler-22.03", "openeuler-24.03", "upstream")
+def test_names_of_supplied_profiles() -> None:
+    """The suite supplies exactly four profiles, for the four supported kinds of host."""
+    assert list_profile_names() == ("lab", "openeuler-22.03", "openeuler-24.03", "upstream")
 
 
-def test_lab_demands_exactly_what_is_built() -> None:
-    """A chapter that gets its tests has to be demanded of the lab from then on, and none before.
-
-    Less what the releases of QEMU and libvirt may lack.
+def test_lab_profile_requires_all_requirements_with_tests() -> None:
     """
-    table = load_requirements()
-    built = {id_ for id_, row in table.items() if row.built}
-    may_lack = set(table) - set(load_profile("upstream").required(table))
+    The lab profile requires exactly the requirements of `upstream` with tests.
 
-    assert set(load_profile("lab").required(table)) == built - may_lack
+    A chapter becomes required on the lab with the first tests, not before. Some releases of
+    QEMU and libvirt lack the features not required by `upstream`.
+    """
+    requirements = load_requirements()
+    tested_ids = {id_ for id_, requirement in requirements.items() if requirement.has_tests}
+    optional_ids = set(requirements) - set(load_profile("upstream").select_required(requirements))
+
+    assert set(load_profile("lab").select_required(requirements)) == tested_ids - optional_ids
 
 
 @pytest.mark.parametrize("name", ["openeuler-22.03", "openeuler-24.03"])
-def test_openeuler_demands_everything(name: str) -> None:
-    """Whether its tests exist or not: a row without a result keeps a pair from qualifying."""
-    table = load_requirements()
+def test_openeuler_profiles_require_all_requirements(name: str) -> None:
+    """
+    The openEuler profiles require every requirement, with or without tests.
 
-    assert load_profile(name).required(table) == tuple(table)
+    A requirement without a result keeps a pair from qualifying.
+    """
+    requirements = load_requirements()
 
-
-def test_upstream_may_lack_threaded_compression() -> None:
-    """And nothing else."""
-    table = load_requirements()
-    missing = set(table) - set(load_profile("upstream").required(table))
-
-    assert missing == {f"LM-PAR-0{n}" for n in range(4, 9)}
+    assert load_profile(name).select_required(requirements) == tuple(requirements)
 
 
-def test_silence_is_a_demand() -> None:
-    """Also for an id that nobody knows."""
-    assert Profile("empty").demand("LM-CAP-01") is Demand.REQUIRED
+def test_upstream_profile_requires_all_but_compression_threads() -> None:
+    """The `upstream` profile requires all requirements except LM-PAR-04 to LM-PAR-08."""
+    requirements = load_requirements()
+    optional_ids = set(requirements) - set(load_profile("upstream").select_required(requirements))
+
+    assert optional_ids == {f"LM-PAR-0{n}" for n in range(4, 9)}
 
 
-def test_ids_weigh_more_than_patterns(file: Path) -> None:
-    """In whichever order they stand."""
-    file.write_text(
+def test_requirement_without_entry_is_required() -> None:
+    """A requirement without an entry in the profile is required, also with an unknown id."""
+    assert Profile("empty").get_demand("LM-CAP-01") is Demand.REQUIRED
+
+
+def test_ids_override_patterns(profile_file: Path) -> None:
+    """An entry for an id overrides an entry for a pattern, in any order of the entries."""
+    profile_file.write_text(
         "title: x\nrequirements: {LM-TLS-02: required, LM-TLS-*: absent, LM-SHR-*: optional}\n"
     )
-    profile = load_profile(file)
+    profile = load_profile(profile_file)
 
-    assert profile.demand("LM-TLS-01") is Demand.ABSENT
-    assert profile.demand("LM-TLS-02") is Demand.REQUIRED
-    assert profile.demand("LM-SHR-05") is Demand.OPTIONAL
-    assert profile.demand("LM-CAP-01") is Demand.REQUIRED
+    assert profile.get_demand("LM-TLS-01") is Demand.ABSENT
+    assert profile.get_demand("LM-TLS-02") is Demand.REQUIRED
+    assert profile.get_demand("LM-SHR-05") is Demand.OPTIONAL
+    assert profile.get_demand("LM-CAP-01") is Demand.REQUIRED
 
 
-def test_extending_takes_in_and_overrules(file: Path) -> None:
-    """Demands and thresholds one by one; a profile beside the file goes before one of ours."""
-    file.write_text("title: x\nextends: base\nthresholds: {gap_max_ms: 70}\n")
-    file.with_name("base.yml").write_text(
+def test_extends_inherits_and_overrides(profile_file: Path) -> None:
+    """
+    A profile inherits demands and thresholds, and overrides single values.
+
+    A base profile in the folder of the file takes precedence over a supplied profile.
+    """
+    profile_file.write_text("title: x\nextends: base\nthresholds: {gap_max_ms: 70}\n")
+    profile_file.with_name("base.yml").write_text(
         "title: b\nextends: upstream\nrequirements: {LM-PAR-04: absent}\n"
         "thresholds: {gap_max_ms: 60.5, guest_ready_max_s: 7}\n"
     )
-    profile = load_profile(str(file))
+    profile = load_profile(str(profile_file))
 
-    assert profile.demand("LM-PAR-04") is Demand.ABSENT
-    assert profile.demand("LM-PAR-05") is Demand.OPTIONAL
+    assert profile.get_demand("LM-PAR-04") is Demand.ABSENT
+    assert profile.get_demand("LM-PAR-05") is Demand.OPTIONAL
     assert (profile.thresholds.gap_max_ms, profile.thresholds.guest_ready_max_s) == (70, 7)
     assert profile.thresholds.gap_calibration_error_p95_ms == 5
-    assert [file.stem for file in profile.files] == ["upstream", "base", "ours"]
+    assert [profile_file.stem for profile_file in profile.files] == ["upstream", "base", "ours"]
 
 
-def test_snapshot_is_what_records_keep() -> None:
-    """Same name, demands and figures."""
+def test_snapshot_has_name_demands_and_thresholds() -> None:
+    """
+    The snapshot for the records has the name, the demands and the thresholds of the profile.
+    """
     profile = load_profile("lab")
-    kept = profile.snapshot()
+    snapshot = profile.make_snapshot()
 
-    assert kept.name == "lab"
-    assert kept.thresholds == asdict(profile.thresholds)
-    assert all(kept.demand(id_) is profile.demand(id_) for id_ in load_requirements())
+    assert snapshot.name == "lab"
+    assert snapshot.thresholds == asdict(profile.thresholds)
+    assert all(snapshot.get_demand(id_) is profile.get_demand(id_) for id_ in load_requirements())
 
 
-def test_unknown_name_lists_the_known() -> None:
-    """An error of use."""
+def test_unknown_profile_name_lists_all_profiles() -> None:
+    """An unknown profile name is a usage error; the message lists all profile names."""
     with pytest.raises(UsageError, match=r"lab, openeuler-22.03, openeuler-24.03, upstream"):
         load_profile("windows")
 
 
-def test_all_faults_at_once(file: Path) -> None:
-    """Unknown ids (with near ones), demands, thresholds, keys."""
-    file.write_text(
+def test_all_problems_are_reported_at_once(profile_file: Path) -> None:
+    """
+    All problems are reported at once: unknown ids (with similar ids), demands, thresholds and
+    keys.
+    """
+    profile_file.write_text(
         "title: x\nfoo: 1\n"
         "requirements:\n  LM-CAP-9: required\n  LM-CAP-01: maybe\n  LM-*: optional\n"
         "thresholds:\n  gap_max_s: 1\n  gap_max_ms: -1\n  guest_ready_max_s: .inf\n"
     )
-    found = faults(file)
+    problems = collect_problems(profile_file)
 
-    assert len(found) == 7
-    assert any("LM-CAP-9: no such requirement; did you mean LM-CAP" in fault for fault in found)
-    assert "thresholds.gap_max_s: no such threshold (line 8)" in found
-    assert "foo: unknown key (line 2)" in found
-
-
-def test_circles_and_strangers(file: Path) -> None:
-    """What is extended must exist and must not lead back."""
-    file.write_text("title: x\nextends: other\n")
-    assert "no profile 'other'" in faults(file)[0]
-
-    file.with_name("other.yml").write_text("title: y\nextends: ours\n")
-    assert "goes in a circle: ours -> other -> ours" in faults(file)[0]
+    assert len(problems) == 7
+    assert any(
+        "LM-CAP-9: no such requirement; did you mean LM-CAP" in problem for problem in problems
+    )
+    assert "thresholds.gap_max_s: no such threshold (line 8)" in problems
+    assert "foo: unknown key (line 2)" in problems
 
 
-def test_absent_and_empty_files(file: Path) -> None:
-    """Are told, too."""
-    assert faults(file) == ["file: No such file or directory"]
-    file.touch()
-    assert faults(file) == ["(top level): empty (line 1)"]
+def test_missing_and_circular_base_profiles(profile_file: Path) -> None:
+    """The base profile must exist, and base profiles must not form a cycle."""
+    profile_file.write_text("title: x\nextends: other\n")
+    assert "no profile 'other'" in collect_problems(profile_file)[0]
+
+    profile_file.with_name("other.yml").write_text("title: y\nextends: ours\n")
+    assert "circular extension: ours -> other -> ours" in collect_problems(profile_file)[0]
+
+
+def test_missing_and_empty_profile_files(profile_file: Path) -> None:
+    """A missing file and an empty file are reported as problems, too."""
+    assert collect_problems(profile_file) == ["file: No such file or directory"]
+    profile_file.touch()
+    assert collect_problems(profile_file) == ["(top level): empty (line 1)"]

@@ -1,4 +1,4 @@
-"""Record files: strict reading, atomic writing, merging by copying."""
+"""Tests of record files: strict reading, atomic writing, and merging by copying files."""
 
 import json
 import math
@@ -13,17 +13,17 @@ from migqual.model.record import (
     Demand,
     MigrationRecord,
     PairName,
-    Phases,
+    PhaseSeconds,
     ProfileSnapshot,
-    RequirementName,
+    RequirementSummary,
     RunRecord,
+    RunTier,
     TestRecord,
-    Tier,
-    from_json,
-    to_json,
+    parse_record,
+    render_record,
 )
 from migqual.model.verdict import Verdict
-from migqual.report import folder
+from migqual.report import record_files
 
 pytestmark = pytest.mark.selftest
 
@@ -32,11 +32,11 @@ RUN = RunRecord(
     started="2026-01-02T03:04:05Z",
     finished=None,
     profile=ProfileSnapshot("lab", {"LM-CAP-01": Demand.REQUIRED}, {"gap_max_ms": 500}),
-    tier=Tier.REAL,
+    tier=RunTier.REAL,
     acceleration="kvm",
     version="1",
     pairs=(PairName("a1", "b1"),),
-    requirements={"LM-CAP-01": RequirementName("moves", "Capabilities")},
+    requirements={"LM-CAP-01": RequirementSummary("moves", "Capabilities")},
     environment={"host a1": {"qemu": "7.2", "cpu": {"model": "x"}}},
 )
 TEST = TestRecord(
@@ -50,119 +50,133 @@ TEST = TestRecord(
     verdict=Verdict.PASS,
     started="2026-01-02T03:04:06Z",
     seconds=3.5,
-    phases=Phases(1.0, 2.0, 0.5),
+    phases=PhaseSeconds(1.0, 2.0, 0.5),
     parameters={"disk": "raw", "channels": 2},
     migrations=(MigrationRecord({"tls": False}, "virsh migrate", {"gap_max_ms": 61.5, "x": None}),),
     attachments=(Attachment("log", "text/plain", "evidence/x/01-log"),),
 )
 
 
-def test_what_is_written_is_read_back() -> None:
-    """Nothing changes on the way through a file."""
-    assert from_json(RunRecord, to_json(RUN), file="f") == RUN
-    assert from_json(TestRecord, to_json(TEST), file="f") == TEST
+def test_records_round_trip_through_json() -> None:
+    """A record written to JSON and read again is equal to the first record."""
+    assert parse_record(RunRecord, render_record(RUN), file="f") == RUN
+    assert parse_record(TestRecord, render_record(TEST), file="f") == TEST
 
 
-def test_a_figure_that_json_lacks_is_not_measured() -> None:
-    """NaN would make a file that other readers refuse."""
-    spoilt = replace(TEST, migrations=(MigrationRecord({}, "", {"ratio": math.nan}),))
-    read = from_json(TestRecord, to_json(spoilt), file="f")
-    assert read.migrations[0].metrics == {"ratio": None}
+def test_nan_metric_is_written_as_null() -> None:
+    """A NaN metric is written as null: other JSON readers refuse a file with NaN."""
+    nan_record = replace(TEST, migrations=(MigrationRecord({}, "", {"ratio": math.nan}),))
+    parsed_record = parse_record(TestRecord, render_record(nan_record), file="f")
+    assert parsed_record.migrations[0].metrics == {"ratio": None}
 
 
-def broken(**changes: object) -> str:
-    return json.dumps(json.loads(to_json(TEST)) | changes)
+def render_changed_record(**changes: object) -> str:
+    return json.dumps(json.loads(render_record(TEST)) | changes)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "Expecting value"),
-        (to_json(TEST)[:200], "Unterminated|Expecting|delimiter"),
+        (render_record(TEST)[:200], "Unterminated|Expecting|delimiter"),
         ("[]", "not a JSON object"),
-        (broken(format=1), "format: 1 is not 3"),
-        (broken(kind="run"), "kind: 'run'"),
-        (broken(verdict="green"), "verdict: 'green' is none of pass"),
-        (broken(seconds="3"), "seconds: float expected, not str"),
-        (broken(seconds=True), "seconds: float expected, not bool"),
-        (broken(colour="red"), "colour unknown"),
-        (broken(phases={"setup": 1.0}), "phases: call, teardown missing"),
-        (broken(requirements=["LM-CAP-01", 3]), r"requirements\[1\]: str expected, not int"),
-        (broken(pair=None, migrations=[{}]), r"migrations\[0\]: .*missing"),
+        (render_changed_record(format=1), "format is 1, not 4"),
+        (render_changed_record(kind="run"), "kind: 'run'"),
+        (render_changed_record(verdict="green"), "verdict: 'green' is not one of pass"),
+        (render_changed_record(seconds="3"), "seconds: float expected, not str"),
+        (render_changed_record(seconds=True), "seconds: float expected, not bool"),
+        (render_changed_record(colour="red"), "colour unknown"),
+        (render_changed_record(phases={"setup": 1.0}), "phases: call, teardown missing"),
+        (
+            render_changed_record(requirements=["LM-CAP-01", 3]),
+            r"requirements\[1\]: str expected, not int",
+        ),
+        (render_changed_record(pair=None, migrations=[{}]), r"migrations\[0\]: .*missing"),
     ],
 )
-def test_what_is_not_a_whole_record_is_refused_by_name(
-    tmp_path: Path, text: str, words: str
-) -> None:
-    """The error names the file and the place in it."""
-    folder.write_run(tmp_path, RUN)
+def test_invalid_record_is_refused_with_file_name(tmp_path: Path, text: str, message: str) -> None:
+    """The error for an invalid record names the file and the invalid field."""
+    record_files.write_run_record(tmp_path, RUN)
     (tmp_path / "test-0.json").write_text(text)
-    with pytest.raises(UsageError, match=rf"(?s)test-0\.json: not a whole .*({words})"):
-        folder.read([tmp_path])
+    with pytest.raises(UsageError, match=rf"(?s)test-0\.json: not a complete .*({message})"):
+        record_files.read_records([tmp_path])
 
 
-def test_bytes_that_are_no_text_are_refused_by_name(tmp_path: Path) -> None:
-    """A file damaged in copying is bad input, not a crash."""
+def test_binary_record_file_is_refused(tmp_path: Path) -> None:
+    """A record file damaged during copying is a usage error, not a crash."""
     (tmp_path / "run-0.json").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match=r"run-0\.json: cannot be read"):
-        folder.read([tmp_path])
+        record_files.read_records([tmp_path])
 
 
-def test_machines_are_merged_by_copying_files(tmp_path: Path) -> None:
-    """Two folders, and one folder with the files of both, hold the same."""
-    one, two, both = tmp_path / "one", tmp_path / "two", tmp_path / "both"
-    folder.write_run(one, RUN)
-    folder.write_test(one, TEST)
-    folder.write_run(two, replace(RUN, id="other"))
-    folder.write_test(two, replace(TEST, run="other"))
-    both.mkdir()
-    for file in [*one.iterdir(), *two.iterdir()]:
-        (both / file.name).write_bytes(file.read_bytes())
-    assert folder.read([both]) == folder.read([one, two])
-    assert len(folder.read([both]).tests) == 2
+def test_records_merge_by_copying_files(tmp_path: Path) -> None:
+    """Two folders, and a single folder with the files of both, hold the same records."""
+    first_folder, second_folder, merged_folder = (
+        tmp_path / "one",
+        tmp_path / "two",
+        tmp_path / "both",
+    )
+    record_files.write_run_record(first_folder, RUN)
+    record_files.write_test_record(first_folder, TEST)
+    record_files.write_run_record(second_folder, replace(RUN, id="other"))
+    record_files.write_test_record(second_folder, replace(TEST, run="other"))
+    merged_folder.mkdir()
+    for file in [*first_folder.iterdir(), *second_folder.iterdir()]:
+        (merged_folder / file.name).write_bytes(file.read_bytes())
+    assert record_files.read_records([merged_folder]) == record_files.read_records(
+        [first_folder, second_folder]
+    )
+    assert len(record_files.read_records([merged_folder]).tests) == 2
 
 
-def test_the_same_file_twice_counts_once(tmp_path: Path) -> None:
-    """Naming a folder twice, or copying it, changes nothing."""
-    folder.write_run(tmp_path / folder.RECORDS, RUN)
-    folder.write_test(tmp_path / folder.RECORDS, TEST)
-    assert folder.read([tmp_path, tmp_path / folder.RECORDS]) == folder.read([tmp_path])
+def test_same_record_file_twice_counts_once(tmp_path: Path) -> None:
+    """A folder given twice, or copied, adds no second record."""
+    record_files.write_run_record(tmp_path / record_files.RECORDS_FOLDER, RUN)
+    record_files.write_test_record(tmp_path / record_files.RECORDS_FOLDER, TEST)
+    assert record_files.read_records(
+        [tmp_path, tmp_path / record_files.RECORDS_FOLDER]
+    ) == record_files.read_records([tmp_path])
 
 
-def test_two_states_of_one_test_are_refused(tmp_path: Path) -> None:
-    """Which of them is true cannot be known."""
-    folder.write_run(tmp_path, RUN)
-    folder.write_test(tmp_path, TEST)
-    (tmp_path / "test-copy.json").write_text(to_json(TEST.judged(Verdict.FAIL, "no")))
+def test_conflicting_records_of_a_test_are_refused(tmp_path: Path) -> None:
+    """Different records of the same test are refused: the true record is unknown."""
+    record_files.write_run_record(tmp_path, RUN)
+    record_files.write_test_record(tmp_path, TEST)
+    (tmp_path / "test-copy.json").write_text(
+        render_record(TEST.replace_verdict(Verdict.FAIL, "no"))
+    )
     with pytest.raises(UsageError, match="about the same test"):
-        folder.read([tmp_path])
+        record_files.read_records([tmp_path])
 
 
-def test_a_test_without_its_run_is_refused(tmp_path: Path) -> None:
-    """Half a folder must not be judged."""
-    folder.write_test(tmp_path, TEST)
+def test_test_record_without_run_record_is_refused(tmp_path: Path) -> None:
+    """A test record without the run record is refused: half a folder must not be judged."""
+    record_files.write_test_record(tmp_path, TEST)
     with pytest.raises(UsageError, match="has no record in these folders"):
-        folder.read([tmp_path])
+        record_files.read_records([tmp_path])
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    """A typing mistake is no empty run."""
+def test_missing_record_folder_is_refused(tmp_path: Path) -> None:
+    """A missing folder, e.g. after a typing mistake, is a usage error and not an empty run."""
     with pytest.raises(UsageError, match="no such folder"):
-        folder.read([tmp_path / "nowhere"])
+        record_files.read_records([tmp_path / "nowhere"])
 
 
-def test_provenance_is_added_to_its_run(tmp_path: Path) -> None:
-    """Workers learn about hosts while the controller holds the run."""
-    folder.write_run(tmp_path, RUN)
-    folder.write_environment(tmp_path, RUN.id, "host b1", {"qemu": "10.0"})
-    (run,) = folder.read([tmp_path]).runs
+def test_environment_is_added_to_run_record(tmp_path: Path) -> None:
+    """
+    Facts of hosts are added to the run record: workers collect the facts, and the controller
+    writes the run record.
+    """
+    record_files.write_run_record(tmp_path, RUN)
+    record_files.write_environment(tmp_path, RUN.id, "host b1", {"qemu": "10.0"})
+    (run,) = record_files.read_records([tmp_path]).runs
     assert run.environment == {**RUN.environment, "host b1": {"qemu": "10.0"}}
 
 
-def test_clearing_takes_record_files_only(tmp_path: Path) -> None:
-    """A folder named by mistake loses nothing else."""
-    folder.write_run(tmp_path, RUN)
-    folder.write_test(tmp_path, TEST)
+def test_clearing_removes_record_files_only(tmp_path: Path) -> None:
+    """Only record files are removed: a folder given by mistake keeps all other files."""
+    record_files.write_run_record(tmp_path, RUN)
+    record_files.write_test_record(tmp_path, TEST)
     (tmp_path / "notes.txt").write_text("mine")
-    folder.clear(tmp_path)
+    record_files.remove_record_files(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]

@@ -1,4 +1,8 @@
-"""What was made goes; what cannot go stays written down, and keeps nothing else."""
+"""Tests of the removal of journal entries.
+
+Removed resources leave the journal. A resource without removal stays in the journal and does
+not stop the removal of the other resources.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,43 +15,43 @@ from migqual.errors import ConnectionLost, HostError, StackError
 from migqual.hosts.domain import Domain
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
-from migqual.hosts.volume import Volumes
-from migqual.model.inventory import Inventory, Tier
+from migqual.hosts.volume import VolumeProvisioner
+from migqual.inventory.entities import Inventory, Tier
 
 pytestmark = pytest.mark.selftest
 
-HELD = "cannot acquire state change lock"
+LOCK_MESSAGE = "cannot acquire state change lock"
 
 
-class Stubborn:
-    """A domain that libvirt does not let go of, or says so and keeps it."""
+class UnremovableDomain:
+    """A fake domain with a failing destroy, or with a destroy without effect."""
 
-    def __init__(self, *, words: str = "") -> None:
-        self.words = words
+    def __init__(self, *, message: str = "") -> None:
+        self.message = message
 
     def destroy(self) -> None:
-        if self.words:
-            raise StackError("h1", "destroy", self.words)
+        if self.message:
+            raise StackError("h1", "destroy", self.message)
 
     def undefine(self) -> None:
-        """Nothing happens."""
+        """Return without an effect: the domain stays defined."""
 
 
-def host(domain: object, done: list[Sequence[str]]) -> Host:
-    """One whose libvirt has `domain`; `done` gathers the commands it is given."""
+def make_host(domain: object, commands: list[Sequence[str]]) -> Host:
+    """Build a fake host with `domain` in libvirt; shell commands are appended to `commands`."""
 
-    def attempt(*argv: str) -> SimpleNamespace:
-        done.append(argv)
+    def record_command(*argv: str) -> SimpleNamespace:
+        commands.append(argv)
         return SimpleNamespace(status=0, stderr="")
 
-    libvirt = SimpleNamespace(lookup=lambda _name: cast("Domain | None", domain))
-    shell = SimpleNamespace(attempt=attempt)
+    libvirt = SimpleNamespace(find_domain=lambda _name: cast("Domain | None", domain))
+    shell = SimpleNamespace(run_unchecked=record_command)
     return cast("Host", SimpleNamespace(name="h1", libvirt=libvirt, shell=shell))
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    """An empty one."""
+    """Yield an empty journal."""
     inventory = cast("Inventory", SimpleNamespace(file=None, tier=Tier.LAB))
     journal = Journal("r", inventory, tmp_path)
     yield journal
@@ -55,47 +59,57 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 @pytest.mark.parametrize(
-    ("domain", "words"),
-    [(Stubborn(words=HELD), HELD), (Stubborn(), "still there")],
-    ids=["refused", "kept"],
+    ("domain", "message"),
+    [(UnremovableDomain(message=LOCK_MESSAGE), LOCK_MESSAGE), (UnremovableDomain(), "still there")],
+    ids=["destroy-refused", "still-defined"],
 )
-def test_a_domain_that_stays_is_told_and_kept_in_the_journal(
-    domain: Stubborn, words: str, journal: Journal
+def test_unremovable_domain_stays_in_journal(
+    domain: UnremovableDomain, message: str, journal: Journal
 ) -> None:
-    """Its images go nevertheless; `migqual sweep` finds it in the journal."""
-    done: list[Sequence[str]] = []
-    image = journal.record("h1", "image", "/x", [("rm", "/x")])
-    made = journal.record("h1", "domain", "mq-1")
+    """
+    A domain still in libvirt is reported, and the entry stays in the journal.
 
-    with pytest.raises(HostError, match=words):
-        Volumes(journal, {"h1": host(domain, done)}).remove([image, made])
+    Expected: the images of the guest are removed nevertheless. `migqual sweep` can find the
+    domain in the journal.
+    """
+    commands: list[Sequence[str]] = []
+    image_entry = journal.record("h1", "image", "/x", [("rm", "/x")])
+    domain_entry = journal.record("h1", "domain", "mq-1")
 
-    assert done == [("rm", "/x")]
-    assert journal.outstanding == (made,)
+    with pytest.raises(HostError, match=message):
+        VolumeProvisioner(journal, {"h1": make_host(domain, commands)}).remove_entries(
+            [image_entry, domain_entry]
+        )
 
-
-def test_what_is_gone_is_crossed_out(journal: Journal) -> None:
-    """Nothing is left to do."""
-    made = journal.record("h1", "domain", "mq-1")
-
-    Volumes(journal, {"h1": host(None, [])}).remove([made])
-
-    assert journal.outstanding == ()
+    assert commands == [("rm", "/x")]
+    assert journal.open_entries == (domain_entry,)
 
 
-def test_a_host_that_is_lost_is_tried_once(journal: Journal) -> None:
-    """Each try may take as long as a connection does to be given up."""
-    tries: list[str] = []
+def test_missing_domain_leaves_journal(journal: Journal) -> None:
+    """The entry of a missing domain is closed: no removal is necessary."""
+    domain_entry = journal.record("h1", "domain", "mq-1")
 
-    def lookup(name: str) -> None:
-        tries.append(name)
+    VolumeProvisioner(journal, {"h1": make_host(None, [])}).remove_entries([domain_entry])
+
+    assert journal.open_entries == ()
+
+
+def test_unreachable_host_is_tried_once(journal: Journal) -> None:
+    """An unreachable host is tried once: each try can take the whole connection timeout."""
+    domain_names: list[str] = []
+
+    def raise_connection_lost(name: str) -> None:
+        domain_names.append(name)
         raise ConnectionLost("h1", "no route")
 
-    away = cast("Host", SimpleNamespace(name="h1", libvirt=SimpleNamespace(lookup=lookup)))
-    made = [journal.record("h1", "domain", f"mq-{number}") for number in range(3)]
+    unreachable_host = cast(
+        "Host",
+        SimpleNamespace(name="h1", libvirt=SimpleNamespace(find_domain=raise_connection_lost)),
+    )
+    domain_entries = [journal.record("h1", "domain", f"mq-{number}") for number in range(3)]
 
     with pytest.raises(ConnectionLost):
-        Volumes(journal, {"h1": away}).remove(made)
+        VolumeProvisioner(journal, {"h1": unreachable_host}).remove_entries(domain_entries)
 
-    assert tries == ["mq-2"]
-    assert len(journal.outstanding) == 3
+    assert domain_names == ["mq-2"]
+    assert len(journal.open_entries) == 3

@@ -1,4 +1,7 @@
-"""The table and the suites agree: no built requirement without a test, no test without one."""
+"""Tests of the agreement between the requirements table and the suites.
+
+Each requirement with `has_tests` has a test, and each test of a chapter has a requirement.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -6,27 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from migqual import places
+from migqual import paths
 from migqual.model.requirement import load_chapters, load_requirements
 
 pytestmark = pytest.mark.selftest
 
-SUITES = places.ROOT / "suites"
-ELSEWHERE = {"selftest", "oracles"}
+SUITES_FOLDER = paths.ROOT / "suites"
+FOLDERS_WITHOUT_CHAPTER = {"selftest", "observer_checks", "integration", "support"}
 
 
-def functions() -> Iterator[tuple[Path, ast.FunctionDef]]:
-    """Every test of the chapters."""
-    for file in sorted(SUITES.rglob("test_*.py")):
-        if file.relative_to(SUITES).parts[0] in ELSEWHERE:
+def iterate_chapter_tests() -> Iterator[tuple[Path, ast.FunctionDef]]:
+    """Yield the file and the function of every chapter test."""
+    for file in sorted(SUITES_FOLDER.rglob("test_*.py")):
+        if file.relative_to(SUITES_FOLDER).parts[0] in FOLDERS_WITHOUT_CHAPTER:
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 yield file, node
 
 
-def ids_of(function: ast.FunctionDef) -> set[str]:
-    """Requirement ids anywhere in its decorators: on the test, or on one of its parameters."""
+def collect_requirement_ids(function: ast.FunctionDef) -> set[str]:
+    """Collect the requirement ids in the decorators of a test: on the test or on a parameter."""
     return {
         node.value
         for decorator in function.decorator_list
@@ -37,47 +40,63 @@ def ids_of(function: ast.FunctionDef) -> set[str]:
     }
 
 
-def covered() -> set[str]:
-    return {found for _, function in functions() for found in ids_of(function)}
+def collect_covered_ids() -> set[str]:
+    return {
+        requirement_id
+        for _, function in iterate_chapter_tests()
+        for requirement_id in collect_requirement_ids(function)
+    }
 
 
-def test_every_built_requirement_has_a_test() -> None:
-    """A requirement whose tests are said to exist has one."""
-    built = {id_ for id_, row in load_requirements().items() if row.built}
+def test_every_requirement_with_has_tests_has_a_test() -> None:
+    """Each requirement with `has_tests` in the table has a test."""
+    expected_ids = {
+        id_ for id_, requirement in load_requirements().items() if requirement.has_tests
+    }
 
-    assert built
-    assert built - covered() == set()
+    assert expected_ids
+    assert expected_ids - collect_covered_ids() == set()
 
 
-def test_no_test_of_what_is_not_built() -> None:
-    """A requirement that has tests is said to be built: profiles may demand it then."""
-    rows = load_requirements()
+def test_no_test_of_requirement_without_has_tests() -> None:
+    """
+    Each requirement with a test has `has_tests` in the table: then profiles may require the id.
+    """
+    requirements = load_requirements()
 
-    assert {id_ for id_ in covered() if not rows[id_].built} == set()
+    assert {id_ for id_ in collect_covered_ids() if not requirements[id_].has_tests} == set()
 
 
 def test_every_chapter_test_names_a_requirement() -> None:
-    """A test that belongs nowhere would be counted nowhere."""
-    silent = [f"{file.name}: {function.name}" for file, function in functions()]
-    named = [f"{file.name}: {function.name}" for file, function in functions() if ids_of(function)]
-
-    assert silent == named
-
-
-def test_every_chapter_test_says_what_it_claims() -> None:
-    """Docstrings are printed in reports: the claim, what it takes, what is expected."""
-    poor = [
+    """Each chapter test names a requirement: otherwise the result would count nowhere."""
+    all_tests = [f"{file.name}: {function.name}" for file, function in iterate_chapter_tests()]
+    tests_with_requirement = [
         f"{file.name}: {function.name}"
-        for file, function in functions()
+        for file, function in iterate_chapter_tests()
+        if collect_requirement_ids(function)
+    ]
+
+    assert all_tests == tests_with_requirement
+
+
+def test_every_chapter_test_docstring_has_expected_part() -> None:
+    """
+    Each chapter test has a docstring with an `Expected:` part.
+
+    Reports print the docstring: the claim, the preconditions and the expected result.
+    """
+    tests_without_expected = [
+        f"{file.name}: {function.name}"
+        for file, function in iterate_chapter_tests()
         if "Expected:" not in (ast.get_docstring(function) or "")
     ]
 
-    assert poor == []
+    assert tests_without_expected == []
 
 
-def test_chapters_live_where_the_table_says() -> None:
-    """Every folder below suites/ is a chapter's, or tests the project itself."""
-    folders = {path.name for path in SUITES.iterdir() if any(path.glob("test_*.py"))}
+def test_every_suite_folder_belongs_to_a_chapter() -> None:
+    """Every folder of tests below suites/ belongs to a chapter, or tests the project."""
+    test_folders = {path.name for path in SUITES_FOLDER.iterdir() if any(path.glob("test_*.py"))}
 
-    ours = {folder for chapter in load_chapters().values() for folder in chapter.suites}
-    assert folders - ELSEWHERE <= ours
+    chapter_folders = {folder for chapter in load_chapters().values() for folder in chapter.suites}
+    assert test_folders - FOLDERS_WITHOUT_CHAPTER <= chapter_folders

@@ -1,4 +1,4 @@
-"""The requirements table: complete, ordered, and strict about what it is given."""
+"""Tests of the requirements table: complete, in order, and strict parsing."""
 
 from itertools import groupby
 from pathlib import Path
@@ -15,8 +15,8 @@ from migqual.model.requirement import (
 
 pytestmark = pytest.mark.selftest
 
-# How many rows each group has. Ids are stable: a row may be added at an end, none may go.
-ROWS = {
+# Number of requirements per group. Ids are stable: add new ids at the end, never remove an id.
+REQUIREMENTS_PER_GROUP = {
     "CAP": 3,
     "SCN": 5,
     "RES": 11,
@@ -30,75 +30,90 @@ ROWS = {
 }
 
 
-def test_every_row_is_there_in_order() -> None:
-    """Numbered without a hole, group after group."""
-    expected = [f"LM-{group}-{n:02}" for group, most in ROWS.items() for n in range(1, most + 1)]
+def test_table_is_complete_and_ordered() -> None:
+    """The ids are numbered without a gap, group after group."""
+    expected = [
+        f"LM-{group}-{number:02}"
+        for group, count in REQUIREMENTS_PER_GROUP.items()
+        for number in range(1, count + 1)
+    ]
 
     assert list(load_requirements()) == expected
 
 
-def test_rows_say_something_of_their_own() -> None:
-    """No two rows share a title, a statement or what is expected."""
-    rows = load_requirements().values()
+def test_requirement_texts_are_unique() -> None:
+    """No two requirements have the same title, statement or expected result."""
+    requirements = load_requirements().values()
 
-    for words in ("title", "statement", "expected"):
-        assert len({getattr(row, words) for row in rows}) == len(rows)
+    for field in ("title", "statement", "expected"):
+        assert len({getattr(requirement, field) for requirement in requirements}) == len(
+            requirements
+        )
 
 
-def test_chapters_hold_their_rows_together() -> None:
-    """A chapter is one group of ids; it has folders of its own."""
-    rows = load_requirements().values()
+def test_chapters_are_contiguous_and_own_folders() -> None:
+    """A chapter is a single group of consecutive ids and shares no folder with other chapters."""
+    requirements = load_requirements().values()
     chapters = load_chapters()
 
-    assert [slug for slug, _ in groupby(row.chapter for row in rows)] == list(chapters)
+    assert [
+        slug for slug, _ in groupby(requirement.chapter for requirement in requirements)
+    ] == list(chapters)
     folders = [folder for chapter in chapters.values() for folder in chapter.suites]
     assert sorted(set(folders)) == sorted(folders)
 
 
-def test_rows_that_the_guard_keeps() -> None:
-    """Enforcers come from the table."""
-    by = {id_: row.by for id_, row in load_requirements().items()}
+def test_enforcers_come_from_the_table() -> None:
+    """The table states the enforcers of each requirement."""
+    enforcers_by_id = {
+        id_: requirement.enforcers for id_, requirement in load_requirements().items()
+    }
 
-    assert by["LM-RES-09"] == {Enforcer.GUARD, Enforcer.HYPERVISOR}
-    assert by["LM-RES-10"] == {Enforcer.GUARD, Enforcer.REPORT}
-    assert by["LM-CAP-01"] == {Enforcer.HYPERVISOR}
+    assert enforcers_by_id["LM-RES-09"] == {Enforcer.GUARD, Enforcer.HYPERVISOR}
+    assert enforcers_by_id["LM-RES-10"] == {Enforcer.GUARD, Enforcer.REPORT}
+    assert enforcers_by_id["LM-CAP-01"] == {Enforcer.HYPERVISOR}
 
 
-def test_row_may_be_ahead_of_or_behind_its_chapter() -> None:
-    """Some rows of a built chapter still wait for their tests."""
-    rows = load_requirements()
+def test_has_tests_of_requirement_overrides_chapter() -> None:
+    """Some requirements have no tests yet, also in a chapter with `has_tests`."""
+    requirements = load_requirements()
 
-    assert rows["LM-CAP-01"].built
-    assert not rows["LM-RES-01"].built
-    assert not rows["LM-SCN-01"].built
+    assert requirements["LM-CAP-01"].has_tests
+    assert not requirements["LM-RES-01"].has_tests
+    assert not requirements["LM-SCN-01"].has_tests
 
 
 @pytest.mark.parametrize(
     ("id_", "hint"),
     [("LM-SHR-06", "LM-SHR-0"), ("lm-cap-01", "LM-CAP-01"), ("quux", "requirements.yml")],
 )
-def test_unknown_id_brings_near_ones(id_: str, hint: str) -> None:
-    """Or says where all of them are."""
+def test_unknown_id_suggests_similar_ids(id_: str, hint: str) -> None:
+    """The error for an unknown id suggests similar ids, or names the file with all ids."""
     with pytest.raises(UsageError, match=hint):
         find_requirement(id_, load_requirements())
 
 
 def test_known_id_is_found() -> None:
-    """By itself."""
+    """A known id returns the requirement."""
     assert find_requirement("LM-SHR-02", load_requirements()).chapter == "shared-storage"
 
 
-def test_faults_of_a_table(tmp_path: Path) -> None:
-    """Malformed ids, unknown enforcers and keys, at once; then strays among rows and chapters."""
-    row = "{chapter: one, title: abc, statement: abc, expected: abc, by: [H]}"
-    chapters = "chapters: {one: {title: One, suites: [one], built: true}}\n"
+def test_problems_of_a_requirements_table(tmp_path: Path) -> None:
+    """
+    Problems of a table are reported together.
+
+    Expected: first malformed ids, unknown enforcers and unknown keys. In a second table, a
+    requirement with an unknown chapter and a chapter without requirements.
+    """
+    row = "{chapter: one, title: abc, statement: abc, expected: abc, enforced_by: [H]}"
+    chapters = "chapters: {one: {title: One, suites: [one], has_tests: true}}\n"
     file = tmp_path / "a.yml"
     file.write_text(f"{chapters}requirements:\n  LM-1: {row}\n  LM-AAA-01: {row[:-3]}X], z: 1}}\n")
     with pytest.raises(InventoryError) as caught:
         load_requirements(file)
-    assert [fault.path for fault in caught.value.faults] == [
+    assert [problem.path for problem in caught.value.problems] == [
         "requirements.LM-1",
-        "requirements.LM-AAA-01.by[0]",
+        "requirements.LM-AAA-01.enforced_by[0]",
         "requirements.LM-AAA-01.z",
     ]
 
@@ -106,4 +121,4 @@ def test_faults_of_a_table(tmp_path: Path) -> None:
     file.write_text(f"{chapters}requirements:\n  LM-AAA-01: {row.replace('one', 'two')}\n")
     with pytest.raises(InventoryError, match="no chapter 'two'") as caught:
         load_requirements(file)
-    assert len(caught.value.faults) == 2
+    assert len(caught.value.problems) == 2

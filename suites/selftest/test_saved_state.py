@@ -1,105 +1,127 @@
-"""The head of libvirt's save files: read, and written anew under another definition."""
+"""Tests of the header of libvirt's save files: parsing, and rendering with another domain XML."""
 
 import struct
 
 import pytest
 
-from migqual.hosts.saved_state import SaveHead, parse_head
-from migqual.model.guest import (
+from migqual.hosts.saved_state import SaveHeader, parse_save_header
+from migqual.inventory.entities import StoreKind
+from migqual.model.guest_spec import (
     DiskFormat,
     DiskLoad,
     DiskSpec,
     Firmware,
+    GuestLoad,
     GuestSpec,
-    Load,
     Persistence,
-    Start,
+    StartMode,
 )
-from migqual.model.inventory import StoreKind
 
 pytestmark = pytest.mark.selftest
-PADDING = 64
+PADDING_BYTES = 64
 
 
-def save_file(
+def build_save_file(
     xml: bytes = b"<domain/>\0",
     cookie: bytes = b"<cookie/>\0",
     *,
     magic: bytes = b"LibvirtQemudSave",
     version: int = 2,
-    compressed: int = 0,
+    compression: int = 0,
 ) -> bytes:
-    """What libvirt writes, with a stream of QEMU's behind it."""
-    length = len(xml) + len(cookie) + PADDING
-    numbers = (version, length, 1, compressed, len(xml) if cookie else 0)
-    head = struct.pack("<16s5I56x", magic, *numbers)
-    return head + xml + cookie + bytes(PADDING) + b"QEVM stream"
+    """Build a save file in libvirt's format, followed by a stream of QEMU."""
+    length = len(xml) + len(cookie) + PADDING_BYTES
+    header_fields = (version, length, 1, compression, len(xml) if cookie else 0)
+    header = struct.pack("<16s5I56x", magic, *header_fields)
+    return header + xml + cookie + bytes(PADDING_BYTES) + b"QEVM stream"
 
 
-def test_a_head_keeps_its_length_and_its_cookie() -> None:
+def test_rendered_header_keeps_length_and_cookie() -> None:
     """
-    Another definition takes the place of the old one, and QEMU's stream stays where it is.
+    Another domain XML replaces the old XML, and QEMU's stream keeps the same offset.
 
-    Expected: the new head is as long as the old one; libvirt finds the XML and the same cookie.
+    Expected: the new header is as long as the old header. libvirt finds the XML and the same
+    cookie.
     """
-    old = save_file()
-    new = parse_head(old).render("<domain><name>another</name></domain>")
+    old_file = build_save_file()
+    new_header = parse_save_header(old_file).render_with_xml(
+        "<domain><name>another</name></domain>"
+    )
 
-    assert len(new) == len(old) - len(b"QEVM stream")
-    assert new[92:].startswith(b"<domain><name>another</name></domain>\0<cookie/>\0\0")
-    assert parse_head(new) == parse_head(old)
-
-
-def test_macs_are_read_from_the_definition() -> None:
-    """The guest that was saved has them until it gets others."""
-    nics = "".join(f"<interface><mac address='52:54:00:00:00:0{n}'/></interface>" for n in (1, 2))
-    head = parse_head(save_file(f"<domain>{nics}</domain>".encode() + b"\0"))
-
-    assert head.macs == ("52:54:00:00:00:01", "52:54:00:00:00:02")
+    assert len(new_header) == len(old_file) - len(b"QEVM stream")
+    assert new_header[92:].startswith(b"<domain><name>another</name></domain>\0<cookie/>\0\0")
+    assert parse_save_header(new_header) == parse_save_header(old_file)
 
 
-def test_a_head_without_a_cookie_stays_without() -> None:
-    """Some domains have none; then libvirt takes all before the stream for XML."""
-    head = parse_head(save_file(cookie=b""))
+def test_mac_addresses_are_read_from_domain_xml() -> None:
+    """
+    The header lists the MAC addresses of the saved guest, used until the guest gets new
+    addresses.
+    """
+    interfaces_xml = "".join(
+        f"<interface><mac address='52:54:00:00:00:0{n}'/></interface>" for n in (1, 2)
+    )
+    header = parse_save_header(
+        build_save_file(f"<domain>{interfaces_xml}</domain>".encode() + b"\0")
+    )
 
-    assert head.cookie == b""
-    assert struct.unpack_from("<5I", head.render("<domain/>"), 16)[4] == 0
+    assert header.macs == ("52:54:00:00:00:01", "52:54:00:00:00:02")
 
 
-def test_a_definition_that_is_too_long_is_refused() -> None:
-    """It would overwrite QEMU's stream."""
-    with pytest.raises(ValueError, match="are there"):
-        SaveHead(100, 1, b"<cookie/>\0").render("<domain>" + "x" * 100)
+def test_header_without_cookie() -> None:
+    """A domain can have no cookie: libvirt then reads all bytes before the stream as XML."""
+    header = parse_save_header(build_save_file(cookie=b""))
+
+    assert header.cookie == b""
+    assert struct.unpack_from("<5I", header.render_with_xml("<domain/>"), 16)[4] == 0
+
+
+def test_too_long_domain_xml_is_refused() -> None:
+    """An XML longer than the space in the file is refused: QEMU's stream would be overwritten."""
+    with pytest.raises(ValueError, match="the file has only"):
+        SaveHeader(100, 1, b"<cookie/>\0").render_with_xml("<domain>" + "x" * 100)
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "message"),
     [
         (b"LibvirtQemudSave", "shorter"),
-        (save_file(magic=b"LibvirtQemudPart"), "magic b'LibvirtQemudPart'"),
-        (save_file(version=3), "version 3"),
-        (save_file(compressed=1), "compression 1"),
-        (save_file()[:120], "are announced"),
-        (struct.pack("<16s5I56x", b"LibvirtQemudSave", 2, 2**31, 1, 0, 0), "are announced"),
+        (build_save_file(magic=b"LibvirtQemudPart"), "magic b'LibvirtQemudPart'"),
+        (build_save_file(version=3), "version 3"),
+        (build_save_file(compression=1), "compression 1"),
+        (build_save_file()[:120], "announces"),
+        (struct.pack("<16s5I56x", b"LibvirtQemudSave", 2, 2**31, 1, 0, 0), "announces"),
     ],
-    ids=["torn", "incomplete", "version", "compressed", "short", "huge"],
+    ids=[
+        "truncated-header",
+        "incomplete-save",
+        "version",
+        "compressed",
+        "truncated-body",
+        "length-above-maximum",
+    ],
 )
-def test_other_files_are_refused(data: bytes, words: str) -> None:
-    """What is not understood whole is not edited."""
-    with pytest.raises(ValueError, match=words):
-        parse_head(data)
+def test_invalid_save_files_are_refused(data: bytes, message: str) -> None:
+    """Only a completely understood header is edited: all other files are refused."""
+    with pytest.raises(ValueError, match=message):
+        parse_save_header(data)
 
 
-def test_guests_of_one_shape_share_a_state() -> None:
-    """Load, persistence, store and format of a disk show in no device; everything else does."""
+def test_guests_with_same_devices_share_a_saved_state() -> None:
+    """
+    Guests with the same devices share a saved state; guests with other devices do not.
+
+    Expected: the load, the persistence, and the store and format of a disk do not count as a
+    device difference. Every other difference counts.
+    """
     disk = DiskSpec(StoreKind.LOCAL)
-    plain = GuestSpec(disks=(disk,))
-    alike = GuestSpec(
-        disks=(DiskSpec(StoreKind.NBD, DiskFormat.QCOW2, folder="x", backed=True),),
-        load=Load("busy", disk=DiskLoad(rate_per_s=None)),
+    plain_spec = GuestSpec(disks=(disk,))
+    equivalent_spec = GuestSpec(
+        disks=(DiskSpec(StoreKind.NBD, DiskFormat.QCOW2, subfolder="x", has_backing_file=True),),
+        load=GuestLoad("busy", disk=DiskLoad(rate_per_s=None)),
         persistence=Persistence.TRANSIENT,
     )
-    others = (
+    different_specs = (
         GuestSpec(),
         GuestSpec(disks=(disk, disk)),
         GuestSpec(disks=(DiskSpec(StoreKind.LOCAL, size_mib=65),)),
@@ -108,20 +130,24 @@ def test_guests_of_one_shape_share_a_state() -> None:
         GuestSpec(disks=(disk,), shutdown_delay_s=4),
     )
 
-    assert plain.shape() == alike.shape()
-    assert plain.shape() not in {other.shape() for other in others}
-    assert not plain.shape().can_be_restored
+    assert plain_spec.derive_saved_state_spec() == equivalent_spec.derive_saved_state_spec()
+    assert plain_spec.derive_saved_state_spec() not in {
+        spec.derive_saved_state_spec() for spec in different_specs
+    }
+    assert not plain_spec.derive_saved_state_spec().can_be_restored
 
 
 @pytest.mark.parametrize(
-    ("spec", "can"),
+    ("spec", "expected"),
     [
         (GuestSpec(), True),
-        (GuestSpec(start=Start.BOOTED), False),
+        (GuestSpec(start_mode=StartMode.BOOTED), False),
         (GuestSpec(firmware=Firmware.UEFI), False),
     ],
-    ids=["plain", "asked to boot", "uefi"],
+    ids=["plain", "start-booted", "uefi"],
 )
-def test_what_keeps_state_elsewhere_is_booted(spec: GuestSpec, *, can: bool) -> None:
-    """A saved state serves many guests: nothing of it may lie outside."""
-    assert spec.can_be_restored is can
+def test_guest_with_state_on_disk_cannot_be_restored(spec: GuestSpec, *, expected: bool) -> None:
+    """
+    A saved state is used for many guests: no part of the state may be outside the saved state.
+    """
+    assert spec.can_be_restored is expected

@@ -1,26 +1,37 @@
-"""Tests that need one pair only keep all pairs equally busy."""
+"""Tests of lane assignment: tests for a single pair keep all pairs equally busy."""
 
 import pytest
 
-from migqual.model.schedule import assign_lanes
+from migqual.model.lane_assignment import assign_lanes
 
 pytestmark = pytest.mark.selftest
-SECONDS = {"long": 50.0, "half": 25.0, "other half": 24.0, "short": 1.0}
+DURATIONS_S = {"long": 50.0, "half": 25.0, "other half": 24.0, "short": 1.0}
 
 
 def test_the_longest_tests_are_assigned_first() -> None:
-    """Expected: no pair has more to do than another by more than the shortest test."""
-    assigned = assign_lanes(SECONDS, SECONDS, ["a", "b"])
-    busy = {pair: sum(SECONDS[t] for t, at in assigned.items() if at == pair) for pair in "ab"}
+    """
+    The longest tests are assigned first.
 
-    assert assigned["long"] == "a"
-    assert busy == {"a": 50.0, "b": 50.0}
+    Expected: the total times of two pairs differ by no more than the shortest test.
+    """
+    lane_by_test = assign_lanes(DURATIONS_S, DURATIONS_S, ["a", "b"])
+    busy_s_by_lane = {
+        lane: sum(
+            DURATIONS_S[test] for test, test_lane in lane_by_test.items() if test_lane == lane
+        )
+        for lane in "ab"
+    }
+
+    assert lane_by_test["long"] == "a"
+    assert busy_s_by_lane == {"a": 50.0, "b": 50.0}
 
 
-def test_every_process_assigns_alike() -> None:
-    """Workers and their controller assign by themselves: the order of collection plays no part."""
-    tests = [*SECONDS, "never measured", "nor this"]
+def test_assignment_is_independent_of_collection_order() -> None:
+    """
+    Workers and controller compute the same assignment: the order of collection has no effect.
+    """
+    tests = [*DURATIONS_S, "never measured", "nor this"]
 
-    assert assign_lanes(tests, SECONDS, ["a", "b"]) == assign_lanes(
-        reversed(tests), SECONDS, ["a", "b"]
+    assert assign_lanes(tests, DURATIONS_S, ["a", "b"]) == assign_lanes(
+        reversed(tests), DURATIONS_S, ["a", "b"]
     )

@@ -1,4 +1,4 @@
-"""What is said of a host that nobody can log in at: which machine, and why."""
+"""Tests of SSH connection errors: the message names the machine and the reason."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,37 +7,42 @@ import pytest
 
 from migqual.errors import ConnectionLost
 from migqual.hosts.shell import Shell
-from migqual.model.inventory import Host
+from migqual.inventory.entities import HostEntry
 
 pytestmark = pytest.mark.selftest
 
 
 @pytest.fixture
-def entry(tmp_path: Path) -> Host:
-    """A host on whose port nobody listens."""
+def host_entry(tmp_path: Path) -> HostEntry:
+    """Return a host entry whose port has no listener."""
     (tmp_path / "known_hosts").touch()
-    return Host(name="h1", address="127.0.0.2", port=1, known_hosts=tmp_path / "known_hosts")
+    return HostEntry(name="h1", address="127.0.0.2", port=1, known_hosts=tmp_path / "known_hosts")
 
 
-def said(entry: Host) -> str:
+def get_connection_error(host_entry: HostEntry) -> str:
     with pytest.raises(ConnectionLost) as caught:
-        Shell(entry).open()
+        Shell(host_entry).open()
     assert caught.value.remedy
     return caught.value.message
 
 
-def test_the_reason_without_pythons_names(entry: Host) -> None:
-    assert said(entry) == "h1: SSH to root@127.0.0.2:1: connection refused"
+def test_message_of_refused_connection(host_entry: HostEntry) -> None:
+    assert get_connection_error(host_entry) == "h1: SSH to root@127.0.0.2:1: connection refused"
 
 
-def test_a_jump_host_is_named(entry: Host) -> None:
-    """The host behind it is not to blame."""
-    jumping = replace(entry, address="192.0.2.1", port=22, jump_hosts=("me@127.0.0.3:1",))
+def test_message_names_failed_jump_host(host_entry: HostEntry) -> None:
+    """The message names the jump host: the host behind the jump host is not the cause."""
+    entry_with_jump_host = replace(
+        host_entry, address="192.0.2.1", port=22, jump_hosts=("me@127.0.0.3:1",)
+    )
 
-    assert said(jumping) == "jump host 127.0.0.3: SSH to me@127.0.0.3:1: connection refused"
+    assert (
+        get_connection_error(entry_with_jump_host)
+        == "jump host 127.0.0.3: SSH to me@127.0.0.3:1: connection refused"
+    )
 
 
-def test_known_hosts_that_are_none(entry: Host) -> None:
-    entry.known_hosts.write_text("127.0.0.2 ssh-ed25519 no*key\n")
+def test_message_of_invalid_known_hosts_file(host_entry: HostEntry) -> None:
+    host_entry.known_hosts.write_text("127.0.0.2 ssh-ed25519 no*key\n")
 
-    assert f"no host key in {entry.known_hosts}" in said(entry)
+    assert f"invalid host key in {host_entry.known_hosts}" in get_connection_error(host_entry)

@@ -1,4 +1,4 @@
-"""Which tests a smoke run takes, and what it says."""
+"""Tests of the smoke run: the selection of tests, and the summary."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +10,19 @@ from migqual.model.record import (
     Demand,
     PairName,
     ProfileSnapshot,
-    RequirementName,
+    RequirementSummary,
     RunRecord,
+    RunTier,
     TestRecord,
-    Tier,
 )
-from migqual.model.smoke import Candidate, choose_tests, read_durations, render_durations
+from migqual.model.smoke_selection import (
+    SmokeCandidate,
+    choose_tests,
+    read_durations,
+    render_durations,
+)
 from migqual.model.verdict import Verdict
-from migqual.report import smoke
+from migqual.report import smoke_summary
 
 pytestmark = pytest.mark.selftest
 
@@ -27,45 +32,53 @@ RUN = RunRecord(
     started="2026-01-02T03:04:05Z",
     finished="2026-01-02T03:05:05Z",
     profile=ProfileSnapshot("lab", {"LM-X-01": Demand.REQUIRED, "LM-X-02": Demand.OPTIONAL}),
-    tier=Tier.LAB,
+    tier=RunTier.LAB,
     acceleration="tcg",
     version="1",
     pairs=PAIRS,
-    requirements={id_: RequirementName(id_, "X") for id_ in ("LM-X-01", "LM-X-02", "LM-X-03")},
+    requirements={id_: RequirementSummary(id_, "X") for id_ in ("LM-X-01", "LM-X-02", "LM-X-03")},
 )
 
 
-def record(id_: str, requirement: str, verdict: Verdict = Verdict.PASS) -> TestRecord:
-    return TestRecord("r", id_, id_, "", "X", (requirement,), PAIRS[0], verdict, "words", seconds=2)
+def make_record(test_id: str, requirement_id: str, verdict: Verdict = Verdict.PASS) -> TestRecord:
+    return TestRecord(
+        "r", test_id, test_id, "", "X", (requirement_id,), PAIRS[0], verdict, "words", seconds=2
+    )
 
 
-def test_the_shortest_test_of_each_requirement_is_chosen() -> None:
+def test_shortest_test_of_each_requirement_is_selected() -> None:
     """
-    Each requirement is shown once, by the shortest test of those that can show it.
+    The shortest test of a requirement is selected for the requirement.
 
-    Expected: the order of collection stays; a test without a known time counts as a minute.
+    Expected: the selected tests keep the order of collection. A test with an unknown duration
+    counts as 60 s.
     """
     candidates = (
-        Candidate("slow", ("LM-A",)),
-        Candidate("unknown", ("LM-A",)),
-        Candidate("quick", ("LM-A",)),
-        Candidate("only", ("LM-B",)),
+        SmokeCandidate("slow", ("LM-A",)),
+        SmokeCandidate("unknown", ("LM-A",)),
+        SmokeCandidate("quick", ("LM-A",)),
+        SmokeCandidate("only", ("LM-B",)),
     )
-    chosen = choose_tests(candidates, {"slow": 90.0, "quick": 3.0})
+    selected_tests = choose_tests(candidates, {"slow": 90.0, "quick": 3.0})
 
-    assert [one.id for one in chosen] == ["quick", "only"]
-    assert [one.id for one in choose_tests(candidates[:2], {"slow": 90.0})] == ["unknown"]
-
-
-def test_a_test_that_runs_anyway_serves_its_other_requirements() -> None:
-    """No second test is taken for a requirement that a chosen one shows too."""
-    candidates = (Candidate("short", ("LM-A",)), Candidate("both", ("LM-A", "LM-B")))
-
-    assert [one.id for one in choose_tests(candidates, {"short": 1.0})] == ["both"]
+    assert [candidate.id for candidate in selected_tests] == ["quick", "only"]
+    assert [candidate.id for candidate in choose_tests(candidates[:2], {"slow": 90.0})] == [
+        "unknown"
+    ]
 
 
-def test_durations_keep_what_they_know(tmp_path: Path) -> None:
-    """The shortest of a run's times is taken; what the run did not have stays."""
+def test_selected_test_covers_all_its_requirements() -> None:
+    """No second test is selected for a requirement covered by a selected test."""
+    candidates = (SmokeCandidate("short", ("LM-A",)), SmokeCandidate("both", ("LM-A", "LM-B")))
+
+    assert [candidate.id for candidate in choose_tests(candidates, {"short": 1.0})] == ["both"]
+
+
+def test_durations_keep_shortest_and_earlier_values(tmp_path: Path) -> None:
+    """
+    The shortest duration of a test in the run is saved; tests outside the run keep the old
+    value.
+    """
     file = tmp_path / "durations.json"
     file.write_text(render_durations([("a", 3.04), ("a", 2.06)], {"a": 9.0, "b": 1.0}))
 
@@ -73,8 +86,8 @@ def test_durations_keep_what_they_know(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "[1]", '{"a": "x"}', '{"a": null}'])
-def test_a_file_without_durations_is_bad_input(tmp_path: Path, text: str | None) -> None:
-    """The error names the file and the command that makes it."""
+def test_file_without_durations_is_refused(tmp_path: Path, text: str | None) -> None:
+    """The error names the file and the command to write the file."""
     file = tmp_path / "durations.json"
     if text is not None:
         file.write_text(text)
@@ -85,56 +98,64 @@ def test_a_file_without_durations_is_bad_input(tmp_path: Path, text: str | None)
 
 
 @pytest.mark.parametrize(
-    ("records", "first", "good"),
+    ("records", "first_line", "expected_pass"),
     [
-        ([record("a", "LM-X-01"), record("b", "LM-X-02")], "smoke: 2 of 2 rows", True),
         (
-            [record("a", "LM-X-01"), record("b", "LM-X-02", Verdict.UNSUPPORTED)],
+            [make_record("a", "LM-X-01"), make_record("b", "LM-X-02")],
+            "smoke: 2 of 2 requirements",
+            True,
+        ),
+        (
+            [make_record("a", "LM-X-01"), make_record("b", "LM-X-02", Verdict.UNSUPPORTED)],
             "    LM-X-02",
             True,
         ),
-        ([record("a", "LM-X-01", Verdict.UNSUPPORTED)], "  ! LM-X-01", False),
-        ([record("a", "LM-X-01", Verdict.FAIL)], "  ! LM-X-01", False),
-        ([record("b", "LM-X-02", Verdict.INCONCLUSIVE)], "  ~ LM-X-02", False),
-        ([record("a", "LM-X-01", Verdict.NOT_RUN)], "  ! LM-X-01", False),
+        ([make_record("a", "LM-X-01", Verdict.UNSUPPORTED)], "  ! LM-X-01", False),
+        ([make_record("a", "LM-X-01", Verdict.FAIL)], "  ! LM-X-01", False),
+        ([make_record("b", "LM-X-02", Verdict.INCONCLUSIVE)], "  ~ LM-X-02", False),
+        ([make_record("a", "LM-X-01", Verdict.NOT_RUN)], "  ! LM-X-01", False),
     ],
-    ids=["all", "may lack", "must have", "fails", "inconclusive", "never started"],
+    ids=["all", "optional-unsupported", "required-unsupported", "fails", "inconclusive", "not-run"],
 )
-def test_a_smoke_run_tells_rows_and_qualifies_nobody(
-    records: list[TestRecord], first: str, *, good: bool
+def test_smoke_summary_states_no_qualification(
+    records: list[TestRecord], first_line: str, *, expected_pass: bool
 ) -> None:
     """
-    Rows that were not seen working come first, then the count, then the report's path.
+    The summary lists requirements without a pass, then the count, then the path of the report.
 
-    Expected: only what the profile lets a host lack may be missing; the word of a qualification is
-    nowhere; rows and pairs without a chosen test are no part of the count.
+    Expected: the run passes only if all missing requirements are optional and unsupported. The
+    word QUALIFIED is missing in the summary. Requirements and pairs without a selected test do
+    not count.
     """
-    told = list(smoke.lines(RUN, records, Path("out/index.html")))
+    summary_lines = list(smoke_summary.render_smoke_summary(RUN, records, Path("out/index.html")))
 
-    assert told[0].startswith(first)
-    assert told[-1] == "report: out/index.html"
-    assert f"of {len(records)} rows seen working on a1 -> b1" in told[-2]
-    assert "QUALIFIED" not in "\n".join(told)
-    assert smoke.works(RUN, records) is good
+    assert summary_lines[0].startswith(first_line)
+    assert summary_lines[-1] == "report: out/index.html"
+    assert f"of {len(records)} requirements work on a1 -> b1" in summary_lines[-2]
+    assert "QUALIFIED" not in "\n".join(summary_lines)
+    assert smoke_summary.is_smoke_passed(RUN, records) is expected_pass
 
 
-def test_rows_of_several_pairs_are_counted_once() -> None:
+def test_requirement_on_several_pairs_counts_once() -> None:
     """
-    Preconditions: tests of one requirement ran on two pairs, and failed on one of them.
-    Expected: it was not seen working; the sentence names both pairs.
+    A requirement tested on several pairs counts once.
+
+    Preconditions: tests of the requirement ran on two pairs, and a test failed on the second
+    pair.
+    Expected: the requirement does not count as passed; the line names both pairs.
     """
     records = [
-        record("a", "LM-X-01"),
-        replace(record("b", "LM-X-01", Verdict.FAIL), pair=PAIRS[1]),
-        replace(record("c", "LM-X-02"), pair=PAIRS[1]),
+        make_record("a", "LM-X-01"),
+        replace(make_record("b", "LM-X-01", Verdict.FAIL), pair=PAIRS[1]),
+        replace(make_record("c", "LM-X-02"), pair=PAIRS[1]),
     ]
-    told = list(smoke.lines(RUN, records, Path("index.html")))
+    summary_lines = list(smoke_summary.render_smoke_summary(RUN, records, Path("index.html")))
 
-    assert "smoke: 1 of 2 rows seen working on one of a1 -> b1, a2 -> b2;" in told[-2]
-    assert not smoke.works(RUN, records)
+    assert "smoke: 1 of 2 requirements work on one of a1 -> b1, a2 -> b2;" in summary_lines[-2]
+    assert not smoke_summary.is_smoke_passed(RUN, records)
 
 
-def test_nothing_seen_is_no_success() -> None:
-    """A smoke run in which no test ran shows nothing."""
-    assert not smoke.works(RUN, [])
-    assert not smoke.works(replace(RUN, pairs=()), [])
+def test_smoke_run_without_tests_does_not_pass() -> None:
+    """A smoke run without any test result does not pass."""
+    assert not smoke_summary.is_smoke_passed(RUN, [])
+    assert not smoke_summary.is_smoke_passed(replace(RUN, pairs=()), [])

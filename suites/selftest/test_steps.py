@@ -1,53 +1,53 @@
-"""The time of steps: each second is counted once."""
+"""Tests of step times: each second counts once."""
 
 import pytest
 
 from migqual.deadline import Deadline
-from migqual.steps import Steps, collect_steps, timed
+from migqual.step_times import StepTimes, collect_steps, time_step
 
 pytestmark = pytest.mark.selftest
 
 
-def test_time_of_an_inner_step_is_not_the_outer_ones() -> None:
+def test_outer_step_excludes_inner_step() -> None:
     """
     Nested steps share no second.
 
-    Expected: the outer step has what the inner one leaves over; both are counted.
+    Expected: the outer step has the time without the inner step; both steps are counted.
     """
-    steps = Steps()
-    steps.enter()
-    steps.enter()
-    steps.leave("inner", 3.0)
-    steps.leave("outer", 5.0)
+    steps = StepTimes()
+    steps.begin_step()
+    steps.begin_step()
+    steps.end_step("inner", 3.0)
+    steps.end_step("outer", 5.0)
 
     assert steps.seconds == {"inner": 3.0, "outer": 2.0}
     assert steps.counts == {"inner": 1, "outer": 1}
 
 
-def test_steps_of_one_name_add_up() -> None:
-    """A step that is entered twice has both times, also where it raised."""
+def test_steps_with_same_name_add_up() -> None:
+    """A step entered twice has the sum of both times, also when the step raised an error."""
     with collect_steps() as steps:
-        with timed("wait"):
+        with time_step("wait"):
             Deadline(1).pause(0.01)
-        with pytest.raises(ValueError, match="on purpose"), timed("wait"):
+        with pytest.raises(ValueError, match="on purpose"), time_step("wait"):
             raise ValueError("on purpose")
 
     assert steps.counts == {"wait": 2}
     assert steps.seconds["wait"] >= 0.01
 
 
-def test_timed_serves_as_a_decorator() -> None:
-    """A decorated function is timed at each call, by whoever collects then."""
+def test_time_step_as_decorator() -> None:
+    """A decorated function is timed at each call, by the collector active during the call."""
 
-    @timed("work")
-    def work() -> int:
+    @time_step("work")
+    def return_seven() -> int:
         return 7
 
-    assert work() == 7  # nobody collects: nothing happens
-    with collect_steps() as first:
-        work()
-    with collect_steps() as second:
-        work()
-        work()
+    assert return_seven() == 7  # nobody collects: nothing happens
+    with collect_steps() as first_steps:
+        return_seven()
+    with collect_steps() as second_steps:
+        return_seven()
+        return_seven()
 
-    assert (first.counts, second.counts) == ({"work": 1}, {"work": 2})
+    assert (first_steps.counts, second_steps.counts) == ({"work": 1}, {"work": 2})

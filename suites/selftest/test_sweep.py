@@ -1,4 +1,8 @@
-"""`migqual sweep`: removes what journals name, keeps what it cannot reach, touches nothing else."""
+"""Tests of `migqual sweep`.
+
+The command removes the resources named in journals, keeps entries of unreachable hosts, and
+touches no other resource.
+"""
 
 import fcntl
 import json
@@ -9,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from migqual import cli
-from migqual.hosts.journal import orphaned, read
+from migqual.hosts.journal import open_orphaned_journal, parse_journal
 from migqual.lab import state
-from migqual.lab.layout import CONTROLLER, namespace
-from migqual.sweep import sweep
+from migqual.lab.layout import CONTROLLER_NAME, build_namespace_name
+from migqual.sweep import remove_open_entries
 
 pytestmark = pytest.mark.selftest
 
@@ -32,8 +36,8 @@ all:
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine of its own: no journals, no labs."""
+def machine_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a simulated machine without journals and labs."""
     for name in ("STATE", "LABS"):
         monkeypatch.setenv(f"MIGQUAL_{name}", str(tmp_path / name.lower()))
     (tmp_path / "known_hosts").touch()
@@ -43,134 +47,162 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """The command line takes SIGTERM and SIGHUP over; they are given back."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
+def signal_handlers() -> Iterator[None]:
+    """Restore the handlers of SIGTERM and SIGHUP: the command line replaces both handlers."""
+    signal_numbers = (signal.SIGTERM, signal.SIGHUP)
+    original_handlers = [signal.getsignal(number) for number in signal_numbers]
     yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+    for signal_number, handler in zip(signal_numbers, original_handlers, strict=True):
+        signal.signal(signal_number, handler)
 
 
-def journal(folder: Path, *, inventory: Path, tier: str, host: str = "h1") -> Path:
-    """A dead process's journal with one image in it."""
-    made = {"number": 1, "host": host, "kind": "image", "name": "/x", "undo": [["rm", "/x"]]}
-    lines = ({"run": "r", "inventory": str(inventory), "tier": tier}, {"made": made})
-    file = folder / "state" / "journal" / "r.1.jsonl"
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return file
+def write_journal(machine_folder: Path, *, inventory: Path, tier: str, host: str = "h1") -> Path:
+    """Write the journal of a dead process with a single image."""
+    entry = {"number": 1, "host": host, "kind": "image", "name": "/x", "undo": [["rm", "/x"]]}
+    lines = ({"run": "r", "inventory": str(inventory), "tier": tier}, {"made": entry})
+    path = machine_folder / "state" / "journal" / "r.1.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
 
 
-def test_a_lab_that_is_gone_took_everything_with_it(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+def test_journal_of_ended_lab_is_deleted(
+    machine_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The journal of a lab without an inventory file is dropped, and that is said."""
-    file = journal(folder, inventory=folder / "labs" / "x" / "inventory.yml", tier="lab")
+    """The journal of a lab without an inventory file is deleted, and a message says so."""
+    journal_path = write_journal(
+        machine_folder, inventory=machine_folder / "labs" / "x" / "inventory.yml", tier="lab"
+    )
 
     assert cli.main(["sweep"]) == 0
 
-    assert not file.exists()
+    assert not journal_path.exists()
     assert "the lab is gone" in capsys.readouterr().out
 
 
-def test_a_dead_lab_counts_as_gone(folder: Path) -> None:
-    """An inventory file alone makes no lab: without the namespace there are no hosts."""
-    inventory = folder / "labs" / "nosuchlab" / "inventory.yml"
-    inventory.parent.mkdir(parents=True)
-    inventory.write_text((folder / "hosts.yml").read_text())
-    file = journal(folder, inventory=inventory, tier="lab")
-    assert not (state.NAMESPACES / namespace("nosuchlab", CONTROLLER)).exists()
+def test_lab_without_namespace_counts_as_ended(machine_folder: Path) -> None:
+    """A lab without a network namespace has no hosts, even if an inventory file exists."""
+    inventory_path = machine_folder / "labs" / "nosuchlab" / "inventory.yml"
+    inventory_path.parent.mkdir(parents=True)
+    inventory_path.write_text((machine_folder / "hosts.yml").read_text())
+    journal_path = write_journal(machine_folder, inventory=inventory_path, tier="lab")
+    assert not (
+        state.NAMESPACE_FOLDER / build_namespace_name("nosuchlab", CONTROLLER_NAME)
+    ).exists()
 
     assert cli.main(["sweep"]) == 0
 
-    assert not file.exists()
+    assert not journal_path.exists()
 
 
-def test_a_host_that_is_away_keeps_its_entry(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+def test_unreachable_host_keeps_its_entry(
+    machine_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An unreachable host is named; its entry waits for the next sweep; exit code 1."""
-    file = journal(folder, inventory=folder / "hosts.yml", tier="real")
-    before = file.read_text()
+    """A message names the unreachable host. The entry stays for the next sweep; exit code 1."""
+    journal_path = write_journal(
+        machine_folder, inventory=machine_folder / "hosts.yml", tier="real"
+    )
+    original_text = journal_path.read_text()
 
     assert cli.main(["sweep"]) == 1
 
-    assert file.read_text() == before
-    assert "kept image /x on h1: h1: SSH to root@127.0.0.2:1" in capsys.readouterr().out
+    assert journal_path.read_text() == original_text
+    assert "could not remove image /x on h1: h1: SSH to root@127.0.0.2:1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("inventory", "host", "words"),
+    ("inventory", "host", "message"),
     [("gone.yml", "h1", "gone.yml: 1 error"), ("hosts.yml", "h9", "no host 'h9'")],
 )
-def test_an_inventory_that_no_longer_fits(
-    folder: Path, inventory: str, host: str, words: str, capsys: pytest.CaptureFixture[str]
+def test_missing_inventory_or_host_keeps_journal(
+    machine_folder: Path,
+    inventory: str,
+    host: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Real hosts are never forgotten because their inventory is: the journal stays."""
-    file = journal(folder, inventory=folder / inventory, tier="real", host=host)
+    """
+    The journal of real hosts stays when the inventory or the host in the inventory is missing.
+    """
+    journal_path = write_journal(
+        machine_folder, inventory=machine_folder / inventory, tier="real", host=host
+    )
 
     assert cli.main(["sweep"]) == 1
 
-    assert file.exists()
-    assert words in capsys.readouterr().out
+    assert journal_path.exists()
+    assert message in capsys.readouterr().out
 
 
-def test_dry_run_changes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--dry-run` connects to nothing and names what would go."""
-    file = journal(folder, inventory=folder / "hosts.yml", tier="real")
+def test_dry_run_changes_nothing(machine_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--dry-run` connects to no host and prints the resources to remove."""
+    journal_path = write_journal(
+        machine_folder, inventory=machine_folder / "hosts.yml", tier="real"
+    )
 
     assert cli.main(["sweep", "--dry-run"]) == 0
 
-    assert file.exists()
+    assert journal_path.exists()
     assert "would remove image /x on h1" in capsys.readouterr().out
 
 
-def test_what_will_not_come_back_is_forgotten(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+def test_forget_gives_up_entries_of_a_host(
+    machine_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--forget HOST` gives up on that host, and says how to do by hand what is left undone."""
-    file = journal(folder, inventory=folder / "gone.yml", tier="real")
+    """
+    `--forget HOST` closes the entries of a host and prints the commands for a removal by hand.
+
+    Expected: an unknown host, or `--dry-run` in addition, gives exit code 2 without a change.
+    """
+    journal_path = write_journal(machine_folder, inventory=machine_folder / "gone.yml", tier="real")
 
     assert cli.main(["sweep", "--forget", "h2"]) == 2
     assert cli.main(["sweep", "--forget", "h1", "--dry-run"]) == 2
-    assert file.exists()
+    assert journal_path.exists()
     assert cli.main(["sweep", "--forget", "h1"]) == 0
 
-    assert not file.exists()
-    assert "gave up image /x on h1; by hand: rm /x" in capsys.readouterr().out
+    assert not journal_path.exists()
+    assert "forgot image /x on h1; to undo it by hand: rm /x" in capsys.readouterr().out
 
 
-def test_a_run_that_lives_is_not_forgotten(folder: Path) -> None:
-    """Nothing of its journal is struck out."""
-    file = journal(folder, inventory=folder / "hosts.yml", tier="real")
-    before = file.read_text()
+def test_forget_refuses_journal_of_live_run(machine_folder: Path) -> None:
+    """The journal of a live run stays unchanged."""
+    journal_path = write_journal(
+        machine_folder, inventory=machine_folder / "hosts.yml", tier="real"
+    )
+    original_text = journal_path.read_text()
 
-    with file.open() as stream:
+    with journal_path.open() as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         assert cli.main(["sweep", "--forget", "h1"]) == 2
 
-    assert file.read_text() == before
+    assert journal_path.read_text() == original_text
 
 
 @pytest.mark.parametrize("text", ["all:\n  vars: {}\n", "", "5\n"])
-def test_what_is_no_journal_is_left_alone(folder: Path, text: str) -> None:
-    """A slip of the pen removes no file."""
-    file = folder / "other.yml"
-    file.write_text(text)
+def test_file_without_journal_is_refused_and_kept(machine_folder: Path, text: str) -> None:
+    """A mistyped path removes no file."""
+    path = machine_folder / "other.yml"
+    path.write_text(text)
 
-    assert cli.main(["sweep", str(file)]) == 2
+    assert cli.main(["sweep", str(path)]) == 2
 
-    assert file.read_text() == text
+    assert path.read_text() == text
 
 
-def test_other_hosts_keep_what_is_theirs(folder: Path) -> None:
-    """Asked for one host, nothing is tried at another, and its entry stays."""
-    file = journal(folder, inventory=folder / "hosts.yml", tier="hosts")
-    said: list[str] = []
+def test_sweep_of_one_host_keeps_entries_of_other_hosts(machine_folder: Path) -> None:
+    """
+    A sweep of a single host connects to no other host and keeps the entries of the other hosts.
+    """
+    journal_path = write_journal(
+        machine_folder, inventory=machine_folder / "hosts.yml", tier="hosts"
+    )
+    progress_lines: list[str] = []
 
-    with orphaned(file) as remains:
-        assert remains is not None
-        assert sweep(remains, said.append, ["h2"])
+    with open_orphaned_journal(journal_path) as journal_file:
+        assert journal_file is not None
+        assert remove_open_entries(journal_file, progress_lines.append, ["h2"])
 
-    assert said == []
-    assert [made.name for made in read(file, file.read_text()).outstanding] == ["/x"]
+    assert progress_lines == []
+    assert [
+        entry.name for entry in parse_journal(journal_path, journal_path.read_text()).open_entries
+    ] == ["/x"]

@@ -1,81 +1,102 @@
-"""Pre-copy in whole rounds, on cases that one can reckon by hand."""
+"""Tests of textbook pre-copy in whole rounds, with cases calculated by hand."""
 
 import math
 
 import pytest
 
-from migqual.predict.curves import Dirtying, cyclic
-from migqual.predict.precopy import Carrier, Wanted
-from migqual.predict.textbook import rounds
+from migqual.predict.dirty_curve import DirtyModel, build_cyclic_curve
+from migqual.predict.precopy import MigrationLimits, TransferModel
+from migqual.predict.textbook import simulate_textbook_precopy
 
 pytestmark = pytest.mark.selftest
 
-CARRIER = Carrier(bandwidth_mib_s=100.0, resting_mib_s=100.0)
-WANTED = Wanted(limit_s=0.3)
+TRANSFER_MODEL = TransferModel(bandwidth_mib_s=100.0, paused_bandwidth_mib_s=100.0)
+LIMITS = MigrationLimits(downtime_limit_s=0.3)
 
 
 def test_idle_guest_is_sent_once() -> None:
-    """Nothing is dirtied: one round, and nothing is left for the rest."""
-    found = rounds(512.0, Dirtying(cyclic(0, 0)), CARRIER, WANTED)
+    """An idle guest dirties no memory: a single round, and no memory remains for the downtime."""
+    prediction = simulate_textbook_precopy(
+        512.0, DirtyModel(build_cyclic_curve(0, 0)), TRANSFER_MODEL, LIMITS
+    )
 
-    assert found.converges
-    assert found.rounds == 1
-    assert found.total_s == pytest.approx(5.12)
-    assert found.sent_mib == pytest.approx(512.0)
-    assert found.down_s == 0.0
+    assert prediction.converges
+    assert prediction.rounds == 1
+    assert prediction.total_s == pytest.approx(5.12)
+    assert prediction.sent_mib == pytest.approx(512.0)
+    assert prediction.downtime_s == 0.0
 
 
 def test_rounds_are_a_geometric_series_below_saturation() -> None:
-    """A rate of half the bandwidth halves the volume from round to round."""
-    found = rounds(800.0, Dirtying(cyclic(50.0, 10_000.0)), CARRIER, WANTED)
+    """A dirty rate of half the bandwidth halves the volume from round to round."""
+    prediction = simulate_textbook_precopy(
+        800.0, DirtyModel(build_cyclic_curve(50.0, 10_000.0)), TRANSFER_MODEL, LIMITS
+    )
 
     # 800, 400, 200, 100, 50 are sent; 25 fit into 0.3 s
-    assert found.rounds == 5
-    assert found.sent_mib == pytest.approx(1575.0)
-    assert found.total_s == pytest.approx(15.75)
-    assert found.down_s == pytest.approx(0.25)
+    assert prediction.rounds == 5
+    assert prediction.sent_mib == pytest.approx(1575.0)
+    assert prediction.total_s == pytest.approx(15.75)
+    assert prediction.downtime_s == pytest.approx(0.25)
 
 
 def test_rate_above_the_bandwidth_does_not_converge() -> None:
-    assert not rounds(512.0, Dirtying(cyclic(120.0, 512.0)), CARRIER, WANTED).converges
+    assert not simulate_textbook_precopy(
+        512.0, DirtyModel(build_cyclic_curve(120.0, 512.0)), TRANSFER_MODEL, LIMITS
+    ).converges
 
 
 def test_small_working_set_converges_at_any_rate() -> None:
-    """What is dirtied can never be more than the working set: 20 MiB fit into the limit."""
-    found = rounds(512.0, Dirtying(cyclic(10_000.0, 20.0)), CARRIER, WANTED)
+    """
+    The dirty memory is never larger than the working set: 20 MiB fit into the downtime limit.
+    """
+    prediction = simulate_textbook_precopy(
+        512.0, DirtyModel(build_cyclic_curve(10_000.0, 20.0)), TRANSFER_MODEL, LIMITS
+    )
 
-    assert found.converges
-    assert found.rounds == 1
-    assert found.down_s == pytest.approx(0.2)
+    assert prediction.converges
+    assert prediction.rounds == 1
+    assert prediction.downtime_s == pytest.approx(0.2)
 
 
-def test_costs_beside_the_bytes_are_counted() -> None:
-    carrier = Carrier(100.0, 100.0, setup_s=0.2, look_s=0.5, devices_s=0.05)
+def test_fixed_costs_are_counted() -> None:
+    transfer_model = TransferModel(100.0, 100.0, setup_s=0.2, dirty_sync_s=0.5, device_state_s=0.05)
 
-    found = rounds(100.0, Dirtying(cyclic(10.0, 1000.0)), carrier, WANTED)
+    prediction = simulate_textbook_precopy(
+        100.0, DirtyModel(build_cyclic_curve(10.0, 1000.0)), transfer_model, LIMITS
+    )
 
     # 1.5 s for the first round, in which 15 MiB are dirtied
-    assert found.total_s == pytest.approx(0.2 + 1.5 + 0.15 + 0.05)
-    assert found.down_s == pytest.approx(0.2)
+    assert prediction.total_s == pytest.approx(0.2 + 1.5 + 0.15 + 0.05)
+    assert prediction.downtime_s == pytest.approx(0.2)
 
 
 def test_throttled_guest_converges() -> None:
-    """Two thirds of the CPU taken: what was hopeless is not."""
-    restless = Dirtying(cyclic(120.0, 10_000.0))
+    """The guest converges only after the throttle takes two thirds of the CPU."""
+    dirty_model = DirtyModel(build_cyclic_curve(120.0, 10_000.0))
 
-    assert not rounds(512.0, restless, CARRIER, WANTED).converges
-    assert rounds(512.0, restless.slowed(2 / 3), CARRIER, WANTED).converges
-
-
-def test_later_than_the_deadline_is_never() -> None:
-    assert not rounds(512.0, Dirtying(cyclic(0, 0)), CARRIER, Wanted(0.3, deadline_s=5.0)).converges
+    assert not simulate_textbook_precopy(512.0, dirty_model, TRANSFER_MODEL, LIMITS).converges
+    assert simulate_textbook_precopy(
+        512.0, dirty_model.throttled(2 / 3), TRANSFER_MODEL, LIMITS
+    ).converges
 
 
-def test_it_never_runs_for_ever() -> None:
-    """A volume that shrinks ever more slowly ends as not converging."""
-    ever = Dirtying(lambda seconds: 99.9999999 * seconds)
+def test_migration_beyond_deadline_does_not_converge() -> None:
+    assert not simulate_textbook_precopy(
+        512.0,
+        DirtyModel(build_cyclic_curve(0, 0)),
+        TRANSFER_MODEL,
+        MigrationLimits(0.3, deadline_s=5.0),
+    ).converges
 
-    found = rounds(1000.0, ever, CARRIER, Wanted(1e-9))
 
-    assert not found.converges
-    assert math.isfinite(found.total_s)
+def test_endless_rounds_do_not_converge() -> None:
+    """A volume with an ever slower decrease ends as not converging."""
+    dirty_model = DirtyModel(lambda seconds: 99.9999999 * seconds)
+
+    prediction = simulate_textbook_precopy(
+        1000.0, dirty_model, TRANSFER_MODEL, MigrationLimits(1e-9)
+    )
+
+    assert not prediction.converges
+    assert math.isfinite(prediction.total_s)

@@ -1,69 +1,88 @@
-"""Auto-converge step by step: by hand."""
+"""Tests of auto-converge step by step, with cases calculated by hand."""
 
 import pytest
 
-from migqual.predict.curves import Dirtying, cyclic
-from migqual.predict.precopy import Carrier, Wanted, foretell
+from migqual.predict.dirty_curve import DirtyModel, build_cyclic_curve
+from migqual.predict.precopy import MigrationLimits, TransferModel, simulate_precopy
 from migqual.predict.throttle import STEPS_PERCENT, Throttle
 
 pytestmark = pytest.mark.selftest
 
-CARRIER = Carrier(bandwidth_mib_s=100.0, resting_mib_s=100.0, setup_s=1.0)
-WANTED = Wanted(limit_s=0.3, deadline_s=600.0)
+TRANSFER_MODEL = TransferModel(bandwidth_mib_s=100.0, paused_bandwidth_mib_s=100.0, setup_s=1.0)
+LIMITS = MigrationLimits(downtime_limit_s=0.3, deadline_s=600.0)
 
 
-def test_a_step_takes_two_looks() -> None:
-    """Dirtied as much as was sent, a look every two seconds: 20 % after the second, then the rest
-    one after the other, and there it stays."""
+def test_throttle_step_needs_two_dirty_syncs() -> None:
+    """
+    Each throttle step needs two syncs of the dirty log.
+
+    Preconditions: as much memory is dirtied as sent; a sync every two seconds.
+    Expected: 20 % after the second sync, then the other steps in order. The last step stays.
+    """
     throttle = Throttle()
-    seen = []
+    percentages = []
 
-    for look in range(1, 21):
-        throttle.looked(100.0, 100.0 * look, 2.0 * look)
-        seen.append(throttle.percent)
+    for sync_number in range(1, 21):
+        throttle.record_dirty_sync(100.0, 100.0 * sync_number, 2.0 * sync_number)
+        percentages.append(throttle.percent)
 
-    assert seen[:4] == [0, 20, 20, 30]
-    assert seen[1::2] == [*STEPS_PERCENT, STEPS_PERCENT[-1]]
+    assert percentages[:4] == [0, 20, 20, 30]
+    assert percentages[1::2] == [*STEPS_PERCENT, STEPS_PERCENT[-1]]
 
 
-def test_half_of_what_is_sent_is_no_reason() -> None:
+def test_dirtying_half_of_sent_memory_causes_no_throttle() -> None:
     throttle = Throttle()
 
-    for look in range(1, 21):
-        throttle.looked(50.0, 100.0 * look, 2.0 * look)
+    for sync_number in range(1, 21):
+        throttle.record_dirty_sync(50.0, 100.0 * sync_number, 2.0 * sync_number)
 
     assert throttle.percent == 0
 
 
-def test_looks_within_a_second_count_as_one() -> None:
-    """Three in 1.2 s: what was dirtied is added up, and one reason was seen."""
+def test_dirty_syncs_within_a_second_count_once() -> None:
+    """
+    Syncs within a second count as a single check.
+
+    Preconditions: three syncs in 1.2 s.
+    Expected: the dirtied memory of the three syncs is summed up, and counts as a single high
+    dirty rate.
+    """
     throttle = Throttle()
 
-    for look in range(1, 4):
-        throttle.looked(30.0, 50.0 * look, 0.4 * look)
+    for sync_number in range(1, 4):
+        throttle.record_dirty_sync(30.0, 50.0 * sync_number, 0.4 * sync_number)
     assert throttle.percent == 0
 
-    throttle.looked(30.0, 200.0, 3.0)
+    throttle.record_dirty_sync(30.0, 200.0, 3.0)
     assert throttle.percent == 20
 
 
-def test_guest_is_slowed_down_only_after_it_was_seen_to_be_fast() -> None:
-    """1000 MiB at 100 MiB/s, all of it dirtied anew in each pass of 10 s. Two passes for each step;
-    from 40 % on they shrink, and the steps go on to 70 %, where less than half is dirtied of what
-    is sent: 60 s, then 10 + 9, 8.1 + 6.1, 4.6 + 2.7, 1.6 + 0.7 + 0.3."""
-    load = Dirtying(cyclic(150.0, 1000.0), 1000.0)
+def test_guest_is_throttled_only_after_high_dirty_rate() -> None:
+    """
+    A guest is throttled only after syncs with a high dirty rate.
+
+    Preconditions: 1000 MiB of memory and a bandwidth of 100 MiB/s. The guest dirties all memory
+    again in each pass of 10 s.
+    Expected: each step needs two passes. From 40 % on, the passes become shorter. The last step
+    is 70 %: the guest then dirties less than half of the sent memory. The first six passes take
+    60 s together. The further passes take 10 + 9, 8.1 + 6.1, 4.6 + 2.7 and 1.6 + 0.7 + 0.3 s.
+    With 70 % from the start, the migration takes less than 25 s.
+    """
+    dirty_model = DirtyModel(build_cyclic_curve(150.0, 1000.0), 1000.0)
     throttle = Throttle()
 
-    found = foretell(1000.0, load, CARRIER, WANTED, throttle)
-    at_once = foretell(1000.0, load.slowed(throttle.share), CARRIER, WANTED)
+    prediction = simulate_precopy(1000.0, dirty_model, TRANSFER_MODEL, LIMITS, throttle)
+    fully_throttled_prediction = simulate_precopy(
+        1000.0, dirty_model.throttled(throttle.cpu_share), TRANSFER_MODEL, LIMITS
+    )
 
-    assert found.converges
+    assert prediction.converges
     assert throttle.percent == 70
-    assert found.total_s == pytest.approx(1.0 + 103.0, abs=3.0)
-    assert at_once.total_s < 25.0
+    assert prediction.total_s == pytest.approx(1.0 + 103.0, abs=3.0)
+    assert fully_throttled_prediction.total_s < 25.0
 
 
-def test_without_a_throttle_the_same_load_never_fits() -> None:
-    load = Dirtying(cyclic(150.0, 1000.0), 1000.0)
+def test_same_load_without_throttle_does_not_converge() -> None:
+    dirty_model = DirtyModel(build_cyclic_curve(150.0, 1000.0), 1000.0)
 
-    assert not foretell(1000.0, load, CARRIER, WANTED).converges
+    assert not simulate_precopy(1000.0, dirty_model, TRANSFER_MODEL, LIMITS).converges

@@ -1,4 +1,4 @@
-"""Where the time of a run went, from its records."""
+"""Tests of the time summary: the steps of a run and the time of each step, from the records."""
 
 from dataclasses import replace
 
@@ -6,41 +6,49 @@ import pytest
 
 from migqual.model.record import MigrationRecord, TestRecord
 from migqual.model.verdict import Verdict
-from migqual.report import time_spent
-from migqual.report.time_spent import OWN
+from migqual.report import time_summary
+from migqual.report.time_summary import UNTIMED_STEP
 
 pytestmark = pytest.mark.selftest
 
-BLANK = TestRecord("r", "t", "", "", "", (), None, Verdict.PASS)
-MOVED = MigrationRecord({}, "virsh migrate")
+BASE_RECORD = TestRecord("r", "t", "", "", "", (), None, Verdict.PASS)
+MIGRATION = MigrationRecord({}, "virsh migrate")
 TESTS = (
-    replace(BLANK, seconds=10.0, steps={"boot": 4.0, "migrate": 3.0}, migrations=(MOVED, MOVED)),
-    replace(BLANK, seconds=6.0, steps={"migrate": 5.0}, migrations=(MOVED,)),
-    replace(BLANK, verdict=Verdict.NOT_RUN),
+    replace(
+        BASE_RECORD,
+        seconds=10.0,
+        steps={"boot": 4.0, "migrate": 3.0},
+        migrations=(MIGRATION, MIGRATION),
+    ),
+    replace(BASE_RECORD, seconds=6.0, steps={"migrate": 5.0}, migrations=(MIGRATION,)),
+    replace(BASE_RECORD, verdict=Verdict.NOT_RUN),
 )
 
 
-def test_steps_add_up_to_the_whole() -> None:
+def test_step_times_add_up_to_total() -> None:
     """
-    Every second of every test that ran is in one row.
+    Every second of every test in the run is in a single row.
 
-    Expected: longest first, with the tests that entered it; what no step took is a row too.
+    Expected: the longest step is first. Each row counts the tests with the step. Time outside
+    all steps has a row, too.
     """
-    found = time_spent.total_steps(TESTS)
+    step_totals = time_summary.compute_step_totals(TESTS)
 
-    assert [(one.name, one.seconds, one.tests) for one in found] == [
+    assert [
+        (step_total.name, step_total.seconds, step_total.test_count) for step_total in step_totals
+    ] == [
         ("migrate", 8.0, 2),
         ("boot", 4.0, 1),
-        (OWN, 4.0, 2),
+        (UNTIMED_STEP, 4.0, 2),
     ]
-    assert sum(one.share for one in found) == pytest.approx(1.0)
-    assert found[0].seconds_per_test == 4.0
+    assert sum(step_total.share for step_total in step_totals) == pytest.approx(1.0)
+    assert step_totals[0].seconds_per_test == 4.0
 
 
-def test_the_summary_counts_tests_and_migrations_that_happened() -> None:
-    """A test that was not run has no part in any mean."""
-    assert time_spent.summarize_time(TESTS) == (
-        "16 s of workers: 8.0 s for each of 2 tests, 5.3 s for each of 3 migrations"
+def test_time_summary_ignores_tests_not_run() -> None:
+    """A test without a run has no effect on any mean."""
+    assert time_summary.render_time_summary(TESTS) == (
+        "16 s of all workers: 8.0 s per test (2 tests), 5.3 s per migration (3 migrations)"
     )
-    assert time_spent.summarize_time(TESTS[2:]) == "no test was run"
-    assert len(list(time_spent.render_profile(TESTS))) == 2 + 3
+    assert time_summary.render_time_summary(TESTS[2:]) == "no test was run"
+    assert len(list(time_summary.render_time_table(TESTS))) == 2 + 3

@@ -1,4 +1,7 @@
-"""What was there before us comes back whole, and what somebody changed meanwhile is not lost."""
+"""Tests of the backup scripts for certificates and qemu.conf.
+
+The original folder and file come back complete, and changes by other people are not lost.
+"""
 
 import hashlib
 import io
@@ -8,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from migqual.tls import aside
+from migqual.tls import backup_scripts
 
 pytestmark = pytest.mark.selftest
 
@@ -16,122 +19,169 @@ TAG = "mq-test"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """An administrator's certificates."""
-    made = tmp_path / "qemu"
-    made.mkdir()
-    (made / "ca-cert.pem").write_text("theirs")
-    return made
+def certificate_folder(tmp_path: Path) -> Path:
+    """Return a folder with the certificates of an administrator."""
+    path = tmp_path / "qemu"
+    path.mkdir()
+    (path / "ca-cert.pem").write_text("theirs")
+    return path
 
 
 @pytest.fixture
-def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An administrator's qemu.conf, on a host that writes down which daemons are restarted."""
+def qemu_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the qemu.conf of an administrator, on a host with a record of restarted daemons."""
     systemctl = tmp_path / "bin" / "systemctl"
     systemctl.parent.mkdir()
     systemctl.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/restarts\n')
     systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", str(systemctl.parent), prepend=":")
-    file = tmp_path / "qemu.conf"
-    file.write_text("user = 1\n")
-    file.chmod(0o600)
-    return file
+    path = tmp_path / "qemu.conf"
+    path.write_text("user = 1\n")
+    path.chmod(0o600)
+    return path
 
 
-def sh(script: str, place: Path, *more: str, stdin: bytes = b"") -> int:
-    argv = ["sh", "-c", script, "sh", str(place), TAG, *more]
+def run_script(script: str, path: Path, *arguments: str, stdin: bytes = b"") -> int:
+    argv = ["sh", "-c", script, "sh", str(path), TAG, *arguments]
     return subprocess.run(argv, input=stdin, check=False, capture_output=True).returncode
 
 
-def ours(text: bytes) -> bytes:
-    mark = f"{hashlib.sha256(text).hexdigest()}  ./ca-cert.pem\n".encode()
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, data in ((f".{TAG}", mark), ("ca-cert.pem", text)):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
+def build_certificate_archive(certificate: bytes) -> bytes:
+    manifest = f"{hashlib.sha256(certificate).hexdigest()}  ./ca-cert.pem\n".encode()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in ((f".{TAG}", manifest), ("ca-cert.pem", certificate)):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
 
 
-def test_folder_comes_back_after_several_of_ours(folder: Path) -> None:
-    """However often ours were renewed; and undoing twice does no harm."""
-    assert sh(aside.FOLDER_ASIDE, folder) == 0
-    assert [sh(aside.FOLDER_PUT, folder, stdin=ours(text)) for text in (b"one", b"two")] == [0, 0]
-    assert (folder / "ca-cert.pem").read_text() == "two"
-    assert [sh(aside.FOLDER_BACK, folder) for _ in range(2)] == [0, 0]
+def test_folder_is_restored_after_several_installs(certificate_folder: Path) -> None:
+    """The original folder comes back after several installs; a second restore does no harm."""
+    assert run_script(backup_scripts.BACK_UP_FOLDER, certificate_folder) == 0
+    assert [
+        run_script(
+            backup_scripts.INSTALL_FOLDER,
+            certificate_folder,
+            stdin=build_certificate_archive(certificate),
+        )
+        for certificate in (b"one", b"two")
+    ] == [0, 0]
+    assert (certificate_folder / "ca-cert.pem").read_text() == "two"
+    assert [run_script(backup_scripts.RESTORE_FOLDER, certificate_folder) for _ in range(2)] == [
+        0,
+        0,
+    ]
 
-    assert (folder / "ca-cert.pem").read_text() == "theirs"
-    assert [path.name for path in folder.parent.iterdir()] == ["qemu"]
+    assert (certificate_folder / "ca-cert.pem").read_text() == "theirs"
+    assert [path.name for path in certificate_folder.parent.iterdir()] == ["qemu"]
 
 
 @pytest.mark.parametrize("name", ["ca-cert.pem", "server-cert.pem"])
-def test_folder_that_somebody_changed_is_left(folder: Path, name: str) -> None:
-    """Neither written over nor removed, whether a file was replaced or added."""
-    sh(aside.FOLDER_ASIDE, folder)
-    sh(aside.FOLDER_PUT, folder, stdin=ours(b"one"))
-    (folder / name).write_text("new ones of theirs")
+def test_folder_changed_by_others_is_left(certificate_folder: Path, name: str) -> None:
+    """A changed folder is neither overwritten nor removed, after a replaced or an added file."""
+    run_script(backup_scripts.BACK_UP_FOLDER, certificate_folder)
+    run_script(
+        backup_scripts.INSTALL_FOLDER, certificate_folder, stdin=build_certificate_archive(b"one")
+    )
+    (certificate_folder / name).write_text("new ones of theirs")
 
-    scripts = (aside.FOLDER_ASIDE, aside.FOLDER_PUT, aside.FOLDER_BACK)
-    assert [sh(script, folder, stdin=ours(b"two")) for script in scripts] == [1, 1, 1]
+    scripts = (
+        backup_scripts.BACK_UP_FOLDER,
+        backup_scripts.INSTALL_FOLDER,
+        backup_scripts.RESTORE_FOLDER,
+    )
+    assert [
+        run_script(script, certificate_folder, stdin=build_certificate_archive(b"two"))
+        for script in scripts
+    ] == [1, 1, 1]
 
-    assert (folder / name).read_text() == "new ones of theirs"
-    assert (folder.parent / f"qemu.{TAG}" / "ca-cert.pem").read_text() == "theirs"
-
-
-def test_folder_that_somebody_changed_is_left_where_none_was_before(tmp_path: Path) -> None:
-    """Our keys are in it still: it is not undone."""
-    place = tmp_path / "qemu"
-    sh(aside.FOLDER_PUT, place, stdin=ours(b"one"))
-    (place / "server-cert.pem").write_text("theirs")
-
-    assert [sh(one, place) for one in (aside.FOLDER_ASIDE, aside.FOLDER_BACK)] == [1, 1]
-
-    assert (place / "server-cert.pem").read_text() == "theirs"
+    assert (certificate_folder / name).read_text() == "new ones of theirs"
+    assert (certificate_folder.parent / f"qemu.{TAG}" / "ca-cert.pem").read_text() == "theirs"
 
 
-def test_folder_that_was_put_aside_by_another_is_not_forgotten(folder: Path) -> None:
-    """While somebody else's stand in the place, ours cannot be said to be undone."""
-    sh(aside.FOLDER_ASIDE, folder)
-    folder.mkdir()
-    (folder / "ca-cert.pem").write_text("another's")
+def test_new_folder_changed_by_others_is_left(tmp_path: Path) -> None:
+    """
+    A changed folder without an original stays, and the restore fails.
 
-    assert sh(aside.FOLDER_BACK, folder) == 1
+    The folder still contains the private keys of migqual, so the restore must not count as
+    done.
+    """
+    path = tmp_path / "qemu"
+    run_script(backup_scripts.INSTALL_FOLDER, path, stdin=build_certificate_archive(b"one"))
+    (path / "server-cert.pem").write_text("theirs")
 
-    assert (folder / "ca-cert.pem").read_text() == "another's"
+    assert [
+        run_script(script, path)
+        for script in (backup_scripts.BACK_UP_FOLDER, backup_scripts.RESTORE_FOLDER)
+    ] == [1, 1]
 
-
-def test_no_folder_before_is_none_afterwards(folder: Path) -> None:
-    place = folder.parent / "pki" / "qemu"
-
-    assert sh(aside.FOLDER_ASIDE, place) == 0
-    assert sh(aside.FOLDER_PUT, place, stdin=ours(b"one")) == 0
-    assert sh(aside.FOLDER_BACK, place) == 0
-    assert sh(aside.PARENT_BACK, place.parent) == 0
-
-    assert not place.parent.exists()
+    assert (path / "server-cert.pem").read_text() == "theirs"
 
 
-def test_file_comes_back_with_its_rights_and_one_restart(conf: Path) -> None:
-    """However often it was changed; and undoing twice restarts once."""
-    assert sh(aside.FILE_ASIDE, conf) == 0
-    assert [sh(aside.FILE_PUT, conf, stdin=text) for text in (b"one\n", b"two\n")] == [0, 0]
-    assert (conf.read_text(), conf.stat().st_mode & 0o777) == ("two\n", 0o600)
-    assert sh(aside.RESTART_OWED, conf) == 0
-    assert [sh(aside.FILE_BACK, conf, "libvirtd") for _ in range(2)] == [0, 0]
+def test_foreign_folder_blocks_restore(certificate_folder: Path) -> None:
+    """
+    A foreign folder at the original path blocks the restore.
 
-    assert conf.read_text() == "user = 1\n"
-    assert (conf.parent / "restarts").read_text() == "try-restart libvirtd.service\n"
-    assert sorted(path.name for path in conf.parent.iterdir()) == ["bin", "qemu.conf", "restarts"]
+    Expected: the script fails, so the restore does not count as done. The foreign folder stays.
+    """
+    run_script(backup_scripts.BACK_UP_FOLDER, certificate_folder)
+    certificate_folder.mkdir()
+    (certificate_folder / "ca-cert.pem").write_text("another's")
+
+    assert run_script(backup_scripts.RESTORE_FOLDER, certificate_folder) == 1
+
+    assert (certificate_folder / "ca-cert.pem").read_text() == "another's"
 
 
-def test_file_that_somebody_changed_is_left(conf: Path) -> None:
-    sh(aside.FILE_ASIDE, conf)
-    sh(aside.FILE_PUT, conf, stdin=b"one\n")
-    conf.write_text("user = 2\n")
+def test_restore_removes_folder_without_original(certificate_folder: Path) -> None:
+    path = certificate_folder.parent / "pki" / "qemu"
 
-    assert sh(aside.FILE_PUT, conf, stdin=b"two\n") == 1
-    assert sh(aside.FILE_BACK, conf, "libvirtd") == 1
+    assert run_script(backup_scripts.BACK_UP_FOLDER, path) == 0
+    assert (
+        run_script(backup_scripts.INSTALL_FOLDER, path, stdin=build_certificate_archive(b"one"))
+        == 0
+    )
+    assert run_script(backup_scripts.RESTORE_FOLDER, path) == 0
+    assert run_script(backup_scripts.REMOVE_EMPTY_PARENT, path.parent) == 0
 
-    assert conf.read_text() == "user = 2\n"
-    assert Path(f"{conf}.{TAG}").read_text() == "user = 1\n"
+    assert not path.parent.exists()
+
+
+def test_file_is_restored_with_permissions_and_one_restart(qemu_conf: Path) -> None:
+    """
+    The original file comes back after several changes; a second restore causes no second
+    restart.
+    """
+    assert run_script(backup_scripts.BACK_UP_FILE, qemu_conf) == 0
+    assert [
+        run_script(backup_scripts.REPLACE_FILE, qemu_conf, stdin=text)
+        for text in (b"one\n", b"two\n")
+    ] == [0, 0]
+    assert (qemu_conf.read_text(), qemu_conf.stat().st_mode & 0o777) == ("two\n", 0o600)
+    assert run_script(backup_scripts.IS_RESTART_PENDING, qemu_conf) == 0
+    assert [run_script(backup_scripts.RESTORE_FILE, qemu_conf, "libvirtd") for _ in range(2)] == [
+        0,
+        0,
+    ]
+
+    assert qemu_conf.read_text() == "user = 1\n"
+    assert (qemu_conf.parent / "restarts").read_text() == "try-restart libvirtd.service\n"
+    assert sorted(path.name for path in qemu_conf.parent.iterdir()) == [
+        "bin",
+        "qemu.conf",
+        "restarts",
+    ]
+
+
+def test_file_changed_by_others_is_left(qemu_conf: Path) -> None:
+    run_script(backup_scripts.BACK_UP_FILE, qemu_conf)
+    run_script(backup_scripts.REPLACE_FILE, qemu_conf, stdin=b"one\n")
+    qemu_conf.write_text("user = 2\n")
+
+    assert run_script(backup_scripts.REPLACE_FILE, qemu_conf, stdin=b"two\n") == 1
+    assert run_script(backup_scripts.RESTORE_FILE, qemu_conf, "libvirtd") == 1
+
+    assert qemu_conf.read_text() == "user = 2\n"
+    assert Path(f"{qemu_conf}.{TAG}").read_text() == "user = 1\n"

@@ -1,4 +1,4 @@
-"""Rules over certificates: each fires on what it is for, and on nothing else."""
+"""Tests of the certificate rules: each rule refuses only the facts meant for the rule."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,140 +7,183 @@ import pytest
 import trustme
 
 from migqual.model.finding import Severity
-from migqual.tls import check
-from migqual.tls.authority import (
+from migqual.tls import certificate_check
+from migqual.tls.certificate_authority import (
     CA_CERT,
     CLIENT_CERT,
-    KEYS,
+    PRIVATE_KEY_FILES,
     SERVER_CERT,
     SERVER_KEY,
-    Authority,
-    Files,
-    Flaw,
+    CertificateAuthority,
+    CertificateFlaw,
+    CredentialFiles,
 )
-from migqual.tls.check import Facts
-from migqual.tls.identity import Owner
-from migqual.tls.settings import read
+from migqual.tls.certificate_check import CertificateFacts
+from migqual.tls.host_certificates import QemuUser
+from migqual.tls.qemu_conf import parse_qemu_conf
 
 pytestmark = pytest.mark.selftest
 
-NAMES = ("b1", "10.0.0.2")
-QEMU = Owner(107, 107, "qemu")
-AUTHORITY = Authority()
+HOST_NAMES = ("b1", "10.0.0.2")
+QEMU_USER = QemuUser(107, 107, "qemu")
+AUTHORITY = CertificateAuthority()
 
 
-def facts(files: Files, settings: str = "") -> Facts:
-    return Facts(
+def make_facts(files: CredentialFiles, settings: str = "") -> CertificateFacts:
+    return CertificateFacts(
         host="b1",
-        settings=read(settings),
-        owner=QEMU,
-        address="10.0.0.2",
-        files={name: (0o600 if name in KEYS else 0o644, QEMU.user) for name in files},
-        unreadable=(),
+        settings=parse_qemu_conf(settings),
+        qemu_user=QEMU_USER,
+        migration_endpoint="10.0.0.2",
+        file_permissions={
+            name: (0o600 if name in PRIVATE_KEY_FILES else 0o644, QEMU_USER.uid) for name in files
+        },
+        unreadable_files=(),
         certificates={
             name: files[name] for name in (CA_CERT, SERVER_CERT, CLIENT_CERT) if name in files
         },
     )
 
 
-GOOD = facts(AUTHORITY.files(NAMES))
+GOOD_FACTS = make_facts(AUTHORITY.issue_files(HOST_NAMES))
 
 
-def refused(found: Facts, now: datetime | None = None) -> set[str]:
-    wrong = [one for one in check.findings(found, now) if one.verdict is not Severity.OK]
-    assert all(one.remedy for one in wrong)
-    return {one.id for one in wrong}
+def find_failed_ids(facts: CertificateFacts, now: datetime | None = None) -> set[str]:
+    failed_findings = [
+        finding
+        for finding in certificate_check.check_certificates(facts, now)
+        if finding.severity is not Severity.OK
+    ]
+    assert all(finding.remedy for finding in failed_findings)
+    return {finding.id for finding in failed_findings}
 
 
 def test_good_certificates_pass_every_rule() -> None:
-    assert refused(GOOD) == set()
-    assert len(check.findings(GOOD)) == 7
+    assert find_failed_ids(GOOD_FACTS) == set()
+    assert len(certificate_check.check_certificates(GOOD_FACTS)) == 7
 
 
 @pytest.mark.parametrize(
-    ("flaw", "finding"),
+    ("flaw", "finding_id"),
     [
-        (Flaw.MISSING, "LM-TLS-01.files"),
-        (Flaw.EXPIRED, "LM-TLS-01.expiry"),
-        (Flaw.NOT_YET_VALID, "LM-TLS-01.expiry"),
-        (Flaw.WRONG_NAME, "LM-TLS-01.name"),
-        (Flaw.WEAK_KEY, "LM-TLS-01.key"),
+        (CertificateFlaw.MISSING, "LM-TLS-01.files"),
+        (CertificateFlaw.EXPIRED, "LM-TLS-01.expiry"),
+        (CertificateFlaw.NOT_YET_VALID, "LM-TLS-01.expiry"),
+        (CertificateFlaw.WRONG_NAME, "LM-TLS-01.name"),
+        (CertificateFlaw.WEAK_KEY, "LM-TLS-01.key"),
     ],
     ids=str,
 )
-def test_each_flaw_is_named(flaw: Flaw, finding: str) -> None:
-    assert refused(facts(AUTHORITY.flawed(NAMES, flaw))) == {finding}
+def test_each_certificate_flaw_has_a_finding(flaw: CertificateFlaw, finding_id: str) -> None:
+    assert find_failed_ids(make_facts(AUTHORITY.issue_flawed_files(HOST_NAMES, flaw))) == {
+        finding_id
+    }
 
 
-def test_certificate_of_an_authority_that_the_host_does_not_trust() -> None:
-    mixed = {**AUTHORITY.files(NAMES), CA_CERT: Authority().certificate}
+def test_certificate_of_untrusted_authority_is_refused() -> None:
+    files = {**AUTHORITY.issue_files(HOST_NAMES), CA_CERT: CertificateAuthority().certificate}
 
-    assert refused(facts(mixed)) == {"LM-TLS-01.authority"}
-
-
-def test_hosts_that_trust_different_authorities() -> None:
-    other = facts(AUTHORITY.flawed(NAMES, Flaw.OTHER_AUTHORITY))
-
-    assert refused(other) == set()
-    assert check.agree([GOOD, GOOD]).verdict is Severity.OK
-    assert check.agree([GOOD, other]).verdict is Severity.REFUSED
-    assert check.agree([GOOD, facts({})]).verdict is Severity.REFUSED
+    assert find_failed_ids(make_facts(files)) == {"LM-TLS-01.authority"}
 
 
-def test_verification_that_is_off() -> None:
-    off = facts(AUTHORITY.files(NAMES), "migrate_tls_x509_verify = 0\n")
+def test_hosts_with_different_authorities_are_refused() -> None:
+    peer_facts = make_facts(
+        AUTHORITY.issue_flawed_files(HOST_NAMES, CertificateFlaw.OTHER_AUTHORITY)
+    )
 
-    assert refused(off) == {"LM-TLS-02.verification"}
+    assert find_failed_ids(peer_facts) == set()
+    assert (
+        certificate_check.check_common_authority([GOOD_FACTS, GOOD_FACTS]).severity is Severity.OK
+    )
+    assert (
+        certificate_check.check_common_authority([GOOD_FACTS, peer_facts]).severity
+        is Severity.REFUSED
+    )
+    assert (
+        certificate_check.check_common_authority([GOOD_FACTS, make_facts({})]).severity
+        is Severity.REFUSED
+    )
 
 
-@pytest.mark.parametrize("rights", [(0o640, 107), (0o644, 107), (0o600, 1000)], ids=str)
-def test_keys_that_others_read(rights: tuple[int, int]) -> None:
-    assert refused(replace(GOOD, files={**GOOD.files, SERVER_KEY: rights})) == {"LM-TLS-01.rights"}
+def test_disabled_peer_verification_is_refused() -> None:
+    unverified_facts = make_facts(
+        AUTHORITY.issue_files(HOST_NAMES), "migrate_tls_x509_verify = 0\n"
+    )
+
+    assert find_failed_ids(unverified_facts) == {"LM-TLS-02.verification"}
+
+
+@pytest.mark.parametrize("permissions", [(0o640, 107), (0o644, 107), (0o600, 1000)], ids=str)
+def test_private_key_readable_by_others_is_refused(permissions: tuple[int, int]) -> None:
+    assert find_failed_ids(
+        replace(
+            GOOD_FACTS, file_permissions={**GOOD_FACTS.file_permissions, SERVER_KEY: permissions}
+        )
+    ) == {"LM-TLS-01.rights"}
 
 
 @pytest.mark.parametrize("name", [SERVER_KEY, CA_CERT])
-def test_files_that_qemu_cannot_read(name: str) -> None:
-    assert refused(replace(GOOD, unreadable=(name,))) == {"LM-TLS-01.rights"}
+def test_file_unreadable_for_qemu_is_refused(name: str) -> None:
+    assert find_failed_ids(replace(GOOD_FACTS, unreadable_files=(name,))) == {"LM-TLS-01.rights"}
 
 
-def test_file_that_holds_no_certificate() -> None:
-    broken = {**GOOD.certificates, SERVER_CERT: b"-----BEGIN CERTIFICATE-----\nno\n"}
+def test_file_without_certificate_is_refused() -> None:
+    certificates = {**GOOD_FACTS.certificates, SERVER_CERT: b"-----BEGIN CERTIFICATE-----\nno\n"}
 
-    assert refused(replace(GOOD, certificates=broken)) == {"LM-TLS-01.files"}
-
-
-def test_only_the_address_must_be_borne() -> None:
-    """An inventory may call a host what its certificate does not; addresses have many spellings."""
-    files = AUTHORITY.files(("2001:db8::2",))
-
-    assert refused(replace(facts(files), address="2001:DB8:0::2")) == set()
+    assert find_failed_ids(replace(GOOD_FACTS, certificates=certificates)) == {"LM-TLS-01.files"}
 
 
-def test_authorities_in_a_bundle_and_between() -> None:
-    """What QEMU follows is followed: several trusted ones, and one between leaf and root."""
-    root, other = trustme.CA(), trustme.CA()
-    between = root.create_child_ca()
-    leaf = between.issue_cert("10.0.0.2")
-    chain = b"".join(one.bytes() for one in leaf.cert_chain_pems)
-    bundle = other.cert_pem.bytes() + root.cert_pem.bytes()
+def test_certificate_needs_the_migration_address_only() -> None:
+    """
+    The certificate needs only the migration address, in any spelling of the address.
+
+    The inventory may use a host name without an entry in the certificate.
+    """
+    files = AUTHORITY.issue_files(("2001:db8::2",))
+
+    assert find_failed_ids(replace(make_facts(files), migration_endpoint="2001:DB8:0::2")) == set()
+
+
+def test_ca_bundle_and_intermediate_ca() -> None:
+    """
+    The check accepts the same chains as QEMU.
+
+    Expected: a CA file may hold several trusted authorities. An intermediate authority between
+    the leaf and the root is accepted.
+    """
+    root_ca, other_ca = trustme.CA(), trustme.CA()
+    intermediate_ca = root_ca.create_child_ca()
+    leaf = intermediate_ca.issue_cert("10.0.0.2")
+    chain = b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
+    bundle = other_ca.cert_pem.bytes() + root_ca.cert_pem.bytes()
     certificates = {CA_CERT: bundle, SERVER_CERT: chain, CLIENT_CERT: chain}
 
-    assert refused(replace(GOOD, certificates=certificates)) == set()
-    assert refused(
-        replace(GOOD, certificates={**certificates, CA_CERT: other.cert_pem.bytes()})
+    assert find_failed_ids(replace(GOOD_FACTS, certificates=certificates)) == set()
+    assert find_failed_ids(
+        replace(GOOD_FACTS, certificates={**certificates, CA_CERT: other_ca.cert_pem.bytes()})
     ) == {"LM-TLS-01.authority"}
 
 
-def test_expiry_is_foretold() -> None:
-    soon = datetime.now(UTC) + timedelta(days=20)
-    found = {one.id: one.verdict for one in check.findings(GOOD, soon)}
+def test_certificate_expiry_warning() -> None:
+    check_time = datetime.now(UTC) + timedelta(days=20)
+    severities = {
+        finding.id: finding.severity
+        for finding in certificate_check.check_certificates(GOOD_FACTS, check_time)
+    }
 
-    assert found["LM-TLS-01.expiry"] is Severity.WARNING
-    assert refused(GOOD, datetime.now(UTC) + timedelta(days=40)) == {"LM-TLS-01.expiry"}
+    assert severities["LM-TLS-01.expiry"] is Severity.WARNING
+    assert find_failed_ids(GOOD_FACTS, datetime.now(UTC) + timedelta(days=40)) == {
+        "LM-TLS-01.expiry"
+    }
 
 
-def test_authority_that_was_kept_issues_what_its_hosts_trust() -> None:
-    again = Authority.of(AUTHORITY.certificate, AUTHORITY.key)
+def test_stored_authority_issues_trusted_certificates() -> None:
+    stored_authority = CertificateAuthority.from_pem(AUTHORITY.certificate, AUTHORITY.key)
 
-    assert refused(facts(again.files(NAMES))) == set()
-    assert check.agree([GOOD, facts(again.files(NAMES))]).verdict is Severity.OK
+    assert find_failed_ids(make_facts(stored_authority.issue_files(HOST_NAMES))) == set()
+    assert (
+        certificate_check.check_common_authority(
+            [GOOD_FACTS, make_facts(stored_authority.issue_files(HOST_NAMES))]
+        ).severity
+        is Severity.OK
+    )

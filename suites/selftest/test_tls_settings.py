@@ -1,14 +1,14 @@
-"""qemu.conf is read as libvirt reads it, and changed without losing anything."""
+"""Tests of qemu.conf: parsed as in libvirt, and changed without loss of other lines."""
 
 from pathlib import PurePosixPath
 
 import pytest
 
-from migqual.tls import settings
+from migqual.tls import qemu_conf
 
 pytestmark = pytest.mark.selftest
 
-FILE = """\
+CONF_TEXT = """\
 # migrate_tls_x509_verify = 0
 user = "qemu"   # who
 group = "kvm"
@@ -21,32 +21,49 @@ migrate_tls_force = 1
 """
 
 
-def test_what_a_file_says_is_in_force() -> None:
-    """Comments are not, and what is said of migrations weighs more than what is said of all."""
-    found = settings.read(FILE)
+def test_settings_are_parsed_from_qemu_conf() -> None:
+    """Comments have no effect, and keys for migrations override keys for all of libvirt."""
+    tls_settings = qemu_conf.parse_qemu_conf(CONF_TEXT)
 
-    assert found == settings.Settings(
-        PurePosixPath("/etc/pki/migration"), verify=True, force=True, user="qemu", group="kvm"
+    assert tls_settings == qemu_conf.TlsSettings(
+        PurePosixPath("/etc/pki/migration"),
+        verify_peers=True,
+        force_tls=True,
+        user="qemu",
+        group="kvm",
     )
 
 
-def test_defaults_where_nothing_is_said() -> None:
-    """libvirt verifies peers, forces nothing, and has a folder of its own."""
-    found = settings.read("")
+def test_defaults_of_empty_qemu_conf() -> None:
+    """By default libvirt verifies peers, does not force TLS, and uses /etc/pki/qemu."""
+    tls_settings = qemu_conf.parse_qemu_conf("")
 
-    assert found.folder == PurePosixPath("/etc/pki/qemu")
-    assert (found.verify, found.force, found.user) == (True, False, "")
+    assert tls_settings.certificate_folder == PurePosixPath("/etc/pki/qemu")
+    assert (tls_settings.verify_peers, tls_settings.force_tls, tls_settings.user) == (
+        True,
+        False,
+        "",
+    )
 
 
-def test_defaults_of_older_hosts_and_of_a_folder_for_migrations() -> None:
-    """Before 6.10 nobody was verified; a folder for migrations comes before one for everything."""
-    own = PurePosixPath("/etc/pki/libvirt-migrate")
-    unless = settings.Defaults(verify=False, folder=own)
+def test_defaults_of_old_libvirt_and_migration_folder() -> None:
+    """
+    libvirt before 6.10 verifies no peer. A folder for migrations overrides the default folder.
+    """
+    migration_folder = PurePosixPath("/etc/pki/libvirt-migrate")
+    defaults = qemu_conf.TlsDefaults(verify_peers=False, certificate_folder=migration_folder)
 
-    assert not settings.read("", unless).verify
-    assert settings.read("migrate_tls_x509_verify = 1\n", unless).verify
-    assert settings.read('default_tls_x509_cert_dir = "/etc/pki/all"\n', unless).folder == own
-    assert settings.read(FILE, unless).folder == PurePosixPath("/etc/pki/migration")
+    assert not qemu_conf.parse_qemu_conf("", defaults).verify_peers
+    assert qemu_conf.parse_qemu_conf("migrate_tls_x509_verify = 1\n", defaults).verify_peers
+    assert (
+        qemu_conf.parse_qemu_conf(
+            'default_tls_x509_cert_dir = "/etc/pki/all"\n', defaults
+        ).certificate_folder
+        == migration_folder
+    )
+    assert qemu_conf.parse_qemu_conf(CONF_TEXT, defaults).certificate_folder == PurePosixPath(
+        "/etc/pki/migration"
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,17 +76,24 @@ def test_defaults_of_older_hosts_and_of_a_folder_for_migrations() -> None:
         ("migrate_tls_x509_verify = 0\nmigrate_tls_x509_verify = 1\n", False),
     ],
 )
-def test_verification_is_found_wherever_it_is_set(text: str, verify: bool) -> None:  # noqa: FBT001
-    """By its own key, by the one for everything, and by the first of several."""
-    assert settings.read(text).verify is verify
+def test_peer_verification_keys(text: str, verify: bool) -> None:  # noqa: FBT001
+    """The migration key comes first, then the default key; the first of several lines counts."""
+    assert qemu_conf.parse_qemu_conf(text).verify_peers is verify
 
 
-def test_change_replaces_the_key_and_nothing_else() -> None:
-    """Lists, comments and other keys stay as they are; a key is there once."""
-    after = settings.changed(FILE, migrate_tls_force=0, migrate_tls_x509_verify=1)
+def test_change_replaces_only_the_given_keys() -> None:
+    """Lists, comments and other keys stay; a changed key occurs once."""
+    changed_text = qemu_conf.update_qemu_conf(
+        CONF_TEXT, migrate_tls_force=0, migrate_tls_x509_verify=1
+    )
 
-    assert settings.read(after).force is False
-    assert after.count("migrate_tls_force =") == 1
-    kept = [line for line in FILE.splitlines() if not line.startswith("migrate_tls_force")]
-    assert after.splitlines()[: len(kept)] == kept
-    assert settings.changed(after, migrate_tls_force=0, migrate_tls_x509_verify=1) == after
+    assert qemu_conf.parse_qemu_conf(changed_text).force_tls is False
+    assert changed_text.count("migrate_tls_force =") == 1
+    unchanged_lines = [
+        line for line in CONF_TEXT.splitlines() if not line.startswith("migrate_tls_force")
+    ]
+    assert changed_text.splitlines()[: len(unchanged_lines)] == unchanged_lines
+    assert (
+        qemu_conf.update_qemu_conf(changed_text, migrate_tls_force=0, migrate_tls_x509_verify=1)
+        == changed_text
+    )

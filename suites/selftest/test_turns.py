@@ -1,4 +1,4 @@
-"""Who may run beside whom on the hosts of a lab."""
+"""Tests of exclusive use of the machine: rules for parallel tests on a lab."""
 
 import threading
 from collections.abc import Callable
@@ -8,69 +8,79 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.plugins.turns import all_lanes, one_lane
+from fixtures.plugins.exclusive import hold_all_slots, hold_one_slot
 
 pytestmark = pytest.mark.selftest
-PATIENCE_S = 0.2
+START_TIMEOUT_S = 0.2
 
-Take = Callable[[Path], AbstractContextManager[None]]
-TESTS: dict[str, Take] = {
-    "plain": one_lane,
-    "together": partial(all_lanes, together=True),
-    "alone": partial(all_lanes, together=False),
+HoldSlots = Callable[[Path], AbstractContextManager[None]]
+SLOT_HOLDERS: dict[str, HoldSlots] = {
+    "plain": hold_one_slot,
+    "shared": partial(hold_all_slots, shared=True),
+    "exclusive": partial(hold_all_slots, shared=False),
 }
 
 
-def can_start(take: Take, folder: Path) -> bool:
-    """Whether another test gets its turn now. One that does not still waits when this returns, and
-    gets it when the first one is over."""
-    entered = threading.Event()
+def can_start(hold_slots: HoldSlots, folder: Path) -> bool:
+    """Return True if another test can start now.
 
-    def run() -> None:
-        with take(folder):
-            entered.set()
+    A blocked test still waits after the return, and starts after the end of the first test.
+    """
+    start_event = threading.Event()
 
-    thread = threading.Thread(target=run, daemon=True)
+    def start_test() -> None:
+        with hold_slots(folder):
+            start_event.set()
+
+    thread = threading.Thread(target=start_test, daemon=True)
     thread.start()
-    return entered.wait(PATIENCE_S)
+    return start_event.wait(START_TIMEOUT_S)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "beside"),
+    ("first_kind", "second_kind", "in_parallel"),
     [
         ("plain", "plain", True),
-        ("plain", "together", False),
-        ("plain", "alone", False),
-        ("together", "plain", False),
-        ("together", "together", True),
-        ("together", "alone", False),
-        ("alone", "plain", False),
-        ("alone", "together", False),
-        ("alone", "alone", False),
+        ("plain", "shared", False),
+        ("plain", "exclusive", False),
+        ("shared", "plain", False),
+        ("shared", "shared", True),
+        ("shared", "exclusive", False),
+        ("exclusive", "plain", False),
+        ("exclusive", "shared", False),
+        ("exclusive", "exclusive", False),
     ],
 )
-def test_who_runs_beside_whom(tmp_path: Path, first: str, second: str, *, beside: bool) -> None:
-    """Plain tests share the machine, those marked together share it among themselves, and one that
-    runs alone shares it with nobody."""
-    with TESTS[first](tmp_path):
-        assert can_start(TESTS[second], tmp_path) is beside
-
-
-def test_a_test_that_waits_to_run_alone_is_not_passed(tmp_path: Path) -> None:
+def test_parallel_runs_of_plain_shared_and_exclusive_tests(
+    tmp_path: Path, first_kind: str, second_kind: str, *, in_parallel: bool
+) -> None:
     """
-    Preconditions: a plain test runs, one that runs alone waits for its end.
-    Expected: another plain test does not start before it; both start when the first is over.
+    Plain tests run in parallel, and shared tests run in parallel with each other.
+
+    Expected: an exclusive test runs in parallel with no other test.
     """
-    done = threading.Event()
+    with SLOT_HOLDERS[first_kind](tmp_path):
+        assert can_start(SLOT_HOLDERS[second_kind], tmp_path) is in_parallel
 
-    def run_alone() -> None:
-        with all_lanes(tmp_path, together=False):
-            done.set()
 
-    with one_lane(tmp_path):
-        threading.Thread(target=run_alone, daemon=True).start()
-        assert not done.wait(PATIENCE_S)
-        assert not can_start(one_lane, tmp_path)
+def test_waiting_exclusive_test_starts_before_later_tests(tmp_path: Path) -> None:
+    """
+    A waiting exclusive test starts before later plain tests.
 
-    assert done.wait(5)
-    assert can_start(one_lane, tmp_path)
+    Preconditions: a plain test runs, and an exclusive test waits for the end of the plain test.
+    Expected: a later plain test does not start before the exclusive test. Both start after the
+    end of the first test.
+    """
+    start_event = threading.Event()
+
+    def run_exclusive_test() -> None:
+        with hold_all_slots(tmp_path, shared=False):
+            start_event.set()
+
+    with hold_one_slot(tmp_path):
+        threading.Thread(target=run_exclusive_test, daemon=True).start()
+        assert not start_event.wait(START_TIMEOUT_S)
+        assert not can_start(hold_one_slot, tmp_path)
+
+    assert start_event.wait(5)
+    assert can_start(hold_one_slot, tmp_path)

@@ -1,4 +1,4 @@
-"""The rules from tests to requirements to pairs."""
+"""Tests of the verdict rules: from tests to requirements to pairs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,19 +11,24 @@ from migqual.model.record import (
     MigrationRecord,
     PairName,
     ProfileSnapshot,
-    RequirementName,
+    RequirementSummary,
     RunRecord,
+    RunTier,
     TestRecord,
-    Tier,
 )
-from migqual.model.verdict import Verdict, worst
-from migqual.report.judge import judge, merge, qualifies, verdict
+from migqual.model.verdict import Verdict, find_worst_verdict
+from migqual.report.qualification import (
+    build_verdict_json,
+    is_run_qualified,
+    judge_pairs,
+    merge_runs,
+)
 
 pytestmark = pytest.mark.selftest
 
 PAIR = PairName("a1", "b1")
-OTHER = PairName("a2", "b2")
-ONE, TWO = "LM-CAP-01", "LM-CAP-02"
+OTHER_PAIR = PairName("a2", "b2")
+FIRST_ID, SECOND_ID = "LM-CAP-01", "LM-CAP-02"
 
 
 def make_run(demands: Mapping[str, Demand], *, pairs: tuple[PairName, ...] = (PAIR,)) -> RunRecord:
@@ -32,41 +37,54 @@ def make_run(demands: Mapping[str, Demand], *, pairs: tuple[PairName, ...] = (PA
         started="2026-01-02T03:04:05Z",
         finished="2026-01-02T03:05:05Z",
         profile=ProfileSnapshot("lab", demands),
-        tier=Tier.LAB,
+        tier=RunTier.LAB,
         acceleration="tcg",
         version="1",
         pairs=pairs,
-        requirements={ONE: RequirementName("one", "Caps"), TWO: RequirementName("two", "Caps")},
+        requirements={
+            FIRST_ID: RequirementSummary("one", "Caps"),
+            SECOND_ID: RequirementSummary("two", "Caps"),
+        },
     )
 
 
 def make_test(
-    verdict: Verdict, *ids: str, pair: PairName | None = PAIR, name: str = "t"
+    verdict: Verdict, *requirement_ids: str, pair: PairName | None = PAIR, test_id: str = "t"
 ) -> TestRecord:
-    return TestRecord("r1", name, "title", "", "Caps", ids, pair, verdict, reason=f"why {verdict}")
+    return TestRecord(
+        "r1", test_id, "title", "", "Caps", requirement_ids, pair, verdict, reason=f"why {verdict}"
+    )
 
 
-BOTH = {ONE: Demand.REQUIRED, TWO: Demand.REQUIRED}
-FIRST = {ONE: Demand.REQUIRED, TWO: Demand.OPTIONAL}
+BOTH_REQUIRED = {FIRST_ID: Demand.REQUIRED, SECOND_ID: Demand.REQUIRED}
+FIRST_REQUIRED = {FIRST_ID: Demand.REQUIRED, SECOND_ID: Demand.OPTIONAL}
 
 
-def test_the_worst_of_none_is_not_run() -> None:
-    """Nothing known is never something good."""
-    assert worst([]) is Verdict.NOT_RUN
-
-
-@pytest.mark.parametrize("bad", [v for v in Verdict if v is not Verdict.PASS])
-def test_one_bad_test_decides_its_requirement_and_its_pair(bad: Verdict) -> None:
-    """A requirement's verdict is the worst of its tests, with that test's reason."""
-    records = [make_test(Verdict.PASS, ONE, name="a"), make_test(bad, ONE, name="b")]
-    (result,) = judge(make_run(FIRST), records)
-    assert result.requirements[0].verdict is bad
-    assert result.requirements[0].reason == f"why {bad}"
-    assert not result.qualified
+def test_worst_verdict_of_no_tests_is_not_run() -> None:
+    """Without any result, the verdict is never good."""
+    assert find_worst_verdict([]) is Verdict.NOT_RUN
 
 
 @pytest.mark.parametrize(
-    ("extra", "verdict"),
+    "bad_verdict", [verdict for verdict in Verdict if verdict is not Verdict.PASS]
+)
+def test_worst_test_decides_requirement_and_pair(bad_verdict: Verdict) -> None:
+    """
+    The verdict of a requirement is the worst verdict of the tests, with the reason of the worst
+    test.
+    """
+    records = [
+        make_test(Verdict.PASS, FIRST_ID, test_id="a"),
+        make_test(bad_verdict, FIRST_ID, test_id="b"),
+    ]
+    (result,) = judge_pairs(make_run(FIRST_REQUIRED), records)
+    assert result.requirements[0].verdict is bad_verdict
+    assert result.requirements[0].reason == f"why {bad_verdict}"
+    assert not result.is_qualified
+
+
+@pytest.mark.parametrize(
+    ("beyond_requirement_verdict", "expected_verdict"),
     [
         (Verdict.PASS, Verdict.PASS),
         (Verdict.UNSUPPORTED, Verdict.PASS),
@@ -75,31 +93,44 @@ def test_one_bad_test_decides_its_requirement_and_its_pair(bad: Verdict) -> None
         (Verdict.FAIL, Verdict.FAIL),
     ],
 )
-def test_an_extra_that_the_host_lacks_does_not_decide(extra: Verdict, verdict: Verdict) -> None:
-    """But one that it has, and that goes wrong, does."""
-    more = replace(make_test(extra, ONE, name="b"), extra=True)
-    (result,) = judge(make_run(FIRST), [make_test(Verdict.PASS, ONE, name="a"), more])
-    assert result.requirements[0].verdict is verdict
+def test_unsupported_test_beyond_requirement_does_not_decide(
+    beyond_requirement_verdict: Verdict, expected_verdict: Verdict
+) -> None:
+    """A test beyond the requirement decides, except with the verdict `unsupported`."""
+    beyond_requirement_test = replace(
+        make_test(beyond_requirement_verdict, FIRST_ID, test_id="b"), beyond_requirement=True
+    )
+    (result,) = judge_pairs(
+        make_run(FIRST_REQUIRED),
+        [make_test(Verdict.PASS, FIRST_ID, test_id="a"), beyond_requirement_test],
+    )
+    assert result.requirements[0].verdict is expected_verdict
 
 
-def test_an_extra_alone_decides_like_any_other() -> None:
-    """Else a requirement of which nothing was shown would pass."""
-    alone = replace(make_test(Verdict.UNSUPPORTED, ONE), extra=True)
-    (result,) = judge(make_run(FIRST), [alone])
+def test_single_test_beyond_requirement_decides() -> None:
+    """
+    A test beyond the requirement decides when no other test exists.
+
+    Otherwise a requirement without any passed test would pass.
+    """
+    beyond_requirement_test = replace(
+        make_test(Verdict.UNSUPPORTED, FIRST_ID), beyond_requirement=True
+    )
+    (result,) = judge_pairs(make_run(FIRST_REQUIRED), [beyond_requirement_test])
     assert result.requirements[0].verdict is Verdict.UNSUPPORTED
-    assert not result.qualified
+    assert not result.is_qualified
 
 
-def test_a_pair_qualifies_when_all_that_is_demanded_passes() -> None:
-    """One test may show several requirements."""
-    (result,) = judge(make_run(BOTH), [make_test(Verdict.PASS, ONE, TWO)])
-    assert result.qualified
+def test_pair_qualifies_when_all_required_pass() -> None:
+    """A single test may cover several requirements."""
+    (result,) = judge_pairs(make_run(BOTH_REQUIRED), [make_test(Verdict.PASS, FIRST_ID, SECOND_ID)])
+    assert result.is_qualified
     assert not result.reservations
 
 
 @pytest.mark.parametrize("demand", [Demand.OPTIONAL, Demand.ABSENT])
 @pytest.mark.parametrize(
-    ("found", "reserved"),
+    ("verdict", "has_reservation"),
     [
         (Verdict.PASS, False),
         (Verdict.UNSUPPORTED, False),
@@ -108,69 +139,95 @@ def test_a_pair_qualifies_when_all_that_is_demanded_passes() -> None:
         (Verdict.FAIL, True),
     ],
 )
-def test_what_is_not_demanded_never_decides_but_is_not_hushed_up(
-    demand: Demand, found: Verdict, *, reserved: bool
+def test_optional_failure_is_a_reservation(
+    demand: Demand, verdict: Verdict, *, has_reservation: bool
 ) -> None:
     """An optional failure leaves the pair qualified, with a reservation."""
-    run = make_run({ONE: Demand.REQUIRED, TWO: demand})
-    (result,) = judge(run, [make_test(Verdict.PASS, ONE), make_test(found, TWO, name="o")])
-    assert result.qualified
-    assert bool(result.reservations) is reserved
+    run = make_run({FIRST_ID: Demand.REQUIRED, SECOND_ID: demand})
+    (result,) = judge_pairs(
+        run, [make_test(Verdict.PASS, FIRST_ID), make_test(verdict, SECOND_ID, test_id="o")]
+    )
+    assert result.is_qualified
+    assert bool(result.reservations) is has_reservation
 
 
-def test_a_requirement_that_the_profile_forgets_is_demanded() -> None:
-    """Forgetting one in a profile must not let a host through."""
-    (result,) = judge(make_run({ONE: Demand.REQUIRED}), [make_test(Verdict.PASS, ONE)])
-    assert [missed.id for missed in result.missed] == [TWO]
+def test_requirement_missing_in_profile_is_required() -> None:
+    """A requirement forgotten in the profile must not let a host qualify."""
+    (result,) = judge_pairs(
+        make_run({FIRST_ID: Demand.REQUIRED}), [make_test(Verdict.PASS, FIRST_ID)]
+    )
+    assert [requirement.id for requirement in result.unmet_requirements] == [SECOND_ID]
 
 
-def test_a_requirement_that_only_the_profile_or_a_test_knows_still_counts() -> None:
-    """What the table lost is not-run or as bad as its test, never gone."""
-    run = make_run({**FIRST, "LM-NEW-01": Demand.REQUIRED})
-    records = [make_test(Verdict.PASS, ONE), make_test(Verdict.FAIL, "LM-OLD-01", name="x")]
-    (result,) = judge(run, records)
-    assert {missed.id: missed.verdict for missed in result.missed} == {
+def test_requirement_missing_in_table_still_counts() -> None:
+    """
+    A requirement missing in the table still counts.
+
+    Expected: a requirement only in the profile is not-run. A requirement only in a test has the
+    verdict of the test.
+    """
+    run = make_run({**FIRST_REQUIRED, "LM-NEW-01": Demand.REQUIRED})
+    records = [make_test(Verdict.PASS, FIRST_ID), make_test(Verdict.FAIL, "LM-OLD-01", test_id="x")]
+    (result,) = judge_pairs(run, records)
+    assert {requirement.id: requirement.verdict for requirement in result.unmet_requirements} == {
         "LM-NEW-01": Verdict.NOT_RUN,
         "LM-OLD-01": Verdict.FAIL,
     }
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "make_incomplete",
     [
         lambda run, _: (run, ()),
         lambda run, tests: (replace(run, finished=None), tests),
-        lambda run, tests: (replace(run, pairs=(PAIR, OTHER)), tests),
+        lambda run, tests: (replace(run, pairs=(PAIR, OTHER_PAIR)), tests),
         lambda run, _: (replace(run, pairs=()), ()),
-        lambda run, tests: (run, (*tests, make_test(Verdict.NOT_RUN, ONE, pair=None, name="u"))),
         lambda run, tests: (
-            replace(run, profile=ProfileSnapshot("x", dict.fromkeys(BOTH, Demand.OPTIONAL))),
+            run,
+            (*tests, make_test(Verdict.NOT_RUN, FIRST_ID, pair=None, test_id="u")),
+        ),
+        lambda run, tests: (
+            replace(
+                run, profile=ProfileSnapshot("x", dict.fromkeys(BOTH_REQUIRED, Demand.OPTIONAL))
+            ),
             tests,
         ),
     ],
-    ids=["no-records", "unfinished", "idle-pair", "no-pair", "no-pair-yet", "nothing-demanded"],
+    ids=[
+        "no-records",
+        "unfinished",
+        "pair-without-tests",
+        "no-pair",
+        "test-without-pair",
+        "nothing-demanded",
+    ],
 )
-def test_what_was_not_seen_to_work_never_qualifies(
-    spoil: Callable[[RunRecord, tuple[TestRecord, ...]], tuple[RunRecord, tuple[TestRecord, ...]]],
+def test_incomplete_run_never_qualifies(
+    make_incomplete: Callable[
+        [RunRecord, tuple[TestRecord, ...]], tuple[RunRecord, tuple[TestRecord, ...]]
+    ],
 ) -> None:
-    """Each spoils a run that qualifies."""
-    run, records = make_run(BOTH), (make_test(Verdict.PASS, ONE, TWO),)
-    assert qualifies(judge(run, records))
-    assert not qualifies(judge(*spoil(run, records)))
+    """Each case makes a qualifying run incomplete."""
+    run, records = make_run(BOTH_REQUIRED), (make_test(Verdict.PASS, FIRST_ID, SECOND_ID),)
+    assert is_run_qualified(judge_pairs(run, records))
+    assert not is_run_qualified(judge_pairs(*make_incomplete(run, records)))
 
 
-def test_pairs_are_judged_apart() -> None:
-    """A failure on one pair says nothing about another."""
-    run = make_run(BOTH, pairs=(PAIR, OTHER))
-    records = [make_test(Verdict.PASS, ONE, TWO), make_test(Verdict.FAIL, ONE, TWO, pair=OTHER)]
-    assert [result.qualified for result in judge(run, records)] == [True, False]
+def test_pairs_are_judged_separately() -> None:
+    """A failure on a pair has no effect on another pair."""
+    run = make_run(BOTH_REQUIRED, pairs=(PAIR, OTHER_PAIR))
+    records = [
+        make_test(Verdict.PASS, FIRST_ID, SECOND_ID),
+        make_test(Verdict.FAIL, FIRST_ID, SECOND_ID, pair=OTHER_PAIR),
+    ]
+    assert [result.is_qualified for result in judge_pairs(run, records)] == [True, False]
 
 
-def test_the_verdict_has_the_documented_form() -> None:
-    """Key for key; every requirement is there, also without a test."""
+def test_verdict_json_has_the_documented_form() -> None:
+    """The JSON has exactly the documented keys, and also lists requirements without a test."""
     migration = MigrationRecord({"channels": 2}, "virsh migrate g", {"gap_max_ms": None})
-    record = replace(make_test(Verdict.PASS, ONE), seconds=1.23456, migrations=(migration,))
-    assert verdict(make_run(FIRST), [record]) == {
+    record = replace(make_test(Verdict.PASS, FIRST_ID), seconds=1.23456, migrations=(migration,))
+    assert build_verdict_json(make_run(FIRST_REQUIRED), [record]) == {
         "format": 1,
         "run": {
             "id": "r1",
@@ -187,13 +244,13 @@ def test_the_verdict_has_the_documented_form() -> None:
                 "destination": "b1",
                 "qualified": True,
                 "requirements": {
-                    ONE: {
+                    FIRST_ID: {
                         "verdict": "pass",
                         "tests": [
                             {"id": "t", "verdict": "pass", "reason": "why pass", "seconds": 1.235}
                         ],
                     },
-                    TWO: {"verdict": "not-run", "tests": []},
+                    SECOND_ID: {"verdict": "not-run", "tests": []},
                 },
             }
         ],
@@ -209,57 +266,60 @@ def test_the_verdict_has_the_documented_form() -> None:
     }
 
 
-def test_runs_of_two_machines_become_one() -> None:
-    """Pairs add up; the whole lasts from the first start to the last end."""
-    first = replace(make_run(BOTH), environment={"host a1": {"qemu": "7.2"}})
-    second = replace(
-        first,
+def test_runs_of_two_machines_are_merged() -> None:
+    """The merged run has the pairs of both runs, the first start and the last end."""
+    first_run = replace(make_run(BOTH_REQUIRED), environment={"host a1": {"qemu": "7.2"}})
+    second_run = replace(
+        first_run,
         id="r2",
-        pairs=(OTHER,),
+        pairs=(OTHER_PAIR,),
         acceleration="kvm",
         started="2026-01-01T00:00:00Z",
         environment={"host a1": {"qemu": "10.0"}},
     )
-    merged = merge([first, second])
-    assert merged.pairs == (PAIR, OTHER)
-    assert merged.started == "2026-01-01T00:00:00Z"
-    assert merged.finished == first.finished
-    assert merged.acceleration == "tcg, kvm"
-    assert merged.environment == {"host a1": {"qemu": "7.2"}, "host a1 (r2)": {"qemu": "10.0"}}
+    merged_run = merge_runs([first_run, second_run])
+    assert merged_run.pairs == (PAIR, OTHER_PAIR)
+    assert merged_run.started == "2026-01-01T00:00:00Z"
+    assert merged_run.finished == first_run.finished
+    assert merged_run.acceleration == "tcg, kvm"
+    assert merged_run.environment == {"host a1": {"qemu": "7.2"}, "host a1 (r2)": {"qemu": "10.0"}}
 
 
-def test_a_merged_run_is_finished_only_when_all_are() -> None:
-    """Half a run must not hide behind a whole one."""
-    whole = make_run(BOTH)
-    assert merge([whole, replace(whole, id="r2", finished=None)]).finished is None
+def test_merged_run_is_finished_only_when_all_runs_are() -> None:
+    """An unfinished run must not hide behind a finished run."""
+    finished_run = make_run(BOTH_REQUIRED)
+    assert (
+        merge_runs([finished_run, replace(finished_run, id="r2", finished=None)]).finished is None
+    )
 
 
-def test_two_runs_of_one_pair_count_both() -> None:
-    """A later pass does not wipe out an earlier failure."""
-    run = make_run(BOTH)
-    again = replace(make_test(Verdict.PASS, ONE, TWO), run="r2")
-    (result,) = judge(
-        merge([run, replace(run, id="r2")]), [make_test(Verdict.FAIL, ONE, TWO), again]
+def test_two_runs_of_a_pair_both_count() -> None:
+    """A later pass does not replace an earlier failure."""
+    run = make_run(BOTH_REQUIRED)
+    second_test = replace(make_test(Verdict.PASS, FIRST_ID, SECOND_ID), run="r2")
+    (result,) = judge_pairs(
+        merge_runs([run, replace(run, id="r2")]),
+        [make_test(Verdict.FAIL, FIRST_ID, SECOND_ID), second_test],
     )
     assert result.requirements[0].verdict is Verdict.FAIL
     assert len(result.requirements[0].tests) == 2
 
 
 @pytest.mark.parametrize(
-    ("what", "other"),
+    ("field", "other_run"),
     [
-        ("profile", replace(make_run(BOTH), profile=ProfileSnapshot("upstream"))),
-        ("tier", replace(make_run(BOTH), tier=Tier.REAL)),
-        ("requirements", replace(make_run(BOTH), requirements={})),
+        ("profile", replace(make_run(BOTH_REQUIRED), profile=ProfileSnapshot("upstream"))),
+        ("tier", replace(make_run(BOTH_REQUIRED), tier=RunTier.REAL)),
+        ("requirements", replace(make_run(BOTH_REQUIRED), requirements={})),
     ],
 )
-def test_runs_of_different_measures_do_not_mix(what: str, other: RunRecord) -> None:
-    """One verdict cannot rest on two profiles, or take a lab for real hosts."""
-    with pytest.raises(UsageError, match=f"differ in {what}"):
-        merge([make_run(BOTH), other])
+def test_runs_with_different_profile_or_tier_do_not_merge(field: str, other_run: RunRecord) -> None:
+    """A verdict needs the same profile, tier and requirements: a lab is no real host."""
+    with pytest.raises(UsageError, match=f"differ in {field}"):
+        merge_runs([make_run(BOTH_REQUIRED), other_run])
 
 
-def test_no_run_is_no_verdict() -> None:
-    """An empty folder is bad input, not an empty success."""
+def test_merge_without_runs_is_refused() -> None:
+    """An empty folder is a usage error, not an empty success."""
     with pytest.raises(UsageError, match="no record of a run"):
-        merge([])
+        merge_runs([])

@@ -1,1 +1,1 @@
-"""What migqual costs, measured against the bare tools in one run: `migqual bench ...`."""
+"""Measure the cost of migqual against the bare tools in the same run: `migqual bench ...`."""

@@ -1,72 +1,97 @@
-"""What a guest at rest costs while it is watched: CPU time of its QEMU, the gap meter, migqual."""
+"""Measure the CPU time of an idle observed guest: QEMU, the gap meter and migqual."""
 
 import time
 from dataclasses import dataclass
 
-from migqual.bench import rig
 from migqual.deadline import Deadline
 from migqual.errors import HostError
 from migqual.hosts.host import Host
-from migqual.model.guest import GuestSpec
-from migqual.model.inventory import Inventory
+from migqual.inventory.entities import Inventory
+from migqual.model.guest_spec import GuestSpec
+from migqual.testbed.testbed import connect_testbed
 
-SHORTEST_SECONDS = 5
+MIN_SECONDS = 5
 SETTLE_SECONDS = 2.0  # the load has just been started
-_USER, _SYSTEM = 11, 12  # of /proc/PID/stat behind the name: utime, stime in ticks (proc(5))
+_UTIME_FIELD, _STIME_FIELD = (
+    11,
+    12,
+)  # of /proc/PID/stat behind the name: utime, stime in ticks (proc(5))
 
 
 @dataclass(frozen=True)
 class IdleCost:
-    """Percent of one core over `seconds`. `own` is the process that watches."""
+    """CPU usage in percent of a core over `seconds`.
+
+    Attributes:
+        migqual_percent: CPU usage of the observing process.
+    """
 
     seconds: float
-    qemu: float
-    meter: float
-    own: float
+    qemu_percent: float
+    meter_percent: float
+    migqual_percent: float
 
     @property
-    def total(self) -> float:
-        return self.qemu + self.meter + self.own
+    def total_percent(self) -> float:
+        """Return the sum of all CPU usage."""
+        return self.qemu_percent + self.meter_percent + self.migqual_percent
 
 
-def measure(inventory: Inventory, *, seconds: int) -> IdleCost:
-    """Watch one guest at rest for so long."""
+def measure_idle_cost(inventory: Inventory, *, seconds: int) -> IdleCost:
+    """Observe an idle guest for `seconds`, and measure the CPU usage."""
     with (
-        rig.rig(inventory) as found,
-        found.provision.guest(GuestSpec(), found.source, found.destination) as guest,
-        found.observers(guest),
+        connect_testbed(inventory) as testbed,
+        testbed.provisioner.running_guest(
+            GuestSpec(), testbed.source, testbed.destination
+        ) as guest,
+        testbed.observe_guest(guest),
     ):
-        (qemu,) = guest.host.processes_of(guest.name)
-        meter = _find_meter(found.client, guest.address)
+        (qemu_pid,) = guest.host.list_qemu_pids(guest.name)
+        meter_pid = _find_meter_pid(testbed.client, guest.address)
         Deadline(SETTLE_SECONDS).pause(SETTLE_SECONDS)
-        began = time.monotonic()
-        before = _cpu_s(guest.host, qemu), _cpu_s(found.client, meter), time.process_time()
+        started_at = time.monotonic()
+        cpu_s_before = (
+            _read_cpu_time_s(guest.host, qemu_pid),
+            _read_cpu_time_s(testbed.client, meter_pid),
+            time.process_time(),
+        )
         Deadline(float(seconds)).pause(seconds)
-        after = _cpu_s(guest.host, qemu), _cpu_s(found.client, meter), time.process_time()
-        elapsed = time.monotonic() - began
-    shares = [100 * (end - start) / elapsed for start, end in zip(before, after, strict=True)]
-    return IdleCost(elapsed, *shares)
+        cpu_s_after = (
+            _read_cpu_time_s(guest.host, qemu_pid),
+            _read_cpu_time_s(testbed.client, meter_pid),
+            time.process_time(),
+        )
+        elapsed_s = time.monotonic() - started_at
+    percents = [
+        100 * (end_s - start_s) / elapsed_s
+        for start_s, end_s in zip(cpu_s_before, cpu_s_after, strict=True)
+    ]
+    return IdleCost(elapsed_s, *percents)
 
 
-def _find_meter(client: Host, address: str) -> int:
+def _find_meter_pid(client: Host, address: str) -> int:
     pids = client.shell.run("pgrep", "-f", f"payload watch --address {address} ").stdout.split()
     if not pids:
-        raise HostError(client.name, f"no gap meter of {address} runs")
+        raise HostError(client.name, f"no gap meter runs for {address}")
     return int(pids[0])
 
 
-def _cpu_s(host: Host, pid: int) -> float:
-    """User and system time of a process so far."""
-    ticks = int(host.shell.run("getconf", "CLK_TCK").stdout)
-    fields = host.shell.run("cat", f"/proc/{pid}/stat").stdout.rpartition(")")[2].split()
-    return (int(fields[_USER]) + int(fields[_SYSTEM])) / ticks
+def _read_cpu_time_s(host: Host, pid: int) -> float:
+    """Read the user and system time of a process so far, in s."""
+    ticks_per_s = int(host.shell.run("getconf", "CLK_TCK").stdout)
+    stat_fields = host.shell.run("cat", f"/proc/{pid}/stat").stdout.rpartition(")")[2].split()
+    return (int(stat_fields[_UTIME_FIELD]) + int(stat_fields[_STIME_FIELD])) / ticks_per_s
 
 
-def lines(found: IdleCost) -> list[str]:
-    """What `migqual bench idle` prints; the last line is the sum."""
-    rows = (("QEMU", found.qemu), ("gap meter", found.meter), ("migqual", found.own))
+def format_idle_cost(cost: IdleCost) -> list[str]:
+    """Format the output of `migqual bench idle`; the last line is the sum."""
+    rows = (
+        ("QEMU", cost.qemu_percent),
+        ("gap meter", cost.meter_percent),
+        ("migqual", cost.migqual_percent),
+    )
     return [
-        f"percent of a core over {found.seconds:.0f} s, one guest at rest that is watched:",
+        f"percent of one core over {cost.seconds:.0f} s, for one idle guest that is observed:",
         *(f"  {name:12}{value:6.1f}" for name, value in rows),
-        f"together: {found.total:.1f} %",
+        f"sum: {cost.total_percent:.1f} %",
     ]

@@ -1,94 +1,119 @@
-"""How much longer a migration takes with all observers around it than with bare `virsh migrate`."""
+"""Measure how much longer an observed migration takes than a bare `virsh migrate`."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from migqual.bench import rig
-from migqual.bench.rig import Rig
+from migqual.bench.comparison import (
+    compute_median_ratio,
+    format_table,
+    measure_observed_migration,
+    run_tool,
+)
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.migration.run import endpoint
-from migqual.model import command
-from migqual.model.guest import GuestSpec
-from migqual.model.inventory import Inventory
+from migqual.inventory.entities import Inventory
+from migqual.migration.migrate import build_endpoint
+from migqual.model import libvirt_call
+from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Plan
-from migqual.observe.observed import Observers
+from migqual.testbed.observers import Observers
+from migqual.testbed.testbed import Testbed, connect_testbed
 
 
 @dataclass(frozen=True)
-class Overhead:
-    """Wall times in s. `observed`: the call of `migrate` while all observers run; `whole`: the
-    same with the undisturbed window before it and every check after it."""
+class OverheadTimes:
+    """Wall times in s, a value for each round.
 
-    bare: tuple[float, ...]
-    observed: tuple[float, ...]
-    whole: tuple[float, ...]
+    Attributes:
+        virsh_s: Bare `virsh migrate`.
+        observed_s: The call of `migrate` while all observers run.
+        with_checks_s: The same call, with the baseline window before and every check after the
+            call.
+    """
+
+    virsh_s: tuple[float, ...]
+    observed_s: tuple[float, ...]
+    with_checks_s: tuple[float, ...]
 
 
-def measure(
-    inventory: Inventory, *, rounds: int, memory_mib: int, say: Callable[[str], None]
-) -> Overhead:
-    """Migrate one idle guest to and fro, bare and observed in turn (ABBA), `rounds` times each."""
+def measure_overhead(
+    inventory: Inventory, *, rounds: int, memory_mib: int, report_progress: Callable[[str], None]
+) -> OverheadTimes:
+    """Measure migrations of an idle guest back and forth, bare and observed in turn (ABBA).
+
+    Args:
+        inventory: The inventory with the pair and the client.
+        rounds: Number of migrations of each kind.
+        memory_mib: Memory of the guest.
+        report_progress: Called with a line after each round.
+    """
     spec = GuestSpec(memory_mib=memory_mib)
     with (
-        rig.rig(inventory) as found,
-        found.provision.guest(spec, found.source, found.destination) as guest,
-        found.observers(guest) as observers,
+        connect_testbed(inventory) as testbed,
+        testbed.provisioner.running_guest(spec, testbed.source, testbed.destination) as guest,
+        testbed.observe_guest(guest) as observers,
     ):
-        return _alternate(found, observers, rounds, say)
+        return _alternate_migrations(testbed, observers, rounds, report_progress)
 
 
-def _alternate(
-    found: Rig, observers: Observers, rounds: int, say: Callable[[str], None]
-) -> Overhead:
+def _alternate_migrations(
+    testbed: Testbed, observers: Observers, rounds: int, report_progress: Callable[[str], None]
+) -> OverheadTimes:
     guest = observers.guest
-    bare: list[float] = []
-    observed: list[float] = []
-    whole: list[float] = []
+    virsh_s: list[float] = []
+    observed_s: list[float] = []
+    with_checks_s: list[float] = []
 
-    def once_bare() -> None:
-        bare.append(virsh_migrate(guest, found.other(guest), Plan()))
+    def migrate_with_virsh() -> None:
+        virsh_s.append(measure_virsh_migration(guest, testbed.get_peer(guest), Plan()))
 
-    def once_observed() -> None:
-        began = time.monotonic()
-        observed.append(rig.observed(observers, found.other(guest), Plan()))
-        whole.append(time.monotonic() - began)
+    def migrate_observed() -> None:
+        started_at = time.monotonic()
+        observed_s.append(measure_observed_migration(observers, testbed.get_peer(guest), Plan()))
+        with_checks_s.append(time.monotonic() - started_at)
 
-    once_bare()  # the first of each is colder than all later ones
-    once_observed()
-    for kept in (bare, observed, whole):
-        kept.clear()
-    for number in range(rounds):
-        order = (once_bare, once_observed) if number % 2 == 0 else (once_observed, once_bare)
+    migrate_with_virsh()  # the first of each is colder than all later ones
+    migrate_observed()
+    for times in (virsh_s, observed_s, with_checks_s):
+        times.clear()
+    for round_index in range(rounds):
+        order = (
+            (migrate_with_virsh, migrate_observed)
+            if round_index % 2 == 0
+            else (migrate_observed, migrate_with_virsh)
+        )
         for step in order:
             step()
-        say(f"{number + 1:3}  bare {bare[-1]:.3f} s  observed {observed[-1]:.3f} s")
-    return Overhead(tuple(bare), tuple(observed), tuple(whole))
+        report_progress(
+            f"{round_index + 1:3}  bare {virsh_s[-1]:.3f} s  observed {observed_s[-1]:.3f} s"
+        )
+    return OverheadTimes(tuple(virsh_s), tuple(observed_s), tuple(with_checks_s))
 
 
-def virsh_migrate(guest: Guest, destination: Host, plan: Plan) -> float:
-    """Seconds of `virsh migrate` with the flags and parameters of `plan`."""
-    words = command.virsh(
+def measure_virsh_migration(guest: Guest, destination: Host, plan: Plan) -> float:
+    """Run `virsh migrate` with the flags and parameters of `plan`; return the seconds."""
+    argv = libvirt_call.build_virsh_migrate(
         plan,
         guest.spec.persistence,
         source_uri=guest.host.libvirt.uri,
         domain=guest.name,
-        endpoint=endpoint(destination, plan),
+        endpoint=build_endpoint(destination, plan),
     )
-    began = time.monotonic()
-    rig.bare(words)
-    seconds = time.monotonic() - began
-    guest.moved(destination)
+    started_at = time.monotonic()
+    run_tool(argv)
+    seconds = time.monotonic() - started_at
+    guest.set_host(destination)
     return seconds
 
 
-def lines(found: Overhead) -> list[str]:
-    """What `migqual bench overhead` prints; the last line is the ratio."""
-    rows = [("virsh migrate", found.bare), ("migrate(), observed", found.observed)]
-    rows.append(("with window and checks", found.whole))
+def format_overhead(overhead: OverheadTimes) -> list[str]:
+    """Format the output of `migqual bench overhead`; the last line is the ratio."""
+    rows = [("virsh migrate", overhead.virsh_s), ("migqual, observed", overhead.observed_s)]
+    rows.append(("with baseline and checks", overhead.with_checks_s))
+    with_checks_ratio = compute_median_ratio(overhead.with_checks_s, overhead.virsh_s)
     return [
-        *rig.table(rows),
-        f"with window and checks, of bare: {rig.ratio(found.whole, found.bare):.2f}",
-        f"ratio: {rig.ratio(found.observed, found.bare):.2f}",
+        *format_table(rows),
+        f"ratio with baseline and checks: {with_checks_ratio:.2f}",
+        f"ratio: {compute_median_ratio(overhead.observed_s, overhead.virsh_s):.2f}",
     ]

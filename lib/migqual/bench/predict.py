@@ -1,138 +1,183 @@
-"""How true predictions are: a grid of rates, working sets and bandwidths, each foretold and then
-migrated."""
+"""Measure the accuracy of predictions on a grid of rates, working sets and bandwidths.
+
+Each point of the grid is first predicted and then migrated.
+"""
 
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from migqual import places
-from migqual.bench import rig
-from migqual.bench.rig import Rig
+from migqual import paths
 from migqual.errors import MigrationTimedOut
 from migqual.hosts.guest import Guest
-from migqual.hosts.region import region
-from migqual.migration.run import migrate
-from migqual.model.guest import GuestSpec, Load, MemoryLoad, Pattern
-from migqual.model.inventory import Inventory
+from migqual.hosts.memory_region import memory_region
+from migqual.inventory.entities import Inventory
+from migqual.migration.migrate import migrate
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
 from migqual.model.plan import Plan
 from migqual.observe import integrity
-from migqual.predict import trial
-from migqual.predict.calibrate import Calibrated
-from migqual.predict.look import look
-from migqual.predict.score import Cell, Score
+from migqual.predict import prediction_trial
+from migqual.predict.calibration import TransferCalibration
+from migqual.predict.guest_measurement import measure_dirtying
+from migqual.predict.score import PredictionScore, PredictionTrial
+from migqual.testbed.testbed import Testbed, connect_testbed
 
-SPEC = GuestSpec(load=Load("witness", memory=MemoryLoad(mib=8)))
+GUEST_SPEC = GuestSpec(load=GuestLoad("small-memory", memory=MemoryLoad(size_mib=8)))
 BANDWIDTHS_MIB_S = (16, 32, 64)
-SETS_MIB = (8, 32, 96)
-RATIOS = (0.2, 0.5, 0.8, 1.5)  # of the dirty rate to the bandwidth
-_PATTERNS = (Pattern.RANDOM, Pattern.SEQUENTIAL, Pattern.HOT_SPOT)
+WORKING_SETS_MIB = (8, 32, 96)
+DIRTY_RATIOS = (0.2, 0.5, 0.8, 1.5)  # of the dirty rate to the bandwidth
+_PATTERNS = (WritePattern.RANDOM, WritePattern.SEQUENTIAL, WritePattern.HOT_SPOT)
 
 
 @dataclass(frozen=True)
-class Point:
-    """One cell of the grid."""
+class GridPoint:
+    """A point of the grid: a bandwidth and a memory load."""
 
     bandwidth_mib_s: int
     load: MemoryLoad
 
     def __str__(self) -> str:
         load = self.load
-        return f"{load.rate_mib_s} MiB/s {load.pattern} in {load.mib} MiB, {self.bandwidth_mib_s}"
+        return (
+            f"{load.rate_mib_s} MiB/s {load.pattern} in {load.size_mib} MiB, "
+            f"limit {self.bandwidth_mib_s} MiB/s"
+        )
 
 
-def grid(cells: int | None = None) -> list[Point]:
-    """All points, or about `cells` of them spread over the grid; patterns take turns."""
-    found = [
-        Point(
+def list_grid_points(point_count: int | None = None) -> list[GridPoint]:
+    """List all grid points, or about `point_count` points spread over the grid.
+
+    The write patterns alternate from point to point.
+    """
+    points = [
+        GridPoint(
             bandwidth,
             MemoryLoad(
-                size, round(ratio * bandwidth), pattern_of(2 * row + column), touch="header"
+                working_set_mib,
+                round(ratio * bandwidth),
+                get_pattern(2 * row + column),
+                written_part="header",
             ),
         )
         for bandwidth in BANDWIDTHS_MIB_S
-        for row, size in enumerate(SETS_MIB)
-        for column, ratio in enumerate(RATIOS)
+        for row, working_set_mib in enumerate(WORKING_SETS_MIB)
+        for column, ratio in enumerate(DIRTY_RATIOS)
     ]
-    if cells is None or cells >= len(found):
-        return found
-    return [found[number * len(found) // cells] for number in range(cells)]
+    if point_count is None or point_count >= len(points):
+        return points
+    return [points[number * len(points) // point_count] for number in range(point_count)]
 
 
-def pattern_of(number: int) -> Pattern:
+def get_pattern(number: int) -> WritePattern:
+    """Return the write pattern for a number; the patterns alternate."""
     return _PATTERNS[number % len(_PATTERNS)]
 
 
-def measure(inventory: Inventory, *, cells: int | None, say: Callable[[str], None]) -> Score:
-    """Foretell and migrate each point of the grid with one guest."""
+def measure_predictions(
+    inventory: Inventory, *, point_count: int | None, report_progress: Callable[[str], None]
+) -> PredictionScore:
+    """Predict and migrate each point of the grid with the same guest.
+
+    Args:
+        inventory: The inventory with the pair.
+        point_count: Number of points; None for all points.
+        report_progress: Called with a line after each point.
+    """
     with (
-        rig.rig(inventory) as found,
-        found.provision.guest(SPEC, found.source, found.destination) as guest,
+        connect_testbed(inventory) as testbed,
+        testbed.provisioner.running_guest(GUEST_SPEC, testbed.source, testbed.destination) as guest,
     ):
-        known = trial.references(lambda plan: migrate(guest, found.other(guest), plan))
-        say(
-            f"setup {known.setup_s:.2f} s, link {known.link_mib_s:.0f} MiB/s, "
-            f"devices {known.devices_s * 1000:.0f} ms"
+        calibration = prediction_trial.run_calibration(
+            lambda plan: migrate(guest, testbed.get_peer(guest), plan)
         )
-        done = []
-        for point in grid(cells):
-            done.append(cell(found, guest, point, known))
-            say(line(done[-1]))
-    return Score(tuple(done))
+        report_progress(
+            f"calibration: setup {calibration.setup_s:.2f} s, link {calibration.link_mib_s:.0f} "
+            f"MiB/s, device state {calibration.device_state_s * 1000:.0f} ms"
+        )
+        trials = []
+        for point in list_grid_points(point_count):
+            trials.append(run_prediction_trial(testbed, guest, point, calibration))
+            report_progress(format_trial(trials[-1]))
+    return PredictionScore(tuple(trials))
 
 
-def cell(found: Rig, guest: Guest, point: Point, known: Calibrated) -> Cell:
-    """Foretell, then migrate. What does not converge is aborted in time, and must be unharmed."""
-    with region(guest, point.load) as dirtied:
-        seen = look(guest.host, guest.domain, found.tools)
-        deadline = trial.deadline_s(seen, known, point.bandwidth_mib_s)
+def run_prediction_trial(
+    testbed: Testbed, guest: Guest, point: GridPoint, calibration: TransferCalibration
+) -> PredictionTrial:
+    """Predict a migration, then migrate the guest.
+
+    A migration without convergence is aborted at the deadline. The guest must be undamaged
+    afterwards.
+    """
+    with memory_region(guest, point.load) as dirty_region:
+        measurement = measure_dirtying(guest.host, guest.domain, testbed.probe_context)
+        deadline_s = prediction_trial.calculate_deadline_s(
+            measurement, calibration, point.bandwidth_mib_s
+        )
         plan = Plan(
             bandwidth_mib_s=point.bandwidth_mib_s,
-            downtime_ms=trial.DOWNTIME_MS,
-            deadline_s=deadline,
+            downtime_ms=prediction_trial.DOWNTIME_MS,
+            deadline_s=deadline_s,
         )
-        told = trial.foreseen(seen, known, plan)
+        prediction = prediction_trial.predict_migration(measurement, calibration, plan)
         try:
-            outcome, converged = migrate(guest, found.other(guest), plan), True
+            outcome, converged = migrate(guest, testbed.get_peer(guest), plan), True
         except MigrationTimedOut as error:
             outcome, converged = error.outcome, False
-        damage = "; ".join(filter(None, [dirtied.damage(), *integrity.complaints(guest)]))
-    return trial.scored(str(point), told, outcome, converged=converged, damage=damage)
-
-
-def line(done: Cell) -> str:
-    """One cell, as it is printed when it is over."""
-    told = f"{done.foretold.total_s:6.2f} s" if done.foretold.converges else "   never"
-    real = "   never" if done.total_s is None else f"{done.total_s:6.2f} s"
-    rest = "" if done.down_s is None else f"  rest {done.foretold.down_s:.3f} / {done.down_s:.3f} s"
-    mark = "  near the boundary" if done.banded else "" if done.right else "  WRONG"
-    return f"{done.name:46}{told} foretold {real}{rest}{mark}{'  ' + done.damage}".rstrip()
-
-
-def lines(found: Score) -> Iterator[str]:
-    """What `migqual bench predict` prints at the end."""
-    yield "confusion, foretold / happened: " + ", ".join(
-        f"{name}: {count}" for name, count in found.confusion.items()
+        violations = "; ".join(
+            filter(
+                None, [dirty_region.find_bad_pages(), *integrity.find_integrity_violations(guest)]
+            )
+        )
+    return prediction_trial.score_trial(
+        str(point), prediction, outcome, converged=converged, damage=violations
     )
-    banded = sum(one.banded for one in found.cells)
-    yield f"cells: {len(found.cells)}, near the boundary and not counted there: {banded}"
+
+
+def format_trial(scored_trial: PredictionTrial) -> str:
+    """Format a finished trial as a line."""
+    prediction = scored_trial.prediction
+    predicted_time = f"{prediction.total_s:6.2f} s" if prediction.converges else "   never"
+    measured_time = "   never" if scored_trial.total_s is None else f"{scored_trial.total_s:6.2f} s"
+    downtimes = ""
+    if scored_trial.downtime_s is not None:
+        downtimes = f"  downtime {prediction.downtime_s:.3f} / {scored_trial.downtime_s:.3f} s"
+    judgement = "" if scored_trial.is_correct else "  WRONG"
+    if scored_trial.near_boundary:
+        judgement = "  near the boundary"
+    times = f"predicted {predicted_time}  measured {measured_time}{downtimes}"
+    return f"{scored_trial.name:46}{times}{judgement}  {scored_trial.damage}".rstrip()
+
+
+def format_score(score: PredictionScore) -> Iterator[str]:
+    """Format the final lines of `migqual bench predict`."""
+    yield "confusion matrix, predicted / measured: " + ", ".join(
+        f"{name}: {count}" for name, count in score.confusion_matrix.items()
+    )
+    boundary_count = sum(scored_trial.near_boundary for scored_trial in score.trials)
+    yield (
+        f"trials: {len(score.trials)}, of these near the boundary and not counted above: "
+        f"{boundary_count}"
+    )
     rows = {
-        "total time": found.total_error,
-        "total time, had whole rounds foretold it": found.textbook_error,
-        "downtime": found.down_error,
+        "total time": score.calculate_total_error,
+        "total time in the textbook model": score.calculate_textbook_error,
+        "downtime": score.calculate_downtime_error,
     }
-    for name, of in rows.items():
-        yield f"error of {name}: p50 {_percent(of(0.5))}, p90 {_percent(of(0.9))}"
-    yield f"convergence right: {_percent(found.accuracy)}"
+    for name, compute_error in rows.items():
+        p50, p90 = (_format_percent(compute_error(share)) for share in (0.5, 0.9))
+        yield f"error of {name}: p50 {p50}, p90 {p90}"
+    yield f"convergence predicted correctly: {_format_percent(score.accuracy)}"
 
 
-def write(found: Score, folder: Path = places.OUT) -> Path:
-    """`prediction.json`."""
+def write_prediction_json(score: PredictionScore, folder: Path = paths.DEFAULT_OUTPUT) -> Path:
+    """Write `prediction.json` into the folder, and return the path."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "prediction.json"
-    file.write_text(json.dumps(found.as_data(), indent=2) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(score.build_record(), indent=2) + "\n", encoding="utf-8")
     return file
 
 
-def _percent(share: float | None) -> str:
-    return "no figure" if share is None else f"{share * 100:.1f} %"
+def _format_percent(fraction: float | None) -> str:
+    return "no value" if fraction is None else f"{fraction * 100:.1f} %"

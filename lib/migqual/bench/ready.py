@@ -1,4 +1,4 @@
-"""How long a guest takes from its definition to the first answer of its agent."""
+"""Measure the time from the definition of a guest to the first reply of the guest agent."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,80 +6,103 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from migqual.bench import rig
-from migqual.bench.rig import Rig
+from migqual.bench.comparison import compute_median_ratio, format_table, run_tool
 from migqual.deadline import Deadline
 from migqual.errors import UsageError
-from migqual.model.guest import GuestSpec
-from migqual.model.inventory import Inventory
+from migqual.inventory.entities import Inventory
+from migqual.model.guest_spec import GuestSpec
+from migqual.testbed.testbed import Testbed, connect_testbed
 
 READY_SECONDS = 60.0
-PING = '{"execute":"guest-ping"}'
+GUEST_PING = '{"execute":"guest-ping"}'
 
 
 @dataclass(frozen=True)
-class Ready:
-    """Seconds from define to the agent's first answer: by migqual, and by virsh."""
+class ReadyTimes:
+    """Seconds from the definition to the agent's first reply, by virsh and by migqual."""
 
-    bare: tuple[float, ...]
-    ours: tuple[float, ...]
+    virsh_s: tuple[float, ...]
+    migqual_s: tuple[float, ...]
 
 
-def measure(
-    inventory: Inventory, *, rounds: int, memory_mib: int, say: Callable[[str], None]
-) -> Ready:
-    """Boot a guest by migqual and by virsh in turn, `rounds` times each, one at a time."""
-    bare: list[float] = []
-    ours: list[float] = []
+def measure_ready_times(
+    inventory: Inventory, *, rounds: int, memory_mib: int, report_progress: Callable[[str], None]
+) -> ReadyTimes:
+    """Measure boots by migqual and by virsh in turn, with a single guest at a time.
+
+    Args:
+        inventory: The inventory with the pair and the client.
+        rounds: Number of boots of each kind.
+        memory_mib: Memory of the guest.
+        report_progress: Called with a line after each round.
+    """
+    virsh_s: list[float] = []
+    migqual_s: list[float] = []
     spec = GuestSpec(memory_mib=memory_mib)
-    with rig.rig(inventory) as found:
-        _ours(found, spec)  # copies kernel and initramfs to the host
-        for number in range(rounds):
-            ours.append(_ours(found, spec))
-            bare.append(_virsh(found, spec))
-            say(f"{number + 1:3}  virsh {bare[-1]:.3f} s  migqual {ours[-1]:.3f} s")
-    return Ready(tuple(bare), tuple(ours))
+    with connect_testbed(inventory) as testbed:
+        _measure_migqual(testbed, spec)  # copies kernel and initramfs to the host
+        for round_index in range(rounds):
+            migqual_s.append(_measure_migqual(testbed, spec))
+            virsh_s.append(_measure_virsh(testbed, spec))
+            report_progress(
+                f"{round_index + 1:3}  virsh {virsh_s[-1]:.3f} s  migqual {migqual_s[-1]:.3f} s"
+            )
+    return ReadyTimes(tuple(virsh_s), tuple(migqual_s))
 
 
-def _ours(found: Rig, spec: GuestSpec) -> float:
-    began = time.monotonic()
-    guest = found.provision.define(spec, found.source)
+def _measure_migqual(testbed: Testbed, spec: GuestSpec) -> float:
+    started_at = time.monotonic()
+    guest = testbed.provisioner.boot_guest(spec, testbed.source)
     try:
-        guest.wait_ready(Deadline(READY_SECONDS))
-        return time.monotonic() - began
+        guest.wait_for_agent(Deadline(READY_SECONDS))
+        return time.monotonic() - started_at
     finally:
-        found.provision.remove(guest)
+        testbed.provisioner.remove_guest(guest)
 
 
-def _virsh(found: Rig, spec: GuestSpec) -> float:
-    """The same by hand: define, start, ask the agent until it answers."""
-    guest = found.provision.define(spec, found.source)  # the journal names it from here on
+def _measure_virsh(testbed: Testbed, spec: GuestSpec) -> float:
+    """Measure the same by hand: define, start, and ping the agent until the first reply."""
+    guest = testbed.provisioner.boot_guest(
+        spec, testbed.source
+    )  # the journal names it from here on
     try:
-        virsh = ("virsh", "--quiet", "-c", found.source.libvirt.uri)
+        virsh_argv = ("virsh", "--quiet", "-c", testbed.source.libvirt.uri)
         with TemporaryDirectory() as folder:
             file = Path(folder) / "guest.xml"
-            file.write_text(guest.domain.xml())
+            file.write_text(guest.domain.read_migratable_xml())
             guest.domain.destroy()
-            found.source.libvirt.define(file.read_text()).undefine()
-            began = time.monotonic()
-            rig.bare([*virsh, "define", str(file)])
-            rig.bare([*virsh, "start", guest.name])
-            ping = [*virsh, "qemu-agent-command", guest.name, "--timeout", "1", PING]
-            Deadline(READY_SECONDS).wait_for("the guest agent", lambda: _works(ping))
-            return time.monotonic() - began
+            testbed.source.libvirt.define_domain(file.read_text()).undefine()
+            started_at = time.monotonic()
+            run_tool([*virsh_argv, "define", str(file)])
+            run_tool([*virsh_argv, "start", guest.name])
+            ping_argv = [
+                *virsh_argv,
+                "qemu-agent-command",
+                guest.name,
+                "--timeout",
+                "1",
+                GUEST_PING,
+            ]
+            Deadline(READY_SECONDS).wait_for(
+                "reply of the guest agent", lambda: _can_run(ping_argv)
+            )
+            return time.monotonic() - started_at
     finally:
-        found.provision.remove(guest)
+        testbed.provisioner.remove_guest(guest)
 
 
-def _works(words: Sequence[str]) -> bool:
+def _can_run(argv: Sequence[str]) -> bool:
     try:
-        rig.bare(words)
+        run_tool(argv)
     except UsageError:
         return False
     return True
 
 
-def lines(found: Ready) -> list[str]:
-    """What `migqual bench ready` prints; the last line is the ratio."""
-    rows = [("virsh define, start", found.bare), ("migqual", found.ours)]
-    return [*rig.table(rows), f"ratio: {rig.ratio(found.ours, found.bare):.2f}"]
+def format_ready_times(ready_times: ReadyTimes) -> list[str]:
+    """Format the output of `migqual bench ready`; the last line is the ratio."""
+    rows = [("virsh define, start", ready_times.virsh_s), ("migqual", ready_times.migqual_s)]
+    return [
+        *format_table(rows),
+        f"ratio: {compute_median_ratio(ready_times.migqual_s, ready_times.virsh_s):.2f}",
+    ]

@@ -1,90 +1,120 @@
-"""How much longer the copy of a disk takes by migqual, guard and preparation included, than by bare
-`virsh migrate --copy-storage-all` onto an image that is there already."""
+"""Measure how much longer a disk copy takes by migqual than by bare virsh.
+
+The time of migqual includes guard and preparation. virsh runs `virsh migrate
+--copy-storage-all` onto an image created before.
+"""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from migqual.bench import rig
-from migqual.bench.overhead import virsh_migrate
-from migqual.bench.rig import Rig
+from migqual.bench.comparison import compute_median_ratio, format_table
+from migqual.bench.overhead import measure_virsh_migration
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.migration.guarded import move
-from migqual.model.guest import DiskSpec, GuestSpec
-from migqual.model.inventory import Inventory, StoreKind
+from migqual.inventory.entities import Inventory, StoreKind
+from migqual.migration.guarded import migrate_guarded
+from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.plan import Plan, StorageCopy
+from migqual.testbed.testbed import Testbed, connect_testbed
 
-COPY = Plan(copy_storage=StorageCopy.ALL)
-_LEFT_MIB = 64  # of the disk, where the guest's own load writes
-SMALLEST_MIB = 2 * _LEFT_MIB
+COPY_PLAN = Plan(copy_storage=StorageCopy.ALL)
+_GUEST_AREA_MIB = 64  # of the disk, where the guest's own load writes
+MIN_DISK_MIB = 2 * _GUEST_AREA_MIB
 
 
 @dataclass(frozen=True)
-class Copies:
-    """Wall times in s of copying a disk of `mib`."""
+class DiskCopyTimes:
+    """Wall times in s for copying a disk of `disk_mib`."""
 
-    mib: int
-    bare: tuple[float, ...]
-    ours: tuple[float, ...]
+    disk_mib: int
+    virsh_s: tuple[float, ...]
+    migqual_s: tuple[float, ...]
 
 
-def measure(inventory: Inventory, *, rounds: int, mib: int, say: Callable[[str], None]) -> Copies:
-    """Migrate a guest with its disk to and fro, by virsh and by migqual in turn (ABBA)."""
-    bare: list[float] = []
-    ours: list[float] = []
-    spec = GuestSpec(disks=(DiskSpec(StoreKind.LOCAL, size_mib=mib),))
+def measure_disk_copies(
+    inventory: Inventory, *, rounds: int, disk_mib: int, report_progress: Callable[[str], None]
+) -> DiskCopyTimes:
+    """Measure migrations of a guest with a disk, by virsh and by migqual in turn (ABBA).
+
+    Args:
+        inventory: The inventory with the pair.
+        rounds: Number of migrations of each kind.
+        disk_mib: Size of the disk.
+        report_progress: Called with a line after each round.
+    """
+    virsh_s: list[float] = []
+    migqual_s: list[float] = []
+    spec = GuestSpec(disks=(DiskSpec(StoreKind.LOCAL, size_mib=disk_mib),))
     with (
-        rig.rig(inventory) as found,
-        found.provision.guest(spec, found.source, found.destination) as guest,
+        connect_testbed(inventory) as testbed,
+        testbed.provisioner.running_guest(spec, testbed.source, testbed.destination) as guest,
     ):
-        _fill(guest, mib)
-        for number in range(rounds):
-            order = (_bare, _ours) if number % 2 == 0 else (_ours, _bare)
+        _fill_disk(guest, disk_mib)
+        for round_index in range(rounds):
+            order = (
+                (_measure_virsh, _measure_migqual)
+                if round_index % 2 == 0
+                else (_measure_migqual, _measure_virsh)
+            )
             for step in order:
-                seconds = step(found, guest)
-                (bare if step is _bare else ours).append(seconds)
-            say(f"{number + 1:3}  virsh {bare[-1]:.3f} s  migqual {ours[-1]:.3f} s")
-    return Copies(mib, tuple(bare), tuple(ours))
+                seconds = step(testbed, guest)
+                (virsh_s if step is _measure_virsh else migqual_s).append(seconds)
+            report_progress(
+                f"{round_index + 1:3}  virsh {virsh_s[-1]:.3f} s  migqual {migqual_s[-1]:.3f} s"
+            )
+    return DiskCopyTimes(disk_mib, tuple(virsh_s), tuple(migqual_s))
 
 
-def _fill(guest: Guest, mib: int) -> None:
-    """Random bytes on all of the disk that the guest leaves alone, written from outside."""
+def _fill_disk(guest: Guest, disk_mib: int) -> None:
+    """Fill the part of the disk without guest writes with random bytes, from outside."""
     argv = ("dd", "if=/dev/urandom", f"of={guest.volumes[0].path}", "bs=1M", "oflag=direct")
-    at = (f"seek={_LEFT_MIB}", f"count={mib - _LEFT_MIB}", "conv=notrunc", "status=none")
-    guest.host.shell.run(*argv, *at, seconds=600)
+    range_arguments = (
+        f"seek={_GUEST_AREA_MIB}",
+        f"count={disk_mib - _GUEST_AREA_MIB}",
+        "conv=notrunc",
+        "status=none",
+    )
+    guest.host.shell.run(*argv, *range_arguments, seconds=600)
 
 
-def _ours(found: Rig, guest: Guest) -> float:
+def _measure_migqual(testbed: Testbed, guest: Guest) -> float:
     source = guest.host
-    began = time.monotonic()
-    move(guest, found.other(guest), COPY, found.tools)
-    seconds = time.monotonic() - began
-    _forget(guest, source)
+    started_at = time.monotonic()
+    migrate_guarded(guest, testbed.get_peer(guest), COPY_PLAN, testbed.probe_context)
+    seconds = time.monotonic() - started_at
+    _remove_old_image(guest, source)
     return seconds
 
 
-def _bare(found: Rig, guest: Guest) -> float:
-    source, destination = guest.host, found.other(guest)
+def _measure_virsh(testbed: Testbed, guest: Guest) -> float:
+    source, destination = guest.host, testbed.get_peer(guest)
     path = guest.volumes[0].path
-    undo = [("rm", "-f", "--", str(path))]
-    guest.keep([found.provision.journal.record(destination.name, "image", str(path), undo)])
-    size = source.shell.run("stat", "-c", "%s", path).stdout.strip()
-    destination.shell.run("qemu-img", "create", "-q", "-f", "raw", path, size)
-    seconds = virsh_migrate(guest, destination, COPY)
-    _forget(guest, source)
+    undo_commands = [("rm", "-f", "--", str(path))]
+    guest.add_journal_entries(
+        [testbed.provisioner.journal.record(destination.name, "image", str(path), undo_commands)]
+    )
+    size_bytes = source.shell.run("stat", "-c", "%s", path).stdout.strip()
+    destination.shell.run("qemu-img", "create", "-q", "-f", "raw", path, size_bytes)
+    seconds = measure_virsh_migration(guest, destination, COPY_PLAN)
+    _remove_old_image(guest, source)
     return seconds
 
 
-def _forget(guest: Guest, source: Host) -> None:
-    """Remove the image that stayed behind: the next copy goes there."""
+def _remove_old_image(guest: Guest, source: Host) -> None:
+    """Remove the image left behind, because the next copy goes to the same path."""
     source.shell.run("rm", "-f", "--", guest.volumes[0].path)
 
 
-def lines(found: Copies) -> list[str]:
-    """What `migqual bench storage` prints; the last line is the ratio."""
-    rows = [("virsh migrate", found.bare), ("migqual", found.ours)]
+def format_disk_copy_times(copy_times: DiskCopyTimes) -> list[str]:
+    """Format the output of `migqual bench storage`; the last line is the ratio."""
+    rows = [("virsh migrate", copy_times.virsh_s), ("migqual", copy_times.migqual_s)]
     speeds = [
-        f"{name:24}{found.mib / sorted(times)[len(times) // 2]:8.0f} MiB/s" for name, times in rows
+        f"{name:24}{copy_times.disk_mib / sorted(seconds)[len(seconds) // 2]:8.0f} MiB/s"
+        for name, seconds in rows
     ]
-    return [*rig.table(rows), *speeds, f"ratio: {rig.ratio(found.ours, found.bare):.2f}"]
+    return [
+        *format_table(rows),
+        *speeds,
+        f"ratio: {compute_median_ratio(copy_times.migqual_s, copy_times.virsh_s):.2f}",
+    ]

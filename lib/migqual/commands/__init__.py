@@ -1,1 +1,4 @@
-"""One module per command of `migqual`: its arguments, and a handler that returns an exit code."""
+"""Commands of `migqual`: a module adds the arguments of a command and handles the command.
+
+Each handler returns an exit code.
+"""

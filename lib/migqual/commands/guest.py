@@ -1,4 +1,4 @@
-"""`migqual guest [-- COMMAND]`: a guest to try things on; it goes when the command ends."""
+"""`migqual guest [-- COMMAND]`: run a command with a test guest, then remove the guest."""
 
 import argparse
 import os
@@ -11,88 +11,132 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migqual.bench.rig import rig
-from migqual.commands import _move as move
-from migqual.commands.lab import say
+from migqual.commands import _common_arguments as common_arguments
+from migqual.commands.lab import print_progress
 from migqual.errors import UsageError
-from migqual.model.guest import DiskSpec, GuestSpec, Load, MemoryLoad, Pattern
-from migqual.model.inventory import StoreKind
+from migqual.inventory.entities import StoreKind
+from migqual.model.guest_spec import DiskSpec, GuestLoad, GuestSpec, MemoryLoad, WritePattern
+from migqual.testbed.testbed import connect_testbed
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
-NAME = "MIGQUAL_GUEST"
-ROOM_MIB = 128  # for the guest's own kernel and programs
-DISKS = {"none": None, "shared": StoreKind.DIRECTORY, "local": StoreKind.LOCAL}
+GUEST_VARIABLE = "MIGQUAL_GUEST"
+SYSTEM_MEMORY_MIB = 128  # for the guest's own kernel and programs
+DISK_STORES = {"none": None, "shared": StoreKind.DIRECTORY, "local": StoreKind.LOCAL}
 
 
 def register(subparsers: "Subparsers") -> None:
+    """Add the command `guest`."""
     parser = subparsers.add_parser(
         "guest",
         usage="migqual guest [options] [-- COMMAND ...]",
-        description="On the source of the inventory's first pair, as the suites make them: memory "
-        f"that can be verified, and a disk that is written to. COMMAND (default: a shell) has its "
-        f"name where it says GUEST, and in ${NAME}. The exit code is the command's.",
+        description="Starts a guest on the source host of the inventory's first pair, as the "
+        "suites do: its memory can be verified, and a load writes to its disk. Then runs COMMAND "
+        "(default: a shell), and removes the guest. In COMMAND the word GUEST is replaced by the "
+        f"guest's name, which is also in ${GUEST_VARIABLE}. The exit code is that of COMMAND.",
         allow_abbrev=False,
     )
-    move.add_inventory(parser)
-    parser.add_argument("--memory", type=int, default=256, metavar="MIB", help="(%(default)s)")
+    common_arguments.add_inventory_option(parser)
     parser.add_argument(
-        "--rate", type=int, default=0, metavar="MIB_S", help="memory that it changes (%(default)s)"
+        "--memory",
+        type=int,
+        default=256,
+        metavar="MIB",
+        help="guest memory (default: %(default)s)",
     )
     parser.add_argument(
-        "--set", type=int, default=32, metavar="MIB", help="memory it keeps changing (%(default)s)"
+        "--dirty-rate",
+        type=int,
+        default=0,
+        metavar="MIB_S",
+        help="how fast the guest dirties its memory (default: %(default)s)",
     )
     parser.add_argument(
-        "--pattern", choices=[str(one) for one in Pattern], default="random", help="(%(default)s)"
+        "--working-set",
+        type=int,
+        default=32,
+        metavar="MIB",
+        help="size of the memory that the guest dirties (default: %(default)s)",
     )
-    parser.add_argument("--disk", choices=DISKS, default="shared", help="(%(default)s)")
+    parser.add_argument(
+        "--pattern",
+        choices=[str(pattern) for pattern in WritePattern],
+        default="random",
+        help="order of the writes to memory (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--disk",
+        choices=DISK_STORES,
+        default="shared",
+        help="storage of the guest's disk (default: %(default)s)",
+    )
     parser.add_argument("command", nargs="*", metavar="COMMAND")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start it, run the command, remove it; the command's exit code."""
-    spec = _spec(arguments)
-    inventory = move.inventory_of(arguments.inventory)
+    """Start the guest, run the command, and remove the guest.
+
+    Returns:
+        The exit code of the command.
+
+    Raises:
+        UsageError: An option is out of range, or the command does not exist.
+    """
+    spec = _build_guest_spec(arguments)
+    inventory = common_arguments.load_named_inventory(arguments.inventory)
     command = arguments.command or [os.environ.get("SHELL") or "sh"]
     if shutil.which(command[0]) is None:
-        raise UsageError(f"{command[0]}: no such command", remedy="COMMAND runs here, not a guest")
-    with rig(inventory) as on, on.provision.guest(spec, on.source, on.destination) as guest:
-        say(f"{guest.name} runs on {on.source.name} until {command[0]} ends")
+        raise UsageError(
+            f"{command[0]}: no such command on this machine",
+            remedy="COMMAND runs on this machine, not in the guest",
+        )
+    with (
+        connect_testbed(inventory) as testbed,
+        testbed.provisioner.running_guest(spec, testbed.source, testbed.destination) as guest,
+    ):
+        print_progress(f"guest {guest.name} runs on {testbed.source.name} until {command[0]} ends")
         environment = os.environ | {
-            NAME: guest.name,
-            move.ENVIRONMENT: str(Path(arguments.inventory).absolute()),
+            GUEST_VARIABLE: guest.name,
+            common_arguments.INVENTORY_VARIABLE: str(Path(arguments.inventory).absolute()),
         }
-        words = [guest.name if word == "GUEST" else word for word in command]
-        with _ctrl_c_is_the_commands():
+        command_line = [guest.name if argument == "GUEST" else argument for argument in command]
+        with _leave_ctrl_c_to_command():
             try:
-                return subprocess.run(words, env=environment, check=False).returncode
+                return subprocess.run(command_line, env=environment, check=False).returncode
             except OSError as error:
                 raise UsageError(f"{command[0]}: {error.strerror}") from error
 
 
 @contextmanager
-def _ctrl_c_is_the_commands() -> Iterator[None]:
-    """It gets the signal too; when it ends of it, the guest goes, and not before."""
-    before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+def _leave_ctrl_c_to_command() -> Iterator[None]:
+    """Ignore Ctrl-C in migqual while the block runs.
+
+    The command receives the signal, too. The guest is removed after the end of the command, not
+    before.
+    """
+    previous_handler = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous_handler)
 
 
-def _spec(arguments: argparse.Namespace) -> GuestSpec:
-    for name, least in (("memory", 1), ("set", 1), ("rate", 0)):
-        if (value := getattr(arguments, name)) < least:
-            raise UsageError(f"--{name} {value}", remedy=f"give {least} or more")
-    if arguments.set > arguments.memory - ROOM_MIB:
-        least = arguments.set + ROOM_MIB
+def _build_guest_spec(arguments: argparse.Namespace) -> GuestSpec:
+    for name, minimum in (("memory", 1), ("working-set", 1), ("dirty-rate", 0)):
+        if (value := getattr(arguments, name.replace("-", "_"))) < minimum:
+            raise UsageError(f"--{name} {value} is too small", remedy=f"give {minimum} or more")
+    if arguments.working_set > arguments.memory - SYSTEM_MEMORY_MIB:
+        minimum = arguments.working_set + SYSTEM_MEMORY_MIB
         raise UsageError(
-            f"{arguments.set} MiB do not fit into a guest of {arguments.memory} MiB",
-            remedy=f"give it at least --memory {least}",
+            f"a working set of {arguments.working_set} MiB does not fit into a guest of "
+            f"{arguments.memory} MiB",
+            remedy=f"give --memory {minimum} or more",
         )
-    memory = MemoryLoad(arguments.set, arguments.rate, Pattern(arguments.pattern))
-    store = DISKS[arguments.disk]
-    spec = GuestSpec(memory_mib=arguments.memory, load=Load("asked", memory=memory))
-    return spec if store is None else replace(spec, disks=(DiskSpec(store),))
+    memory = MemoryLoad(
+        arguments.working_set, arguments.dirty_rate, WritePattern(arguments.pattern)
+    )
+    store_kind = DISK_STORES[arguments.disk]
+    spec = GuestSpec(memory_mib=arguments.memory, load=GuestLoad("custom", memory=memory))
+    return spec if store_kind is None else replace(spec, disks=(DiskSpec(store_kind),))

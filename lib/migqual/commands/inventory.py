@@ -1,7 +1,7 @@
-"""`migqual inventory check|show|from-mugen`.
+"""`migqual inventory check|show|from-mugen`: check, print or convert an inventory.
 
-Handlers return an exit code: 0, or 1 where a host does not answer as it should. What is wrong with
-a file is raised (`UsageError`, exit code 2).
+Handlers return an exit code: 0, or 1 when a host does not answer as expected. A problem in a
+file raises `UsageError` (exit code 2).
 """
 
 import argparse
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migqual.errors import UsageError
+from migqual.inventory.entities import Inventory
+from migqual.inventory.file import load_inventory
+from migqual.inventory.group_tree import OVERRIDE_VARIABLES
+from migqual.inventory.mugen import render_mugen_inventory
 from migqual.model.finding import Finding, Severity
-from migqual.model.inventory import Inventory
-from migqual.model.inventory_file import load_inventory
-from migqual.model.inventory_tree import OVERRIDES
-from migqual.model.mugen import from_mugen
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
@@ -25,18 +25,23 @@ Connect = Callable[[Inventory], Sequence[Finding]]
 
 
 def register(subparsers: "Subparsers", connect: Connect) -> None:
-    """Add the command. What was chosen is `args.run`: arguments -> exit code."""
-    command = subparsers.add_parser("inventory")
-    command.add_argument(
+    """Add the command `inventory`. The chosen handler is `arguments.run`.
+
+    Args:
+        subparsers: The subparsers of `migqual`.
+        connect: Connects to all hosts of an inventory; returns at least a finding per host.
+    """
+    parser = subparsers.add_parser("inventory")
+    parser.add_argument(
         "--from-mugen", type=Path, metavar="ENV_JSON", help="the same as `inventory from-mugen`"
     )
-    command.set_defaults(run=partial(_alone, command))
-    actions = command.add_subparsers(metavar="ACTION")
+    parser.set_defaults(run=partial(_run_without_action, parser))
+    actions = parser.add_subparsers(metavar="ACTION")
 
-    check = actions.add_parser("check", help="say what is wrong with it, then connect to its hosts")
-    check.add_argument("--offline", action="store_true", help="connect to nothing")
+    check = actions.add_parser("check", help="check the file, then connect to all hosts in it")
+    check.add_argument("--offline", action="store_true", help="check the file only")
     check.set_defaults(run=partial(check_inventory, connect=connect))
-    show = actions.add_parser("show", help="print every value in force and where it came from")
+    show = actions.add_parser("show", help="print every effective value, and where it comes from")
     show.set_defaults(run=show_inventory)
     for action in (check, show):
         action.add_argument("file", type=Path, metavar="FILE")
@@ -46,61 +51,78 @@ def register(subparsers: "Subparsers", connect: Connect) -> None:
             default=[],
             metavar="NAME=VALUE",
             dest="assignments",
-            help=f"a value that wins over the file; names: {', '.join(OVERRIDES)}",
+            help=f"override a value of the file; names: {', '.join(OVERRIDE_VARIABLES)}",
         )
 
-    convert = actions.add_parser("from-mugen", help="print an inventory made from an env.json")
+    convert = actions.add_parser("from-mugen", help="convert a mugen env.json to an inventory")
     convert.add_argument("file", type=Path, metavar="ENV_JSON")
     convert.set_defaults(run=convert_mugen)
 
 
-def check_inventory(args: argparse.Namespace, connect: Connect) -> int:
-    """Say what the inventory holds; unless offline, connect to all of it."""
-    inventory = load_inventory(args.file, assignments=args.assignments)
-    _print(("what", "names"), _contents(inventory))
-    if args.offline:
-        print(f"\n{args.file}: in order; nothing was connected to")
+def check_inventory(arguments: argparse.Namespace, connect: Connect) -> int:
+    """Print the contents of the inventory; unless offline, connect to all hosts.
+
+    Args:
+        arguments: `file`, `assignments` and `offline`.
+        connect: Connects to all hosts of an inventory; returns at least a finding per host.
+
+    Returns:
+        The exit code: 1 when a check failed or no check ran, else 0.
+    """
+    inventory = load_inventory(arguments.file, assignments=arguments.assignments)
+    _print_table(("item", "names"), _describe_inventory(inventory))
+    if arguments.offline:
+        print(f"\n{arguments.file}: no errors; the hosts were not contacted")
         return 0
     findings = connect(inventory)
-    rows = [(finding.id, finding.verdict, finding.words, finding.remedy) for finding in findings]
+    rows = [(finding.id, finding.severity, finding.message, finding.remedy) for finding in findings]
     print()
-    _print(("check", "verdict", "found", "remedy"), rows)
-    bad = [f for f in findings if f.verdict in {Severity.REFUSED, Severity.UNKNOWN}]
-    print(f"\n{args.file}: {len(findings) - len(bad)} of {len(findings)} checks passed")
-    return 1 if bad or not findings else 0
+    _print_table(("check", "severity", "message", "remedy"), rows)
+    failed_findings = [
+        finding for finding in findings if finding.severity in {Severity.REFUSED, Severity.UNKNOWN}
+    ]
+    passed_count = len(findings) - len(failed_findings)
+    print(f"\n{arguments.file}: {passed_count} of {len(findings)} checks passed")
+    return 1 if failed_findings or not findings else 0
 
 
-def show_inventory(args: argparse.Namespace) -> int:
-    """Print every value in force and its origin."""
-    inventory = load_inventory(args.file, assignments=args.assignments)
-    rows = [(s.scope, s.name, s.value, s.origin) for s in inventory.settings]
-    _print(("of", "name", "value", "from"), rows)
+def show_inventory(arguments: argparse.Namespace) -> int:
+    """Print every value in force with the origin of the value."""
+    inventory = load_inventory(arguments.file, assignments=arguments.assignments)
+    rows = [
+        (setting.scope, setting.name, setting.value, setting.origin)
+        for setting in inventory.effective_variables
+    ]
+    _print_table(("scope", "name", "value", "origin"), rows)
     return 0
 
 
-def convert_mugen(args: argparse.Namespace) -> int:
+def convert_mugen(arguments: argparse.Namespace) -> int:
     """Print the inventory made from an ``env.json``."""
-    print(from_mugen(args.file), end="")
+    print(render_mugen_inventory(arguments.file), end="")
     return 0
 
 
-def _alone(command: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    """`inventory` without an action."""
-    if args.from_mugen is None:
-        raise UsageError("inventory: nothing to do", remedy=command.format_usage().strip())
-    print(from_mugen(args.from_mugen), end="")
+def _run_without_action(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Run `inventory` without an action: convert the file of --from-mugen."""
+    if arguments.from_mugen is None:
+        raise UsageError("inventory: no action is given", remedy=parser.format_usage().strip())
+    print(render_mugen_inventory(arguments.from_mugen), end="")
     return 0
 
 
-def _contents(inventory: Inventory) -> list[tuple[str, str]]:
-    roles = (
-        (host.name, "+".join(sorted(host.roles)) or "no group we know")
+def _describe_inventory(inventory: Inventory) -> list[tuple[str, str]]:
+    host_roles = (
+        (host.name, "+".join(sorted(host.roles)) or "in no group with a role")
         for host in inventory.hosts.values()
     )
     return [
-        ("hosts", ", ".join(f"{name} ({role})" for name, role in roles)),
+        ("hosts", ", ".join(f"{name} ({role})" for name, role in host_roles)),
         ("pairs", ", ".join(pair.id for pair in inventory.pairs)),
-        ("stores", ", ".join(f"{s.name} ({s.kind})" for s in inventory.stores) or "none"),
+        (
+            "stores",
+            ", ".join(f"{store.name} ({store.kind})" for store in inventory.stores) or "none",
+        ),
         ("client", inventory.client.name if inventory.client else "none: gaps are not measured"),
         (
             "service network",
@@ -111,10 +133,10 @@ def _contents(inventory: Inventory) -> list[tuple[str, str]]:
     ]
 
 
-def _print(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table whose columns are as wide as they must be."""
-    table = [tuple(head), *(tuple(row) for row in rows)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(head))]
+def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; each column is as wide as the longest cell."""
+    table = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     for row in table:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,4 +1,4 @@
-"""`migqual lab up|down|status|exec|logs`."""
+"""`migqual lab up|down|status|exec|logs`: build, use and remove an embedded lab."""
 
 import argparse
 import os
@@ -10,201 +10,277 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from migqual.errors import UsageError
-from migqual.lab import cgroup, layout, life, state, topology
+from migqual.lab import cgroup, layout, lifecycle, state, topology
 from migqual.lab.layout import LabLayout
-from migqual.lab.state import LabState, Phase
+from migqual.lab.state import LabPhase, LabState
 from migqual.lab.topology import Topology
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
-NAME = "lab"
-TOPOLOGY = "default"
+DEFAULT_LAB_NAME = "lab"
+DEFAULT_TOPOLOGY = "default"
 
 
 def register(subparsers: "Subparsers") -> None:
-    command = subparsers.add_parser("lab")
-    actions = command.add_subparsers(metavar="ACTION", required=True)
-    named = argparse.ArgumentParser(add_help=False)
-    named.add_argument("--name", default=NAME, help="labs side by side (default: %(default)s)")
+    """Add the command `lab` with a parser for each action."""
+    parser = subparsers.add_parser("lab")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    name_option = argparse.ArgumentParser(add_help=False)
+    name_option.add_argument(
+        "--name",
+        default=DEFAULT_LAB_NAME,
+        help="name of the lab; several labs can be up at once (default: %(default)s)",
+    )
 
-    start = actions.add_parser("up", parents=[named], help="build the lab, or find it up")
-    add_topology(start)
-    add_lanes(start, default=1)
-    start.set_defaults(run=up)
-    end = actions.add_parser("down", parents=[named], help="end the lab; nothing of it stays")
-    end.set_defaults(run=down)
-    show = actions.add_parser("status", parents=[named], help="exit code 0 if it is up, else 1")
-    show.set_defaults(run=status)
+    up_parser = actions.add_parser(
+        "up", parents=[name_option], help="build the lab, unless it is up already"
+    )
+    add_topology_option(up_parser)
+    add_lanes_option(up_parser, default=1)
+    up_parser.set_defaults(run=run_up)
+    down_parser = actions.add_parser("down", parents=[name_option], help="remove the lab")
+    down_parser.set_defaults(run=run_down)
+    status_parser = actions.add_parser(
+        "status", parents=[name_option], help="show the lab; exit code 0 if it is up, else 1"
+    )
+    status_parser.set_defaults(run=run_status)
 
-    inside = actions.add_parser(
+    exec_parser = actions.add_parser(
         "exec",
-        parents=[named],
-        help="run a command where the hosts can be reached, or on a host",
+        parents=[name_option],
+        help="run a command with network access to the hosts, or on one of the hosts",
         usage="migqual lab exec [--name NAME] [--on HOST] -- COMMAND ...",
     )
-    inside.add_argument("--on", metavar="HOST", help="on that host; a shell if no command is given")
-    inside.add_argument("command", nargs="*", metavar="COMMAND")
-    inside.set_defaults(run=execute)
-    words = actions.add_parser("logs", parents=[named], help="a host's console and journal")
-    words.add_argument("host", metavar="HOST")
-    words.add_argument("-n", "--lines", type=_count, default=200, help="of each (default: 200)")
-    words.set_defaults(run=logs)
+    exec_parser.add_argument(
+        "--on", metavar="HOST", help="run COMMAND on this host; without COMMAND, a shell"
+    )
+    exec_parser.add_argument("command", nargs="*", metavar="COMMAND")
+    exec_parser.set_defaults(run=run_exec)
+    logs_parser = actions.add_parser(
+        "logs", parents=[name_option], help="print the console and the journal of a host"
+    )
+    logs_parser.add_argument("host", metavar="HOST")
+    logs_parser.add_argument(
+        "-n", "--lines", type=_parse_count, default=200, help="last lines of each (default: 200)"
+    )
+    logs_parser.set_defaults(run=run_logs)
 
 
-def add_lanes(parser: argparse.ArgumentParser, default: int) -> None:
+def add_lanes_option(parser: argparse.ArgumentParser, default: int) -> None:
+    """Add the option --lanes: the number of pairs working side by side."""
     parser.add_argument(
         "--lanes",
-        type=_count,
+        type=_parse_count,
         default=default,
         metavar="N",
-        help="so many pairs work side by side: where the topology has fewer, twins of its pairs "
-        "share their tests (default: %(default)s)",
+        help="number of pairs that run tests at the same time. If the topology has fewer pairs, "
+        "the lab gets replicas of its pairs, which share the tests (default: %(default)s)",
     )
 
 
 def read_topology(source: str, lanes: int) -> Topology:
-    """The topology `source` with twins. Raises `InventoryError` for one that cannot be built."""
-    return topology.add_twins(topology.read(source), lanes)
+    """Load a topology, and add replicas of pairs until `lanes` pairs exist.
+
+    Args:
+        source: The name of a topology in `fixtures/labs`, or a file.
+        lanes: The number of pairs working side by side.
+
+    Raises:
+        InventoryError: The topology cannot be built.
+    """
+    return topology.add_replicas(topology.load_topology(source), lanes)
 
 
-def add_topology(parser: argparse.ArgumentParser) -> None:
+def add_topology_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option --topology."""
     parser.add_argument(
         "--topology",
-        default=TOPOLOGY,
+        default=DEFAULT_TOPOLOGY,
         metavar="NAME|FILE",
-        help="one of fixtures/labs, or a file (default: %(default)s)",
+        help="name of a topology in fixtures/labs, or a file (default: %(default)s)",
     )
 
 
-def up(arguments: argparse.Namespace) -> int:
-    wanted = read_topology(arguments.topology, arguments.lanes)
+def run_up(arguments: argparse.Namespace) -> int:
+    """Build the lab unless the lab is up; print the hosts and the next commands."""
+    requested_topology = read_topology(arguments.topology, arguments.lanes)
     started = time.monotonic()
-    lab = life.up(wanted, arguments.name, say=say, source=arguments.topology)
-    say(f"lab {arguments.name} is up after {time.monotonic() - started:.1f} s")
-    print(_table(lab.layout))
-    print(f"\nacceleration: {lab.acceleration}\ninventory:    {lab.inventory}\n")
-    option = "" if arguments.name == NAME else f"--name {arguments.name} "
+    lab = lifecycle.start_lab(
+        requested_topology,
+        arguments.name,
+        report_progress=print_progress,
+        topology_name=arguments.topology,
+    )
+    print_progress(f"lab {arguments.name} is up after {time.monotonic() - started:.1f} s")
+    print(_render_table(lab.layout))
+    print(f"\nacceleration: {lab.acceleration}\ninventory:    {lab.inventory_file}\n")
+    option = "" if arguments.name == DEFAULT_LAB_NAME else f"--name {arguments.name} "
     print(f"next:  migqual run {option}".rstrip())
-    for what in ("-- virsh -c qemu+ssh://HOST/system list --all", "--on HOST", "-- pytest -k NAME"):
-        print(f"       migqual lab exec {option}{what}")
+    for example in (
+        "-- virsh -c qemu+ssh://HOST/system list --all",
+        "--on HOST",
+        "-- pytest -k NAME",
+    ):
+        print(f"       migqual lab exec {option}{example}")
     print(f"       migqual lab down {option}".rstrip())
     return 0
 
 
-def down(arguments: argparse.Namespace) -> int:
-    layout.check_name(arguments.name)
-    there = life.down(arguments.name)
-    say(f"lab {arguments.name}: {'ended, nothing of it is left' if there else 'there was none'}")
+def run_down(arguments: argparse.Namespace) -> int:
+    """End the lab and remove all traces of the lab."""
+    layout.check_lab_name(arguments.name)
+    lab_existed = lifecycle.remove_lab(arguments.name)
+    print_progress(f"lab {arguments.name}: {'removed' if lab_existed else 'does not exist'}")
     return 0
 
 
-def status(arguments: argparse.Namespace) -> int:
-    layout.check_name(arguments.name)
-    life.check_outside()
-    phase = state.phase(arguments.name)
-    others = [name for name in state.names() if name != arguments.name]
+def run_status(arguments: argparse.Namespace) -> int:
+    """Print the state of the lab; return 0 when the lab is up, else 1."""
+    layout.check_lab_name(arguments.name)
+    lifecycle.check_outside_lab()
+    phase = state.detect_lab_phase(arguments.name)
+    other_labs = [name for name in state.list_lab_names() if name != arguments.name]
     print(f"lab {arguments.name}: {phase}")
-    if phase is Phase.UP:
-        known, found = state.read(arguments.name)
-        print(_summary(known, found))
-        print(_table(found))
-    elif phase is Phase.LEFTOVER:
-        print("\n".join(f"  {trace}" for trace in state.traces(arguments.name)))
-        print("`migqual lab up` clears this first; `migqual lab down` clears it and no more")
-    if others:
-        print(f"other labs: {', '.join(others)}")
-    return 0 if phase is Phase.UP else 1
+    if phase is LabPhase.UP:
+        lab_state, lab_layout = state.read_lab_state(arguments.name)
+        print(_render_summary(lab_state, lab_layout))
+        print(_render_table(lab_layout))
+    elif phase is LabPhase.LEFTOVER:
+        print("\n".join(f"  {trace}" for trace in state.list_lab_resources(arguments.name)))
+        print("these are leftovers of an earlier lab: `migqual lab down` removes them,")
+        print("`migqual lab up` removes them and builds the lab")
+    if other_labs:
+        print(f"other labs: {', '.join(other_labs)}")
+    return 0 if phase is LabPhase.UP else 1
 
 
-def execute(arguments: argparse.Namespace) -> int:
-    """Becomes the command, so that its exit code and its signals are its own."""
-    found = running(arguments.name)
+def run_exec(arguments: argparse.Namespace) -> int:
+    """Replace the process by a command in the lab or on a host.
+
+    The exit code and the signals belong to the command.
+
+    Raises:
+        UsageError: The lab is not up, or neither a command nor a host is given.
+    """
+    lab = load_running_lab(arguments.name)
     if arguments.on:
-        return become(found, ssh(found.host(arguments.on).name, arguments.command))
+        return exec_in_lab(
+            lab, build_ssh_command(lab.get_host(arguments.on).name, arguments.command)
+        )
     if not arguments.command:
-        named = "" if arguments.name == NAME else f"--name {arguments.name} "
-        raise UsageError("lab exec: no command", remedy=f"migqual lab exec {named}-- COMMAND ...")
-    return become(found, arguments.command)
+        option = "" if arguments.name == DEFAULT_LAB_NAME else f"--name {arguments.name} "
+        raise UsageError(
+            "lab exec: no command is given", remedy=f"migqual lab exec {option}-- COMMAND ..."
+        )
+    return exec_in_lab(lab, arguments.command)
 
 
-def logs(arguments: argparse.Namespace) -> int:
-    """The console also of a host that died, or of a lab that did."""
-    _, found = state.read(arguments.name)
-    host = found.host(arguments.host)
-    text = host.console.read_text(errors="replace") if host.console.exists() else ""
+def run_logs(arguments: argparse.Namespace) -> int:
+    """Print the console of a host, then the journal of a running host.
+
+    The console is also available for a dead host and for a dead lab.
+
+    Returns:
+        1 when the host is not running. Else `journalctl` replaces the process.
+    """
+    _, lab = state.read_lab_state(arguments.name)
+    host = lab.get_host(arguments.host)
+    text = host.console_log.read_text(errors="replace") if host.console_log.exists() else ""
     print(f"== console of {host.name}")
     print("\n".join(text.splitlines()[-arguments.lines :]))
-    if not cgroup.processes(host.cgroup):
+    if not cgroup.list_group_pids(host.cgroup_name):
         print(f"== no journal: {host.name} is not running")
         return 1
     print(f"== journal of {host.name}")
     journal = ["journalctl", "--no-pager", f"--lines={arguments.lines}"]
-    return become(found, ssh(host.name, journal))
+    return exec_in_lab(lab, build_ssh_command(host.name, journal))
 
 
-def say(line: str) -> None:
-    """Progress, at once and in order, also into a pipe. A reader that is gone stops nothing."""
+def print_progress(message: str) -> None:
+    """Print a progress message at once and in order, also into a pipe.
+
+    A closed pipe does not stop the command: later output is discarded.
+    """
     try:
-        print(f"migqual: {line}", flush=True)
+        print(f"migqual: {message}", flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def ssh(host: str, argv: Sequence[str]) -> list[str]:
-    """A command on a host, or a login; the lab configures ssh in its controller's namespace."""
+def build_ssh_command(host: str, argv: Sequence[str]) -> list[str]:
+    """Build the ssh command for a command on a host, or for a login.
+
+    The lab configures ssh in the network namespace of the controller.
+
+    Args:
+        host: The name of the host.
+        argv: The command; empty for a login.
+    """
     return ["ssh", host, *([shlex.join(argv)] if argv else [])]
 
 
-def running(name: str) -> LabLayout:
-    """The layout of a lab that is up. Raises `UsageError` naming what to type."""
-    layout.check_name(name)
-    if state.phase(name) is not Phase.UP:
-        option = "" if name == NAME else f" --name {name}"
+def load_running_lab(name: str) -> LabLayout:
+    """Load the layout of a running lab.
+
+    Raises:
+        UsageError: The lab is not up. The remedy is the command to type.
+    """
+    layout.check_lab_name(name)
+    if state.detect_lab_phase(name) is not LabPhase.UP:
+        option = "" if name == DEFAULT_LAB_NAME else f" --name {name}"
         raise UsageError(f"lab {name} is not up", remedy=f"migqual lab up{option}")
-    return state.read(name)[1]
+    return state.read_lab_state(name)[1]
 
 
-def entering(lab: LabLayout, argv: Sequence[str]) -> list[str]:
-    """`argv` to be run in the namespace from which the hosts are reached."""
-    return ["ip", "netns", "exec", lab.controller, *argv]
+def build_namespace_command(lab: LabLayout, argv: Sequence[str]) -> list[str]:
+    """Build the command to run `argv` in the network namespace of the controller.
+
+    The hosts are reachable from the controller's namespace only.
+    """
+    return ["ip", "netns", "exec", lab.controller_namespace, *argv]
 
 
-def environment(lab: LabLayout) -> dict[str, str]:
-    """What a command in the lab finds in its environment, the tools of ours on its PATH."""
+def build_environment(lab: LabLayout) -> dict[str, str]:
+    """Build the environment of a command in the lab.
+
+    The environment names the inventory, and PATH begins with the programs of migqual.
+    """
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    return {**os.environ, "MIGQUAL_INVENTORY": str(lab.inventory), "PATH": path}
+    return {**os.environ, "MIGQUAL_INVENTORY": str(lab.inventory_file), "PATH": path}
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text}: give a number of lines, 1 or more")
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number, 1 or more")
     return int(text)
 
 
-def become(lab: LabLayout, argv: Sequence[str]) -> NoReturn:
-    command = entering(lab, argv)
+def exec_in_lab(lab: LabLayout, argv: Sequence[str]) -> NoReturn:
+    """Replace the process by a command in the network namespace of the controller."""
+    command = build_namespace_command(lab, argv)
     sys.stdout.flush()
-    os.execvpe(command[0], command, environment(lab))  # noqa: S606 - there is no shell
+    os.execvpe(command[0], command, build_environment(lab))  # noqa: S606 - there is no shell
 
 
-def _summary(known: LabState, lab: LabLayout) -> str:
+def _render_summary(lab_state: LabState, lab: LabLayout) -> str:
     pairs = ", ".join(f"{pair.source} -> {pair.destination}" for pair in lab.topology.pairs)
     return (
-        f"topology {known.topology}, since {known.started}, acceleration {known.acceleration}\n"
-        f"pairs {pairs}; inventory {lab.inventory}"
+        f"topology {lab_state.topology_name}, since {lab_state.started_at}, "
+        f"acceleration {lab_state.acceleration}\n"
+        f"pairs {pairs}; inventory {lab.inventory_file}"
     )
 
 
-def _table(lab: LabLayout) -> str:
-    head = ("host", "role", "release", "management", "migration", "service", "processes")
-    rows: list[tuple[str, ...]] = [head]
+def _render_table(lab: LabLayout) -> str:
+    header = ("host", "role", "release", "management", "migration", "service", "processes")
+    rows: list[tuple[str, ...]] = [header]
     for host in lab.hosts:
         addresses = [host.addresses.get(network, "-") for network in ("mgmt", "mig", "svc")]
-        processes = len(cgroup.processes(host.cgroup))
+        processes = len(cgroup.list_group_pids(host.cgroup_name))
         release = str(host.spec.rootfs or host.spec.release)
         rows.append((host.name, host.spec.role, release, *addresses, str(processes)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows

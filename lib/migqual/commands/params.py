@@ -1,4 +1,4 @@
-"""`migqual params GUEST`: the migration parameters of a guest, beside the documented defaults."""
+"""`migqual params GUEST`: list migration parameters beside the documented defaults."""
 
 import argparse
 import json
@@ -7,82 +7,98 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 
-from migqual.commands import _move as move
+from migqual.commands import _common_arguments as common_arguments
 from migqual.errors import MigqualError, UsageError
 from migqual.hosts.domain import Domain
 from migqual.hosts.host import Host
-from migqual.model import documented
-from migqual.model.documented import Row
+from migqual.model import documented_parameters
+from migqual.model.documented_parameters import ParameterComparison
+from migqual.units import MIB
 
-_HEAD = ("parameter", "in force", "documented default", "")
-_LACKING = "lacking"
+_HEADER = ("parameter", "current value", "documented default", "")
+_MISSING = "missing"
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command. Its `run` takes the parsed arguments and gives the exit code."""
+    """Add the command `params`. The handler `run` returns the exit code."""
     parser = subparsers.add_parser(
         "params",
-        description="Every parameter that the documentation names, with its value or `lacking`, "
-        "then those that this QEMU has besides. Asks QEMU's monitor, which libvirt notes as "
-        "tainting the domain. Exit code 0; 1 when the guest cannot be asked, 2 on bad input.",
+        description="Lists every parameter that the openEuler documentation names, with its value "
+        "or `missing`, then the other parameters of this QEMU. Queries QEMU's monitor: libvirt "
+        "marks the domain as tainted. Exit code 0; 1 when QEMU cannot be queried, 2 on bad input.",
     )
-    parser.add_argument("guest", metavar="GUEST", help="name of a domain, ours or not")
-    parser.add_argument("--source", metavar="HOST", help="where it is (default: it is looked for)")
-    move.add_inventory(parser)
+    parser.add_argument("guest", metavar="GUEST", help="name of any guest (libvirt domain)")
+    parser.add_argument(
+        "--source", metavar="HOST", help="host of the guest (default: search all hypervisors)"
+    )
+    common_arguments.add_inventory_option(parser)
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask the guest's QEMU, and print."""
+    """Query the migration parameters of the guest's QEMU and print a table.
+
+    Returns:
+        The exit code: 0, 1 when the guest cannot be asked, 2 on bad input.
+    """
     try:
-        rows = _rows(arguments)
+        rows = _read_parameters(arguments)
     except UsageError as error:
         print(f"migqual params: {error}", file=sys.stderr)
         return 2
     except MigqualError as error:
         print(f"migqual params: {error}", file=sys.stderr)
         return 1
-    print(as_json(rows) if arguments.json else "\n".join(as_table(rows)))
+    print(
+        render_parameters_json(rows) if arguments.json else "\n".join(render_parameters_table(rows))
+    )
     return 0
 
 
-def as_json(rows: Sequence[Row]) -> str:
-    """A list of objects: name, value (null where it is lacking), default."""
+def render_parameters_json(rows: Sequence[ParameterComparison]) -> str:
+    """Render a JSON list of objects: name, value (null when missing), default."""
     return json.dumps([asdict(row) for row in rows], indent=2)
 
 
-def as_table(rows: Sequence[Row]) -> Iterator[str]:
-    """One line per parameter: its value, the documented default, and whether they differ."""
-    cells = [_HEAD, *(_cells(row) for row in rows)]
-    widths = [max(len(row[at]) for row in cells) for at in range(len(_HEAD))]
-    for row in cells:
-        yield "  ".join(f"{word:<{wide}}" for word, wide in zip(row, widths, strict=True)).rstrip()
+def render_parameters_table(rows: Sequence[ParameterComparison]) -> Iterator[str]:
+    """Yield the lines of a table: parameter, value, documented default, and any difference."""
+    table = [_HEADER, *(_format_row(row) for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(_HEADER))]
+    for row in table:
+        yield "  ".join(
+            f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    value = _LACKING if row.value is None else json.dumps(row.value)
+def _format_row(row: ParameterComparison) -> tuple[str, ...]:
+    value = _MISSING if row.value is None else json.dumps(row.value)
     if row.name == "max-bandwidth" and isinstance(row.value, int):
-        mib_s = row.value / documented.MIB
-        value += f" ({mib_s:.0f} MiB/s, {documented.mbit_s(mib_s):.0f} Mbit/s)"
+        bandwidth_mib_s = row.value / MIB
+        bandwidth_mbit_s = documented_parameters.convert_to_mbit_s(bandwidth_mib_s)
+        value += f" ({bandwidth_mib_s:.0f} MiB/s, {bandwidth_mbit_s:.0f} Mbit/s)"
     default = "" if row.default is None else json.dumps(row.default)
-    return row.name, value, default, "differs" if row.differs else ""
+    return row.name, value, default, "differs" if row.differs_from_default else ""
 
 
-def _rows(arguments: argparse.Namespace) -> tuple[Row, ...]:
-    inventory = move.inventory_of(arguments.inventory)
-    names = move.hypervisors(inventory, [arguments.source] if arguments.source else [])
+def _read_parameters(arguments: argparse.Namespace) -> tuple[ParameterComparison, ...]:
+    inventory = common_arguments.load_named_inventory(arguments.inventory)
+    names = common_arguments.select_hypervisors(
+        inventory, [arguments.source] if arguments.source else []
+    )
     with ExitStack() as stack:
         for name in names:
-            host = stack.enter_context(Host(inventory.host(name)))
-            domain = host.libvirt.lookup(arguments.guest)
-            if domain is not None and domain.state() != "off":
-                return _ask(domain)
+            host = stack.enter_context(Host(inventory.find_host(name)))
+            domain = host.libvirt.find_domain(arguments.guest)
+            if domain is not None and domain.query_state() != "off":
+                return _query_parameters(domain)
     raise UsageError(
         f"no guest {arguments.guest!r} runs on {', '.join(names)}",
-        remedy="name a domain that `virsh list` shows on a host of the inventory",
+        remedy="give the name of a domain that `virsh list` shows on a host of the inventory",
     )
 
 
-def _ask(domain: Domain) -> tuple[Row, ...]:
-    return tuple(documented.rows(domain.monitor("query-migrate-parameters")))
+def _query_parameters(domain: Domain) -> tuple[ParameterComparison, ...]:
+    return tuple(
+        documented_parameters.compare_parameters(domain.run_qmp_command("query-migrate-parameters"))
+    )

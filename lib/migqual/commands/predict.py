@@ -1,4 +1,4 @@
-"""`migqual predict GUEST DESTINATION`: would it converge, how long, and with which settings."""
+"""`migqual predict GUEST DESTINATION`: predict convergence, duration and useful settings."""
 
 import argparse
 import json
@@ -7,145 +7,187 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from migqual.commands import _move as move
+from migqual.commands import _common_arguments as common_arguments
 from migqual.errors import MigqualError, UsageError
 from migqual.hosts.domain import Domain
 from migqual.model.plan import Plan
-from migqual.predict.advice import Case, Choice, choices
-from migqual.predict.assumed import (
-    DEVICES_S,
+from migqual.predict.guest_measurement import GuestMeasurement, measure_dirtying
+from migqual.predict.prediction_inputs import (
+    DEFAULT_DEVICE_STATE_S,
+    DEFAULT_SETUP_S,
     GIGABIT_MIB_S,
-    SETUP_S,
-    Assumed,
-    Figure,
-    Given,
-    assumed,
-    lacking,
+    PredictionInputs,
+    SourcedValue,
+    UserOverrides,
+    collect_prediction_inputs,
+    list_missing_capabilities,
 )
-from migqual.predict.look import Seen, look
-from migqual.preflight.collect import Move
+from migqual.predict.setting_choices import MigrationScenario, SettingChoice, list_setting_choices
+from migqual.preflight.collect import MigrationRequest
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command. Its `run` takes the parsed arguments and gives the exit code."""
+    """Add the command `predict`. The handler `run` returns the exit code."""
     parser = subparsers.add_parser(
         "predict",
-        description="Measures how fast the guest dirties its memory and how much of it is in use; "
-        "the guest runs on and is not moved. Exit code 0 when it converges as asked, 1 when it "
-        "does not, 2 on bad input, 3 when it cannot be told.",
+        description="Measures how fast the guest dirties its memory, and how much memory is in "
+        "use. The guest keeps running on its host. Exit code 0 when the migration converges with "
+        "the given limits, 1 when it does not, 2 on bad input, 3 when no prediction is possible.",
     )
-    move.add_arguments(parser)
+    common_arguments.add_migration_arguments(parser)
     parser.add_argument(
         "--link",
         type=float,
         metavar="MIB_S",
-        help="what the link carries, MiB/s (default: the speed that the source's interface tells; "
-        f"{GIGABIT_MIB_S:g}, a gigabit, where it tells none)",
+        help="speed of the link in MiB/s (default: the speed that the source's interface reports; "
+        f"{GIGABIT_MIB_S:g}, a gigabit, if it reports none)",
     )
     parser.add_argument(
         "--bandwidth",
         type=float,
         metavar="MIB_S",
-        help="limit of the migration (default: as migrate-getspeed tells)",
+        help="bandwidth limit of the migration in MiB/s (default: from virsh migrate-getspeed)",
     )
     parser.add_argument(
-        "--downtime", type=int, metavar="MS", help="(default: as migrate-getmaxdowntime tells)"
+        "--downtime",
+        type=int,
+        metavar="MS",
+        help="downtime limit in ms (default: from virsh migrate-getmaxdowntime)",
     )
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument("--json", action="store_true", help="print the prediction as JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, foretell, print."""
+    """Measure the guest, predict the migration, and print the prediction.
+
+    Returns:
+        The exit code: 0 when the migration converges with the requested limits, else 1; 2 on
+        bad input, 3 when no prediction is possible.
+    """
     try:
-        _check(arguments)
-        seen, taken, found = _foretold(arguments)
+        _check_arguments(arguments)
+        measurement, inputs, suggestions = _predict_migration(arguments)
     except MigqualError as error:
         print(f"migqual predict: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 3
     print(
-        as_json(seen, taken, found) if arguments.json else "\n".join(as_table(seen, taken, found))
+        render_prediction_json(measurement, inputs, suggestions)
+        if arguments.json
+        else "\n".join(render_prediction_table(measurement, inputs, suggestions))
     )
-    return 0 if _converges(found) else 1
+    return 0 if _is_converging(suggestions) else 1
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def _check_arguments(arguments: argparse.Namespace) -> None:
     for name in ("link", "bandwidth", "downtime"):
         value = getattr(arguments, name)
         if value is not None and not 0 < value < float("inf"):
-            raise UsageError(f"--{name} {value:g}", remedy="give more than 0")
+            raise UsageError(
+                f"--{name} {value:g} is out of range", remedy="give a number greater than 0"
+            )
 
 
-def _foretold(arguments: argparse.Namespace) -> tuple[Seen, Assumed, list[Choice]]:
-    given = Given(arguments.link, arguments.bandwidth, arguments.downtime)
-    with move.asked(arguments, Plan()) as (asked, tools):
-        domain = _running(asked)
-        taken = assumed(given, asked.source, asked.destination, domain)
-        seen = look(asked.source, domain, tools)
-        case = Case(seen.memory_mib, seen.load, taken.carrier, taken.wanted)
-        enough = case.foretell().converges
-        absent = {} if enough else lacking(asked.source, asked.destination)
-    return seen, taken, list(choices(case, absent))
+def _predict_migration(
+    arguments: argparse.Namespace,
+) -> tuple[GuestMeasurement, PredictionInputs, list[SettingChoice]]:
+    overrides = UserOverrides(arguments.link, arguments.bandwidth, arguments.downtime)
+    with common_arguments.open_migration_request(arguments, Plan()) as (request, probe_context):
+        domain = _find_running_domain(request)
+        inputs = collect_prediction_inputs(overrides, request.source, request.destination, domain)
+        measurement = measure_dirtying(request.source, domain, probe_context)
+        scenario = MigrationScenario(
+            measurement.memory_to_send_mib,
+            measurement.dirty_model,
+            inputs.transfer_model,
+            inputs.limits,
+        )
+        converges = scenario.simulate().converges
+        missing_capabilities = (
+            {} if converges else list_missing_capabilities(request.source, request.destination)
+        )
+    return measurement, inputs, list(list_setting_choices(scenario, missing_capabilities))
 
 
-def _running(asked: Move) -> Domain:
-    domain = asked.source.libvirt.lookup(asked.guest)
+def _find_running_domain(request: MigrationRequest) -> Domain:
+    domain = request.source.libvirt.find_domain(request.guest)
     if domain is None:
         raise UsageError(
-            f"no guest {asked.guest!r} on {asked.source.name}", remedy="see `virsh list --all`"
+            f"no guest {request.guest!r} on {request.source.name}", remedy="see `virsh list --all`"
         )
-    if domain.state() != "running":
+    if domain.query_state() != "running":
         raise UsageError(
-            f"{asked.guest} on {asked.source.name} is {domain.state()}", remedy="start it"
+            f"guest {request.guest} does not run on {request.source.name}: its state is "
+            f"{domain.query_state()}",
+            remedy="start or resume the guest",
         )
     return domain
 
 
-def _converges(found: list[Choice]) -> bool:
-    return found[0].foretold is not None and found[0].foretold.converges
+def _is_converging(suggestions: list[SettingChoice]) -> bool:
+    return suggestions[0].prediction is not None and suggestions[0].prediction.converges
 
 
-def as_json(seen: Seen, taken: Assumed, found: list[Choice]) -> str:
-    """What was measured, what was assumed, and the choices."""
-    data: dict[str, Any] = {
-        "memory_mib": round(seen.memory_mib, 1),
-        "guest_mib": round(seen.all_mib, 1),
-        "memory_counted": seen.counted,
-        "mode": seen.mode,
-        "dirtied_mib_by_seconds": {f"{s:g}": round(mib, 1) for s, mib in seen.windows.items()},
-        "assumed": {"setup_s": SETUP_S, "devices_s": DEVICES_S, **asdict(taken)},
-        "converges": _converges(found),
-        "choices": [asdict(choice) for choice in found],
+def render_prediction_json(
+    measurement: GuestMeasurement, inputs: PredictionInputs, suggestions: list[SettingChoice]
+) -> str:
+    """Render the measurement, the inputs and the suggested settings as JSON."""
+    document: dict[str, Any] = {
+        "memory_mib": round(measurement.memory_to_send_mib, 1),
+        "guest_mib": round(measurement.total_mib, 1),
+        "memory_counted": measurement.pages_counted,
+        "mode": measurement.mode,
+        "dirtied_mib_by_seconds": {
+            f"{s:g}": round(mib, 1) for s, mib in measurement.dirtied_mib_by_seconds.items()
+        },
+        "assumed": {
+            "setup_s": DEFAULT_SETUP_S,
+            "devices_s": DEFAULT_DEVICE_STATE_S,
+            **asdict(inputs),
+        },
+        "converges": _is_converging(suggestions),
+        "choices": [asdict(suggestion) for suggestion in suggestions],
     }
-    return json.dumps(data, indent=2)
+    return json.dumps(document, indent=2)
 
 
-def as_table(seen: Seen, taken: Assumed, found: list[Choice]) -> Iterator[str]:
-    """What was measured and what was assumed, then a line for each setting."""
-    how = "not zero" if seen.counted else "all of it: QEMU's memory could not be counted"
-    yield f"memory to send   {seen.memory_mib:.0f} of {seen.all_mib:.0f} MiB ({how})"
-    dirtied = ", ".join(f"{mib:.0f} MiB in {s:g} s" for s, mib in sorted(seen.windows.items()))
-    yield f"dirtied          {dirtied} ({seen.mode})"
-    yield _figure("link", taken.link_mib_s, "MiB/s")
-    yield _figure("bandwidth", taken.bandwidth_mib_s, "MiB/s")
-    yield _figure("downtime", taken.downtime_ms, "ms")
+def render_prediction_table(
+    measurement: GuestMeasurement, inputs: PredictionInputs, suggestions: list[SettingChoice]
+) -> Iterator[str]:
+    """Yield the measurement and the inputs, then a line for each setting."""
+    memory_note = (
+        "without zero pages"
+        if measurement.pages_counted
+        else "all of it: the zero pages could not be counted"
+    )
+    yield (
+        f"memory to send   {measurement.memory_to_send_mib:.0f} of {measurement.total_mib:.0f} MiB "
+        f"({memory_note})"
+    )
+    dirty_windows = ", ".join(
+        f"{mib:.0f} MiB in {s:g} s" for s, mib in sorted(measurement.dirtied_mib_by_seconds.items())
+    )
+    yield f"dirtied          {dirty_windows} ({measurement.mode})"
+    yield _format_value("link", inputs.link_mib_s, "MiB/s")
+    yield _format_value("bandwidth", inputs.bandwidth_mib_s, "MiB/s")
+    yield _format_value("downtime", inputs.downtime_ms, "ms")
     yield f"{'setting':15}{'converges':11}{'time':>9}{'downtime':>11}  option"
-    for choice in found:
-        yield _line(choice).rstrip()
-    devices = f"{DEVICES_S * 1000:.0f} ms of devices"
-    yield f"taken for granted: {SETUP_S:g} s before the first byte, {devices}"
+    for suggestion in suggestions:
+        yield _format_suggestion(suggestion).rstrip()
+    devices = f"{DEFAULT_DEVICE_STATE_S * 1000:.0f} ms for the device state"
+    yield f"assumed: {DEFAULT_SETUP_S:g} s before the first byte, {devices}"
 
 
-def _figure(name: str, figure: Figure, unit: str) -> str:
-    value = "no limit" if figure.value is None else f"{figure.value:.0f} {unit}"
-    return f"{name:17}{value} ({figure.origin})"
+def _format_value(name: str, sourced_value: SourcedValue, unit: str) -> str:
+    value = "no limit" if sourced_value.value is None else f"{sourced_value.value:.0f} {unit}"
+    return f"{name:17}{value} ({sourced_value.origin})"
 
 
-def _line(choice: Choice) -> str:
-    told = choice.foretold
-    if told is None:
-        return f"{choice.setting:15}{'-':11}{'-':>9}{'-':>11}  {choice.option}"
-    if not told.converges:
-        return f"{choice.setting:15}{'no':11}{'-':>9}{'-':>11}  {choice.option}"
-    times = f"{told.total_s:7.1f} s{told.down_s * 1000:8.0f} ms"
-    return f"{choice.setting:15}{'yes':11}{times}  {choice.option}"
+def _format_suggestion(suggestion: SettingChoice) -> str:
+    prediction = suggestion.prediction
+    if prediction is None:
+        return f"{suggestion.setting:15}{'-':11}{'-':>9}{'-':>11}  {suggestion.option}"
+    if not prediction.converges:
+        return f"{suggestion.setting:15}{'no':11}{'-':>9}{'-':>11}  {suggestion.option}"
+    times = f"{prediction.total_s:7.1f} s{prediction.downtime_s * 1000:8.0f} ms"
+    return f"{suggestion.setting:15}{'yes':11}{times}  {suggestion.option}"

@@ -1,4 +1,4 @@
-"""`migqual preflight GUEST DESTINATION`: what stands between a guest and its migration."""
+"""`migqual preflight GUEST DESTINATION`: list obstacles to the migration of a guest."""
 
 import argparse
 import json
@@ -6,85 +6,100 @@ import sys
 from collections.abc import Sequence
 from textwrap import fill
 
-from migqual.commands import _move as move
+from migqual.commands import _common_arguments as common_arguments
 from migqual.errors import MigqualError, UsageError
 from migqual.model.finding import Finding, Severity
 from migqual.model.plan import Control, Plan, StorageCopy
-from migqual.preflight.run import preflight
+from migqual.preflight.run import run_preflight_checks
 
-_WIDTH = 100
-_BAD = {Severity.REFUSED, Severity.UNKNOWN}
+_LINE_WIDTH = 100
+_FAILING_VERDICTS = {Severity.REFUSED, Severity.UNKNOWN}
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command. Its `run` takes the parsed arguments and gives the exit code."""
+    """Add the command `preflight`. The handler `run` returns the exit code."""
     parser = subparsers.add_parser(
         "preflight",
-        description="Exit code 0 when all is ok or a warning, 1 when something is refused or "
-        "unknown, 2 on bad input.",
+        description="Checks whether a guest can move to a host. Exit code 0 when every check is ok "
+        "or a warning, 1 when a check is refused or unknown, 2 on bad input.",
     )
-    move.add_arguments(parser)
+    common_arguments.add_migration_arguments(parser)
     parser.add_argument(
         "--control",
-        choices=[str(one) for one in Control],
+        choices=[str(control) for control in Control],
         default=str(Control.PEER_TO_PEER),
-        help="who drives the migration (default: %(default)s)",
+        help="who controls the migration: p2p is the source host, direct is the client "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--copy-storage",
-        choices=[str(one) for one in StorageCopy],
+        choices=[str(storage_copy) for storage_copy in StorageCopy],
         default=str(StorageCopy.NONE),
-        help="what the migration copies of the disks (default: %(default)s)",
+        help="which data of the disks the migration copies (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, print, and say whether anything refuses."""
+    """Run all preflight checks and print the findings.
+
+    Returns:
+        The exit code: 0 when all findings are ok or warnings; 1 when a finding is refused or
+        unknown, or when no check was possible; 2 on bad input.
+    """
     try:
-        findings = _findings(arguments)
+        findings = _collect_findings(arguments)
     except UsageError as error:
         print(f"migqual preflight: {error}", file=sys.stderr)
         return 2
     except MigqualError as error:
         print(f"migqual preflight: {error}", file=sys.stderr)
         return 1
-    print(as_json(findings) if arguments.json else as_table(findings))
-    return 1 if any(one.verdict in _BAD for one in findings) else 0
+    print(render_findings_json(findings) if arguments.json else render_findings_table(findings))
+    return 1 if any(finding.severity in _FAILING_VERDICTS for finding in findings) else 0
 
 
-def as_json(findings: Sequence[Finding]) -> str:
-    """A list of objects: id, verdict, words, figures, remedy."""
-    keys = ("id", "verdict", "words", "remedy")
-    plain = [
-        {key: getattr(one, key) for key in keys} | {"figures": dict(one.figures)}
-        for one in findings
+def render_findings_json(findings: Sequence[Finding]) -> str:
+    """Render a JSON list of objects: id, verdict, message, figures, remedy."""
+    keys = ("id", "severity", "message", "remedy")
+    objects = [
+        {key: getattr(finding, key) for key in keys} | {"figures": dict(finding.figures)}
+        for finding in findings
     ]
-    return json.dumps(plain, indent=2)
+    return json.dumps(objects, indent=2)
 
 
-def as_table(findings: Sequence[Finding]) -> str:
-    """One line per finding, its remedy below it; the counts at the end."""
-    wide = max(len(one.id) for one in findings)
+def render_findings_table(findings: Sequence[Finding]) -> str:
+    """Render a line for each finding, the remedy below, and the counts at the end."""
+    id_width = max(len(finding.id) for finding in findings)
     lines = []
     for one in findings:
-        head = f"{one.verdict:<8} {one.id:<{wide}}  "
-        rest = " " * len(head)
-        lines.append(fill(one.words, _WIDTH, initial_indent=head, subsequent_indent=rest))
+        prefix = f"{one.severity:<8} {one.id:<{id_width}}  "
+        indent = " " * len(prefix)
+        lines.append(
+            fill(one.message, _LINE_WIDTH, initial_indent=prefix, subsequent_indent=indent)
+        )
         if one.remedy:
-            first = f"{rest}-> "
+            remedy_prefix = f"{indent}-> "
             lines.append(
-                fill(one.remedy, _WIDTH, initial_indent=first, subsequent_indent=f"{rest}   ")
+                fill(
+                    one.remedy,
+                    _LINE_WIDTH,
+                    initial_indent=remedy_prefix,
+                    subsequent_indent=f"{indent}   ",
+                )
             )
-    counts = {kind: sum(one.verdict is kind for one in findings) for kind in Severity}
-    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    return "\n".join([*lines, told])
+    counts = {severity: sum(one.severity is severity for one in findings) for severity in Severity}
+    summary = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return "\n".join([*lines, summary])
 
 
-def _findings(arguments: argparse.Namespace) -> tuple[Finding, ...]:
+def _collect_findings(arguments: argparse.Namespace) -> tuple[Finding, ...]:
     plan = Plan(
         control=Control(arguments.control), copy_storage=StorageCopy(arguments.copy_storage)
     )
-    with move.asked(arguments, plan) as (asked, tools):
-        return preflight(asked.guest, asked.source, asked.destination, tools, plan)
+    with common_arguments.open_migration_request(arguments, plan) as (request, probe_context):
+        return run_preflight_checks(
+            request.guest, request.source, request.destination, probe_context, plan
+        )

@@ -1,21 +1,21 @@
-"""`migqual report [DIR ...]`: records of any number of runs and machines -> one verdict."""
+"""`migqual report [DIR ...]`: judge the records of any number of runs and machines."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from migqual import places
+from migqual import paths
 from migqual.errors import UsageError
-from migqual.model.smoke import read_durations, render_durations
+from migqual.model.smoke_selection import read_durations, render_durations
 from migqual.model.verdict import Verdict
-from migqual.report import publish, terminal, time_spent
-from migqual.report.folder import write_atomically
-from migqual.report.judge import judge, qualifies
-from migqual.steps import WAIT_FOR_TURN
+from migqual.report import report_folder, terminal_summary, time_summary
+from migqual.report.qualification import is_run_qualified, judge_pairs
+from migqual.report.record_files import write_atomically
+from migqual.step_times import WAIT_FOR_MACHINE
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command. Its `run` takes the parsed arguments and gives the exit code."""
+    """Add the command `report`. The handler `run` returns the exit code."""
     parser = subparsers.add_parser(
         "report",
         description="Exit code 0 when every pair qualifies, 1 when one does not, 2 on bad input.",
@@ -25,45 +25,54 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         nargs="*",
         type=Path,
         metavar="DIR",
-        default=[places.OUT],
-        help=f"a folder that a run wrote, or the records folder in it (default: {places.OUT})",
+        default=[paths.DEFAULT_OUTPUT],
+        help="output folder of a run, or the records folder in such a folder "
+        f"(default: {paths.DEFAULT_OUTPUT})",
     )
     parser.add_argument(
         "--out",
         type=Path,
-        default=places.OUT,
-        help="where verdict.json and index.html go (default: %(default)s)",
+        default=paths.DEFAULT_OUTPUT,
+        help="folder for verdict.json and index.html (default: %(default)s)",
     )
     parser.add_argument(
-        "--profile", action="store_true", help="print where the time of the tests went, too"
+        "--time-spent", action="store_true", help="also print the time of each step of the tests"
     )
     parser.add_argument(
         "--durations",
         type=Path,
         metavar="FILE",
-        help="write the seconds of each test that passed, less its wait for a turn; by these a "
-        "smoke run chooses, and lanes are filled",
+        help="write the seconds of each passed test to this file, without the wait for an "
+        "exclusive machine. With these times smoke runs choose tests, and lanes share tests",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Publish, print, and say whether all pairs qualify."""
+    """Publish the report, print a summary, and judge all pairs.
+
+    Returns:
+        The exit code: 0 when every pair qualifies, 1 when a pair fails, 2 on bad input.
+    """
     try:
-        merged, records = publish.publish(arguments.folders, arguments.out)
+        run_record, records = report_folder.publish_report(arguments.folders, arguments.out)
     except UsageError as error:
         print(f"migqual report: {error}", file=sys.stderr)
         return 2
-    for line in terminal.lines(merged, records, arguments.out / publish.INDEX):
+    for line in terminal_summary.render_verdict_summary(
+        run_record, records, arguments.out / report_folder.INDEX_FILE
+    ):
         print(line)
-    if arguments.profile:
-        print("\n".join(["", *time_spent.render_profile(records)]))
+    if arguments.time_spent:
+        print("\n".join(["", *time_summary.render_time_table(records)]))
     if arguments.durations:
-        passed = [
-            (one.id, one.seconds - one.steps.get(WAIT_FOR_TURN, 0.0))
-            for one in records
-            if one.verdict is Verdict.PASS
+        passed_tests = [
+            (record.id, record.seconds - record.steps.get(WAIT_FOR_MACHINE, 0.0))
+            for record in records
+            if record.verdict is Verdict.PASS
         ]
-        known = read_durations(arguments.durations) if arguments.durations.exists() else {}
-        write_atomically(arguments.durations, render_durations(passed, known))
-    return 0 if qualifies(judge(merged, records)) else 1
+        recorded_durations = (
+            read_durations(arguments.durations) if arguments.durations.exists() else {}
+        )
+        write_atomically(arguments.durations, render_durations(passed_tests, recorded_durations))
+    return 0 if is_run_qualified(judge_pairs(run_record, records)) else 1

@@ -1,4 +1,4 @@
-"""`migqual run`: build the lab or take an inventory, run the suites, say the verdict."""
+"""`migqual run`: build the lab or take an inventory, run the suites, print the verdict."""
 
 import argparse
 import fcntl
@@ -13,218 +13,294 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migqual import places
+from migqual import paths
 from migqual.commands import lab as lab_command
 from migqual.commands import sweep
-from migqual.commands.lab import say
+from migqual.commands.lab import print_progress
 from migqual.errors import TroubleError, UsageError
-from migqual.hosts import reach
-from migqual.image.cloud import ensure_cloud_image
-from migqual.lab import life, state
-from migqual.lab.layout import LabLayout, check_name
+from migqual.hosts import reachability
+from migqual.image.cloud_image import ensure_cloud_image
+from migqual.inventory.entities import Inventory
+from migqual.inventory.file import load_inventory
+from migqual.lab import lifecycle, state
+from migqual.lab.layout import LabLayout, check_lab_name
 from migqual.model.finding import Severity
-from migqual.model.inventory import Inventory
-from migqual.model.inventory_file import load_inventory
-from migqual.model.profile import load_profile, profile_names
-from migqual.report import folder, publish, smoke, terminal
-from migqual.report.judge import judge, qualifies
+from migqual.model.profile import list_profile_names, load_profile
+from migqual.report import record_files, report_folder, smoke_summary, terminal_summary
+from migqual.report.qualification import is_run_qualified, judge_pairs
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
-CLEAN_SECONDS = 120.0
-ENDED_BY_ITSELF = {0, 1}  # all passed; some did not
-REFUSED = 4  # pytest's exit code for arguments that it does not take
-COMPLAINT = re.compile(r"^(?:ERROR|\S+: error): (?!usage:)(.+)$", re.MULTILINE)
-SUITES = "not selftest and not oracle"
-SUITES_AND_ORACLES = "not selftest and not long"
-LANES_MOST = 16  # as many tests may take a turn at once, and have addresses for their guests
-LIFE_OF_A_LAB = "suites/oracles/test_lab_life.py"  # builds labs itself, which a lab does not allow
+CLEANUP_SECONDS = 120.0
+NORMAL_EXIT_STATUSES = {0, 1}  # all passed; some did not
+USAGE_ERROR_STATUS = 4  # pytest's exit code for arguments that it does not take
+PYTEST_ERROR = re.compile(r"^(?:ERROR|\S+: error): (?!usage:)(.+)$", re.MULTILINE)
+HOST_TEST_MARKERS = "not selftest and not observer_check"
+OBSERVER_CHECK_MARKERS = "not selftest and not slow"
+MAX_LANES = 16  # as many tests may take a turn at once, and have addresses for their guests
+LAB_LIFECYCLE_TESTS = (
+    "suites/integration/test_lab_lifecycle.py"  # builds labs itself, which a lab does not allow
+)
 
 
 @dataclass(frozen=True)
-class Target:
-    """The hosts to qualify, and the lab they are in, if they are in one."""
+class RunTarget:
+    """The hosts to qualify.
+
+    Attributes:
+        inventory: The inventory file.
+        lab: The layout of the lab; None when the hosts are not in a lab.
+    """
 
     inventory: Path
     lab: LabLayout | None = None
 
 
 def register(subparsers: "Subparsers") -> None:
-    command = subparsers.add_parser(
+    """Add the command `run`."""
+    parser = subparsers.add_parser(
         "run",
         usage="migqual run [--topology T | --inventory F] [--profile P] [options] [-- PYTEST ...]",
-        description="Anything else is handed to pytest: -k tls, --maxfail=1, a file, a test's id. "
+        description="Other arguments are passed to pytest: -k tls, --maxfail=1, a file, a test id. "
         "Exit code 0 only when every pair qualifies under the profile.",
         allow_abbrev=False,
     )
-    hosts = command.add_mutually_exclusive_group()
-    hosts.add_argument("--inventory", type=Path, metavar="FILE", help="hosts of your own; no lab")
-    hosts.add_argument("--topology", metavar="NAME|FILE", help="the lab to build if none is up")
-    lab_command.add_lanes(command, default=min(LANES_MOST, len(os.sched_getaffinity(0))))
-    command.add_argument("--profile", metavar="NAME|FILE", help="what is demanded of the hosts")
-    command.add_argument("--name", default=lab_command.NAME, help="of the lab (default: lab)")
-    command.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
-    command.add_argument("--serial", action="store_true", help="one pair after the other")
-    command.add_argument("--out", type=Path, default=places.OUT, metavar="DIR", help="for reports")
-    kind = command.add_mutually_exclusive_group()
-    kind.add_argument(
-        "--oracles",
-        action="store_true",
-        help="test the suites rather than the hosts: also the tests that damage things on purpose, "
-        "each test on one pair only, without the long ones, and all must pass",
+    host_options = parser.add_mutually_exclusive_group()
+    host_options.add_argument(
+        "--inventory", type=Path, metavar="FILE", help="test your own hosts; build no lab"
     )
-    kind.add_argument(
+    host_options.add_argument(
+        "--topology", metavar="NAME|FILE", help="topology of the lab to build if none is up"
+    )
+    lab_command.add_lanes_option(parser, default=min(MAX_LANES, len(os.sched_getaffinity(0))))
+    parser.add_argument(
+        "--profile", metavar="NAME|FILE", help="profile: the requirements for the hosts"
+    )
+    parser.add_argument(
+        "--name", default=lab_command.DEFAULT_LAB_NAME, help="name of the lab (default: lab)"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the lab up after the run")
+    parser.add_argument("--serial", action="store_true", help="test one pair after the other")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=paths.DEFAULT_OUTPUT,
+        metavar="DIR",
+        help="folder for records and reports (default: %(default)s)",
+    )
+    mode_options = parser.add_mutually_exclusive_group()
+    mode_options.add_argument(
+        "--observer-checks",
+        action="store_true",
+        help="test the suites instead of the hosts: also run the tests that inject faults, run "
+        "each test on one pair only, leave out the slow tests, and require that every test passes",
+    )
+    mode_options.add_argument(
         "--smoke",
         action="store_true",
-        help="of each requirement only the shortest test that shows it, on the first pair (in a "
-        "lab on any of its pairs): what works here, in minutes; no verdict",
+        help="run only the shortest test of each requirement, on the first pair (in a lab on any "
+        "pair): shows in minutes what works, and gives no verdict",
     )
-    command.set_defaults(run=run, pytest=[])
+    parser.set_defaults(run=run, pytest=[])
 
 
 def run(arguments: argparse.Namespace) -> int:
-    own = _checked(arguments)
-    with publish.claim(arguments.out):  # then the session does
-        publish.clear(arguments.out, foreign=True)
-        if own is not None:
-            _reach(own)
-    with _swept() as inventories, _target(arguments) as target:
+    """Run the suites on a lab or on the hosts of an inventory, and print the verdict.
+
+    Returns:
+        The exit code: 0 when every pair qualifies, else 1. With --smoke 0 when all requirements
+        work, with --observer-checks 0 when all tests pass.
+    """
+    inventory = _verify_arguments(arguments)
+    with report_folder.lock_report_folder(arguments.out):  # then the session does
+        report_folder.clear_report_folder(arguments.out, include_pytest_files=True)
+        if inventory is not None:
+            _check_reachability(inventory)
+    with _sweep_afterwards() as inventories, _open_target(arguments) as target:
         inventories.append(target.inventory)
-        if arguments.oracles and target.lab is not None:
-            # built from packages, which nobody reaches from inside the lab
-            ensure_cloud_image(places.cache(), say=say)
-        status = _pytest(arguments, target)
-    return _verdict(arguments, status)
+        if arguments.observer_checks and target.lab is not None:
+            # the build needs package mirrors, and the lab has no route to a mirror
+            ensure_cloud_image(paths.get_cache_folder(), report_progress=print_progress)
+        status = _run_pytest(arguments, target)
+    return _print_verdict(arguments, status)
 
 
-def _checked(arguments: argparse.Namespace) -> Inventory | None:
-    """The inventory, if one was named. What cannot be used is told before a lab is built, and
-    before an older report is cleared."""
-    check_name(arguments.name)
+def _verify_arguments(arguments: argparse.Namespace) -> Inventory | None:
+    """Check all arguments; return the named inventory, or None.
+
+    Bad arguments are reported before a lab is built and before an older report is cleared.
+    """
+    check_lab_name(arguments.name)
     if arguments.pytest:
-        _check_arguments(arguments.pytest)
+        _check_pytest_arguments(arguments.pytest)
     if arguments.profile:
         load_profile(arguments.profile)
-        if arguments.profile not in profile_names():
+        if arguments.profile not in list_profile_names():
             arguments.profile = Path(arguments.profile).absolute()  # pytest starts elsewhere
     if arguments.inventory is not None:
         return load_inventory(arguments.inventory)
-    if arguments.topology is not None or state.phase(arguments.name) is not state.Phase.UP:
-        source = arguments.topology or lab_command.TOPOLOGY
-        life.check_up(lab_command.read_topology(source, arguments.lanes), arguments.name)
+    if (
+        arguments.topology is not None
+        or state.detect_lab_phase(arguments.name) is not state.LabPhase.UP
+    ):
+        source = arguments.topology or lab_command.DEFAULT_TOPOLOGY
+        lifecycle.check_start_conditions(
+            lab_command.read_topology(source, arguments.lanes), arguments.name
+        )
     return None
 
 
-def _check_arguments(words: list[str]) -> None:
-    """Let pytest read its arguments without collecting a test. Raises `UsageError` with its words.
+def _check_pytest_arguments(pytest_arguments: list[str]) -> None:
+    """Check the arguments for pytest with a pytest run without test collection.
 
-    The tests in files are not looked for: their ids name the pairs, which a lab only has later.
+    Tests in files are not looked up: test ids contain names of pairs, known only with a lab.
+
+    Raises:
+        UsageError: pytest refuses the arguments. The error holds the message of pytest.
     """
-    files = [word.partition("::")[0] for word in words]
-    said = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "--ignore-glob=*", *files],
-        cwd=places.ROOT,
+    test_paths = [argument.partition("::")[0] for argument in pytest_arguments]
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--collect-only",
+            "--quiet",
+            "--ignore-glob=*",
+            *test_paths,
+        ],
+        cwd=paths.ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    if said.returncode == REFUSED:
-        output = said.stdout + said.stderr
-        complaint = COMPLAINT.search(output)
+    if result.returncode == USAGE_ERROR_STATUS:
+        output = result.stdout + result.stderr
+        error_match = PYTEST_ERROR.search(output)
         raise UsageError(
-            f"pytest: {complaint[1] if complaint else output.strip()}",
-            remedy=".venv/bin/pytest --help",
+            f"pytest: {error_match[1] if error_match else output.strip()}",
+            remedy="`.venv/bin/pytest --help` lists the arguments",
         )
 
 
-def _reach(inventory: Inventory) -> None:
-    """Tell of hosts that are away. Raises `TroubleError` when no pair is left to test, or when a
-    host is away that every test needs: the client, or one that serves a store."""
-    findings = [one for one in reach.connect(inventory) if one.verdict is Severity.REFUSED]
-    away = {one.id.rpartition(".")[0] for one in findings}
-    names = [{pair.source.name, pair.destination.name} for pair in inventory.pairs]
-    everywhere = {*inventory.servers, *([inventory.client.name] if inventory.client else [])}
-    words = "; ".join(one.words for one in findings)
-    if away & everywhere or all(pair & away for pair in names):
+def _check_reachability(inventory: Inventory) -> None:
+    """Check the connections to all hosts, and report unreachable hosts.
+
+    Raises:
+        TroubleError: No pair is left to test, or a host needed by every test is unreachable:
+            the client, or the server of a store.
+    """
+    findings = [
+        finding
+        for finding in reachability.check_reachability(inventory)
+        if finding.severity is Severity.REFUSED
+    ]
+    unreachable_hosts = {one.id.rpartition(".")[0] for one in findings}
+    pair_host_names = [{pair.source.name, pair.destination.name} for pair in inventory.pairs]
+    required_hosts = {
+        *inventory.store_servers,
+        *([inventory.client.name] if inventory.client else []),
+    }
+    messages = "; ".join(one.message for one in findings)
+    if unreachable_hosts & required_hosts or all(
+        pair & unreachable_hosts for pair in pair_host_names
+    ):
         raise TroubleError(
-            f"no pair can be tested: {words}",
+            f"no pair can be tested: {messages}",
             remedy=f"migqual inventory check {inventory.file}",
         )
     if findings:
-        say(f"tests that need {', '.join(sorted(away))} will be inconclusive: {words}")
+        print_progress(
+            f"tests that need {', '.join(sorted(unreachable_hosts))} will be inconclusive: "
+            f"{messages}"
+        )
 
 
 @contextmanager
-def _swept() -> Iterator[list[Path]]:
-    """Afterwards nothing that a run journaled is left on the hosts of the inventories given.
+def _sweep_afterwards() -> Iterator[list[Path]]:
+    """Sweep the journals of runs on the yielded inventories after the block.
 
-    Comes after the end of the lab: one that is gone took everything with it.
+    The sweep comes after the end of the lab: the end of a lab removes all objects on the hosts.
     """
     inventories: list[Path] = []
     try:
         yield inventories
     finally:
         for inventory in inventories:
-            sweep.work_off(sweep.of_inventory(inventory))
+            sweep.sweep_journals(sweep.find_journals(inventory))
 
 
 @contextmanager
-def _target(arguments: argparse.Namespace) -> Iterator[Target]:
+def _open_target(arguments: argparse.Namespace) -> Iterator[RunTarget]:
     if arguments.inventory is not None:
-        yield Target(arguments.inventory.absolute())
+        yield RunTarget(arguments.inventory.absolute())
         return
-    was_up = state.phase(arguments.name) is state.Phase.UP
-    layout = _lab(arguments, was_up=was_up)
-    with _in_use(layout) as in_use:
+    was_up = state.detect_lab_phase(arguments.name) is state.LabPhase.UP
+    layout = _ensure_lab(arguments, was_up=was_up)
+    with _share_lab(layout) as is_in_use:
         try:
-            yield Target(layout.inventory, layout)
+            yield RunTarget(layout.inventory_file, layout)
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            if not (was_up or arguments.keep or in_use()):
-                life.down(arguments.name)
-                say(f"lab {arguments.name}: ended, nothing of it is left")
+            if not (was_up or arguments.keep or is_in_use()):
+                lifecycle.remove_lab(arguments.name)
+                print_progress(f"lab {arguments.name}: removed")
 
 
-def _lab(arguments: argparse.Namespace, *, was_up: bool) -> LabLayout:
-    """The lab that is up, if it is and no other topology is asked for; else a new one."""
+def _ensure_lab(arguments: argparse.Namespace, *, was_up: bool) -> LabLayout:
+    """Return the layout of the lab: the lab already up, or a new lab.
+
+    A lab already up is used unless --topology is given.
+    """
     if was_up and arguments.topology is None:
-        say(f"lab {arguments.name} is up already; it stays")
-        return state.read(arguments.name)[1]
-    source = arguments.topology or lab_command.TOPOLOGY
-    wanted = lab_command.read_topology(source, arguments.lanes)
-    lab = life.up(wanted, arguments.name, say=say, source=source)
-    say(f"lab {arguments.name} is up, acceleration {lab.acceleration}")
+        print_progress(f"lab {arguments.name} is up already; it stays up after the run")
+        return state.read_lab_state(arguments.name)[1]
+    source = arguments.topology or lab_command.DEFAULT_TOPOLOGY
+    requested_topology = lab_command.read_topology(source, arguments.lanes)
+    lab = lifecycle.start_lab(
+        requested_topology, arguments.name, report_progress=print_progress, topology_name=source
+    )
+    print_progress(f"lab {arguments.name} is up, acceleration {lab.acceleration}")
     return lab.layout
 
 
 @contextmanager
-def _in_use(layout: LabLayout) -> Iterator[Callable[[], bool]]:
-    """Every run holds a shared lock on its lab; whoever holds it alone is the last one."""
-    with (layout.folder / "lab.json").open() as stream:
+def _share_lab(layout: LabLayout) -> Iterator[Callable[[], bool]]:
+    """Hold a shared lock on the lab, and yield a check for other runs.
+
+    Every run holds the shared lock. Only the last run can get an exclusive lock.
+    """
+    with (layout.runtime_folder / "lab.json").open() as stream:
         fcntl.flock(stream, fcntl.LOCK_SH)
 
-        def by_another() -> bool:
+        def is_used_by_another_run() -> bool:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say(f"lab {layout.name} is in use by another run; it stays")
+                print_progress(f"lab {layout.name} is in use by another run; it stays up")
                 return True
             return False
 
-        yield by_another
+        yield is_used_by_another_run
 
 
-def _pytest(arguments: argparse.Namespace, target: Target) -> int:
-    """Run pytest in a session of its own, so that a signal reaches it once: from us."""
-    command = [sys.executable, "-m", "pytest", *_options(arguments, target), *arguments.pytest]
+def _run_pytest(arguments: argparse.Namespace, target: RunTarget) -> int:
+    """Run pytest in a new session, so each signal reaches pytest only once: from migqual."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *_build_pytest_options(arguments, target),
+        *arguments.pytest,
+    ]
     environment = dict(os.environ)
     if target.lab is not None:
-        command = lab_command.entering(target.lab, command)
-        environment = lab_command.environment(target.lab)
+        command = lab_command.build_namespace_command(target.lab, command)
+        environment = lab_command.build_environment(target.lab)
     process = subprocess.Popen(
         ["setpriv", "--pdeathsig", "TERM", *command],
-        cwd=places.ROOT,
+        cwd=paths.ROOT,
         env=environment,
         start_new_session=True,
     )
@@ -232,10 +308,10 @@ def _pytest(arguments: argparse.Namespace, target: Target) -> int:
         return process.wait()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        say("stopping; guests and files on the hosts are being removed")
+        print_progress("stopping: removing guests and files from the hosts")
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(CLEAN_SECONDS)
+            process.wait(CLEANUP_SECONDS)
         raise
     finally:
         with suppress(ProcessLookupError):
@@ -243,12 +319,17 @@ def _pytest(arguments: argparse.Namespace, target: Target) -> int:
         process.wait()
 
 
-def _options(arguments: argparse.Namespace, target: Target) -> list[str]:
-    lanes = len(load_inventory(target.inventory).lanes)
-    marked = SUITES_AND_ORACLES if arguments.oracles else SUITES
-    options = [f"--inventory={target.inventory}", "-m", marked, f"--ignore={LIFE_OF_A_LAB}"]
-    options += publish.pytest_arguments(arguments.out.absolute())
-    if arguments.oracles or (arguments.smoke and target.lab is not None):
+def _build_pytest_options(arguments: argparse.Namespace, target: RunTarget) -> list[str]:
+    lane_count = len(load_inventory(target.inventory).lanes)
+    marker_expression = OBSERVER_CHECK_MARKERS if arguments.observer_checks else HOST_TEST_MARKERS
+    options = [
+        f"--inventory={target.inventory}",
+        "-m",
+        marker_expression,
+        f"--ignore={LAB_LIFECYCLE_TESTS}",
+    ]
+    options += report_folder.build_pytest_arguments(arguments.out.absolute())
+    if arguments.observer_checks or (arguments.smoke and target.lab is not None):
         options.append("--spread")
     if arguments.profile:
         options.append(f"--profile={arguments.profile}")
@@ -256,29 +337,34 @@ def _options(arguments: argparse.Namespace, target: Target) -> list[str]:
         options.append("--smoke")
         if target.lab is None:
             return options
-    if lanes > 1 and not arguments.serial:
-        options += ["-n", str(lanes), "--dist", "loadgroup"]
+    if lane_count > 1 and not arguments.serial:
+        options += ["-n", str(lane_count), "--dist", "loadgroup"]
     return options
 
 
-def _verdict(arguments: argparse.Namespace, status: int) -> int:
-    """Print what the records say. The exit code of the whole."""
-    if not folder.record_files(arguments.out / folder.RECORDS):
+def _print_verdict(arguments: argparse.Namespace, status: int) -> int:
+    """Print the results in the records, and return the exit code of the whole run."""
+    if not record_files.list_record_files(arguments.out / record_files.RECORDS_FOLDER):
         raise UsageError(
-            f"no test was planned: pytest ended with status {status}", remedy="see above"
+            f"pytest ended with exit status {status} before it selected a test",
+            remedy="read the output of pytest above",
         )
-    run_record, records = publish.publish([arguments.out], arguments.out)
-    index = arguments.out / publish.INDEX
-    if arguments.smoke and status in ENDED_BY_ITSELF:
-        print("\n".join(smoke.lines(run_record, records, index)))
-        return 0 if smoke.works(run_record, records) else 1
-    lines = list(terminal.lines(run_record, records, index))
-    told = lines[-2:] if arguments.oracles else lines[-3:]  # no verdict where tests were spread
-    print("\n".join(told if status in ENDED_BY_ITSELF else lines))
-    if status not in ENDED_BY_ITSELF:
-        say(f"pytest did not end by itself: status {status}")
+    run_record, records = report_folder.publish_report([arguments.out], arguments.out)
+    index = arguments.out / report_folder.INDEX_FILE
+    if arguments.smoke and status in NORMAL_EXIT_STATUSES:
+        print("\n".join(smoke_summary.render_smoke_summary(run_record, records, index)))
+        return 0 if smoke_summary.is_smoke_passed(run_record, records) else 1
+    lines = list(terminal_summary.render_verdict_summary(run_record, records, index))
+    summary_lines = (
+        lines[-2:] if arguments.observer_checks else lines[-3:]
+    )  # no verdict where tests were spread
+    print("\n".join(summary_lines if status in NORMAL_EXIT_STATUSES else lines))
+    if status not in NORMAL_EXIT_STATUSES:
+        print_progress(f"pytest did not end normally: exit status {status}")
         return 1
-    if arguments.oracles:
-        say("a test did not pass" if status else "every test passed, each on one of the pairs")
+    if arguments.observer_checks:
+        print_progress(
+            "a test did not pass" if status else "every test passed, each on one of the pairs"
+        )
         return 1 if status else 0
-    return 0 if qualifies(judge(run_record, records)) else 1
+    return 0 if is_run_qualified(judge_pairs(run_record, records)) else 1

@@ -1,107 +1,126 @@
-"""`migqual storage GUEST DESTINATION`: where each disk is, and what a copy of it would take."""
+"""`migqual storage GUEST DESTINATION`: show the place of each disk and the cost of a copy."""
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
 
-from migqual.commands import _move as move
+from migqual.commands import _common_arguments as common_arguments
 from migqual.errors import MigqualError, UsageError
 from migqual.model.plan import Plan, StorageCopy
 from migqual.preflight import collect
-from migqual.preflight.facts import DiskFact, Image, Kind, Space, Storage, Target
+from migqual.preflight.facts import CopySpace, DiskFact, StorageFacts
+from migqual.probes.disk_images import CopyDestination, ImageInfo, PathKind
+from migqual.units import MIB
 
-_HEAD = ("disk", "place", "format", "size", "allocated", "copied", "destination has", "room")
-_MIB = 2**20
+_HEADER = (
+    "disk",
+    "location",
+    "format",
+    "size",
+    "allocated",
+    "copied",
+    "destination has",
+    "needed space",
+)
 
 
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command. Its `run` takes the parsed arguments and gives the exit code."""
+    """Add the command `storage`. The handler `run` returns the exit code."""
     parser = subparsers.add_parser(
         "storage",
-        description="One line per disk, the proof of its place below. `copied` is what "
-        "--copy-storage-all would take along. Exit code 0 when every place is known, 1 when one is "
-        "not, 2 on bad input.",
+        description="Prints a line for each disk, and below it the evidence for its location. "
+        "`copied` says whether --copy-storage-all copies the disk. Exit code 0 when every location "
+        "is known, 1 when a location is not known, 2 on bad input.",
     )
-    move.add_arguments(parser)
+    common_arguments.add_migration_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, print, and say whether a place is not known."""
+    """Collect the storage facts of the guest and print a table.
+
+    Returns:
+        The exit code: 0 when the place of every disk is known; 1 when a place is not known, or
+        when no facts can be collected; 2 on bad input.
+    """
     try:
-        with move.asked(arguments, Plan(copy_storage=StorageCopy.ALL)) as (asked, tools):
-            storage = collect.storage(asked, tools)
+        with common_arguments.open_migration_request(
+            arguments, Plan(copy_storage=StorageCopy.ALL)
+        ) as (request, probe_context):
+            storage = collect.collect_storage_facts(request, probe_context)
     except UsageError as error:
         print(f"migqual storage: {error}", file=sys.stderr)
         return 2
     except MigqualError as error:
         print(f"migqual storage: {error}", file=sys.stderr)
         return 1
-    print(as_json(storage) if arguments.json else "\n".join(as_table(storage)))
-    return 1 if any(not fact.place.known for fact in storage.disks) else 0
+    print(
+        render_storage_json(storage) if arguments.json else "\n".join(render_storage_table(storage))
+    )
+    return 1 if any(not fact.location.is_known for fact in storage.disks) else 0
 
 
-def as_json(storage: Storage) -> str:
-    """A list of objects, one per disk."""
-    keys = [name.replace(" ", "_") for name in _HEAD]
+def render_storage_json(storage: StorageFacts) -> str:
+    """Render a JSON list with an object for each disk."""
+    keys = [name.replace(" ", "_") for name in _HEADER]
     rows = [
-        dict(zip(keys, _row(storage, fact), strict=True))
+        dict(zip(keys, _format_row(storage, fact), strict=True))
         | {"source": fact.disk.source, "evidence": fact.evidence}
         for fact in storage.disks
     ]
     return json.dumps(rows, indent=2)
 
 
-def as_table(storage: Storage) -> Iterator[str]:
-    """Columns as wide as they must be; below each disk its image and the proof of its place."""
-    rows = [_HEAD, *(_row(storage, fact) for fact in storage.disks)]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(_HEAD))]
-    yield _line(_HEAD, widths)
+def render_storage_table(storage: StorageFacts) -> Iterator[str]:
+    """Yield the lines of a table; below each disk the image and the proof of the place."""
+    rows = [_HEADER, *(_format_row(storage, fact) for fact in storage.disks)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    yield _format_line(_HEADER, widths)
     for fact, row in zip(storage.disks, rows[1:], strict=True):
-        yield _line(row, widths)
+        yield _format_line(row, widths)
         yield f"    {fact.disk.source}"
         yield f"    {fact.evidence}"
     if not storage.disks:
         yield "the guest has no disk"
 
 
-def _row(storage: Storage, fact: DiskFact) -> tuple[str, ...]:
-    image = fact.image if isinstance(fact.image, Image) else None
+def _format_row(storage: StorageFacts, fact: DiskFact) -> tuple[str, ...]:
+    image = fact.image if isinstance(fact.image, ImageInfo) else None
     return (
         fact.disk.target,
-        fact.place.value,
+        fact.location.value,
         fact.disk.format,
-        "" if image is None else _mib(image.virtual_size),
-        "" if image is None else _mib(image.allocated),
-        "yes" if fact in storage.copied and not fact.place.common else "no",
-        _there(fact),
-        _room(fact),
+        "" if image is None else _format_mib(image.virtual_size),
+        "" if image is None else _format_mib(image.allocated_size),
+        "yes" if fact in storage.copied_disks and not fact.location.is_common else "no",
+        _describe_destination_image(fact),
+        _describe_free_space(fact),
     )
 
 
-def _there(fact: DiskFact) -> str:
-    if fact.place.common:
+def _describe_destination_image(fact: DiskFact) -> str:
+    if fact.location.is_common:
         return "the same"
-    if not isinstance(fact.target, Target):
+    if not isinstance(fact.copy_destination, CopyDestination):
         return "not known"
-    if fact.target.kind is Kind.ABSENT:
-        return f"nothing ({fact.target.folder} folder)"
-    return f"another {fact.target.kind}"
+    if fact.copy_destination.kind is PathKind.ABSENT:
+        return f"nothing ({fact.copy_destination.folder_state} folder)"
+    return f"another {fact.copy_destination.kind}"
 
 
-def _room(fact: DiskFact) -> str:
-    if fact.place.common:
-        return "none needed"
-    if not isinstance(fact.space, Space):
+def _describe_free_space(fact: DiskFact) -> str:
+    if fact.location.is_common:
+        return "none"
+    if not isinstance(fact.space, CopySpace):
         return "not known"
-    return f"{fact.space.needed_mib} of {fact.space.available_mib} MiB"
+    return f"{fact.space.needed_mib} of {fact.space.available_mib} MiB free"
 
 
-def _mib(size: int) -> str:
-    return f"{size / _MIB:.0f} MiB"
+def _format_mib(size: int) -> str:
+    return f"{size / MIB:.0f} MiB"
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(f"{word:<{wide}}" for word, wide in zip(row, widths, strict=True)).rstrip()
+def _format_line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

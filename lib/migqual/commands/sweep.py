@@ -1,4 +1,4 @@
-"""`migqual sweep`: work off the journals of runs that died."""
+"""`migqual sweep`: remove from hosts the objects in the journals of dead runs."""
 
 import argparse
 import shlex
@@ -8,156 +8,202 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migqual import places, sweep
-from migqual.commands.lab import say
+from migqual import paths, sweep
+from migqual.commands.lab import print_progress
 from migqual.errors import UsageError
 from migqual.hosts import journal
-from migqual.hosts.host import remove_dead_folders
-from migqual.hosts.journal import Remains
+from migqual.hosts.host import remove_stale_ssh_folders
+from migqual.hosts.journal import JournalFile
 from migqual.lab import layout, state
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
-LAB = "lab"
+LAB_TIER = "lab"
 
 
 def register(subparsers: "Subparsers") -> None:
-    command = subparsers.add_parser(
+    """Add the command `sweep`."""
+    parser = subparsers.add_parser(
         "sweep",
-        description="Exit code 1 when something had to stay, e.g. on a host that is away.",
+        description="Removes what crashed runs left on hosts, as listed in their journals. Exit "
+        "code 1 when something could not be removed, e.g. on an unreachable host.",
     )
-    command.add_argument(
+    parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="say what would be removed; connects to nothing, and the exit code is 0",
+        help="print what would be removed; connect to no host; the exit code is 0",
     )
-    command.add_argument(
+    parser.add_argument(
         "--forget",
         action="append",
         default=[],
         metavar="HOST",
-        help="give up on what journals name on that host, for one that will not come back; says "
-        "what may still be there, and the commands that would remove it or put it back",
+        help="delete the journal entries of this host, if it will never come back; prints what may "
+        "still be on the host, and the commands to remove or restore it by hand",
     )
-    command.add_argument("journals", nargs="*", type=Path, metavar="JOURNAL", help="only these")
-    command.set_defaults(run=run)
+    parser.add_argument(
+        "journals", nargs="*", type=Path, metavar="JOURNAL", help="only these (default: all)"
+    )
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    remove_dead_folders()
-    found = list(dict.fromkeys(map(_found, arguments.journals))) or journal.files()
+    """Remove the objects of the given journals, or of all journals.
+
+    Returns:
+        The exit code: 0, or 1 when an object could not be removed.
+
+    Raises:
+        UsageError: A file is not a journal, or options exclude each other.
+    """
+    remove_stale_ssh_folders()
+    journal_paths = (
+        list(dict.fromkeys(map(_find_journal, arguments.journals))) or journal.list_journal_paths()
+    )
     if arguments.forget and arguments.dry_run:
-        raise UsageError("--dry-run and --forget exclude each other", remedy="leave one out")
-    _forget(found, arguments.forget)
-    if not found:
+        raise UsageError(
+            "--dry-run and --forget cannot be used together", remedy="give only one of them"
+        )
+    _forget_hosts(journal_paths, arguments.forget)
+    if not journal_paths:
         print("migqual: no journals: nothing was left on any host")
-    return 0 if work_off(found, dry_run=arguments.dry_run) else 1
+    return 0 if sweep_journals(journal_paths, dry_run=arguments.dry_run) else 1
 
 
-def _found(file: Path) -> Path:
-    """A file, or one of those whose names sweep tells. Raises `UsageError` for any other."""
-    known = places.state() / "journal"
-    for place in (file, known / file):
-        if place.is_file():
+def _find_journal(path: Path) -> Path:
+    """Find a journal by path, or by a name printed by `migqual sweep`.
+
+    Raises:
+        UsageError: No such journal exists, or the file is not a journal.
+    """
+    journal_folder = paths.get_state_folder() / "journal"
+    for candidate in (path, journal_folder / path):
+        if candidate.is_file():
             break
     else:
-        raise UsageError(f"{file}: no such journal", remedy=f"see {known}")
-    if not journal.read(place, place.read_text(encoding="utf-8", errors="replace")).run:
-        raise UsageError(f"{file}: not a journal", remedy=f"see {known}")
-    return place
+        raise UsageError(f"{path}: no such journal", remedy=f"the journals are in {journal_folder}")
+    if not journal.parse_journal(
+        candidate, candidate.read_text(encoding="utf-8", errors="replace")
+    ).run_id:
+        raise UsageError(f"{path}: not a journal", remedy=f"the journals are in {journal_folder}")
+    return candidate
 
 
-def _forget(files: Iterable[Path], hosts: list[str]) -> None:
-    """Strike out what the journals of dead runs name on those hosts. Raises `UsageError` for a host
-    that none of them names."""
-    unknown = set(hosts)
-    for file in files:
-        with journal.orphaned(file) as remains:
-            if remains is None:
+def _forget_hosts(paths: Iterable[Path], host_names: list[str]) -> None:
+    """Remove the entries on the given hosts from the journals of dead runs.
+
+    The objects stay on the hosts. The commands for a removal by hand are printed.
+
+    Raises:
+        UsageError: No journal of a dead run names the host.
+    """
+    unknown_hosts = set(host_names)
+    for path in paths:
+        with journal.open_orphaned_journal(path) as journal_file:
+            if journal_file is None:
                 continue
-            for made in remains.outstanding:
-                if made.host in hosts:
-                    unknown.discard(made.host)
-                    remains.removed(made)
-                    by_hand = "; ".join(shlex.join(argv) for argv in made.undo)
-                    say(f"{file.name}: gave up {sweep.describe(made)}; by hand: {by_hand}")
-    if unknown:
+            for entry in journal_file.open_entries:
+                if entry.host in host_names:
+                    unknown_hosts.discard(entry.host)
+                    journal_file.record_removal(entry)
+                    undo_commands = "; ".join(shlex.join(argv) for argv in entry.undo)
+                    print_progress(
+                        f"{path.name}: forgot {sweep.describe_entry(entry)}; "
+                        f"to undo it by hand: {undo_commands}"
+                    )
+    if unknown_hosts:
         raise UsageError(
-            f"no journal of a dead run names {', '.join(sorted(unknown))}",
-            remedy="`migqual sweep --dry-run` says what they name",
+            f"no journal of a crashed run has an entry for {', '.join(sorted(unknown_hosts))}",
+            remedy="`migqual sweep --dry-run` lists the entries of all journals",
         )
 
 
-def of_inventory(inventory: Path) -> list[Path]:
-    """The journals of runs on the hosts of that inventory file."""
-    wanted = inventory.absolute()
-    found = []
-    for file in journal.files():
-        with journal.orphaned(file) as remains:
-            if remains is not None and remains.inventory == wanted:
-                found.append(file)
-    return found
+def find_journals(inventory_file: Path) -> list[Path]:
+    """Find the journals of dead runs on the hosts of an inventory file."""
+    absolute_path = inventory_file.absolute()
+    journal_paths = []
+    for path in journal.list_journal_paths():
+        with journal.open_orphaned_journal(path) as journal_file:
+            if journal_file is not None and journal_file.inventory == absolute_path:
+                journal_paths.append(path)
+    return journal_paths
 
 
-def work_off(files: Iterable[Path], *, dry_run: bool = False) -> bool:
-    """Sweep each; True when nothing had to stay."""
-    clean = [_one(file, dry_run=dry_run) for file in files]
-    return all(clean)
+def sweep_journals(paths: Iterable[Path], *, dry_run: bool = False) -> bool:
+    """Sweep each journal.
+
+    Args:
+        paths: The journal files.
+        dry_run: Print the objects to remove, and connect to no host.
+
+    Returns:
+        Whether no object had to stay.
+    """
+    results = [_sweep_journal(path, dry_run=dry_run) for path in paths]
+    return all(results)
 
 
-def _one(file: Path, *, dry_run: bool) -> bool:
-    with journal.orphaned(file) as remains:
-        if remains is None:
-            say(f"{file.name}: its run lives, left alone")
+def _sweep_journal(path: Path, *, dry_run: bool) -> bool:
+    with journal.open_orphaned_journal(path) as journal_file:
+        if journal_file is None:
+            print_progress(f"{path.name}: its run is still active; skipped")
             return True
-        if remains.outstanding and _lab_is_gone(remains):
-            say(f"{file.name}: the lab is gone, and with it all that was on it")
+        if journal_file.open_entries and _is_lab_gone(journal_file):
+            print_progress(f"{path.name}: the lab is gone; nothing is left to remove")
             if not dry_run:
-                remains.drop()
+                journal_file.delete()
             return True
-        namespace = _namespace_to_enter(remains)
+        namespace = _find_namespace_to_enter(journal_file)
         if namespace is None:
-            return _work_off(remains, dry_run=dry_run)
-    # the lock is free again: the process that can reach the hosts takes it
+            return _remove_or_list_entries(journal_file, dry_run=dry_run)
+    # The lock on the journal is free again: the process in the namespace can take the lock.
     command = [sys.executable, "-m", "migqual.cli", "sweep", *["--dry-run"][: int(dry_run)]]
-    entered = ["ip", "netns", "exec", namespace, *command, str(file)]
-    return subprocess.run(entered, check=False).returncode == 0
+    namespace_command = ["ip", "netns", "exec", namespace, *command, str(path)]
+    return subprocess.run(namespace_command, check=False).returncode == 0
 
 
-def _work_off(remains: Remains, *, dry_run: bool) -> bool:
-    name = remains.file.name
+def _remove_or_list_entries(journal_file: JournalFile, *, dry_run: bool) -> bool:
+    name = journal_file.path.name
     if dry_run:
-        for made in remains.outstanding:
-            say(f"{name}: would remove {sweep.describe(made)}")
+        for entry in journal_file.open_entries:
+            print_progress(f"{name}: would remove {sweep.describe_entry(entry)}")
         return True
     try:
-        return sweep.sweep(remains, lambda words: say(f"{name}: {words}"))
+        return sweep.remove_open_entries(
+            journal_file, lambda message: print_progress(f"{name}: {message}")
+        )
     except UsageError as error:
-        say(f"{name}: all kept, its inventory cannot be used: {error}")
+        print_progress(f"{name}: nothing removed, because its inventory cannot be used: {error}")
         return False
 
 
-def _lab_is_gone(remains: Remains) -> bool:
-    """A lab takes everything on its hosts with it; nothing is left to reach or to remove."""
-    if remains.tier != LAB:
+def _is_lab_gone(journal_file: JournalFile) -> bool:
+    """Return whether the lab is gone; all objects on the hosts are gone with the lab."""
+    if journal_file.tier != LAB_TIER:
         return False
-    if not remains.inventory.exists():
+    if not journal_file.inventory.exists():
         return True
-    return _is_of_a_lab_here(remains) and not _namespace(remains).exists()
+    return _is_local_lab(journal_file) and not _locate_namespace(journal_file).exists()
 
 
-def _namespace_to_enter(remains: Remains) -> str | None:
-    """The namespace from which the hosts can be reached, unless that is where we are."""
-    if not remains.outstanding or remains.tier != LAB or not _is_of_a_lab_here(remains):
+def _find_namespace_to_enter(journal_file: JournalFile) -> str | None:
+    """Return the network namespace with access to the hosts; None when no change is needed."""
+    if (
+        not journal_file.open_entries
+        or journal_file.tier != LAB_TIER
+        or not _is_local_lab(journal_file)
+    ):
         return None
-    namespace = _namespace(remains).name
-    return None if state.entered() == namespace else namespace
+    namespace = _locate_namespace(journal_file).name
+    return None if state.find_current_namespace() == namespace else namespace
 
 
-def _is_of_a_lab_here(remains: Remains) -> bool:
-    return remains.inventory.parent.parent == places.labs()
+def _is_local_lab(journal_file: JournalFile) -> bool:
+    return journal_file.inventory.parent.parent == paths.get_labs_folder()
 
 
-def _namespace(remains: Remains) -> Path:
-    return state.NAMESPACES / layout.namespace(remains.inventory.parent.name, layout.CONTROLLER)
+def _locate_namespace(journal_file: JournalFile) -> Path:
+    return state.NAMESPACE_FOLDER / layout.build_namespace_name(
+        journal_file.inventory.parent.name, layout.CONTROLLER_NAME
+    )

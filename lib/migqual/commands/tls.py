@@ -1,4 +1,4 @@
-"""`migqual tls install|check|rotate|restore`: certificates of encrypted migrations on hosts."""
+"""`migqual tls install|check|rotate|restore`: manage certificates for encrypted migrations."""
 
 import argparse
 import fcntl
@@ -11,205 +11,278 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migqual import places, sweep
-from migqual.commands import _move as move
+from migqual import paths, sweep
+from migqual.commands import _common_arguments as common_arguments
 from migqual.commands import preflight
-from migqual.commands.lab import say
+from migqual.commands.lab import print_progress
 from migqual.errors import UsageError
 from migqual.hosts import journal
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
-from migqual.hosts.lease import leased
+from migqual.hosts.lease import lease_hosts
+from migqual.inventory.entities import Inventory, Tier
 from migqual.model.finding import Severity
-from migqual.model.inventory import Inventory, Tier
-from migqual.tls import check, identity
-from migqual.tls.authority import Authority
-from migqual.tls.identity import Identity
+from migqual.tls import certificate_check, host_certificates
+from migqual.tls.certificate_authority import CertificateAuthority
+from migqual.tls.host_certificates import HostCertificates
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
-TAG = "mq-tls"
+TAG_PREFIX = "mq-tls"
 LEASE_SECONDS = 10.0
-CERTIFICATE, KEY = "authority.pem", "authority-key.pem"
+CERTIFICATE_FILE, KEY_FILE = "authority.pem", "authority-key.pem"
 
 
 def register(subparsers: "Subparsers") -> None:
-    command = subparsers.add_parser(
+    """Add the command `tls` with a parser for each action."""
+    parser = subparsers.add_parser(
         "tls",
-        description="Certificates of an authority of this controller's own, for the hypervisors of "
-        "an inventory. What was there before is kept on the hosts until `restore`.",
+        description="Manages certificates on the hypervisors of an inventory, issued by a "
+        "certificate authority on this controller. The original files stay on the hosts as a "
+        "backup until `restore`.",
     )
-    actions = command.add_subparsers(metavar="ACTION", required=True)
-    kinds: tuple[tuple[str, str, Callable[[argparse.Namespace], int]], ...] = (
-        ("install", "issue certificates, install them, and turn peer verification on", _install),
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    handlers: tuple[tuple[str, str, Callable[[argparse.Namespace], int]], ...] = (
+        (
+            "install",
+            "issue and install certificates, and turn peer verification on",
+            _install_certificates,
+        ),
         (
             "check",
-            "say what is wrong with those that are there; exit code 1 if anything is",
-            _check,
+            "check the certificates on the hosts; exit code 1 if a check is refused",
+            _check_certificates,
         ),
         (
             "rotate",
-            "issue and install new ones of the same authority; nothing is restarted",
-            _rotate,
+            "issue and install new certificates of the same authority; no daemon is restarted",
+            _rotate_certificates,
         ),
-        ("restore", "put back what was there before `install`", _restore),
+        ("restore", "restore the files from before `install`", _restore_hosts),
     )
-    for name, words, run in kinds:
-        action = actions.add_parser(name, help=words, description=words)
-        move.add_inventory(action)
+    for name, help_text, handler in handlers:
+        action = actions.add_parser(name, help=help_text, description=help_text)
+        common_arguments.add_inventory_option(action)
         if name == "check":
             action.add_argument("--json", action="store_true", help="print the findings as JSON")
-        action.add_argument("names", nargs="*", metavar="HOST", help="only these")
-        action.set_defaults(run=run)
+        action.add_argument("names", nargs="*", metavar="HOST", help="only these hosts")
+        action.set_defaults(run=handler)
 
 
-def _install(arguments: argparse.Namespace) -> int:
-    inventory = move.inventory_of(arguments.inventory)
-    names = move.hypervisors(inventory, arguments.names)
-    with _alone(inventory, names) as kept, _identities(inventory, names, kept) as identities:
-        authority = _stored(kept.folder) or _new(kept.folder)
-        for one in identities:
-            one.install(authority.files(identity.names_of(one.host)))
-            one.configure(migrate_tls_x509_verify=1)
-            say(f"{one.host.name}: certificates in {one.folder}, peers are verified")
-    return 0
-
-
-def _rotate(arguments: argparse.Namespace) -> int:
-    inventory = move.inventory_of(arguments.inventory)
-    names = move.hypervisors(inventory, arguments.names)
-    with _alone(inventory, names) as kept:
-        authority, there = _stored(kept.folder), kept.hosts()
-        chosen = [name for name in names if name in there or arguments.names]
-        bare = [name for name in chosen if name not in there]
-        if authority is None or bare or not chosen:
-            where = f" on {', '.join(bare)}" if bare else ""
-            raise UsageError(
-                f"nothing of ours is installed{where}", remedy="`migqual tls install` first"
+def _install_certificates(arguments: argparse.Namespace) -> int:
+    inventory = common_arguments.load_named_inventory(arguments.inventory)
+    names = common_arguments.select_hypervisors(inventory, arguments.names)
+    with (
+        _lock_authority_folder(inventory, names) as authority_folder,
+        _open_host_certificates(inventory, names, authority_folder) as all_certificates,
+    ):
+        authority = _load_authority(authority_folder.folder) or _create_authority(
+            authority_folder.folder
+        )
+        for certificates in all_certificates:
+            certificates.install(
+                authority.issue_files(host_certificates.list_certificate_names(certificates.host))
             )
-        with _identities(inventory, chosen, kept) as identities:
-            for one in identities:
-                one.install(authority.files(identity.names_of(one.host)))
-                say(f"{one.host.name}: new certificates in {one.folder}")
+            certificates.configure(migrate_tls_x509_verify=1)
+            print_progress(
+                f"{certificates.host.name}: certificates installed in {certificates.folder}, "
+                "peer verification is on"
+            )
     return 0
 
 
-def _check(arguments: argparse.Namespace) -> int:
-    inventory = move.inventory_of(arguments.inventory)
-    with _hosts(inventory, move.hypervisors(inventory, arguments.names)) as hosts:
-        facts = [check.collect(host) for host in hosts]
-    found = [finding for one in facts for finding in check.findings(one)]
+def _rotate_certificates(arguments: argparse.Namespace) -> int:
+    inventory = common_arguments.load_named_inventory(arguments.inventory)
+    names = common_arguments.select_hypervisors(inventory, arguments.names)
+    with _lock_authority_folder(inventory, names) as authority_folder:
+        authority, installed_hosts = (
+            _load_authority(authority_folder.folder),
+            authority_folder.list_hosts(),
+        )
+        selected_names = [name for name in names if name in installed_hosts or arguments.names]
+        missing_names = [name for name in selected_names if name not in installed_hosts]
+        if authority is None or missing_names or not selected_names:
+            location = f" on {', '.join(missing_names)}" if missing_names else ""
+            raise UsageError(
+                f"no certificates of migqual are installed{location}",
+                remedy="run `migqual tls install` first",
+            )
+        with _open_host_certificates(
+            inventory, selected_names, authority_folder
+        ) as all_certificates:
+            for certificates in all_certificates:
+                certificates.install(
+                    authority.issue_files(
+                        host_certificates.list_certificate_names(certificates.host)
+                    )
+                )
+                print_progress(
+                    f"{certificates.host.name}: new certificates installed in {certificates.folder}"
+                )
+    return 0
+
+
+def _check_certificates(arguments: argparse.Namespace) -> int:
+    inventory = common_arguments.load_named_inventory(arguments.inventory)
+    with _open_hosts(
+        inventory, common_arguments.select_hypervisors(inventory, arguments.names)
+    ) as hosts:
+        facts = [certificate_check.collect_certificate_facts(host) for host in hosts]
+    findings = [
+        finding
+        for host_facts in facts
+        for finding in certificate_check.check_certificates(host_facts)
+    ]
     if len(facts) > 1:
-        found.append(check.agree(facts))
-    print(preflight.as_json(found) if arguments.json else preflight.as_table(found))
-    return 1 if any(finding.verdict is Severity.REFUSED for finding in found) else 0
+        findings.append(certificate_check.check_common_authority(facts))
+    print(
+        preflight.render_findings_json(findings)
+        if arguments.json
+        else preflight.render_findings_table(findings)
+    )
+    return 1 if any(finding.severity is Severity.REFUSED for finding in findings) else 0
 
 
-def _restore(arguments: argparse.Namespace) -> int:
-    inventory = move.inventory_of(arguments.inventory)
-    names = move.hypervisors(inventory, arguments.names)
-    with _alone(inventory, names) as kept:
-        if not kept.hosts():
-            say(_nothing(kept))
-        clean = True
-        for file in journal.files(kept.folder):
-            with journal.orphaned(file) as remains:
-                # without a name also what is on hosts that the inventory no longer has
-                clean = remains is not None and sweep.sweep(remains, say, arguments.names) and clean
-        if not journal.files(kept.folder):  # others still have certificates of ours
-            for name in (CERTIFICATE, KEY):
-                (kept.folder / name).unlink(missing_ok=True)
-    return 0 if clean else 1
+def _restore_hosts(arguments: argparse.Namespace) -> int:
+    inventory = common_arguments.load_named_inventory(arguments.inventory)
+    names = common_arguments.select_hypervisors(inventory, arguments.names)
+    with _lock_authority_folder(inventory, names) as authority_folder:
+        if not authority_folder.list_hosts():
+            print_progress(_describe_nothing_installed(authority_folder))
+        all_removed = True
+        for file in journal.list_journal_paths(authority_folder.folder):
+            with journal.open_orphaned_journal(file) as journal_file:
+                # without host names, also sweep hosts that the inventory no longer has
+                all_removed = (
+                    journal_file is not None
+                    and sweep.remove_open_entries(journal_file, print_progress, arguments.names)
+                    and all_removed
+                )
+        if not journal.list_journal_paths(
+            authority_folder.folder
+        ):  # others still have certificates of ours
+            for name in (CERTIFICATE_FILE, KEY_FILE):
+                (authority_folder.folder / name).unlink(missing_ok=True)
+    return 0 if all_removed else 1
 
 
-def _nothing(kept: "_Kept") -> str:
-    """An inventory that was moved is another one: where ours are is told."""
-    others = {
-        str(journal.read(file, file.read_text(encoding="utf-8")).inventory)
-        for folder in kept.folder.parent.iterdir()
-        for file in journal.files(folder)
+def _describe_nothing_installed(authority_folder: "_AuthorityFolder") -> str:
+    """Describe the missing installation, and name other inventories with certificates.
+
+    An inventory file at a new path counts as another inventory.
+    """
+    other_inventories = {
+        str(journal.parse_journal(file, file.read_text(encoding="utf-8")).inventory)
+        for folder in authority_folder.folder.parent.iterdir()
+        for file in journal.list_journal_paths(folder)
     }
-    elsewhere = f"; there is for {', '.join(sorted(others))}" if others else ""
-    return f"nothing of ours is installed{elsewhere}"
+    location_note = (
+        f"; there are certificates for {', '.join(sorted(other_inventories))}"
+        if other_inventories
+        else ""
+    )
+    return f"no certificates of migqual are installed for this inventory{location_note}"
 
 
 @contextmanager
-def _hosts(inventory: Inventory, names: list[str]) -> Iterator[list[Host]]:
+def _open_hosts(inventory: Inventory, names: list[str]) -> Iterator[list[Host]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(Host(inventory.host(name))) for name in names]
+        yield [stack.enter_context(Host(inventory.find_host(name))) for name in names]
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """Where the authority and the journals of an inventory are kept; its owner's alone.
+class _AuthorityFolder:
+    """The private folder with the authority and the journals of an inventory.
 
-    tag    names what was moved aside on hosts: another state, or another inventory, has another
+    Only the owner has access to the folder.
     """
 
     folder: Path
 
     @property
     def tag(self) -> str:
-        return f"{TAG}-{self.folder.name[:8]}"
+        """Return the tag in the names of backups on hosts.
 
-    def hosts(self) -> set[str]:
-        """Hosts that have something of ours."""
-        read = [
-            journal.read(file, file.read_text(encoding="utf-8"))
-            for file in journal.files(self.folder)
+        Each state folder and each inventory has a different tag.
+        """
+        return f"{TAG_PREFIX}-{self.folder.name[:8]}"
+
+    def list_hosts(self) -> set[str]:
+        """List the hosts with certificates installed by migqual."""
+        journals = [
+            journal.parse_journal(file, file.read_text(encoding="utf-8"))
+            for file in journal.list_journal_paths(self.folder)
         ]
-        return {made.host for remains in read for made in remains.outstanding}
+        return {entry.host for journal_file in journals for entry in journal_file.open_entries}
 
 
 @contextmanager
-def _identities(inventory: Inventory, names: list[str], kept: _Kept) -> Iterator[list[Identity]]:
-    # what it names stays until `restore`, and process ids come again
-    written = Journal(f"tls-{uuid.uuid4().hex[:8]}", inventory, kept.folder)
+def _open_host_certificates(
+    inventory: Inventory, names: list[str], authority_folder: _AuthorityFolder
+) -> Iterator[list[HostCertificates]]:
+    # Entries stay in the journal until `migqual tls restore`. The system reuses process ids,
+    # so the name needs a random part.
+    tls_journal = Journal(f"tls-{uuid.uuid4().hex[:8]}", inventory, authority_folder.folder)
     try:
-        with _hosts(inventory, names) as hosts:
-            yield [Identity(host, written, kept.tag) for host in hosts]
+        with _open_hosts(inventory, names) as hosts:
+            yield [HostCertificates(host, tls_journal, authority_folder.tag) for host in hosts]
     finally:
-        written.close()
+        tls_journal.close()
 
 
 @contextmanager
-def _alone(inventory: Inventory, names: list[str]) -> Iterator[_Kept]:
-    """One command at a time: one that restores takes the authority from no other that installs.
-    And no run of the suites on these hosts meanwhile."""
-    state, file = places.state().absolute(), inventory.file and inventory.file.absolute()
-    named = hashlib.sha256(f"{state} {file}".encode()).hexdigest()[:16]
-    # a lab takes its hosts with it, and so what is known of them
-    home = file.parent if file is not None and inventory.tier is Tier.LAB else state
-    folder = home / "tls" / named
+def _lock_authority_folder(inventory: Inventory, names: list[str]) -> Iterator[_AuthorityFolder]:
+    """Lock the authority folder and lease the hosts while the block runs.
+
+    Only a single `migqual tls` command runs at a time: `restore` must not remove the authority
+    during an `install`. The lease keeps runs of the suites away from the hosts.
+    """
+    state_folder, inventory_file = (
+        paths.get_state_folder().absolute(),
+        inventory.file and inventory.file.absolute(),
+    )
+    folder_name = hashlib.sha256(f"{state_folder} {inventory_file}".encode()).hexdigest()[:16]
+    # The end of a lab removes the hosts. So the authority is kept in the lab's own folder.
+    parent = (
+        inventory_file.parent
+        if inventory_file is not None and inventory.tier is Tier.LAB
+        else state_folder
+    )
+    folder = parent / "tls" / folder_name
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with leased(inventory, names, seconds=LEASE_SECONDS):
-            yield _Kept(folder)
+        with lease_hosts(inventory, names, seconds=LEASE_SECONDS):
+            yield _AuthorityFolder(folder)
     finally:
         os.close(descriptor)
 
 
-def _stored(folder: Path) -> Authority | None:
-    if not (folder / KEY).is_file():
+def _load_authority(folder: Path) -> CertificateAuthority | None:
+    if not (folder / KEY_FILE).is_file():
         return None
     try:
-        return Authority.of((folder / CERTIFICATE).read_bytes(), (folder / KEY).read_bytes())
+        return CertificateAuthority.from_pem(
+            (folder / CERTIFICATE_FILE).read_bytes(), (folder / KEY_FILE).read_bytes()
+        )
     except ValueError as error:
         raise UsageError(
-            f"{folder}: the authority kept there cannot be used: {error}",
+            f"{folder}: the certificate authority in this folder cannot be used: {error}",
             remedy="`migqual tls restore`, then `migqual tls install`",
         ) from error
 
 
-def _new(folder: Path) -> Authority:
-    """The key gets its name last: what has one is whole."""
-    authority = Authority()
-    (folder / CERTIFICATE).write_bytes(authority.certificate)
-    half = folder / f"{KEY}.new"
-    half.touch(mode=0o600)
-    half.write_bytes(authority.key)
-    half.rename(folder / KEY)
+def _create_authority(folder: Path) -> CertificateAuthority:
+    """Create an authority, and write the certificate and the key.
+
+    The key gets the final name last: a folder with a key is complete.
+    """
+    authority = CertificateAuthority()
+    (folder / CERTIFICATE_FILE).write_bytes(authority.certificate)
+    partial_key = folder / f"{KEY_FILE}.new"
+    partial_key.touch(mode=0o600)
+    partial_key.write_bytes(authority.key)
+    partial_key.rename(folder / KEY_FILE)
     return authority

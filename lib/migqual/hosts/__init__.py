@@ -1,1 +1,1 @@
-"""The only code that touches libvirt and SSH."""
+"""The only package of migqual with libvirt calls and SSH connections."""

@@ -1,4 +1,4 @@
-"""One libvirt connection, typed. Values are plain data; errors are ours.
+"""A typed libvirt connection: the values are plain data, the errors are migqual errors.
 
 Follows libvirt's public API: https://libvirt.org/html/index.html
 """
@@ -14,13 +14,13 @@ import libvirt
 from lxml import etree
 
 from migqual.errors import ConnectionLost, HostError
-from migqual.hosts import events
-from migqual.hosts.domain import Domain, EventSink, subscribe, watch_monitor
+from migqual.hosts import event_loop
+from migqual.hosts.domain import Domain, EventCallback, subscribe_domain_events, watch_qemu_events
 
 T = TypeVar("T")
 
 OPEN_SECONDS = 60.0
-_BROKEN = {
+_CONNECTION_ERROR_CODES = {
     libvirt.VIR_ERR_INTERNAL_ERROR,
     libvirt.VIR_ERR_SYSTEM_ERROR,
     libvirt.VIR_ERR_RPC,
@@ -30,7 +30,10 @@ _BROKEN = {
 
 
 class Connection:
-    """libvirt on one host. Re-opened once when it was lost."""
+    """A libvirt connection to a host.
+
+    The connection opens when first used. A lost connection is re-opened once per call.
+    """
 
     def __init__(self, host: str, uri: str) -> None:
         self.host = host
@@ -39,6 +42,7 @@ class Connection:
         self._lock = threading.RLock()
 
     def close(self) -> None:
+        """Close the connection and ignore errors of libvirt."""
         with self._lock:
             if self._raw is not None:
                 with suppress(libvirt.libvirtError):
@@ -47,44 +51,71 @@ class Connection:
 
     @property
     def raw(self) -> Any:  # noqa: ANN401 - the binding is untyped
-        """The binding's object, for calls between two connections."""
+        """Return the connection object of the libvirt binding; re-open a lost connection.
+
+        Calls between two connections need the object.
+
+        Raises:
+            ConnectionLost: libvirt refuses the connection, or does not answer within
+                `OPEN_SECONDS`.
+        """
         with self._lock:
             if self._raw is None or not self._raw.isAlive():
-                self._raw = self._open()
+                self._raw = self._open_connection()
             return self._raw
 
-    def call(self, what: str, work: Callable[[Any], T]) -> T:
-        """Do `work` with the connection. A lost one is re-opened once."""
+    def call_libvirt(self, action: str, function: Callable[[Any], T]) -> T:
+        """Call a function with the raw connection; re-open a lost connection once.
+
+        Args:
+            action: Name of the action for error messages.
+            function: Receives the connection object of the libvirt binding.
+
+        Returns:
+            The result of the function.
+
+        Raises:
+            HostError: libvirt refuses the call on a working connection.
+            ConnectionLost: The connection was lost, and the new connection or the second call
+                fails.
+        """
         try:
-            return work(self.raw)
+            return function(self.raw)
         except libvirt.libvirtError as error:
-            if error.get_error_code() not in _BROKEN or self._alive():
-                raise HostError(self.host, f"{what}: {error}") from error
+            if error.get_error_code() not in _CONNECTION_ERROR_CODES or self._is_alive():
+                raise HostError(self.host, f"{action}: {error}") from error
             self.close()
         try:
-            return work(self.raw)
+            return function(self.raw)
         except libvirt.libvirtError as error:
             raise ConnectionLost(
-                self.host, f"{what}: {error}", remedy="is libvirt running on the host?"
+                self.host,
+                f"{action}: {error}",
+                remedy="check that libvirt's daemon runs on the host",
             ) from error
 
-    def define(self, xml: str) -> Domain:
+    def define_domain(self, xml: str) -> Domain:
+        """Define a persistent domain. libvirt validates the XML."""
         flags = libvirt.VIR_DOMAIN_DEFINE_VALIDATE
-        return self._domain(self.call("define", lambda c: c.defineXMLFlags(xml, flags)))
+        return self._wrap_domain(
+            self.call_libvirt("define domain", lambda c: c.defineXMLFlags(xml, flags))
+        )
 
-    def create(self, xml: str) -> Domain:
-        """Start a transient domain."""
+    def create_domain(self, xml: str) -> Domain:
+        """Start a transient domain. libvirt validates the XML."""
         flags = libvirt.VIR_DOMAIN_START_VALIDATE
-        return self._domain(self.call("create", lambda c: c.createXML(xml, flags)))
+        return self._wrap_domain(
+            self.call_libvirt("create domain", lambda c: c.createXML(xml, flags))
+        )
 
-    def restore(self, path: PurePosixPath) -> None:
-        """virDomainRestore: run the domain that was saved to `path`."""
-        self.call(f"restore {path}", lambda c: c.restore(str(path)))
+    def restore_domain(self, path: PurePosixPath) -> None:
+        """Restore the domain in the save file `path` on the host (virDomainRestore)."""
+        self.call_libvirt(f"restore domain from {path}", lambda c: c.restore(str(path)))
 
-    def lookup(self, name: str) -> Domain | None:
-        """The domain called `name`, or None."""
+    def find_domain(self, name: str) -> Domain | None:
+        """Find the domain with the name `name`; return None for an unknown name."""
 
-        def find(connection: Any) -> Any:  # noqa: ANN401
+        def find_raw_domain(connection: Any) -> Any:  # noqa: ANN401
             try:
                 return connection.lookupByName(name)
             except libvirt.libvirtError as error:
@@ -92,117 +123,163 @@ class Connection:
                     return None
                 raise
 
-        found = self.call(f"look up {name}", find)
-        return None if found is None else self._domain(found)
+        raw_domain = self.call_libvirt(f"find domain {name}", find_raw_domain)
+        return None if raw_domain is None else self._wrap_domain(raw_domain)
 
-    def domains(self) -> dict[str, str]:
-        """Name to state (as libvirt's enum names it, lower case) of every domain."""
-        found = self.call("list domains", lambda c: c.listAllDomains(0))
-        return {raw.name(): Domain(self.host, raw).state() for raw in found}
+    def list_domain_states(self) -> dict[str, str]:
+        """List the state of every domain by domain name.
 
-    def capabilities(self) -> etree._Element:
-        return etree.fromstring(self.call("capabilities", lambda c: c.getCapabilities()))
-
-    def domain_capabilities(
-        self, *, emulator: str | None, arch: str, machine: str, virt: str
-    ) -> etree._Element:
-        text: str = self.call(
-            "domain capabilities",
-            lambda c: c.getDomainCapabilities(emulator, arch, machine, virt, 0),
-        )
-        return etree.fromstring(text)
-
-    def node(self) -> dict[str, int | str]:
-        """memory_mib, free_mib, cpus, arch of the host."""
-        info = self.call("node info", lambda c: c.getInfo())
-        free = self.call("free memory", lambda c: c.getFreeMemory())
+        The names of the states are the same as in `Domain.query_state`.
+        """
+        raw_domains = self.call_libvirt("list domains", lambda c: c.listAllDomains(0))
         return {
-            "arch": info[0],
-            "memory_mib": int(info[1]),
-            "cpus": int(info[2]),
-            "free_mib": free // 2**20,
+            raw_domain.name(): Domain(self.host, raw_domain).query_state()
+            for raw_domain in raw_domains
         }
 
-    def versions(self) -> dict[str, str]:
-        """libvirt's and QEMU's versions, dotted."""
+    def query_capabilities(self) -> etree._Element:
+        """Query the capabilities of the host (virConnectGetCapabilities)."""
+        return etree.fromstring(
+            self.call_libvirt("query capabilities", lambda c: c.getCapabilities())
+        )
+
+    def query_domain_capabilities(
+        self, *, emulator: str | None, arch: str, machine: str, virt_type: str
+    ) -> etree._Element:
+        """Query the domain capabilities of an emulator (virConnectGetDomainCapabilities).
+
+        Args:
+            emulator: Path of QEMU; None selects libvirt's default.
+            arch: Architecture, for example `x86_64`.
+            machine: Machine type, for example `q35`.
+            virt_type: Domain type: `kvm` or `qemu`.
+
+        Returns:
+            The `domainCapabilities` element.
+        """
+        capabilities_xml: str = self.call_libvirt(
+            "query domain capabilities",
+            lambda c: c.getDomainCapabilities(emulator, arch, machine, virt_type, 0),
+        )
+        return etree.fromstring(capabilities_xml)
+
+    def query_node_info(self) -> dict[str, int | str]:
+        """Query the architecture, CPUs and memory of the host.
+
+        Returns:
+            A dictionary with the keys `arch`, `cpus`, `memory_mib` and `free_mib`.
+        """
+        node_info = self.call_libvirt("query node info", lambda c: c.getInfo())
+        free_bytes = self.call_libvirt("query free memory", lambda c: c.getFreeMemory())
         return {
-            "libvirt": _dotted(self.call("version", lambda c: c.getLibVersion())),
-            "qemu": _dotted(self.call("version", lambda c: c.getVersion())),
+            "arch": node_info[0],
+            "memory_mib": int(node_info[1]),
+            "cpus": int(node_info[2]),
+            "free_mib": free_bytes // 2**20,
+        }
+
+    def query_versions(self) -> dict[str, str]:
+        """Query the dotted versions of libvirt and QEMU; the keys are `libvirt` and `qemu`."""
+        return {
+            "libvirt": _format_version(
+                self.call_libvirt("query libvirt version", lambda c: c.getLibVersion())
+            ),
+            "qemu": _format_version(
+                self.call_libvirt("query QEMU version", lambda c: c.getVersion())
+            ),
         }
 
     def compare_cpu(self, xml: str) -> str:
-        """`identical`, `superset` or `incompatible`: this host's CPU against a host CPU."""
-        result = self.call("compare CPU", lambda c: c.compareCPU(xml, 0))
-        names = {
+        """Compare the CPU of the host with another host CPU (virConnectCompareCPU).
+
+        Args:
+            xml: The `cpu` element of the other host.
+
+        Returns:
+            `identical`, `superset` (the CPU of the host has more features) or `incompatible`.
+        """
+        result = self.call_libvirt("compare CPU", lambda c: c.compareCPU(xml, 0))
+        result_names = {
             libvirt.VIR_CPU_COMPARE_IDENTICAL: "identical",
             libvirt.VIR_CPU_COMPARE_SUPERSET: "superset",
         }
-        return names.get(result, "incompatible")
+        return result_names.get(result, "incompatible")
 
-    def watch(self, name: str, sink: EventSink) -> Callable[[], None]:
-        """Tell `sink` of every event of the domain called `name` here; returns what ends it.
+    def watch_domain_events(self, domain_name: str, on_event: EventCallback) -> Callable[[], None]:
+        """Watch a domain on the host and call `on_event` for every event.
 
-        Life cycle and job from libvirt; QEMU's own events with the host's clock.
+        libvirt reports life-cycle and job events. QEMU events also have the time of the host's
+        clock.
+
+        Args:
+            domain_name: Name of the domain. The domain may be created later.
+            on_event: Receives the arguments of `EventCallback`.
+
+        Returns:
+            A function to stop the watching.
         """
         raw = self.raw
-        ids = subscribe(raw, name, sink)
-        end_monitor = watch_monitor(raw, name, sink)
+        callback_ids = subscribe_domain_events(raw, domain_name, on_event)
+        stop_qemu_events = watch_qemu_events(raw, domain_name, on_event)
 
-        def end() -> None:
-            end_monitor()
-            _unsubscribe(raw, ids)
+        def stop_watching() -> None:
+            stop_qemu_events()
+            _remove_callbacks(raw, callback_ids)
 
-        return end
+        return stop_watching
 
-    def _domain(self, raw: Any) -> Domain:  # noqa: ANN401
+    def _wrap_domain(self, raw: Any) -> Domain:  # noqa: ANN401
         return Domain(self.host, raw)
 
-    def _alive(self) -> bool:
+    def _is_alive(self) -> bool:
         with suppress(libvirt.libvirtError):
             return bool(self._raw is not None and self._raw.isAlive() and self._raw.getHostname())
         return False
 
-    def _open(self) -> Any:  # noqa: ANN401
+    def _open_connection(self) -> Any:  # noqa: ANN401
         uri = self.uri.partition("?")[0]  # as a person types it: our own ssh goes with us
-        events.ensure_loop()
+        event_loop.ensure_event_loop()
         try:
-            connection = _within(OPEN_SECONDS, lambda: libvirt.open(self.uri))
+            raw_connection = _run_with_timeout(OPEN_SECONDS, lambda: libvirt.open(self.uri))
             with suppress(libvirt.libvirtError):
-                connection.setKeepAlive(5, 5)
+                raw_connection.setKeepAlive(5, 5)
         except TimeoutError as error:
             raise ConnectionLost(
                 self.host,
                 f"libvirt at {uri}: no answer within {OPEN_SECONDS:g} s",
-                remedy="its daemon took the connection and says nothing: restart it",
+                remedy="restart libvirt's daemon: it accepts connections but does not answer",
             ) from error
         except libvirt.libvirtError as error:
             raise ConnectionLost(
                 self.host,
                 f"libvirt at {uri}: {error}",
-                remedy="is its daemon running? try `virsh -c qemu:///system version` there",
+                remedy="check libvirt's daemon on the host: `virsh -c qemu:///system version`",
             ) from error
-        return connection
+        return raw_connection
 
 
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """Do `work`, which has no limit of its own. Raises `TimeoutError`, and leaves it to itself."""
-    answer: Future[T] = Future()
+def _run_with_timeout(seconds: float, function: Callable[[], T]) -> T:
+    """Run a function without a time limit in a thread and wait for the result.
 
-    def do() -> None:
+    After `seconds` the function raises `TimeoutError`, and the thread continues.
+    """
+    future: Future[T] = Future()
+
+    def run_function() -> None:
         try:
-            answer.set_result(work())
+            future.set_result(function())
         except BaseException as error:  # noqa: BLE001 - raised where the answer is awaited
-            answer.set_exception(error)
+            future.set_exception(error)
 
-    threading.Thread(target=do, daemon=True).start()
-    return answer.result(seconds)
+    threading.Thread(target=run_function, daemon=True).start()
+    return future.result(seconds)
 
 
-def _unsubscribe(connection: Any, ids: list[int]) -> None:  # noqa: ANN401
-    for number in ids:
+def _remove_callbacks(raw_connection: Any, callback_ids: list[int]) -> None:  # noqa: ANN401
+    for callback_id in callback_ids:
         with suppress(libvirt.libvirtError):
-            connection.domainEventDeregisterAny(number)
+            raw_connection.domainEventDeregisterAny(callback_id)
 
 
-def _dotted(number: int) -> str:
-    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+def _format_version(version_number: int) -> str:
+    return f"{version_number // 1_000_000}.{version_number // 1000 % 1000}.{version_number % 1000}"

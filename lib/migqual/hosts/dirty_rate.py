@@ -1,9 +1,11 @@
-"""How fast a guest dirties its memory, as QEMU measures it: asked through the monitor, as the
-documented procedure does, and through libvirt (virDomainStartDirtyRateCalc, domain statistics).
+"""Measure how fast a guest dirties memory, with QMP or with libvirt.
 
-page-sampling  compares the contents of some pages before and after
-dirty-bitmap   counts what the log of dirty pages holds, the one that a migration reads
-dirty-ring     counts what each vCPU wrote into its ring; KVM only, and only where it was set up
+The QMP commands follow QEMU's documented procedure. The libvirt calls are
+virDomainStartDirtyRateCalc and the domain statistics. QEMU has three modes:
+
+page-sampling  compares the contents of some pages before and after the window
+dirty-bitmap   counts the pages in the dirty log; a migration reads the same log
+dirty-ring     counts the entries in the dirty ring of each vCPU; only with KVM and a ring
 """
 
 from dataclasses import dataclass
@@ -17,115 +19,173 @@ from migqual.errors import HostError, StackError, UnsupportedError
 from migqual.hosts.domain import Domain
 
 GRACE_SECONDS = 30.0  # beside the window itself, on hosts with much to do
-MOST_SAMPLES = 16384  # pages of each GiB: what QEMU allows at most
-_LIBVIRT_MEASURED = libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED
+MAX_SAMPLE_PAGES = 16384  # pages of each GiB: what QEMU allows at most
+_MEASURED_STATUS = libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED
 
 
-class Mode(StrEnum):
+class DirtyRateMode(StrEnum):
+    """A measurement mode of QEMU's `calc-dirty-rate`."""
+
     SAMPLING = "page-sampling"
     BITMAP = "dirty-bitmap"
     RING = "dirty-ring"
 
 
-_FLAGS = {
-    Mode.SAMPLING: libvirt.VIR_DOMAIN_DIRTYRATE_MODE_PAGE_SAMPLING,
-    Mode.BITMAP: libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP,
-    Mode.RING: libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_RING,
+_MODE_FLAGS = {
+    DirtyRateMode.SAMPLING: libvirt.VIR_DOMAIN_DIRTYRATE_MODE_PAGE_SAMPLING,
+    DirtyRateMode.BITMAP: libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP,
+    DirtyRateMode.RING: libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_RING,
 }
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Unique memory dirtied in `seconds`, as a rate. `mode` as the stack names it back."""
+class DirtyRateMeasurement:
+    """The unique memory dirtied in a time window, as a rate.
+
+    Attributes:
+        mib_s: Dirty rate in whole MiB/s.
+        seconds: Length of the window.
+        mode: Mode reported by QEMU or libvirt; empty without a report.
+    """
 
     mib_s: int
     seconds: float
     mode: str
 
     @property
-    def mib(self) -> float:
-        """What was dirtied. QEMU cuts the rate to whole MiB/s; half of one is put back."""
+    def dirtied_mib(self) -> float:
+        """Return the dirtied memory in MiB.
+
+        QEMU rounds the rate down to whole MiB/s. The calculation adds 0.5 MiB/s to compensate.
+        A rate of 0 stays 0.
+        """
         return (self.mib_s + 0.5) * self.seconds if self.mib_s else 0.0
 
 
-def modes(domain: Domain) -> frozenset[Mode]:
-    """Those that QEMU's schema lists. Raises `UnsupportedError` where it cannot measure at all."""
-    known = _arguments(domain).get("mode")
-    if known is None:
-        return frozenset({Mode.SAMPLING})
-    values = _schema(domain)[str(known)].get("values", ())
-    return frozenset(mode for mode in Mode if mode.value in values)
+def list_supported_modes(domain: Domain) -> frozenset[DirtyRateMode]:
+    """List the dirty-rate modes in QEMU's QMP schema.
+
+    Returns:
+        The supported modes; only page sampling for a QEMU without the argument `mode`.
+
+    Raises:
+        UnsupportedError: QEMU has no `calc-dirty-rate`.
+    """
+    mode_type = _query_argument_types(domain).get("mode")
+    if mode_type is None:
+        return frozenset({DirtyRateMode.SAMPLING})
+    values = _query_qmp_schema(domain)[str(mode_type)].get("values", ())
+    return frozenset(mode for mode in DirtyRateMode if mode.value in values)
 
 
-def counts_kvm(domain: Domain) -> bool:
-    """Whether the log that dirty-bitmap and dirty-ring read is there: it is KVM's. A QEMU may die
-    when a guest that it emulates is asked."""
-    return domain.virt() == "kvm"
+def has_kvm_dirty_log(domain: Domain) -> bool:
+    """Check whether the guest has KVM's dirty log for dirty-bitmap and dirty-ring.
+
+    An emulated guest has no such log. QEMU may crash when a test measures an emulated guest in
+    the two modes.
+    """
+    return domain.read_virt_type() == "kvm"
 
 
-def measures_milliseconds(domain: Domain) -> bool:
-    """Whether a window may be shorter than a second (`calc-time-unit`)."""
-    return "calc-time-unit" in _arguments(domain)
+def can_measure_milliseconds(domain: Domain) -> bool:
+    """Check whether QEMU accepts a window shorter than a second (`calc-time-unit`)."""
+    return "calc-time-unit" in _query_argument_types(domain)
 
 
-def by_monitor(
-    domain: Domain, seconds: float, mode: Mode | None = None, *, samples: int | None = None
-) -> Measured:
-    """calc-dirty-rate, then query-dirty-rate until it is there. `mode` None leaves the choice to
-    QEMU, as the documented command does; `samples` are pages of each GiB.
+def measure_by_qmp(
+    domain: Domain,
+    seconds: float,
+    mode: DirtyRateMode | None = None,
+    *,
+    sample_pages: int | None = None,
+) -> DirtyRateMeasurement:
+    """Measure the dirty rate with QMP `calc-dirty-rate` and `query-dirty-rate`.
 
-    Raises `UnsupportedError` with QEMU's words where it refuses the mode.
+    Args:
+        domain: The running domain.
+        seconds: Length of the window. A fraction of a second needs `can_measure_milliseconds`.
+        mode: None leaves the choice to QEMU, as the documented command does.
+        sample_pages: Pages to compare in each GiB, at most `MAX_SAMPLE_PAGES`; None leaves the
+            choice to QEMU.
+
+    Returns:
+        The rate and the mode reported by QEMU.
+
+    Raises:
+        UnsupportedError: QEMU refuses the command or the mode. The error has QEMU's message.
+        StackError: libvirt refuses the monitor command.
+        TimedOut: QEMU has no result `GRACE_SECONDS` after the window.
     """
     arguments: dict[str, Any] = {"calc-time": round(seconds)}
     if seconds != round(seconds):
         arguments = {"calc-time": round(seconds * 1000), "calc-time-unit": "millisecond"}
     if mode is not None:
         arguments["mode"] = mode.value
-    if samples is not None:
-        arguments["sample-pages"] = samples
+    if sample_pages is not None:
+        arguments["sample-pages"] = sample_pages
     try:
-        domain.monitor("calc-dirty-rate", **arguments)
+        domain.run_qmp_command("calc-dirty-rate", **arguments)
     except HostError as error:
         if isinstance(error, StackError):
             raise
         raise UnsupportedError(error.message) from error
 
-    def answer() -> dict[str, Any] | None:
-        found: dict[str, Any] = domain.monitor("query-dirty-rate")
-        return found if found["status"] == "measured" else None
+    def query_when_measured() -> dict[str, Any] | None:
+        reply: dict[str, Any] = domain.run_qmp_command("query-dirty-rate")
+        return reply if reply["status"] == "measured" else None
 
-    found = Deadline(seconds + GRACE_SECONDS).wait_for(f"{domain.name}: its dirty rate", answer)
-    return Measured(int(found["dirty-rate"]), seconds, str(found.get("mode", "")))
+    measured = Deadline(seconds + GRACE_SECONDS).wait_for(
+        f"{domain.name}: dirty-rate result", query_when_measured
+    )
+    return DirtyRateMeasurement(int(measured["dirty-rate"]), seconds, str(measured.get("mode", "")))
 
 
-def by_libvirt(domain: Domain, seconds: int, mode: Mode = Mode.SAMPLING) -> Measured:
-    """virDomainStartDirtyRateCalc, then the domain's statistics until it is there. A libvirt before
-    8.1 does not name the mode back: it is the one that was asked for.
+def measure_by_libvirt(
+    domain: Domain, seconds: int, mode: DirtyRateMode = DirtyRateMode.SAMPLING
+) -> DirtyRateMeasurement:
+    """Measure the dirty rate with virDomainStartDirtyRateCalc and the domain statistics.
 
-    Raises `UnsupportedError` with the stack's words where it refuses.
+    libvirt before 8.1 does not report the mode. The result then has the requested mode.
+
+    Args:
+        domain: The running domain.
+        seconds: Length of the window.
+        mode: Mode of the measurement.
+
+    Returns:
+        The rate and the mode.
+
+    Raises:
+        UnsupportedError: libvirt or QEMU refuses the measurement. The error has the refusal
+            message.
+        TimedOut: libvirt has no result `GRACE_SECONDS` after the window.
     """
     try:
-        domain.start_dirty_rate(seconds, _FLAGS[mode])
+        domain.start_dirty_rate_measurement(seconds, _MODE_FLAGS[mode])
     except StackError as error:
         raise UnsupportedError(error.message) from error
 
-    def answer() -> dict[str, Any] | None:
-        found = domain.dirty_rate()
-        return found if found.get("dirtyrate.calc_status") == _LIBVIRT_MEASURED else None
+    def query_when_measured() -> dict[str, Any] | None:
+        stats = domain.query_dirty_rate_stats()
+        return stats if stats.get("dirtyrate.calc_status") == _MEASURED_STATUS else None
 
-    found = Deadline(seconds + GRACE_SECONDS).wait_for(f"{domain.name}: its dirty rate", answer)
-    named = str(found.get("dirtyrate.calc_mode", mode))
-    return Measured(int(found["dirtyrate.megabytes_per_second"]), seconds, named)
+    measured = Deadline(seconds + GRACE_SECONDS).wait_for(
+        f"{domain.name}: dirty-rate result", query_when_measured
+    )
+    reported_mode = str(measured.get("dirtyrate.calc_mode", mode))
+    return DirtyRateMeasurement(
+        int(measured["dirtyrate.megabytes_per_second"]), seconds, reported_mode
+    )
 
 
-def _schema(domain: Domain) -> dict[str, dict[str, Any]]:
-    return {str(entry["name"]): entry for entry in domain.monitor("query-qmp-schema")}
+def _query_qmp_schema(domain: Domain) -> dict[str, dict[str, Any]]:
+    return {str(entry["name"]): entry for entry in domain.run_qmp_command("query-qmp-schema")}
 
 
-def _arguments(domain: Domain) -> dict[str, object]:
-    """The arguments that calc-dirty-rate takes, and the names of their types."""
-    schema = _schema(domain)
+def _query_argument_types(domain: Domain) -> dict[str, object]:
+    """Query the argument names of `calc-dirty-rate` and the names of the argument types."""
+    schema = _query_qmp_schema(domain)
     if "calc-dirty-rate" not in schema:
-        raise UnsupportedError(f"{domain.host}: QEMU has no calc-dirty-rate")
+        raise UnsupportedError(f"{domain.host}: QEMU has no QMP command calc-dirty-rate")
     members = schema[str(schema["calc-dirty-rate"]["arg-type"])]["members"]
     return {str(member["name"]): member["type"] for member in members}

@@ -1,4 +1,4 @@
-"""Domain XML from `fixtures/domains`, checked against libvirt's schema before anyone sees it."""
+"""Render domain XML from `fixtures/domains` and validate the XML with libvirt's schema."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -8,35 +8,52 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from lxml import etree
 
-from migqual import places
+from migqual import paths
 from migqual.errors import GuestError
 
-SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
+SCHEMA_FILE = Path("/usr/share/libvirt/schemas/domain.rng")
 
 
-def render(context: Mapping[str, Any], template: str = "guest.xml.j2") -> str:
-    """The XML of one guest. Raises `GuestError` naming the schema's complaint."""
-    text = _environment().get_template(template).render(context)
-    check(text)
-    return text
+def render_domain_xml(context: Mapping[str, Any], template: str = "guest.xml.j2") -> str:
+    """Render the domain XML of a guest and validate the result.
+
+    Args:
+        context: Variables of the template, from `build_template_context`.
+        template: Name of the file in `fixtures/domains`.
+
+    Returns:
+        The domain XML.
+
+    Raises:
+        GuestError: The XML violates the schema. The error has the first schema message.
+    """
+    xml = _create_template_environment().get_template(template).render(context)
+    validate_domain_xml(xml)
+    return xml
 
 
-def check(text: str) -> None:
-    """Hold `text` against libvirt's RelaxNG schema for domains."""
-    schema = _schema()
-    document = etree.fromstring(text)
+def validate_domain_xml(xml: str) -> None:
+    """Validate domain XML with libvirt's RelaxNG schema for domains.
+
+    A controller without the schema file accepts any well-formed XML.
+
+    Raises:
+        GuestError: The XML violates the schema. The error has the first schema message.
+    """
+    schema = _load_schema()
+    document = etree.fromstring(xml)
     if schema is not None and not schema.validate(document):
-        first = schema.error_log[0]
+        schema_error = schema.error_log[0]
         raise GuestError(
-            f"domain XML, line {first.line}: {first.message}",
-            remedy="mend the template in fixtures/domains",
+            f"domain XML, line {schema_error.line}: {schema_error.message}",
+            remedy="correct the template in fixtures/domains",
         )
 
 
 @cache
-def _environment() -> Environment:
+def _create_template_environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(places.FIXTURES / "domains"),
+        loader=FileSystemLoader(paths.FIXTURES / "domains"),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,
@@ -45,6 +62,9 @@ def _environment() -> Environment:
 
 
 @cache
-def _schema() -> etree.RelaxNG | None:
-    """libvirt's schema; None where the controller has no libvirt files (the host checks too)."""
-    return etree.RelaxNG(etree.parse(SCHEMA)) if SCHEMA.exists() else None
+def _load_schema() -> etree.RelaxNG | None:
+    """Load libvirt's schema; return None on a controller without libvirt files.
+
+    The host validates the XML, too.
+    """
+    return etree.RelaxNG(etree.parse(SCHEMA_FILE)) if SCHEMA_FILE.exists() else None

@@ -1,4 +1,4 @@
-"""A guest that runs on one of our hosts, and the commands to its payload."""
+"""A guest on a host of the inventory, and the commands to the payload of the guest."""
 
 import threading
 import time
@@ -9,26 +9,32 @@ from typing import Any
 
 from migqual.deadline import Deadline
 from migqual.errors import GuestError, HostError, TimedOut
-from migqual.hosts.channel import open_channel
 from migqual.hosts.domain import Domain
 from migqual.hosts.host import Host
-from migqual.hosts.journal import Made
+from migqual.hosts.journal import JournalEntry
+from migqual.hosts.payload_channel import open_payload_channel
 from migqual.hosts.volume import Volume
-from migqual.model.guest import GuestSpec
+from migqual.model.guest_spec import GuestSpec
 
-MEMORY = "witness"
+CHECKED_REGION = "witness"
 PAYLOAD_SECONDS = 15.0
-SERVING_SECONDS = 1.0
+PAYLOAD_PROBE_SECONDS = 1.0
 
 
 @dataclass
 class Guest:
-    """A guest of ours. `host` is where it runs: `moved` says so after a migration.
+    """A guest made by migqual.
 
-    address  the first service NIC's, which the client watches
-    made     journal entries of everything that belongs to it, in the order they were made
-    prefix   length of the address's network part
-    saved_macs  of a guest that was restored and has no identity yet: the MACs that its NICs have
+    Attributes:
+        host: The host of the running guest. `set_host` updates the field after a migration.
+        address: Address of the first service NIC. The client watches the address.
+        journal_entries: Journal entries of all resources of the guest, in the order of
+            creation.
+        console_log: Path of the console log on the host.
+        boot_id: Boot id of the guest at the start of the load.
+        memory_marker: Marker of the checked memory region.
+        prefix_length: Length of the network part of the address.
+        saved_macs: MAC addresses inside a restored guest, until the guest gets an identity.
     """
 
     name: str
@@ -38,149 +44,221 @@ class Guest:
     address: str
     macs: tuple[str, ...]
     volumes: tuple[Volume, ...] = ()
-    made: list[Made] = field(default_factory=list)
-    console: str = ""
+    journal_entries: list[JournalEntry] = field(default_factory=list)
+    console_log: str = ""
     boot_id: str = ""
-    marker: str = ""
-    prefix: int = 0
+    memory_marker: str = ""
+    prefix_length: int = 0
     saved_macs: tuple[str, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def domain(self) -> Domain:
-        """Its domain where it runs now. Raises `GuestError` when there is none."""
-        found = self.host.libvirt.lookup(self.name)
-        if found is None:
-            raise GuestError(f"{self.name}: not on {self.host.name}")
-        return found
+        """Return the domain of the guest on the current host.
 
-    def keep(self, made: Iterable[Made]) -> None:
-        """Take along what was made for it: that goes once the domain is gone, and not before."""
-        first = next((n for n, one in enumerate(self.made) if one.kind == "domain"), len(self.made))
-        self.made[first:first] = made
+        Raises:
+            GuestError: The host has no such domain.
+        """
+        domain = self.host.libvirt.find_domain(self.name)
+        if domain is None:
+            raise GuestError(f"{self.host.name} has no domain {self.name}")
+        return domain
 
-    def moved(self, host: Host) -> None:
+    def add_journal_entries(self, entries: Iterable[JournalEntry]) -> None:
+        """Add journal entries of the guest before the entry of the domain.
+
+        Cleanup works from the newest to the oldest entry. The resources of `entries` are
+        therefore removed after the domain.
+        """
+        domain_index = next(
+            (index for index, entry in enumerate(self.journal_entries) if entry.kind == "domain"),
+            len(self.journal_entries),
+        )
+        self.journal_entries[domain_index:domain_index] = entries
+
+    def set_host(self, host: Host) -> None:
+        """Set the host of the guest after a migration."""
         self.host = host
 
-    def state(self) -> str:
-        found = self.host.libvirt.lookup(self.name)
-        return "gone" if found is None else found.state()
+    def query_state(self) -> str:
+        """Query the state of the guest on the current host; `gone` without a domain."""
+        domain = self.host.libvirt.find_domain(self.name)
+        return "gone" if domain is None else domain.query_state()
 
-    def wait_ready(self, deadline: Deadline) -> None:
-        """Until the guest agent answers. Raises `GuestError` with the end of its console."""
+    def wait_for_agent(self, deadline: Deadline) -> None:
+        """Wait until the guest agent answers.
+
+        Raises:
+            GuestError: The agent does not answer before the deadline, or the guest stops. After
+                the deadline the error has the end of the console log.
+        """
         domain = self.domain
 
-        def answers() -> bool:
+        def is_agent_answering() -> bool:
             try:
-                domain.agent("guest-ping", seconds=1)
+                domain.run_agent_command("guest-ping", seconds=1)
             except GuestError:
-                if domain.state() not in {"running", "paused"}:
+                if domain.query_state() not in {"running", "paused"}:
                     raise
                 return False
             return True
 
         try:
-            deadline.wait_for(f"{self.name}: the guest agent", answers, interval=0.05)
+            deadline.wait_for(
+                f"{self.name}: reply of the guest agent", is_agent_answering, interval_s=0.05
+            )
         except TimedOut as error:
             raise GuestError(
-                f"{error.message}\n{self.console_tail()}",
-                remedy="the guest's console log is in the evidence",
+                f"{error.message}\nend of the console log:\n{self.read_console_tail()}",
+                remedy="read the guest's console log in the evidence",
             ) from error
 
-    def wait_serving(self, deadline: Deadline) -> None:
-        """Until the payload answers. In an image of one's own the agent comes up before it."""
+    def wait_for_payload(self, deadline: Deadline) -> None:
+        """Wait until the payload answers.
 
-        def serves() -> bool:
+        In a guest with a system image (`GuestSpec.image`) the agent starts before the payload.
+
+        Raises:
+            TimedOut: The payload does not answer before the deadline.
+        """
+
+        def is_payload_answering() -> bool:
             try:
-                self.payload("status", seconds=SERVING_SECONDS)
+                self.run_payload_command("status", seconds=PAYLOAD_PROBE_SECONDS)
             except (GuestError, TimedOut):
                 return False
             return True
 
-        deadline.wait_for(f"{self.name}: the payload", serves, interval=0.1)
+        deadline.wait_for(
+            f"{self.name}: reply of the payload", is_payload_answering, interval_s=0.1
+        )
 
-    def console_tail(self, lines: int = 20) -> str:
-        done = self.host.shell.attempt("tail", "-n", str(lines), self.console)
-        return done.stdout or done.stderr
+    def read_console_tail(self, line_count: int = 20) -> str:
+        """Read the last lines of the console log, or the error message of `tail`."""
+        result = self.host.shell.run_unchecked("tail", "-n", str(line_count), self.console_log)
+        return result.stdout or result.stderr
 
-    def payload(self, *words: str, seconds: float = PAYLOAD_SECONDS) -> dict[str, Any]:
-        """Run one command of the payload; return its JSON answer.
+    def run_payload_command(
+        self, *arguments: str, seconds: float = PAYLOAD_SECONDS
+    ) -> dict[str, Any]:
+        """Run a command of the payload.
 
-        Raises `GuestError` with the payload's words when it refuses.
+        Args:
+            *arguments: Name and arguments of the command.
+            seconds: Time limit for the reply.
+
+        Returns:
+            The decoded JSON reply.
+
+        Raises:
+            GuestError: The payload refuses the command (the error has the payload's message),
+                or the guest does not run.
+            TimedOut: The guest does not answer.
         """
-        return self.run_commands([words], seconds=seconds)[0]
+        return self.run_payload_commands([arguments], seconds=seconds)[0]
 
-    def run_commands(
+    def run_payload_commands(
         self, commands: Sequence[Sequence[str]], *, seconds: float = PAYLOAD_SECONDS
     ) -> list[dict[str, Any]]:
-        """Run commands of the payload one after the other, up to the first that it refuses.
+        """Run payload commands in sequence, up to the first refused command.
 
-        Returns the JSON answer to each. Raises `GuestError` with the payload's words for the one
-        that it refuses, or when the guest does not run; `TimedOut` when it does not answer.
+        Args:
+            commands: Name and arguments of each command.
+            seconds: Time limit for all replies together.
+
+        Returns:
+            The decoded JSON reply to each command.
+
+        Raises:
+            GuestError: The payload refuses a command (the error has the payload's message), or
+                the guest does not run.
+            TimedOut: The guest does not answer.
         """
         deadline = Deadline(seconds)
-        lines = [" ".join(command) for command in commands]
-        name = f"{self.name} on {self.host.name}"
+        command_lines = [" ".join(command) for command in commands]
+        guest_label = f"{self.name} on {self.host.name}"
         with self._lock:
             domain = self.domain
-            if (state := domain.state()) != "running":
-                raise GuestError(f"{name} is {state}: {'; '.join(lines)}")
-            with open_channel(domain.raw, name) as channel:
-                answers = channel.request(lines, deadline)
-        if not answers[-1]["ok"]:
-            raise GuestError(f"{name}: payload {lines[len(answers) - 1]}: {answers[-1]['error']}")
-        return answers
+            if (state := domain.query_state()) != "running":
+                raise GuestError(
+                    f"{guest_label} is {state}: cannot run payload {'; '.join(command_lines)}"
+                )
+            with open_payload_channel(domain.raw, guest_label) as channel:
+                replies = channel.run_commands(command_lines, deadline)
+        if not replies[-1]["ok"]:
+            raise GuestError(
+                f"{guest_label}: payload {command_lines[len(replies) - 1]}: {replies[-1]['error']}"
+            )
+        return replies
 
-    def status(self) -> dict[str, Any]:
-        """boot_id, uptime_ms, regions, disks and counters."""
-        return self.payload("status")
+    def query_payload_status(self) -> dict[str, Any]:
+        """Query the payload status: `boot_id`, `uptime_ms`, regions, disks and counters."""
+        return self.run_payload_command("status")
 
-    def devices_of_disks(self) -> dict[str, str]:
-        """Target name of every disk that is written to, and its device path in the guest."""
-        return {target: f"/dev/{target}" for target in self.spec.written()}
+    def map_disk_devices(self) -> dict[str, str]:
+        """Map the target name of each written disk to the device path in the guest."""
+        return {target: f"/dev/{target}" for target in self.spec.list_written_targets()}
 
     def start_load(self) -> None:
-        """Fill the witness pages and start the stamped writers, as the spec says."""
-        disks = [
-            ("disk", "start", target, f"device={device}", *self.spec.load.disk.words)
-            for target, device in self.devices_of_disks().items()
+        """Start the load of the spec: fill the checked memory and start the disk writers.
+
+        The writers write stamped blocks. A restored guest first gets an identity.
+        """
+        disk_commands = [
+            ("disk", "start", target, f"device={device}", *self.spec.load.disk.payload_arguments)
+            for target, device in self.map_disk_devices().items()
         ]
-        memory = ("memory", "start", MEMORY, *self.spec.load.memory.words)
-        answers = self.run_commands([*self._identity_commands(), memory, *disks, ("status",)])
-        self.marker = str(answers[-2 - len(disks)]["marker"])
-        self.boot_id = str(answers[-1]["boot_id"])
+        memory_command = (
+            "memory",
+            "start",
+            CHECKED_REGION,
+            *self.spec.load.memory.payload_arguments,
+        )
+        replies = self.run_payload_commands(
+            [*self._build_identity_commands(), memory_command, *disk_commands, ("status",)]
+        )
+        self.memory_marker = str(replies[-2 - len(disk_commands)]["marker"])
+        self.boot_id = str(replies[-1]["boot_id"])
         self.saved_macs = ()
 
-    def _identity_commands(self) -> list[tuple[str, ...]]:
-        """The command that gives a restored guest an identity; none for one that booted."""
+    def _build_identity_commands(self) -> list[tuple[str, ...]]:
+        """Build the identity command of a restored guest; no command for a booted guest."""
         if not self.saved_macs:
             return []
-        addresses = [f",{self.address}/{self.prefix}"] + [""] * (len(self.macs) - 1)
-        nics = [
-            f"nic{number}={old},{new}{address}"
-            for number, (old, new, address) in enumerate(
-                zip(self.saved_macs, self.macs, addresses, strict=True)
+        address_suffixes = [f",{self.address}/{self.prefix_length}"] + [""] * (len(self.macs) - 1)
+        nic_arguments = [
+            f"nic{index}={saved_mac},{new_mac}{address_suffix}"
+            for index, (saved_mac, new_mac, address_suffix) in enumerate(
+                zip(self.saved_macs, self.macs, address_suffixes, strict=True)
             )
         ]
-        words = (
+        identity_arguments = (
             f"id={token_hex(16)}",
             f"seed={token_hex(32)}",
             f"unix_ms={time.time() * 1000:.0f}",
         )
-        return [("identity", *words, *nics)]
+        return [("identity", *identity_arguments, *nic_arguments)]
 
-    def live_copies(self, hosts: tuple[Host, ...]) -> dict[str, str]:
-        """State of the guest on each of `hosts` where it is there at all."""
-        found = {}
+    def query_states_by_host(self, hosts: tuple[Host, ...]) -> dict[str, str]:
+        """Query the state of the guest on each host with a domain of the guest.
+
+        Returns:
+            The state by host name. Hosts without the domain are left out.
+        """
+        states = {}
         for host in hosts:
-            domain = host.libvirt.lookup(self.name)
+            domain = host.libvirt.find_domain(self.name)
             if domain is not None:
-                found[host.name] = domain.state()
-        return found
+                states[host.name] = domain.query_state()
+        return states
 
 
 def require_running(guest: Guest) -> None:
-    """Raises `HostError` when the guest does not run where it should."""
-    state = guest.state()
+    """Require a running guest on the current host.
+
+    Raises:
+        HostError: The guest has another state.
+    """
+    state = guest.query_state()
     if state != "running":
         raise HostError(guest.host.name, f"{guest.name} is {state}, not running")

@@ -1,4 +1,4 @@
-"""A host: its libvirt connections and its shell."""
+"""A host with two libvirt connections and a shell."""
 
 import os
 import shutil
@@ -7,33 +7,37 @@ from pathlib import Path
 from typing import Self
 
 from migqual.errors import HostError
-from migqual.hosts import ssh
+from migqual.hosts import ssh_config
 from migqual.hosts.connection import Connection
 from migqual.hosts.shell import Shell
-from migqual.model.inventory import Host as HostEntry
+from migqual.inventory.entities import HostEntry
 
-_FOLDER = "migqual-ssh-"  # and the id of the process that made it
+_FOLDER_PREFIX = "migqual-ssh-"  # and the id of the process that made it
 
 
 class Host:
-    """One machine of the inventory. A context manager; each connection opens when first used.
+    """A machine of the inventory with libvirt connections and an SSH shell.
 
-    libvirt      connection for all calls that are answered soon
-    migrations   connection for the calls that migrate, which block until the end of a migration.
-                 libvirt's client before 10.0 may leave a call unsent while another thread waits
-                 for the answer to a long one on the same connection, until the next keepalive
+    The class is a context manager. Each connection opens when first used.
+
+    Attributes:
+        libvirt: Connection for all calls with a short duration.
+        migration_connection: Connection for calls that block until the end of a migration.
+            libvirt's client before 10.0 can leave a call of one thread unsent while another
+            thread waits for a long call on the same connection, until the next keepalive.
     """
 
     def __init__(self, entry: HostEntry) -> None:
         self.entry = entry
         self.shell = Shell(entry)
-        self._folder = tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}-")
-        uri = ssh.libvirt_uri(entry, self._ssh_program())
+        self._ssh_folder = tempfile.TemporaryDirectory(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-")
+        uri = ssh_config.build_libvirt_uri(entry, self._write_ssh_wrapper())
         self.libvirt = Connection(entry.name, uri)
-        self.migrations = Connection(entry.name, uri)
+        self.migration_connection = Connection(entry.name, uri)
 
     @property
     def name(self) -> str:
+        """Return the name of the host in the inventory."""
         return self.entry.name
 
     def __enter__(self) -> Self:
@@ -43,37 +47,44 @@ class Host:
         self.close()
 
     def close(self) -> None:
-        self.migrations.close()
+        """Close all connections and remove the temporary SSH folder."""
+        self.migration_connection.close()
         self.libvirt.close()
         self.shell.close()
-        self._folder.cleanup()
+        self._ssh_folder.cleanup()
 
     @property
-    def plain_uri(self) -> str:
-        """The libvirt URI as a person types it."""
-        return ssh.libvirt_uri(self.entry, None)
+    def virsh_uri(self) -> str:
+        """Return the libvirt URI for `virsh` commands of a person."""
+        return ssh_config.build_libvirt_uri(self.entry, None)
 
-    def processes_of(self, guest: str) -> list[int]:
-        """Ids of the QEMU processes that carry a guest of that name, running or not."""
-        done = self.shell.attempt("pgrep", "-f", f"guest={guest},")
-        if done.status > 1:
-            raise HostError(self.name, f"pgrep: {done.stderr}", remedy="install procps on the host")
-        return [int(pid) for pid in done.stdout.split()]
+    def list_qemu_pids(self, guest_name: str) -> list[int]:
+        """List the ids of the guest's QEMU processes. The guest may be running or not.
 
-    def _ssh_program(self) -> Path:
-        folder = Path(self._folder.name)
-        config = folder / "config"
-        config.write_text(ssh.config(self.entry))
-        program = folder / "ssh"
-        program.write_text(ssh.wrapper(config))
-        program.chmod(0o700)
-        return program
+        Raises:
+            HostError: `pgrep` fails.
+        """
+        result = self.shell.run_unchecked("pgrep", "-f", f"guest={guest_name},")
+        if result.status > 1:
+            raise HostError(
+                self.name, f"pgrep: {result.stderr}", remedy="install procps on the host"
+            )
+        return [int(pid) for pid in result.stdout.split()]
+
+    def _write_ssh_wrapper(self) -> Path:
+        folder = Path(self._ssh_folder.name)
+        config_file = folder / "config"
+        config_file.write_text(ssh_config.render_ssh_config(self.entry))
+        wrapper_file = folder / "ssh"
+        wrapper_file.write_text(ssh_config.render_ssh_wrapper(config_file))
+        wrapper_file.chmod(0o700)
+        return wrapper_file
 
 
-def remove_dead_folders() -> None:
-    """Remove the folders on this machine of processes that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
-        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+def remove_stale_ssh_folders() -> None:
+    """Remove the temporary SSH folders of killed processes from the controller."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_FOLDER_PREFIX).partition("-")[0]
         if (
             pid.isdigit()
             and not Path("/proc", pid).exists()

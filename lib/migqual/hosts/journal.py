@@ -1,8 +1,8 @@
-"""What we make on hosts, written down before it is made, so that it can always be removed.
+"""Record every resource before creation on a host, so cleanup can always remove the resource.
 
-One file of JSON lines per process, in `places.state()/journal`. A line is either something made
-(with the commands that remove it) or the id of something removed. A file whose things are all
-removed is deleted. `migqual sweep` works off the files of processes that died.
+Each process has a file of JSON lines in `get_state_folder() / "journal"`. A line holds either a
+new resource with the commands for the removal, or the number of a removed resource. A file
+without open entries is deleted. `migqual sweep` removes the open entries of dead processes.
 """
 
 import fcntl
@@ -13,17 +13,25 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from migqual import places
-from migqual.model.inventory import Inventory
+from migqual import paths
+from migqual.inventory.entities import Inventory
 
 Argv = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Made:
-    """One thing on one host. `undo`: commands that remove it, each harmless when it is gone.
+class JournalEntry:
+    """A resource on a host.
 
-    A domain is removed through libvirt (destroy, undefine), everything else by its commands.
+    Cleanup removes a domain through libvirt (destroy, undefine), and every other resource with
+    the commands in `undo`.
+
+    Attributes:
+        number: Number of the entry in the journal.
+        host: Name of the host.
+        kind: For example `domain`, `image` or `folder`.
+        name: Name or path of the resource.
+        undo: Commands for the removal. Each command is harmless after the removal.
     """
 
     number: int
@@ -34,119 +42,157 @@ class Made:
 
 
 class Journal:
-    """The journal of one process. Every change is on disk before the call returns."""
+    """The journal of a process. Every change is on disk before the method returns."""
 
-    def __init__(self, run: str, inventory: Inventory, folder: Path | None = None) -> None:
-        self.folder = folder or places.state() / "journal"
+    def __init__(self, run_id: str, inventory: Inventory, folder: Path | None = None) -> None:
+        self.folder = folder or paths.get_state_folder() / "journal"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.file = self.folder / f"{run}.{os.getpid()}.jsonl"
-        self._open: dict[int, Made] = {}
-        self._next = 1
-        file = inventory.file.absolute() if inventory.file else ""
-        head = {"run": run, "inventory": str(file), "tier": inventory.tier.value}
-        # locked before it has the name that sweep looks for, and held while we live
-        unseen = self.file.with_suffix(".new")
-        self._stream = unseen.open("w", encoding="utf-8")
+        self.file = self.folder / f"{run_id}.{os.getpid()}.jsonl"
+        self._open_entries: dict[int, JournalEntry] = {}
+        self._next_number = 1
+        inventory_file = inventory.file.absolute() if inventory.file else ""
+        header = {"run": run_id, "inventory": str(inventory_file), "tier": inventory.tier.value}
+        # The process locks the file before the rename, because sweep finds journals by the
+        # final name. The process holds the lock until the end of the process.
+        temporary_file = self.file.with_suffix(".new")
+        self._stream = temporary_file.open("w", encoding="utf-8")
         fcntl.flock(self._stream, fcntl.LOCK_EX)
-        self._write(head)
-        unseen.rename(self.file)
+        self._write_line(header)
+        temporary_file.rename(self.file)
 
-    def record(self, host: str, kind: str, name: str, undo: Sequence[Argv] = ()) -> Made:
-        """Write down what is about to be made."""
-        made = Made(self._next, host, kind, name, tuple(undo))
-        self._next += 1
-        self._write({"made": asdict(made)})
-        self._open[made.number] = made
-        return made
+    def record(self, host: str, kind: str, name: str, undo: Sequence[Argv] = ()) -> JournalEntry:
+        """Record a resource before creation.
 
-    def removed(self, made: Made) -> None:
-        self._open.pop(made.number, None)
-        self._write({"removed": made.number})
+        Args:
+            host: Name of the host.
+            kind: For example `domain`, `image` or `folder`.
+            name: Name or path of the resource.
+            undo: Commands for the removal, each harmless when repeated.
+
+        Returns:
+            The new entry for `record_removal`.
+        """
+        entry = JournalEntry(self._next_number, host, kind, name, tuple(undo))
+        self._next_number += 1
+        self._write_line({"made": asdict(entry)})
+        self._open_entries[entry.number] = entry
+        return entry
+
+    def record_removal(self, entry: JournalEntry) -> None:
+        """Record the removal of a resource."""
+        self._open_entries.pop(entry.number, None)
+        self._write_line({"removed": entry.number})
 
     @property
-    def outstanding(self) -> tuple[Made, ...]:
-        """What is still there, newest first: the order in which it has to go."""
-        return tuple(sorted(self._open.values(), key=lambda made: -made.number))
+    def open_entries(self) -> tuple[JournalEntry, ...]:
+        """Return the entries of existing resources, newest first: the order of the removal."""
+        return tuple(sorted(self._open_entries.values(), key=lambda entry: -entry.number))
 
     def close(self) -> None:
-        """Delete the file if nothing is outstanding."""
-        if not self._open:
+        """Close the journal; delete the file without open entries."""
+        if not self._open_entries:
             self.file.unlink(missing_ok=True)
         self._stream.close()
 
-    def _write(self, line: object) -> None:
+    def _write_line(self, line: object) -> None:
         self._stream.write(json.dumps(line) + "\n")
         self._stream.flush()
         os.fsync(self._stream.fileno())
 
 
 @dataclass(frozen=True)
-class Remains:
-    """A journal whose process is gone. Without `run` it is no journal at all."""
+class JournalFile:
+    """The contents of a journal file.
 
-    file: Path
-    run: str
+    Attributes:
+        path: Path of the journal file.
+        run_id: Id of the run; empty when the file is not a journal.
+        inventory: Path of the inventory of the run.
+        tier: Tier of the inventory.
+        open_entries: Entries of existing resources, newest first.
+    """
+
+    path: Path
+    run_id: str
     inventory: Path
     tier: str
-    outstanding: tuple[Made, ...]
+    open_entries: tuple[JournalEntry, ...]
 
-    def removed(self, made: Made) -> None:
-        """Write down that one thing is gone, on a line of its own even after a torn one."""
-        with self.file.open("a", encoding="utf-8") as stream:
-            stream.write(f"\n{json.dumps({'removed': made.number})}\n")
+    def record_removal(self, entry: JournalEntry) -> None:
+        """Record the removal of a resource on a new line, also after an incomplete line."""
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(f"\n{json.dumps({'removed': entry.number})}\n")
             stream.flush()
             os.fsync(stream.fileno())
 
-    def drop(self) -> None:
-        """Delete the journal: nothing of it is left, or what it was on is gone itself."""
-        self.file.unlink(missing_ok=True)
+    def delete(self) -> None:
+        """Delete the journal file.
+
+        The journal has no open entries, or the machine with the resources does not exist any
+        more.
+        """
+        self.path.unlink(missing_ok=True)
 
 
-def files(folder: Path | None = None) -> list[Path]:
-    """Every journal there is, of living processes and of dead ones."""
-    return sorted((folder or places.state() / "journal").glob("*.jsonl"))
+def list_journal_paths(folder: Path | None = None) -> list[Path]:
+    """List the journal files of living and dead processes."""
+    return sorted((folder or paths.get_state_folder() / "journal").glob("*.jsonl"))
 
 
 @contextmanager
-def orphaned(file: Path) -> Iterator[Remains | None]:
-    """What the journal `file` still names, or None while its process lives or once it is gone."""
-    if not file.exists():
+def open_orphaned_journal(path: Path) -> Iterator[JournalFile | None]:
+    """Open the journal of a dead process and hold the lock during the block.
+
+    Yields:
+        The journal; None when the process still lives or the file is gone.
+    """
+    if not path.exists():
         yield None
         return
-    with file.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield None
             return
-        yield read(file, stream.read())
+        yield parse_journal(path, stream.read())
 
 
-def read(file: Path, text: str) -> Remains:
-    """Pure: what of a journal's text is outstanding, newest first. A torn last line is nothing:
-    what it names was not made yet."""
-    head: dict[str, str] = {}
-    made: dict[int, Made] = {}
+def parse_journal(path: Path, text: str) -> JournalFile:
+    """Parse the text of a journal and return the open entries, newest first.
+
+    The function reads no file. An incomplete last line is ignored: the resource was not created
+    yet.
+
+    Args:
+        path: Path of the journal, for the result.
+        text: Contents of the journal.
+
+    Returns:
+        The journal; `run_id` is empty when the text is not a journal.
+    """
+    header: dict[str, str] = {}
+    entries: dict[int, JournalEntry] = {}
     for line in text.splitlines():
         try:
-            entry = json.loads(line)
+            record = json.loads(line)
         except ValueError:
             continue
-        if not isinstance(entry, dict):
+        if not isinstance(record, dict):
             continue
-        if "made" in entry:
-            raw = entry["made"]
-            raw["undo"] = tuple(tuple(argv) for argv in raw["undo"])
-            made[raw["number"]] = Made(**raw)
-        elif "removed" in entry:
-            made.pop(entry["removed"], None)
+        if "made" in record:
+            fields = record["made"]
+            fields["undo"] = tuple(tuple(argv) for argv in fields["undo"])
+            entries[fields["number"]] = JournalEntry(**fields)
+        elif "removed" in record:
+            entries.pop(record["removed"], None)
         else:
-            head = entry
-    newest_first = tuple(sorted(made.values(), key=lambda one: -one.number))
-    return Remains(
-        file,
-        head.get("run", ""),
-        Path(head.get("inventory", "")),
-        head.get("tier", ""),
+            header = record
+    newest_first = tuple(sorted(entries.values(), key=lambda entry: -entry.number))
+    return JournalFile(
+        path,
+        header.get("run", ""),
+        Path(header.get("inventory", "")),
+        header.get("tier", ""),
         newest_first,
     )

@@ -1,37 +1,47 @@
-"""One user at a time on a host, whichever process of this controller asks."""
+"""Lease hosts exclusively: a single process of the controller uses a host at a time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from filelock import FileLock, Timeout
 
-from migqual import places
+from migqual import paths
 from migqual.errors import HostError
-from migqual.model.inventory import Inventory, Tier
+from migqual.inventory.entities import Inventory, Tier
 
 
 @contextmanager
-def leased(inventory: Inventory, names: Sequence[str], *, seconds: float) -> Iterator[None]:
-    """Nobody else has these hosts while the block runs.
+def lease_hosts(
+    inventory: Inventory, host_names: Sequence[str], *, seconds: float
+) -> Iterator[None]:
+    """Lease hosts exclusively during the block.
 
-    Raises `HostError` when one is still in use after `seconds`.
+    Args:
+        inventory: The inventory with the hosts.
+        host_names: Names of the hosts.
+        seconds: Longest wait for each host.
+
+    Raises:
+        HostError: Another process still uses a host after `seconds`.
     """
     with ExitStack() as stack:
-        for name in sorted(set(names)):
-            stack.enter_context(_lease(inventory, name, seconds))
+        for host_name in sorted(set(host_names)):
+            stack.enter_context(_lock_host(inventory, host_name, seconds))
         yield
 
 
-def _lease(inventory: Inventory, host: str, seconds: float) -> FileLock:
-    folder = places.state() / "leases"
+def _lock_host(inventory: Inventory, host_name: str, seconds: float) -> FileLock:
+    folder = paths.get_state_folder() / "leases"
     folder.mkdir(parents=True, exist_ok=True)
-    entry = inventory.hosts[host]
+    entry = inventory.hosts[host_name]
     scope = inventory.file.parent.name if inventory.file and inventory.tier is Tier.LAB else "real"
     lock = FileLock(folder / f"{scope}-{entry.address}-{entry.port}.lock")
     try:
         lock.acquire(timeout=seconds)
     except Timeout as error:
         raise HostError(
-            host, "in use by another run", remedy="wait for it to end, or stop it"
+            host_name,
+            "another migqual run uses this host",
+            remedy="wait until the other run ends, or stop the other run",
         ) from error
     return lock

@@ -1,4 +1,4 @@
-"""Make guests, and remove them. Everything is in the journal before it is on a host."""
+"""Create and remove guests. The journal records every resource before creation on a host."""
 
 import itertools
 import uuid
@@ -7,21 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from migqual import places
+from migqual import paths
 from migqual.deadline import Deadline
 from migqual.errors import ConnectionLost, HostError, RestoreFailed, UsageError
 from migqual.hosts import domain_xml
+from migqual.hosts.cached_state import CachedState, compute_cache_key
+from migqual.hosts.domain_template import GAP_METER_PORT, DomainInputs, build_template_context
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
-from migqual.hosts.placement import SESSION_PORT, Placement, context
-from migqual.hosts.saved_state import SavedState, SavedStates, read_head
-from migqual.hosts.state_folder import KeptState, compute_state_key
-from migqual.hosts.volume import Volume, Volumes
-from migqual.image.guest import GuestImage
-from migqual.image.seed import cloud_seed
-from migqual.model.guest import Architecture, GuestSpec, Persistence
-from migqual.model.inventory import (
+from migqual.hosts.saved_state import SavedState, SavedStateRegistry, read_save_header
+from migqual.hosts.volume import Volume, VolumeProvisioner
+from migqual.image.cloud_init_seed import ensure_seed_volume
+from migqual.image.guest_image import GuestImage
+from migqual.inventory.entities import (
     Acceleration,
     DirectoryStore,
     Inventory,
@@ -29,204 +28,238 @@ from migqual.model.inventory import (
     Store,
     StoreKind,
 )
-from migqual.steps import timed
+from migqual.model.guest_spec import Architecture, GuestSpec, Persistence
+from migqual.step_times import time_step
 
-READY_SECONDS = 30.0
-IMAGE_SECONDS = 240.0
-ZEROED_MIB = 512  # at most: emulated, it takes 1 s for some 100; its host has to have as much free
-CONSOLE = PurePosixPath("/var/log/libvirt/qemu")
-NVRAM = PurePosixPath("/var/lib/libvirt/qemu/nvram")
+BOOT_SECONDS = 30.0
+IMAGE_BOOT_SECONDS = 240.0
+# Limit of the zeroed memory: a TCG guest takes a second for about 100 MiB, and the host needs as
+# much free memory.
+MAX_ZEROED_MIB = 512
+CONSOLE_LOG_FOLDER = PurePosixPath("/var/log/libvirt/qemu")
+NVRAM_FOLDER = PurePosixPath("/var/lib/libvirt/qemu/nvram")
 
 
 @dataclass
 class Provisioner:
-    """Makes the guests of one process (one worker: `slot` of `slots`).
+    """The provisioner of the guests in a worker process.
 
-    slot, slots   this worker's share of the service addresses
+    Attributes:
+        lane_number: Number of the worker's lane, from 0.
+        lane_count: Number of lanes. Each lane has an equal share of the service addresses.
     """
 
-    run: str
+    run_id: str
     inventory: Inventory
     hosts: dict[str, Host]
     journal: Journal
     image: GuestImage
-    slot: int = 0
-    slots: int = 1
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
-    _staged: set[str] = field(default_factory=set)
+    lane_number: int = 0
+    lane_count: int = 1
+    _guest_numbers: Iterator[int] = field(default_factory=itertools.count)
+    _staged_hosts: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.saved = SavedStates(self._save_shape)
+        self.saved_states = SavedStateRegistry(self._create_saved_state)
 
     @property
-    def volumes(self) -> Volumes:
-        return Volumes(self.journal, self.hosts)
+    def volume_provisioner(self) -> VolumeProvisioner:
+        """Return the provisioner of volumes on the same hosts."""
+        return VolumeProvisioner(self.journal, self.hosts)
 
-    def folder(self, host: Host) -> PurePosixPath:
-        """This process's own folder on a host; removed at the end."""
-        return host.entry.scratch / f"mq-{self.run}-{self.slot}"
+    def get_run_folder(self, host: Host) -> PurePosixPath:
+        """Return the folder of the process on a host. Cleanup removes the folder at the end."""
+        return host.entry.scratch / f"mq-{self.run_id}-{self.lane_number}"
 
-    @timed("stage files")
-    def stage(self, host: Host) -> PurePosixPath:
-        """Copy kernel, initramfs and payload to the host once; returns their folder."""
-        folder = self.folder(host)
-        if host.name not in self._staged:
+    @time_step("stage files")
+    def stage_files(self, host: Host) -> PurePosixPath:
+        """Copy the payload to a host once, and kernel and initramfs to a hypervisor.
+
+        Returns:
+            The folder with the files on the host.
+        """
+        folder = self.get_run_folder(host)
+        if host.name not in self._staged_hosts:
             host.shell.open()  # on one that is away nothing is made, and nothing is written down
             self.journal.record(
                 host.name, "folder", str(folder), [("rm", "-rf", "--", str(folder))]
             )
-            host.shell.put(self.image.payload, folder / "payload", mode=0o755)
+            host.shell.upload_file(self.image.payload, folder / "payload", mode=0o755)
             if host.entry.service_bridge:
-                host.shell.put(self.image.kernel, folder / "kernel")
-                host.shell.put(self.image.initrd, folder / "initrd")
-            self._staged.add(host.name)
+                host.shell.upload_file(self.image.kernel, folder / "kernel")
+                host.shell.upload_file(self.image.initrd, folder / "initrd")
+            self._staged_hosts.add(host.name)
         return folder
 
-    def address(self, number: int) -> tuple[str, int]:
-        """The service address of a guest and its prefix length."""
+    def choose_guest_address(self, guest_number: int) -> tuple[str, int]:
+        """Choose the service address of a guest from the addresses of the lane.
+
+        Returns:
+            The address and the prefix length.
+
+        Raises:
+            UsageError: The inventory has no service network.
+        """
         network = self.inventory.service_network
         if network is None:
             raise UsageError(
                 "the inventory has no migqual_service_network",
-                remedy="give the guests a range of addresses on the service network",
+                remedy="set migqual_service_network to a range of addresses for the guests",
             )
-        mine = network.addresses[self.slot :: self.slots]
-        return str(mine[number % len(mine)]), network.prefix
+        lane_addresses = network.addresses[self.lane_number :: self.lane_count]
+        return str(lane_addresses[guest_number % len(lane_addresses)]), network.prefix
 
     @contextmanager
-    def guest(
+    def running_guest(
         self, spec: GuestSpec, host: Host, destination: Host | None = None
     ) -> Iterator[Guest]:
-        """A guest that is up, with its load running; all of it is gone afterwards.
+        """Yield a running guest with load; remove all resources of the guest afterwards.
 
-        `destination` is prepared too: the kernel and the folders that the guest names must be
-        there before it can arrive.
+        Args:
+            spec: Description of the guest.
+            host: The host of the guest.
+            destination: The host to prepare for a migration. The kernel and the folders of the
+                guest must exist at the destination before the guest arrives.
         """
         if destination is not None:
             destination.shell.open()  # the journal names the guest there, too
-        made = self.launch(spec, host)
+        guest = self.launch_guest(spec, host)
         try:
-            self.start(made, destination)
-            yield made
+            self.start_guest_load(guest, destination)
+            yield guest
         finally:
-            self.remove(made)
+            self.remove_guest(guest)
 
-    def start(self, guest: Guest, destination: Host | None = None) -> None:
-        """Wait until the guest is up and start its load; make `destination` ready meanwhile."""
+    def start_guest_load(self, guest: Guest, destination: Host | None = None) -> None:
+        """Start the load of a guest after the boot; prepare `destination` meanwhile."""
         if destination is not None:
-            self.stage(destination)
-            self._folders(guest, destination)
+            self.stage_files(destination)
+            self._create_destination_folders(guest, destination)
         if not guest.saved_macs:
-            self._wait_booted(guest)
-        with timed("start the load"):
+            self._wait_for_boot(guest)
+        with time_step("start the load"):
             guest.start_load()
 
-    @timed("boot")
-    def _wait_booted(self, guest: Guest) -> None:
-        deadline = Deadline(READY_SECONDS if guest.spec.image is None else IMAGE_SECONDS)
-        guest.wait_ready(deadline)
+    @time_step("boot")
+    def _wait_for_boot(self, guest: Guest) -> None:
+        deadline = Deadline(BOOT_SECONDS if guest.spec.image is None else IMAGE_BOOT_SECONDS)
+        guest.wait_for_agent(deadline)
         if guest.spec.image is not None:
-            guest.wait_serving(deadline)
+            guest.wait_for_payload(deadline)
 
-    def _folders(self, guest: Guest, destination: Host) -> None:
-        """The folders of disks that are the source's own; the destination has its own too."""
+    def _create_destination_folders(self, guest: Guest, destination: Host) -> None:
+        """Create the folders of the guest's local disks at the destination, too."""
         disks = zip(guest.spec.disks, guest.volumes, strict=True)
-        own = [
+        local_disks = [
             (disk, volume)
             for disk, volume in disks
             if disk.store is StoreKind.LOCAL and volume.type == "file"
         ]
-        for folder in {volume.path.parent for disk, volume in own if not disk.folder}:
+        for folder in {volume.path.parent for disk, volume in local_disks if not disk.subfolder}:
             destination.shell.run("mkdir", "-p", folder)
-        for folder in {volume.path.parent for disk, volume in own if disk.folder}:
-            guest.made.insert(0, self.volumes.folder(destination, folder))
+        for folder in {volume.path.parent for disk, volume in local_disks if disk.subfolder}:
+            guest.journal_entries.insert(
+                0, self.volume_provisioner.create_folder(destination, folder)
+            )
 
-    def launch(self, spec: GuestSpec, host: Host) -> Guest:
-        """Make the volumes and bring the guest up as its spec says: restored from the saved state
-        of its shape, which the first guest of a shape leaves behind, or booted. `start` has to
-        follow.
+    def launch_guest(self, spec: GuestSpec, host: Host) -> Guest:
+        """Create the volumes of a guest and restore or boot the guest.
 
-        Where a host cannot save or restore, its guests boot, and `saved.trouble` says why.
+        The first guest with a spec creates a saved state on the host. Later guests with the
+        same devices are restored from the state. On a host without working save or restore the
+        guests boot, and `saved_states.restore_failures` has the reason. Call `start_guest_load`
+        afterwards.
         """
-        state = self.saved.find(spec, host)
+        state = self.saved_states.find_or_create(spec, host)
         while state is not None:
             try:
-                return self._bring_up(self._name_guest(spec, host), state)
+                return self._start_guest(self._build_guest(spec, host), state)
             except RestoreFailed as error:
-                state = self.saved.replace(spec, host, error)
-        return self.define(spec, host)
+                state = self.saved_states.replace_failed(spec, host, error)
+        return self.boot_guest(spec, host)
 
-    def define(self, spec: GuestSpec, host: Host) -> Guest:
-        """Make the volumes and boot the guest, without waiting for it."""
-        return self._bring_up(self._name_guest(spec, host), None)
+    def boot_guest(self, spec: GuestSpec, host: Host) -> Guest:
+        """Create the volumes of a guest and boot the guest, without a wait for the boot."""
+        return self._start_guest(self._build_guest(spec, host), None)
 
-    def _save_shape(self, shape: GuestSpec, host: Host) -> SavedState:
-        """Take the state of `shape` that the host keeps, or make one: boot a guest without
-        addresses and save it. The file goes with this process's folder."""
-        folder = self.stage(host)
-        kept = KeptState(host, self.state_key(shape, host))
-        path = folder / f"state-{kept.key}"
-        with timed("take a kept state"):
-            if kept.take(path):
+    def _create_saved_state(self, shape: GuestSpec, host: Host) -> SavedState:
+        """Copy the cached state of `shape` from the host, or create a new state.
+
+        For a new state the method boots a guest without addresses and saves the guest. The file
+        is in the folder of the process and is removed with the folder.
+        """
+        folder = self.stage_files(host)
+        cached_state = CachedState(host, self.compute_state_key(shape, host))
+        path = folder / f"state-{cached_state.key}"
+        with time_step("copy a cached state"):
+            if cached_state.copy_to(path):
                 try:
-                    return SavedState(host, path, read_head(host, path), kept)
+                    return SavedState(host, path, read_save_header(host, path), cached_state)
                 except ConnectionLost:
                     raise
                 except HostError:  # not a whole save file: make it anew
-                    kept.remove()
-        guest = self._name_guest(shape, host)
+                    cached_state.remove_file()
+        guest = self._build_guest(shape, host)
         guest.address = ""
-        self._bring_up(guest, None, LocalStore("saved states", folder))
+        self._start_guest(guest, None, LocalStore("saved states", folder))
         try:
-            self._wait_booted(guest)
-            with timed("save a state"):
-                # what its boot left in free memory would be restored, and sent in each migration
-                zeroed_mib = min(shape.memory_mib, ZEROED_MIB)
-                guest.payload("zero-free", f"mib={zeroed_mib}", seconds=READY_SECONDS)
+            self._wait_for_boot(guest)
+            with time_step("save a state"):
+                # Zero the free memory: boot data would be restored and sent in each migration.
+                zeroed_mib = min(shape.memory_mib, MAX_ZEROED_MIB)
+                guest.run_payload_command("zero-free", f"mib={zeroed_mib}", seconds=BOOT_SECONDS)
                 guest.domain.save(path)
-                kept.add(path)
-            return SavedState(host, path, read_head(host, path))
+                cached_state.store_from(path)
+            return SavedState(host, path, read_save_header(host, path))
         finally:
-            self.remove(guest)
+            self.remove_guest(guest)
 
-    def state_key(self, shape: GuestSpec, host: Host) -> str:
-        """Name the state of `shape` on `host`, the same in every run."""
+    def compute_state_key(self, shape: GuestSpec, host: Host) -> str:
+        """Compute the cache key of `shape` on `host`; every run gets the same key."""
         guest = Guest(
             name="shape",
             uuid=str(uuid.UUID(int=0)),
             spec=shape,
             host=host,
             address="",
-            macs=tuple(_mac("shape", 0, 0, nic) for nic in range(shape.nics)),
+            macs=tuple(_derive_mac("shape", 0, 0, nic) for nic in range(shape.nics)),
             volumes=tuple(Volume("file", PurePosixPath("/disk"), "") for _ in shape.disks),
         )
-        xml = domain_xml.render(context(self._placement(guest, PurePosixPath("/shape"))))
-        return compute_state_key(host, self.image.key, repr(shape), xml)
+        xml = domain_xml.render_domain_xml(
+            build_template_context(self._build_domain_inputs(guest, PurePosixPath("/shape")))
+        )
+        return compute_cache_key(host, self.image.key, repr(shape), xml)
 
-    def _name_guest(self, spec: GuestSpec, host: Host) -> Guest:
-        number = next(self._numbers)
-        name = f"mq-{self.run}-{self.slot}-{number}"
-        address, prefix = self.address(number)
+    def _build_guest(self, spec: GuestSpec, host: Host) -> Guest:
+        guest_number = next(self._guest_numbers)
+        name = f"mq-{self.run_id}-{self.lane_number}-{guest_number}"
+        address, prefix = self.choose_guest_address(guest_number)
         return Guest(
             name=name,
             uuid=str(uuid.uuid4()),
             spec=spec,
             host=host,
             address=address,
-            prefix=prefix,
-            macs=tuple(_mac(self.run, self.slot, number, nic) for nic in range(spec.nics)),
-            console=str(CONSOLE / f"{name}.console"),
+            prefix_length=prefix,
+            macs=tuple(
+                _derive_mac(self.run_id, self.lane_number, guest_number, nic)
+                for nic in range(spec.nics)
+            ),
+            console_log=str(CONSOLE_LOG_FOLDER / f"{name}.console"),
         )
 
-    def _bring_up(
+    def _start_guest(
         self, guest: Guest, state: SavedState | None, store: Store | None = None
     ) -> Guest:
-        """Make its volumes, on `store` if given, and run it: from `state`, or by booting it."""
-        folder = self.stage(guest.host)
+        """Create the volumes of a guest and run the guest: from `state`, or by a boot.
+
+        `store`, if given, replaces the stores of the disks.
+        """
+        folder = self.stage_files(guest.host)
         try:
             self._start_domain(guest, folder, state, store)
         except BaseException:
-            self.remove(guest)
+            self.remove_guest(guest)
             raise
         return guest
 
@@ -234,109 +267,130 @@ class Provisioner:
         self, guest: Guest, folder: PurePosixPath, state: SavedState | None, store: Store | None
     ) -> None:
         host, name = guest.host, guest.name
-        with timed("make disks"):
-            guest.volumes = tuple(self._volumes(guest, store))
-        xml = domain_xml.render(context(self._placement(guest, folder)))
-        for name_of_host in self.journal_hosts(host):
-            guest.made.append(
+        with time_step("create disks"):
+            guest.volumes = tuple(self._create_volumes(guest, store))
+        xml = domain_xml.render_domain_xml(
+            build_template_context(self._build_domain_inputs(guest, folder))
+        )
+        for host_name in self.list_lane_host_names(host):
+            guest.journal_entries.append(
                 self.journal.record(
-                    name_of_host, "domain", name, [("rm", "-f", "--", *_logs(guest))]
+                    host_name, "domain", name, [("rm", "-f", "--", *_list_log_files(guest))]
                 )
             )
-        with timed("restore" if state else "define and start"):
+        with time_step("restore" if state else "define and start"):
             _run_domain(guest, xml, state)
 
-    def journal_hosts(self, host: Host) -> list[str]:
-        """Where a guest that starts on `host` may come to be: its peers in the pairs."""
-        found = {host.name: None}
-        for pair in self.inventory.lanes:
-            if host.name in {pair.source.name, pair.destination.name}:
-                found |= {pair.source.name: None, pair.destination.name: None}
-        return list(found)
+    def list_lane_host_names(self, host: Host) -> list[str]:
+        """List the names of `host` and the peers of `host` in the lanes.
 
-    @timed("remove the guest")
-    def remove(self, guest: Guest) -> None:
-        """Remove the guest wherever it is, and its volumes."""
-        self.volumes.remove(guest.made)
-        guest.made.clear()
+        A guest from `host` may migrate to each of the peers.
+        """
+        host_names = {host.name: None}
+        for lane in self.inventory.lanes:
+            if host.name in {lane.source.name, lane.destination.name}:
+                host_names |= {lane.source.name: None, lane.destination.name: None}
+        return list(host_names)
+
+    @time_step("remove the guest")
+    def remove_guest(self, guest: Guest) -> None:
+        """Remove the guest and the volumes from every host."""
+        self.volume_provisioner.remove_entries(guest.journal_entries)
+        guest.journal_entries.clear()
 
     def close(self) -> None:
-        """Remove everything that the journal still names."""
-        self.volumes.remove(list(reversed(self.journal.outstanding)))
+        """Remove every resource with an open journal entry and close the journal."""
+        self.volume_provisioner.remove_entries(list(reversed(self.journal.open_entries)))
         self.journal.close()
 
-    def _volumes(self, guest: Guest, given: Store | None) -> Iterator[Volume]:
-        for target, disk in zip(guest.spec.targets(), guest.spec.disks, strict=True):
-            store = given or self.inventory.store(disk.store)
-            volume, made = self.volumes.make(f"{guest.name}-{target}", disk, store, guest.host)
-            guest.made += made
+    def _create_volumes(self, guest: Guest, store_override: Store | None) -> Iterator[Volume]:
+        for target, disk in zip(guest.spec.list_disk_targets(), guest.spec.disks, strict=True):
+            store = store_override or self.inventory.find_store(disk.store)
+            volume, entries = self.volume_provisioner.create_volume(
+                f"{guest.name}-{target}", disk, store, guest.host
+            )
+            guest.journal_entries += entries
             yield volume
 
-    def _placement(self, guest: Guest, folder: PurePosixPath) -> Placement:
-        virt = "kvm" if self.inventory.acceleration is Acceleration.KVM else "qemu"
+    def _build_domain_inputs(self, guest: Guest, folder: PurePosixPath) -> DomainInputs:
+        virt_type = "kvm" if self.inventory.acceleration is Acceleration.KVM else "qemu"
         networks = tuple(
-            (mac, "" if at or not guest.address else f"{guest.address}/{guest.prefix}")
-            for at, mac in enumerate(guest.macs)
+            (mac, "" if index or not guest.address else f"{guest.address}/{guest.prefix_length}")
+            for index, mac in enumerate(guest.macs)
         )
-        root, seed = self._system(guest, networks)
-        return Placement(
+        system_disk, seed_image = self._create_system_disk(guest, networks)
+        return DomainInputs(
             name=guest.name,
             uuid=guest.uuid,
             spec=guest.spec,
-            arch=Architecture(str(guest.host.libvirt.node()["arch"])),
-            virt=virt,
-            folder=folder,
+            arch=Architecture(str(guest.host.libvirt.query_node_info()["arch"])),
+            virt_type=virt_type,
+            boot_folder=folder,
             networks=networks,
             volumes=guest.volumes,
             bridge=guest.host.entry.service_bridge,
-            console=guest.console,
-            cpu=self.inventory.guest_cpu or ("host-passthrough" if virt == "kvm" else ""),
+            console_log=guest.console_log,
+            default_cpu=self.inventory.guest_cpu
+            or ("host-passthrough" if virt_type == "kvm" else ""),
             emulator=guest.host.entry.emulator,
-            root=root,
-            seed=seed,
+            system_disk=system_disk,
+            seed_image=seed_image,
         )
 
-    def _system(
+    def _create_system_disk(
         self, guest: Guest, networks: tuple[tuple[str, str], ...]
     ) -> tuple[Volume | None, PurePosixPath | None]:
-        """The system disk and the seed of a guest that brings an image of its own; both hosts
-        must see them, so they lie in the shared directory."""
+        """Create the system disk and the seed of a guest with a system image.
+
+        Both hosts need access to the files. The files are therefore in the shared directory.
+        """
         image = guest.spec.image
         if image is None:
             return None, None
-        store = self.inventory.store(StoreKind.DIRECTORY)
-        seed_file = cloud_seed(
-            guest.name, networks, self.image.payload, cache=places.cache(), port=SESSION_PORT
+        store = self.inventory.find_store(StoreKind.DIRECTORY)
+        seed_file = ensure_seed_volume(
+            guest.name,
+            networks,
+            self.image.payload,
+            cache=paths.get_cache_folder(),
+            port=GAP_METER_PORT,
         )
         if not isinstance(store, DirectoryStore):
-            raise UsageError("a guest with an image of its own needs a directory store")
-        paths = [store.path / f"{guest.name}-{kind}" for kind in ("root.qcow2", "seed.iso")]
-        for path, source in zip(paths, (image, seed_file), strict=True):
-            undo = [("rm", "-f", "--", str(path))]
-            guest.made.append(self.journal.record(guest.host.name, "image", str(path), undo))
-            guest.host.shell.put(source, path)
-        return Volume("file", paths[0], guest.host.name), paths[1]
+            raise UsageError(
+                "a guest with its own disk image needs a shared directory store",
+                remedy="add a store of `kind: directory` to migqual_stores",
+            )
+        volume_paths = [store.path / f"{guest.name}-{kind}" for kind in ("root.qcow2", "seed.iso")]
+        for path, source in zip(volume_paths, (image, seed_file), strict=True):
+            undo_commands = [("rm", "-f", "--", str(path))]
+            guest.journal_entries.append(
+                self.journal.record(guest.host.name, "image", str(path), undo_commands)
+            )
+            guest.host.shell.upload_file(source, path)
+        return Volume("file", volume_paths[0], guest.host.name), volume_paths[1]
 
 
 def _run_domain(guest: Guest, xml: str, state: SavedState | None) -> None:
-    libvirt = guest.host.libvirt
+    connection = guest.host.libvirt
     persistent = guest.spec.persistence is Persistence.PERSISTENT
-    defined = libvirt.define(xml) if persistent else None
+    defined_domain = connection.define_domain(xml) if persistent else None
     if state is not None:
         state.restore(xml)
-        guest.saved_macs = state.head.macs
-    elif defined is not None:
-        defined.start()
+        guest.saved_macs = state.header.macs
+    elif defined_domain is not None:
+        defined_domain.start()
     else:
-        libvirt.create(xml)
+        connection.create_domain(xml)
 
 
-def _mac(run: str, slot: int, number: int, nic: int) -> str:
-    seed = uuid.uuid5(uuid.NAMESPACE_OID, f"{run}/{slot}/{number}/{nic}").bytes
-    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in seed[:3])
+def _derive_mac(run_id: str, lane_number: int, guest_number: int, nic_index: int) -> str:
+    digest = uuid.uuid5(
+        uuid.NAMESPACE_OID, f"{run_id}/{lane_number}/{guest_number}/{nic_index}"
+    ).bytes
+    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in digest[:3])
 
 
-def _logs(guest: Guest) -> tuple[str, ...]:
-    """Files that libvirt writes for a guest and leaves, the source's UEFI variables included."""
-    variables = (str(NVRAM / f"{guest.name}_VARS.{suffix}") for suffix in ("fd", "qcow2"))
-    return guest.console, str(CONSOLE / f"{guest.name}.log"), *variables
+def _list_log_files(guest: Guest) -> tuple[str, ...]:
+    """List the files left by libvirt for a guest, with the source's UEFI variables."""
+    nvram_files = (str(NVRAM_FOLDER / f"{guest.name}_VARS.{suffix}") for suffix in ("fd", "qcow2"))
+    return guest.console_log, str(CONSOLE_LOG_FOLDER / f"{guest.name}.log"), *nvram_files

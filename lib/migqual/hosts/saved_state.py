@@ -1,10 +1,11 @@
-"""Guests that libvirt saved at rest, to be restored as often as wanted, each as a guest of its own.
+"""Restore guests from saved states of libvirt, many times, each time as a new guest.
 
-libvirt restores a domain only under the name and UUID that it was saved with: these are in the head
-of the file, which is edited in place before each restore. Follows virDomainSave, virDomainRestore
-and the file's head as libvirt has written it since 3.10 (struct _virQEMUSaveHeader, version 2):
+libvirt restores a domain only with the name and the UUID of the saved domain. Both are in the
+header of the save file, and the header is edited in place before each restore. The code follows
+virDomainSave, virDomainRestore and the file header of libvirt since 3.10 (struct
+_virQEMUSaveHeader, version 2):
 
-    magic[16]  version  length  was_running  compressed  cookie_offset  unused[14]    (uint32 each)
+    magic[16] version length was_running compressed cookie_offset unused[14]  (uint32 each)
     XML, NUL-terminated; cookie, NUL-terminated; padding: `length` bytes together
     QEMU's migration stream
 """
@@ -16,23 +17,26 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from migqual.errors import ConnectionLost, HostError, RestoreFailed
+from migqual.hosts.cached_state import CachedState
 from migqual.hosts.host import Host
-from migqual.hosts.state_folder import KeptState
-from migqual.model.guest import Architecture, GuestSpec
+from migqual.model.guest_spec import Architecture, GuestSpec
 
 _MAGIC = b"LibvirtQemudSave"
 _VERSION = 2
-_HEAD = struct.Struct("<16s5I56x")
-_LONGEST = 1 << 18  # bytes of XML, cookie and padding; libvirt writes some 80 KiB
-_MAC = re.compile(r"<mac address=['\"]([0-9a-f:]{17})['\"]")
+_HEADER = struct.Struct("<16s5I56x")
+_MAX_BODY_BYTES = 1 << 18  # bytes of XML, cookie and padding; libvirt writes some 80 KiB
+_MAC_PATTERN = re.compile(r"<mac address=['\"]([0-9a-f:]{17})['\"]")
 
 
 @dataclass(frozen=True)
-class SaveHead:
-    """Everything of a save file before QEMU's stream.
+class SaveHeader:
+    """The part of a save file before QEMU's migration stream.
 
-    length  bytes between the two
-    macs    MAC addresses of the NICs, in the order of the definition
+    Attributes:
+        length: Number of bytes for XML, cookie and padding.
+        was_running: Field of libvirt's header.
+        cookie: libvirt's cookie with the final NUL; may be empty.
+        macs: MAC addresses of the NICs, in the order of the definition.
     """
 
     length: int
@@ -40,118 +44,168 @@ class SaveHead:
     cookie: bytes = field(repr=False)
     macs: tuple[str, ...] = ()
 
-    def render(self, xml: str) -> bytes:
-        """The head of the same state under another definition. Raises `ValueError` where `xml` is
-        too long for the file."""
-        text = xml.encode() + b"\0"
-        body = text + self.cookie
+    def render_with_xml(self, xml: str) -> bytes:
+        """Render the header of the same state with another domain XML.
+
+        Raises:
+            ValueError: The XML is too long for the file.
+        """
+        xml_bytes = xml.encode() + b"\0"
+        body = xml_bytes + self.cookie
         if len(body) > self.length:
-            raise ValueError(f"{len(body)} bytes of XML and cookie, {self.length} are there")
-        offset = len(text) if self.cookie else 0
-        head = _HEAD.pack(_MAGIC, _VERSION, self.length, self.was_running, 0, offset)
-        return head + body.ljust(self.length, b"\0")
+            raise ValueError(
+                f"the XML and the cookie take {len(body)} bytes, the file has only {self.length}"
+            )
+        cookie_offset = len(xml_bytes) if self.cookie else 0
+        header = _HEADER.pack(_MAGIC, _VERSION, self.length, self.was_running, 0, cookie_offset)
+        return header + body.ljust(self.length, b"\0")
 
 
-def parse_head(data: bytes) -> SaveHead:
-    """Read the head of a save file; `data` may go on after it.
+def parse_save_header(data: bytes) -> SaveHeader:
+    """Parse the header of a save file.
 
-    Raises `ValueError` for a file that is none of libvirt's, is not complete, is compressed, or has
-    a format that is not known here.
+    Args:
+        data: Beginning of the file. Bytes after the header are ignored.
+
+    Returns:
+        The header.
+
+    Raises:
+        ValueError: The file is not from libvirt, is incomplete or compressed, or has an unknown
+            format.
     """
-    if len(data) < _HEAD.size:
-        raise ValueError("shorter than a head")
-    magic, version, length, was_running, compressed, offset = _HEAD.unpack_from(data)
+    if len(data) < _HEADER.size:
+        raise ValueError("the file is shorter than a save header")
+    magic, version, length, was_running, compressed, cookie_offset = _HEADER.unpack_from(data)
     if (magic, version, compressed) != (_MAGIC, _VERSION, 0):
-        raise ValueError(f"magic {magic!r}, version {version}, compression {compressed}")
-    if length > _LONGEST or len(data) < _HEAD.size + length:
-        raise ValueError(f"{length} bytes of XML are announced, {len(data)} are there")
-    cookie = data[_HEAD.size + offset : _HEAD.size + length] if offset else b""
-    xml = data[_HEAD.size : _HEAD.size + length].partition(b"\0")[0].decode(errors="replace")
-    macs = tuple(_MAC.findall(xml))
-    return SaveHead(length, was_running, cookie.rstrip(b"\0") + b"\0" if cookie else b"", macs)
+        raise ValueError(
+            f"unknown format: magic {magic!r}, version {version}, compression {compressed}"
+        )
+    if length > _MAX_BODY_BYTES or len(data) < _HEADER.size + length:
+        raise ValueError(
+            f"the header announces {length} bytes of XML, but only {len(data)} bytes were read"
+        )
+    cookie = data[_HEADER.size + cookie_offset : _HEADER.size + length] if cookie_offset else b""
+    xml = data[_HEADER.size : _HEADER.size + length].partition(b"\0")[0].decode(errors="replace")
+    macs = tuple(_MAC_PATTERN.findall(xml))
+    return SaveHeader(length, was_running, cookie.rstrip(b"\0") + b"\0" if cookie else b"", macs)
 
 
 @dataclass(frozen=True)
 class SavedState:
-    """One guest at rest in a file on `host`.
+    """A saved guest in a file on a host.
 
-    kept  where the file was copied from, when an earlier run or another worker made it
+    Attributes:
+        host: The host with the file.
+        path: Path of the file.
+        header: Header of the file.
+        cached_state: The origin of the copied file when an earlier run or another worker
+            created the state; otherwise None.
     """
 
     host: Host
     path: PurePosixPath
-    head: SaveHead
-    kept: KeptState | None = None
+    header: SaveHeader
+    cached_state: CachedState | None = None
 
     def restore(self, xml: str) -> None:
-        """Run it as the domain that `xml` defines. Raises `RestoreFailed` with libvirt's words."""
+        """Restore the state as the domain in `xml`.
+
+        Raises:
+            RestoreFailed: The XML is too long for the file, or libvirt does not restore the
+                domain. The error has libvirt's message.
+            ConnectionLost: The connection to the host broke.
+        """
         try:
-            head = self.head.render(xml)
+            header_bytes = self.header.render_with_xml(xml)
         except ValueError as error:
             raise RestoreFailed(self.host.name, f"{self.path}: {error}") from error
-        overwrite = ("dd", f"of={self.path}", "bs=1M", "conv=notrunc", "status=none")
-        self.host.shell.run(*overwrite, stdin=head)
+        dd_argv = ("dd", f"of={self.path}", "bs=1M", "conv=notrunc", "status=none")
+        self.host.shell.run(*dd_argv, stdin=header_bytes)
         try:
-            self.host.libvirt.restore(self.path)
+            self.host.libvirt.restore_domain(self.path)
         except ConnectionLost:
             raise
         except HostError as error:
             raise RestoreFailed(self.host.name, error.message) from error
 
 
-class SavedStates:
-    """The saved states of one process, one for each shape of guest and host.
+class SavedStateRegistry:
+    """The saved states of a process, by host and guest spec.
 
-    save     makes the state of a shape on a host
-    trouble  host to the reason why its guests are booted and not restored
+    Attributes:
+        restore_failures: Reason for boots instead of restores, by host name.
+
+    Args:
+        create_state: Function to create the saved state of a spec on a host.
     """
 
-    def __init__(self, save: Callable[[GuestSpec, Host], SavedState]) -> None:
-        self._save = save
-        self._made: dict[tuple[str, GuestSpec], SavedState] = {}
-        self.trouble: dict[str, str] = {}
+    def __init__(self, create_state: Callable[[GuestSpec, Host], SavedState]) -> None:
+        self._create_state = create_state
+        self._states: dict[tuple[str, GuestSpec], SavedState] = {}
+        self.restore_failures: dict[str, str] = {}
 
-    def find(self, spec: GuestSpec, host: Host) -> SavedState | None:
-        """The state that serves `spec` on `host`, made if there is none yet. None where guests of
-        the spec, or of the host, boot. Raises `ConnectionLost`, and what a boot raises."""
-        if host.name in self.trouble or not spec.can_be_restored:
+    def find_or_create(self, spec: GuestSpec, host: Host) -> SavedState | None:
+        """Find the saved state for `spec` on `host`, or create the state.
+
+        Returns:
+            The state; None when guests of the spec or of the host have to boot.
+
+        Raises:
+            ConnectionLost: The connection to the host broke.
+            GuestError: The guest for the new state does not boot. Other errors of a boot pass,
+                too.
+        """
+        if host.name in self.restore_failures or not spec.can_be_restored:
             return None
-        if Architecture(str(host.libvirt.node()["arch"])) is not Architecture.X86_64:
+        if Architecture(str(host.libvirt.query_node_info()["arch"])) is not Architecture.X86_64:
             return None  # its firmware keeps variables in a file of their own
-        key = (host.name, spec.shape())
-        if key not in self._made:
+        key = (host.name, spec.derive_saved_state_spec())
+        if key not in self._states:
             try:
-                self._made[key] = self._save(spec.shape(), host)
+                self._states[key] = self._create_state(spec.derive_saved_state_spec(), host)
             except ConnectionLost:
                 raise
             except HostError as error:
-                self.give_up(host, error)
+                self.disable_restore(host, error)
                 return None
-        return self._made[key]
+        return self._states[key]
 
-    def replace(self, spec: GuestSpec, host: Host, error: HostError) -> SavedState | None:
-        """Make the state that serves `spec` on `host` anew, after a restore failed with `error`.
+    def replace_failed(self, spec: GuestSpec, host: Host, error: HostError) -> SavedState | None:
+        """Replace the saved state for `spec` on `host` after a failed restore.
 
-        Only a state that was kept from elsewhere is replaced. A restore that fails although the
-        state was just made gives the host up: returns None, and its guests boot.
+        Only a cached state is replaced. After a failed restore of a new state the guests of the
+        host boot.
+
+        Args:
+            spec: Spec of the guest.
+            host: The host with the state.
+            error: Error of the restore.
+
+        Returns:
+            The new state; None when the guests have to boot.
         """
-        failed = self._made.pop((host.name, spec.shape()))
-        if failed.kept is None:
-            self.give_up(host, error)
+        failed_state = self._states.pop((host.name, spec.derive_saved_state_spec()))
+        if failed_state.cached_state is None:
+            self.disable_restore(host, error)
             return None
-        failed.kept.remove()
-        return self.find(spec, host)
+        failed_state.cached_state.remove_file()
+        return self.find_or_create(spec, host)
 
-    def give_up(self, host: Host, error: HostError) -> None:
-        """Boot the guests of `host` from now on."""
-        self.trouble[host.name] = error.message
+    def disable_restore(self, host: Host, error: HostError) -> None:
+        """Disable saved states on `host`: later guests boot. Keep the message of `error`."""
+        self.restore_failures[host.name] = error.message
 
 
-def read_head(host: Host, path: PurePosixPath) -> SaveHead:
-    """The head of a file that libvirt saved. Raises `HostError` where it cannot be understood."""
+def read_save_header(host: Host, path: PurePosixPath) -> SaveHeader:
+    """Read the header of a save file on a host.
+
+    Raises:
+        HostError: The file is not a save file in libvirt's format.
+    """
     try:
-        return parse_head(host.shell.get(path, _HEAD.size + _LONGEST))
+        return parse_save_header(host.shell.read_file(path, _HEADER.size + _MAX_BODY_BYTES))
     except ValueError as error:
         raise HostError(
-            host.name, f"{path}: not a save file as libvirt writes it: {error}"
+            host.name, f"{path} is not a save file that migqual can read: {error}"
         ) from error

@@ -1,6 +1,7 @@
-"""Commands and files on a host, over SSH (paramiko).
+"""Run commands and copy files on a host, over SSH (paramiko).
 
-Argument vectors only: they are quoted once, here. A lost connection is re-opened once per call.
+Commands are argument vectors: the module quotes the arguments once. A lost connection is
+re-opened once per call.
 """
 
 import io
@@ -16,16 +17,22 @@ import paramiko
 
 from migqual.deadline import Deadline
 from migqual.errors import CommandFailed, ConnectionLost, TimedOut
-from migqual.hosts.login import CONNECT_SECONDS, Way, login, lost, words_of
-from migqual.model.inventory import Host
+from migqual.hosts.ssh_login import (
+    CONNECT_SECONDS,
+    JumpHostChain,
+    build_connection_lost,
+    describe_ssh_error,
+    log_in,
+)
+from migqual.inventory.entities import HostEntry
 
 COMMAND_SECONDS = 120.0
 NO_STATUS = -1  # what paramiko returns when the server sent none
 
 
 @dataclass(frozen=True)
-class Completed:
-    """A command that has ended."""
+class CompletedCommand:
+    """A command after the end: arguments, exit status and output."""
 
     argv: tuple[str, ...]
     status: int
@@ -33,38 +40,46 @@ class Completed:
     stderr: str
 
 
-class Process:
-    """A command that runs: lines out, lines in. Ends with `stop`."""
+class RemoteProcess:
+    """A running command on a host, with line output and line input.
+
+    The command ends on `kill`, or at the end of the `Shell.start` block.
+    """
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
         self._lines = channel.makefile("r", -1)
 
     def __iter__(self) -> Iterator[str]:
-        """Lines of its standard output as they come."""
+        """Yield each line of the output when the line arrives."""
         for line in self._lines:
             yield line if isinstance(line, str) else line.decode(errors="replace")
 
-    def send(self, line: str) -> None:
+    def send_line(self, line: str) -> None:
+        """Send a line to the command's standard input; ignore a closed channel."""
         with suppress(OSError):
             self._channel.sendall(f"{line}\n".encode())
 
-    def close(self) -> None:
-        """End of its standard input; a well-behaved command ends."""
+    def close_stdin(self) -> None:
+        """Close the command's standard input. A well-behaved command then ends."""
         with suppress(OSError):
             self._channel.shutdown_write()
 
     def kill(self) -> None:
+        """Close the channel at once, without a wait for the command."""
         self._channel.close()
 
 
 class Shell:
-    """One SSH connection. Thread-safe: each command has a channel of its own."""
+    """An SSH connection to a host.
 
-    def __init__(self, host: Host) -> None:
+    The class is thread-safe: each command has a separate channel.
+    """
+
+    def __init__(self, host: HostEntry) -> None:
         self.host = host
         self._client: paramiko.SSHClient | None = None
-        self._way = Way(host)
+        self._jump_chain = JumpHostChain(host)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -75,151 +90,204 @@ class Shell:
         self.close()
 
     def open(self) -> None:
-        """Log in, if that has not been done. Raises `ConnectionLost`."""
-        self._connected()
+        """Log in, unless the connection is already open.
+
+        Raises:
+            ConnectionLost: The login fails.
+        """
+        self._get_client()
 
     def close(self) -> None:
+        """Close the connection and the connections to the jump hosts."""
         if self._client is not None:
             self._client.close()
         self._client = None
-        self._way.close()
+        self._jump_chain.close()
 
     def run(
         self, *argv: str | PurePosixPath, stdin: bytes = b"", seconds: float = COMMAND_SECONDS
-    ) -> Completed:
-        """Run a command to its end. Raises `CommandFailed` when its status is not 0."""
-        done = self.attempt(*argv, stdin=stdin, seconds=seconds)
-        if done.status != 0:
-            raise CommandFailed(self.host.name, done.argv, done.status, done.stdout, done.stderr)
-        return done
+    ) -> CompletedCommand:
+        """Run a command to the end and require exit status 0.
 
-    def attempt(
+        Args:
+            *argv: The command and the arguments, without quoting.
+            stdin: Bytes for standard input.
+            seconds: Longest wait for the command.
+
+        Returns:
+            The status and the output.
+
+        Raises:
+            CommandFailed: The exit status is not 0.
+            ConnectionLost: The command does not end within `seconds`, or the connection breaks.
+        """
+        result = self.run_unchecked(*argv, stdin=stdin, seconds=seconds)
+        if result.status != 0:
+            raise CommandFailed(
+                self.host.name, result.argv, result.status, result.stdout, result.stderr
+            )
+        return result
+
+    def run_unchecked(
         self, *argv: str | PurePosixPath, stdin: bytes = b"", seconds: float = COMMAND_SECONDS
-    ) -> Completed:
-        """Like `run`, but any status is an answer."""
-        words = tuple(str(word) for word in argv)
-        channel = self._channel()
+    ) -> CompletedCommand:
+        """Run a command to the end and accept any exit status; arguments as for `run`."""
+        arguments = tuple(str(argument) for argument in argv)
+        channel = self._open_channel()
         try:
             channel.settimeout(seconds)
-            # paramiko may say end-of-file for a channel that a short command has closed meanwhile,
-            # and sshd ends the whole connection for that: without input, none is offered
-            line = shlex.join(words)
-            channel.exec_command(line if stdin else f"exec {line} </dev/null")
+            # When a short command closes the channel, paramiko may still send end-of-file. sshd
+            # then ends the whole connection. Without input the command reads /dev/null and
+            # needs no end-of-file.
+            command_line = shlex.join(arguments)
+            channel.exec_command(command_line if stdin else f"exec {command_line} </dev/null")
             if stdin:
                 channel.sendall(stdin)
                 channel.shutdown_write()
-            # both streams are drained before the status is asked for: a full window would stall it
-            errors: list[bytes] = []
-            reader = threading.Thread(target=_drain, args=(channel, errors), daemon=True)
-            reader.start()
-            output = b"".join(iter(lambda: channel.recv(65536), b""))
-            reader.join(seconds)
-            status = _status(channel)
+            # Both streams are read before the exit status: a full window would block the
+            # status.
+            stderr_chunks: list[bytes] = []
+            stderr_reader = threading.Thread(
+                target=_drain_stderr, args=(channel, stderr_chunks), daemon=True
+            )
+            stderr_reader.start()
+            stdout_bytes = b"".join(iter(lambda: channel.recv(65536), b""))
+            stderr_reader.join(seconds)
+            status = _read_exit_status(channel)
         except TimeoutError as error:
             raise ConnectionLost(
-                self.host.name, f"{shlex.join(words)}: no answer within {seconds:g} s"
+                self.host.name, f"{shlex.join(arguments)}: no answer within {seconds:g} s"
             ) from error
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise ConnectionLost(
                 self.host.name,
-                f"{shlex.join(words)}: {words_of(self.host, error)}",
-                remedy="is the host up, and the management network?",
+                f"{shlex.join(arguments)}: {describe_ssh_error(self.host, error)}",
+                remedy="check that the host is up and that the management network works",
             ) from error
         finally:
             channel.close()
-        text = b"".join(errors).decode(errors="replace")
-        return Completed(words, status, output.decode(errors="replace"), text)
+        stderr = b"".join(stderr_chunks).decode(errors="replace")
+        return CompletedCommand(arguments, status, stdout_bytes.decode(errors="replace"), stderr)
 
     @contextmanager
-    def start(self, *argv: str | PurePosixPath) -> Iterator[Process]:
-        """Start a command that runs until the block ends."""
-        channel = self._channel()
+    def start(self, *argv: str | PurePosixPath) -> Iterator[RemoteProcess]:
+        """Start a command; the channel closes at the end of the block.
+
+        Args:
+            *argv: The command and the arguments, without quoting.
+
+        Yields:
+            The running process. The lines contain standard output and standard error.
+        """
+        channel = self._open_channel()
         try:
             channel.set_combine_stderr(True)
-            channel.exec_command(shlex.join(str(word) for word in argv))
-            yield Process(channel)
+            channel.exec_command(shlex.join(str(argument) for argument in argv))
+            yield RemoteProcess(channel)
         finally:
             channel.close()
 
-    def put(self, source: Path | bytes, target: PurePosixPath, *, mode: int = 0o644) -> None:
-        """Copy a file or bytes to the host; its folder is made."""
+    def upload_file(
+        self, source: Path | bytes, target: PurePosixPath, *, mode: int = 0o644
+    ) -> None:
+        """Copy a file or bytes to the host and create the folder.
+
+        Args:
+            source: File on the controller, or the contents.
+            target: Path on the host.
+            mode: Permissions of the file on the host.
+        """
         self.run("mkdir", "-p", target.parent)
-        with self._connected().open_sftp() as sftp:
+        with self._get_client().open_sftp() as sftp:
             if isinstance(source, bytes):
                 sftp.putfo(io.BytesIO(source), str(target))
             else:
                 sftp.put(str(source), str(target))
             sftp.chmod(str(target), mode)
 
-    def get(self, source: PurePosixPath, most: int | None = None) -> bytes:
-        """A file's contents, `most` bytes of them if given.
+    def read_file(self, source: PurePosixPath, max_bytes: int | None = None) -> bytes:
+        """Read a file from the host.
 
-        Raises `OSError` without the file, `ConnectionLost` without SFTP.
+        Args:
+            source: Path on the host.
+            max_bytes: Largest number of bytes to read; None reads the whole file.
+
+        Returns:
+            The contents.
+
+        Raises:
+            OSError: The file cannot be read.
+            ConnectionLost: The SFTP connection fails.
         """
         try:
-            with self._connected().open_sftp() as sftp, sftp.open(str(source), "rb") as file:
-                if most is None:
+            with self._get_client().open_sftp() as sftp, sftp.open(str(source), "rb") as file:
+                if max_bytes is None:
                     file.prefetch()
-                return file.read(most)
+                return file.read(max_bytes)
         except (EOFError, paramiko.SSHException) as error:
-            raise lost(self.host, error) from error
+            raise build_connection_lost(self.host, error) from error
 
-    def _channel(self) -> paramiko.Channel:
+    def _open_channel(self) -> paramiko.Channel:
         try:
-            return self._open()
+            return self._wait_for_session()
         except (OSError, EOFError, paramiko.SSHException):
             with self._lock:
                 self.close()
             try:
-                return self._open()
+                return self._wait_for_session()
             except (OSError, EOFError, paramiko.SSHException) as error:
-                raise lost(self.host, error) from error
+                raise build_connection_lost(self.host, error) from error
 
-    def _open(self) -> paramiko.Channel:
-        """A new channel. A server that has enough of them (MaxSessions) is asked again: its
-        connection is well, and others work on it."""
+    def _wait_for_session(self) -> paramiko.Channel:
+        """Open a new channel and retry when the server has too many sessions (MaxSessions).
 
-        def opened() -> paramiko.Channel | None:
-            transport = self._connected().get_transport()
+        A refused session does not break the connection, and other threads use the connection.
+        """
+
+        def try_open_session() -> paramiko.Channel | None:
+            transport = self._get_client().get_transport()
             if transport is None:
                 raise EOFError("connection closed")
             try:
                 return transport.open_session(timeout=CONNECT_SECONDS)
             except paramiko.SSHException as error:
-                # not always a ChannelException: of several refusals at once paramiko keeps one
+                # not always a ChannelException: paramiko keeps only a single error of parallel
+                # refusals
                 if not transport.is_active():
                     raise
-                refused.append(error)
+                refusals.append(error)
                 return None
 
-        refused: list[paramiko.SSHException] = []
+        refusals: list[paramiko.SSHException] = []
         try:
-            return Deadline(CONNECT_SECONDS).wait_for("a session", opened)
+            return Deadline(CONNECT_SECONDS).wait_for("a session", try_open_session)
         except TimedOut:
-            raise refused[-1] from None
+            raise refusals[-1] from None
 
-    def _connected(self) -> paramiko.SSHClient:
+    def _get_client(self) -> paramiko.SSHClient:
         with self._lock:
             transport = self._client.get_transport() if self._client else None
             if self._client is None or transport is None or not transport.is_active():
-                self._client = self._connect()
+                self._client = self._connect_client()
             return self._client
 
-    def _connect(self) -> paramiko.SSHClient:
+    def _connect_client(self) -> paramiko.SSHClient:
         try:
-            return login(self.host, self._way.open())
+            return log_in(self.host, self._jump_chain.open_channel())
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise lost(self.host, error) from error
+            raise build_connection_lost(self.host, error) from error
 
 
-def _status(channel: paramiko.Channel) -> int:
+def _read_exit_status(channel: paramiko.Channel) -> int:
     status = channel.recv_exit_status()
     if status == NO_STATUS:
-        raise EOFError("it ended without a status: killed, or the connection was lost")
+        raise EOFError(
+            "the command ended without a status: it was killed, or the connection was lost"
+        )
     return status
 
 
-def _drain(channel: paramiko.Channel, into: list[bytes]) -> None:
+def _drain_stderr(channel: paramiko.Channel, chunks: list[bytes]) -> None:
     with suppress(OSError):
-        while data := channel.recv_stderr(65536):
-            into.append(data)
+        while chunk := channel.recv_stderr(65536):
+            chunks.append(chunk)

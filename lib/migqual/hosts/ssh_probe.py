@@ -1,4 +1,4 @@
-"""What the SSH server of a host lets in, tried out: RFC 4252 authentication requests."""
+"""Probe the login methods of a host's SSH server: authentication requests of RFC 4252."""
 
 import os
 import socket
@@ -11,23 +11,29 @@ from pathlib import Path
 import paramiko
 
 from migqual.errors import HostError
-from migqual.hosts.login import CONNECT_SECONDS, Way, address, login, lost
-from migqual.model.inventory import Host
+from migqual.hosts.ssh_login import (
+    CONNECT_SECONDS,
+    JumpHostChain,
+    build_connection_lost,
+    log_in,
+    resolve_ssh_address,
+)
+from migqual.inventory.entities import HostEntry
 
-PASSWORDS = frozenset({"password", "keyboard-interactive"})
+PASSWORD_METHODS = frozenset({"password", "keyboard-interactive"})
 
 
 @contextmanager
-def _server(host: Host) -> Iterator[paramiko.Transport]:
-    """The server, its host key not looked at, nobody logged in."""
-    with Way(host) as way:
+def _open_transport(host: HostEntry) -> Iterator[paramiko.Transport]:
+    """Open a connection to the SSH server without a host key check and without a login."""
+    with JumpHostChain(host) as jump_chain:
         try:
-            port = (address(host), host.port)
+            ssh_address = (resolve_ssh_address(host), host.port)
             transport = paramiko.Transport(
-                way.open() or socket.create_connection(port, CONNECT_SECONDS)
+                jump_chain.open_channel() or socket.create_connection(ssh_address, CONNECT_SECONDS)
             )
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise lost(host, error) from error
+            raise build_connection_lost(host, error) from error
         try:
             transport.start_client(timeout=CONNECT_SECONDS)
             yield transport
@@ -37,40 +43,55 @@ def _server(host: Host) -> Iterator[paramiko.Transport]:
             transport.close()
 
 
-def strangers(host: Host) -> tuple[frozenset[str], bool]:
-    """What the server offers besides keys, and whether it takes a key that was made just now.
+def probe_auth_methods(host: HostEntry) -> tuple[frozenset[str], bool]:
+    """Probe the authentication methods of the SSH server.
 
-    Raises `HostError` when the server cannot be spoken to.
+    Returns:
+        The offered methods besides `publickey`, and whether the server accepts a newly
+        generated key.
+
+    Raises:
+        HostError: The connection to the server fails.
     """
-    with _server(host) as transport:
-        methods = _methods(transport, host.user)
-        taken = False
+    with _open_transport(host) as transport:
+        methods = _query_auth_methods(transport, host.user)
+        accepts_unknown_key = False
         with suppress(paramiko.AuthenticationException):
             transport.auth_publickey(host.user, paramiko.ECDSAKey.generate())
-            taken = True
-        return methods - {"publickey"}, taken
+            accepts_unknown_key = True
+        return methods - {"publickey"}, accepts_unknown_key
 
 
-def greets_strangers(host: Host) -> bool:
-    """Whether we go on although the known_hosts file does not hold the host's key."""
-    descriptor, name = tempfile.mkstemp(prefix="migqual-known-hosts-")
+def accepts_unknown_host_key(host: HostEntry) -> bool:
+    """Check whether the login succeeds with an empty known_hosts file.
+
+    Returns:
+        False when the client refuses the unknown host key.
+
+    Raises:
+        HostError: SSH fails for a reason other than the unknown host key.
+        ConnectionLost: The server is unreachable.
+    """
+    descriptor, known_hosts_path = tempfile.mkstemp(prefix="migqual-known-hosts-")
     os.close(descriptor)
     try:
-        with Way(host) as way:
-            login(replace(host, known_hosts=Path(name)), way.open()).close()
+        with JumpHostChain(host) as jump_chain:
+            log_in(
+                replace(host, known_hosts=Path(known_hosts_path)), jump_chain.open_channel()
+            ).close()
     except paramiko.SSHException as error:
         if "not found in known_hosts" in str(error):
             return False
         raise HostError(host.name, f"SSH: {error}") from error
     except (OSError, EOFError) as error:
-        raise lost(host, error) from error
+        raise build_connection_lost(host, error) from error
     finally:
-        Path(name).unlink()
+        Path(known_hosts_path).unlink()
     return True
 
 
-def _methods(transport: paramiko.Transport, user: str) -> frozenset[str]:
-    """The methods that the server names when asked for none; `none` when that let us in."""
+def _query_auth_methods(transport: paramiko.Transport, user: str) -> frozenset[str]:
+    """Query the offered methods; return `none` when the server needs no authentication."""
     try:
         transport.auth_none(user)
     except paramiko.BadAuthenticationType as error:

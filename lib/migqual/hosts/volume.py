@@ -1,4 +1,4 @@
-"""Disks on the stores of an inventory: made, exported, removed."""
+"""Create, export and remove disks on the stores of an inventory."""
 
 import itertools
 from dataclasses import dataclass
@@ -6,177 +6,226 @@ from pathlib import PurePosixPath
 
 from migqual.errors import ConnectionLost, HostError, StackError
 from migqual.hosts.host import Host
-from migqual.hosts.journal import Journal, Made
-from migqual.model.guest import DiskFormat, DiskSpec, Medium
-from migqual.model.inventory import DirectoryStore, IscsiStore, LocalStore, NbdStore, Store
+from migqual.hosts.journal import Journal, JournalEntry
+from migqual.inventory.entities import DirectoryStore, IscsiStore, LocalStore, NbdStore, Store
+from migqual.model.guest_spec import DiskFormat, DiskSpec, Medium
 
-QCOW2_ROOM_MIB = 16  # tables and rounding, of any image that a suite makes
+QCOW2_OVERHEAD_MIB = 16  # tables and rounding, of any image that a suite makes
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A disk image and how QEMU reaches it: a file, or an export of the storage host. Of type
-    ``none`` in an empty drive."""
+    """A disk image and the access of QEMU to the image.
+
+    Attributes:
+        type: ``file``, ``network`` for an export of the storage host, or ``none`` for an empty
+            drive.
+        path: Path of the image file.
+        host: Name of the host with the image file.
+        protocol: ``nbd`` or ``iscsi``, for an export.
+        export_name: Name of the export, or iSCSI target and LUN.
+        address: Address of the export.
+        port: TCP port of the export.
+    """
 
     type: str
     path: PurePosixPath
     host: str
     protocol: str = ""
-    export: str = ""
+    export_name: str = ""
     address: str = ""
     port: int = 0
 
 
-class Volumes:
-    """Makes volumes and writes each into the journal first."""
+class VolumeProvisioner:
+    """The provisioner of volumes. The journal records every volume before creation."""
 
     def __init__(self, journal: Journal, hosts: dict[str, Host]) -> None:
         self._journal = journal
         self._hosts = hosts
-        self._ports = itertools.count()
+        self._port_counter = itertools.count()
 
-    def make(
-        self, name: str, spec: DiskSpec, store: Store, near: Host
-    ) -> tuple[Volume, list[Made]]:
-        """A new volume of `spec`, called `name`. `near` is the host that makes files of a
-        directory store. Returns the journal's entries, in the order they were made."""
+    def create_volume(
+        self, name: str, spec: DiskSpec, store: Store, host: Host
+    ) -> tuple[Volume, list[JournalEntry]]:
+        """Create a volume for a disk.
+
+        Args:
+            name: Name of the volume.
+            spec: Description of the disk.
+            store: Store of the inventory.
+            host: Host for the files of a directory store or local store.
+
+        Returns:
+            The volume and the journal entries, in the order of creation.
+        """
         if spec.medium is Medium.EMPTY_CDROM:
-            return Volume("none", PurePosixPath(), near.name), []
+            return Volume("none", PurePosixPath(), host.name), []
         match store:
             case DirectoryStore() | LocalStore():
-                return self._file(name, spec, store.path, near)
+                return self._create_file_volume(name, spec, store.path, host)
             case NbdStore():
-                return self._nbd(name, spec, store)
+                return self._create_nbd_volume(name, spec, store)
             case IscsiStore():
-                return self._iscsi(name, spec, store)
+                return self._create_iscsi_volume(name, spec, store)
 
-    def remove(self, made: list[Made]) -> None:
-        """Remove them, newest first. One that cannot be removed stays in the journal and does not
-        keep the others; its `HostError` is raised at the end. A host that is lost is not tried
-        again."""
-        kept: list[HostError] = []
-        lost: set[str] = set()
-        for entry in reversed(made):
-            if entry.host in lost:
+    def remove_entries(self, entries: list[JournalEntry]) -> None:
+        """Remove the resources of journal entries, newest first.
+
+        After a failed removal the entry stays in the journal, and the removal continues with
+        the other entries. A lost host is not tried again.
+
+        Raises:
+            HostError: A removal failed. The first error is raised at the end.
+        """
+        errors: list[HostError] = []
+        lost_hosts: set[str] = set()
+        for entry in reversed(entries):
+            if entry.host in lost_hosts:
                 continue
             try:
-                undo(self._hosts[entry.host], entry)
+                undo_entry(self._hosts[entry.host], entry)
             except HostError as error:
-                kept.append(error)
-                lost |= {entry.host} if isinstance(error, ConnectionLost) else set()
+                errors.append(error)
+                lost_hosts |= {entry.host} if isinstance(error, ConnectionLost) else set()
             else:
-                self._journal.removed(entry)
-        if kept:
-            raise kept[0]
+                self._journal.record_removal(entry)
+        if errors:
+            raise errors[0]
 
-    def _file(
-        self, name: str, spec: DiskSpec, store: PurePosixPath, near: Host
-    ) -> tuple[Volume, list[Made]]:
-        path = folder_of(name, spec, store) / f"{name}.{spec.format}"
-        made = [self.folder(near, path.parent)] if spec.folder else []
-        base = path.with_suffix(".base")
-        options = [word for option in spec.options for word in ("-o", option)]
-        if spec.backed:
-            made.append(self._image(near, base, spec))
-            # contents that no other image has, at its beginning and its end
-            ends = (
-                f"write -P {sum(name.encode()) % 255 + 1} {at}M 1M" for at in (1, spec.size_mib - 1)
+    def _create_file_volume(
+        self, name: str, spec: DiskSpec, store: PurePosixPath, host: Host
+    ) -> tuple[Volume, list[JournalEntry]]:
+        path = get_image_folder(name, spec, store) / f"{name}.{spec.format}"
+        entries = [self.create_folder(host, path.parent)] if spec.subfolder else []
+        base_path = path.with_suffix(".base")
+        options = [argument for option in spec.create_options for argument in ("-o", option)]
+        if spec.has_backing_file:
+            entries.append(self._create_image(host, base_path, spec))
+            # Contents at the beginning and the end depend on the volume name, so images differ.
+            write_commands = (
+                f"write -P {sum(name.encode()) % 255 + 1} {offset_mib}M 1M"
+                for offset_mib in (1, spec.size_mib - 1)
             )
-            commands = [word for command in ends for word in ("-c", command)]
-            near.shell.run("qemu-io", "-f", spec.format, *commands, base)
-            options += ["-b", str(base), "-F", spec.format]
-        made.append(self._image(near, path, spec, *options))
-        return Volume("file", path, near.name), made
+            qemu_io_arguments = [
+                argument for command in write_commands for argument in ("-c", command)
+            ]
+            host.shell.run("qemu-io", "-f", spec.format, *qemu_io_arguments, base_path)
+            options += ["-b", str(base_path), "-F", spec.format]
+        entries.append(self._create_image(host, path, spec, *options))
+        return Volume("file", path, host.name), entries
 
-    def folder(self, host: Host, folder: PurePosixPath) -> Made:
-        """A folder for images. It goes when it is empty."""
-        made = self._journal.record(host.name, "folder", str(folder), [("rmdir", str(folder))])
+    def create_folder(self, host: Host, folder: PurePosixPath) -> JournalEntry:
+        """Create a folder for images. Cleanup removes the folder only when empty."""
+        entry = self._journal.record(host.name, "folder", str(folder), [("rmdir", str(folder))])
         host.shell.run("mkdir", "-p", folder)
-        return made
+        return entry
 
-    def _exported_image(self, host: Host, path: PurePosixPath, spec: DiskSpec) -> Made:
-        """An image that an export of fixed size can hold: qcow2 grows, an export does not."""
-        made = self._image(host, path, spec)
+    def _create_export_image(self, host: Host, path: PurePosixPath, spec: DiskSpec) -> JournalEntry:
+        """Create an image for an export of fixed size.
+
+        A qcow2 image grows and an export does not: the file gets `QCOW2_OVERHEAD_MIB` more.
+        """
+        entry = self._create_image(host, path, spec)
         if spec.format is DiskFormat.QCOW2:
-            host.shell.run("truncate", "-s", f"{spec.size_mib + QCOW2_ROOM_MIB}M", path)
-        return made
+            host.shell.run("truncate", "-s", f"{spec.size_mib + QCOW2_OVERHEAD_MIB}M", path)
+        return entry
 
-    def _image(self, host: Host, path: PurePosixPath, spec: DiskSpec, *options: str) -> Made:
+    def _create_image(
+        self, host: Host, path: PurePosixPath, spec: DiskSpec, *options: str
+    ) -> JournalEntry:
         host.shell.open()  # a server that is away has nothing to remove
-        made = self._journal.record(host.name, "image", str(path), [("rm", "-f", "--", str(path))])
+        entry = self._journal.record(host.name, "image", str(path), [("rm", "-f", "--", str(path))])
         host.shell.run("mkdir", "-p", path.parent)
         size = f"{spec.size_mib}M"
         host.shell.run("qemu-img", "create", "-q", "-f", spec.format, *options, path, size)
-        return made
+        return entry
 
-    def _nbd(self, name: str, spec: DiskSpec, store: NbdStore) -> tuple[Volume, list[Made]]:
+    def _create_nbd_volume(
+        self, name: str, spec: DiskSpec, store: NbdStore
+    ) -> tuple[Volume, list[JournalEntry]]:
         server = self._hosts[store.server]
         path = store.directory / f"{name}.{spec.format}"
-        image = self._exported_image(server, path, spec)
+        image_entry = self._create_export_image(server, path, spec)
         pid_file = path.with_suffix(".pid")
-        undo_argv = (("pkill", "-F", str(pid_file)), ("rm", "-f", "--", str(pid_file)))
-        made = self._journal.record(server.name, "nbd export", name, undo_argv)
+        undo_commands = (("pkill", "-F", str(pid_file)), ("rm", "-f", "--", str(pid_file)))
+        export_entry = self._journal.record(server.name, "nbd export", name, undo_commands)
         for _ in store.ports:
-            port = self._port(name, store)
+            port = self._choose_port(name, store)
             argv = (
                 *("qemu-nbd", "--fork", "--persistent", "--shared=8", "--cache=none"),
                 *("--discard=unmap", "--format=raw", f"--bind={store.address}", f"--port={port}"),
                 *(f"--export-name={name}", f"--pid-file={pid_file}", str(path)),
             )
-            done = server.shell.attempt(*argv)
-            if done.status == 0:
+            result = server.shell.run_unchecked(*argv)
+            if result.status == 0:
                 volume = Volume("network", path, server.name, "nbd", name, store.address, port)
-                return volume, [image, made]
-            if "in use" not in done.stderr:
-                raise HostError(server.name, f"qemu-nbd: {done.stderr.strip()}")
+                return volume, [image_entry, export_entry]
+            if "in use" not in result.stderr:
+                raise HostError(server.name, f"qemu-nbd: {result.stderr.strip()}")
         raise HostError(
             server.name,
-            f"no free port in {store.ports.start}-{store.ports.stop - 1}",
-            remedy="widen `ports` of the store, or run `migqual sweep`",
+            f"no free TCP port for an NBD export in {store.ports.start}-{store.ports.stop - 1}",
+            remedy="widen `ports` of the store in the inventory, or run `migqual sweep`",
         )
 
-    def _port(self, name: str, store: NbdStore) -> int:
-        # workers start at different places, so that they seldom meet
-        start = sum(name.encode()) * 7
-        return store.ports[(start + next(self._ports)) % len(store.ports)]
+    def _choose_port(self, name: str, store: NbdStore) -> int:
+        # The first index depends on the volume name, so workers seldom choose the same port.
+        first_index = sum(name.encode()) * 7
+        return store.ports[(first_index + next(self._port_counter)) % len(store.ports)]
 
-    def _iscsi(self, name: str, spec: DiskSpec, store: IscsiStore) -> tuple[Volume, list[Made]]:
+    def _create_iscsi_volume(
+        self, name: str, spec: DiskSpec, store: IscsiStore
+    ) -> tuple[Volume, list[JournalEntry]]:
         server = self._hosts[store.server]
         path = store.directory / f"{name}.{spec.format}"
-        image = self._exported_image(server, path, spec)
+        image_entry = self._create_export_image(server, path, spec)
         target = f"{store.target}.{name}"
-        tgt = ("tgtadm", "--lld", "iscsi")
-        start = 1 + sum(name.encode()) * 31 % 20000
-        for number in range(start, start + 200):
-            tid = ("--tid", str(number))
-            made = self._journal.record(
+        tgtadm = ("tgtadm", "--lld", "iscsi")
+        first_number = 1 + sum(name.encode()) * 31 % 20000
+        for target_number in range(first_number, first_number + 200):
+            tid_option = ("--tid", str(target_number))
+            target_entry = self._journal.record(
                 server.name,
                 "iscsi target",
                 target,
                 [("sh", "-c", _DELETE_TARGET, "sh", target)],
             )
-            new = server.shell.attempt(*tgt, "--mode", "target", "--op", "new", *tid, "-T", target)
-            if new.status == 0:
+            create_result = server.shell.run_unchecked(
+                *tgtadm, "--mode", "target", "--op", "new", *tid_option, "-T", target
+            )
+            if create_result.status == 0:
                 break
-            self._journal.removed(made)
-            if "already exists" not in new.stderr:
-                raise HostError(server.name, f"tgtadm: {new.stderr.strip()}")
-        lun = ("--mode", "logicalunit", "--op", "new", *tid, "--lun", "1", "-b", str(path))
-        server.shell.run(*tgt, *lun)
-        server.shell.run(*tgt, "--mode", "target", "--op", "bind", *tid, "-I", "ALL")
+            self._journal.record_removal(target_entry)
+            if "already exists" not in create_result.stderr:
+                raise HostError(server.name, f"tgtadm: {create_result.stderr.strip()}")
+        lun_arguments = (
+            "--mode",
+            "logicalunit",
+            "--op",
+            "new",
+            *tid_option,
+            "--lun",
+            "1",
+            "-b",
+            str(path),
+        )
+        server.shell.run(*tgtadm, *lun_arguments)
+        server.shell.run(*tgtadm, "--mode", "target", "--op", "bind", *tid_option, "-I", "ALL")
         volume = Volume(
             "network", path, server.name, "iscsi", f"{target}/1", store.address, store.port
         )
-        return volume, [image, made]
+        return volume, [image_entry, target_entry]
 
 
-def folder_of(name: str, spec: DiskSpec, store: PurePosixPath) -> PurePosixPath:
-    """Where the image called `name` lies on a store of files."""
-    return store / f"{name}.{spec.folder}" if spec.folder else store
+def get_image_folder(name: str, spec: DiskSpec, store: PurePosixPath) -> PurePosixPath:
+    """Return the folder of the image `name` on a store of files."""
+    return store / f"{name}.{spec.subfolder}" if spec.subfolder else store
 
 
-MOVED_ASIDE = ("certificates", "settings")
-# the number of a target is found by its name: the journal is written before it has one
+BACKED_UP_KINDS = ("certificates", "settings")
+# The journal entry is written before the target has a number: the script finds the target by
+# name.
 _DELETE_TARGET = (
     'tgtadm --lld iscsi --mode target --op show | awk -v name="$1" '
     '\'/^Target/ && $3 == name {sub(":", "", $2); print $2}\' | '
@@ -184,34 +233,35 @@ _DELETE_TARGET = (
 )
 
 
-def undo(host: Host, made: Made) -> None:
-    """Remove what the entry names; not an error when it is gone already.
+def undo_entry(host: Host, entry: JournalEntry) -> None:
+    """Remove the resource of a journal entry. A resource already gone is no error.
 
-    Raises `HostError` where libvirt does not let go of a domain, or what was there before us did
-    not come back.
+    Raises:
+        HostError: libvirt does not remove the domain, or the original files (certificates,
+            settings) are not restored.
     """
-    if made.kind == "domain":
-        _forget(host, made.name)
-    for argv in made.undo:
-        done = host.shell.attempt(*argv)
-        if made.kind in MOVED_ASIDE and done.status != 0:
-            raise HostError(host.name, done.stderr.strip() or f"exit status {done.status}")
+    if entry.kind == "domain":
+        _remove_domain(host, entry.name)
+    for argv in entry.undo:
+        result = host.shell.run_unchecked(*argv)
+        if entry.kind in BACKED_UP_KINDS and result.status != 0:
+            raise HostError(host.name, result.stderr.strip() or f"exit status {result.status}")
 
 
-def _forget(host: Host, name: str) -> None:
-    domain = host.libvirt.lookup(name)
+def _remove_domain(host: Host, name: str) -> None:
+    domain = host.libvirt.find_domain(name)
     if domain is None:
         return
     try:
         domain.destroy()
         domain.undefine()
     except StackError as error:
-        # libvirt 9.0 keeps the job of a migration whose source died in post-copy for ever
+        # libvirt 9.0 keeps the migration job for ever when the source died in post-copy
         raise HostError(
             host.name,
             f"domain {name} cannot be removed: {error.message}",
-            remedy=f"restart libvirt's daemon on {host.name}, its guests run on; "
-            "then `migqual sweep`",
+            remedy=f"restart libvirt's daemon on {host.name} (its guests keep running), "
+            "then run `migqual sweep`",
         ) from error
-    if host.libvirt.lookup(name) is not None:
-        raise HostError(host.name, f"domain {name} is still there, though libvirt removed it")
+    if host.libvirt.find_domain(name) is not None:
+        raise HostError(host.name, f"libvirt removed domain {name}, but the domain is still there")

@@ -1,4 +1,4 @@
-"""What guests and lab hosts boot from: root trees, the payload, initramfs and cloud images.
+"""Build the boot files of guests and lab hosts: rootfs, payload, initramfs and cloud images.
 
-Everything here is made on the controller, cached, and keyed by all that went into it.
+The controller builds every file. The cache keeps the file under a key of all inputs.
 """

@@ -1,16 +1,23 @@
-"""Write cpio archives (format newc) that a kernel unpacks as its first root."""
+"""Build cpio archives (format newc) as initial root file system (initramfs) of a kernel."""
 
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 MAGIC = b"070701"
-_END = "TRAILER!!!"
+_TRAILER_NAME = "TRAILER!!!"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One thing in an archive. `data` is a file's contents or a symbolic link's target."""
+class CpioEntry:
+    """An entry of a cpio archive: a folder, file, symbolic link or device.
+
+    Attributes:
+        mode: File type and permissions, as in `st_mode`.
+        data: Contents of a file, or target of a symbolic link.
+        major: Major number of a device.
+        minor: Minor number of a device.
+    """
 
     mode: int
     data: bytes = b""
@@ -18,48 +25,65 @@ class Entry:
     minor: int = 0
 
 
-def folder(mode: int = 0o755) -> Entry:
-    return Entry(stat.S_IFDIR | mode)
+def make_folder_entry(mode: int = 0o755) -> CpioEntry:
+    """Make the entry of a folder."""
+    return CpioEntry(stat.S_IFDIR | mode)
 
 
-def file(data: bytes, mode: int = 0o644) -> Entry:
-    return Entry(stat.S_IFREG | mode, data)
+def make_file_entry(data: bytes, mode: int = 0o644) -> CpioEntry:
+    """Make the entry of a regular file."""
+    return CpioEntry(stat.S_IFREG | mode, data)
 
 
-def link(target: str) -> Entry:
-    return Entry(stat.S_IFLNK | 0o777, target.encode())
+def make_symlink_entry(target: str) -> CpioEntry:
+    """Make the entry of a symbolic link."""
+    return CpioEntry(stat.S_IFLNK | 0o777, target.encode())
 
 
-def character(major: int, minor: int, mode: int = 0o600) -> Entry:
-    return Entry(stat.S_IFCHR | mode, major=major, minor=minor)
+def make_character_device_entry(major: int, minor: int, mode: int = 0o600) -> CpioEntry:
+    """Make the entry of a character device."""
+    return CpioEntry(stat.S_IFCHR | mode, major=major, minor=minor)
 
 
-def archive(entries: Mapping[str, Entry]) -> bytes:
-    """The archive of `entries` by path (relative, no leading slash).
+def build_cpio_archive(entries: Mapping[str, CpioEntry]) -> bytes:
+    """Build the archive of the entries.
 
-    Missing parent folders are added. The same entries give the same bytes: sorted, all of root,
-    time 0. Follows the kernel's documentation of the initramfs buffer format.
+    Missing parent folders are added. The same entries always give the same bytes: entries are
+    sorted, the owner is root, and the time is 0. The format follows the initramfs buffer format
+    in the kernel's documentation.
+
+    Args:
+        entries: Entry by path. A path is relative, without a leading slash.
+
+    Returns:
+        The archive, padded to a multiple of 512 bytes.
     """
-    whole = {**{parent: folder() for path in entries for parent in _parents(path)}, **entries}
-    parts = [_member(number, path, whole[path]) for number, path in enumerate(sorted(whole), 1)]
-    data = b"".join([*parts, _member(0, _END, Entry(0))])
+    all_entries = {
+        **{parent: make_folder_entry() for path in entries for parent in _list_parents(path)},
+        **entries,
+    }
+    members = [
+        _encode_member(number, path, all_entries[path])
+        for number, path in enumerate(sorted(all_entries), 1)
+    ]
+    data = b"".join([*members, _encode_member(0, _TRAILER_NAME, CpioEntry(0))])
     return data + b"\0" * (-len(data) % 512)
 
 
-def _parents(path: str) -> list[str]:
-    words = path.split("/")[:-1]
-    return ["/".join(words[: count + 1]) for count in range(len(words))]
+def _list_parents(path: str) -> list[str]:
+    path_parts = path.split("/")[:-1]
+    return ["/".join(path_parts[: count + 1]) for count in range(len(path_parts))]
 
 
-def _member(number: int, path: str, entry: Entry) -> bytes:
+def _encode_member(number: int, path: str, entry: CpioEntry) -> bytes:
     name = path.encode() + b"\0"
-    links = 2 if stat.S_ISDIR(entry.mode) else 1
-    owner_and_time = (0, 0, links, 0)
+    link_count = 2 if stat.S_ISDIR(entry.mode) else 1
+    owner_and_time = (0, 0, link_count, 0)
     fields = [number, entry.mode, *owner_and_time, len(entry.data), 0, 0]
     fields += [entry.major, entry.minor, len(name), 0]
-    head = MAGIC + b"".join(b"%08X" % field for field in fields) + name
-    return _padded(head) + _padded(entry.data)
+    header = MAGIC + b"".join(b"%08X" % field for field in fields) + name
+    return _pad_to_4_bytes(header) + _pad_to_4_bytes(entry.data)
 
 
-def _padded(data: bytes) -> bytes:
+def _pad_to_4_bytes(data: bytes) -> bytes:
     return data + b"\0" * (-len(data) % 4)

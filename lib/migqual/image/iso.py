@@ -1,61 +1,103 @@
-"""Write ISO 9660 volumes: a few files in one folder, as a cloud-init seed needs them."""
+"""Build ISO 9660 volumes with a few files in the root folder, for cloud-init."""
 
 import struct
 from collections.abc import Mapping
 
 from migqual.errors import LabError
 
-SECTOR = 2048
-_VOLUME, _END, _TABLE_LITTLE, _TABLE_BIG, _ROOT, _FILES = 16, 17, 18, 19, 20, 21
+SECTOR_BYTES = 2048
+(
+    _DESCRIPTOR_SECTOR,
+    _TERMINATOR_SECTOR,
+    _PATH_TABLE_LE_SECTOR,
+    _PATH_TABLE_BE_SECTOR,
+    _ROOT_SECTOR,
+    _FIRST_FILE_SECTOR,
+) = 16, 17, 18, 19, 20, 21
 
 
-def volume(label: str, files: Mapping[str, bytes]) -> bytes:
-    """A volume of that label with `files` in its root folder.
+def build_iso_volume(label: str, files: Mapping[str, bytes]) -> bytes:
+    """Build a volume with the files in the root folder.
 
-    Names are stored in capitals as they are, dashes included, which the standard's strictest
-    level forbids; Linux shows them in small letters. The same files give the same bytes.
-    Follows ECMA-119. Raises `LabError` when the files do not fit one sector of folder.
+    The format follows ECMA-119. Names are stored in capital letters. Dashes stay, although the
+    strictest level of the standard forbids dashes. Linux shows the names in small letters. The
+    same files always give the same bytes.
+
+    Args:
+        label: Label of the volume, up to 32 characters.
+        files: Contents by file name.
+
+    Raises:
+        LabError: The directory of the files does not fit in a sector of 2048 bytes.
     """
-    at, places = _FILES, {}
+    next_sector, file_sectors = _FIRST_FILE_SECTOR, {}
     for name, data in sorted(files.items()):
-        places[name] = at
-        at += -(-len(data) // SECTOR)
-    records = b"".join(
-        _record(f"{name.upper()};1".encode(), places[name], len(data))
+        file_sectors[name] = next_sector
+        next_sector += -(-len(data) // SECTOR_BYTES)
+    file_records = b"".join(
+        _build_directory_record(f"{name.upper()};1".encode(), file_sectors[name], len(data))
         for name, data in sorted(files.items())
     )
-    root = _record(b"\0", _ROOT, SECTOR, folder=True)
-    folder = root + _record(b"\1", _ROOT, SECTOR, folder=True) + records
-    if len(folder) > SECTOR:
+    root_record = _build_directory_record(b"\0", _ROOT_SECTOR, SECTOR_BYTES, is_folder=True)
+    directory = (
+        root_record
+        + _build_directory_record(b"\1", _ROOT_SECTOR, SECTOR_BYTES, is_folder=True)
+        + file_records
+    )
+    if len(directory) > SECTOR_BYTES:
         raise LabError(f"{len(files)} files are too many for a seed volume")
-    parts = [bytes(SECTOR * _VOLUME), _descriptor(label, at, root), b"\xffCD001\1"]
-    parts += [struct.pack("<BBIHBB", 1, 0, _ROOT, 1, 0, 0)]
-    parts += [struct.pack(">BBIHBB", 1, 0, _ROOT, 1, 0, 0), folder]
-    parts += [data for _, data in sorted(files.items())]
-    return b"".join(part + bytes(-len(part) % SECTOR) for part in parts)
+    sections = [
+        bytes(SECTOR_BYTES * _DESCRIPTOR_SECTOR),
+        _build_volume_descriptor(label, next_sector, root_record),
+        b"\xffCD001\1",
+    ]
+    sections += [struct.pack("<BBIHBB", 1, 0, _ROOT_SECTOR, 1, 0, 0)]
+    sections += [struct.pack(">BBIHBB", 1, 0, _ROOT_SECTOR, 1, 0, 0), directory]
+    sections += [data for _, data in sorted(files.items())]
+    return b"".join(section + bytes(-len(section) % SECTOR_BYTES) for section in sections)
 
 
-def _both(value: int) -> bytes:
-    """A 32-bit number in both byte orders, as the standard wants it."""
+def _encode_both_endian32(value: int) -> bytes:
+    """Encode a 32-bit number in both byte orders, as ECMA-119 requires."""
     return struct.pack("<I", value) + struct.pack(">I", value)
 
 
-def _both16(value: int) -> bytes:
+def _encode_both_endian16(value: int) -> bytes:
     return struct.pack("<H", value) + struct.pack(">H", value)
 
 
-def _record(name: bytes, sector: int, size: int, *, folder: bool = False) -> bytes:
+def _build_directory_record(
+    name: bytes, sector: int, size: int, *, is_folder: bool = False
+) -> bytes:
     padding = b"\0" * (1 - len(name) % 2)
-    head = bytes([33 + len(name) + len(padding), 0]) + _both(sector) + _both(size)
+    header = (
+        bytes([33 + len(name) + len(padding), 0])
+        + _encode_both_endian32(sector)
+        + _encode_both_endian32(size)
+    )
     # 1 January 2000: a fixed time, so that a seed depends on its contents alone.
-    when_and_flags = bytes([100, 1, 1, 0, 0, 0, 0, 2 if folder else 0, 0, 0])
-    return head + when_and_flags + _both16(1) + bytes([len(name)]) + name + padding
+    time_and_flags = bytes([100, 1, 1, 0, 0, 0, 0, 2 if is_folder else 0, 0, 0])
+    return header + time_and_flags + _encode_both_endian16(1) + bytes([len(name)]) + name + padding
 
 
-def _descriptor(label: str, sectors: int, root: bytes) -> bytes:
-    text = b"\1CD001\1\0" + b" " * 32 + label.encode().ljust(32) + bytes(8) + _both(sectors)
-    text += bytes(32) + _both16(1) + _both16(1) + _both16(SECTOR) + _both(10)
-    text += struct.pack("<II", _TABLE_LITTLE, 0) + struct.pack(">II", _TABLE_BIG, 0)
-    text += root + b" " * (128 * 4) + b" " * (37 * 3)
-    never = b"0" * 16 + b"\0"
-    return text + never * 4 + b"\1\0"
+def _build_volume_descriptor(label: str, sector_count: int, root_record: bytes) -> bytes:
+    descriptor = (
+        b"\1CD001\1\0"
+        + b" " * 32
+        + label.encode().ljust(32)
+        + bytes(8)
+        + _encode_both_endian32(sector_count)
+    )
+    descriptor += (
+        bytes(32)
+        + _encode_both_endian16(1)
+        + _encode_both_endian16(1)
+        + _encode_both_endian16(SECTOR_BYTES)
+        + _encode_both_endian32(10)
+    )
+    descriptor += struct.pack("<II", _PATH_TABLE_LE_SECTOR, 0) + struct.pack(
+        ">II", _PATH_TABLE_BE_SECTOR, 0
+    )
+    descriptor += root_record + b" " * (128 * 4) + b" " * (37 * 3)
+    unset_date = b"0" * 16 + b"\0"
+    return descriptor + unset_date * 4 + b"\1\0"

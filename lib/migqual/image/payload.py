@@ -1,38 +1,67 @@
-"""Compile the static program that runs in guests, on clients and on hosts."""
+"""Compile the static payload program for guests, clients and hosts."""
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from migqual.errors import LabError
-from migqual.image import build, store
-from migqual.places import FIXTURES
+from migqual.image import build_cache, isolated_command
+from migqual.paths import FIXTURES
 
-SOURCES = FIXTURES / "guest"
-_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-D_GNU_SOURCE", "-static", "-pthread")
+PAYLOAD_SOURCES = FIXTURES / "guest"
+_COMPILER_FLAGS = (
+    "-std=c11",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-O2",
+    "-D_GNU_SOURCE",
+    "-static",
+    "-pthread",
+)
 _REMEDY = "as root: `apt-get install gcc libc6-dev` (dnf: gcc glibc-static)"
 
 
 def ensure_payload(
-    cache: Path, say: Callable[[str], None], *, compiler: str = "cc", sources: Path = SOURCES
+    cache: Path,
+    report_progress: Callable[[str], None],
+    *,
+    compiler: str = "cc",
+    sources: Path = PAYLOAD_SOURCES,
 ) -> Path:
-    """`migqual-payload`, compiled if the cache does not hold it.
+    """Return the path of `migqual-payload`, compiled if the cache has no such program.
 
-    Raises `LabError` without a compiler, or with the compiler's last lines.
+    Args:
+        cache: Root folder of the cache.
+        report_progress: Called with a line of text before the compilation.
+        compiler: Name or path of the C compiler.
+        sources: Folder with the C files.
+
+    Raises:
+        LabError: The compiler is not installed or failed. The message contains the last lines
+            of the compiler.
     """
     if shutil.which(compiler) is None:
         raise LabError(f"no C compiler ({compiler}) to build the payload", remedy=_REMEDY)
 
-    def make(half: Path) -> None:
-        say("compiling the guest payload")
-        units = sorted(sources.glob("*.c"))
-        build.run([compiler, *_FLAGS, "-o", half, *units], what="the guest payload", remedy=_REMEDY)
-        half.chmod(0o755)
+    def compile_payload(partial_path: Path) -> None:
+        report_progress("compiling the guest payload")
+        source_files = sorted(sources.glob("*.c"))
+        isolated_command.run_isolated(
+            [compiler, *_COMPILER_FLAGS, "-o", partial_path, *source_files],
+            subject="the guest payload",
+            remedy=_REMEDY,
+        )
+        partial_path.chmod(0o755)
 
-    return store.ensure(cache / "payload" / f"migqual-payload-{payload_key(sources)}", make)
+    return build_cache.ensure_cached(
+        cache / "payload" / f"migqual-payload-{compute_payload_key(sources)}", compile_payload
+    )
 
 
-def payload_key(sources: Path = SOURCES) -> str:
-    """Names the program in the cache: its sources and the compiler's flags."""
+def compute_payload_key(sources: Path = PAYLOAD_SOURCES) -> str:
+    """Compute the cache key of the payload from the source files and the compiler flags."""
     files = sorted([*sources.glob("*.c"), *sources.glob("*.h")])
-    return store.key_of("payload", _FLAGS, [file.name for file in files], *files)
+    return build_cache.compute_key(
+        "payload", _COMPILER_FLAGS, [file.name for file in files], *files
+    )

@@ -1,67 +1,112 @@
-"""Whether a guest really boots with KVM here. A file test lies; a boot does not."""
+"""Choose KVM or TCG for the guests of a lab, by a test boot.
+
+The file /dev/kvm is no proof of a working KVM. Only a boot is a proof.
+"""
 
 import json
 import platform
 from collections.abc import Callable
 from pathlib import Path
 
-from migqual import places
+from migqual import paths
 from migqual.errors import LabError
-from migqual.image import build, store
-from migqual.image.guest import GuestImage
+from migqual.image import build_cache, isolated_command
+from migqual.image.guest_image import GuestImage
 from migqual.lab.layout import LabLayout
 
-SECONDS = 6
-_READY = b"migqual"
+KVM_BOOT_TIMEOUT_SECONDS = 6
+_READY_TEXT = b"migqual"
 
 
-def choose(layout: LabLayout, tree: Path, guest: GuestImage, say: Callable[[str], None]) -> str:
-    """`kvm` or `tcg`, as the topology asks; `auto` tries and remembers until the next reboot.
+def choose_accelerator(
+    layout: LabLayout, rootfs: Path, guest_image: GuestImage, report_progress: Callable[[str], None]
+) -> str:
+    """Choose the accelerator of the guests, as the topology requests.
 
-    Raises `LabError` when KVM is demanded and a guest does not boot with it.
+    With `auto` and `kvm` the function boots a guest with KVM. The cache keeps the result of the
+    test boot until the next reboot of the machine.
+
+    Args:
+        layout: Layout of the lab. The topology requests `auto`, `kvm` or `tcg`.
+        rootfs: Rootfs with the QEMU for the test boot.
+        guest_image: Kernel and initramfs for the test boot.
+        report_progress: Called with the result of the test boot.
+
+    Returns:
+        `kvm` or `tcg`.
+
+    Raises:
+        LabError: The topology requests `kvm`, but no guest boots with KVM.
     """
-    wanted = layout.topology.acceleration
-    if wanted == "tcg":
+    acceleration = layout.topology.acceleration
+    if acceleration == "tcg":
         return "tcg"
-    if _boots_with_kvm(tree, guest, say):
+    if _can_boot_with_kvm(rootfs, guest_image, report_progress):
         return "kvm"
-    if wanted == "kvm":
+    if acceleration == "kvm":
         raise LabError(
-            f"no guest boots with KVM within {SECONDS} s on this machine",
+            f"no guest boots with KVM within {KVM_BOOT_TIMEOUT_SECONDS} s on this machine",
             remedy="use acceleration: auto or tcg in the topology, or a machine with nested KVM",
         )
     return "tcg"
 
 
-def _boots_with_kvm(tree: Path, guest: GuestImage, say: Callable[[str], None]) -> bool:
+def _can_boot_with_kvm(
+    rootfs: Path, guest_image: GuestImage, report_progress: Callable[[str], None]
+) -> bool:
     if not Path("/dev/kvm").exists():
-        say("acceleration: no /dev/kvm, guests run under TCG")
+        report_progress("acceleration: no /dev/kvm, guests run under TCG")
         return False
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    key = store.key_of("kvm", platform.release(), boot_id, guest.key, str(tree))
-    known = places.cache() / "acceleration" / f"{key}.json"
-    if not known.exists():
-        works = boots(tree, guest, "kvm")
-        known.parent.mkdir(parents=True, exist_ok=True)
-        known.write_text(json.dumps({"kvm": works}))
-        words = "boots" if works else f"does not boot within {SECONDS} s"
-        say(f"acceleration: a guest {words} with KVM; using {'KVM' if works else 'TCG'}")
-    return bool(json.loads(known.read_text())["kvm"])
+    key = build_cache.compute_key("kvm", platform.release(), boot_id, guest_image.key, str(rootfs))
+    result_file = paths.get_cache_folder() / "acceleration" / f"{key}.json"
+    if not result_file.exists():
+        kvm_works = can_boot_guest(rootfs, guest_image, "kvm")
+        result_file.parent.mkdir(parents=True, exist_ok=True)
+        result_file.write_text(json.dumps({"kvm": kvm_works}))
+        result_text = "boots" if kvm_works else f"does not boot within {KVM_BOOT_TIMEOUT_SECONDS} s"
+        report_progress(
+            f"acceleration: a guest {result_text} with KVM; using {'KVM' if kvm_works else 'TCG'}"
+        )
+    return bool(json.loads(result_file.read_text())["kvm"])
 
 
-def boots(tree: Path, guest: GuestImage, accelerator: str) -> bool:
-    """Boot the guest's kernel with the tree's QEMU until it speaks on its console."""
-    qemu = [
+def can_boot_guest(rootfs: Path, guest_image: GuestImage, accelerator: str) -> bool:
+    """Boot the guest kernel with the QEMU of the rootfs and check the console output.
+
+    Args:
+        rootfs: Rootfs with QEMU for x86_64.
+        guest_image: Kernel and initramfs to boot.
+        accelerator: Accelerator for the QEMU option `-accel`.
+
+    Returns:
+        True if the guest prints `migqual` on the console within `KVM_BOOT_TIMEOUT_SECONDS`.
+
+    Raises:
+        LabError: The command cannot run in the rootfs.
+    """
+    qemu_command = [
         *("qemu-system-x86_64", "-machine", "q35", "-accel", accelerator, "-cpu", "max"),
         *("-m", "256", "-nodefaults", "-nographic", "-serial", "stdio", "-no-reboot"),
-        *("-kernel", f"/mnt/{guest.kernel.name}", "-initrd", f"/mnt/{guest.initrd.name}"),
+        *(
+            "-kernel",
+            f"/mnt/{guest_image.kernel.name}",
+            "-initrd",
+            f"/mnt/{guest_image.initrd.name}",
+        ),
         *("-append", "console=ttyS0 panic=-1"),
     ]
-    bounded = ["timeout", "--signal=KILL", str(SECONDS), *qemu]
-    console = build.inside(
-        tree,
-        ["sh", "-c", '"$@" || true', "sh", *bounded],  # it never ends by itself when it boots
-        what=f"a guest under {accelerator}",
-        binds={Path("/dev"): "/dev", guest.kernel.parent: "/mnt"},
+    timeout_command = ["timeout", "--signal=KILL", str(KVM_BOOT_TIMEOUT_SECONDS), *qemu_command]
+    console_output = isolated_command.run_in_rootfs(
+        rootfs,
+        [
+            "sh",
+            "-c",
+            '"$@" || true',
+            "sh",
+            *timeout_command,
+        ],  # it never ends by itself when it boots
+        subject=f"boot of a guest with {accelerator}",
+        bind_mounts={Path("/dev"): "/dev", guest_image.kernel.parent: "/mnt"},
     )
-    return _READY in console
+    return _READY_TEXT in console_output

@@ -1,4 +1,4 @@
-"""Control groups: how every process of a lab is found again, whoever started it."""
+"""Find and kill all processes of a lab by control group, independent of the parent process."""
 
 import os
 import signal
@@ -8,55 +8,66 @@ from pathlib import Path
 
 from migqual.deadline import Deadline
 
-ROOT = Path("/sys/fs/cgroup")
+CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
-def roots() -> tuple[Path, ...]:
-    """The hierarchies that systemd uses: the unified one, and the named one of version 1."""
-    candidates = (ROOT, ROOT / "unified", ROOT / "systemd")
+def list_hierarchies() -> tuple[Path, ...]:
+    """Return the root folders of the cgroup hierarchies used by systemd.
+
+    systemd uses the unified hierarchy, or the named hierarchy of cgroup version 1.
+    """
+    candidates = (CGROUP_ROOT, CGROUP_ROOT / "unified", CGROUP_ROOT / "systemd")
     return tuple(root for root in candidates if (root / "cgroup.procs").exists())
 
 
-def folders(name: str) -> tuple[Path, ...]:
-    return tuple(root / name for root in roots())
+def list_group_folders(name: str) -> tuple[Path, ...]:
+    """Return the folder of the group in each hierarchy. A folder may be absent."""
+    return tuple(root / name for root in list_hierarchies())
 
 
-def processes(name: str) -> set[int]:
-    """Ids of all processes below the groups called `name`."""
-    found: set[int] = set()
-    for folder in folders(name):
-        for path in _below(folder):
+def list_group_pids(name: str) -> set[int]:
+    """Return the ids of all processes in the groups called `name` and in all groups below."""
+    pids: set[int] = set()
+    for folder in list_group_folders(name):
+        for path in _walk_groups(folder):
             with suppress(OSError):
-                found.update(int(pid) for pid in (path / "cgroup.procs").read_text().split())
-    return found - {0}
+                pids.update(int(pid) for pid in (path / "cgroup.procs").read_text().split())
+    return pids - {0}
 
 
-def kill(name: str, deadline: Deadline) -> None:
-    """End every process below `name` and remove the groups.
+def kill_group(name: str, deadline: Deadline) -> None:
+    """Kill every process in the group and below, and remove the groups.
 
-    A process may join late: one that a killed `up` had just started moves itself into its group.
-    So both are done together until no group is left.
+    A process may join late: after a kill of `migqual lab up`, a process just started still
+    moves into the group. So the function repeats both steps until no group is left.
+
+    Args:
+        name: Path of the group below the root of a hierarchy, for example `migqual/LAB`.
+        deadline: Time limit for all steps.
+
+    Raises:
+        TimedOut: Processes or groups are left at the deadline.
     """
 
-    def gone() -> bool:
-        alive = processes(name)
-        for pid in alive:
+    def kill_and_remove() -> bool:
+        pids = list_group_pids(name)
+        for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        return not alive and all(_remove_groups(folder) for folder in folders(name))
+        return not pids and all(_remove_groups(folder) for folder in list_group_folders(name))
 
-    deadline.wait_for(f"processes of {name} to end", gone)
+    deadline.wait_for(f"end of the processes in cgroup {name}", kill_and_remove)
 
 
 def _remove_groups(folder: Path) -> bool:
-    """Remove the group and those below it; whether none is left."""
-    for path in _below(folder):
+    """Remove the group and all groups below. Return True if no group is left."""
+    for path in _walk_groups(folder):
         with suppress(OSError):  # busy: asked again; or gone already
             path.rmdir()
     return not folder.exists()
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Deepest first."""
+def _walk_groups(folder: Path) -> Iterator[Path]:
+    """Yield the folders of the group and of all groups below, deepest folder first."""
     for path, _, _ in os.walk(folder, topdown=False):
         yield Path(path)

@@ -1,161 +1,208 @@
-"""Pure: from a topology and a name to addresses, namespaces, folders. Acts on nothing."""
+"""Derive addresses, namespaces and folders of a lab from topology and name. No side effects."""
 
 import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from migqual import places
+from migqual import paths
 from migqual.errors import UsageError
-from migqual.lab.topology import LAB_NAME, LabHost, Link, Role, Topology
+from migqual.lab.topology import LAB_NAME_PATTERN, LabHost, LabRole, Link, Topology
 
-# Private to the lab's namespaces; two labs may use the same ones side by side.
-NETWORKS = {"mgmt": "10.77.1", "mig": "10.77.2", "svc": "10.77.3"}
-CONTROLLER = "ctl"
-FABRIC = "net"
-GUEST_ADDRESSES = f"{NETWORKS['svc']}.100-{NETWORKS['svc']}.199"
-SHARED = Path("/srv/migqual/shared")
-EXPORTS = Path("/srv/migqual/exports")
-SCRATCH = Path("/var/lib/migqual")
+# The networks exist only in the namespaces of a lab. So two labs can use the same addresses.
+NETWORK_PREFIXES = {"mgmt": "10.77.1", "mig": "10.77.2", "svc": "10.77.3"}
+CONTROLLER_NAME = "ctl"
+BRIDGES_NAME = "net"
+GUEST_ADDRESS_RANGE = f"{NETWORK_PREFIXES['svc']}.100-{NETWORK_PREFIXES['svc']}.199"
+SHARED_FOLDER = Path("/srv/migqual/shared")
+EXPORTS_FOLDER = Path("/srv/migqual/exports")
+SCRATCH_FOLDER = Path("/var/lib/migqual")
 ISCSI_TARGET = "iqn.2026-01.lab.migqual:store"
 
 
 @dataclass(frozen=True)
 class HostLayout:
-    """One host of a lab: where it lies and what it is called everywhere."""
+    """Names, addresses and folders of a lab host.
+
+    Attributes:
+        name: Name of the host in the topology.
+        number: Last part of every address of the host, 11 or more.
+        spec: Description of the host in the topology.
+        namespace: Network namespace of the host.
+        folder: Folder with the layers and the console log of the host.
+        lab_name: Name of the lab.
+    """
 
     name: str
     number: int
     spec: LabHost
     namespace: str
     folder: Path
-    lab: str
+    lab_name: str
 
     @property
-    def machine(self) -> str:
-        return f"mq-{self.lab}-{self.name}"
+    def machine_name(self) -> str:
+        """Return the machine name of the host for systemd-nspawn."""
+        return f"mq-{self.lab_name}-{self.name}"
 
     @property
     def upper(self) -> Path:
-        """The throw-away layer that the host writes to."""
+        """Return the temporary upper layer for the writes of the host."""
         return self.folder / "upper"
 
     @property
     def merged(self) -> Path:
+        """Return the mount point of the overlay: the root folder of the host."""
         return self.folder / "root"
 
     @property
-    def console(self) -> Path:
+    def console_log(self) -> Path:
+        """Return the file with the console output of the host."""
         return self.folder / "console.log"
 
     @property
-    def cgroup(self) -> str:
-        return f"migqual/{self.lab}/{self.name}"
+    def cgroup_name(self) -> str:
+        """Return the control group of the host, as path below the root of a hierarchy."""
+        return f"migqual/{self.lab_name}/{self.name}"
 
     @cached_property
     def uuid(self) -> uuid.UUID:
-        return uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}.{self.lab}.migqual")
+        """Return the UUID of the host. The same host name and lab name give the same UUID."""
+        return uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}.{self.lab_name}.migqual")
 
-    def address(self, network: str) -> str:
-        return f"{NETWORKS[network]}.{self.number}"
+    def get_address(self, network: str) -> str:
+        """Return the IPv4 address of the host in the network `mgmt`, `mig` or `svc`."""
+        return f"{NETWORK_PREFIXES[network]}.{self.number}"
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Interface to address. On the service network a hypervisor only has a bridge."""
-        if self.spec.role is Role.HYPERVISOR:
-            return {"mgmt": self.address("mgmt"), "mig": self.address("mig")}
-        if self.spec.role is Role.STORAGE:
-            return {"mgmt": self.address("mgmt"), "mig": self.address("mig")}
-        return {"mgmt": self.address("mgmt"), "svc": self.address("svc")}
+        """Return the IPv4 address by network interface.
+
+        On the service network a hypervisor has only a bridge and no address.
+        """
+        if self.spec.role is LabRole.HYPERVISOR:
+            return {"mgmt": self.get_address("mgmt"), "mig": self.get_address("mig")}
+        if self.spec.role is LabRole.STORAGE:
+            return {"mgmt": self.get_address("mgmt"), "mig": self.get_address("mig")}
+        return {"mgmt": self.get_address("mgmt"), "svc": self.get_address("svc")}
 
 
 @dataclass(frozen=True)
 class LabLayout:
-    """A whole lab."""
+    """Names and folders of a whole lab.
+
+    Attributes:
+        name: Name of the lab. An invalid name raises `UsageError`.
+        topology: Hosts, pairs and links of the lab.
+    """
 
     name: str
     topology: Topology
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        check_lab_name(self.name)
 
     @property
-    def folder(self) -> Path:
-        return places.labs() / self.name
+    def runtime_folder(self) -> Path:
+        """Return the folder for state file, inventory and keys of the lab."""
+        return paths.get_labs_folder() / self.name
 
     @property
-    def bulk(self) -> Path:
-        """What the hosts write: beside the root trees, since `/run` is small on many machines."""
-        return bulk(self.name)
+    def disk_folder(self) -> Path:
+        """Return the folder for the writes of the hosts.
+
+        The folder is beside the rootfs cache, since `/run` is small on many machines.
+        """
+        return get_disk_folder(self.name)
 
     @property
-    def shared(self) -> Path:
-        """The folder that all hypervisors of the lab share."""
-        return self.bulk / "shared"
+    def shared_folder(self) -> Path:
+        """Return the folder shared by all hypervisors of the lab."""
+        return self.disk_folder / "shared"
 
     @property
-    def exports(self) -> Path:
-        """The folder that the storage host serves."""
-        return self.bulk / "exports"
+    def exports_folder(self) -> Path:
+        """Return the folder served by the storage host."""
+        return self.disk_folder / "exports"
 
     @property
-    def inventory(self) -> Path:
-        return self.folder / "inventory.yml"
+    def inventory_file(self) -> Path:
+        """Return the inventory file of the lab."""
+        return self.runtime_folder / "inventory.yml"
 
     @property
-    def key(self) -> Path:
-        return self.folder / "keys" / "id_ed25519"
+    def ssh_key_file(self) -> Path:
+        """Return the private SSH key for logins on all hosts of the lab."""
+        return self.runtime_folder / "keys" / "id_ed25519"
 
     @property
-    def known_hosts(self) -> Path:
-        return self.folder / "keys" / "known_hosts"
+    def known_hosts_file(self) -> Path:
+        """Return the file with the host keys of the lab."""
+        return self.runtime_folder / "keys" / "known_hosts"
 
     @property
-    def fabric(self) -> str:
-        return namespace(self.name, FABRIC)
+    def bridge_namespace(self) -> str:
+        """Return the network namespace with the bridges of the lab."""
+        return build_namespace_name(self.name, BRIDGES_NAME)
 
     @property
-    def controller(self) -> str:
-        return namespace(self.name, CONTROLLER)
+    def controller_namespace(self) -> str:
+        """Return the network namespace of the controller."""
+        return build_namespace_name(self.name, CONTROLLER_NAME)
 
     @cached_property
     def hosts(self) -> tuple[HostLayout, ...]:
+        """Return the layout of every host, in the order of the topology."""
         return tuple(
             HostLayout(
                 name=name,
                 number=number,
                 spec=spec,
-                namespace=namespace(self.name, name),
-                folder=self.bulk / "hosts" / name,
-                lab=self.name,
+                namespace=build_namespace_name(self.name, name),
+                folder=self.disk_folder / "hosts" / name,
+                lab_name=self.name,
             )
             for number, (name, spec) in enumerate(self.topology.hosts.items(), start=11)
         )
 
-    def host(self, name: str) -> HostLayout:
+    def get_host(self, name: str) -> HostLayout:
+        """Return the layout of the host called `name`.
+
+        Raises:
+            UsageError: The lab has no host with the name.
+        """
         for host in self.hosts:
             if host.name == name:
                 return host
-        known = ", ".join(host.name for host in self.hosts)
-        raise UsageError(f"no host {name!r} in lab {self.name!r}", remedy=f"there are: {known}")
+        host_names = ", ".join(host.name for host in self.hosts)
+        raise UsageError(
+            f"no host {name!r} in lab {self.name!r}", remedy=f"choose one of: {host_names}"
+        )
 
-    def link(self, network: str) -> Link:
+    def get_link(self, network: str) -> Link:
+        """Return the link properties of the network `mgmt`, `mig` or `svc`."""
         links = self.topology.links
         return {"mgmt": links.management, "mig": links.migration, "svc": links.service}[network]
 
 
-def namespace(lab: str, host: str) -> str:
-    """The network namespace of a host; its prefix `mq-LAB.` belongs to the lab alone."""
-    return f"mq-{lab}.{host}"
+def build_namespace_name(lab_name: str, host_name: str) -> str:
+    """Build the name of a host's network namespace. Only the lab uses the prefix `mq-LAB.`."""
+    return f"mq-{lab_name}.{host_name}"
 
 
-def bulk(lab: str) -> Path:
-    return places.cache() / "labs" / lab
+def get_disk_folder(lab_name: str) -> Path:
+    """Return the folder on disk for the data of the lab."""
+    return paths.get_cache_folder() / "labs" / lab_name
 
 
-def check_name(name: str) -> None:
-    if not LAB_NAME.match(name):
+def check_lab_name(name: str) -> None:
+    """Check the name of a lab: up to 12 lower-case letters and digits, a letter first.
+
+    Raises:
+        UsageError: The name does not follow the rule.
+    """
+    if not LAB_NAME_PATTERN.match(name):
         raise UsageError(
             f"{name!r} cannot be the name of a lab",
-            remedy="use up to 12 lower-case letters and digits, a letter first",
+            remedy="use up to 12 lower-case letters and digits; begin with a letter",
         )

@@ -1,63 +1,81 @@
-"""Namespaces, bridges and links of a lab. Nothing of it is in the machine's own network."""
+"""Create the namespaces, bridges and links of a lab. The machine's network does not change."""
 
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from migqual import places
+from migqual import paths
 from migqual.errors import LabError
 from migqual.lab import state
-from migqual.lab.command import run, succeeds
-from migqual.lab.layout import CONTROLLER, NETWORKS, HostLayout, LabLayout
-from migqual.lab.topology import Link, Role
+from migqual.lab.layout import CONTROLLER_NAME, NETWORK_PREFIXES, HostLayout, LabLayout
+from migqual.lab.local_command import run_local_command, try_local_command
+from migqual.lab.topology import LabRole, Link
 
 SERVICE_BRIDGE = "br-svc"
-CONTROLLER_ADDRESS = f"{NETWORKS['mgmt']}.2"
+CONTROLLER_ADDRESS = f"{NETWORK_PREFIXES['mgmt']}.2"
 
 
-def build(layout: LabLayout) -> None:
-    """Make every namespace and link. Raises `LabError` where the kernel or rights lack."""
-    _claim_folder()
-    namespaces = [layout.fabric, layout.controller, *(host.namespace for host in layout.hosts)]
-    run(
+def create_network(layout: LabLayout) -> None:
+    """Create all network namespaces, bridges and links of the lab.
+
+    Raises:
+        LabError: The kernel lacks a feature, or the user has not enough rights.
+    """
+    _mark_netns_folder()
+    namespaces = [
+        layout.bridge_namespace,
+        layout.controller_namespace,
+        *(host.namespace for host in layout.hosts),
+    ]
+    run_local_command(
         ["ip", "-batch", "-"],
         stdin="".join(f"netns add {name}\n" for name in namespaces),
         remedy="the machine must allow network namespaces: run as root, not in an unprivileged "
         "container",
     )
     for name in namespaces:
-        _batch(name, ["link set lo up"])
-    _batch(layout.fabric, _bridges())
-    _batch(layout.fabric, _controller_port(layout))
-    _batch(
-        layout.controller,
+        _run_ip_batch(name, ["link set lo up"])
+    _run_ip_batch(layout.bridge_namespace, _build_bridge_commands())
+    _run_ip_batch(layout.bridge_namespace, _build_controller_commands(layout))
+    _run_ip_batch(
+        layout.controller_namespace,
         [f"addr add {CONTROLLER_ADDRESS}/24 dev mgmt", "link set mgmt up"],
     )
     for host in layout.hosts:
-        _batch(layout.fabric, _ports(host))
-        _batch(host.namespace, _interfaces(host))
-        for network in host_networks(host):
-            _shape(host, network, layout.link(network))
+        _run_ip_batch(layout.bridge_namespace, _build_port_commands(host))
+        _run_ip_batch(host.namespace, _build_interface_commands(host))
+        for network in list_host_networks(host):
+            _apply_link_shaping(host, network, layout.get_link(network))
 
 
-def _claim_folder() -> None:
-    """Write down that `ip netns` will mount its folder for us, if it is not mounted yet."""
-    if not _is_mounted(state.NAMESPACES):
-        _claim().touch()
+def _mark_netns_folder() -> None:
+    """Create the marker file if the namespace folder is not mounted yet.
+
+    `ip netns` then mounts the folder for the lab. So `remove_netns_folder` may unmount the
+    folder.
+    """
+    if not _is_mounted(state.NAMESPACE_FOLDER):
+        _get_netns_marker().touch()
 
 
-def release_folder() -> None:
-    """Unmount and remove the folder of `ip netns`, if it was made for labs and none is left."""
-    if not _claim().exists() or any(state.NAMESPACES.glob("*")):
+def remove_netns_folder() -> None:
+    """Unmount and remove the namespace folder of `ip netns`.
+
+    The function leaves the folder in place if another program mounted the folder, or if a
+    namespace is left.
+    """
+    if not _get_netns_marker().exists() or any(state.NAMESPACE_FOLDER.glob("*")):
         return
-    if not _is_mounted(state.NAMESPACES) or succeeds(["umount", state.NAMESPACES]):
-        _claim().unlink()
+    if not _is_mounted(state.NAMESPACE_FOLDER) or try_local_command(
+        ["umount", state.NAMESPACE_FOLDER]
+    ):
+        _get_netns_marker().unlink()
         with suppress(OSError):
-            state.NAMESPACES.rmdir()
+            state.NAMESPACE_FOLDER.rmdir()
 
 
-def _claim() -> Path:
-    return places.labs() / ".netns"
+def _get_netns_marker() -> Path:
+    return paths.get_labs_folder() / ".netns"
 
 
 def _is_mounted(folder: Path) -> bool:
@@ -65,70 +83,95 @@ def _is_mounted(folder: Path) -> bool:
     return any(line.split()[4] == str(folder) for line in lines)
 
 
-def port(host: str, network: str) -> str:
-    """Name of the fabric's end of a host's link; cutting it cuts the link alone."""
-    return f"{host}-{network}"
+def get_port_name(host_name: str, network: str) -> str:
+    """Return the name of the bridge port for the link of a host to a network.
+
+    To cut only the link of the host, set the port down in the bridge namespace.
+    """
+    return f"{host_name}-{network}"
 
 
-def host_networks(host: HostLayout) -> tuple[str, ...]:
-    if host.spec.role is Role.HYPERVISOR:
-        return tuple(NETWORKS)
+def list_host_networks(host: HostLayout) -> tuple[str, ...]:
+    """List the networks with a link to the host."""
+    if host.spec.role is LabRole.HYPERVISOR:
+        return tuple(NETWORK_PREFIXES)
     return tuple(host.addresses)
 
 
-def _batch(name: str, lines: list[str]) -> None:
-    run(["ip", "-n", name, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines))
+def _run_ip_batch(namespace: str, lines: list[str]) -> None:
+    run_local_command(
+        ["ip", "-n", namespace, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines)
+    )
 
 
-def _bridges() -> list[str]:
+def _build_bridge_commands() -> list[str]:
     lines = []
-    for network in NETWORKS:
+    for network in NETWORK_PREFIXES:
         lines.append(f"link add br-{network} type bridge forward_delay 0 mcast_snooping 0")
         lines.append(f"link set br-{network} up")
     return lines
 
 
-def _veth(end: str, peer: str, peer_namespace: str, bridge: str) -> Iterator[str]:
-    yield f"link add {end} type veth peer name {peer} netns {peer_namespace}"
-    yield f"link set {end} master br-{bridge} up"
+def _build_veth_commands(
+    port_name: str, peer: str, peer_namespace: str, bridge: str
+) -> Iterator[str]:
+    yield f"link add {port_name} type veth peer name {peer} netns {peer_namespace}"
+    yield f"link set {port_name} master br-{bridge} up"
 
 
-def _controller_port(layout: LabLayout) -> list[str]:
-    return list(_veth(port(CONTROLLER, "mgmt"), "mgmt", layout.controller, "mgmt"))
+def _build_controller_commands(layout: LabLayout) -> list[str]:
+    return list(
+        _build_veth_commands(
+            get_port_name(CONTROLLER_NAME, "mgmt"), "mgmt", layout.controller_namespace, "mgmt"
+        )
+    )
 
 
-def _ports(host: HostLayout) -> list[str]:
+def _build_port_commands(host: HostLayout) -> list[str]:
     return [
         line
-        for network in host_networks(host)
-        for line in _veth(port(host.name, network), network, host.namespace, network)
+        for network in list_host_networks(host)
+        for line in _build_veth_commands(
+            get_port_name(host.name, network), network, host.namespace, network
+        )
     ]
 
 
-def _interfaces(host: HostLayout) -> list[str]:
+def _build_interface_commands(host: HostLayout) -> list[str]:
     lines = [f"addr add {address}/24 dev {name}" for name, address in host.addresses.items()]
-    lines += [f"link set {name} up" for name in host_networks(host)]
-    if host.spec.role is Role.HYPERVISOR:
+    lines += [f"link set {name} up" for name in list_host_networks(host)]
+    if host.spec.role is LabRole.HYPERVISOR:
         lines.append(f"link add {SERVICE_BRIDGE} type bridge forward_delay 0 mcast_snooping 0")
         lines.append(f"link set svc master {SERVICE_BRIDGE}")
         lines.append(f"link set {SERVICE_BRIDGE} up")
     return lines
 
 
-def _shape(host: HostLayout, network: str, link: Link) -> None:
-    """Shape what the host sends. The kernel's own shapers; no figure is only pretended."""
+def _apply_link_shaping(host: HostLayout, network: str, link: Link) -> None:
+    """Apply the rate and the latency of the link to all packets from the host.
+
+    The shapers of the kernel (tbf, netem) apply every value. Raise `LabError` without netem.
+    """
     if link.rate_mbit is None and link.latency_ms is None:
         return
     argv = ["tc", "-n", host.namespace, "qdisc", "add", "dev", network, "root"]
     if link.latency_ms is not None:
-        rate = [] if link.rate_mbit is None else ["rate", f"{link.rate_mbit}mbit"]
-        argv += ["netem", "delay", f"{link.latency_ms}ms", *rate]
-        if not succeeds(argv):
+        rate_arguments = [] if link.rate_mbit is None else ["rate", f"{link.rate_mbit}mbit"]
+        argv += ["netem", "delay", f"{link.latency_ms}ms", *rate_arguments]
+        if not try_local_command(argv):
             raise LabError(
                 f"link {network}: this kernel cannot delay packets (no netem)",
                 remedy="remove latency_ms from the topology, or load the module sch_netem",
             )
         return
     burst_kib = max(64, (link.rate_mbit or 0) // 8)
-    shape = ["tbf", "rate", f"{link.rate_mbit}mbit", "burst", f"{burst_kib}kb", "latency", "50ms"]
-    run([*argv, *shape])
+    tbf_arguments = [
+        "tbf",
+        "rate",
+        f"{link.rate_mbit}mbit",
+        "burst",
+        f"{burst_kib}kb",
+        "latency",
+        "50ms",
+    ]
+    run_local_command([*argv, *tbf_arguments])

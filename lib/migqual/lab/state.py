@@ -1,4 +1,4 @@
-"""What is written down about a lab, and how leftovers are told from a lab that lives."""
+"""Store the state of a lab, and tell a running lab from the leftovers of a dead lab."""
 
 import fcntl
 import json
@@ -9,16 +9,22 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from migqual import places
+from migqual import paths
 from migqual.errors import UsageError
 from migqual.lab import cgroup
-from migqual.lab.layout import LabLayout, bulk, check_name
+from migqual.lab.layout import LabLayout, check_lab_name, get_disk_folder
 from migqual.lab.topology import Topology
 
-NAMESPACES = Path("/run/netns")
+NAMESPACE_FOLDER = Path("/run/netns")
 
 
-class Phase(StrEnum):
+class LabPhase(StrEnum):
+    """The phase of a lab.
+
+    Only the state file contains `BUILDING`. `detect_lab_phase` reports an unfinished lab as
+    `LEFTOVER`.
+    """
+
     ABSENT = "absent"
     BUILDING = "building"
     UP = "up"
@@ -27,101 +33,133 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class LabState:
-    """Written before anything is made, so that `down` knows a lab that `up` did not finish."""
+    """The state of a lab in the file `lab.json`.
+
+    The file is written before any part of the lab is created. So `remove_lab` also knows a lab
+    after an interrupted `start_lab`.
+
+    Attributes:
+        name: Name of the lab.
+        phase: `BUILDING` or `UP`.
+        topology_name: Name or path of the topology.
+        acceleration: `kvm` or `tcg`. While the lab is built: the value of the topology.
+        started_at: Start of the build in UTC, ISO 8601, to the second.
+        guest_key: Key of the guest image. Empty while the lab is built.
+    """
 
     name: str
-    phase: Phase
-    topology: str
+    phase: LabPhase
+    topology_name: str
     acceleration: str
-    started: str
+    started_at: str
     guest_key: str
 
 
-def write(layout: LabLayout, state: LabState) -> None:
-    layout.folder.mkdir(parents=True, exist_ok=True)
-    half = layout.folder / ".lab.json.half"
+def write_lab_state(layout: LabLayout, state: LabState) -> None:
+    """Write the state and the topology of the lab to `lab.json`, with an atomic rename."""
+    layout.runtime_folder.mkdir(parents=True, exist_ok=True)
+    partial_file = layout.runtime_folder / ".lab.json.half"
     text = json.dumps(asdict(state) | {"layout": layout.topology.model_dump(mode="json")})
-    half.write_text(text)
-    half.rename(layout.folder / "lab.json")
+    partial_file.write_text(text)
+    partial_file.rename(layout.runtime_folder / "lab.json")
 
 
-def read(name: str) -> tuple[LabState, LabLayout]:
-    """The state of a lab that is there. Raises `UsageError` when there is none."""
-    check_name(name)
-    file = places.labs() / name / "lab.json"
+def read_lab_state(name: str) -> tuple[LabState, LabLayout]:
+    """Read the state and the layout of a lab from `lab.json`.
+
+    Raises:
+        UsageError: No lab has the name, or the name is not allowed.
+    """
+    check_lab_name(name)
+    file = paths.get_labs_folder() / name / "lab.json"
     try:
         raw = json.loads(file.read_text())
     except FileNotFoundError:
-        raise UsageError(f"no lab named {name!r}", remedy="migqual lab up") from None
+        raise UsageError(
+            f"no lab named {name!r}", remedy=f"run `migqual lab up --name {name}`"
+        ) from None
     topology = Topology.model_validate(raw.pop("layout"))
-    raw["phase"] = Phase(raw["phase"])
+    raw["phase"] = LabPhase(raw["phase"])
     return LabState(**raw), LabLayout(name, topology)
 
 
-def phase(name: str) -> Phase:
-    """Whether the lab lives. A lab with a dead host is a leftover."""
+def detect_lab_phase(name: str) -> LabPhase:
+    """Detect whether a lab is running.
+
+    Returns:
+        `UP` for a complete lab with a process on every host. `LEFTOVER` for an unfinished lab
+        or a lab with a dead host. `ABSENT` if no part of the lab exists.
+    """
     try:
-        state, layout = read(name)
+        state, layout = read_lab_state(name)
     except UsageError:
-        return Phase.LEFTOVER if traces(name) else Phase.ABSENT
-    alive = all(cgroup.processes(host.cgroup) for host in layout.hosts)
-    if state.phase is Phase.UP and alive and all(_namespaces_of(name)):
-        return Phase.UP
-    return Phase.LEFTOVER
+        return LabPhase.LEFTOVER if list_lab_resources(name) else LabPhase.ABSENT
+    hosts_running = all(cgroup.list_group_pids(host.cgroup_name) for host in layout.hosts)
+    if state.phase is LabPhase.UP and hosts_running and all(_list_namespace_paths(name)):
+        return LabPhase.UP
+    return LabPhase.LEFTOVER
 
 
-def traces(name: str) -> list[str]:
-    """Everything on this machine that bears the lab's name, in words."""
-    found = [f"process {pid}" for pid in sorted(cgroup.processes(f"migqual/{name}"))]
-    found += [f"namespace {path.name}" for path in _namespaces_of(name)]
-    folders = (places.labs() / name, bulk(name), *cgroup.folders(f"migqual/{name}"))
-    found += [f"folder {folder}" for folder in folders if folder.exists()]
-    return found
+def list_lab_resources(name: str) -> list[str]:
+    """List the processes, namespaces and folders of the lab, as text for messages."""
+    resources = [f"process {pid}" for pid in sorted(cgroup.list_group_pids(f"migqual/{name}"))]
+    resources += [f"namespace {path.name}" for path in _list_namespace_paths(name)]
+    folders = (
+        paths.get_labs_folder() / name,
+        get_disk_folder(name),
+        *cgroup.list_group_folders(f"migqual/{name}"),
+    )
+    resources += [f"folder {folder}" for folder in folders if folder.exists()]
+    return resources
 
 
-def _namespaces_of(name: str) -> list[Path]:
-    return sorted(NAMESPACES.glob(f"mq-{name}.*"))
+def _list_namespace_paths(name: str) -> list[Path]:
+    return sorted(NAMESPACE_FOLDER.glob(f"mq-{name}.*"))
 
 
-def namespaces_of(name: str) -> list[str]:
-    return [path.name for path in _namespaces_of(name)]
+def list_namespaces(name: str) -> list[str]:
+    """List the network namespaces of the lab by name, sorted."""
+    return [path.name for path in _list_namespace_paths(name)]
 
 
-def entered() -> str | None:
-    """The namespace of a lab in which this process runs, or None in the machine's own."""
-    ours = Path("/proc/self/ns/net").stat()
-    for path in NAMESPACES.glob("mq-*.*"):
+def find_current_namespace() -> str | None:
+    """Return the lab namespace of the current process, or None outside all labs."""
+    own_stat = Path("/proc/self/ns/net").stat()
+    for path in NAMESPACE_FOLDER.glob("mq-*.*"):
         with suppress(FileNotFoundError):
-            if os.path.samestat(path.stat(), ours):
+            if os.path.samestat(path.stat(), own_stat):
                 return path.name
     return None
 
 
-def names() -> list[str]:
-    """Labs of which there is anything."""
-    folders = (places.labs(), bulk("any").parent)
-    found = {path.name for folder in folders for path in folder.glob("*") if path.is_dir()}
-    found |= {path.name[3:].partition(".")[0] for path in NAMESPACES.glob("mq-*.*")}
-    for root in cgroup.folders("migqual"):
-        found |= {path.name for path in root.glob("*") if path.is_dir()}
-    return sorted(found)
+def list_lab_names() -> list[str]:
+    """List the names of all labs with a folder, namespace or control group on the machine."""
+    folders = (paths.get_labs_folder(), get_disk_folder("any").parent)
+    lab_names = {path.name for folder in folders for path in folder.glob("*") if path.is_dir()}
+    lab_names |= {path.name[3:].partition(".")[0] for path in NAMESPACE_FOLDER.glob("mq-*.*")}
+    for root in cgroup.list_group_folders("migqual"):
+        lab_names |= {path.name for path in root.glob("*") if path.is_dir()}
+    return sorted(lab_names)
 
 
 @contextmanager
-def exclusive() -> Iterator[None]:
-    """One process at a time makes or unmakes labs; the lock leaves no file and dies with us."""
-    descriptor = _lock(places.labs())
+def lock_labs() -> Iterator[None]:
+    """Lock the labs of the machine: only a single process at a time builds or removes labs.
+
+    The lock is on a folder. So no lock file stays, and the lock ends with the process.
+    """
+    descriptor = _lock_folder(paths.get_labs_folder())
     try:
         yield
     finally:
         with suppress(OSError):  # it goes with the last lab
-            places.labs().rmdir()
-            places.labs().parent.rmdir()
+            paths.get_labs_folder().rmdir()
+            paths.get_labs_folder().parent.rmdir()
         os.close(descriptor)
 
 
-def _lock(folder: Path) -> int:
-    """Lock the folder; again, when whoever had the lock removed it meanwhile."""
+def _lock_folder(folder: Path) -> int:
+    """Lock the folder. Try again if the previous holder of the lock has removed the folder."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""What a lab consists of, as read from `fixtures/labs/*.yml`."""
+"""Define the topology of a lab and load topologies from `fixtures/labs/*.yml`."""
 
 import re
 from enum import StrEnum
@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from migqual import places
-from migqual.errors import Fault, InventoryError, UsageError
-from migqual.model.yamlfile import load
+from migqual import paths
+from migqual.errors import InputProblem, InventoryError, UsageError
+from migqual.yaml_file import load_yaml_model
 
 # A name becomes part of network interface names, which the kernel cuts at 15 characters.
-HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,8}")
-LAB_NAME = re.compile(r"^[a-z][a-z0-9]{0,11}$")
+HOST_NAME_PATTERN = re.compile(r"[a-z][a-z0-9]{0,8}")
+LAB_NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]{0,11}$")
 
 HYPERVISOR_PACKAGES = (
     "dbus",
@@ -33,7 +33,7 @@ HYPERVISOR_PACKAGES = (
     "systemd-sysv",
     "tcpdump",
 )
-APPLIANCE_PACKAGES = (
+SUPPORT_HOST_PACKAGES = (
     "dbus",
     "iproute2",
     "netcat-openbsd",
@@ -47,150 +47,229 @@ APPLIANCE_PACKAGES = (
 )
 
 
-def _host_name(name: str) -> str:
-    if not HOST_NAME.fullmatch(name):
-        raise ValueError("names of hosts are a small letter and up to 8 small letters or digits")
+def _check_host_name(name: str) -> str:
+    if not HOST_NAME_PATTERN.fullmatch(name):
+        raise ValueError(
+            "a host name is 1 to 9 lower-case letters and digits, and begins with a letter"
+        )
     return name
 
 
-HostName = Annotated[str, AfterValidator(_host_name)]
+HostName = Annotated[str, AfterValidator(_check_host_name)]
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Role(StrEnum):
+class LabRole(StrEnum):
+    """The role of a host in a lab."""
+
     HYPERVISOR = "hypervisor"
     STORAGE = "storage"
     CLIENT = "client"
 
     @property
     def packages(self) -> tuple[str, ...]:
-        return HYPERVISOR_PACKAGES if self is Role.HYPERVISOR else APPLIANCE_PACKAGES
+        """Return the Debian packages for a host with the role."""
+        return HYPERVISOR_PACKAGES if self is LabRole.HYPERVISOR else SUPPORT_HOST_PACKAGES
 
 
-class Bind(_Strict):
-    """A folder or device of the machine that a host sees."""
+class BindMount(_StrictModel):
+    """A folder or device of the machine, mounted in a host.
+
+    Attributes:
+        source: Path on the machine.
+        target: Path in the host. None stands for the same path.
+        read_only: The host cannot write below the mount.
+    """
 
     source: Path
     target: Path | None = None
     read_only: bool = False
 
 
-class LabHost(_Strict):
-    role: Role = Role.HYPERVISOR
+class LabHost(_StrictModel):
+    """A host of a lab.
+
+    Attributes:
+        role: Role of the host.
+        release: Debian release of the rootfs.
+        packages: Debian packages in addition to the packages of the role.
+        rootfs: Ready rootfs in place of a new build.
+        emulator: Path of QEMU in the host. None stands for libvirt's default.
+        binds: Further folders and devices of the machine for the host.
+        cpu: vCPU model of guests started on the host.
+    """
+
+    role: LabRole = LabRole.HYPERVISOR
     release: str = "bookworm"
-    packages: tuple[str, ...] = Field(default=(), description="added to those of the role")
-    rootfs: Path | None = Field(default=None, description="a ready root tree, used instead")
+    packages: tuple[str, ...] = Field(default=(), description="packages beyond those of the role")
+    rootfs: Path | None = Field(default=None, description="a ready root file system to use")
     emulator: str | None = None
-    binds: tuple[Bind, ...] = ()
+    binds: tuple[BindMount, ...] = ()
     cpu: str | None = Field(default=None, description="vCPU model of guests started here")
 
 
-class Pairing(_Strict):
+class LabPair(_StrictModel):
+    """A pair of hosts for migrations.
+
+    Attributes:
+        source: Name of the source host.
+        destination: Name of the destination host.
+        replica_of: Id of the original pair. A replica takes over a share of the pair's tests.
+    """
+
     source: HostName
     destination: HostName
-    twin_of: str | None = Field(
-        default=None, description="SOURCE-DESTINATION of the pair whose tests this one shares"
+    replica_of: str | None = Field(
+        default=None, description="SOURCE-DESTINATION of the pair whose tests this pair shares"
     )
 
     @property
     def id(self) -> str:
+        """Return the id of the pair: `SOURCE-DESTINATION`."""
         return f"{self.source}-{self.destination}"
 
 
-class Link(_Strict):
-    """One of the three networks, as each host's port to it is shaped."""
+class Link(_StrictModel):
+    """The properties of a network, applied at the port of each host.
+
+    Attributes:
+        rate_mbit: Maximum rate in Mbit/s. None means no limit.
+        latency_ms: Delay of each packet in ms. None means no delay.
+    """
 
     rate_mbit: Annotated[int, Field(gt=0)] | None = None
     latency_ms: Annotated[float, Field(gt=0)] | None = None
 
 
-class Links(_Strict):
+class Links(_StrictModel):
+    """The properties of the three networks of a lab."""
+
     management: Link = Link()
     migration: Link = Link()
     service: Link = Link()
 
 
-class Topology(_Strict):
-    """A whole lab. Every pair names two hypervisors; one client, at most one storage host."""
+class Topology(_StrictModel):
+    """A whole lab.
+
+    Every pair names two hypervisors. A lab has a single client and at most a single storage
+    host.
+
+    Attributes:
+        hosts: Hosts by name.
+        pairs: Pairs of hosts and replicas, not empty.
+        links: Properties of the three networks.
+        acceleration: `auto`, `kvm` or `tcg`. `auto` tries KVM with a test boot.
+        cpu: vCPU model of guests on hosts without a model in the topology.
+    """
 
     hosts: dict[HostName, LabHost]
-    pairs: tuple[Pairing, ...] = Field(min_length=1)
+    pairs: tuple[LabPair, ...] = Field(min_length=1)
     links: Links = Links()
     acceleration: Literal["auto", "kvm", "tcg"] = "auto"
     cpu: str = Field(default="qemu64", description="vCPU model of guests where a host names none")
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Topology":
+    def _check_consistency(self) -> "Topology":
         faults = [
-            f"pair {pair.source}-{pair.destination}: needs two hosts"
+            f"pair {pair.id}: source and destination must be different hosts"
             for pair in self.pairs
             if pair.source == pair.destination
         ]
-        paired = (name for pair in self.pairs for name in (pair.source, pair.destination))
+        pair_hosts = (name for pair in self.pairs for name in (pair.source, pair.destination))
         faults += [
-            f"pair names {name}, which is no hypervisor of this topology"
-            for name in dict.fromkeys(paired)
-            if name not in self.of_role(Role.HYPERVISOR)
+            f"a pair names {name}, which is not a hypervisor of this topology"
+            for name in dict.fromkeys(pair_hosts)
+            if name not in self.list_hosts(LabRole.HYPERVISOR)
         ]
-        judged = {pair.id for pair in self.pairs if pair.twin_of is None}
+        original_pair_ids = {pair.id for pair in self.pairs if pair.replica_of is None}
         faults += [
-            f"pair {pair.id}: twin of {pair.twin_of}, which is no pair of this topology"
+            f"pair {pair.id}: replica of {pair.replica_of}, which is not a pair of this topology"
             for pair in self.pairs
-            if pair.twin_of is not None and pair.twin_of not in judged
+            if pair.replica_of is not None and pair.replica_of not in original_pair_ids
         ]
-        if len(self.of_role(Role.CLIENT)) != 1:
+        if len(self.list_hosts(LabRole.CLIENT)) != 1:
             faults.append("exactly one host must have the role client: it measures gaps")
-        if len(self.of_role(Role.STORAGE)) > 1:
+        if len(self.list_hosts(LabRole.STORAGE)) > 1:
             faults.append("at most one host may have the role storage")
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
-    def of_role(self, role: Role) -> tuple[str, ...]:
+    def list_hosts(self, role: LabRole) -> tuple[str, ...]:
+        """List the names of all hosts with the role."""
         return tuple(name for name, host in self.hosts.items() if host.role is role)
 
 
-def find(name_or_path: str) -> Path:
-    """The file of a topology given by name (``default``) or by path."""
-    shipped = places.FIXTURES / "labs"
+def find_topology_file(name_or_path: str) -> Path:
+    """Find the file of a topology.
+
+    Args:
+        name_or_path: Name of a file in `fixtures/labs` (`default`), or a path with the suffix
+            `.yml` or `.yaml`.
+
+    Raises:
+        UsageError: No topology has the name.
+    """
+    labs_folder = paths.FIXTURES / "labs"
     if Path(name_or_path).suffix in {".yml", ".yaml"}:
         return Path(name_or_path)
-    file = shipped / f"{name_or_path}.yml"
+    file = labs_folder / f"{name_or_path}.yml"
     if not file.exists():
-        names = ", ".join(sorted(path.stem for path in shipped.glob("*.yml")))
-        raise UsageError(f"no topology named {name_or_path!r}", remedy=f"there are: {names}")
+        names = ", ".join(sorted(path.stem for path in labs_folder.glob("*.yml")))
+        raise UsageError(f"no topology named {name_or_path!r}", remedy=f"choose one of: {names}")
     return file
 
 
-def read(name_or_path: str) -> Topology:
-    """Read and check a topology. Raises `InventoryError` with every fault and its place; root trees
-    are looked for once all else is right."""
-    file = find(name_or_path)
-    found = load(file, Topology)
+def load_topology(name_or_path: str) -> Topology:
+    """Load and check a topology.
+
+    The rootfs folders are checked last, after all other rules are fulfilled.
+
+    Args:
+        name_or_path: Name of a file in `fixtures/labs` (`default`), or a path with the suffix
+            `.yml` or `.yaml`.
+
+    Raises:
+        InventoryError: The topology has faults. The error contains every fault with the place.
+        UsageError: No topology has the name.
+    """
+    file = find_topology_file(name_or_path)
+    topology = load_yaml_model(file, Topology)
     faults = [
-        Fault(f"hosts.{name}.rootfs", f"{host.rootfs} is no root tree: it has no folder usr")
-        for name, host in found.hosts.items()
+        InputProblem(
+            f"hosts.{name}.rootfs", f"{host.rootfs} is not a root file system: no folder usr"
+        )
+        for name, host in topology.hosts.items()
         if host.rootfs is not None and not (host.rootfs / "usr").is_dir()
     ]
     if faults:
         raise InventoryError(str(file), faults)
-    return found
+    return topology
 
 
-def add_twins(topology: Topology, lanes: int) -> Topology:
-    """Add copies of the pairs, in turn, until there are `lanes` pairs in all.
+def add_replicas(topology: Topology, lanes: int) -> Topology:
+    """Add replicas of the original pairs, in turn, until the topology has `lanes` pairs.
 
-    The hosts of a copy are built like those of its pair; a host that several pairs share is copied
-    with each. A topology that has as many pairs already is returned as it is.
+    The hosts of a replica are built like the hosts of the original pair. If several pairs share
+    a host, each replica gets a separate copy of the host. A topology with enough pairs does not
+    change.
+
+    Args:
+        topology: The topology, possibly with replicas.
+        lanes: Minimum number of pairs in the result.
+
+    Returns:
+        A new topology.
     """
-    judged = [pair for pair in topology.pairs if pair.twin_of is None]
+    original_pairs = [pair for pair in topology.pairs if pair.replica_of is None]
     hosts, pairs = dict(topology.hosts), list(topology.pairs)
     for number in range(lanes - len(pairs)):
-        pair = judged[number % len(judged)]
+        pair = original_pairs[number % len(original_pairs)]
         source, destination = (f"{name[:6]}x{number}" for name in (pair.source, pair.destination))
         hosts |= {source: hosts[pair.source], destination: hosts[pair.destination]}
-        pairs.append(Pairing(source=source, destination=destination, twin_of=pair.id))
+        pairs.append(LabPair(source=source, destination=destination, replica_of=pair.id))
     return topology.model_copy(update={"hosts": hosts, "pairs": tuple(pairs)})

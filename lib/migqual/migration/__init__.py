@@ -1,1 +1,1 @@
-"""Run a plan, follow its job, abort it."""
+"""Run a planned migration: start, sample and abort the migration job."""

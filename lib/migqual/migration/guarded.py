@@ -1,4 +1,4 @@
-"""A migration as it should be done: the guard first, then the storage, then the move."""
+"""Guarded migration: run the guard's checks, prepare the storage, migrate."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,78 +7,111 @@ from migqual.deadline import Deadline
 from migqual.errors import HostError, TimedOut
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.migration import images
-from migqual.migration.follow import OnSample
-from migqual.migration.run import OnBrokenOff, migrate
+from migqual.migration import destination_images
+from migqual.migration.job_sampler import OnSample
+from migqual.migration.migrate import OnInterrupted, migrate
 from migqual.model.outcome import Outcome
-from migqual.model.plan import Guard, Images, Plan, StorageCopy
+from migqual.model.plan import DestinationImages, Guard, Plan, StorageCopy
 from migqual.preflight import collect
-from migqual.preflight.checks import run_storage_checks
-from migqual.preflight.collect import Move
-from migqual.preflight.run import guard
-from migqual.preflight.tools import Tools
-from migqual.steps import timed
+from migqual.preflight.checks import evaluate_storage_facts
+from migqual.preflight.collect import MigrationRequest
+from migqual.preflight.run import raise_if_refused
+from migqual.probes.probe_context import ProbeContext
+from migqual.step_times import time_step
 
-SETTLE_SECONDS = 3.0  # in which a destination gives up a guest that did not arrive
+DESTINATION_CLEANUP_SECONDS = 3.0  # in which a destination gives up a guest that did not arrive
 
 
-def move(
+def migrate_guarded(
     guest: Guest,
     destination: Host,
     plan: Plan,
-    tools: Tools,
+    probe_context: ProbeContext,
     *,
     on_sample: OnSample | None = None,
-    on_broken_off: OnBrokenOff | None = None,
+    on_interrupted: OnInterrupted | None = None,
 ) -> Outcome:
-    """Migrate `guest`; its disks too, where the plan says so.
+    """Run the guard's checks, create the images at the destination, and migrate the guest.
 
-    Raises `GuardRefusal` before anything is touched, `HostError` when an image could not be made,
-    and what `migrate` raises. Where it raises, no image that was made for it is left, unless the
-    guest is at the destination all the same.
+    Disks are copied where the plan says so. After an error, all images created for the
+    migration are removed, unless the guest is at the destination.
+
+    Args:
+        guest: The guest to migrate.
+        destination: The host to migrate to.
+        plan: Options and limits of the migration.
+        probe_context: Journal and payload paths for probes on the hosts.
+        on_sample: Called with every job sample. The result `SampleAction.ABORT` aborts the
+            migration.
+        on_interrupted: Called with the outcome so far, before an error other than a
+            `MigrationError` is raised.
+
+    Returns:
+        The outcome of the completed migration.
+
+    Raises:
+        GuardRefusal: The guard refused the migration. The hosts are unchanged.
+        HostError: An image could not be created.
+        MigrationError: The migration failed. See `migrate` for the subclasses.
+        InconclusiveError: libvirt refused to abort the migration.
     """
-    with prepared(guest, destination, plan, tools), timed("migrate"):
-        return migrate(guest, destination, plan, on_sample=on_sample, on_broken_off=on_broken_off)
+    with prepare_destination_images(guest, destination, plan, probe_context), time_step("migrate"):
+        return migrate(guest, destination, plan, on_sample=on_sample, on_interrupted=on_interrupted)
 
 
 @contextmanager
-def prepared(guest: Guest, destination: Host, plan: Plan, tools: Tools) -> Iterator[None]:
-    """The destination's images of the disks that are copied; they stay if the block succeeds.
+def prepare_destination_images(
+    guest: Guest, destination: Host, plan: Plan, probe_context: ProbeContext
+) -> Iterator[None]:
+    """Create the destination's images of the copied disks, and keep the images on success.
 
-    They belong to the guest then, and go with it. They also stay where the block fails and the
-    guest is at the destination all the same.
+    After the block the images belong to the guest, and are removed with the guest. The images
+    also stay where the block fails and the guest is at the destination.
+
+    Raises:
+        GuardRefusal: The guard refused the storage.
+        HostError: An image could not be created.
     """
     if plan.copy_storage is StorageCopy.NONE:
         yield
         return
-    if plan.guard is Guard.OFF and plan.images is Images.PRESENT:
+    if plan.guard is Guard.OFF and plan.destination_images is DestinationImages.EXISTING:
         yield
         return
-    with timed("guard and prepare storage"):
-        storage = collect.storage(Move(guest.name, guest.host, destination, plan), tools)
+    with time_step("guard and prepare storage"):
+        storage = collect.collect_storage_facts(
+            MigrationRequest(guest.name, guest.host, destination, plan), probe_context
+        )
         if plan.guard is Guard.ON:
-            guard(run_storage_checks(storage))
-        made = images.make(destination, images.recipes(storage), tools.journal)
+            raise_if_refused(evaluate_storage_facts(storage))
+        image_entries = destination_images.create_images(
+            destination, destination_images.plan_images(storage), probe_context.journal
+        )
     try:
         yield
     except BaseException:
-        if _may_be_at(destination, guest):
-            guest.keep(made)
+        if _can_be_on_host(destination, guest):
+            guest.add_journal_entries(image_entries)
         else:
-            images.remove(destination, made, tools.journal)
+            destination_images.remove_images(destination, image_entries, probe_context.journal)
         raise
-    guest.keep(made)
+    guest.add_journal_entries(image_entries)
 
 
-def _may_be_at(host: Host, guest: Guest) -> bool:
-    """Whether the guest is there, or that cannot be found out. A migration may be told to have
-    failed, or be interrupted, while the guest arrives: its images must stay then."""
+def _can_be_on_host(host: Host, guest: Guest) -> bool:
+    """Return whether the guest is on the host, or can still be on the host.
 
-    def left() -> bool:
-        domain = host.libvirt.lookup(guest.name)
-        return domain is None or domain.state() in {"off", "gone"}
+    The guest gets 3 s to leave. libvirt can report a failed or interrupted migration while the
+    guest arrives: the images must stay then. An unreachable host counts as True.
+    """
+
+    def has_left() -> bool:
+        domain = host.libvirt.find_domain(guest.name)
+        return domain is None or domain.query_state() in {"off", "gone"}
 
     try:
-        return not Deadline(SETTLE_SECONDS).wait_for(f"{guest.name} to leave", left)
+        return not Deadline(DESTINATION_CLEANUP_SECONDS).wait_for(
+            f"{guest.name} to leave", has_left
+        )
     except (HostError, TimedOut):
         return True

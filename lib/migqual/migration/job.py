@@ -1,4 +1,4 @@
-"""The blocking call of a migration, and what libvirt is asked for while it lasts."""
+"""Run the blocking migration call in a thread, and send requests to libvirt meanwhile."""
 
 import threading
 import time
@@ -17,112 +17,146 @@ from migqual.errors import (
 )
 from migqual.hosts.guest import Guest
 
-AGAIN_SECONDS = 1.0  # from an answer of libvirt to the same request once more
-GRACE_SECONDS = 60.0  # from the first abort; libvirt waits for a lock for half of it
-# from the request for post-copy to an abort: a migration that is cancelled just when it goes over
-# leaves the guest paused at the source; later libvirt refuses
-SWITCH_SECONDS = 15.0
-LOOK_SECONDS = 0.05
+RETRY_SECONDS = 1.0  # from an answer of libvirt to the same request once more
+ABORT_GRACE_SECONDS = 60.0  # from the first abort; libvirt waits for a lock for half of it
+# From the request for post-copy to an abort. A migration aborted during the switch to post-copy
+# leaves the guest paused at the source; after the switch libvirt refuses the abort.
+POSTCOPY_SWITCH_SECONDS = 15.0
+POLL_SECONDS = 0.05
 
 
 @dataclass
-class Request:
-    """Something asked of libvirt, once a second at most. `refusal` is its last answer in words;
-    empty when it did what it was asked for."""
+class LibvirtRequest:
+    """A request to libvirt, sent once a second at most.
 
-    tries: int = 0
+    Attributes:
+        attempts: How often the request was sent.
+        refusal: libvirt's message about the last attempt; empty when libvirt accepted the
+            request.
+    """
+
+    attempts: int = 0
     refusal: str = ""
-    _pause: Deadline = field(default_factory=lambda: Deadline(0.0))
+    _retry_deadline: Deadline = field(default_factory=lambda: Deadline(0.0))
 
     @property
-    def granted(self) -> bool:
-        return self.tries > 0 and not self.refusal
+    def is_accepted(self) -> bool:
+        """Return whether libvirt accepted the last attempt."""
+        return self.attempts > 0 and not self.refusal
 
-    def make(self, act: Callable[[], None]) -> bool:
-        """Ask, unless it was asked just now. Whether it was asked."""
-        if not self._pause.passed:
+    def send(self, action: Callable[[], None]) -> bool:
+        """Send the request, unless the last attempt was less than a second ago.
+
+        Args:
+            action: The libvirt call. A `HostError` or `GuestError` of the call is stored as
+                `refusal`.
+
+        Returns:
+            Whether the request was sent.
+        """
+        if not self._retry_deadline.is_over:
             return False
-        self.tries += 1
+        self.attempts += 1
         try:
-            act()
+            action()
             self.refusal = ""
         except (HostError, GuestError) as error:
             self.refusal = error.message
-        self._pause = Deadline(AGAIN_SECONDS)
+        self._retry_deadline = Deadline(RETRY_SECONDS)
         return True
 
 
 @dataclass
 class Job:
-    """The blocking call in a thread of its own, and what became of it.
+    """The blocking call in a separate thread, and the result of the call.
 
-    error  the stack's, when it did not succeed
-    crash  any other exception: raised again by `raise_crash`
+    Attributes:
+        migrate_call: The blocking call.
+        finished: Set at the end of the call.
+        error: Error of the stack when the call failed.
+        unexpected_error: Any other exception; `raise_unexpected_error` raises the exception
+            again.
+        ended_at: End of the call in seconds of the monotonic clock.
     """
 
-    work: Callable[[], Any]
-    done: threading.Event = field(default_factory=threading.Event)
+    migrate_call: Callable[[], Any]
+    finished: threading.Event = field(default_factory=threading.Event)
     error: StackError | None = None
-    crash: Exception | None = None
-    ended: float = 0.0
-    _abort: Request = field(default_factory=Request)
-    _grace: Deadline | None = None
-    _hold: Deadline = field(default_factory=lambda: Deadline(0.0))
+    unexpected_error: Exception | None = None
+    ended_at: float = 0.0
+    _abort_request: LibvirtRequest = field(default_factory=LibvirtRequest)
+    _abort_deadline: Deadline | None = None
+    _postcopy_deadline: Deadline = field(default_factory=lambda: Deadline(0.0))
 
     @property
-    def succeeded(self) -> bool:
-        return self.done.is_set() and self.error is None and self.crash is None
+    def has_succeeded(self) -> bool:
+        """Return whether the call ended without an error."""
+        return self.finished.is_set() and self.error is None and self.unexpected_error is None
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name="migration", daemon=True).start()
+        """Start the call in a thread."""
+        threading.Thread(target=self._run_call, name="migration", daemon=True).start()
 
-    def _run(self) -> None:
+    def _run_call(self) -> None:
         try:
-            self.work()
+            self.migrate_call()
         except StackError as error:
             self.error = error
         except Exception as error:  # noqa: BLE001 - whoever waits for the job raises it
-            self.crash = error
+            self.unexpected_error = error
         finally:
-            self.ended = time.monotonic()
-            self.done.set()
+            self.ended_at = time.monotonic()
+            self.finished.set()
 
-    def raise_crash(self) -> None:
-        if self.crash is not None:
-            raise self.crash
+    def raise_unexpected_error(self) -> None:
+        """Raise the unexpected error of the call, if any."""
+        if self.unexpected_error is not None:
+            raise self.unexpected_error
 
-    def switches(self) -> None:
-        """It goes over to post-copy from now on."""
-        self._hold = Deadline(SWITCH_SECONDS)
+    def defer_abort(self) -> None:
+        """Hold back aborts for 15 s, because the migration switches to post-copy now."""
+        self._postcopy_deadline = Deadline(POSTCOPY_SWITCH_SECONDS)
 
-    def abort(self, guest: Guest) -> None:
-        """virDomainAbortJob. To be called until the job is over: libvirt may refuse, or come to it
-        late. When the job outlives the grace: raises `InconclusiveError` with libvirt's words when
-        it refuses, `MigrationStuck` when it took the last abort and nothing came of it."""
-        if not self._hold.passed:
+    def request_abort(self, guest: Guest) -> None:
+        """Request an abort (virDomainAbortJob); to be called until the job is over.
+
+        libvirt can refuse an abort or act late. The grace period of 60 s begins with the first
+        abort.
+
+        Args:
+            guest: The migrating guest.
+
+        Raises:
+            InconclusiveError: The job outlived the grace period, and libvirt refused the last
+                abort. The error holds libvirt's message.
+            MigrationStuck: The job outlived the grace period, although libvirt accepted the
+                last abort.
+        """
+        if not self._postcopy_deadline.is_over:
             return
-        if self._grace is None:
-            self._grace = Deadline(GRACE_SECONDS)
-        if self._grace.passed:
-            self._give_up(guest)
+        if self._abort_deadline is None:
+            self._abort_deadline = Deadline(ABORT_GRACE_SECONDS)
+        if self._abort_deadline.is_over:
+            self._raise_abort_failure(guest)
 
-        def cancel() -> None:
+        def abort_job() -> None:
             guest.domain.abort_job()
 
-        self._abort.make(cancel)
+        self._abort_request.send(abort_job)
 
-    def stop(self, guest: Guest) -> None:
-        """Abort, and wait until it is over or the grace has passed."""
+    def abort_and_wait(self, guest: Guest) -> None:
+        """Abort the job, and wait for the end of the job or of the grace period."""
         with suppress(InconclusiveError, MigrationStuck):
-            while not self.done.wait(LOOK_SECONDS):
-                self.abort(guest)
+            while not self.finished.wait(POLL_SECONDS):
+                self.request_abort(guest)
 
-    def _give_up(self, guest: Guest) -> None:
-        words = (
-            f"{guest.name}: the migration goes on {GRACE_SECONDS:g} s after the first of "
-            f"{self._abort.tries} aborts: {self._abort.refusal or 'libvirt took them'}"
+    def _raise_abort_failure(self, guest: Guest) -> None:
+        message = (
+            f"{guest.name}: the migration still runs {ABORT_GRACE_SECONDS:g} s after the first of "
+            f"{self._abort_request.attempts} aborts: "
+            f"{self._abort_request.refusal or 'libvirt accepted them'}"
         )
-        remedy = "look at `virsh domjobinfo` on the source; destroying the guest ends it"
-        if self._abort.granted:
-            raise MigrationStuck(words, remedy=remedy)
-        raise InconclusiveError(words, remedy=remedy)
+        remedy = "check `virsh domjobinfo` on the source; `virsh destroy` ends the migration"
+        if self._abort_request.is_accepted:
+            raise MigrationStuck(message, remedy=remedy)
+        raise InconclusiveError(message, remedy=remedy)

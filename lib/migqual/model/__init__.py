@@ -1,1 +1,1 @@
-"""Frozen data and pure rules. Imports nothing of migqual but `errors`."""
+"""Frozen data and pure rules. The package imports only `errors`, `paths` and `inventory`."""

@@ -1,4 +1,4 @@
-"""One result of a preflight check."""
+"""The result of a preflight check."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """What a finding means for the migration that it was made for."""
+    """Severity of a finding for the examined migration."""
 
     OK = "ok"
     WARNING = "warning"
@@ -16,21 +16,24 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """The result of a single preflight check.
 
-    id       the requirement's id with a suffix naming the check, e.g. ``LM-PRE-04.memory``
-    verdict  ok, warning (may run, at a price), refused, or unknown (could not be found out)
-    words    one sentence that a person can act on
-    figures  the numbers it rests on, units in the names
-    remedy   what to do about it; empty when ok
+    Attributes:
+        id: Requirement id with a suffix for the check, e.g. ``LM-PRE-04.memory``.
+        severity: ok, warning (the migration may run, with a drawback), refused, or unknown (the
+            check found no answer).
+        message: A sentence with enough detail for the user to act.
+        figures: Numbers behind the result, with the units in the names.
+        remedy: Advice for the user; empty when ok.
     """
 
     id: str
-    verdict: Severity
-    words: str
+    severity: Severity
+    message: str
     figures: Mapping[str, float | str] = field(default_factory=dict)
     remedy: str = ""
 
     @property
-    def requirement(self) -> str:
+    def requirement_id(self) -> str:
+        """Return the requirement id: the part of `id` before the dot."""
         return self.id.partition(".")[0]

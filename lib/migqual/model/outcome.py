@@ -1,4 +1,4 @@
-"""What a migration did: samples, events, figures."""
+"""Outcome of a migration: samples, events and figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,9 +7,13 @@ from enum import StrEnum
 from migqual.model.plan import Plan
 
 
-class Status(StrEnum):
-    """How a migration ended. STUCK did not end though libvirt took the aborts; BROKEN_OFF is one
-    whose end was not waited for, or that something beside it broke off."""
+class MigrationStatus(StrEnum):
+    """End of a migration.
+
+    Attributes:
+        STUCK: The migration did not end, although libvirt accepted the aborts.
+        INTERRUPTED: The suite did not wait for the end, or another event ended the migration.
+    """
 
     COMPLETED = "completed"
     REFUSED = "refused"
@@ -17,51 +21,66 @@ class Status(StrEnum):
     TIMED_OUT = "timed-out"
     ABORTED = "aborted"
     STUCK = "stuck"
-    BROKEN_OFF = "broken-off"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
 class JobSample:
-    """virDomainGetJobStats at one moment. `at_s` counts from the start of the migration to the
-    answer, `took_s` from the question to the answer."""
+    """A sample of virDomainGetJobStats.
+
+    Attributes:
+        at_s: Time of the reply, in s from the start of the migration.
+        query_s: Time from the query to the reply, in s.
+    """
 
     at_s: float
     stats: Mapping[str, int | str]
-    took_s: float = 0.0
+    query_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class DiskSample:
-    """How far the copy of one disk is (virDomainGetBlockJobInfo): bytes done, bytes in all."""
+    """Progress of the copy of a disk (virDomainGetBlockJobInfo).
+
+    Attributes:
+        at_s: Time of the sample, in s from the start of the migration.
+        target: libvirt's target name of the disk.
+    """
 
     at_s: float
     target: str
-    done: int
-    total: int
+    copied_bytes: int
+    total_bytes: int
 
     @property
-    def mirrored(self) -> bool:
-        """Copied once; what the guest writes now goes to both images."""
-        return self.total > 0 and self.done >= self.total
+    def is_mirrored(self) -> bool:
+        """Return whether the copy is complete. From then on, guest writes go to both images."""
+        return self.total_bytes > 0 and self.copied_bytes >= self.total_bytes
 
 
 @dataclass(frozen=True)
-class HostEvent:
-    """An event of a guest. `at_s` is the controller's clock from the start of the migration;
-    `host_us` the host's own clock in microseconds, where QEMU gave it."""
+class GuestEvent:
+    """An event of a guest.
+
+    Attributes:
+        at_s: Time on the controller's clock, in s from the start of the migration.
+        host_clock_us: Time on the host's clock in µs; None where QEMU gave no time.
+    """
 
     host: str
     name: str
     at_s: float
-    host_us: int | None = None
+    host_clock_us: int | None = None
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """An interval in which the client got no answer: clock of the client, ms.
+    """An interval without a reply to the client, in ms on the client's clock.
 
-    resolution_ms  the interval at which the client asked meanwhile; the length is true to it
+    Attributes:
+        resolution_ms: Probe interval of the client during the gap. The length is exact to the
+            probe interval.
     """
 
     start_ms: float
@@ -71,82 +90,108 @@ class Gap:
 
 @dataclass(frozen=True)
 class GapReport:
-    """What the client saw through one migration.
+    """The client's report of a migration.
 
-    noise_ms  the longest silence of the undisturbed window just before
-    gaps      silences above the noise floor, in order of time
+    Attributes:
+        noise_ms: Longest silence in the baseline window before the migration.
+        gaps: Silences above the noise floor, in order of time.
+        window_ms: Length of the evaluated window.
+        session_alive: True when the TCP session survived.
+        session_stall_ms: Longest round trip in the TCP session.
     """
 
     noise_ms: float
     gaps: tuple[Gap, ...]
-    sent: int
-    answered: int
+    probes_sent: int
+    probes_answered: int
     window_ms: float
     session_alive: bool
     session_stall_ms: float
 
     @property
     def max_ms(self) -> float:
+        """Return the length of the longest gap in ms; 0 without a gap."""
         return max((gap.length_ms for gap in self.gaps), default=0.0)
 
     @property
     def resolution_ms(self) -> float | None:
-        """Of the longest gap; None without one."""
+        """Return the resolution of the longest gap in ms; None without a gap."""
         longest = max(self.gaps, key=lambda gap: gap.length_ms, default=None)
         return None if longest is None else longest.resolution_ms
 
     @property
     def sum_ms(self) -> float:
+        """Return the total length of all gaps in ms."""
         return sum(gap.length_ms for gap in self.gaps)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One migration as libvirt and the observers saw it. Times in s, `stats` as libvirt names
-    them (virDomainGetJobStats of the completed job)."""
+    """A migration, as observed by libvirt and by the observers. Times are in s.
+
+    Attributes:
+        message: Error message of the stack; empty without an error.
+        stats: Statistics of the completed job, with libvirt's names (virDomainGetJobStats).
+        qemu_stats: Figures with QEMU's names.
+    """
 
     plan: Plan
     guest: str
     source: str
     destination: str
     virsh: str
-    status: Status
+    status: MigrationStatus
     seconds: float
-    words: str = ""
-    samples: tuple[JobSample, ...] = ()
-    disks: tuple[DiskSample, ...] = ()
-    events: tuple[HostEvent, ...] = ()
+    message: str = ""
+    job_samples: tuple[JobSample, ...] = ()
+    disk_samples: tuple[DiskSample, ...] = ()
+    events: tuple[GuestEvent, ...] = ()
     stats: Mapping[str, int | str] = field(default_factory=dict)
-    gaps: GapReport | None = None
+    gap_report: GapReport | None = None
     suspended_at_s: float | None = None
-    qemu: Mapping[str, object] = field(default_factory=dict)
+    qemu_stats: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def pause_ms(self) -> float | None:
-        """From QEMU's STOP at the source to its RESUME at the destination, by the hosts' clocks;
-        negative when both ran at once, None when one of the two events is missing."""
-        stops = [e.host_us for e in self.events if _is(e, self.source, "STOP")]
-        resumes = [e.host_us for e in self.events if _is(e, self.destination, "RESUME")]
+        """Return the time from QEMU's STOP at the source to RESUME at the destination, in ms.
+
+        The times come from the clocks of the hosts. A negative value means a guest running on
+        both hosts at the same time. None means a missing event.
+        """
+        stops = [e.host_clock_us for e in self.events if _is_timed_event(e, self.source, "STOP")]
+        resumes = [
+            e.host_clock_us for e in self.events if _is_timed_event(e, self.destination, "RESUME")
+        ]
         if not stops or not resumes:
             return None
-        return (min(at for at in resumes if at) - max(at for at in stops if at)) / 1000
+        return (
+            min(clock_us for clock_us in resumes if clock_us) - max(at for at in stops if at)
+        ) / 1000
 
     @property
-    def went_postcopy(self) -> bool:
-        """Whether the guest ran at the destination before all of its memory was there."""
+    def has_entered_postcopy(self) -> bool:
+        """Return whether the guest ran at the destination before all guest memory arrived."""
         return any(e.name == "MIGRATION" and "postcopy-active" in e.detail for e in self.events)
 
     @property
     def throttle_percents(self) -> tuple[int, ...]:
-        """What auto-converge took from the guest, each value once, in the order of time."""
-        seen = (int(sample.stats.get("auto_converge_throttle", 0)) for sample in self.samples)
-        return tuple(dict.fromkeys(value for value in seen if value))
+        """Return the throttle values of auto-converge in percent.
+
+        Each value appears once, in order of time.
+        """
+        percents = (
+            int(sample.stats.get("auto_converge_throttle", 0)) for sample in self.job_samples
+        )
+        return tuple(dict.fromkeys(value for value in percents if value))
 
     @property
     def throttle_max_percent(self) -> int:
-        seen = [int(sample.stats.get("auto_converge_throttle", 0)) for sample in self.samples]
-        return max([*seen, int(self.stats.get("auto_converge_throttle", 0))])
+        """Return the highest throttle of auto-converge in percent; 0 without a throttle."""
+        percents = [
+            int(sample.stats.get("auto_converge_throttle", 0)) for sample in self.job_samples
+        ]
+        return max([*percents, int(self.stats.get("auto_converge_throttle", 0))])
 
 
-def _is(event: HostEvent, host: str, name: str) -> bool:
-    return event.host == host and event.name == name and event.host_us is not None
+def _is_timed_event(event: GuestEvent, host: str, name: str) -> bool:
+    return event.host == host and event.name == name and event.host_clock_us is not None

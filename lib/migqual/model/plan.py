@@ -1,4 +1,4 @@
-"""The plan: everything chosen for one migration."""
+"""The plan of a migration: all options for the migration."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -6,65 +6,78 @@ from enum import StrEnum
 from typing import Any
 
 from migqual.errors import UsageError
-from migqual.model.setting import Setting
+from migqual.model.qemu_parameter import QemuParameter
 
 
 class Control(StrEnum):
-    """Who drives the migration: libvirt's documentation calls them managed direct and
-    managed peer-to-peer."""
+    """Control of the migration: managed direct or managed peer-to-peer, in libvirt's terms."""
 
     DIRECT = "direct"
     PEER_TO_PEER = "p2p"
 
 
 class Safety(StrEnum):
-    """Whether libvirt's own safety check stands (`--unsafe` skips it)."""
+    """Use of libvirt's own safety check; `--unsafe` skips the check."""
 
     CHECKED = "checked"
     UNSAFE = "unsafe"
 
 
-class Definition(StrEnum):
-    """Where the guest is defined afterwards."""
+class DefinitionPolicy(StrEnum):
+    """Location of the guest's definition after the migration.
+
+    Attributes:
+        MOVES: The destination stores the definition, and the source removes the definition.
+        STAYS: The definition stays at the source only.
+    """
 
     MOVES = "moves"
     STAYS = "stays"
 
 
 class StorageCopy(StrEnum):
+    """Copy of disks without shared storage: no disk, full copies, or incremental copies."""
+
     NONE = "none"
     ALL = "all"
     INCREMENTAL = "inc"
 
 
-class Images(StrEnum):
-    """Where the destination's images of copied disks come from.
+class DestinationImages(StrEnum):
+    """Origin of the destination images for copied disks.
 
-    CREATED  the library makes them; one that is there already is refused
-    PRESENT  somebody made them before, as the documented procedure does
+    Attributes:
+        CREATED: The library creates the images, and refuses an existing image.
+        EXISTING: The images exist before the migration, as in the documented procedure.
     """
 
     CREATED = "created"
-    PRESENT = "present"
+    EXISTING = "present"
 
 
-class Writes(StrEnum):
-    """When a write of the guest to a disk that is being copied is done
-    (`--copy-storage-synchronous-writes`)."""
+class WriteMode(StrEnum):
+    """Completion of guest writes to a disk during the copy.
 
-    HERE = "background"
-    BOTH_ENDS = "synchronous"
+    The virsh option is `--copy-storage-synchronous-writes`.
+
+    Attributes:
+        BACKGROUND: The write is complete at the source; the copy follows in the background.
+        SYNCHRONOUS: The write is complete only at both ends.
+    """
+
+    BACKGROUND = "background"
+    SYNCHRONOUS = "synchronous"
 
 
 class Arrival(StrEnum):
-    """Whether the guest runs as soon as it is at the destination (`--suspend` leaves it paused)."""
+    """State of the guest after arrival: running, or paused by `--suspend`."""
 
     RUNNING = "running"
     PAUSED = "paused"
 
 
 class Compression(StrEnum):
-    """A method, with its libvirt name and level parameter."""
+    """A compression method. The value is libvirt's name of the method."""
 
     NONE = "none"
     XBZRLE = "xbzrle"
@@ -74,30 +87,44 @@ class Compression(StrEnum):
 
     @property
     def needs_channels(self) -> bool:
-        """libvirt offers zlib and zstd only on parallel connections."""
+        """Return whether the method needs channels.
+
+        libvirt offers zlib and zstd only on parallel connections.
+        """
         return self in {Compression.ZLIB, Compression.ZSTD}
 
-    def parameters(self, tuning: "Tuning") -> dict[str, Any]:
-        """libvirt's typed parameters. Raises `UsageError` for a setting that the method has not."""
+    def build_compression_parameters(
+        self, compression_options: "CompressionOptions"
+    ) -> dict[str, Any]:
+        """Build libvirt's typed parameters for the method.
+
+        Raises:
+            UsageError: The method does not have an option set in `compression_options`.
+        """
         if self is Compression.NONE:
             return {}
         prefix = f"compression.{self.value}"
         return {"compression": [self.value]} | {
-            f"{prefix}.{_SETTINGS[self][name]}": value for name, value in tuning.chosen(self)
+            f"{prefix}.{_OPTION_NAMES[self][name]}": value
+            for name, value in compression_options.list_set_options(self)
         }
 
-    def options(self, tuning: "Tuning") -> list[str]:
-        """What virsh calls the same."""
+    def build_virsh_options(self, compression_options: "CompressionOptions") -> list[str]:
+        """Build the virsh options for the method.
+
+        Raises:
+            UsageError: The method does not have an option set in `compression_options`.
+        """
         if self is Compression.NONE:
             return []
-        words = ["--compressed", "--comp-methods", self.value]
-        for name, value in tuning.chosen(self):
-            words += [f"--comp-{self.value}-{_SETTINGS[self][name]}", str(value)]
-        return words
+        virsh_options = ["--compressed", "--comp-methods", self.value]
+        for name, value in compression_options.list_set_options(self):
+            virsh_options += [f"--comp-{self.value}-{_OPTION_NAMES[self][name]}", str(value)]
+        return virsh_options
 
 
-# the settings that each method has, as libvirt calls them
-_SETTINGS: Mapping[Compression, Mapping[str, str]] = {
+# options of each method: field name -> libvirt's name
+_OPTION_NAMES: Mapping[Compression, Mapping[str, str]] = {
     Compression.NONE: {},
     Compression.XBZRLE: {"cache_bytes": "cache"},
     Compression.MT: {"level": "level", "threads": "threads", "decompress_threads": "dthreads"},
@@ -107,12 +134,14 @@ _SETTINGS: Mapping[Compression, Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Tuning:
-    """What a compression method is set to; None leaves QEMU's default.
+class CompressionOptions:
+    """Options of a compression method; None keeps QEMU's default.
 
-    threads             compressing threads at the source
-    decompress_threads  decompressing threads at the destination
-    cache_bytes         of pages that xbzrle sends differences to
+    Attributes:
+        threads: Number of compression threads at the source.
+        decompress_threads: Number of decompression threads at the destination.
+        cache_bytes: Size of the xbzrle page cache in bytes. xbzrle sends only the differences
+            to cached pages.
     """
 
     level: int | None = None
@@ -120,23 +149,32 @@ class Tuning:
     decompress_threads: int | None = None
     cache_bytes: int | None = None
 
-    def chosen(self, method: Compression) -> list[tuple[str, int]]:
-        """What is set. Raises `UsageError` for a setting that `method` has not."""
-        found = [(name, value) for name, value in asdict(self).items() if value is not None]
-        for name, _ in found:
-            if name not in _SETTINGS[method]:
-                has = ", ".join(_SETTINGS[method]) or "no settings"
-                raise UsageError(f"compression {method} has no {name}", remedy=f"it has {has}")
-        return found
+    def list_set_options(self, method: Compression) -> list[tuple[str, int]]:
+        """List the name and value of each option with a value.
+
+        Raises:
+            UsageError: `method` does not have the option.
+        """
+        set_options = [(name, value) for name, value in asdict(self).items() if value is not None]
+        for name, _ in set_options:
+            if name not in _OPTION_NAMES[method]:
+                allowed_names = ", ".join(_OPTION_NAMES[method]) or "none"
+                raise UsageError(
+                    f"compression method {method} has no option {name}",
+                    remedy=f"options of {method}: {allowed_names}",
+                )
+        return set_options
 
 
 class TimeoutAction(StrEnum):
+    """Action after a timeout: suspend the guest, or switch to post-copy."""
+
     SUSPEND = "suspend"
     POSTCOPY = "postcopy"
 
 
 class Guard(StrEnum):
-    """Whether the library's own checks stand. Off only where the stack's behaviour is recorded."""
+    """Use of the library's own checks. OFF serves only to record the stack's behaviour."""
 
     ON = "on"
     OFF = "off"
@@ -144,7 +182,7 @@ class Guard(StrEnum):
 
 @dataclass(frozen=True)
 class AutoConverge:
-    """Throttle in per cent; None leaves QEMU's default."""
+    """Throttle of auto-converge in percent; None keeps QEMU's default."""
 
     initial_percent: int | None = None
     increment_percent: int | None = None
@@ -152,7 +190,7 @@ class AutoConverge:
 
 @dataclass(frozen=True)
 class Timeout:
-    """What happens when the migration is not over after `seconds`."""
+    """An action for a migration still running after `seconds`."""
 
     seconds: float
     action: TimeoutAction = TimeoutAction.SUSPEND
@@ -160,28 +198,44 @@ class Timeout:
 
 @dataclass(frozen=True)
 class Plan:
-    """One migration. Bandwidths in MiB/s (libvirt's unit), downtime in ms, times in s.
+    """The options of a migration.
 
-    channels         0 is the single stream of old; 1 or more are parallel connections
-    postcopy         the guest may go on at the destination before its memory is there: when
-                     `timeout` says so, or after one round of pre-copy
-    tls_destination  the name that the destination's certificate must bear, when it is not its own
-    disks_port       the destination's port for disks; None leaves the choice to libvirt
-    disks_uri        where disks go, ``tcp://ADDRESS:PORT``, when not where guest memory goes
-    destination_xml  the definition at the destination, where it differs from the source's
-    settings         parameters of QEMU that libvirt has no option for
-    deadline_s       the migration is aborted when it is not over by then
+    Bandwidths are in MiB/s (libvirt's unit), downtime in ms, times in s.
+
+    Attributes:
+        channels: Number of parallel connections; 0 uses the traditional single stream.
+        tls_destination: Name in the destination's certificate, when different from the host's
+            name.
+        postcopy: True lets the guest run at the destination before all memory arrived.
+            `timeout` or the end of the first pre-copy round triggers the switch to post-copy.
+        disks_port: Port for disks at the destination; None leaves the choice to libvirt.
+        disks_uri: Target for disks, ``tcp://ADDRESS:PORT``, when different from the target for
+            guest memory.
+        destination_xml: Definition at the destination, when different from the source's
+            definition.
+        qemu_parameters: QEMU migration parameters without a libvirt option.
+        deadline_s: Time limit in s. After the limit the library aborts the migration.
+
+    Raises:
+        UsageError: Two options contradict each other, or an option lacks another required
+            option.
+
+    Example:
+        Migrate a guest over TLS with four channels and with a bandwidth limit of 200 MiB/s::
+
+            plan = Plan(tls=True, channels=4, bandwidth_mib_s=200)
+            outcome = migrate(guest, plan)
     """
 
     control: Control = Control.PEER_TO_PEER
     safety: Safety = Safety.CHECKED
-    definition: Definition = Definition.MOVES
+    definition: DefinitionPolicy = DefinitionPolicy.MOVES
     guard: Guard = Guard.ON
     channels: int = 0
     tls: bool = False
     tls_destination: str | None = None
     compression: Compression = Compression.NONE
-    tuning: Tuning = Tuning()
+    compression_options: CompressionOptions = CompressionOptions()
     auto_converge: AutoConverge | None = None
     bandwidth_mib_s: int | None = None
     postcopy_bandwidth_mib_s: int | None = None
@@ -191,47 +245,64 @@ class Plan:
     postcopy_after_precopy: bool = False
     copy_storage: StorageCopy = StorageCopy.NONE
     migrate_disks: tuple[str, ...] = ()
-    images: Images = Images.CREATED
-    writes: Writes = Writes.HERE
+    destination_images: DestinationImages = DestinationImages.CREATED
+    write_mode: WriteMode = WriteMode.BACKGROUND
     disks_port: int | None = None
     disks_uri: str | None = None
     arrival: Arrival = Arrival.RUNNING
     destination_xml: str | None = None
-    settings: tuple[Setting, ...] = ()
+    qemu_parameters: tuple[QemuParameter, ...] = ()
     deadline_s: float = 120.0
 
     def __post_init__(self) -> None:
         if self.channels < 0:
-            raise UsageError(f"channels: {self.channels}", remedy="0 for one stream, or a count")
+            raise UsageError(
+                f"channels is negative: {self.channels}",
+                remedy="0 is a single stream; else give the number of parallel connections",
+            )
         if self.compression.needs_channels and self.channels == 0:
             raise UsageError(
                 f"compression {self.compression} needs parallel connections",
                 remedy="set channels to 2 or more",
             )
-        self.tuning.chosen(self.compression)
+        self.compression_options.list_set_options(self.compression)
         if self.tls_destination is not None and not self.tls:
-            raise UsageError("tls_destination without tls", remedy="set tls=True")
+            raise UsageError("tls_destination is set without tls", remedy="set tls=True")
         if self.postcopy_bandwidth_mib_s is not None and not self.postcopy:
-            raise UsageError("a post-copy bandwidth without post-copy", remedy="set postcopy=True")
+            raise UsageError(
+                "postcopy_bandwidth_mib_s is set without postcopy", remedy="set postcopy=True"
+            )
         if self.postcopy_after_precopy and not self.postcopy:
             raise UsageError(
-                "post-copy after pre-copy without post-copy", remedy="set postcopy=True"
+                "postcopy_after_precopy is set without postcopy", remedy="set postcopy=True"
             )
         if self.timeout and self.timeout.action is TimeoutAction.POSTCOPY and not self.postcopy:
-            raise UsageError("timeout to post-copy without post-copy", remedy="set postcopy=True")
+            raise UsageError(
+                "the timeout switches to post-copy, but postcopy is not set",
+                remedy="set postcopy=True",
+            )
         if self.copy_storage is StorageCopy.NONE:
             self._refuse_storage_options()
         if self.disks_port is not None and self.disks_uri is not None:
-            raise UsageError("disks_port and disks_uri", remedy="the URI holds a port: give one")
+            raise UsageError(
+                "disks_port and disks_uri cannot be used together",
+                remedy="give only one of them; the URI contains a port",
+            )
 
     def _refuse_storage_options(self) -> None:
-        default = {field.name: field.default for field in fields(self)}
-        for name in ("migrate_disks", "images", "writes", "disks_port", "disks_uri"):
-            if getattr(self, name) != default[name]:
-                raise UsageError(f"{name} without copy_storage", remedy="set copy_storage")
+        default_values = {field.name: field.default for field in fields(self)}
+        for name in (
+            "migrate_disks",
+            "destination_images",
+            "write_mode",
+            "disks_port",
+            "disks_uri",
+        ):
+            if getattr(self, name) != default_values[name]:
+                raise UsageError(f"{name} is set without copy_storage", remedy="set copy_storage")
 
-    def chosen(self) -> dict[str, Any]:
-        """What differs from the default, as plain data for records."""
-        default = asdict(Plan())
-        mine = asdict(self)
-        return {name: value for name, value in mine.items() if value != default[name]}
+    def list_non_default_fields(self) -> dict[str, Any]:
+        """List the fields with non-default values, as plain data for records."""
+        default_values = asdict(Plan())
+        values = asdict(self)
+        return {name: value for name, value in values.items() if value != default_values[name]}

@@ -1,6 +1,6 @@
-"""What a run and each of its tests leave behind: the only input of reports.
+"""Records of a run and of the tests in the run: the only input of reports.
 
-A record file is one JSON object: `{"format": 1, "kind": "run" | "test", ...the fields below}`.
+A record file is a JSON object: `{"format": RECORD_FORMAT, "kind": "run" | "test", ...fields}`.
 """
 
 import json
@@ -10,21 +10,21 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from migqual.errors import UsageError
-from migqual.model.decode import decode, encode
+from migqual.model.json_codec import decode_json_value, encode_json_value
 from migqual.model.verdict import Verdict
 
-FORMAT = 3
+RECORD_FORMAT = 4
 
 
-class Tier(StrEnum):
-    """Where the hosts of a run come from."""
+class RunTier(StrEnum):
+    """Origin of the hosts of a run: the embedded lab or real machines."""
 
     LAB = "lab"
     REAL = "real"
 
 
 class Demand(StrEnum):
-    """What a profile asks of a requirement."""
+    """Demand of a profile for a requirement."""
 
     REQUIRED = "required"
     OPTIONAL = "optional"
@@ -33,19 +33,20 @@ class Demand(StrEnum):
 
 @dataclass(frozen=True)
 class PairName:
-    """A pair of hosts, by name."""
+    """A pair of hosts, identified by the host names."""
 
     source: str
     destination: str
 
     @property
     def id(self) -> str:
+        """Return the pair id, ``SOURCE-DESTINATION``."""
         return f"{self.source}-{self.destination}"
 
 
 @dataclass(frozen=True)
-class RequirementName:
-    """As much of a requirement as a report prints."""
+class RequirementSummary:
+    """The part of a requirement printed in reports."""
 
     title: str
     chapter: str
@@ -53,56 +54,61 @@ class RequirementName:
 
 @dataclass(frozen=True)
 class ProfileSnapshot:
-    """A profile as it was in force. A requirement that `demands` does not name is required."""
+    """A profile as used in a run. A requirement without an entry in `demands` is required."""
 
     name: str
     demands: Mapping[str, Demand] = field(default_factory=dict)
     thresholds: Mapping[str, Any] = field(default_factory=dict)
 
-    def demand(self, requirement: str) -> Demand:
-        return self.demands.get(requirement, Demand.REQUIRED)
+    def get_demand(self, requirement_id: str) -> Demand:
+        """Return the demand for a requirement; the default is REQUIRED."""
+        return self.demands.get(requirement_id, Demand.REQUIRED)
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run. Times are ISO 8601 in UTC; `finished` is None until the run has come to its end.
+    """A run of the suite. Times are ISO 8601 in UTC.
 
-    environment  provenance, free: `{"host a1": {"qemu": "7.2.15", ...}, ...}`
+    Attributes:
+        finished: Time of the end; None until the run ends.
+        environment: Provenance in free form: `{"host a1": {"qemu": "7.2.15", ...}, ...}`.
     """
 
     id: str
     started: str
     finished: str | None
     profile: ProfileSnapshot
-    tier: Tier
+    tier: RunTier
     acceleration: str
     version: str
     pairs: tuple[PairName, ...]
-    requirements: Mapping[str, RequirementName]
+    requirements: Mapping[str, RequirementSummary]
     environment: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class MigrationRecord:
-    """One migration of a test.
+    """A migration of a test.
 
-    plan     the plan's choices, as plain data
-    virsh    the equivalent command, to repeat it by hand
-    metrics  figures with their unit in the name (`downtime_qemu_ms`); None where not measured
-    outcome  one word: how it ended
-    error    the stack's words when it did not end as a completed migration, else empty
+    Attributes:
+        plan: Plan options with non-default values, as plain data.
+        virsh: Equivalent virsh command, to repeat the migration by hand.
+        metrics: Figures with the unit in the name (`downtime_qemu_ms`); None where not
+            measured.
+        status: End of the migration, a value of `MigrationStatus`.
+        error: Message of the stack when the migration did not complete, else empty.
     """
 
     plan: Mapping[str, Any]
     virsh: str
     metrics: Mapping[str, float | None] = field(default_factory=dict)
-    outcome: str = "completed"
+    status: str = "completed"
     error: str = ""
 
 
 @dataclass(frozen=True)
-class Phases:
-    """Seconds spent in each phase of a test; None for a phase that was not entered."""
+class PhaseSeconds:
+    """Seconds in each phase of a test; None for a phase without a start."""
 
     setup: float | None = None
     call: float | None = None
@@ -110,12 +116,21 @@ class Phases:
 
     @property
     def seconds(self) -> float:
-        return sum(part for part in (self.setup, self.call, self.teardown) if part is not None)
+        """Return the seconds of all phases together."""
+        return sum(
+            phase_seconds
+            for phase_seconds in (self.setup, self.call, self.teardown)
+            if phase_seconds is not None
+        )
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file of evidence; `path` is relative to the folder that holds the records' folder."""
+    """A file of evidence.
+
+    Attributes:
+        path: Path relative to the parent folder of the records folder.
+    """
 
     name: str
     mime: str
@@ -124,14 +139,17 @@ class Attachment:
 
 @dataclass(frozen=True)
 class TestRecord:
-    """One test on one pair.
+    """A test on a pair.
 
-    run    id of the run that it belongs to
-    id     node id without the pair
-    pair   None while it is not known; such a record speaks about every pair of its run
-    doc    the docstring without its first line, which is the title
-    steps  seconds of each timed step of the test; what they leave over is the test's own
-    extra  shows more than its requirements state: a host that lacks it is no worse for that
+    Attributes:
+        run: Id of the run.
+        id: Node id without the pair.
+        doc: Docstring of the test without the first line. The first line is the title.
+        pair: None until the pair is known. A record without a pair counts for every pair of the
+            run.
+        steps: Seconds of each timed step. The remaining seconds belong to the test body.
+        beyond_requirement: True when the test shows more than the requirements state. A missing
+            feature does not count against the host.
     """
 
     __test__ = False  # not a test class, whatever pytest makes of the name
@@ -147,47 +165,57 @@ class TestRecord:
     reason: str = ""
     started: str | None = None
     seconds: float = 0.0
-    phases: Phases = Phases()
+    phases: PhaseSeconds = PhaseSeconds()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     migrations: tuple[MigrationRecord, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     steps: Mapping[str, float] = field(default_factory=dict)
-    extra: bool = False
+    beyond_requirement: bool = False
 
-    def judged(self, verdict: Verdict, reason: str) -> "TestRecord":
-        """The same test with another verdict."""
+    def replace_verdict(self, verdict: Verdict, reason: str) -> "TestRecord":
+        """Return a copy of the record with another verdict and reason."""
         return replace(self, verdict=verdict, reason=reason)
 
 
-KINDS: Mapping[str, type[RunRecord | TestRecord]] = {"run": RunRecord, "test": TestRecord}
+RECORD_TYPES: Mapping[str, type[RunRecord | TestRecord]] = {"run": RunRecord, "test": TestRecord}
 Record = TypeVar("Record", RunRecord, TestRecord)
 
 
-def to_json(record: RunRecord | TestRecord) -> str:
-    """The text of a record file."""
-    kind = next(name for name, cls in KINDS.items() if isinstance(record, cls))
-    return json.dumps({"format": FORMAT, "kind": kind} | encode(record), indent=1) + "\n"
+def render_record(record: RunRecord | TestRecord) -> str:
+    """Render the text of a record file."""
+    kind = next(name for name, cls in RECORD_TYPES.items() if isinstance(record, cls))
+    return (
+        json.dumps({"format": RECORD_FORMAT, "kind": kind} | encode_json_value(record), indent=1)
+        + "\n"
+    )
 
 
-def from_json(kind: type[Record], text: str, *, file: str) -> Record:
-    """The record that `text`, the contents of `file`, holds.
+def parse_record(record_type: type[Record], text: str, *, file: str) -> Record:
+    """Parse a record from the text of a record file.
 
-    Raises `UsageError` naming the file when it is not a whole record of this kind and format.
+    Args:
+        record_type: Type of the expected record.
+        text: Content of the file.
+        file: Name of the file for the error message.
+
+    Raises:
+        UsageError: The text is no complete record of the type and format. The message names the
+            file.
     """
     try:
-        return decode(kind, _body(json.loads(text), kind))
+        return decode_json_value(record_type, _extract_fields(json.loads(text), record_type))
     except ValueError as error:
         raise UsageError(
-            f"{file}: not a whole {kind.__name__} of format {FORMAT}: {error}",
-            remedy="copy the file again from the machine that made it, or leave its run out",
+            f"{file}: not a complete {record_type.__name__} of format {RECORD_FORMAT}: {error}",
+            remedy="copy the file again from the machine that wrote it, or leave out its run",
         ) from error
 
 
-def _body(data: object, kind: type[RunRecord | TestRecord]) -> dict[str, Any]:
+def _extract_fields(data: object, record_type: type[RunRecord | TestRecord]) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - callers catch one kind of error
-    if data.get("format") != FORMAT:
-        raise ValueError(f"format: {data.get('format')!r} is not {FORMAT}")
-    if KINDS.get(str(data.get("kind"))) is not kind:
-        raise ValueError(f"kind: {data.get('kind')!r} is another kind of record")
+    if data.get("format") != RECORD_FORMAT:
+        raise ValueError(f"format is {data.get('format')!r}, not {RECORD_FORMAT}")
+    if RECORD_TYPES.get(str(data.get("kind"))) is not record_type:
+        raise ValueError(f"kind: {data.get('kind')!r} is not the expected kind of record")
     return {key: value for key, value in data.items() if key not in {"format", "kind"}}

@@ -11,11 +11,11 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from migqual import places
-from migqual.errors import Fault, InventoryError, UsageError
-from migqual.model.yamlfile import StrictModel, load
+from migqual import paths
+from migqual.errors import InputProblem, InventoryError, UsageError
+from migqual.yaml_file import StrictModel, load_yaml_model
 
-FILE = places.FIXTURES / "requirements.yml"
+REQUIREMENTS_FILE = paths.FIXTURES / "requirements.yml"
 
 RequirementId = Annotated[str, StringConstraints(pattern=r"^LM-[A-Z]{3}-[0-9]{2}$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)*$")]
@@ -23,7 +23,7 @@ Sentence = Annotated[str, StringConstraints(min_length=3, strip_whitespace=True)
 
 
 class Enforcer(StrEnum):
-    """Who sees to it that a requirement is kept."""
+    """Enforcer of a requirement: the hypervisor, the guard, or the report."""
 
     HYPERVISOR = "H"
     GUARD = "G"
@@ -34,25 +34,29 @@ class Enforcer(StrEnum):
 class Chapter:
     """A group of requirements.
 
-    suites  folders below `suites/` with its tests
-    built   whether its tests exist; until then none of its requirements can have a verdict
+    Attributes:
+        suites: Folders below `suites/` with the tests of the chapter.
+        has_tests: True when the tests exist. Before, no requirement of the chapter can have a
+            verdict.
     """
 
     slug: str
     title: str
     suites: tuple[str, ...]
-    built: bool
+    has_tests: bool
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """One thing that a pair of hosts must show.
+    """A requirement for a pair of hosts.
 
-    chapter    slug of its chapter
-    statement  what is claimed about hosts
-    expected   what the suite asserts
-    by         who enforces it
-    built      whether its tests exist: its own word where it has one, else its chapter's
+    Attributes:
+        chapter: Slug of the chapter.
+        statement: Claim about the hosts.
+        expected: Assertion of the suite.
+        enforcers: Components with the task to enforce the requirement.
+        has_tests: True when the tests exist. The entry of the requirement takes precedence over
+            the entry of the chapter.
     """
 
     id: str
@@ -60,96 +64,116 @@ class Requirement:
     title: str
     statement: str
     expected: str
-    by: frozenset[Enforcer]
-    built: bool
+    enforcers: frozenset[Enforcer]
+    has_tests: bool
 
 
-Folder = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")]
+SuiteFolder = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")]
 
 
-class _ChapterEntry(StrictModel):
+class _ChapterSchema(StrictModel):
     title: Sentence
-    suites: Annotated[tuple[Folder, ...], Field(min_length=1)]
-    built: bool
+    suites: Annotated[tuple[SuiteFolder, ...], Field(min_length=1)]
+    has_tests: bool
 
 
-class _RequirementEntry(StrictModel):
+class _RequirementSchema(StrictModel):
     chapter: Slug
     title: Sentence
     statement: Sentence
     expected: Sentence
-    by: Annotated[tuple[Enforcer, ...], Field(min_length=1)]
-    built: bool | None = None
+    enforced_by: Annotated[tuple[Enforcer, ...], Field(min_length=1)]
+    has_tests: bool | None = None
 
 
-class _Table(StrictModel):
-    chapters: dict[Slug, _ChapterEntry]
-    requirements: dict[RequirementId, _RequirementEntry]
+class _RequirementsTableSchema(StrictModel):
+    chapters: dict[Slug, _ChapterSchema]
+    requirements: dict[RequirementId, _RequirementSchema]
 
 
-def load_chapters(file: Path = FILE) -> Mapping[str, Chapter]:
-    """All chapters by slug, in order. Raises `InventoryError` with every fault of the table."""
-    return _tables(file)[0]
+def load_chapters(file: Path = REQUIREMENTS_FILE) -> Mapping[str, Chapter]:
+    """Load all chapters by slug, in the order of the table.
+
+    Raises:
+        InventoryError: The table has problems. The error lists all problems.
+    """
+    return _load_table(file)[0]
 
 
-def load_requirements(file: Path = FILE) -> Mapping[str, Requirement]:
-    """All requirements by id, in order. Raises `InventoryError` with every fault of the table."""
-    return _tables(file)[1]
+def load_requirements(file: Path = REQUIREMENTS_FILE) -> Mapping[str, Requirement]:
+    """Load all requirements by id, in the order of the table.
+
+    Raises:
+        InventoryError: The table has problems. The error lists all problems.
+    """
+    return _load_table(file)[1]
 
 
-def find_requirement(id_: str, requirements: Mapping[str, Requirement]) -> Requirement:
-    """The requirement `id_`. Raises `UsageError` that suggests ids like it."""
-    if id_ not in requirements:
-        raise UsageError(f"no requirement {id_!r}", remedy=suggestion(id_, requirements))
-    return requirements[id_]
+def find_requirement(requirement_id: str, requirements: Mapping[str, Requirement]) -> Requirement:
+    """Find the requirement with the id `requirement_id`.
+
+    Raises:
+        UsageError: The table has no such id. The remedy suggests similar ids.
+    """
+    if requirement_id not in requirements:
+        raise UsageError(
+            f"no requirement {requirement_id!r}", remedy=suggest_ids(requirement_id, requirements)
+        )
+    return requirements[requirement_id]
 
 
-def suggestion(id_: str, known: Iterable[str]) -> str:
-    """Ids near to `id_`, in words; where none is near, where all of them stand."""
-    near = difflib.get_close_matches(id_.upper(), list(known), 3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"all ids are in {FILE.name}"
+def suggest_ids(unknown_id: str, ids: Iterable[str]) -> str:
+    """Suggest ids similar to `unknown_id`. Without a similar id, name the file with all ids."""
+    similar_ids = difflib.get_close_matches(unknown_id.upper(), list(ids), 3, cutoff=0.5)
+    return (
+        f"did you mean {' or '.join(similar_ids)}?"
+        if similar_ids
+        else f"all ids are in {REQUIREMENTS_FILE.name}"
+    )
 
 
 @cache
-def _tables(file: Path) -> tuple[Mapping[str, Chapter], Mapping[str, Requirement]]:
-    table = load(file, _Table)
-    if strays := _strays(table):
-        raise InventoryError(str(file), strays)
+def _load_table(file: Path) -> tuple[Mapping[str, Chapter], Mapping[str, Requirement]]:
+    table = load_yaml_model(file, _RequirementsTableSchema)
+    if problems := _find_unmatched_chapters(table):
+        raise InventoryError(str(file), problems)
     chapters = {
-        slug: Chapter(slug, entry.title, entry.suites, entry.built)
+        slug: Chapter(slug, entry.title, entry.suites, entry.has_tests)
         for slug, entry in table.chapters.items()
     }
-    rows = {
-        id_: _requirement(id_, entry, chapters[entry.chapter])
+    requirements = {
+        id_: _build_requirement(id_, entry, chapters[entry.chapter])
         for id_, entry in table.requirements.items()
     }
-    return MappingProxyType(chapters), MappingProxyType(rows)
+    return MappingProxyType(chapters), MappingProxyType(requirements)
 
 
-def _strays(table: _Table) -> list[Fault]:
-    """Requirements of no chapter, and chapters of no requirement."""
-    used = {entry.chapter for entry in table.requirements.values()}
+def _find_unmatched_chapters(table: _RequirementsTableSchema) -> list[InputProblem]:
+    """Find requirements without a chapter, and chapters without a requirement."""
+    used_chapters = {entry.chapter for entry in table.requirements.values()}
     return [
         *(
-            Fault(f"requirements.{id_}.chapter", f"no chapter {entry.chapter!r}")
+            InputProblem(f"requirements.{id_}.chapter", f"no chapter {entry.chapter!r}")
             for id_, entry in table.requirements.items()
             if entry.chapter not in table.chapters
         ),
         *(
-            Fault(f"chapters.{slug}", "has no requirement")
+            InputProblem(f"chapters.{slug}", "has no requirement")
             for slug in table.chapters
-            if slug not in used
+            if slug not in used_chapters
         ),
     ]
 
 
-def _requirement(id_: str, entry: _RequirementEntry, chapter: Chapter) -> Requirement:
+def _build_requirement(
+    requirement_id: str, entry: _RequirementSchema, chapter: Chapter
+) -> Requirement:
     return Requirement(
-        id=id_,
+        id=requirement_id,
         chapter=chapter.slug,
         title=entry.title,
         statement=entry.statement,
         expected=entry.expected,
-        by=frozenset(entry.by),
-        built=chapter.built if entry.built is None else entry.built,
+        enforcers=frozenset(entry.enforced_by),
+        has_tests=chapter.has_tests if entry.has_tests is None else entry.has_tests,
     )

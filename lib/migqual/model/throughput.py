@@ -1,70 +1,100 @@
-"""Pure: how fast a migration went, over stretches of seconds; whether its bytes can be believed.
+"""Compute the throughput of a migration over windows of seconds, and check the byte counts.
 
-QEMU hands out a limit in slices of 100 ms and may overdraw one, so less than a second says little.
+The functions are pure. QEMU grants bandwidth in slices of 100 ms and may exceed a slice. A
+window below 1 s therefore says little.
 """
 
 import statistics
 from collections.abc import Iterator, Sequence
 
 from migqual.model.outcome import JobSample
+from migqual.units import MIB
 
-MIB = 2**20
 WINDOW_SECONDS = 2.0
-# the figures are from some moment between question and answer: a slower one would blur a window
-ANSWER_SECONDS = 0.1
-# A migration that takes less than this share of its limit does not use it.
-USED = 0.85
-# The interface counts headers too (up to 66 bytes with each 1448), and the little that the checks
-# send; the job counts all of the memory that an interface must have seen.
-MOST_ON_LINK = 1.08
-LEAST_ON_LINK = 0.98
+# A figure dates from a moment between query and reply. A slower query would blur a window.
+QUERY_SECONDS_MAX = 0.1
+# A migration below this share of the limit does not use the limit.
+USED_SHARE_MIN = 0.85
+# The interface also counts headers (up to 66 bytes per 1448 bytes) and the small traffic of
+# the checks. The job counts all of the memory, and the memory must cross the interface.
+LINK_SHARE_MAX = 1.08
+LINK_SHARE_MIN = 0.98
 
 
-def rates(
+def compute_window_rates(
     samples: Sequence[JobSample], *, since_s: float = 0.0, until_s: float = float("inf")
 ) -> tuple[float, ...]:
-    """MiB/s of guest memory over every stretch of `WINDOW_SECONDS` or a little more."""
-    return tuple(_rates(samples, since_s, until_s))
+    """Compute the rate of guest memory over each window of `WINDOW_SECONDS` or a little more.
+
+    Args:
+        samples: Samples of the migration job. Samples from slow queries are ignored.
+        since_s: Start of the evaluated period, in s from the start of the migration.
+        until_s: End of the evaluated period, in s from the start of the migration.
+
+    Returns:
+        The rates in MiB/s; empty for a period shorter than a window.
+    """
+    return tuple(_iterate_window_rates(samples, since_s, until_s))
 
 
-def _rates(samples: Sequence[JobSample], since_s: float, until_s: float) -> Iterator[float]:
+def _iterate_window_rates(
+    samples: Sequence[JobSample], since_s: float, until_s: float
+) -> Iterator[float]:
     points = [
         (sample.at_s, int(sample.stats["memory_processed"]))
         for sample in samples
-        if sample.took_s <= ANSWER_SECONDS
+        if sample.query_s <= QUERY_SECONDS_MAX
         and since_s <= sample.at_s <= until_s
         and int(sample.stats.get("memory_processed", 0))
     ]
     end = 0
-    for at_s, sent in points:
+    for at_s, start_bytes in points:
         while end < len(points) and points[end][0] - at_s < WINDOW_SECONDS:
             end += 1
         if end == len(points):
             return
-        later_s, more = points[end]
-        yield (more - sent) / MIB / (later_s - at_s)
+        end_s, end_bytes = points[end]
+        yield (end_bytes - start_bytes) / MIB / (end_s - at_s)
 
 
-def typical(found: Sequence[float]) -> float:
-    """The speed that half of the stretches reach, MiB/s."""
-    return statistics.median(found)
+def compute_median_rate(rates_mib_s: Sequence[float]) -> float:
+    """Compute the median of the rates, in MiB/s."""
+    return statistics.median(rates_mib_s)
 
 
-def unused(limit_mib_s: float, found: Sequence[float]) -> bool:
-    """Whether a limit was not made use of: the typical speed stays well below it."""
-    return typical(found) < USED * limit_mib_s
+def is_limit_unused(limit_mib_s: float, rates_mib_s: Sequence[float]) -> bool:
+    """Return whether the median rate stays below `USED_SHARE_MIN` of the limit."""
+    return compute_median_rate(rates_mib_s) < USED_SHARE_MIN * limit_mib_s
 
 
-def doubt(on_link: int, told: int, *, least: float = LEAST_ON_LINK) -> str:
-    """Why the kernel's count of bytes on the link cannot be that of a migration whose job tells of
-    `told`: others used the link as well, or it went another way. Empty when it can."""
-    share = on_link / told
-    if least <= share <= MOST_ON_LINK:
+def describe_byte_mismatch(
+    link_bytes: int, reported_bytes: int, *, min_share: float = LINK_SHARE_MIN
+) -> str:
+    """Describe the mismatch between the bytes on the link and the bytes reported by the job.
+
+    A mismatch has two possible causes: other traffic on the link, or a migration on another
+    path.
+
+    Args:
+        link_bytes: Bytes on the link, counted by the kernel.
+        reported_bytes: Bytes of the migration, reported by the job.
+        min_share: Smallest plausible value of `link_bytes` / `reported_bytes`.
+
+    Returns:
+        The description; empty when the counts match.
+    """
+    share = link_bytes / reported_bytes
+    if min_share <= share <= LINK_SHARE_MAX:
         return ""
-    return f"{on_link} bytes crossed the link, and the job tells of {told}: {share:.1%}"
+    return (
+        f"{link_bytes} bytes crossed the link, but the job reports {reported_bytes} bytes: "
+        f"{share:.1%}"
+    )
 
 
-def over(limit_mib_s: float, tolerance_percent: float, found: Sequence[float]) -> list[float]:
-    """Those of `found` that break the limit by more than the tolerance."""
-    most = limit_mib_s * (1 + tolerance_percent / 100)
-    return [rate for rate in found if rate > most]
+def select_rates_over_limit(
+    limit_mib_s: float, tolerance_percent: float, rates_mib_s: Sequence[float]
+) -> list[float]:
+    """Select the rates above the limit plus the tolerance, in MiB/s."""
+    max_rate_mib_s = limit_mib_s * (1 + tolerance_percent / 100)
+    return [rate for rate in rates_mib_s if rate > max_rate_mib_s]

@@ -1,10 +1,12 @@
-"""The five verdicts, and which of several is the worst."""
+"""The five verdicts, and the rule for the worst of several verdicts."""
 
 from collections.abc import Iterable
 from enum import StrEnum
 
 
 class Verdict(StrEnum):
+    """Verdict of a test or a requirement, in order from good to bad."""
+
     PASS = "pass"  # noqa: S105 - not a password
     UNSUPPORTED = "unsupported"
     NOT_RUN = "not-run"
@@ -12,10 +14,11 @@ class Verdict(StrEnum):
     FAIL = "fail"
 
     @property
-    def badness(self) -> int:
+    def rank(self) -> int:
+        """Return the rank of the verdict, from 0 for the best to 4 for the worst."""
         return tuple(Verdict).index(self)
 
 
-def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The worst of `verdicts`; `not-run` when there are none."""
-    return max(verdicts, key=lambda verdict: verdict.badness, default=Verdict.NOT_RUN)
+def find_worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
+    """Find the worst of `verdicts`; an empty input gives `not-run`."""
+    return max(verdicts, key=lambda verdict: verdict.rank, default=Verdict.NOT_RUN)

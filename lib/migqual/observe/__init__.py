@@ -1,1 +1,1 @@
-"""What is watched around every migration: job, gaps, integrity, copies, residue."""
+"""Observers around every migration: job, gaps, integrity, split brain and leftovers."""

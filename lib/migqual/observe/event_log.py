@@ -1,4 +1,4 @@
-"""Events of one guest on all hosts concerned, on the controller's clock."""
+"""Events of a single guest on all hosts of a migration, by the controller's clock."""
 
 import threading
 import time
@@ -6,41 +6,51 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from migqual.hosts.host import Host
-from migqual.model.outcome import HostEvent
+from migqual.model.outcome import GuestEvent
 
 
 class EventLog:
-    """Filled by libvirt's event thread, read by ours."""
+    """Events of a guest, written by libvirt's event thread and read by other threads."""
 
     def __init__(self) -> None:
-        self.started = time.monotonic()
-        self._events: list[HostEvent] = []
+        self.started_at = time.monotonic()
+        self._events: list[GuestEvent] = []
         self._lock = threading.Lock()
         self.memory_sent = threading.Event()
 
-    def add(self, host: str, name: str, detail: str, at: float, host_us: int | None) -> None:
+    def add_event(
+        self, host: str, name: str, detail: str, received_at: float, host_us: int | None
+    ) -> None:
+        """Add an event; set `memory_sent` when QEMU reports a completed migration."""
         with self._lock:
-            self._events.append(HostEvent(host, name, at - self.started, host_us, detail))
+            self._events.append(
+                GuestEvent(host, name, received_at - self.started_at, host_us, detail)
+            )
         if name == "MIGRATION" and '"completed"' in detail:
             self.memory_sent.set()
 
     @property
-    def events(self) -> tuple[HostEvent, ...]:
+    def events(self) -> tuple[GuestEvent, ...]:
+        """Return the events so far."""
         with self._lock:
             return tuple(self._events)
 
 
 @contextmanager
-def following(guest: str, hosts: tuple[Host, ...]) -> Iterator[EventLog]:
-    """Collect the events of the guest called `guest` on each of `hosts` while the block runs."""
-    log = EventLog()
+def collect_events(guest_name: str, hosts: tuple[Host, ...]) -> Iterator[EventLog]:
+    """Collect the events of a guest on each of `hosts` while the block runs."""
+    event_log = EventLog()
     with ExitStack() as stack:
         for host in hosts:
 
-            def sink(
-                name: str, detail: str, at: float, host_us: int | None, host_name: str = host.name
+            def add_host_event(
+                name: str,
+                detail: str,
+                received_at: float,
+                host_us: int | None,
+                host_name: str = host.name,
             ) -> None:
-                log.add(host_name, name, detail, at, host_us)
+                event_log.add_event(host_name, name, detail, received_at, host_us)
 
-            stack.callback(host.libvirt.watch(guest, sink))
-        yield log
+            stack.callback(host.libvirt.watch_domain_events(guest_name, add_host_event))
+        yield event_log

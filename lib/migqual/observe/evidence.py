@@ -1,4 +1,4 @@
-"""Pure: what explains a migration, as files."""
+"""Render the evidence of a migration as the text of files, without side effects."""
 
 import csv
 import io
@@ -8,48 +8,57 @@ from typing import Any
 from migqual.model.outcome import DiskSample, Outcome
 
 
-def samples_csv(outcome: Outcome) -> str:
-    """The job samples: s from the start to the answer, s that it took, then libvirt's fields."""
-    names = sorted({name for sample in outcome.samples for name in sample.stats})
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["at_s", "took_s", *names])
-    for sample in outcome.samples:
-        row = (sample.stats.get(name, "") for name in names)
-        writer.writerow([f"{sample.at_s:.3f}", f"{sample.took_s:.3f}", *row])
-    return out.getvalue()
+def render_samples_csv(outcome: Outcome) -> str:
+    """Render the job samples as CSV.
+
+    Columns: seconds from the start to the reply, seconds of the query, then libvirt's fields.
+    """
+    field_names = sorted({name for sample in outcome.job_samples for name in sample.stats})
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(["at_s", "took_s", *field_names])
+    for sample in outcome.job_samples:
+        row = (sample.stats.get(name, "") for name in field_names)
+        writer.writerow([f"{sample.at_s:.3f}", f"{sample.query_s:.3f}", *row])
+    return buffer.getvalue()
 
 
-def disks_csv(outcome: Outcome) -> str:
-    """The progress of each disk that was copied: s from the start, bytes done and in all, rate in
-    MiB/s since the sample before, phase."""
+def render_disks_csv(outcome: Outcome) -> str:
+    """Render the progress of each copied disk as CSV.
+
+    Columns: seconds from the start, target, bytes done, bytes in total, rate in MiB/s since the
+    previous sample, phase.
+    """
     lines = ["at_s,target,done,total,rate_mib_s,phase"]
-    last: dict[str, DiskSample] = {}
-    for sample in outcome.disks:
-        before = last.get(sample.target, DiskSample(0.0, sample.target, 0, 0))
-        seconds = sample.at_s - before.at_s
-        rate = (sample.done - before.done) / 2**20 / seconds if seconds else 0.0
-        phase = "mirror" if sample.mirrored else "copy"
-        words = f"{sample.at_s:.3f},{sample.target},{sample.done},{sample.total},{rate:.1f},{phase}"
-        lines.append(words)
-        last[sample.target] = sample
+    last_samples: dict[str, DiskSample] = {}
+    for sample in outcome.disk_samples:
+        previous = last_samples.get(sample.target, DiskSample(0.0, sample.target, 0, 0))
+        elapsed_s = sample.at_s - previous.at_s
+        rate_mib_s = (
+            (sample.copied_bytes - previous.copied_bytes) / 2**20 / elapsed_s if elapsed_s else 0.0
+        )
+        phase = "mirror" if sample.is_mirrored else "copy"
+        size_bytes = f"{sample.copied_bytes},{sample.total_bytes}"
+        lines.append(f"{sample.at_s:.3f},{sample.target},{size_bytes},{rate_mib_s:.1f},{phase}")
+        last_samples[sample.target] = sample
     return "\n".join(lines) + "\n"
 
 
-def gaps_csv(outcome: Outcome) -> str:
-    """The gap list: start by the client's clock, length, resolution, all ms."""
-    found = outcome.gaps.gaps if outcome.gaps else ()
-    lines = [f"{gap.start_ms:.3f},{gap.length_ms:.3f},{gap.resolution_ms:g}" for gap in found]
+def render_gaps_csv(outcome: Outcome) -> str:
+    """Render the gaps as CSV: start by the client's clock, length, resolution, all in ms."""
+    gaps = outcome.gap_report.gaps if outcome.gap_report else ()
+    lines = [f"{gap.start_ms:.3f},{gap.length_ms:.3f},{gap.resolution_ms:g}" for gap in gaps]
     return "\n".join(["start_ms,length_ms,resolution_ms", *lines]) + "\n"
 
 
-def events_json(outcome: Outcome) -> str:
+def render_events_json(outcome: Outcome) -> str:
+    """Render the events of all hosts as JSON."""
     rows: list[dict[str, Any]] = [
         {
             "at_s": round(event.at_s, 4),
             "host": event.host,
             "name": event.name,
-            "host_us": event.host_us,
+            "host_us": event.host_clock_us,
             "detail": event.detail,
         }
         for event in outcome.events

@@ -1,17 +1,17 @@
-"""Pure: from the lines of the gap meter to gaps.
+"""Compute gaps from the lines of the gap meter, without side effects.
 
-A line of `migqual-payload watch` is one of
+The program `migqual-payload watch` writes the following lines:
 
-    p SEQ SENT_NS RECEIVED_NS                          an answered probe
-    s SEQ SENT_NS RECEIVED_NS ACKED UPTIME_MS BAD      an answer of the TCP session
-    e session WORDS AT_NS                              the session broke; it stays broken
-    r INTERVAL_NS AT_NS                                from then on probes are due so often
-    b BOOT_ID                                          who answers
-    m LABEL AT_NS                                      a mark that the controller asked for
+    p SEQ SENT_NS RECEIVED_NS                          a probe with reply
+    s SEQ SENT_NS RECEIVED_NS ACKED UPTIME_MS BAD      a reply of the TCP session
+    e session WORDS AT_NS                              the session broke and stays broken
+    r INTERVAL_NS AT_NS                                a new probe interval from now on
+    b BOOT_ID                                          the boot id of the answering guest
+    m LABEL AT_NS                                      a mark requested by the controller
 
-all on the client's monotonic clock. A silence is the time between two answers that followed each
-other, less the interval at which they are asked for: an undisturbed guest's are about nothing.
-Where the interval changed between two answers, the longer one counts.
+All times are by the client's monotonic clock. A silence is the time between two consecutive
+replies, minus the probe interval. Silences of an undisturbed guest are about 0. Where the
+interval changed between two replies, the longer interval counts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,137 +19,210 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from migqual.model.outcome import Gap, GapReport
-from migqual.observe.pace import NS_PER_MS, PaceChange, find_interval_ns
+from migqual.observe.probe_interval import NS_PER_MS, ProbeIntervalChange, find_longest_interval_ns
 
-# A silence counts when it stands out of the undisturbed window, not when it merely tops it.
+# A silence is a gap only when clearly longer than the noise of the baseline window.
 FLOOR_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
-class SessionAnswer:
-    """What the guest said of itself over TCP. `acked`: disk writes acknowledged so far."""
+class SessionReply:
+    """A reply of the guest over TCP.
+
+    Attributes:
+        at_ns: Time of arrival at the client.
+        acknowledged_writes: Disk writes acknowledged so far.
+        bad_pages: Bad memory pages counted by the guest.
+    """
 
     at_ns: int
     round_trip_ns: int
-    acked: int
+    acknowledged_writes: int
     uptime_ms: int
-    bad: int
+    bad_pages: int
 
 
 @dataclass
-class Trace:
-    """Everything that the meter said so far; grows while it runs.
+class MeterTrace:
+    """All output of the meter so far; the trace grows while the meter runs.
 
-    asked: number and time of sending of each probe that was answered
-    paces: when the interval of the probes changed, and to what
+    Attributes:
+        replies_ns: Arrival time of each reply to a probe.
+        probe_times: Number and sending time of each answered probe.
+        marks: Time of each mark, by label.
+        interval_changes: Time and value of each new probe interval.
+        session_error: Reason for the end of the TCP session; empty while the session lives.
+        probe_count: The highest number of an answered probe.
     """
 
-    answers_ns: list[int] = field(default_factory=list)
-    asked: list[tuple[int, int]] = field(default_factory=list)
-    session: list[SessionAnswer] = field(default_factory=list)
+    replies_ns: list[int] = field(default_factory=list)
+    probe_times: list[tuple[int, int]] = field(default_factory=list)
+    session_replies: list[SessionReply] = field(default_factory=list)
     marks: dict[str, int] = field(default_factory=dict)
     boot_ids: list[str] = field(default_factory=list)
-    paces: list[PaceChange] = field(default_factory=list)
-    broken: str = ""
-    sent: int = 0
+    interval_changes: list[ProbeIntervalChange] = field(default_factory=list)
+    session_error: str = ""
+    probe_count: int = 0
 
-    def take(self, line: str) -> None:
-        """Read one line. Raises `ValueError` when it is none of the meter's."""
-        words = line.split()
-        match words:
-            case ["p", sequence, sent, received]:
-                self.sent = max(self.sent, int(sequence))
-                self.asked.append((int(sequence), int(sent)))
-                self.answers_ns.append(int(received))
-            case ["s", _sequence, sent, received, acked, uptime, bad]:
-                at = int(received)
-                self.session.append(
-                    SessionAnswer(at, at - int(sent), int(acked), int(uptime), int(bad))
+    def parse_line(self, line: str) -> None:
+        """Parse a single line of the meter's output.
+
+        Args:
+            line: The line.
+
+        Raises:
+            ValueError: The meter does not write such lines.
+        """
+        fields = line.split()
+        match fields:
+            case ["p", sequence, sent_ns, received_ns]:
+                self.probe_count = max(self.probe_count, int(sequence))
+                self.probe_times.append((int(sequence), int(sent_ns)))
+                self.replies_ns.append(int(received_ns))
+            case ["s", _sequence, sent_ns, received_ns, acknowledged_writes, uptime_ms, bad_pages]:
+                time_ns = int(received_ns)
+                self.session_replies.append(
+                    SessionReply(
+                        time_ns,
+                        time_ns - int(sent_ns),
+                        int(acknowledged_writes),
+                        int(uptime_ms),
+                        int(bad_pages),
+                    )
                 )
-            case ["m", label, at]:
-                self.marks[label] = int(at)
-            case ["r", interval, at]:
-                self.paces.append(PaceChange(int(at), int(interval)))
+            case ["m", label, time_ns]:
+                self.marks[label] = int(time_ns)
+            case ["r", interval_ns, time_ns]:
+                self.interval_changes.append(ProbeIntervalChange(int(time_ns), int(interval_ns)))
             case ["b", boot_id]:
                 self.boot_ids.append(boot_id)
-            case ["e", "session", why, _at]:
-                self.broken = why.replace("_", " ")
+            case ["e", "session", reason, _at]:
+                self.session_error = reason.replace("_", " ")
             case ["end", *_] | []:
                 pass
             case _:
                 raise ValueError(f"not a line of the gap meter: {line!r}")
 
 
-def silences(
-    answers_ns: Sequence[int], start_ns: int, end_ns: int, paces: Sequence[PaceChange] = ()
-) -> list[Gap]:
-    """The silence between every two neighbouring answers that reach into [start, end]."""
-    inside = [
-        (before, after)
-        for before, after in pairwise(sorted(answers_ns))
-        if after > start_ns and before < end_ns
-    ]
-    return [
-        Gap(before / NS_PER_MS, max(0, after - before - interval) / NS_PER_MS, interval / NS_PER_MS)
-        for before, after in inside
-        for interval in (find_interval_ns(paces, before, after),)
-    ]
-
-
-def unasked_ms(
-    asked: Sequence[tuple[int, int]],
+def list_silences(
+    replies_ns: Sequence[int],
     start_ns: int,
     end_ns: int,
-    paces: Sequence[PaceChange] = (),
+    interval_changes: Sequence[ProbeIntervalChange] = (),
+) -> list[Gap]:
+    """List the silences between consecutive replies; each silence overlaps [start, end].
+
+    Args:
+        replies_ns: Times of the replies.
+        start_ns: Start of the window.
+        end_ns: End of the window.
+        interval_changes: Changes of the probe interval; empty for the fine interval.
+
+    Returns:
+        The silences as gaps, with lengths and resolutions in ms.
+    """
+    reply_pairs = [
+        (earlier_ns, later_ns)
+        for earlier_ns, later_ns in pairwise(sorted(replies_ns))
+        if later_ns > start_ns and earlier_ns < end_ns
+    ]
+    return [
+        Gap(
+            before / NS_PER_MS,
+            max(0, after - before - interval_ns) / NS_PER_MS,
+            interval_ns / NS_PER_MS,
+        )
+        for before, after in reply_pairs
+        for interval_ns in (find_longest_interval_ns(interval_changes, before, after),)
+    ]
+
+
+def measure_probe_delay_ms(
+    probe_times: Sequence[tuple[int, int]],
+    start_ns: int,
+    end_ns: int,
+    interval_changes: Sequence[ProbeIntervalChange] = (),
 ) -> float:
-    """For how long nothing was asked though it was due: the longest by which the probes of [start,
-    end] came late. A silence that long would be the client's own, and nobody else's."""
-    late = (
-        (sent - before) - (number - last) * find_interval_ns(paces, before, sent)
-        for (last, before), (number, sent) in pairwise(sorted(asked))
-        if sent > start_ns and before < end_ns
+    """Measure the longest delay of a due probe within [start, end], in ms.
+
+    A silence no longer than the delay can come from the client alone.
+
+    Args:
+        probe_times: Number and sending time of each answered probe.
+        start_ns: Start of the window.
+        end_ns: End of the window.
+        interval_changes: Changes of the probe interval; empty for the fine interval.
+    """
+    delays_ns = (
+        (sent_ns - previous_ns)
+        - (number - previous_number)
+        * find_longest_interval_ns(interval_changes, previous_ns, sent_ns)
+        for (previous_number, previous_ns), (number, sent_ns) in pairwise(sorted(probe_times))
+        if sent_ns > start_ns and previous_ns < end_ns
     )
-    return max(0, *late, 0) / NS_PER_MS
+    return max(0, *delays_ns, 0) / NS_PER_MS
 
 
-def noise_ms(
-    answers_ns: Sequence[int], start_ns: int, end_ns: int, paces: Sequence[PaceChange] = ()
+def measure_noise_ms(
+    replies_ns: Sequence[int],
+    start_ns: int,
+    end_ns: int,
+    interval_changes: Sequence[ProbeIntervalChange] = (),
 ) -> float:
-    """The longest silence of an undisturbed window."""
-    return longest_ms(silences(answers_ns, start_ns, end_ns, paces))
+    """Measure the longest silence of an undisturbed window, in ms."""
+    return find_longest_ms(list_silences(replies_ns, start_ns, end_ns, interval_changes))
 
 
-def longest_ms(silences_seen: Iterable[Gap]) -> float:
-    """0 when there is none."""
-    return max((gap.length_ms for gap in silences_seen), default=0.0)
+def find_longest_ms(silences: Iterable[Gap]) -> float:
+    """Find the longest silence in ms; 0 without silences."""
+    return max((gap.length_ms for gap in silences), default=0.0)
 
 
-def report(trace: Trace, quiet_ns: int, start_ns: int, end_ns: int) -> GapReport:
-    """Gaps of [start, end], against the noise of [quiet, start]."""
-    noise = noise_ms(trace.answers_ns, quiet_ns, start_ns, trace.paces)
-    found = silences(trace.answers_ns, start_ns, end_ns, trace.paces)
-    gaps = tuple(gap for gap in found if gap.length_ms > noise * FLOOR_FACTOR)
-    inside = [answer for answer in trace.session if start_ns < answer.at_ns]
-    stall = max((answer.round_trip_ns for answer in inside), default=0) / NS_PER_MS
+def build_gap_report(trace: MeterTrace, baseline_ns: int, start_ns: int, end_ns: int) -> GapReport:
+    """Build a report of the gaps in [start, end], compared with the noise of [baseline, start].
+
+    Args:
+        trace: The output of the meter.
+        baseline_ns: Start of the baseline window.
+        start_ns: Start of the migration.
+        end_ns: End of the migration.
+
+    Returns:
+        The report. A silence is a gap when longer than 1.5 times the noise.
+    """
+    noise_ms = measure_noise_ms(trace.replies_ns, baseline_ns, start_ns, trace.interval_changes)
+    silences = list_silences(trace.replies_ns, start_ns, end_ns, trace.interval_changes)
+    gaps = tuple(gap for gap in silences if gap.length_ms > noise_ms * FLOOR_FACTOR)
+    session_replies = [reply for reply in trace.session_replies if start_ns < reply.at_ns]
+    stall_ms = max((answer.round_trip_ns for answer in session_replies), default=0) / NS_PER_MS
     return GapReport(
-        noise_ms=noise,
+        noise_ms=noise_ms,
         gaps=gaps,
-        sent=trace.sent,
-        answered=len(trace.answers_ns),
+        probes_sent=trace.probe_count,
+        probes_answered=len(trace.replies_ns),
         window_ms=(end_ns - start_ns) / NS_PER_MS,
-        session_alive=not trace.broken and bool(inside),
-        session_stall_ms=stall,
+        session_alive=not trace.session_error and bool(session_replies),
+        session_stall_ms=stall_ms,
     )
 
 
-def went_back(answers: Iterable[SessionAnswer]) -> str:
-    """In words, the first time that the guest took something back: its uptime or the number of
-    acknowledged writes fell. Empty when it never did."""
-    last: SessionAnswer | None = None
-    for answer in answers:
-        if last is not None and answer.uptime_ms < last.uptime_ms:
-            return f"uptime fell from {last.uptime_ms} to {answer.uptime_ms} ms"
-        if last is not None and answer.acked < last.acked:
-            return f"acknowledged writes fell from {last.acked} to {answer.acked}"
-        last = answer
+def find_rollback(replies: Iterable[SessionReply]) -> str:
+    """Find the first rollback: the uptime or the number of acknowledged writes fell.
+
+    Args:
+        replies: The replies of the TCP session, in order.
+
+    Returns:
+        A description of the rollback; empty without rollback.
+    """
+    previous: SessionReply | None = None
+    for reply in replies:
+        if previous is not None and reply.uptime_ms < previous.uptime_ms:
+            return f"uptime fell from {previous.uptime_ms} to {reply.uptime_ms} ms"
+        if previous is not None and reply.acknowledged_writes < previous.acknowledged_writes:
+            return (
+                f"acknowledged writes fell from {previous.acknowledged_writes} "
+                f"to {reply.acknowledged_writes}"
+            )
+        previous = reply
     return ""

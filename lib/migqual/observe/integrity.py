@@ -1,45 +1,55 @@
-"""Memory and disks of a guest, checked from inside: every page, every acknowledged block."""
+"""Check a guest's memory and disks from inside: every page, every acknowledged block."""
 
 from typing import Any
 
-from migqual.hosts.guest import MEMORY, Guest
+from migqual.hosts.guest import CHECKED_REGION, Guest
 
 
-def complaints(guest: Guest) -> list[str]:
-    """What is wrong with the guest's memory and disks, in words; empty when nothing is.
+def find_integrity_violations(guest: Guest) -> list[str]:
+    """Find damage of the guest's memory and disks, while the loads go on.
 
-    Checks while the loads go on: every page of the witness against what was written last, every
-    block of every disk against what was acknowledged. Also that it is still the same boot.
+    Every page of the memory region is compared with the last write. Every block of every disk
+    is compared with the acknowledged write. The boot id must be unchanged.
+
+    Args:
+        guest: The running guest.
+
+    Returns:
+        A message for each violation; empty for an intact guest.
     """
-    written = guest.spec.written()
-    disks = [("disk", "verify", target) for target in written]
-    memory, *verified, status = guest.run_commands(
-        [("memory", "verify", MEMORY), *disks, ("status",)]
+    disk_targets = guest.spec.list_written_targets()
+    disk_commands = [("disk", "verify", target) for target in disk_targets]
+    memory_reply, *disk_replies, status = guest.run_payload_commands(
+        [("memory", "verify", CHECKED_REGION), *disk_commands, ("status",)]
     )
-    found = _memory(memory)
-    for target, answer in zip(written, verified, strict=True):
-        found += _disk(target, answer)
+    violations = _find_memory_violations(memory_reply)
+    for target, reply in zip(disk_targets, disk_replies, strict=True):
+        violations += _find_disk_violations(target, reply)
     boot_id = status["boot_id"]
     if boot_id != guest.boot_id:
-        found.append(f"the guest has booted again: boot id {guest.boot_id} became {boot_id}")
-    return found
+        violations.append(f"the guest has rebooted: boot id {guest.boot_id} became {boot_id}")
+    return violations
 
 
-def _memory(answer: dict[str, Any]) -> list[str]:
-    if not answer["checked"]:
+def _find_memory_violations(reply: dict[str, Any]) -> list[str]:
+    if not reply["checked"]:
         return ["memory: no page was checked"]
-    bad = int(answer["bad"]) + int(answer["bad_dirtying"])
-    first = (answer["bad_pages"] or answer["bad_pages_dirtying"])[:3]
-    return [f"memory: {bad} bad pages of {answer['checked']}: {first}"] if bad else []
+    bad_count = int(reply["bad"]) + int(reply["bad_dirtying"])
+    first_bad_pages = (reply["bad_pages"] or reply["bad_pages_dirtying"])[:3]
+    if not bad_count:
+        return []
+    return [f"memory: {bad_count} bad pages of {reply['checked']}, the first: {first_bad_pages}"]
 
 
-def _disk(target: str, answer: dict[str, Any]) -> list[str]:
-    if not answer["checked"]:
+def _find_disk_violations(target: str, reply: dict[str, Any]) -> list[str]:
+    if not reply["checked"]:
         return [f"disk {target}: no block was checked"]
-    found = []
-    if answer["bad"]:
-        found.append(f"disk {target}: {answer['bad']} bad blocks: {answer['bad_blocks'][:3]}")
-    if answer["errors"]:
-        errors, words = answer["errors"], answer["error_words"]
-        found.append(f"disk {target}: {errors} I/O errors, the last: {words}")
-    return found
+    violations = []
+    if reply["bad"]:
+        violations.append(
+            f"disk {target}: {reply['bad']} bad blocks, the first: {reply['bad_blocks'][:3]}"
+        )
+    if reply["errors"]:
+        error_count, last_error = reply["errors"], reply["error_words"]
+        violations.append(f"disk {target}: {error_count} I/O errors, the last: {last_error}")
+    return violations

@@ -1,1 +1,1 @@
-"""Before a migration: will it converge, and how long will it take?"""
+"""Predict whether a migration will converge, and how long the migration will take."""

@@ -1,121 +1,164 @@
-"""Pure: predictions against what happened."""
+"""Compare predictions with the results of migrations (pure functions)."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from migqual.model.percentile import compute_percentile
 from migqual.predict.precopy import Prediction
 
 
 @dataclass(frozen=True)
-class Told:
-    """A prediction. banded: too near the boundary to count for the verdict; textbook: what whole
-    rounds would make of it, for comparison."""
+class EvaluatedPrediction:
+    """A prediction with details for the evaluation.
 
-    foretold: Prediction
-    banded: bool
-    textbook: Prediction
+    Attributes:
+        near_boundary: Whether the prediction is too near the boundary to count for the verdict.
+        textbook_prediction: Prediction with whole rounds, for comparison.
+    """
+
+    prediction: Prediction
+    near_boundary: bool
+    textbook_prediction: Prediction
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One migration, foretold first. total_s and down_s None where it did not converge in time."""
+class PredictionTrial:
+    """A predicted migration and the result of the migration.
+
+    Attributes:
+        total_s: Total time; None when the migration did not converge in time.
+        downtime_s: Downtime; None when the migration did not converge in time.
+    """
 
     name: str
-    told: Told
+    evaluated_prediction: EvaluatedPrediction
     converged: bool
     total_s: float | None
-    down_s: float | None
+    downtime_s: float | None
     damage: str = ""
 
     @property
-    def foretold(self) -> Prediction:
-        return self.told.foretold
+    def prediction(self) -> Prediction:
+        """Return the prediction."""
+        return self.evaluated_prediction.prediction
 
     @property
-    def banded(self) -> bool:
-        return self.told.banded
+    def near_boundary(self) -> bool:
+        """Return whether the trial is too near to the boundary of convergence to be counted."""
+        return self.evaluated_prediction.near_boundary
 
     @property
     def total_error(self) -> float | None:
-        """Signed, of what happened; None where there is nothing to compare."""
-        return _error(self.foretold, self.foretold.total_s, self.total_s)
+        """Return the signed error of the predicted total time, as a share of the measured time.
+
+        The error is None when the prediction or the migration did not converge.
+        """
+        return _calculate_error(self.prediction, self.prediction.total_s, self.total_s)
 
     @property
-    def down_error(self) -> float | None:
-        return _error(self.foretold, self.foretold.down_s, self.down_s)
+    def downtime_error(self) -> float | None:
+        """Return the signed error of the downtime, as a share of the measured downtime."""
+        return _calculate_error(self.prediction, self.prediction.downtime_s, self.downtime_s)
 
     @property
     def textbook_error(self) -> float | None:
-        """Of the total time, had whole rounds foretold it."""
-        return _error(self.told.textbook, self.told.textbook.total_s, self.total_s)
+        """Return the signed error of the total time predicted with whole rounds, as a share."""
+        return _calculate_error(
+            self.evaluated_prediction.textbook_prediction,
+            self.evaluated_prediction.textbook_prediction.total_s,
+            self.total_s,
+        )
 
-    def as_data(self) -> dict[str, Any]:
-        """Flat: what was told beside what happened."""
-        data: dict[str, Any] = asdict(self)
-        told: dict[str, Any] = data.pop("told")
-        errors = {"total_error": self.total_error, "downtime_error": self.down_error}
-        return {"name": data.pop("name")} | told | data | errors
+    def build_record(self) -> dict[str, Any]:
+        """Build a flat record of the prediction, the result and the errors."""
+        record: dict[str, Any] = asdict(self)
+        prediction_record: dict[str, Any] = record.pop("evaluated_prediction")
+        errors = {"total_error": self.total_error, "downtime_error": self.downtime_error}
+        return {"name": record.pop("name")} | prediction_record | record | errors
 
     @property
-    def right(self) -> bool:
-        return self.foretold.converges == self.converged
+    def is_correct(self) -> bool:
+        """Return whether the prediction of convergence was correct."""
+        return self.prediction.converges == self.converged
 
 
 @dataclass(frozen=True)
-class Score:
-    """Errors are shares of what happened; None without a cell that has one. `confusion` counts
-    cells outside the band: foretold, then happened."""
+class PredictionScore:
+    """The score over all trials.
 
-    cells: tuple[Cell, ...]
+    Errors are shares of the measured times. An error is None when no trial has the error.
+    `confusion_matrix` counts only trials not near the boundary, by predicted and measured
+    result.
+    """
+
+    trials: tuple[PredictionTrial, ...]
 
     @property
-    def confusion(self) -> dict[str, int]:
-        names = {True: "converges", False: "does not"}
-        found = {f"{a} / {b}": 0 for a in names.values() for b in names.values()}
-        for cell in self._counted:
-            found[f"{names[cell.foretold.converges]} / {names[cell.converged]}"] += 1
-        return found
+    def confusion_matrix(self) -> dict[str, int]:
+        """Count the trials by predicted and measured convergence: ``PREDICTED / MEASURED``.
+
+        Trials near the boundary do not count.
+        """
+        names = {True: "converges", False: "does not converge"}
+        counts = {
+            f"{predicted} / {actual}": 0
+            for predicted in names.values()
+            for actual in names.values()
+        }
+        for trial in self._counted_trials:
+            counts[f"{names[trial.prediction.converges]} / {names[trial.converged]}"] += 1
+        return counts
 
     @property
     def accuracy(self) -> float | None:
-        counted = self._counted
-        return sum(cell.right for cell in counted) / len(counted) if counted else None
+        """Return the share of correct predictions, 0 to 1, without trials near the boundary."""
+        counted_trials = self._counted_trials
+        return (
+            sum(trial.is_correct for trial in counted_trials) / len(counted_trials)
+            if counted_trials
+            else None
+        )
 
-    def total_error(self, share: float) -> float | None:
-        return _rank([cell.total_error for cell in self.cells], share)
+    def calculate_total_error(self, fraction: float) -> float | None:
+        """Calculate the total time error not exceeded by the given fraction of the trials."""
+        return _compute_percentile([trial.total_error for trial in self.trials], fraction)
 
-    def down_error(self, share: float) -> float | None:
-        return _rank([cell.down_error for cell in self.cells], share)
+    def calculate_downtime_error(self, fraction: float) -> float | None:
+        """Calculate the downtime error not exceeded by the given fraction of the trials."""
+        return _compute_percentile([trial.downtime_error for trial in self.trials], fraction)
 
-    def textbook_error(self, share: float) -> float | None:
-        return _rank([cell.textbook_error for cell in self.cells], share)
+    def calculate_textbook_error(self, fraction: float) -> float | None:
+        """Calculate the textbook's time error not exceeded by a fraction of the trials."""
+        return _compute_percentile([trial.textbook_error for trial in self.trials], fraction)
 
     @property
-    def _counted(self) -> list[Cell]:
-        return [cell for cell in self.cells if not cell.banded]
+    def _counted_trials(self) -> list[PredictionTrial]:
+        """Return the trials not near the boundary."""
+        return [trial for trial in self.trials if not trial.near_boundary]
 
-    def as_data(self) -> dict[str, Any]:
-        """As `prediction.json` keeps it."""
+    def build_record(self) -> dict[str, Any]:
+        """Build the record for `prediction.json`."""
         return {
-            "total_time_error_p50": self.total_error(0.5),
-            "total_time_error_p90": self.total_error(0.9),
-            "downtime_error_p50": self.down_error(0.5),
-            "downtime_error_p90": self.down_error(0.9),
-            "textbook_total_time_error_p90": self.textbook_error(0.9),
+            "total_time_error_p50": self.calculate_total_error(0.5),
+            "total_time_error_p90": self.calculate_total_error(0.9),
+            "downtime_error_p50": self.calculate_downtime_error(0.5),
+            "downtime_error_p90": self.calculate_downtime_error(0.9),
+            "textbook_total_time_error_p90": self.calculate_textbook_error(0.9),
             "convergence_accuracy": self.accuracy,
-            "confusion": self.confusion,
-            "excluded_near_the_boundary": sum(cell.banded for cell in self.cells),
-            "cells": [cell.as_data() for cell in self.cells],
+            "confusion": self.confusion_matrix,
+            "excluded_near_the_boundary": sum(trial.near_boundary for trial in self.trials),
+            "cells": [trial.build_record() for trial in self.trials],
         }
 
 
-def _error(told: Prediction, foretold: float, real: float | None) -> float | None:
-    return (foretold - real) / real if real and told.converges else None
+def _calculate_error(
+    prediction: Prediction, predicted_s: float, measured_s: float | None
+) -> float | None:
+    return (predicted_s - measured_s) / measured_s if measured_s and prediction.converges else None
 
 
-def _rank(errors: Sequence[float | None], share: float) -> float | None:
-    """The smallest error, without its sign, that `share` of them do not exceed."""
-    known = sorted(abs(error) for error in errors if error is not None)
-    return known[max(0, math.ceil(share * len(known)) - 1)] if known else None
+def _compute_percentile(errors: Sequence[float | None], fraction: float) -> float | None:
+    """Compute the smallest absolute error not exceeded by the given fraction of the errors."""
+    magnitudes = [abs(error) for error in errors if error is not None]
+    return compute_percentile(magnitudes, fraction) if magnitudes else None

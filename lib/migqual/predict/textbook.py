@@ -1,34 +1,63 @@
-"""Pure: pre-copy in whole rounds, as it is told in textbooks.
+"""Simulate pre-copy in whole rounds, as described in textbooks (pure functions).
 
-All of memory is sent, then again and again what the guest dirtied meanwhile, until the rest fits
-into the downtime limit. With M to send first, U(t) the unique memory that the guest dirties in a
-time t, B the bandwidth, D the limit and s what a round costs beside its bytes:
+The first round sends all memory. Each further round sends the memory dirtied during the round
+before, until the rest fits into the downtime limit. M is the memory to send first. U(t) is the
+unique memory dirtied by the guest in a time t. B is the bandwidth, D the limit, and s the cost
+of a round besides the bytes:
 
-    V0 = M;  Ti = Vi/B + s;  Vi+1 = U(Ti);  the guest rests at the first Vi <= B*D
-    total = setup + sum(Ti) + down;  down = Vn/B + devices
+    V0 = M;  Ti = Vi/B + s;  Vi+1 = U(Ti);  the guest is paused at the first Vi <= B*D
+    total = setup + sum(Ti) + downtime;  downtime = Vn/B + device state
 
-A dirty rate above the bandwidth does not by itself mean failure: a small working set saturates.
-It is what precopy.py is measured against.
+A dirty rate above the bandwidth alone does not mean failure: a small working set saturates. The
+simulation is the reference for precopy.py.
 """
 
-from migqual.predict.curves import Dirtying
-from migqual.predict.precopy import Carrier, Prediction, Wanted
+from migqual.predict.dirty_curve import DirtyModel
+from migqual.predict.precopy import MigrationLimits, Prediction, TransferModel
 
-_ROUNDS = 500
-_STANDSTILL = 1e-6  # of the volume; rounds that shrink by less have met their fixed point
+_MAX_ROUNDS = 500
+_FIXED_POINT_SHARE = 1e-6  # of the volume; rounds that shrink by less have met their fixed point
 
 
-def rounds(memory_mib: float, dirtying: Dirtying, carrier: Carrier, wanted: Wanted) -> Prediction:
-    """What pre-copy would do with `memory_mib` that are not zero; `look_s` is a round's cost."""
-    volume, sent, spent = memory_mib, 0.0, carrier.setup_s
-    fits = carrier.bandwidth_mib_s * wanted.limit_s
-    done = 0
-    while volume > fits and done < _ROUNDS and spent <= wanted.deadline_s:
-        took = volume / carrier.bandwidth_mib_s + carrier.look_s
-        sent, spent, left = sent + volume, spent + took, dirtying.curve(took)
-        if left > fits and done and left >= volume * (1.0 - _STANDSTILL):
+def simulate_textbook_precopy(
+    memory_to_send_mib: float,
+    dirty_model: DirtyModel,
+    transfer_model: TransferModel,
+    limits: MigrationLimits,
+) -> Prediction:
+    """Simulate pre-copy in whole rounds.
+
+    Args:
+        memory_to_send_mib: Memory in pages not all zero, in MiB.
+        dirty_model: How the guest dirties memory.
+        transfer_model: Speeds and delays of the transfer. `dirty_sync_s` is the cost of a
+            round.
+        limits: The downtime limit and the deadline.
+
+    Returns:
+        The prediction.
+    """
+    volume_mib, sent_mib, elapsed_s = memory_to_send_mib, 0.0, transfer_model.setup_s
+    threshold_mib = transfer_model.bandwidth_mib_s * limits.downtime_limit_s
+    round_count = 0
+    while (
+        volume_mib > threshold_mib and round_count < _MAX_ROUNDS and elapsed_s <= limits.deadline_s
+    ):
+        round_s = volume_mib / transfer_model.bandwidth_mib_s + transfer_model.dirty_sync_s
+        sent_mib, elapsed_s, dirtied_mib = (
+            sent_mib + volume_mib,
+            elapsed_s + round_s,
+            dirty_model.curve(round_s),
+        )
+        if (
+            dirtied_mib > threshold_mib
+            and round_count
+            and dirtied_mib >= volume_mib * (1.0 - _FIXED_POINT_SHARE)
+        ):
             break
-        volume, done = left, done + 1
-    down = volume / carrier.bandwidth_mib_s + carrier.devices_s
-    over = volume <= fits and spent + down <= wanted.deadline_s
-    return Prediction(over, done, spent + down, down, sent + volume)
+        volume_mib, round_count = dirtied_mib, round_count + 1
+    downtime_s = volume_mib / transfer_model.bandwidth_mib_s + transfer_model.device_state_s
+    converges = volume_mib <= threshold_mib and elapsed_s + downtime_s <= limits.deadline_s
+    return Prediction(
+        converges, round_count, elapsed_s + downtime_s, downtime_s, sent_mib + volume_mib
+    )

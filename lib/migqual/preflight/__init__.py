@@ -1,4 +1,5 @@
-"""Look before you move: facts from both hosts, pure checks over them, findings.
+"""Collect facts from both hosts, evaluate the facts and report findings before a migration.
 
-`run.preflight` does all of it; `run.guard` turns refusals into an error.
+`run.run_preflight_checks` runs the complete preflight. `run.raise_if_refused` raises an error
+for refusals.
 """

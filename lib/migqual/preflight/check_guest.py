@@ -3,86 +3,101 @@
 from collections.abc import Iterator
 
 from migqual.model.finding import Finding
-from migqual.preflight.facts import Agent, Missing, Seen
-from migqual.preflight.verdicts import ok, refused, unknown, warning
+from migqual.preflight.facts import AgentState, MigrationFacts
+from migqual.preflight.findings import report_ok, report_refusal, report_unknown, report_warning
+from migqual.probes.fact import Missing
 
 
-def running(seen: Seen) -> Iterator[Finding]:
-    name, state = "LM-PRE-03.running", seen.health.state
+def check_guest_running(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether the guest runs (LM-PRE-03.running)."""
+    finding_id, state = "LM-PRE-03.running", facts.health.state
     if state == "running":
-        yield ok(name, f"{seen.guest} runs", state=state)
+        yield report_ok(finding_id, f"{facts.guest} is running", state=state)
     else:
-        yield refused(
-            name,
-            f"{seen.guest} is {state}, not running",
-            "start or resume the guest, or move its definition and images while it is off",
+        yield report_refusal(
+            finding_id,
+            f"{facts.guest} is {state}, not running",
+            "start or resume the guest, or copy its definition and images while it is shut off",
             state=state,
         )
 
 
-def job(seen: Seen) -> Iterator[Finding]:
-    name, found = "LM-PRE-03.job", seen.health.job
-    if isinstance(found, Missing):
-        yield unknown(name, "whether a job runs", found)
-    elif found == "none":
-        yield ok(name, "no job is active")
+def check_active_job(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether libvirt runs a job for the guest (LM-PRE-03.job)."""
+    finding_id, job = "LM-PRE-03.job", facts.health.job
+    if isinstance(job, Missing):
+        yield report_unknown(finding_id, "whether a libvirt job is active", job)
+    elif job == "none":
+        yield report_ok(finding_id, "no libvirt job is active")
     else:
-        yield refused(
-            name,
-            f"a job is active: {found}",
-            f"wait for it, or end it: virsh domjobabort {seen.guest}",
-            job=found,
+        yield report_refusal(
+            finding_id,
+            f"a libvirt job is active: {job}",
+            f"wait until the job ends, or abort it: virsh domjobabort {facts.guest}",
+            job=job,
         )
 
 
-def agent(seen: Seen) -> Iterator[Finding]:
-    name, found = "LM-PRE-03.agent", seen.health.agent
-    if isinstance(found, Missing):
-        yield unknown(name, "whether the guest agent answers", found)
-    elif found is Agent.ANSWERS:
-        yield ok(name, "the guest agent answers")
-    elif found is Agent.SILENT:
-        yield refused(
-            name,
+def check_agent_response(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether the guest agent answers (LM-PRE-03.agent).
+
+    A guest without a channel for the agent gets a warning.
+    """
+    finding_id, agent_state = "LM-PRE-03.agent", facts.health.agent_state
+    if isinstance(agent_state, Missing):
+        yield report_unknown(finding_id, "whether the guest agent answers", agent_state)
+    elif agent_state is AgentState.RESPONDING:
+        yield report_ok(finding_id, "the guest agent answers")
+    elif agent_state is AgentState.NOT_RESPONDING:
+        yield report_refusal(
+            finding_id,
             "the guest agent does not answer",
-            "look whether the guest hangs; restart qemu-guest-agent in it",
+            "check whether the guest hangs; restart qemu-guest-agent in the guest",
         )
     else:
-        yield warning(
-            name,
-            "the guest has no channel for a guest agent, so nobody can ask how it is",
-            "add a channel org.qemu.guest_agent.0 and install qemu-guest-agent",
+        yield report_warning(
+            finding_id,
+            "the guest has no channel for a guest agent, so its health cannot be checked",
+            "add the channel org.qemu.guest_agent.0 and install qemu-guest-agent in the guest",
         )
 
 
-def disks(seen: Seen) -> Iterator[Finding]:
-    name, found = "LM-PRE-03.disks", seen.health.disk_errors
-    if isinstance(found, Missing):
-        yield unknown(name, "whether disks had I/O errors", found)
-    elif not found:
-        yield ok(name, "no disk reports an I/O error")
+def check_disk_errors(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether the guest's disks report I/O errors (LM-PRE-03.disks)."""
+    finding_id, disk_errors = "LM-PRE-03.disks", facts.health.disk_errors
+    if isinstance(disk_errors, Missing):
+        yield report_unknown(finding_id, "whether disks had I/O errors", disk_errors)
+    elif not disk_errors:
+        yield report_ok(finding_id, "no disk reports an I/O error")
     else:
-        told = "; ".join(f"{target}: {words}" for target, words in sorted(found.items()))
-        yield refused(
-            name,
-            f"disks report I/O errors: {told}",
-            "mend the store first; counts of failures start again when the guest is restarted",
-            **dict(found),
+        error_list = "; ".join(
+            f"{target}: {message}" for target, message in sorted(disk_errors.items())
+        )
+        yield report_refusal(
+            finding_id,
+            f"disks report I/O errors: {error_list}",
+            "repair the storage first; the error counters stay until QEMU is started again",
+            **dict(disk_errors),
         )
 
 
-def devices(seen: Seen) -> Iterator[Finding]:
-    name, found = "LM-PRE-03.devices", seen.health.qemu_blockers
-    own = () if isinstance(found, Missing) else found
-    blockers = (*seen.definition.blockers, *own)
+def check_migration_blockers(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether a device prevents the migration (LM-PRE-03.devices).
+
+    The blockers come from the domain XML and from QEMU (`blocked-reasons` of QMP
+    `query-migrate`).
+    """
+    finding_id, qemu_blockers = "LM-PRE-03.devices", facts.health.qemu_blockers
+    reported_blockers = () if isinstance(qemu_blockers, Missing) else qemu_blockers
+    blockers = (*facts.definition.blockers, *reported_blockers)
     if blockers:
-        yield refused(
-            name,
-            f"the guest cannot leave its host: {'; '.join(blockers)}",
-            "detach these devices for the time of the migration",
+        yield report_refusal(
+            finding_id,
+            f"the guest cannot be migrated: {'; '.join(blockers)}",
+            "detach these devices before the migration, and attach them again afterwards",
             blockers=len(blockers),
         )
-    elif isinstance(found, Missing):
-        yield unknown(name, "whether QEMU objects to a migration", found)
+    elif isinstance(qemu_blockers, Missing):
+        yield report_unknown(finding_id, "whether QEMU blocks a migration", qemu_blockers)
     else:
-        yield ok(name, "no device ties the guest to its host", blockers=0)
+        yield report_ok(finding_id, "no device blocks a migration", blockers=0)

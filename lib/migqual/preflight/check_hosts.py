@@ -1,195 +1,281 @@
-"""Pure checks of the hosts and what lies between them: LM-PRE-01, -05, LM-RES-09, -10, -11."""
+"""Pure checks of hosts and host connections: LM-PRE-01, -05, LM-RES-09, -10, -11."""
 
 from collections.abc import Iterator
 
 from migqual.model.finding import Finding
 from migqual.model.plan import Control
-from migqual.preflight.facts import Channel, HostCpu, Login, Missing, Reach, Seen
-from migqual.preflight.verdicts import ok, refused, unknown, warning
+from migqual.preflight.facts import (
+    ConnectionAttempt,
+    ConnectionPurpose,
+    HostCpu,
+    MigrationFacts,
+    SshLogin,
+)
+from migqual.preflight.findings import report_ok, report_refusal, report_unknown, report_warning
+from migqual.probes.fact import Missing
 
-_MIGRATION_REMEDY = {
-    Channel.CONTROL: "open the port of libvirt's URI between the hosts",
-    Channel.DATA: "open the migration ports (49152-49215) between the hosts' migration addresses",
-    Channel.LIBVIRT: "let root of each host log in at the other with a key, and try the command "
-    "virsh -c URI hostname there",
+_CONNECTION_REMEDIES = {
+    ConnectionPurpose.CONTROL: "open the port of the libvirt URI between the two hosts",
+    ConnectionPurpose.DATA: "open the migration ports (49152-49215) between the migration "
+    "addresses of the two hosts",
+    ConnectionPurpose.LIBVIRT: "let root of each host log in to the other host with a key; to "
+    "test it, run virsh -c URI hostname on each host",
 }
-# CPUs that are the host's own
-_OWN = {"host-passthrough", "host-model", "maximum"}
+# CPU modes in which the guest's CPU depends on the host's CPU
+_HOST_CPU_MODES = {"host-passthrough", "host-model", "maximum"}
 
 
-def control_port(seen: Seen) -> Iterator[Finding]:
-    yield from _reached(seen, Channel.CONTROL, "LM-PRE-01.control", "libvirt's port")
+def check_control_port(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether each host reaches libvirt's port on the peer (LM-PRE-01.control)."""
+    yield from _check_connections(
+        facts, ConnectionPurpose.CONTROL, "LM-PRE-01.control", "libvirt's port"
+    )
 
 
-def data_port(seen: Seen) -> Iterator[Finding]:
-    yield from _reached(seen, Channel.DATA, "LM-PRE-01.data", "a migration port")
+def check_data_port(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether each host reaches a migration port on the peer (LM-PRE-01.data)."""
+    yield from _check_connections(
+        facts, ConnectionPurpose.DATA, "LM-PRE-01.data", "a migration port"
+    )
 
 
-def libvirt(seen: Seen) -> Iterator[Finding]:
-    """Only a peer-to-peer migration has one host speak to the other's libvirt."""
-    name = "LM-PRE-01.libvirt"
-    if seen.plan.control is Control.DIRECT:
-        yield ok(name, "managed direct: the hosts need not reach each other's libvirt")
+def check_peer_libvirt(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether each host reaches the peer's libvirt (LM-PRE-01.libvirt).
+
+    Only a peer-to-peer migration needs a connection from a host to the peer's libvirt.
+    """
+    finding_id = "LM-PRE-01.libvirt"
+    if facts.plan.control is Control.DIRECT:
+        yield report_ok(
+            finding_id, "managed direct migration needs no libvirt connection between the hosts"
+        )
     else:
-        yield from _reached(seen, Channel.LIBVIRT, name, "libvirt")
+        yield from _check_connections(facts, ConnectionPurpose.LIBVIRT, finding_id, "libvirt")
 
 
-def _reached(seen: Seen, channel: Channel, name: str, what: str) -> Iterator[Finding]:
-    tried = [reach for reach in seen.reaches if reach.channel is channel]
-    cut = [reach for reach in tried if reach.passed is False]
-    open_ = [reach for reach in tried if reach.passed is True]
-    figures = {f"{r.origin}_to_{r.target}": f"{r.place}: {r.words or 'passed'}" for r in tried}
-    if cut:
-        told = "; ".join(f"{r.origin} to {r.target} ({r.place}): {r.words}" for r in cut)
-        yield refused(name, f"{what} does not pass: {told}", _MIGRATION_REMEDY[channel], **figures)
-    elif len(open_) == 2:
-        yield ok(name, f"{what} passes both ways", **figures)
-    else:
-        yield unknown(name, f"whether {what} passes both ways", _why(tried))
-
-
-def _why(tried: list[Reach]) -> Missing:
-    for reach in tried:
-        if isinstance(reach.passed, Missing):
-            return reach.passed
-    return Missing("not tried both ways")
-
-
-def host_cpus(seen: Seen) -> Iterator[Finding]:
-    name = "LM-RES-09.hosts"
-    ours, theirs = seen.source.cpu, seen.destination.cpu
-    if isinstance(ours, Missing) or isinstance(theirs, Missing):
-        missing = ours if isinstance(ours, Missing) else theirs
-        if isinstance(missing, Missing):
-            yield unknown(name, "whether both hosts have one CPU model", missing)
-        return
-    compared = seen.host_cpus
-    words = "not compared by libvirt" if isinstance(compared, Missing) else " and ".join(compared)
+def _check_connections(
+    facts: MigrationFacts, purpose: ConnectionPurpose, finding_id: str, service: str
+) -> Iterator[Finding]:
+    attempts = [attempt for attempt in facts.connection_attempts if attempt.purpose is purpose]
+    failed_attempts = [attempt for attempt in attempts if attempt.succeeded is False]
+    successful_attempts = [attempt for attempt in attempts if attempt.succeeded is True]
     figures = {
-        seen.source.name: ours.hardware,
-        seen.destination.name: theirs.hardware,
-        "compared": words,
+        f"{attempt.host}_to_{attempt.peer}": f"{attempt.endpoint}: {attempt.message or 'passed'}"
+        for attempt in attempts
     }
-    alike = isinstance(compared, Missing) or set(compared) == {"identical"}
-    if ours.hardware == theirs.hardware and alike:
-        yield ok(name, f"both hosts have the same CPU, {ours.name}", **figures)
-    elif seen.definition.cpu_mode not in _OWN and seen.offer.has_cpu:
-        yield warning(
-            name,
-            f"{_differ(seen, ours, theirs)}; the guest's own CPU model exists on both",
-            "pair hosts of one CPU model",
+    if failed_attempts:
+        failure_list = "; ".join(
+            f"{attempt.host} to {attempt.peer} ({attempt.endpoint}): {attempt.message}"
+            for attempt in failed_attempts
+        )
+        yield report_refusal(
+            finding_id,
+            f"{service} cannot be reached: {failure_list}",
+            _CONNECTION_REMEDIES[purpose],
+            **figures,
+        )
+    elif len(successful_attempts) == 2:
+        yield report_ok(finding_id, f"{service} can be reached in both directions", **figures)
+    else:
+        yield report_unknown(
+            finding_id,
+            f"whether {service} can be reached in both directions",
+            _find_missing(attempts),
+        )
+
+
+def _find_missing(attempts: list[ConnectionAttempt]) -> Missing:
+    for attempt in attempts:
+        if isinstance(attempt.succeeded, Missing):
+            return attempt.succeeded
+    return Missing("not tested in both directions")
+
+
+def check_host_cpus(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether both hosts have the same CPU model (LM-RES-09.hosts).
+
+    Different CPUs are refused, with an exception. The exception is a guest with a CPU mode
+    independent of the host: if the destination offers the guest's CPU, the finding is a
+    warning.
+    """
+    finding_id = "LM-RES-09.hosts"
+    source_cpu, destination_cpu = facts.source.cpu, facts.destination.cpu
+    if isinstance(source_cpu, Missing) or isinstance(destination_cpu, Missing):
+        missing = source_cpu if isinstance(source_cpu, Missing) else destination_cpu
+        if isinstance(missing, Missing):
+            yield report_unknown(finding_id, "whether both hosts have the same CPU model", missing)
+        return
+    comparison = facts.host_cpu_comparison
+    comparison_text = (
+        "not compared by libvirt" if isinstance(comparison, Missing) else " and ".join(comparison)
+    )
+    figures = {
+        facts.source.name: source_cpu.signature,
+        facts.destination.name: destination_cpu.signature,
+        "compared": comparison_text,
+    }
+    libvirt_agrees = isinstance(comparison, Missing) or set(comparison) == {"identical"}
+    if source_cpu.signature == destination_cpu.signature and libvirt_agrees:
+        yield report_ok(
+            finding_id, f"both hosts have the same CPU, {source_cpu.model_name}", **figures
+        )
+    elif (
+        facts.definition.cpu_mode not in _HOST_CPU_MODES
+        and facts.destination_hypervisor.has_guest_cpu
+    ):
+        yield report_warning(
+            finding_id,
+            f"{_describe_cpu_difference(facts, source_cpu, destination_cpu)}; "
+            "both hosts offer the guest's own CPU model",
+            "pair hosts with the same CPU model",
             **figures,
         )
     else:
-        yield refused(
-            name,
-            _differ(seen, ours, theirs),
-            "pair hosts of one CPU model, or give the guest a model that both have",
+        yield report_refusal(
+            finding_id,
+            _describe_cpu_difference(facts, source_cpu, destination_cpu),
+            "pair hosts with the same CPU model, or give the guest a model that both hosts offer",
             **figures,
         )
 
 
-def _differ(seen: Seen, ours: HostCpu, theirs: HostCpu) -> str:
-    lost = sorted(ours.flags - theirs.flags)
-    told = f" (lacks {', '.join(lost[:8])})" if lost else ""
-    there = f"{seen.destination.name} {theirs.name}{told}"
-    return f"CPUs differ: {seen.source.name} has {ours.name}, {there}"
+def _describe_cpu_difference(
+    facts: MigrationFacts, source_cpu: HostCpu, destination_cpu: HostCpu
+) -> str:
+    missing_flags = sorted(source_cpu.flags - destination_cpu.flags)
+    missing_text = f" (lacks {', '.join(missing_flags[:8])})" if missing_flags else ""
+    destination_text = f"{facts.destination.name} has {destination_cpu.model_name}{missing_text}"
+    return f"CPUs differ: {facts.source.name} has {source_cpu.model_name}, {destination_text}"
 
 
-def guest_cpu(seen: Seen) -> Iterator[Finding]:
-    name, found = "LM-RES-09.guest", seen.offer.cpu
-    model = seen.definition.cpu_model or seen.definition.cpu_mode or "the default CPU"
-    if isinstance(found, Missing):
-        yield unknown(name, f"whether the destination can offer {model}", found)
-    elif seen.offer.has_cpu:
-        yield ok(name, f"the destination offers the guest's CPU, {model}", compared=found)
+def check_guest_cpu(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether the destination offers the guest's CPU (LM-RES-09.guest)."""
+    finding_id, comparison = "LM-RES-09.guest", facts.destination_hypervisor.cpu_comparison
+    model = facts.definition.cpu_model or facts.definition.cpu_mode or "the default CPU"
+    if isinstance(comparison, Missing):
+        yield report_unknown(finding_id, f"whether the destination can offer {model}", comparison)
+    elif facts.destination_hypervisor.has_guest_cpu:
+        yield report_ok(
+            finding_id, f"the destination offers the guest's CPU, {model}", compared=comparison
+        )
     else:
-        yield refused(
-            name,
-            f"the destination cannot offer the guest's CPU, {model}: {found}",
-            "choose a destination with these features, or give the guest a smaller model",
-            compared=found,
+        yield report_refusal(
+            finding_id,
+            f"the destination cannot offer the guest's CPU, {model}: {comparison}",
+            "use a destination with these features, or a guest CPU model with fewer features",
+            compared=comparison,
         )
 
 
-def segment(seen: Seen) -> Iterator[Finding]:
-    name = "LM-RES-10.segment"
-    if not seen.segments:
-        yield ok(name, "the guest has no service interface")
-    for one in seen.segments:
-        label = one.nic.source or one.nic.type
-        if isinstance(one.passed, Missing):
-            yield unknown(name, f"whether {label} is one segment on both hosts", one.passed)
-        elif one.passed:
-            yield ok(name, f"frames pass between {label} of both hosts, both ways")
+def check_network_segments(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether both hosts' service bridges form a layer-2 segment (LM-RES-10.segment)."""
+    finding_id = "LM-RES-10.segment"
+    if not facts.segments:
+        yield report_ok(finding_id, "the guest has no network interface")
+    for segment in facts.segments:
+        bridge_label = segment.nic.source or segment.nic.type
+        if isinstance(segment.frames_pass, Missing):
+            yield report_unknown(
+                finding_id,
+                f"whether {bridge_label} is the same network segment on both hosts",
+                segment.frames_pass,
+            )
+        elif segment.frames_pass:
+            yield report_ok(
+                finding_id, f"frames pass in both directions between {bridge_label} of both hosts"
+            )
         else:
-            yield refused(
-                name,
-                f"{label} is not one segment: frames do not pass between "
-                f"{seen.source.name} and {seen.destination.name}",
+            yield report_refusal(
+                finding_id,
+                f"{bridge_label} is not the same network segment on both hosts: "
+                f"frames do not pass between {facts.source.name} and {facts.destination.name}",
                 "connect the service bridges of both hosts to one layer-2 network",
             )
 
 
-def cpus(seen: Seen) -> Iterator[Finding]:
-    name, need, have = "LM-RES-11.cpus", seen.definition.vcpus, seen.destination.cpus
-    words = f"the guest has {need} vCPUs, {seen.destination.name} {have} CPUs"
-    if have >= need:
-        yield ok(name, words, needed=need, available=have)
+def check_cpu_count(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether the destination has a CPU for each vCPU of the guest (LM-RES-11.cpus).
+
+    Too few CPUs are a warning: the guest runs slower at the destination.
+    """
+    finding_id, needed_cpus, available_cpus = (
+        "LM-RES-11.cpus",
+        facts.definition.vcpus,
+        facts.destination.cpu_count,
+    )
+    message = (
+        f"the guest has {needed_cpus} vCPUs, {facts.destination.name} has {available_cpus} CPUs"
+    )
+    if available_cpus >= needed_cpus:
+        yield report_ok(finding_id, message, needed=needed_cpus, available=available_cpus)
     else:
-        remedy = "choose a destination with more CPUs; here the guest will be slower"
-        yield warning(name, words, remedy, needed=need, available=have)
+        remedy = "choose a destination with more CPUs; on this one the guest will be slower"
+        yield report_warning(
+            finding_id, message, remedy, needed=needed_cpus, available=available_cpus
+        )
 
 
-def key(login: Login) -> Iterator[Finding]:
-    name = "LM-PRE-05.key"
-    if login.key is True:
-        yield ok(name, f"{login.host} lets our key in")
+def check_key_login(login: SshLogin) -> Iterator[Finding]:
+    """Check whether the host accepts the inventory's key (LM-PRE-05.key)."""
+    finding_id = "LM-PRE-05.key"
+    if login.accepts_inventory_key is True:
+        yield report_ok(finding_id, f"{login.host} accepts the inventory's SSH key")
     else:
-        why = login.key.why if isinstance(login.key, Missing) else "the login failed"
-        remedy = "put the public key into the host's authorized_keys, its host key into known_hosts"
-        yield refused(name, f"{login.host} does not let us in: {why}", remedy)
+        reason = (
+            login.accepts_inventory_key.reason
+            if isinstance(login.accepts_inventory_key, Missing)
+            else "the login failed"
+        )
+        remedy = "add the public key to the host's authorized_keys, the host key to known_hosts"
+        yield report_refusal(finding_id, f"SSH login to {login.host} failed: {reason}", remedy)
 
 
-def password(login: Login) -> Iterator[Finding]:
-    name, methods = "LM-PRE-05.password", login.methods
+def check_password_login(login: SshLogin) -> Iterator[Finding]:
+    """Check whether the host refuses logins without a key (LM-PRE-05.password)."""
+    finding_id, methods = "LM-PRE-05.password", login.keyless_methods
     if isinstance(methods, Missing):
-        yield unknown(name, f"whether {login.host} takes passwords", methods)
+        yield report_unknown(finding_id, f"whether {login.host} accepts passwords", methods)
     elif methods & {"password", "keyboard-interactive", "none"}:
-        offered = ", ".join(sorted(methods))
-        yield refused(
-            name,
-            f"{login.host} offers logins without a key: {offered}",
+        offered_methods = ", ".join(sorted(methods))
+        yield report_refusal(
+            finding_id,
+            f"{login.host} offers SSH logins without a key: {offered_methods}",
             "set PasswordAuthentication no and KbdInteractiveAuthentication no in sshd_config",
-            offered=offered,
+            offered=offered_methods,
         )
     else:
-        yield ok(name, f"{login.host} takes no password")
+        yield report_ok(finding_id, f"{login.host} accepts no password")
 
 
-def wrong_key(login: Login) -> Iterator[Finding]:
-    name, taken = "LM-PRE-05.wrong-key", login.wrong_key
-    if isinstance(taken, Missing):
-        yield unknown(name, f"whether {login.host} turns strangers away", taken)
-    elif taken:
-        yield refused(
-            name,
-            f"{login.host} let a key in that was made a moment ago",
-            "look at AuthorizedKeysCommand and PAM of its SSH server",
+def check_wrong_key(login: SshLogin) -> Iterator[Finding]:
+    """Check whether the host refuses a newly generated key (LM-PRE-05.wrong-key)."""
+    finding_id, accepted = "LM-PRE-05.wrong-key", login.accepts_wrong_key
+    if isinstance(accepted, Missing):
+        yield report_unknown(finding_id, f"whether {login.host} refuses unknown keys", accepted)
+    elif accepted:
+        yield report_refusal(
+            finding_id,
+            f"{login.host} accepted a new key that was generated for this check",
+            "check AuthorizedKeysCommand and PAM of the host's SSH server",
         )
     else:
-        yield ok(name, f"{login.host} turns a wrong key away")
+        yield report_ok(finding_id, f"{login.host} refuses a wrong key")
 
 
-def host_key(login: Login) -> Iterator[Finding]:
-    name, greeted = "LM-PRE-05.host-key", login.unknown_host
-    if isinstance(greeted, Missing):
-        yield unknown(name, f"whether we refuse {login.host} when its key is unknown", greeted)
-    elif greeted:
-        yield refused(
-            name,
-            f"we logged in at {login.host} without knowing its host key",
-            "remove what overrides the inventory's known_hosts",
+def check_unknown_host_key(login: SshLogin) -> Iterator[Finding]:
+    """Check whether our client refuses an unknown host key (LM-PRE-05.host-key)."""
+    finding_id, accepted = "LM-PRE-05.host-key", login.accepts_unknown_host_key
+    if isinstance(accepted, Missing):
+        yield report_unknown(
+            finding_id,
+            f"whether migqual refuses {login.host} when its host key is unknown",
+            accepted,
+        )
+    elif accepted:
+        yield report_refusal(
+            finding_id,
+            f"migqual logged in to {login.host} although its host key was unknown",
+            "remove the SSH settings that override the known_hosts file of the inventory",
         )
     else:
-        yield ok(name, f"{login.host} is refused when its host key is unknown")
+        yield report_ok(finding_id, f"migqual refuses {login.host} when its host key is unknown")

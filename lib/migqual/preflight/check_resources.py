@@ -1,82 +1,119 @@
-"""Pure checks of what the guest uses but for its disks: LM-PRE-02, LM-PRE-04."""
+"""Pure checks of the guest's resources except disks: LM-PRE-02, LM-PRE-04."""
 
 from collections.abc import Iterator
 
 from migqual.model.finding import Finding
-from migqual.preflight.facts import Missing, Seen
-from migqual.preflight.verdicts import ok, refused, unknown
+from migqual.preflight.facts import MigrationFacts
+from migqual.preflight.findings import report_ok, report_refusal, report_unknown
+from migqual.probes.fact import Missing
 
-# what a QEMU process takes besides the guest's memory, MiB
-OVERHEAD_MIB = 64
+# memory of a QEMU process in addition to the guest's memory, MiB
+QEMU_OVERHEAD_MIB = 64
 
 
-def network(seen: Seen) -> Iterator[Finding]:
-    """LM-PRE-02: the destination has the bridges that the guest joins, and frames arrive there."""
-    name = "LM-PRE-02.network"
-    if not seen.segments:
-        yield ok(name, "the guest uses no network")
-    for one in seen.segments:
-        label = one.nic.source or one.nic.type
-        if isinstance(one.there, Missing):
-            yield refused(
-                name,
-                f"the guest joins {label}: {one.there.why}",
-                f"make {label} at {seen.destination.name}",
+def check_guest_bridges(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether the destination has the guest's bridges (LM-PRE-02.network).
+
+    Frames must pass between the bridges of both hosts.
+    """
+    finding_id = "LM-PRE-02.network"
+    if not facts.segments:
+        yield report_ok(finding_id, "the guest has no network interface")
+    for segment in facts.segments:
+        bridge_label = segment.nic.source or segment.nic.type
+        if isinstance(segment.destination_bridge, Missing):
+            yield report_refusal(
+                finding_id,
+                f"the guest needs {bridge_label}: {segment.destination_bridge.reason}",
+                f"create {bridge_label} on {facts.destination.name}",
             )
-        elif isinstance(one.passed, Missing):
-            yield unknown(name, f"whether {label} serves the guest on both hosts", one.passed)
-        elif one.passed:
-            yield ok(name, f"{label} of {seen.source.name} reaches {seen.destination.name}")
+        elif isinstance(segment.frames_pass, Missing):
+            yield report_unknown(
+                finding_id, f"whether {bridge_label} connects both hosts", segment.frames_pass
+            )
+        elif segment.frames_pass:
+            yield report_ok(
+                finding_id,
+                f"{bridge_label} connects {facts.source.name} and {facts.destination.name}",
+            )
         else:
-            yield refused(
-                name,
-                f"{label} of {seen.destination.name} is cut off from that of {seen.source.name}",
-                "connect the bridges of both hosts",
+            yield report_refusal(
+                finding_id,
+                f"{bridge_label} does not connect {facts.source.name} and {facts.destination.name}",
+                "connect the bridges of both hosts to the same network",
             )
 
 
-def cpu(seen: Seen) -> Iterator[Finding]:
-    """LM-PRE-04: the destination's hypervisor can run that many vCPUs of that machine."""
-    name, most = "LM-PRE-04.cpu", seen.offer.max_vcpus
-    need, machine = seen.definition.vcpus, seen.definition.machine
-    if seen.source.arch != seen.destination.arch:
-        yield refused(
-            name,
-            f"{seen.destination.name} is {seen.destination.arch}, the guest {seen.definition.arch}",
+def check_vcpu_limit(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether the destination's hypervisor supports the guest's vCPUs (LM-PRE-04.cpu).
+
+    The maximum number of vCPUs depends on the machine type. Both hosts must have the same
+    architecture.
+    """
+    finding_id, max_vcpus = "LM-PRE-04.cpu", facts.destination_hypervisor.max_vcpus
+    needed_vcpus, machine = facts.definition.vcpus, facts.definition.machine
+    if facts.source.arch != facts.destination.arch:
+        yield report_refusal(
+            finding_id,
+            f"{facts.destination.name} is {facts.destination.arch}, "
+            f"the guest is {facts.definition.arch}",
             "choose a destination of the same architecture",
         )
-    elif isinstance(most, Missing):
-        yield unknown(
-            name,
-            f"whether the destination runs {machine}",
-            most,
-            "install the QEMU that knows this machine type, or choose an older machine type",
+    elif isinstance(max_vcpus, Missing):
+        yield report_unknown(
+            finding_id,
+            f"whether {facts.destination.name} supports the machine type {machine}",
+            max_vcpus,
+            "install a QEMU that supports this machine type, or choose an older machine type",
         )
-    elif need > most:
-        yield refused(
-            name,
-            f"{need} vCPUs needed, {machine} has at most {most} at {seen.destination.name}",
+    elif needed_vcpus > max_vcpus:
+        yield report_refusal(
+            finding_id,
+            f"the guest needs {needed_vcpus} vCPUs, but {machine} has at most {max_vcpus} "
+            f"on {facts.destination.name}",
             "give the guest fewer vCPUs",
-            needed=need,
-            available=most,
+            needed=needed_vcpus,
+            available=max_vcpus,
         )
     else:
-        yield ok(name, f"{machine} with {need} vCPUs can run there", needed=need, available=most)
+        yield report_ok(
+            finding_id,
+            f"{facts.destination.name} supports {machine} with {needed_vcpus} vCPUs",
+            needed=needed_vcpus,
+            available=max_vcpus,
+        )
 
 
-def memory(seen: Seen) -> Iterator[Finding]:
-    name, page = "LM-PRE-04.memory", seen.definition.hugepage_kib
-    need = seen.definition.memory_mib + (0 if page else OVERHEAD_MIB)
-    pages = seen.destination.free_hugepages_mib
-    have = seen.destination.available_mib if pages is None else pages
-    kind = f"memory in pages of {page} KiB" if page else "memory"
-    if isinstance(have, Missing):
-        yield unknown(name, f"how much {kind} {seen.destination.name} can spare", have)
+def check_available_memory(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether the destination has enough memory for the guest (LM-PRE-04.memory).
+
+    A guest with huge pages needs free huge pages of the same size. Any other guest needs
+    `QEMU_OVERHEAD_MIB` in addition to the guest's memory.
+    """
+    finding_id, hugepage_kib = "LM-PRE-04.memory", facts.definition.hugepage_kib
+    needed_mib = facts.definition.memory_mib + (0 if hugepage_kib else QEMU_OVERHEAD_MIB)
+    free_hugepages_mib = facts.destination.free_hugepages_mib
+    available_mib = (
+        facts.destination.available_mib if free_hugepages_mib is None else free_hugepages_mib
+    )
+    memory_kind = f"memory in huge pages of {hugepage_kib} KiB" if hugepage_kib else "memory"
+    if isinstance(available_mib, Missing):
+        yield report_unknown(
+            finding_id,
+            f"how much {memory_kind} is available on {facts.destination.name}",
+            available_mib,
+        )
         return
-    words = f"{need} MiB of {kind} needed, {have} MiB available at {seen.destination.name}"
-    figures = {"needed_mib": need, "available_mib": have}
-    if have >= need:
-        yield ok(name, words, **figures)
+    message = (
+        f"{needed_mib} MiB of {memory_kind} needed, "
+        f"{available_mib} MiB available on {facts.destination.name}"
+    )
+    figures = {"needed_mib": needed_mib, "available_mib": available_mib}
+    if available_mib >= needed_mib:
+        yield report_ok(finding_id, message, **figures)
     else:
-        remedy = f"free {need - have} MiB there, or choose another destination"
-        yield refused(name, words, remedy, **figures)
+        remedy = (
+            f"free {needed_mib - available_mib} MiB on {facts.destination.name}, "
+            "or choose another destination"
+        )
+        yield report_refusal(finding_id, message, remedy, **figures)

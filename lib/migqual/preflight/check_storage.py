@@ -1,318 +1,444 @@
 """Pure checks of a guest's disks: LM-SHR-01, LM-PRE-02, LM-PRE-04, LM-LOC and LM-NSS.
 
-Those of LM-LOC and LM-NSS say nothing where the plan copies no disk.
+The checks of LM-LOC and LM-NSS yield no finding where the plan copies no disk. Only LM-NSS-05
+then still compares the disks of both definitions.
 """
 
 from collections.abc import Iterable, Iterator
 
 from migqual.model.finding import Finding
-from migqual.model.plan import Images, StorageCopy
-from migqual.preflight.facts import (
-    DiskFact,
-    Folder,
-    Image,
-    Kind,
-    Missing,
-    Place,
-    Space,
-    Storage,
-    Target,
-)
-from migqual.preflight.verdicts import ok, refused, unknown, warning
+from migqual.model.plan import DestinationImages, StorageCopy
+from migqual.preflight.facts import CopySpace, DiskFact, DiskLocation, StorageFacts
+from migqual.preflight.findings import report_ok, report_refusal, report_unknown, report_warning
+from migqual.probes.disk_images import CopyDestination, FolderState, ImageInfo, PathKind
+from migqual.probes.fact import Missing
 
 
-def classes(storage: Storage) -> Iterator[Finding]:
-    """LM-SHR-01: one finding per disk."""
+def check_disk_locations(storage: StorageFacts) -> Iterator[Finding]:
+    """Report the location of each disk (LM-SHR-01).
+
+    The check yields a finding per disk: unknown for an ambiguous location, a warning for an
+    unreachable disk, otherwise ok.
+    """
     for fact in storage.disks:
-        name = f"LM-SHR-01.{fact.disk.target}"
-        words = f"{fact.disk.target} is {fact.place}: {fact.evidence}"
-        figures = {"place": fact.place.value, "source": fact.disk.source}
-        if fact.place is Place.AMBIGUOUS:
-            yield unknown(
-                name,
+        finding_id = f"LM-SHR-01.{fact.disk.target}"
+        message = f"{fact.disk.target} is {fact.location}: {fact.evidence}"
+        figures = {"location": fact.location.value, "source": fact.disk.source}
+        if fact.location is DiskLocation.AMBIGUOUS:
+            yield report_unknown(
+                finding_id,
                 f"where {fact.disk.target} is",
                 Missing(fact.evidence),
-                "look at the store by hand; for guests of others, allow --write-probes",
+                "check the storage by hand, or run preflight with --write-probes",
                 **figures,
             )
-        elif fact.place is Place.UNREACHABLE:
-            yield warning(name, words, "open the store to both hosts", **figures)
-        else:
-            yield ok(name, words, **figures)
-
-
-def reached(storage: Storage) -> Iterator[Finding]:
-    """LM-PRE-02: both hosts work on the same disks, or the plan copies those they do not share."""
-    name = "LM-PRE-02.storage"
-    copied = storage.copied
-    cut = [fact for fact in storage.disks if fact.place is Place.UNREACHABLE]
-    left = [fact for fact in storage.disks if fact.place is Place.LOCAL and fact not in copied]
-    vague = [fact for fact in storage.disks if fact.place is Place.AMBIGUOUS]
-    figures = {fact.disk.target: fact.place.value for fact in storage.disks}
-    if cut:
-        yield refused(
-            name, f"not reached from both hosts: {_told(cut)}", "open the store to both", **figures
-        )
-    elif left:
-        yield refused(
-            name,
-            f"only at {storage.source}, and the plan does not copy it: {_told(left)}",
-            "copy it (`--copy-storage all`), or put it on a store that both hosts reach",
-            **figures,
-        )
-    elif vague:
-        yield unknown(name, "whether both hosts use the same disks", Missing(_told(vague)))
-    else:
-        common = sum(fact.place.common for fact in storage.disks)
-        rest = len(storage.disks) - common
-        yield ok(name, f"{common} disks reached from both hosts, {rest} to be copied", **figures)
-
-
-def room(storage: Storage) -> Iterator[Finding]:
-    """LM-PRE-04: room for copies; disks that both hosts use need none."""
-    name = "LM-PRE-04.storage"
-    own = [fact for fact in storage.disks if not fact.place.common]
-    if not own:
-        yield ok(name, "no disk needs room at the destination", needed_mib=0)
-        return
-    for fact in own:
-        if not isinstance(fact.space, Space):
-            why = fact.space or Missing("not asked")
-            yield unknown(name, f"whether there is room for {fact.disk.target}", why)
-    needs: dict[str, tuple[int, int]] = {}
-    for space in (fact.space for fact in own):
-        if isinstance(space, Space):
-            needed = needs.get(space.mount, (0, 0))[0] + space.needed_mib
-            needs[space.mount] = needed, space.available_mib
-    for mount, (need, have) in needs.items():
-        yield _room(name, f"{storage.destination}:{mount}", need, have)
-
-
-def identical(storage: Storage) -> Iterator[Finding]:
-    """LM-NSS-01: no disk is copied over itself."""
-    name = "LM-NSS-01.image"
-    same = [fact for fact in storage.copied if fact.place.common]
-    vague = [fact for fact in storage.copied if fact.place is Place.AMBIGUOUS]
-    if same:
-        yield refused(
-            name,
-            f"source and destination are one image: {_told(same)}",
-            f"leave it out: --migrate-disks with the disks that only {storage.source} has",
-            **{fact.disk.target: fact.evidence for fact in same},
-        )
-    elif vague:
-        yield unknown(name, "whether a disk would be copied over itself", Missing(_told(vague)))
-    elif storage.copied:
-        yield ok(name, f"{len(storage.copied)} disks, each to an image of its own")
-
-
-def shareable(storage: Storage) -> Iterator[Finding]:
-    """LM-NSS-02: a disk that several guests may write is not copied away from them."""
-    found = [fact for fact in storage.copied if fact.disk.shareable]
-    if found:
-        yield refused(
-            "LM-NSS-02.shareable",
-            f"shareable, and the plan copies it: {_targets(found)}",
-            "leave it out of --migrate-disks, and put it on a store that both hosts reach",
-        )
-    elif storage.copied:
-        yield ok("LM-NSS-02.shareable", "no disk that is copied is shareable")
-
-
-def no_device(storage: Storage) -> Iterator[Finding]:
-    """LM-NSS-03: a copy goes to a file, never to a raw device."""
-    found = [
-        f"{fact.disk.target} to {target.path}"
-        for fact, target in _with_target(storage)
-        if target.kind in {Kind.DEVICE, Kind.OTHER}
-    ]
-    if found:
-        yield refused(
-            "LM-NSS-03.file",
-            f"the copy would go to what is no file at {storage.destination}: {', '.join(found)}",
-            "give the destination a file there, of the same name, format and size",
-        )
-    elif storage.copied:
-        yield ok("LM-NSS-03.file", "every copy goes to a file")
-
-
-def size(storage: Storage) -> Iterator[Finding]:
-    """LM-NSS-04: an image that is there already has the size of the disk, to the byte."""
-    name = "LM-NSS-04.size"
-    wrong = False
-    for fact, image, there in _with_images(storage):
-        if image.virtual_size != there.virtual_size:
-            wrong = True
-            larger = "larger" if there.virtual_size > image.virtual_size else "smaller"
-            yield refused(
-                name,
-                f"{fact.disk.target} has {image.virtual_size} bytes, its image at "
-                f"{storage.destination} {there.virtual_size}: {larger}",
-                f"make that image anew with {image.virtual_size} bytes",
-                source_bytes=image.virtual_size,
-                destination_bytes=there.virtual_size,
+        elif fact.location is DiskLocation.UNREACHABLE:
+            yield report_warning(
+                finding_id, message, "make the storage reachable from both hosts", **figures
             )
-    if storage.copied and not wrong:
-        yield ok(name, "no image at the destination has another size")
+        else:
+            yield report_ok(finding_id, message, **figures)
 
 
-def count(storage: Storage) -> Iterator[Finding]:
-    """LM-NSS-05: as many disks at the destination as at the source."""
-    name = "LM-NSS-05.count"
-    there = storage.there
-    if there is not None and set(there) != set(storage.targets):
-        yield refused(
-            name,
-            f"{len(storage.targets)} disks at {storage.source} ({', '.join(storage.targets)}), "
-            f"{len(there)} at {storage.destination} ({', '.join(there)})",
-            "give the destination the same disks",
-            source=len(storage.targets),
-            destination=len(there),
+def check_disk_reachability(storage: StorageFacts) -> Iterator[Finding]:
+    """Check whether both hosts use the same disks (LM-PRE-02.storage).
+
+    The plan must copy every disk not shared by both hosts.
+    """
+    finding_id = "LM-PRE-02.storage"
+    copied_disks = storage.copied_disks
+    unreachable_disks = [
+        fact for fact in storage.disks if fact.location is DiskLocation.UNREACHABLE
+    ]
+    uncopied_disks = [
+        fact
+        for fact in storage.disks
+        if fact.location is DiskLocation.LOCAL and fact not in copied_disks
+    ]
+    ambiguous_disks = [fact for fact in storage.disks if fact.location is DiskLocation.AMBIGUOUS]
+    figures = {fact.disk.target: fact.location.value for fact in storage.disks}
+    if unreachable_disks:
+        yield report_refusal(
+            finding_id,
+            f"not reachable from both hosts: {_format_evidence(unreachable_disks)}",
+            "make the storage reachable from both hosts",
+            **figures,
+        )
+    elif uncopied_disks:
+        yield report_refusal(
+            finding_id,
+            f"the plan does not copy disks that are only on {storage.source}: "
+            f"{_format_evidence(uncopied_disks)}",
+            "copy the disks (`--copy-storage all`), or use storage that both hosts can reach",
+            **figures,
+        )
+    elif ambiguous_disks:
+        yield report_unknown(
+            finding_id,
+            "whether both hosts use the same disks",
+            Missing(_format_evidence(ambiguous_disks)),
+        )
+    else:
+        common_count = sum(fact.location.is_common for fact in storage.disks)
+        copy_count = len(storage.disks) - common_count
+        yield report_ok(
+            finding_id,
+            f"{common_count} disks are reachable from both hosts, {copy_count} will be copied",
+            **figures,
+        )
+
+
+def check_free_space(storage: StorageFacts) -> Iterator[Finding]:
+    """Check whether the destination has enough free space for the copies (LM-PRE-04.storage).
+
+    A disk used by both hosts needs no space. The check adds up the needed space per mount
+    point.
+    """
+    finding_id = "LM-PRE-04.storage"
+    separate_disks = [fact for fact in storage.disks if not fact.location.is_common]
+    if not separate_disks:
+        yield report_ok(finding_id, "no disk needs free space on the destination", needed_mib=0)
+        return
+    for fact in separate_disks:
+        if not isinstance(fact.space, CopySpace):
+            missing = fact.space or Missing("not measured")
+            yield report_unknown(
+                finding_id, f"whether there is enough space for {fact.disk.target}", missing
+            )
+    space_by_mount_point: dict[str, tuple[int, int]] = {}
+    for space in (fact.space for fact in separate_disks):
+        if isinstance(space, CopySpace):
+            total_mib = space_by_mount_point.get(space.mount_point, (0, 0))[0] + space.needed_mib
+            space_by_mount_point[space.mount_point] = total_mib, space.available_mib
+    for mount_point, (needed_mib, available_mib) in space_by_mount_point.items():
+        yield _compare_space(
+            finding_id, f"{storage.destination}:{mount_point}", needed_mib, available_mib
+        )
+
+
+def check_copy_onto_itself(storage: StorageFacts) -> Iterator[Finding]:
+    """Check whether source and destination of a copy are the same image (LM-NSS-01.image)."""
+    finding_id = "LM-NSS-01.image"
+    common_disks = [fact for fact in storage.copied_disks if fact.location.is_common]
+    ambiguous_disks = [
+        fact for fact in storage.copied_disks if fact.location is DiskLocation.AMBIGUOUS
+    ]
+    if common_disks:
+        yield report_refusal(
+            finding_id,
+            f"source and destination are the same image: {_format_evidence(common_disks)}",
+            f"copy only the disks that are local to {storage.source}, with --migrate-disks",
+            **{fact.disk.target: fact.evidence for fact in common_disks},
+        )
+    elif ambiguous_disks:
+        yield report_unknown(
+            finding_id,
+            "whether a disk would be copied onto itself",
+            Missing(_format_evidence(ambiguous_disks)),
+        )
+    elif storage.copied_disks:
+        yield report_ok(
+            finding_id, f"{len(storage.copied_disks)} disks, each copied to a separate image"
+        )
+
+
+def check_shareable_disks(storage: StorageFacts) -> Iterator[Finding]:
+    """Check whether the plan copies a shareable disk (LM-NSS-02.shareable).
+
+    Several guests may write to a shareable disk. A copy would separate the guest from the
+    others.
+    """
+    shareable_disks = [fact for fact in storage.copied_disks if fact.disk.shareable]
+    if shareable_disks:
+        yield report_refusal(
+            "LM-NSS-02.shareable",
+            f"the plan copies shareable disks: {_format_targets(shareable_disks)}",
+            "remove them from --migrate-disks, and put them on storage that both hosts can reach",
+        )
+    elif storage.copied_disks:
+        yield report_ok("LM-NSS-02.shareable", "no copied disk is shareable")
+
+
+def check_destination_is_file(storage: StorageFacts) -> Iterator[Finding]:
+    """Check whether each copy goes to a file, never to a raw device (LM-NSS-03.file)."""
+    non_file_copies = [
+        f"{fact.disk.target} to {copy_destination.path}"
+        for fact, copy_destination in _iterate_copy_destinations(storage)
+        if copy_destination.kind in {PathKind.DEVICE, PathKind.OTHER}
+    ]
+    if non_file_copies:
+        yield report_refusal(
+            "LM-NSS-03.file",
+            f"on {storage.destination} the copy would not go to a file: "
+            f"{', '.join(non_file_copies)}",
+            "create a file with the same name, format and size on the destination",
+        )
+    elif storage.copied_disks:
+        yield report_ok("LM-NSS-03.file", "every copy goes to a file")
+
+
+def check_image_sizes(storage: StorageFacts) -> Iterator[Finding]:
+    """Check whether an existing destination image has the disk's size (LM-NSS-04.size).
+
+    The check compares the virtual sizes, exact to the byte.
+    """
+    finding_id = "LM-NSS-04.size"
+    has_mismatch = False
+    for fact, source_image, destination_image in _iterate_image_pairs(storage):
+        if source_image.virtual_size != destination_image.virtual_size:
+            has_mismatch = True
+            comparison = (
+                "larger"
+                if destination_image.virtual_size > source_image.virtual_size
+                else "smaller"
+            )
+            yield report_refusal(
+                finding_id,
+                f"{fact.disk.target} has {source_image.virtual_size} bytes, its image on "
+                f"{storage.destination} has {destination_image.virtual_size} bytes and is "
+                f"{comparison}",
+                f"create that image again with {source_image.virtual_size} bytes",
+                source_bytes=source_image.virtual_size,
+                destination_bytes=destination_image.virtual_size,
+            )
+    if storage.copied_disks and not has_mismatch:
+        yield report_ok(finding_id, "no image on the destination has a different size")
+
+
+def check_disk_count(storage: StorageFacts) -> Iterator[Finding]:
+    """Check whether the destination has as many disks as the source (LM-NSS-05.count).
+
+    If the plan holds a definition for the destination, both definitions must have the same disk
+    targets. If the images must exist before the migration, every copied disk needs an image.
+    """
+    finding_id = "LM-NSS-05.count"
+    destination_targets = storage.destination_targets
+    if destination_targets is not None and set(destination_targets) != set(storage.disk_targets):
+        yield report_refusal(
+            finding_id,
+            f"{len(storage.disk_targets)} disks on {storage.source} "
+            f"({', '.join(storage.disk_targets)}), {len(destination_targets)} in the definition "
+            f"for {storage.destination} ({', '.join(destination_targets)})",
+            "list the same disks in the definition for the destination",
+            source=len(storage.disk_targets),
+            destination=len(destination_targets),
         )
         return
-    if not storage.copied:
+    if not storage.copied_disks:
         return
-    if storage.plan.images is Images.CREATED:
-        yield ok(name, f"{len(storage.copied)} images are made before the migration")
+    if storage.plan.destination_images is DestinationImages.CREATED:
+        yield report_ok(
+            finding_id,
+            f"{len(storage.copied_disks)} images will be created before the migration",
+        )
         return
-    missing = [fact for fact, target in _with_target(storage) if target.kind is Kind.ABSENT]
-    present = len(storage.copied) - len(missing)
-    figures = {"source": len(storage.copied), "destination": present}
-    if missing:
-        yield refused(
-            name,
-            f"{len(storage.copied)} disks are copied, {present} images are at "
-            f"{storage.destination}: {_targets(missing)} missing",
-            "make the missing images first, or let them be made (images: created)",
+    missing_images = [
+        fact
+        for fact, copy_destination in _iterate_copy_destinations(storage)
+        if copy_destination.kind is PathKind.ABSENT
+    ]
+    present_count = len(storage.copied_disks) - len(missing_images)
+    figures = {"source": len(storage.copied_disks), "destination": present_count}
+    if missing_images:
+        yield report_refusal(
+            finding_id,
+            f"{len(storage.copied_disks)} disks are copied, {present_count} images exist on "
+            f"{storage.destination}; no image for {_format_targets(missing_images)}",
+            "create the missing images first, or let migqual create them "
+            "(destination_images: created)",
             **figures,
         )
     else:
-        yield ok(name, f"{present} disks, {present} images", **figures)
+        yield report_ok(finding_id, f"{present_count} disks, {present_count} images", **figures)
 
 
-def hybrid(storage: Storage) -> Iterator[Finding]:
-    """LM-NSS-06: the disks that are named hold none that is shared, read-only or empty."""
-    name = "LM-NSS-06.set"
-    named = storage.plan.migrate_disks
-    media = {fact.disk.target for fact in storage.disks}
-    bad = [
-        *(f"{fact.disk.target} is read-only" for fact in storage.copied if fact.disk.readonly),
-        *(f"{fact.disk.target} is shareable" for fact in storage.copied if fact.disk.shareable),
+def check_disk_selection(storage: StorageFacts) -> Iterator[Finding]:
+    """Check whether a copied disk is shared, read-only or empty (LM-NSS-06.set).
+
+    The check refuses a plan with such a disk.
+    """
+    finding_id = "LM-NSS-06.set"
+    named_targets = storage.plan.migrate_disks
+    targets_with_medium = {fact.disk.target for fact in storage.disks}
+    problems = [
         *(
-            f"{fact.disk.target} is {fact.place}"
-            for fact in storage.copied
-            if named and fact.place.common
+            f"{fact.disk.target} is read-only"
+            for fact in storage.copied_disks
+            if fact.disk.readonly
         ),
-        *(f"{it} is empty" for it in named if it in storage.targets and it not in media),
+        *(
+            f"{fact.disk.target} is shareable"
+            for fact in storage.copied_disks
+            if fact.disk.shareable
+        ),
+        *(
+            f"{fact.disk.target} is {fact.location}"
+            for fact in storage.copied_disks
+            if named_targets and fact.location.is_common
+        ),
+        *(
+            f"{target} is empty"
+            for target in named_targets
+            if target in storage.disk_targets and target not in targets_with_medium
+        ),
     ]
-    if bad:
-        rest = [fact for fact in storage.disks if fact.disk.own and not fact.place.common]
-        yield refused(
-            name,
-            f"the plan copies what must stay: {', '.join(bad)}",
-            f"copy only {_targets(rest) or 'disks that are not shared'}",
+    if problems:
+        copyable_disks = [
+            fact
+            for fact in storage.disks
+            if fact.disk.is_copied_by_default and not fact.location.is_common
+        ]
+        yield report_refusal(
+            finding_id,
+            f"the plan copies disks that must not be copied: {', '.join(problems)}",
+            f"copy only {_format_targets(copyable_disks) or 'disks that are not shared'}",
         )
-    elif storage.copied:
-        yield ok(name, f"{_targets(storage.copied)}: none shared, none read-only")
+    elif storage.copied_disks:
+        yield report_ok(
+            finding_id, f"{_format_targets(storage.copied_disks)}: no disk is shared or read-only"
+        )
 
 
-def image(storage: Storage) -> Iterator[Finding]:
-    """LM-LOC-01: where each copy goes an image can be made, or the right one is there."""
-    troubles = [
-        (fact, *trouble)
-        for fact, target in _with_target(storage)
-        if (trouble := _trouble(storage, fact, target))
+def check_destination_images(storage: StorageFacts) -> Iterator[Finding]:
+    """Check whether the destination can hold the image of each copy (LM-LOC-01.image).
+
+    Either an image can be created at the destination path, or the right image exists already.
+    """
+    problems = [
+        (fact, *problem)
+        for fact, copy_destination in _iterate_copy_destinations(storage)
+        if (problem := _find_copy_problem(storage, fact, copy_destination))
     ]
-    for fact, words, remedy in troubles:
-        yield refused("LM-LOC-01.image", f"{fact.disk.target}: {words}", remedy)
-    for fact in storage.copied:
-        if isinstance(fact.target, Missing):
-            yield unknown("LM-LOC-01.image", f"where {fact.disk.target} would go", fact.target)
-    if storage.copied and not troubles:
-        yield ok("LM-LOC-01.image", "every copy has its place")
+    for fact, message, remedy in problems:
+        yield report_refusal("LM-LOC-01.image", f"{fact.disk.target}: {message}", remedy)
+    for fact in storage.copied_disks:
+        if isinstance(fact.copy_destination, Missing):
+            yield report_unknown(
+                "LM-LOC-01.image",
+                f"where {fact.disk.target} would be copied",
+                fact.copy_destination,
+            )
+    if storage.copied_disks and not problems:
+        yield report_ok("LM-LOC-01.image", "every copy has a valid destination")
 
 
-def named(storage: Storage) -> Iterator[Finding]:
-    """LM-LOC-02: the guest has the disks that the plan names."""
-    strangers = [name for name in storage.plan.migrate_disks if name not in storage.targets]
-    if strangers:
-        yield refused(
+def check_disk_names(storage: StorageFacts) -> Iterator[Finding]:
+    """Check whether the guest has all disks named in the plan (LM-LOC-02.disks)."""
+    unknown_targets = [
+        target for target in storage.plan.migrate_disks if target not in storage.disk_targets
+    ]
+    if unknown_targets:
+        yield report_refusal(
             "LM-LOC-02.disks",
-            f"the guest has no disk {', '.join(strangers)}",
-            f"its disks: {', '.join(storage.targets) or 'none'}",
+            f"the guest has no disk {', '.join(unknown_targets)}",
+            f"name only disks that the guest has: {', '.join(storage.disk_targets) or 'none'}",
         )
     elif storage.plan.migrate_disks:
-        yield ok("LM-LOC-02.disks", "the guest has every disk that is named")
+        yield report_ok("LM-LOC-02.disks", "the guest has every disk that the plan names")
 
 
-def _trouble(storage: Storage, fact: DiskFact, target: Target) -> tuple[str, str] | None:
-    """What is wrong with the place of one copy, and the remedy."""
-    where = f"{storage.destination}:{target.path}"
-    image, there = fact.image, target.image
-    if isinstance(image, Image) and image.encrypted:
-        return f"{fact.disk.source} is encrypted", "its secret is not ours: copy it by other means"
-    if fact.place.common or target.kind in {Kind.DEVICE, Kind.OTHER}:
-        return None  # told by others
-    if target.kind is Kind.ABSENT:
-        return _no_place(storage, target, where) or _backing(storage, fact)
-    if target.used:
-        return f"{where} is in use by another guest", "choose another name, or stop that guest"
-    if storage.plan.images is Images.CREATED:
-        return f"{where} is there already, and would be lost", "remove it, or plan images: present"
-    if isinstance(image, Image) and isinstance(there, Image) and image.format != there.format:
+def _find_copy_problem(
+    storage: StorageFacts, fact: DiskFact, copy_destination: CopyDestination
+) -> tuple[str, str] | None:
+    """Return the problem at a copy's destination, and the remedy; None without a problem."""
+    destination_path = f"{storage.destination}:{copy_destination.path}"
+    source_image, destination_image = fact.image, copy_destination.image
+    if isinstance(source_image, ImageInfo) and source_image.encrypted:
         return (
-            f"{image.format} at {storage.source}, {there.format} at {where}",
-            f"make that image anew as {image.format}",
+            f"{fact.disk.source} is encrypted",
+            "copy the disk with another tool: migqual does not know its secret",
         )
-    return _backing(storage, fact)
+    if fact.location.is_common or copy_destination.kind in {PathKind.DEVICE, PathKind.OTHER}:
+        return None  # told by others
+    if copy_destination.kind is PathKind.ABSENT:
+        return _find_folder_problem(
+            storage, copy_destination, destination_path
+        ) or _find_backing_problem(storage, fact)
+    if copy_destination.in_use:
+        return (
+            f"{destination_path} is in use by another guest",
+            "choose another name, or stop that guest",
+        )
+    if storage.plan.destination_images is DestinationImages.CREATED:
+        return (
+            f"{destination_path} already exists and would be overwritten",
+            "remove the file, or set destination_images: present in the plan",
+        )
+    if (
+        isinstance(source_image, ImageInfo)
+        and isinstance(destination_image, ImageInfo)
+        and source_image.format != destination_image.format
+    ):
+        return (
+            (
+                f"the image format is {source_image.format} on {storage.source}, "
+                f"but {destination_image.format} at {destination_path}"
+            ),
+            f"create the image at the destination again as {source_image.format}",
+        )
+    return _find_backing_problem(storage, fact)
 
 
-def _no_place(storage: Storage, target: Target, where: str) -> tuple[str, str] | None:
-    if storage.plan.images is Images.PRESENT:
+def _find_folder_problem(
+    storage: StorageFacts, copy_destination: CopyDestination, destination_path: str
+) -> tuple[str, str] | None:
+    if storage.plan.destination_images is DestinationImages.EXISTING:
         return None  # told by the count
-    if target.folder is Folder.MISSING:
-        return f"{where}: there is no such folder", "make it, or mount what belongs there"
-    if target.folder is Folder.READ_ONLY:
-        return f"{where}: nothing can be written there", "mount it for writing"
+    if copy_destination.folder_state is FolderState.MISSING:
+        return f"{destination_path}: no such folder", "create the folder, or mount its file system"
+    if copy_destination.folder_state is FolderState.READ_ONLY:
+        return f"{destination_path}: the folder is not writable", "mount its file system read-write"
     return None
 
 
-def _backing(storage: Storage, fact: DiskFact) -> tuple[str, str] | None:
+def _find_backing_problem(storage: StorageFacts, fact: DiskFact) -> tuple[str, str] | None:
     if storage.plan.copy_storage is not StorageCopy.INCREMENTAL:
         return None
     image = fact.image
-    if not isinstance(image, Image) or not image.backing or fact.backing_equal is True:
+    if (
+        not isinstance(image, ImageInfo)
+        or not image.backing_file
+        or fact.backing_file_equal is True
+    ):
         return None
-    why = fact.backing_equal.why if isinstance(fact.backing_equal, Missing) else "it differs"
+    reason = (
+        fact.backing_file_equal.reason
+        if isinstance(fact.backing_file_equal, Missing)
+        else "it is missing or different"
+    )
     return (
-        f"{storage.destination} has not the same backing file {image.backing}: {why}",
-        "copy the backing file there first, or copy everything (`--copy-storage all`)",
+        f"{storage.destination} does not have the same backing file {image.backing_file}: {reason}",
+        "copy the backing file to that host first, or copy the whole disk (`--copy-storage all`)",
     )
 
 
-def _with_target(storage: Storage) -> Iterator[tuple[DiskFact, Target]]:
-    for fact in storage.copied:
-        if isinstance(fact.target, Target):
-            yield fact, fact.target
+def _iterate_copy_destinations(storage: StorageFacts) -> Iterator[tuple[DiskFact, CopyDestination]]:
+    for fact in storage.copied_disks:
+        if isinstance(fact.copy_destination, CopyDestination):
+            yield fact, fact.copy_destination
 
 
-def _with_images(storage: Storage) -> Iterator[tuple[DiskFact, Image, Image]]:
-    for fact, target in _with_target(storage):
-        if isinstance(fact.image, Image) and isinstance(target.image, Image):
-            yield fact, fact.image, target.image
+def _iterate_image_pairs(storage: StorageFacts) -> Iterator[tuple[DiskFact, ImageInfo, ImageInfo]]:
+    for fact, copy_destination in _iterate_copy_destinations(storage):
+        if isinstance(fact.image, ImageInfo) and isinstance(copy_destination.image, ImageInfo):
+            yield fact, fact.image, copy_destination.image
 
 
-def _room(name: str, where: str, need: int, have: int) -> Finding:
-    words = f"{need} MiB of storage needed, {have} MiB available at {where}"
-    if have >= need:
-        return ok(name, words, needed_mib=need, available_mib=have)
-    remedy = f"free {need - have} MiB there"
-    return refused(name, words, remedy, needed_mib=need, available_mib=have)
+def _compare_space(
+    finding_id: str, mount_path: str, needed_mib: int, available_mib: int
+) -> Finding:
+    message = f"{needed_mib} MiB of storage needed, {available_mib} MiB available at {mount_path}"
+    if available_mib >= needed_mib:
+        return report_ok(finding_id, message, needed_mib=needed_mib, available_mib=available_mib)
+    remedy = f"free {needed_mib - available_mib} MiB at {mount_path}"
+    return report_refusal(
+        finding_id, message, remedy, needed_mib=needed_mib, available_mib=available_mib
+    )
 
 
-def _targets(facts: Iterable[DiskFact]) -> str:
+def _format_targets(facts: Iterable[DiskFact]) -> str:
     return ", ".join(fact.disk.target for fact in facts)
 
 
-def _told(facts: Iterable[DiskFact]) -> str:
+def _format_evidence(facts: Iterable[DiskFact]) -> str:
     return "; ".join(f"{fact.disk.target} ({fact.evidence})" for fact in facts)

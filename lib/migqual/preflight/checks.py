@@ -1,4 +1,4 @@
-"""The table of checks, and the pure step from facts to findings."""
+"""List all preflight checks, and turn facts into findings with pure functions."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -7,85 +7,110 @@ from migqual.model.finding import Finding
 from migqual.preflight import (
     check_guest,
     check_hosts,
+    check_libvirt_safety,
     check_resources,
-    check_safety,
     check_storage,
 )
-from migqual.preflight.facts import Facts, Login, Missing, Seen, Storage
-from migqual.preflight.verdicts import unknown
+from migqual.preflight.facts import MigrationFacts, PreflightFacts, SshLogin, StorageFacts
+from migqual.preflight.findings import report_unknown
+from migqual.probes.fact import Missing
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: the id of its findings (LM-SHR-01 adds the disk's target), and the function."""
+    """A check of the migration facts.
+
+    Attributes:
+        id: Id of the check's findings.
+        evaluate: Function from the facts to the findings.
+    """
 
     id: str
-    judge: Callable[[Seen], Iterable[Finding]]
+    evaluate: Callable[[MigrationFacts], Iterable[Finding]]
 
 
 @dataclass(frozen=True)
 class StorageCheck:
-    """A check that the disks of a move are enough for."""
+    """A check of the storage facts alone.
+
+    Attributes:
+        id: Id of the check's findings. LM-SHR-01 appends the disk's target.
+        evaluate: Function from the facts to the findings.
+    """
 
     id: str
-    judge: Callable[[Storage], Iterable[Finding]]
+    evaluate: Callable[[StorageFacts], Iterable[Finding]]
 
 
-LOGIN_CHECKS: tuple[Callable[[Login], Iterable[Finding]], ...] = (
-    check_hosts.key,
-    check_hosts.password,
-    check_hosts.wrong_key,
-    check_hosts.host_key,
+LOGIN_CHECKS: tuple[Callable[[SshLogin], Iterable[Finding]], ...] = (
+    check_hosts.check_key_login,
+    check_hosts.check_password_login,
+    check_hosts.check_wrong_key,
+    check_hosts.check_unknown_host_key,
 )
 
 CHECKS: tuple[Check, ...] = (
-    Check("LM-PRE-01.control", check_hosts.control_port),
-    Check("LM-PRE-01.data", check_hosts.data_port),
-    Check("LM-PRE-01.libvirt", check_hosts.libvirt),
-    Check("LM-PRE-02.network", check_resources.network),
-    Check("LM-PRE-03.running", check_guest.running),
-    Check("LM-PRE-03.job", check_guest.job),
-    Check("LM-PRE-03.agent", check_guest.agent),
-    Check("LM-PRE-03.disks", check_guest.disks),
-    Check("LM-PRE-03.devices", check_guest.devices),
-    Check("LM-PRE-04.cpu", check_resources.cpu),
-    Check("LM-PRE-04.memory", check_resources.memory),
-    Check("LM-RES-09.hosts", check_hosts.host_cpus),
-    Check("LM-RES-09.guest", check_hosts.guest_cpu),
-    Check("LM-RES-10.segment", check_hosts.segment),
-    Check("LM-RES-11.cpus", check_hosts.cpus),
+    Check("LM-PRE-01.control", check_hosts.check_control_port),
+    Check("LM-PRE-01.data", check_hosts.check_data_port),
+    Check("LM-PRE-01.libvirt", check_hosts.check_peer_libvirt),
+    Check("LM-PRE-02.network", check_resources.check_guest_bridges),
+    Check("LM-PRE-03.running", check_guest.check_guest_running),
+    Check("LM-PRE-03.job", check_guest.check_active_job),
+    Check("LM-PRE-03.agent", check_guest.check_agent_response),
+    Check("LM-PRE-03.disks", check_guest.check_disk_errors),
+    Check("LM-PRE-03.devices", check_guest.check_migration_blockers),
+    Check("LM-PRE-04.cpu", check_resources.check_vcpu_limit),
+    Check("LM-PRE-04.memory", check_resources.check_available_memory),
+    Check("LM-RES-09.hosts", check_hosts.check_host_cpus),
+    Check("LM-RES-09.guest", check_hosts.check_guest_cpu),
+    Check("LM-RES-10.segment", check_hosts.check_network_segments),
+    Check("LM-RES-11.cpus", check_hosts.check_cpu_count),
 )
 
 STORAGE_CHECKS: tuple[StorageCheck, ...] = (
-    StorageCheck("LM-SHR-01", check_storage.classes),
-    StorageCheck("LM-SHR-02.safety", check_safety.trusted),
-    StorageCheck("LM-PRE-02.storage", check_storage.reached),
-    StorageCheck("LM-PRE-04.storage", check_storage.room),
-    StorageCheck("LM-NSS-01.image", check_storage.identical),
-    StorageCheck("LM-NSS-02.shareable", check_storage.shareable),
-    StorageCheck("LM-NSS-03.file", check_storage.no_device),
-    StorageCheck("LM-NSS-04.size", check_storage.size),
-    StorageCheck("LM-NSS-05.count", check_storage.count),
-    StorageCheck("LM-NSS-06.set", check_storage.hybrid),
-    StorageCheck("LM-LOC-01.image", check_storage.image),
-    StorageCheck("LM-LOC-02.disks", check_storage.named),
+    StorageCheck("LM-SHR-01", check_storage.check_disk_locations),
+    StorageCheck("LM-SHR-02.safety", check_libvirt_safety.check_libvirt_safety),
+    StorageCheck("LM-PRE-02.storage", check_storage.check_disk_reachability),
+    StorageCheck("LM-PRE-04.storage", check_storage.check_free_space),
+    StorageCheck("LM-NSS-01.image", check_storage.check_copy_onto_itself),
+    StorageCheck("LM-NSS-02.shareable", check_storage.check_shareable_disks),
+    StorageCheck("LM-NSS-03.file", check_storage.check_destination_is_file),
+    StorageCheck("LM-NSS-04.size", check_storage.check_image_sizes),
+    StorageCheck("LM-NSS-05.count", check_storage.check_disk_count),
+    StorageCheck("LM-NSS-06.set", check_storage.check_disk_selection),
+    StorageCheck("LM-LOC-01.image", check_storage.check_destination_images),
+    StorageCheck("LM-LOC-02.disks", check_storage.check_disk_names),
 )
 
 
-def run_checks(facts: Facts) -> tuple[Finding, ...]:
-    """Every check over the facts. What a closed door hides is unknown, check by check."""
-    logins = [
+def evaluate_facts(facts: PreflightFacts) -> tuple[Finding, ...]:
+    """Run every check over the facts.
+
+    Returns:
+        The findings of the login checks, of `CHECKS` and of `STORAGE_CHECKS`, in the given
+        order. When the migration facts are missing, each check except the login checks has an
+        unknown finding.
+    """
+    login_findings = [
         finding for login in facts.logins for check in LOGIN_CHECKS for finding in check(login)
     ]
-    if isinstance(facts.seen, Missing):
-        closed = facts.seen
-        ids = [check.id for check in CHECKS] + [check.id for check in STORAGE_CHECKS]
-        return (*logins, *(unknown(id_, "nothing of this", closed) for id_ in ids))
-    seen = facts.seen
-    rest = [finding for check in CHECKS for finding in check.judge(seen)]
-    return (*logins, *rest, *run_storage_checks(seen.storage))
+    if isinstance(facts.migration, Missing):
+        missing = facts.migration
+        finding_ids = [check.id for check in CHECKS] + [check.id for check in STORAGE_CHECKS]
+        return (
+            *login_findings,
+            *(
+                report_unknown(finding_id, "the result of this check", missing)
+                for finding_id in finding_ids
+            ),
+        )
+    migration_facts = facts.migration
+    migration_findings = [
+        finding for check in CHECKS for finding in check.evaluate(migration_facts)
+    ]
+    return (*login_findings, *migration_findings, *evaluate_storage_facts(migration_facts.storage))
 
 
-def run_storage_checks(storage: Storage) -> tuple[Finding, ...]:
-    """The checks of the disks alone."""
-    return tuple(finding for check in STORAGE_CHECKS for finding in check.judge(storage))
+def evaluate_storage_facts(storage: StorageFacts) -> tuple[Finding, ...]:
+    """Run only the checks of the disks."""
+    return tuple(finding for check in STORAGE_CHECKS for finding in check.evaluate(storage))

@@ -1,28 +1,34 @@
-"""Facts from both hosts, asked for side by side."""
+"""Collect facts from both hosts in parallel."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from migqual.errors import UsageError
+from migqual.hosts import domain_definition
 from migqual.hosts.domain import Domain
+from migqual.hosts.domain_definition import Disk, DomainDefinition, Nic
 from migqual.hosts.host import Host
 from migqual.model.plan import Plan
-from migqual.preflight import definition as definitions
-from migqual.preflight import host_facts, network
-from migqual.preflight.definition import Definition, Disk, Nic
-from migqual.preflight.facts import Fact, Facts, Missing, Reach, Seen, Storage
-from migqual.preflight.health import health
-from migqual.preflight.storage import Prober
-from migqual.preflight.tools import Tools, had
+from migqual.preflight import host_facts, network_probes
+from migqual.preflight.disk_prober import DiskProber
+from migqual.preflight.facts import ConnectionAttempt, MigrationFacts, PreflightFacts, StorageFacts
+from migqual.preflight.guest_health import collect_guest_health
+from migqual.probes.fact import Fact, Missing, fact_or_missing
+from migqual.probes.probe_context import ProbeContext
 
-# sshd allows ten sessions on a connection; a probe takes two at most
+# sshd allows ten sessions per connection; a probe uses at most two
 _WORKERS = 5
 
 
 @dataclass(frozen=True)
-class Move:
-    """The domain called `guest`, from where to where, and how."""
+class MigrationRequest:
+    """A requested migration.
+
+    Attributes:
+        guest: Name of the domain.
+        plan: Settings of the migration.
+    """
 
     guest: str
     source: Host
@@ -31,104 +37,176 @@ class Move:
 
     @property
     def hosts(self) -> tuple[Host, Host]:
+        """Return the source and the destination."""
         return self.source, self.destination
 
 
-def collect(move: Move, tools: Tools) -> Facts:
-    """Everything about a move. A host that lets nobody in leaves `seen` missing.
+def collect_facts(request: MigrationRequest, probe_context: ProbeContext) -> PreflightFacts:
+    """Collect all facts about a requested migration.
 
-    Raises `UsageError` when the source has no such domain.
+    Args:
+        request: The migration.
+        probe_context: Payload, journal and mode of the probes.
+
+    Returns:
+        The facts. `migration` is missing when a host refuses our login or libvirt of a host
+        does not answer.
+
+    Raises:
+        UsageError: The source has no domain with the requested name.
     """
-    with ThreadPoolExecutor(_WORKERS) as pool, ThreadPoolExecutor(_WORKERS) as inner:
-        doors = [pool.submit(had, lambda host=host: host.shell.run("true")) for host in move.hosts]
-        logins = [pool.submit(host_facts.login, host) for host in move.hosts]
-        closed = [found for door in doors if isinstance(found := door.result(), Missing)]
-        seen: Fact[Seen]
-        seen = closed[0] if closed else had(lambda: _seen(move, tools, pool, inner))
-        return Facts(tuple(login.result() for login in logins), seen)
-
-
-def _seen(move: Move, tools: Tools, pool: ThreadPoolExecutor, inner: ThreadPoolExecutor) -> Seen:
-    """Raises `HostError` when libvirt of a host does not answer. Slow questions go first."""
-    source, destination = move.hosts
-    domain = _find(move)
-    found = definitions.read(domain.live_xml())
-    reaches = [
-        pool.submit(_reaches, origin, target, tools)
-        for origin, target in (move.hosts, (destination, source))
-    ]
-    prober = Prober(source, destination, tools, inner, _elsewhere(move.plan))
-    disks = [pool.submit(prober.disk, disk) for disk in found.disks if _has_medium(disk)]
-    segments = [
-        pool.submit(network.segment, nic, source, destination, tools) for nic in _distinct(found)
-    ]
-    state = pool.submit(health, domain, found, tools.probes)
-    hosts = [pool.submit(host_facts.host_facts, host, found.hugepage_kib) for host in move.hosts]
-    offer = pool.submit(host_facts.offer, destination, found)
-    compared = pool.submit(had, lambda: host_facts.compare_hosts(source, destination))
-    return Seen(
-        guest=move.guest,
-        plan=move.plan,
-        definition=found,
-        health=state.result(),
-        source=hosts[0].result(),
-        destination=hosts[1].result(),
-        offer=offer.result(),
-        host_cpus=compared.result(),
-        disks=tuple(disk.result() for disk in disks),
-        reaches=tuple(one for reach in reaches for one in reach.result()),
-        segments=tuple(one.result() for one in segments),
-        there=_there(move.plan),
-    )
-
-
-def storage(move: Move, tools: Tools) -> Storage:
-    """What the disks alone have to tell: all that a guard needs before it copies them.
-
-    Raises `UsageError` when the source has no such domain, `HostError` when libvirt is away.
-    """
-    found = definitions.read(_find(move).live_xml())
-    with ThreadPoolExecutor(_WORKERS) as pool, ThreadPoolExecutor(_WORKERS) as inner:
-        prober = Prober(move.source, move.destination, tools, inner, _elsewhere(move.plan))
-        disks = pool.map(prober.disk, [disk for disk in found.disks if _has_medium(disk)])
-        return Storage(
-            move.source.name,
-            move.destination.name,
-            move.plan,
-            tuple(disks),
-            tuple(disk.target for disk in found.disks),
-            _there(move.plan),
+    with ThreadPoolExecutor(_WORKERS) as pool, ThreadPoolExecutor(_WORKERS) as probe_pool:
+        connection_tests = [
+            pool.submit(fact_or_missing, lambda host=host: host.shell.run("true"))
+            for host in request.hosts
+        ]
+        login_probes = [pool.submit(host_facts.probe_ssh_login, host) for host in request.hosts]
+        connection_failures = [
+            failure
+            for connection_test in connection_tests
+            if isinstance(failure := connection_test.result(), Missing)
+        ]
+        migration_facts: Fact[MigrationFacts]
+        migration_facts = (
+            connection_failures[0]
+            if connection_failures
+            else fact_or_missing(
+                lambda: _collect_migration_facts(request, probe_context, pool, probe_pool)
+            )
+        )
+        return PreflightFacts(
+            tuple(login_probe.result() for login_probe in login_probes), migration_facts
         )
 
 
-def _there(plan: Plan) -> tuple[str, ...] | None:
-    return None if plan.destination_xml is None else tuple(_elsewhere(plan))
+def _collect_migration_facts(
+    request: MigrationRequest,
+    probe_context: ProbeContext,
+    pool: ThreadPoolExecutor,
+    probe_pool: ThreadPoolExecutor,
+) -> MigrationFacts:
+    """Collect the facts about the guest, both hosts and the connections.
+
+    Slow probes start first.
+
+    Raises:
+        HostError: libvirt of a host does not answer.
+        UsageError: The source has no domain with the requested name.
+    """
+    source, destination = request.hosts
+    domain = _find_domain(request)
+    definition = domain_definition.parse_domain_xml(domain.read_live_xml())
+    connection_probes = [
+        pool.submit(_probe_connections, host, peer, probe_context)
+        for host, peer in (request.hosts, (destination, source))
+    ]
+    prober = DiskProber(
+        source, destination, probe_context, probe_pool, _parse_destination_disks(request.plan)
+    )
+    disk_probes = [
+        pool.submit(prober.probe_disk, disk) for disk in definition.disks if _has_medium(disk)
+    ]
+    segment_probes = [
+        pool.submit(network_probes.probe_network_segment, nic, source, destination, probe_context)
+        for nic in _iterate_distinct_nics(definition)
+    ]
+    health_probe = pool.submit(collect_guest_health, domain, definition, probe_context.mode)
+    host_probes = [
+        pool.submit(host_facts.collect_host_facts, host, definition.hugepage_kib)
+        for host in request.hosts
+    ]
+    hypervisor_probe = pool.submit(host_facts.query_hypervisor_facts, destination, definition)
+    cpu_comparison_probe = pool.submit(
+        fact_or_missing, lambda: host_facts.compare_host_cpus(source, destination)
+    )
+    return MigrationFacts(
+        guest=request.guest,
+        plan=request.plan,
+        definition=definition,
+        health=health_probe.result(),
+        source=host_probes[0].result(),
+        destination=host_probes[1].result(),
+        destination_hypervisor=hypervisor_probe.result(),
+        host_cpu_comparison=cpu_comparison_probe.result(),
+        disks=tuple(disk.result() for disk in disk_probes),
+        connection_attempts=tuple(
+            attempt
+            for connection_probe in connection_probes
+            for attempt in connection_probe.result()
+        ),
+        segments=tuple(segment_probe.result() for segment_probe in segment_probes),
+        destination_targets=_list_destination_targets(request.plan),
+    )
 
 
-def _elsewhere(plan: Plan) -> dict[str, Disk]:
-    """The disks of the definition that the plan gives the destination, by target."""
+def collect_storage_facts(request: MigrationRequest, probe_context: ProbeContext) -> StorageFacts:
+    """Collect the facts about the disks alone.
+
+    The guard of a migration with copied disks needs no other facts.
+
+    Raises:
+        UsageError: The source has no domain with the requested name.
+        HostError: libvirt does not answer.
+    """
+    definition = domain_definition.parse_domain_xml(_find_domain(request).read_live_xml())
+    with ThreadPoolExecutor(_WORKERS) as pool, ThreadPoolExecutor(_WORKERS) as probe_pool:
+        prober = DiskProber(
+            request.source,
+            request.destination,
+            probe_context,
+            probe_pool,
+            _parse_destination_disks(request.plan),
+        )
+        disks = pool.map(
+            prober.probe_disk, [disk for disk in definition.disks if _has_medium(disk)]
+        )
+        return StorageFacts(
+            request.source.name,
+            request.destination.name,
+            request.plan,
+            tuple(disks),
+            tuple(disk.target for disk in definition.disks),
+            _list_destination_targets(request.plan),
+        )
+
+
+def _list_destination_targets(plan: Plan) -> tuple[str, ...] | None:
+    """Return the targets in the plan's destination definition; None without a definition."""
+    return None if plan.destination_xml is None else tuple(_parse_destination_disks(plan))
+
+
+def _parse_destination_disks(plan: Plan) -> dict[str, Disk]:
+    """Parse the disks in the plan's definition for the destination, by target."""
     if plan.destination_xml is None:
         return {}
-    return {disk.target: disk for disk in definitions.read(plan.destination_xml).disks}
+    return {
+        disk.target: disk for disk in domain_definition.parse_domain_xml(plan.destination_xml).disks
+    }
 
 
-def _find(move: Move) -> Domain:
-    domain = move.source.libvirt.lookup(move.guest)
+def _find_domain(request: MigrationRequest) -> Domain:
+    domain = request.source.libvirt.find_domain(request.guest)
     if domain is None:
-        names = ", ".join(sorted(move.source.libvirt.domains())) or "none"
+        names = ", ".join(sorted(request.source.libvirt.list_domain_states())) or "none"
         raise UsageError(
-            f"{move.source.name} has no guest {move.guest!r}", remedy=f"its guests: {names}"
+            f"{request.source.name} has no guest {request.guest!r}",
+            remedy=f"choose a guest of {request.source.name}: {names}",
         )
     return domain
 
 
-def _reaches(origin: Host, target: Host, tools: Tools) -> tuple[Reach, ...]:
-    return (*network.control(origin, target, tools), network.data(origin, target, tools))
+def _probe_connections(
+    host: Host, peer: Host, probe_context: ProbeContext
+) -> tuple[ConnectionAttempt, ...]:
+    return (
+        *network_probes.probe_libvirt_connection(host, peer, probe_context),
+        network_probes.probe_data_port(host, peer, probe_context),
+    )
 
 
-def _distinct(found: Definition) -> Iterator[Nic]:
-    """One interface of each bridge."""
-    return iter({(nic.type, nic.source): nic for nic in found.nics}.values())
+def _iterate_distinct_nics(definition: DomainDefinition) -> Iterator[Nic]:
+    """Iterate over the interfaces, with a single interface per bridge or network."""
+    return iter({(nic.type, nic.source): nic for nic in definition.nics}.values())
 
 
 def _has_medium(disk: Disk) -> bool:

@@ -1,37 +1,29 @@
-"""What preflight knows. Frozen data; a fact that could not be had says why (`Missing`).
+"""Define the facts of preflight as frozen data.
 
-Sizes in MiB unless the name says otherwise.
+A fact without a value gives the reason (`Missing`). Sizes are in MiB unless the name says
+otherwise.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias, TypeVar
 
+from migqual.hosts.domain_definition import Disk, DomainDefinition, Nic
 from migqual.model.plan import Plan, StorageCopy
-from migqual.preflight.definition import Definition, Disk, Nic
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A fact that could not be had."""
-
-    why: str
+from migqual.probes.disk_images import CopyDestination, ImageInfo
+from migqual.probes.fact import Fact, Missing
 
 
-Fact: TypeAlias = T | Missing
+class DiskLocation(StrEnum):
+    """The location of a disk, according to probes on both hosts.
 
-
-class Place(StrEnum):
-    """Where a disk is, as probes on both hosts found it.
-
-    shared       one file, seen through both hosts
-    remote       one export or LUN, opened from both hosts
-    local        the source's own; the destination has none, or another of that name
-    unreachable  not the source's own, but one of the hosts cannot open it
-    ambiguous    the probes do not tell
+    Attributes:
+        SHARED: A single file, visible through both hosts.
+        REMOTE: A single export or LUN, opened from both hosts.
+        LOCAL: A disk of the source alone. The destination has no disk, or a different disk,
+            with the same name.
+        UNREACHABLE: Not a disk of the source alone, but a host cannot open the disk.
+        AMBIGUOUS: The probes give no clear answer.
     """
 
     SHARED = "shared"
@@ -41,172 +33,147 @@ class Place(StrEnum):
     AMBIGUOUS = "ambiguous"
 
     @property
-    def common(self) -> bool:
-        """Both hosts work on one and the same disk."""
-        return self in {Place.SHARED, Place.REMOTE}
+    def is_common(self) -> bool:
+        """Return whether both hosts use the same disk."""
+        return self in {DiskLocation.SHARED, DiskLocation.REMOTE}
 
     @property
-    def known(self) -> bool:
-        """The probes told."""
-        return self not in {Place.AMBIGUOUS, Place.UNREACHABLE}
+    def is_known(self) -> bool:
+        """Return whether the probes determined the location."""
+        return self not in {DiskLocation.AMBIGUOUS, DiskLocation.UNREACHABLE}
 
 
 @dataclass(frozen=True)
-class Space:
-    """Room that a copy of a disk needs on a file system of the destination.
+class CopySpace:
+    """The space needed and available for a copy of a disk, on a file system of the destination.
 
-    mount  where that file system is mounted
+    Attributes:
+        mount_point: Mount point of the file system.
     """
 
     needed_mib: int
     available_mib: int
-    mount: str
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image as `qemu-img info` describes it. Sizes in bytes.
-
-    length   of the file; more than what is allocated where it has holes
-    options  what `qemu-img create -o` needs for another one like it
-    backing  full path of the backing file; empty without one
-    """
-
-    format: str
-    virtual_size: int
-    allocated: int
-    length: int = 0
-    options: Mapping[str, str] = field(default_factory=dict)
-    encrypted: bool = False
-    backing: str = ""
-    backing_format: str = ""
+    mount_point: str
 
 
 @dataclass(frozen=True)
 class FileSystem:
-    """A kind of file system: the number that statfs(2) gives it, and its name; of FUSE the name in
-    the mount table, as in ``fuse.glusterfs``."""
+    """The type of a file system.
+
+    Attributes:
+        magic: Magic number of the type in statfs(2).
+        name: Name of the type; for FUSE the name in the mount table, as in ``fuse.glusterfs``.
+    """
 
     magic: int
     name: str
 
 
-class Kind(StrEnum):
-    """What lies at a path."""
-
-    ABSENT = "absent"
-    FILE = "file"
-    DEVICE = "block device"
-    OTHER = "neither file nor device"
-
-
-class Folder(StrEnum):
-    """Whether an image can be made in a folder."""
-
-    WRITABLE = "writable"
-    READ_ONLY = "read-only"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the destination has where the copy of a disk is to be.
-
-    used  a running QEMU there, or whoever shares its locks, has the image open
-    """
-
-    path: str
-    kind: Kind
-    folder: Folder
-    image: Fact[Image] | None = None
-    used: bool = False
-
-
 @dataclass(frozen=True)
 class DiskFact:
-    """One disk of the guest. From `space` to `backing_equal` asked for only where the disk is not
-    common.
+    """The facts about a disk of the guest.
 
-    filesystem     what a file lies on at the source
-    backing_equal  whether the destination has the backing file, with the same contents
+    Preflight collects the fields from `space` to `backing_file_equal` only for a disk not
+    common to both hosts.
+
+    Attributes:
+        filesystem: File system of a disk file at the source.
+        backing_file_equal: Whether the destination has the backing file with the same contents.
     """
 
     disk: Disk
-    place: Place
+    location: DiskLocation
     evidence: str
-    space: Fact[Space] | None = None
-    image: Fact[Image] | None = None
-    target: Fact[Target] | None = None
-    backing_equal: Fact[bool] | None = None
+    space: Fact[CopySpace] | None = None
+    image: Fact[ImageInfo] | None = None
+    copy_destination: Fact[CopyDestination] | None = None
+    backing_file_equal: Fact[bool] | None = None
     filesystem: Fact[FileSystem] | None = None
 
 
 @dataclass(frozen=True)
-class Storage:
-    """The disks of a move.
+class StorageFacts:
+    """The facts about the disks of a migration.
 
-    disks    all that have a medium
-    targets  of all disks and drives of the guest
-    there    the same in the definition that the plan gives the destination; None: it gives none
+    Attributes:
+        disks: All disks with a medium.
+        disk_targets: Targets of all disks and drives of the guest.
+        destination_targets: Targets of all disks and drives in the plan's definition for the
+            destination; None without such a definition.
     """
 
     source: str
     destination: str
     plan: Plan
     disks: tuple[DiskFact, ...]
-    targets: tuple[str, ...]
-    there: tuple[str, ...] | None = None
+    disk_targets: tuple[str, ...]
+    destination_targets: tuple[str, ...] | None = None
 
     @property
-    def copied(self) -> tuple[DiskFact, ...]:
-        """Those that the plan copies: all that are the guest's own to write, as libvirt chooses
-        them, or those that it names."""
+    def copied_disks(self) -> tuple[DiskFact, ...]:
+        """Return the disks copied by the plan: the named disks or libvirt's default.
+
+        libvirt's default is all disks of the guest alone, neither read-only nor shareable.
+        """
         if self.plan.copy_storage is StorageCopy.NONE:
             return ()
-        named = self.plan.migrate_disks
-        if named:
-            return tuple(fact for fact in self.disks if fact.disk.target in named)
-        return tuple(fact for fact in self.disks if fact.disk.own)
+        named_targets = self.plan.migrate_disks
+        if named_targets:
+            return tuple(fact for fact in self.disks if fact.disk.target in named_targets)
+        return tuple(fact for fact in self.disks if fact.disk.is_copied_by_default)
 
 
-class Agent(StrEnum):
-    ANSWERS = "answers"
-    SILENT = "silent"
+class AgentState(StrEnum):
+    """The state of the guest agent."""
+
+    RESPONDING = "answers"
+    NOT_RESPONDING = "silent"
     NO_CHANNEL = "no channel"
 
 
 @dataclass(frozen=True)
-class Health:
-    """The guest as its host sees it.
+class GuestHealth:
+    """The state of the guest as reported by the guest's host.
 
-    job            ``none``, or the job's kind
-    disk_errors    target to what its disk reports; empty when all is well
-    qemu_blockers  QEMU's own reasons against a migration
+    Attributes:
+        job: Type of the active job, or ``none``.
+        disk_errors: Errors reported by disks, by target; empty without errors.
+        qemu_blockers: QEMU's own reasons against a migration.
     """
 
     state: str
     job: Fact[str]
-    agent: Fact[Agent]
+    agent_state: Fact[AgentState]
     disk_errors: Fact[Mapping[str, str]]
     qemu_blockers: Fact[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class HostCpu:
-    """hardware: what the kernel reads from the CPU itself: vendor, family, model, stepping."""
+    """The CPU of a host.
 
-    hardware: str
-    name: str
+    Attributes:
+        signature: Identification read by the kernel from the CPU: vendor, family, model,
+            stepping.
+    """
+
+    signature: str
+    model_name: str
     flags: frozenset[str]
 
 
 @dataclass(frozen=True)
 class HostFacts:
-    """free_hugepages_mib  in pages of the guest's size, where it has its memory in huge pages"""
+    """The facts about a host.
+
+    Attributes:
+        free_hugepages_mib: Free memory in pages of the guest's huge page size; None for a guest
+            without huge pages.
+    """
 
     name: str
     arch: str
-    cpus: int
+    cpu_count: int
     memory_mib: int
     available_mib: Fact[int]
     cpu: Fact[HostCpu]
@@ -215,24 +182,27 @@ class HostFacts:
 
 
 @dataclass(frozen=True)
-class Offer:
-    """What the destination's hypervisor has for this guest.
+class HypervisorFacts:
+    """The support of the destination's hypervisor for the guest.
 
-    max_vcpus  of the guest's machine type; missing when it does not know the machine type
-    cpu        ``identical`` or ``superset``: its CPU has all that the guest's CPU asks for;
-               otherwise the words with which libvirt says what lacks
+    Attributes:
+        max_vcpus: Maximum of the guest's machine type; missing when the hypervisor does not
+            know the machine type.
+        cpu_comparison: ``identical`` or ``superset`` when the destination's CPU has all
+            features of the guest's CPU. Otherwise libvirt's message about the missing features.
     """
 
     max_vcpus: Fact[int]
-    cpu: Fact[str]
+    cpu_comparison: Fact[str]
 
     @property
-    def has_cpu(self) -> bool:
-        return self.cpu in {"identical", "superset"}
+    def has_guest_cpu(self) -> bool:
+        """Return whether the destination has all features of the guest's CPU."""
+        return self.cpu_comparison in {"identical", "superset"}
 
 
-class Channel(StrEnum):
-    """What a connection between the hosts is for."""
+class ConnectionPurpose(StrEnum):
+    """The purpose of a connection between the hosts."""
 
     CONTROL = "control"
     DATA = "data"
@@ -240,84 +210,102 @@ class Channel(StrEnum):
 
 
 @dataclass(frozen=True)
-class Reach:
-    """One connection tried. `passed` is missing where it could not be tried."""
+class ConnectionAttempt:
+    """An attempted connection from a host to the peer.
 
-    channel: Channel
-    origin: str
-    target: str
-    place: str
-    passed: Fact[bool]
-    words: str = ""
+    Attributes:
+        succeeded: Whether the connection was established; missing when no attempt was possible.
+    """
+
+    purpose: ConnectionPurpose
+    host: str
+    peer: str
+    endpoint: str
+    succeeded: Fact[bool]
+    message: str = ""
 
 
 @dataclass(frozen=True)
-class Segment:
-    """The bridges of one service interface, and whether frames pass between them.
+class NetworkSegment:
+    """The bridges of a service interface on both hosts.
 
-    there  the destination's bridge; missing where it has none of that name
+    Attributes:
+        destination_bridge: Bridge at the destination; missing when the destination has no
+            bridge with the name.
+        frames_pass: Whether frames pass between the bridges.
     """
 
     nic: Nic
-    here: Fact[str]
-    there: Fact[str]
-    passed: Fact[bool]
+    source_bridge: Fact[str]
+    destination_bridge: Fact[str]
+    frames_pass: Fact[bool]
 
 
 @dataclass(frozen=True)
-class Login:
-    """What the SSH server of a host lets in.
+class SshLogin:
+    """The logins accepted by the SSH server of a host.
 
-    key          missing when the key of the inventory does not open it
-    methods      what the server offers besides keys
-    wrong_key    whether it let a stranger's key in
-    unknown_host whether we went on although its host key was not known
+    Attributes:
+        accepts_inventory_key: Missing when the login with the inventory's key fails.
+        keyless_methods: Authentication methods offered by the server besides keys.
+        accepts_wrong_key: Whether the server accepted a newly generated key.
+        accepts_unknown_host_key: Whether our client logged in although the host key was
+            unknown.
     """
 
     host: str
-    key: Fact[bool]
-    methods: Fact[frozenset[str]]
-    wrong_key: Fact[bool]
-    unknown_host: Fact[bool]
+    accepts_inventory_key: Fact[bool]
+    keyless_methods: Fact[frozenset[str]]
+    accepts_wrong_key: Fact[bool]
+    accepts_unknown_host_key: Fact[bool]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """All that is known of a guest, its two hosts, and what lies between them.
+class MigrationFacts:
+    """All facts about a guest, both hosts and the connections between the hosts.
 
-    host_cpus  how each host's CPU compares with the other's: of the source, of the destination
-    there      targets of the disks in the definition that the plan gives the destination
+    Attributes:
+        host_cpu_comparison: Result of the comparison of each host's CPU with the CPU of the
+            peer: first from the source, then from the destination.
+        destination_targets: Disk targets in the plan's definition for the destination; None
+            without such a definition.
     """
 
     guest: str
     plan: Plan
-    definition: Definition
-    health: Health
+    definition: DomainDefinition
+    health: GuestHealth
     source: HostFacts
     destination: HostFacts
-    offer: Offer
-    host_cpus: Fact[tuple[str, str]]
+    destination_hypervisor: HypervisorFacts
+    host_cpu_comparison: Fact[tuple[str, str]]
     disks: tuple[DiskFact, ...] = ()
-    reaches: tuple[Reach, ...] = ()
-    segments: tuple[Segment, ...] = ()
-    there: tuple[str, ...] | None = None
+    connection_attempts: tuple[ConnectionAttempt, ...] = ()
+    segments: tuple[NetworkSegment, ...] = ()
+    destination_targets: tuple[str, ...] | None = None
 
     @property
-    def storage(self) -> Storage:
-        """What of this concerns the disks."""
-        return Storage(
+    def storage(self) -> StorageFacts:
+        """Return the facts about the disks alone."""
+        return StorageFacts(
             self.source.name,
             self.destination.name,
             self.plan,
             self.disks,
             tuple(disk.target for disk in self.definition.disks),
-            self.there,
+            self.destination_targets,
         )
 
 
 @dataclass(frozen=True)
-class Facts:
-    """`seen` is missing when a host did not let us in."""
+class PreflightFacts:
+    """All facts of a preflight run.
 
-    logins: tuple[Login, ...] = field(default=())
-    seen: Fact[Seen] = field(default_factory=lambda: Missing("nothing was asked"))
+    Attributes:
+        migration: Missing when a host refused our login or libvirt did not answer.
+    """
+
+    logins: tuple[SshLogin, ...] = field(default=())
+    migration: Fact[MigrationFacts] = field(
+        default_factory=lambda: Missing("no facts were collected")
+    )

@@ -1,122 +1,162 @@
-"""Facts about one host."""
+"""Collect facts about a host."""
 
 from lxml import etree
 
 from migqual.errors import HostError
-from migqual.hosts import questions, ssh_probe
+from migqual.hosts import libvirt_queries, ssh_probe
+from migqual.hosts.domain_definition import DomainDefinition
 from migqual.hosts.host import Host
-from migqual.preflight.definition import Definition
-from migqual.preflight.facts import Fact, HostCpu, HostFacts, Login, Missing, Offer
-from migqual.preflight.tools import had
+from migqual.preflight.facts import HostCpu, HostFacts, HypervisorFacts, SshLogin
+from migqual.probes.fact import Fact, Missing, fact_or_missing
 
-_X86 = ("vendor_id", "cpu family", "model", "stepping")
-_ARM = ("CPU implementer", "CPU variant", "CPU part", "CPU revision")
+_X86_SIGNATURE_FIELDS = ("vendor_id", "cpu family", "model", "stepping")
+_ARM_SIGNATURE_FIELDS = ("CPU implementer", "CPU variant", "CPU part", "CPU revision")
 
 
-def login(host: Host) -> Login:
-    """Try the key of the inventory, no key, a wrong key, and a host key that nobody knows."""
+def probe_ssh_login(host: Host) -> SshLogin:
+    """Try logins with the inventory's key, no key, a wrong key and an unknown host key."""
 
-    def key() -> bool:
+    def try_inventory_key() -> bool:
         host.shell.run("true")
         return True
 
-    strangers = had(lambda: ssh_probe.strangers(host.entry))
-    return Login(
+    auth_probe = fact_or_missing(lambda: ssh_probe.probe_auth_methods(host.entry))
+    return SshLogin(
         host=host.name,
-        key=had(key),
-        methods=strangers if isinstance(strangers, Missing) else strangers[0],
-        wrong_key=strangers if isinstance(strangers, Missing) else strangers[1],
-        unknown_host=had(lambda: ssh_probe.greets_strangers(host.entry)),
+        accepts_inventory_key=fact_or_missing(try_inventory_key),
+        keyless_methods=auth_probe if isinstance(auth_probe, Missing) else auth_probe[0],
+        accepts_wrong_key=auth_probe if isinstance(auth_probe, Missing) else auth_probe[1],
+        accepts_unknown_host_key=fact_or_missing(
+            lambda: ssh_probe.accepts_unknown_host_key(host.entry)
+        ),
     )
 
 
-def host_facts(host: Host, page_kib: int = 0) -> HostFacts:
-    """`page_kib`: size of the huge pages that the guest has its memory in; 0 for none.
+def collect_host_facts(host: Host, hugepage_kib: int = 0) -> HostFacts:
+    """Collect the facts about a host.
 
-    Raises `HostError` when libvirt does not answer.
+    Args:
+        host: The host.
+        hugepage_kib: Size of the guest's huge pages in KiB; 0 for a guest without huge pages.
+
+    Returns:
+        The facts.
+
+    Raises:
+        HostError: libvirt does not answer.
     """
-    node = host.libvirt.node()
-    text = had(lambda: host.shell.run("cat", "/proc/meminfo", "/proc/cpuinfo").stdout)
+    node_info = host.libvirt.query_node_info()
+    proc_text = fact_or_missing(
+        lambda: host.shell.run("cat", "/proc/meminfo", "/proc/cpuinfo").stdout
+    )
     return HostFacts(
         name=host.name,
-        arch=str(node["arch"]),
-        cpus=int(node["cpus"]),
-        memory_mib=int(node["memory_mib"]),
-        available_mib=text if isinstance(text, Missing) else available_mib(text),
-        cpu=text if isinstance(text, Missing) else host_cpu(text),
-        versions=host.libvirt.versions(),
-        free_hugepages_mib=had(lambda: hugepages_mib(host, page_kib)) if page_kib else None,
+        arch=str(node_info["arch"]),
+        cpu_count=int(node_info["cpus"]),
+        memory_mib=int(node_info["memory_mib"]),
+        available_mib=proc_text
+        if isinstance(proc_text, Missing)
+        else parse_available_mib(proc_text),
+        cpu=proc_text if isinstance(proc_text, Missing) else parse_host_cpu(proc_text),
+        versions=host.libvirt.query_versions(),
+        free_hugepages_mib=fact_or_missing(lambda: read_free_hugepages_mib(host, hugepage_kib))
+        if hugepage_kib
+        else None,
     )
 
 
-def hugepages_mib(host: Host, page_kib: int) -> int:
-    """Free memory in huge pages of that size."""
-    path = f"/sys/kernel/mm/hugepages/hugepages-{page_kib}kB/free_hugepages"
-    return int(host.shell.run("cat", path).stdout) * page_kib // 1024
+def read_free_hugepages_mib(host: Host, hugepage_kib: int) -> int:
+    """Read the free memory in huge pages of the given size, in MiB."""
+    path = f"/sys/kernel/mm/hugepages/hugepages-{hugepage_kib}kB/free_hugepages"
+    return int(host.shell.run("cat", path).stdout) * hugepage_kib // 1024
 
 
-def available_mib(text: str) -> Fact[int]:
-    """Pure: what a new process may take, of /proc/meminfo (page cache can be given up)."""
-    for line in text.splitlines():
+def parse_available_mib(proc_text: str) -> Fact[int]:
+    """Parse the memory available to a new process from /proc/meminfo, in MiB (pure).
+
+    The available memory includes page cache, because the kernel can release page cache.
+    """
+    for line in proc_text.splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) // 1024
-    return Missing("/proc/meminfo does not say MemAvailable")
+    return Missing("/proc/meminfo has no MemAvailable line")
 
 
-def host_cpu(text: str) -> Fact[HostCpu]:
-    """Pure: the first processor of /proc/cpuinfo."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
+def parse_host_cpu(proc_text: str) -> Fact[HostCpu]:
+    """Parse the first processor in /proc/cpuinfo (pure)."""
+    fields: dict[str, str] = {}
+    for line in proc_text.splitlines():
         name, colon, value = line.partition(":")
         if colon:
-            found.setdefault(name.strip(), value.strip())
-    keys = _X86 if "vendor_id" in found else _ARM
-    if not all(key in found for key in keys):
-        return Missing("/proc/cpuinfo does not name the processor")
-    hardware = ", ".join(f"{key} {found[key]}" for key in keys)
-    flags = found.get("flags", found.get("Features", ""))
-    return HostCpu(hardware, found.get("model name", hardware), frozenset(flags.split()))
+            fields.setdefault(name.strip(), value.strip())
+    signature_fields = _X86_SIGNATURE_FIELDS if "vendor_id" in fields else _ARM_SIGNATURE_FIELDS
+    if not all(key in fields for key in signature_fields):
+        return Missing("/proc/cpuinfo does not identify the CPU")
+    signature = ", ".join(f"{key} {fields[key]}" for key in signature_fields)
+    flags = fields.get("flags", fields.get("Features", ""))
+    return HostCpu(signature, fields.get("model name", signature), frozenset(flags.split()))
 
 
-def compare_hosts(source: Host, destination: Host) -> tuple[str, str]:
-    """How the CPU of each host compares with the other's: of the source, of the destination."""
-    return source.libvirt.compare_cpu(_cpu_of(destination)), destination.libvirt.compare_cpu(
-        _cpu_of(source)
+def compare_host_cpus(source: Host, destination: Host) -> tuple[str, str]:
+    """Compare the CPU of each host with the CPU of the peer.
+
+    Returns:
+        libvirt's result at the source, then at the destination: ``identical``, ``superset`` or
+        ``incompatible``.
+    """
+    return source.libvirt.compare_cpu(_read_cpu_xml(destination)), destination.libvirt.compare_cpu(
+        _read_cpu_xml(source)
     )
 
 
-def offer(destination: Host, guest: Definition) -> Offer:
-    """What the destination's hypervisor has for the guest."""
-    emulator = guest.emulator or destination.entry.emulator
+def query_hypervisor_facts(destination: Host, definition: DomainDefinition) -> HypervisorFacts:
+    """Query the support of the destination's hypervisor for the guest."""
+    emulator = definition.emulator or destination.entry.emulator
 
-    def most() -> int:
-        found = destination.libvirt.domain_capabilities(
-            emulator=emulator, arch=guest.arch, machine=guest.machine, virt=guest.virt
+    def query_max_vcpus() -> int:
+        vcpu_element = destination.libvirt.query_domain_capabilities(
+            emulator=emulator,
+            arch=definition.arch,
+            machine=definition.machine,
+            virt_type=definition.virt_type,
         ).find("vcpu")
-        if found is None:
-            raise HostError(destination.name, "libvirt names no maximum of vCPUs")
-        return int(found.get("max", "0"))
+        if vcpu_element is None:
+            raise HostError(destination.name, "libvirt reports no maximum number of vCPUs")
+        return int(vcpu_element.get("max", "0"))
 
-    return Offer(max_vcpus=had(most), cpu=had(lambda: _offered_cpu(destination, guest)))
-
-
-def _offered_cpu(destination: Host, guest: Definition) -> str:
-    emulator = guest.emulator or destination.entry.emulator
-    kind = {"arch": guest.arch, "machine": guest.machine, "virt": guest.virt}
-    if guest.cpu_mode in {"host-passthrough", "maximum"}:
-        found = destination.libvirt.domain_capabilities(emulator=emulator, **kind)
-        mode = found.find(f"cpu/mode[@name='{guest.cpu_mode}']")
-        has = mode is not None and mode.get("supported") == "yes"
-        return "identical" if has else f"the hypervisor has no {guest.cpu_mode} CPU"
-    if not guest.cpu_xml:
-        return "identical"  # the hypervisor's own default, which every one of them has
-    return questions.compare_guest_cpu(
-        destination.libvirt, guest.cpu_xml, emulator=emulator, **kind
+    return HypervisorFacts(
+        max_vcpus=fact_or_missing(query_max_vcpus),
+        cpu_comparison=fact_or_missing(lambda: _compare_guest_cpu(destination, definition)),
     )
 
 
-def _cpu_of(host: Host) -> str:
-    cpu = host.libvirt.capabilities().find("host/cpu")
+def _compare_guest_cpu(destination: Host, definition: DomainDefinition) -> str:
+    emulator = definition.emulator or destination.entry.emulator
+    machine_arguments = {
+        "arch": definition.arch,
+        "machine": definition.machine,
+        "virt_type": definition.virt_type,
+    }
+    if definition.cpu_mode in {"host-passthrough", "maximum"}:
+        capabilities = destination.libvirt.query_domain_capabilities(
+            emulator=emulator, **machine_arguments
+        )
+        mode = capabilities.find(f"cpu/mode[@name='{definition.cpu_mode}']")
+        supported = mode is not None and mode.get("supported") == "yes"
+        return (
+            "identical"
+            if supported
+            else f"the hypervisor does not support CPU mode {definition.cpu_mode}"
+        )
+    if not definition.cpu_xml:
+        return "identical"  # the hypervisor's own default, which every one of them has
+    return libvirt_queries.compare_guest_cpu(
+        destination.libvirt, definition.cpu_xml, emulator=emulator, **machine_arguments
+    )
+
+
+def _read_cpu_xml(host: Host) -> str:
+    cpu = host.libvirt.query_capabilities().find("host/cpu")
     if cpu is None:
-        raise HostError(host.name, "libvirt's capabilities describe no CPU")
+        raise HostError(host.name, "libvirt's capabilities do not describe the CPU")
     return etree.tostring(cpu, encoding=str, with_tail=False)

@@ -1,4 +1,4 @@
-"""Preflight as a library: facts, checks, and the guard that stands before a migration."""
+"""Run preflight from a program, and raise an error before a refused migration."""
 
 from collections.abc import Iterable
 
@@ -6,36 +6,68 @@ from migqual.errors import GuardRefusal
 from migqual.hosts.host import Host
 from migqual.model.finding import Finding, Severity
 from migqual.model.plan import Plan
-from migqual.preflight.checks import run_checks
-from migqual.preflight.collect import Move, collect
-from migqual.preflight.tools import Tools
+from migqual.preflight.checks import evaluate_facts
+from migqual.preflight.collect import MigrationRequest, collect_facts
+from migqual.probes.probe_context import ProbeContext
 
-_DEFAULT = Plan()
+_DEFAULT_PLAN = Plan()
 
 
-def preflight(
-    guest: str, source: Host, destination: Host, tools: Tools, plan: Plan = _DEFAULT
+def run_preflight_checks(
+    guest: str,
+    source: Host,
+    destination: Host,
+    probe_context: ProbeContext,
+    plan: Plan = _DEFAULT_PLAN,
 ) -> tuple[Finding, ...]:
-    """What stands between the domain called `guest` and a migration by `plan`.
+    """Run all preflight checks for a migration of the guest.
 
-    Raises `UsageError` when the source has no such domain. Nothing else is raised for what is
-    wrong with hosts: that is what findings are for.
+    Problems of the hosts raise no error: the findings report such problems.
+
+    Args:
+        guest: Name of the domain at the source.
+        source: Host with the guest.
+        destination: Host to migrate to.
+        probe_context: Payload, journal and mode of the probes.
+        plan: Settings of the migration.
+
+    Returns:
+        The findings of all checks.
+
+    Raises:
+        UsageError: The source has no domain with the name.
+
+    Example:
+        hosts = (source, destination)
+        with staged_payload(hosts, journal, payload, ProbeMode.READ_ONLY) as probe_context:
+            findings = run_preflight_checks("web1", source, destination, probe_context)
+        raise_if_refused(findings)
     """
-    return run_checks(collect(Move(guest, source, destination, plan), tools))
+    return evaluate_facts(
+        collect_facts(MigrationRequest(guest, source, destination, plan), probe_context)
+    )
 
 
-# what must be known before it is done: a wrong guess would cost data
-_MUST_KNOW = ("LM-NSS-01",)
+# refuse an unknown result of these requirements, too: a wrong guess would destroy data
+_REFUSED_WHEN_UNKNOWN = ("LM-NSS-01",)
 
 
-def guard(findings: Iterable[Finding]) -> None:
-    """Raises `GuardRefusal` with every finding that refuses, and with what must be known and is
-    not: whether a disk would be copied over itself."""
-    refused = [
+def raise_if_refused(findings: Iterable[Finding]) -> None:
+    """Raise an error when a finding refuses the migration.
+
+    An unknown result of LM-NSS-01 refuses, too: the migration could copy a disk onto the same
+    disk.
+
+    Raises:
+        GuardRefusal: A finding refuses. The error holds every refusing finding.
+    """
+    refusals = [
         finding
         for finding in findings
-        if finding.verdict is Severity.REFUSED
-        or (finding.verdict is Severity.UNKNOWN and finding.requirement in _MUST_KNOW)
+        if finding.severity is Severity.REFUSED
+        or (
+            finding.severity is Severity.UNKNOWN and finding.requirement_id in _REFUSED_WHEN_UNKNOWN
+        )
     ]
-    if refused:
-        raise GuardRefusal(refused)
+    if refusals:
+        raise GuardRefusal(refusals)

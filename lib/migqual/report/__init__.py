@@ -1,1 +1,1 @@
-"""Records -> verdicts, certificate, charts. Reads record files and nothing else."""
+"""Verdicts, HTML report and charts from records. The package reads record files only."""

@@ -1,4 +1,7 @@
-"""Geometry of strip charts: figures -> points on a line, and the ticks under them. Pure."""
+"""Compute the geometry of strip charts: points on a line, and the ticks below.
+
+The functions are pure.
+"""
 
 import math
 import statistics
@@ -7,51 +10,57 @@ from dataclasses import dataclass
 
 from migqual.model.record import MigrationRecord, TestRecord
 
-LEFT, RIGHT, WIDTH = 250.0, 96.0, 960.0
-ROW, TOP, BOTTOM = 34.0, 6.0, 34.0
-SPREAD = 9.0  # px that points of one row are moved up or down, so that they do not hide each other
-WIDE = 40  # a range of more than 1 to this is drawn on a logarithmic scale
+LEFT_MARGIN, RIGHT_MARGIN, CHART_WIDTH = 250.0, 96.0, 960.0
+ROW_HEIGHT, TOP_MARGIN, BOTTOM_MARGIN = 34.0, 6.0, 34.0
+POINT_SPREAD = (
+    9.0  # px that points of one row are moved up or down, so that they do not hide each other
+)
+LOGARITHMIC_RATIO = 40  # a range of more than 1 to this is drawn on a logarithmic scale
 
 
 @dataclass(frozen=True)
-class Mark:
-    """One migration. `words` is what it says when pointed at."""
+class ChartPoint:
+    """The point of a migration.
+
+    Attributes:
+        tooltip: Text under the mouse pointer.
+    """
 
     x: float
     y: float
-    words: str
+    tooltip: str
 
 
 @dataclass(frozen=True)
-class Row:
-    """All migrations of one pair by one clock."""
+class ChartRow:
+    """A row of a chart: the migrations of a group, with the values of a metric."""
 
     label: str
     y: float
-    marks: tuple[Mark, ...]
+    points: tuple[ChartPoint, ...]
     median: float
     median_x: float
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A strip chart: one row of points each, all on one scale. Lengths in px, values in `unit`."""
+    """A strip chart: rows of points on a common scale. Lengths are in px, values in `unit`."""
 
     title: str
     note: str
     unit: str
-    rows: tuple[Row, ...]
+    rows: tuple[ChartRow, ...]
     ticks: tuple[tuple[float, str], ...]
     height: float
     logarithmic: bool
-    width: float = WIDTH
-    left: float = LEFT
-    right: float = WIDTH - RIGHT
+    width: float = CHART_WIDTH
+    plot_left: float = LEFT_MARGIN
+    plot_right: float = CHART_WIDTH - RIGHT_MARGIN
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What one chart shows: labelled metrics of one unit."""
+class ChartDefinition:
+    """The content of a chart: labelled metrics with a common unit."""
 
     title: str
     note: str
@@ -59,10 +68,10 @@ class Subject:
     metrics: Mapping[str, str]
 
 
-SUBJECTS = (
-    Subject(
-        "Interruption, by three clocks",
-        "downtime as QEMU and as libvirt report it, and the longest gap that a client saw",
+CHART_DEFINITIONS = (
+    ChartDefinition(
+        "Interruption, measured in three ways",
+        "downtime that QEMU and libvirt report, and the longest gap that a client measured",
         "ms",
         {
             "downtime_qemu_ms": "downtime, QEMU",
@@ -70,141 +79,169 @@ SUBJECTS = (
             "gap_max_ms": "longest gap",
         },
     ),
-    Subject("Throughput", "bytes sent per time", "MiB/s", {"throughput_avg_mib_s": "average"}),
-    Subject("Duration", "start to completed", "ms", {"total_time_ms": "total time"}),
+    ChartDefinition(
+        "Throughput", "data sent per second", "MiB/s", {"throughput_avg_mib_s": "average"}
+    ),
+    ChartDefinition("Duration", "from start to completion", "ms", {"total_time_ms": "total time"}),
 )
 
 
-# of the tests that compare ways of sending a guest, one row for each way
-ENCRYPTION = "LM-TLS-05"
-PRICES = (
-    Subject(
-        "Price of encryption: throughput",
-        "the same guest, sent in each way in turn",
+# charts of the tests for the comparison of transfer modes (TLS, channels), with a row per mode
+ENCRYPTION_REQUIREMENT = "LM-TLS-05"
+ENCRYPTION_CHART_DEFINITIONS = (
+    ChartDefinition(
+        "Cost of encryption: throughput",
+        "the same guest, migrated in turn with each choice of TLS and channels",
         "MiB/s",
         {"throughput_avg_mib_s": "average"},
     ),
-    Subject(
-        "Price of encryption: duration and downtime",
-        "the same guest, sent in each way in turn",
+    ChartDefinition(
+        "Cost of encryption: duration and downtime",
+        "the same guest, migrated in turn with each choice of TLS and channels",
         "ms",
         {"total_time_ms": "total time", "downtime_libvirt_ms": "downtime, libvirt"},
     ),
 )
 
-# what a migration is told apart by: words for a row, or None for one that is left out
-Kind = Callable[[TestRecord, MigrationRecord], str | None]
+# returns the row label for a migration, or None to leave out the migration
+RowLabeler = Callable[[TestRecord, MigrationRecord], str | None]
 
 
-def charts(records: Sequence[TestRecord]) -> tuple[Chart, ...]:
-    """The charts for which `records` hold figures of completed migrations."""
-    drawn = [chart(subject, records, _pair) for subject in SUBJECTS]
-    drawn += [chart(subject, records, _sending) for subject in PRICES]
-    return tuple(one for one in drawn if one)
+def build_charts(records: Sequence[TestRecord]) -> tuple[Chart, ...]:
+    """Build the charts with figures of completed migrations in `records`."""
+    charts = [build_chart(definition, records, _describe_pair) for definition in CHART_DEFINITIONS]
+    charts += [
+        build_chart(subject, records, _describe_transfer)
+        for subject in ENCRYPTION_CHART_DEFINITIONS
+    ]
+    return tuple(chart for chart in charts if chart)
 
 
-def chart(subject: Subject, records: Sequence[TestRecord], kind: Kind) -> Chart | None:
-    """One chart; None where nothing was measured."""
+def build_chart(
+    definition: ChartDefinition, records: Sequence[TestRecord], row_labeler: RowLabeler
+) -> Chart | None:
+    """Build a chart.
+
+    Args:
+        definition: Content of the chart.
+        records: Records with the migrations.
+        row_labeler: Function for the row label of a migration; None leaves out the migration.
+
+    Returns:
+        The chart; None without a figure.
+    """
     series = {
-        f"{label} · {row}": figures
-        for metric, label in subject.metrics.items()
-        for row, figures in _by(kind, metric, records).items()
+        f"{label} · {row_name}": figures
+        for metric, label in definition.metrics.items()
+        for row_name, figures in _group_figures(row_labeler, metric, records).items()
     }
     values = [value for figures in series.values() for value, _ in figures]
     if not values:
         return None
-    scale = Scale.over(values)
+    scale = Scale.fit_to_values(values)
     rows = tuple(
-        _row(label, TOP + ROW * (number + 0.5), figures, scale, subject.unit)
-        for number, (label, figures) in enumerate(series.items())
+        _build_row(label, TOP_MARGIN + ROW_HEIGHT * (index + 0.5), figures, scale, definition.unit)
+        for index, (label, figures) in enumerate(series.items())
     )
     return Chart(
-        title=subject.title,
-        note=subject.note,
-        unit=subject.unit,
+        title=definition.title,
+        note=definition.note,
+        unit=definition.unit,
         rows=rows,
-        ticks=tuple((scale.x(tick), f"{tick:g}") for tick in scale.ticks()),
-        height=TOP + ROW * len(rows) + BOTTOM,
+        ticks=tuple((scale.map_to_x(tick), f"{tick:g}") for tick in scale.list_ticks()),
+        height=TOP_MARGIN + ROW_HEIGHT * len(rows) + BOTTOM_MARGIN,
         logarithmic=scale.logarithmic,
     )
 
 
-def _by(
-    kind: Kind, metric: str, records: Sequence[TestRecord]
+def _group_figures(
+    row_labeler: RowLabeler, metric: str, records: Sequence[TestRecord]
 ) -> dict[str, list[tuple[float, str]]]:
-    found: dict[str, list[tuple[float, str]]] = {}
+    figures_by_row: dict[str, list[tuple[float, str]]] = {}
     for record in records:
         for migration in record.migrations:
             value = migration.metrics.get(metric)
-            row = kind(record, migration)
-            if value is not None and row is not None and migration.outcome == "completed":
-                found.setdefault(row, []).append((value, record.id))
-    return dict(sorted(found.items()))
+            row_name = row_labeler(record, migration)
+            if value is not None and row_name is not None and migration.status == "completed":
+                figures_by_row.setdefault(row_name, []).append((value, record.id))
+    return dict(sorted(figures_by_row.items()))
 
 
-def _pair(record: TestRecord, _migration: MigrationRecord) -> str:
+def _describe_pair(record: TestRecord, _migration: MigrationRecord) -> str:
     return f"{record.pair.source} → {record.pair.destination}" if record.pair else "no pair"
 
 
-def _sending(record: TestRecord, migration: MigrationRecord) -> str | None:
-    """How the guest was sent, in tests that compare ways of sending it."""
-    if ENCRYPTION not in record.requirements:
+def _describe_transfer(record: TestRecord, migration: MigrationRecord) -> str | None:
+    """Describe the transfer mode in tests for the comparison of modes; None in other tests."""
+    if ENCRYPTION_REQUIREMENT not in record.requirements:
         return None
     channels = migration.plan.get("channels")
-    way = "TLS" if migration.plan.get("tls") else "plain"
-    return f"{way}, {channels} channels" if channels else way
+    encryption = "TLS" if migration.plan.get("tls") else "plain"
+    return f"{encryption}, {channels} channels" if channels else encryption
 
 
-def _row(
+def _build_row(
     label: str, y: float, figures: Sequence[tuple[float, str]], scale: "Scale", unit: str
-) -> Row:
+) -> ChartRow:
     median = statistics.median(value for value, _ in figures)
-    marks = tuple(
-        Mark(scale.x(value), y + _shift(number), f"{value:g} {unit}: {words}")
-        for number, (value, words) in enumerate(figures)
+    points = tuple(
+        ChartPoint(
+            scale.map_to_x(value), y + _compute_point_offset(index), f"{value:g} {unit}: {test_id}"
+        )
+        for index, (value, test_id) in enumerate(figures)
     )
-    return Row(label, y, marks, median, scale.x(median))
+    return ChartRow(label, y, points, median, scale.map_to_x(median))
 
 
-def _shift(number: int) -> float:
-    """Spread evenly and the same way in every run: multiples of the golden ratio."""
-    return ((number * 0.618034) % 1.0 - 0.5) * 2 * SPREAD
+def _compute_point_offset(index: int) -> float:
+    """Compute the vertical offset of a point in px.
+
+    Multiples of the golden ratio spread the points evenly, and the same way in every run.
+    """
+    return ((index * 0.618034) % 1.0 - 0.5) * 2 * POINT_SPREAD
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Values to px. Linear from 0, or logarithmic between powers of ten."""
+    """A scale from values to px: linear from 0, or logarithmic between powers of ten."""
 
     low: float
     high: float
     logarithmic: bool
 
     @classmethod
-    def over(cls, values: Sequence[float]) -> "Scale":
-        least, most = min(values), max(values)
-        if least > 0 and most / least > WIDE:
-            return cls(10 ** math.floor(math.log10(least)), 10 ** math.ceil(math.log10(most)), True)  # noqa: FBT003 - named by the field
-        step = nice_step(most)
-        return cls(0.0, max(step, math.ceil(most / step) * step), False)  # noqa: FBT003 - named by the field
+    def fit_to_values(cls, values: Sequence[float]) -> "Scale":
+        """Fit a scale to `values`; logarithmic above a ratio of `LOGARITHMIC_RATIO`."""
+        minimum, maximum = min(values), max(values)
+        if minimum > 0 and maximum / minimum > LOGARITHMIC_RATIO:
+            return cls(
+                10 ** math.floor(math.log10(minimum)),
+                10 ** math.ceil(math.log10(maximum)),
+                logarithmic=True,
+            )
+        step = choose_tick_step(maximum)
+        return cls(0.0, max(step, math.ceil(maximum / step) * step), logarithmic=False)
 
-    def x(self, value: float) -> float:
+    def map_to_x(self, value: float) -> float:
+        """Map a value to the x coordinate in px."""
         if self.logarithmic:
-            part = math.log10(value / self.low) / math.log10(self.high / self.low)
+            fraction = math.log10(value / self.low) / math.log10(self.high / self.low)
         else:
-            part = (value - self.low) / (self.high - self.low)
-        return round(LEFT + part * (WIDTH - RIGHT - LEFT), 1)
+            fraction = (value - self.low) / (self.high - self.low)
+        return round(LEFT_MARGIN + fraction * (CHART_WIDTH - RIGHT_MARGIN - LEFT_MARGIN), 1)
 
-    def ticks(self) -> list[float]:
+    def list_ticks(self) -> list[float]:
+        """List the values of the axis ticks."""
         if self.logarithmic:
             decades = round(math.log10(self.high / self.low))
             return [self.low * 10**power for power in range(decades + 1)]
-        step = nice_step(self.high)
-        return [step * number for number in range(round(self.high / step) + 1)]
+        step = choose_tick_step(self.high)
+        return [step * index for index in range(round(self.high / step) + 1)]
 
 
-def nice_step(most: float) -> float:
-    """A step of 1, 2 or 5 times a power of ten that makes four to ten steps of `most`."""
-    if most <= 0:
+def choose_tick_step(maximum: float) -> float:
+    """Choose a step of 1, 2 or 5 times a power of ten: four to ten steps up to `maximum`."""
+    if maximum <= 0:
         return 1.0
-    power = 10.0 ** math.floor(math.log10(most / 4))
-    return max(factor * power for factor in (1, 2, 5) if factor * power <= most / 4)
+    power = 10.0 ** math.floor(math.log10(maximum / 4))
+    return max(factor * power for factor in (1, 2, 5) if factor * power <= maximum / 4)

@@ -1,1 +1,1 @@
-"""Certificates for encrypted migrations: issued, installed, checked, put back."""
+"""Issue, install, check and restore certificates for encrypted migrations."""

@@ -1,0 +1,106 @@
+"""Build the variables of the domain template for a guest and a host, without a connection."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from migqual.hosts.volume import Volume
+from migqual.image.guest_image import build_kernel_command_line
+from migqual.model.guest_spec import Architecture, DiskSpec, Firmware, GuestSpec
+
+GAP_METER_PORT = 7007
+PAYLOAD_CHANNEL_NAME = (
+    "org.migqual.0"  # name of the virtio-serial port, as `fixtures/guest/channel.c` knows it
+)
+
+
+@dataclass(frozen=True)
+class DomainInputs:
+    """The properties of a guest and a host for the domain template.
+
+    Attributes:
+        virt_type: Domain type of libvirt: ``kvm``, or ``qemu`` for TCG.
+        boot_folder: Folder with kernel and initramfs on both hosts.
+        networks: MAC and ``ADDRESS/PREFIX`` (or empty text) of each NIC.
+        default_cpu: vCPU model for a spec without a model; empty leaves the choice to QEMU.
+        system_disk: System disk of a guest with a system image (`GuestSpec.image`).
+        seed_image: cloud-init seed of a guest with a system image.
+    """
+
+    name: str
+    uuid: str
+    spec: GuestSpec
+    arch: Architecture
+    virt_type: str
+    boot_folder: PurePosixPath
+    networks: tuple[tuple[str, str], ...]
+    volumes: tuple[Volume, ...]
+    bridge: str
+    console_log: str
+    default_cpu: str = ""
+    emulator: str | None = None
+    system_disk: Volume | None = None
+    seed_image: PurePosixPath | None = None
+
+
+def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
+    """Build the variables of the template `fixtures/domains/guest.xml.j2`."""
+    spec = inputs.spec
+    is_direct_boot = inputs.system_disk is None
+    is_uefi = (
+        spec.firmware is Firmware.UEFI or not is_direct_boot or inputs.arch is Architecture.AARCH64
+    )
+    return {
+        "name": inputs.name,
+        "uuid": inputs.uuid,
+        "spec": spec,
+        "virt_type": inputs.virt_type,
+        "tcg_memory_kib": compute_tcg_memory_kib(spec) if inputs.virt_type == "qemu" else 0,
+        "dirty_ring": spec.dirty_ring_size if inputs.virt_type == "kvm" else 0,
+        "arch": inputs.arch.value,
+        "machine": spec.machine or inputs.arch.machine_type,
+        "firmware": (Firmware.UEFI if is_uefi else Firmware.BIOS).value,
+        "kernel": inputs.boot_folder / "kernel" if is_direct_boot else None,
+        "initrd": inputs.boot_folder / "initrd" if is_direct_boot else None,
+        "cmdline": build_kernel_command_line(
+            networks=inputs.networks,
+            port=GAP_METER_PORT,
+            shutdown_delay=spec.shutdown_delay_s,
+            arch=inputs.arch.value,
+            emulated=inputs.virt_type == "qemu",
+        ),
+        "cpu": spec.cpu or inputs.default_cpu,
+        "emulator": inputs.emulator,
+        "disks": list(_list_disk_entries(inputs)),
+        "system_disk": inputs.system_disk,
+        "seed_image": inputs.seed_image,
+        "needs_scsi": any(disk.bus == "scsi" for disk in spec.disks),
+        "nics": [{"mac": mac} for mac, _ in inputs.networks],
+        "bridge": inputs.bridge,
+        "console_log": inputs.console_log,
+        "payload_channel_name": PAYLOAD_CHANNEL_NAME,
+    }
+
+
+def _list_disk_entries(inputs: DomainInputs) -> "list[dict[str, Any]]":
+    disks = zip(inputs.spec.disks, inputs.volumes, inputs.spec.list_disk_targets(), strict=True)
+    return [_build_disk_entry(inputs.name, disk, volume, target) for disk, volume, target in disks]
+
+
+def _build_disk_entry(
+    guest_name: str, disk: DiskSpec, volume: Volume, target: str
+) -> dict[str, Any]:
+    serial = f"{target}-{guest_name}"[:20]  # virtio-blk cuts there
+    return {"spec": disk, "volume": volume, "target": target, "serial": serial}
+
+
+def compute_tcg_memory_kib(spec: GuestSpec) -> int:
+    """Compute the memory of a TCG guest: the spec plus 8 KiB, not a multiple of 256 KiB.
+
+    QEMU before 9.0 has an error in memory blocks whose size is a multiple of 256 KiB. QEMU
+    collects the dirty pages of such blocks 64 at a time and does not notify the emulated TLBs.
+    The next writes to the pages are missed, and the destination gets stale memory. A block of
+    another size takes the page-wise path without the error. KVM does not use the path: hosts
+    with acceleration get exactly the memory of the spec.
+    """
+    return spec.memory_mib * 1024 + 8

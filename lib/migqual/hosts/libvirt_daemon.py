@@ -1,0 +1,65 @@
+"""Find and restart the libvirt daemon of a host: modular virtqemud or monolithic libvirtd."""
+
+from migqual.deadline import Deadline
+from migqual.errors import ConnectionLost, HostError
+from migqual.hosts.host import Host
+
+DAEMON_UNITS = ("virtqemud", "libvirtd")
+RESTART_SECONDS = 60.0
+
+
+def find_daemon_unit(host: Host) -> str:
+    """Find the systemd unit of the active libvirt daemon for QEMU.
+
+    Returns:
+        `virtqemud` or `libvirtd`.
+
+    Raises:
+        HostError: Neither unit is active.
+    """
+    for unit_name in DAEMON_UNITS:
+        units = (f"{unit_name}.service", f"{unit_name}.socket")
+        # systemctl prints a line for each unit; a socket can be active without the service
+        if "active" in host.shell.run_unchecked("systemctl", "is-active", *units).stdout.split():
+            return unit_name
+    raise HostError(
+        host.name,
+        "libvirt's daemon is not running",
+        remedy=f"start {' or '.join(DAEMON_UNITS)}",
+    )
+
+
+def restart_daemon(host: Host) -> None:
+    """Restart the libvirt daemon and wait until libvirt answers.
+
+    The restart is needed after a change of the daemon's files. Guests continue to run.
+
+    Raises:
+        HostError: The daemon does not start. The error has the last 5 log lines of the daemon.
+        TimedOut: libvirt does not answer within `RESTART_SECONDS`.
+    """
+    unit_name = find_daemon_unit(host)
+    result = host.shell.run_unchecked(
+        "systemctl", "restart", f"{unit_name}.service", seconds=RESTART_SECONDS
+    )
+    if result.status != 0:
+        log_result = host.shell.run_unchecked(
+            "journalctl", "-u", unit_name, "-n", "5", "--no-pager", "-o", "cat"
+        )
+        raise HostError(
+            host.name,
+            f"{unit_name} does not start: {' | '.join(log_result.stdout.splitlines())}",
+            remedy=f"read `journalctl -u {unit_name}` on the host",
+        )
+    host.libvirt.close()
+
+    def is_reachable() -> bool:
+        try:
+            host.libvirt.query_versions()
+        except (ConnectionLost, HostError):
+            return False
+        return True
+
+    Deadline(RESTART_SECONDS).wait_for(
+        f"reply of {unit_name} on {host.name}", is_reachable, interval_s=0.1
+    )

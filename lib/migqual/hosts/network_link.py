@@ -1,0 +1,81 @@
+"""The network link between two hosts: address, interface, speed and sent bytes.
+
+The kernel's interface counter gives the number of sent bytes.
+"""
+
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import PurePosixPath
+
+from migqual.errors import HostError
+from migqual.hosts.host import Host
+
+_SYSFS_NET = PurePosixPath("/sys/class/net")
+_LOWER_PREFIX = "lower_"  # what a bridge, bond or VLAN stands on
+
+
+def resolve_migration_address(host: Host, peer: Host) -> str:
+    """Resolve the migration address of `peer` to an IP address on `host`.
+
+    Raises:
+        HostError: The name has no address on `host`.
+    """
+    address = peer.entry.migration_endpoint
+    with suppress(ValueError):
+        return str(ip_address(address))
+    fields = host.shell.run_unchecked("getent", "ahosts", address).stdout.split()
+    if not fields:
+        raise HostError(
+            host.name,
+            f"the name {address} resolves to no IP address",
+            remedy=f"set migqual_migration_address of {peer.name} to an IP address",
+        )
+    return fields[0]
+
+
+def find_migration_interface(host: Host, peer: Host) -> str:
+    """Find the interface of `host` on the route to the migration address of `peer`.
+
+    Raises:
+        HostError: `host` has no route to the address.
+    """
+    address = resolve_migration_address(host, peer)
+    # output: "10.77.2.12 dev mig src 10.77.2.11 uid 0"; a gateway adds "via ADDRESS" before
+    # "dev"
+    route_fields = host.shell.run("ip", "-o", "route", "get", address).stdout.split()
+    if "dev" not in route_fields:
+        raise HostError(host.name, f"no route to {address}: {' '.join(route_fields)}")
+    return route_fields[route_fields.index("dev") + 1]
+
+
+def read_speed_mbit_s(host: Host, interface: str) -> int | None:
+    """Read the speed of an interface in Mbit/s.
+
+    A bridge, bond or VLAN has no device. For such an interface the function reads the
+    interfaces below and takes the fastest.
+
+    Returns:
+        The speed; None when no physical device reports a speed. The reported speed of a virtual
+        interface has no meaning.
+    """
+    entries = host.shell.run_unchecked("ls", _SYSFS_NET / interface).stdout.split()
+    if "device" in entries:
+        speed_text = host.shell.run_unchecked(
+            "cat", _SYSFS_NET / interface / "speed"
+        ).stdout.strip()
+        return int(speed_text) if speed_text.isdecimal() and int(speed_text) > 0 else None
+    lower_interfaces = [
+        entry.removeprefix(_LOWER_PREFIX) for entry in entries if entry.startswith(_LOWER_PREFIX)
+    ]
+    return max(
+        filter(
+            None, (read_speed_mbit_s(host, lower_interface) for lower_interface in lower_interfaces)
+        ),
+        default=None,
+    )
+
+
+def read_sent_bytes(host: Host, peer: Host) -> int:
+    """Read the bytes sent by `host` so far through the migration interface to `peer`."""
+    path = _SYSFS_NET / find_migration_interface(host, peer) / "statistics" / "tx_bytes"
+    return int(host.shell.run("cat", path).stdout)

@@ -1,0 +1,164 @@
+"""Probe the QEMU of a host with a QEMU process without a guest."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from migqual.errors import HostError
+from migqual.hosts.host import Host
+from migqual.model import migration_features
+from migqual.model.guest_spec import Architecture
+from migqual.model.migration_features import MigrationFeatures
+from migqual.model.qemu_parameter import ParameterValue
+
+QUERY_COMMANDS = (
+    "query-version",
+    "query-qmp-schema",
+    "query-migrate-capabilities",
+    "query-migrate-parameters",
+)
+# no machine, no devices, no configuration of the host: libvirt probes QEMU in the same manner
+_NO_GUEST_OPTIONS = (
+    "-machine",
+    "none",
+    "-nodefaults",
+    "-no-user-config",
+    "-display",
+    "none",
+    "-qmp",
+    "stdio",
+)
+
+_NEGOTIATE_REQUEST, _QUIT_REQUEST = {"execute": "qmp_capabilities"}, {"execute": "quit"}
+_TIMEOUT_COMMAND = ("timeout", "30")  # s; then it ends without having answered
+
+
+@dataclass(frozen=True)
+class ParameterTrial:
+    """The result of a try to set a migration parameter of QEMU.
+
+    Attributes:
+        value: The requested value.
+        refusal: QEMU's error message; empty when QEMU accepts the value.
+        effective_value: The value in force afterwards; None for an unknown parameter.
+    """
+
+    value: ParameterValue
+    refusal: str
+    effective_value: ParameterValue | None
+
+
+def query_migration_features(host: Host) -> MigrationFeatures:
+    """Query the migration features of the host's QEMU, without contact to any guest."""
+    return migration_features.parse_migration_features(host.name, run_query_commands(host))
+
+
+def run_query_commands(host: Host) -> dict[str, Any]:
+    """Run the commands in `QUERY_COMMANDS` with the host's QEMU.
+
+    Returns:
+        The `return` value of each reply, by command name.
+
+    Raises:
+        HostError: QEMU does not answer a command.
+    """
+    replies = _send_requests(host, [{"execute": name, "id": name} for name in QUERY_COMMANDS])
+    unanswered_commands = [name for name in QUERY_COMMANDS if "return" not in replies.get(name, {})]
+    if unanswered_commands:
+        raise HostError(
+            host.name,
+            f"{find_emulator_path(host)} did not answer the QMP commands "
+            f"{', '.join(unanswered_commands)}; its replies: {replies}",
+        )
+    return {name: replies[name]["return"] for name in QUERY_COMMANDS}
+
+
+def find_parameter_refusal(host: Host, name: str, value: ParameterValue) -> str:
+    """Find QEMU's refusal of a value for a migration parameter.
+
+    Returns:
+        The host name and QEMU's error message; empty when QEMU accepts the value.
+    """
+    (trial,) = try_parameter_values(host, name, [value])
+    return f"{host.name}: {trial.refusal}" if trial.refusal else ""
+
+
+def try_parameter_values(
+    host: Host, name: str, values: Sequence[ParameterValue]
+) -> list[ParameterTrial]:
+    """Try values of a migration parameter: set each value in turn and read the value back.
+
+    Returns:
+        A result for each value, in the order of `values`.
+
+    Raises:
+        HostError: QEMU does not answer every request.
+    """
+    requests: list[dict[str, Any]] = []
+    for index, value in enumerate(values):
+        set_request = {"execute": "migrate-set-parameters", "arguments": {name: value}}
+        requests += [
+            set_request | {"id": f"set {index}"},
+            {"execute": QUERY_COMMANDS[-1], "id": f"get {index}"},
+        ]
+    replies = _send_requests(host, requests)
+    if len(replies) < len(requests):
+        raise HostError(
+            host.name,
+            f"{find_emulator_path(host)} answered {len(replies)} of {len(requests)} QMP requests: "
+            f"{replies}",
+        )
+    return [
+        ParameterTrial(
+            value,
+            replies[f"set {at}"].get("error", {}).get("desc", ""),
+            replies[f"get {at}"]["return"].get(name),
+        )
+        for at, value in enumerate(values)
+    ]
+
+
+def _send_requests(host: Host, requests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Send QMP requests to a new QEMU and return the replies by request id.
+
+    `quit` follows only after the last reply: QEMU would not wait until all replies are read.
+    """
+    replies: dict[str, dict[str, Any]] = {}
+    with host.shell.start(
+        *_TIMEOUT_COMMAND, find_emulator_path(host), *_NO_GUEST_OPTIONS
+    ) as process:
+        for request in (_NEGOTIATE_REQUEST, *requests):
+            process.send_line(json.dumps(request))
+        for line in process:
+            reply = json.loads(line) if line.startswith("{") else {}
+            if "id" in reply:
+                replies[str(reply["id"])] = reply
+            if len(replies) == len(requests):
+                break
+        process.send_line(json.dumps(_QUIT_REQUEST))
+    return replies
+
+
+def find_emulator_path(host: Host) -> str:
+    """Find the path of QEMU for guests of the host.
+
+    The emulator of the inventory has priority. Otherwise libvirt chooses the emulator.
+
+    Raises:
+        HostError: libvirt names no emulator.
+    """
+    if host.entry.emulator:
+        return str(host.entry.emulator)
+    arch = Architecture(str(host.libvirt.query_node_info()["arch"]))
+    domain_capabilities = host.libvirt.query_domain_capabilities(
+        emulator=None, arch=arch.value, machine=arch.machine_type, virt_type="qemu"
+    )
+    emulator_path = domain_capabilities.findtext("path")
+    if not emulator_path:
+        raise HostError(
+            host.name,
+            f"libvirt reports no QEMU binary for {arch.value}",
+            remedy="install QEMU, or set migqual_emulator of the host in the inventory",
+        )
+    return emulator_path

@@ -1,0 +1,188 @@
+"""Log in to a host by SSH, through jump hosts.
+
+Only keys are used. A host key outside the inventory's known_hosts is refused.
+"""
+
+from collections.abc import Mapping
+from typing import Self
+
+import paramiko
+from paramiko.hostkeys import InvalidHostKey
+from paramiko.ssh_exception import NoValidConnectionsError
+
+from migqual.errors import ConnectionLost
+from migqual.inventory.entities import HostEntry
+
+CONNECT_SECONDS = 15.0
+
+
+class JumpHostChain:
+    """The connections through the jump hosts to the SSH port of a host.
+
+    The chain does not log in to the host at the end.
+    """
+
+    def __init__(self, host: HostEntry) -> None:
+        self.host = host
+        self._jump_clients: list[paramiko.SSHClient] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open_channel(self) -> paramiko.Channel | None:
+        """Open a channel to the host through the jump hosts, outermost first.
+
+        Returns:
+            The channel; None for a host without jump hosts.
+
+        Raises:
+            ConnectionLost: A jump host refuses the login. The error names the jump host.
+            EOFError: A jump host closed the connection.
+        """
+        channel: paramiko.Channel | None = None
+        jump_hosts = [_parse_jump_host(self.host, jump_spec) for jump_spec in self.host.jump_hosts]
+        for index, jump_host in enumerate(jump_hosts):
+            try:
+                client = log_in(jump_host, channel)
+            except (OSError, EOFError, paramiko.SSHException) as error:
+                raise build_connection_lost(jump_host, error) from error
+            self._jump_clients.append(client)
+            next_host = jump_hosts[index + 1] if index + 1 < len(jump_hosts) else self.host
+            transport = client.get_transport()
+            if transport is None:
+                raise EOFError(f"jump host {jump_host.address} closed the connection")
+            origin_address = ("127.0.0.1", 0)
+            channel = transport.open_channel(
+                "direct-tcpip", (resolve_ssh_address(next_host), next_host.port), origin_address
+            )
+        return channel
+
+    def close(self) -> None:
+        """Close the connections to the jump hosts."""
+        for client in reversed(self._jump_clients):
+            client.close()
+        self._jump_clients = []
+
+
+def log_in(host: HostEntry, channel: paramiko.Channel | None = None) -> paramiko.SSHClient:
+    """Log in with the key and the known_hosts of the inventory, never with a password.
+
+    Args:
+        host: The host of the inventory.
+        channel: Channel through the jump hosts; None connects directly.
+
+    Returns:
+        The connected client.
+
+    Raises:
+        paramiko.SSHException: The host key is unknown, or the server refuses the login.
+        OSError: The server is unreachable.
+    """
+    client = paramiko.SSHClient()
+    try:
+        client.load_host_keys(str(host.known_hosts))
+    except InvalidHostKey as error:
+        raise paramiko.SSHException(
+            f"invalid host key in {host.known_hosts}: {error.line!r}"
+        ) from error
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    try:
+        client.connect(
+            resolve_ssh_address(host),
+            port=host.port,
+            username=host.user,
+            key_filename=_list_private_keys(host),  # type: ignore[arg-type]  # takes several
+            allow_agent=host.key is None,
+            look_for_keys=False,
+            timeout=CONNECT_SECONDS,
+            banner_timeout=CONNECT_SECONDS,
+            auth_timeout=CONNECT_SECONDS,
+            sock=channel,
+        )
+    except BaseException:
+        client.close()
+        raise
+    transport = client.get_transport()
+    if transport is not None:
+        transport.set_keepalive(5)
+    return client
+
+
+def resolve_ssh_address(host: HostEntry) -> str:
+    """Resolve the address of the host's SSH server.
+
+    The user's ssh_config decides when the inventory names an ssh_config.
+    """
+    return str(_read_ssh_options(host).get("hostname", host.address))
+
+
+def _list_private_keys(host: HostEntry) -> list[str]:
+    """List the private keys to try: from the inventory, or from the user's ssh_config."""
+    return [str(host.key)] if host.key else list(_read_ssh_options(host).get("identityfile", ()))
+
+
+def _read_ssh_options(host: HostEntry) -> Mapping[str, str | list[str]]:
+    """Read the options for the host from the user's ssh_config; the keys are a list."""
+    if host.ssh_config is None:
+        return {}
+    return paramiko.SSHConfig.from_path(str(host.ssh_config)).lookup(host.address)
+
+
+def _parse_jump_host(host: HostEntry, jump_spec: str) -> HostEntry:
+    user, _, host_port = jump_spec.rpartition("@")
+    address, _, port = host_port.partition(":")
+    return HostEntry(
+        name=f"jump host {address}",
+        address=address,
+        known_hosts=host.known_hosts,
+        port=int(port or 22),
+        user=user or host.user,
+        key=host.key,
+        ssh_config=host.ssh_config,
+    )
+
+
+def build_connection_lost(host: HostEntry, error: Exception) -> ConnectionLost:
+    """Build a `ConnectionLost` with a remedy from an error of paramiko or the system."""
+    remedies = {
+        paramiko.BadHostKeyException: f"the host's key differs from {host.known_hosts}: check "
+        "the host's key, then correct the file",
+        paramiko.AuthenticationException: f"add the public part of {host.key} to the host's "
+        "authorized_keys",
+    }
+    remedy = next(
+        (
+            remedy_text
+            for error_class, remedy_text in remedies.items()
+            if isinstance(error, error_class)
+        ),
+        "",
+    )
+    if "not found in known_hosts" in str(error):
+        remedy = f"check the host's key and add it to {host.known_hosts} (ssh-keyscan)"
+    return ConnectionLost(
+        host.name,
+        f"SSH to {host.user}@{host.address}:{host.port}: {describe_ssh_error(host, error)}",
+        remedy=remedy or "check that the host is up and that its SSH port is reachable from here",
+    )
+
+
+def describe_ssh_error(host: HostEntry, error: Exception) -> str:
+    """Describe an SSH error for a message.
+
+    The text has a Python class name only when the error has no message. Addresses other than
+    the host's own address are included.
+    """
+    if isinstance(error, NoValidConnectionsError):
+        descriptions = [
+            ("" if address == (host.address, host.port) else f"{address[0]}:{address[1]}: ")
+            + describe_ssh_error(host, cause)
+            for address, cause in error.errors.items()
+        ]
+        return ", ".join(descriptions)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower() + (f": {error.filename}" if error.filename else "")
+    return str(error) or type(error).__name__

@@ -1,0 +1,220 @@
+"""Build the guest image: the kernel of the distribution and the initramfs of migqual."""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from migqual.errors import LabError, UsageError
+from migqual.image import build_cache, cpio, isolated_command
+from migqual.image.kernel_modules import KernelModules
+from migqual.image.payload import PAYLOAD_SOURCES, compute_payload_key, ensure_payload
+from migqual.image.rootfs import RootfsSpec, ensure_rootfs
+
+FORMAT_VERSION = 2
+PAYLOAD_PORT = 7007
+GUEST_AGENT_PATH = "usr/sbin/qemu-ga"
+REQUIRED_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "evdev", "button")
+# A kernel may lack these: the cloud kernel has no AHCI, other kernels have AHCI built in.
+OPTIONAL_MODULES = (
+    *("virtio_scsi", "sd_mod", "sr_mod", "virtio_rng", "virtio_balloon", "isofs"),
+    *("ahci", "ata_piix", "virtio_mmio", "gpio_keys"),
+)
+_BUSYBOX_APPLETS = (
+    *("sh", "mount", "ip", "ln", "mkdir", "usleep", "cat", "ls", "echo", "sleep", "ps", "dmesg"),
+    *("kill", "sync", "true", "false", "sha256sum", "dd", "head", "poweroff", "reboot", "test"),
+    *("rm", "cp", "grep", "sed", "umount", "free", "uptime", "ping", "wc", "stat", "cut"),
+    "blkdiscard",
+)
+_CONTENT_LISTS = (REQUIRED_MODULES, OPTIONAL_MODULES, _BUSYBOX_APPLETS)
+_DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_CONSOLE_DEVICES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
+
+
+@dataclass(frozen=True)
+class GuestImage:
+    """The boot files of a guest and the payload program.
+
+    Attributes:
+        kernel: Path of the kernel.
+        initrd: Path of the initramfs.
+        payload: Path of the static program `migqual-payload`.
+        key: Release and hash of all inputs of the image.
+    """
+
+    kernel: Path
+    initrd: Path
+    payload: Path
+    key: str
+
+
+def ensure_guest_image(
+    cache: Path, release: str = "bookworm", *, report_progress: Callable[[str], None] = print
+) -> GuestImage:
+    """Return the guest image for the machine's architecture, built if the cache has none.
+
+    A build with an empty cache takes 10 s.
+
+    Args:
+        cache: Root folder of the cache.
+        release: Debian release of the kernel and the guest agent.
+        report_progress: Called with a line of text for each build step.
+
+    Raises:
+        LabError: The architecture is unknown, or the packages or a compiler are not available.
+    """
+    spec = _build_rootfs_spec(release)
+    key = build_cache.compute_key(
+        "guest",
+        FORMAT_VERSION,
+        spec.key,
+        compute_payload_key(),
+        *_CONTENT_LISTS,
+        PAYLOAD_SOURCES / "init",
+    )
+
+    def build_image(partial_path: Path) -> None:
+        rootfs = ensure_rootfs(spec, cache, report_progress)
+        payload = ensure_payload(cache, report_progress)
+        report_progress(f"building the guest image from {release}")
+        partial_path.mkdir()
+        (partial_path / "vmlinuz").write_bytes(_find_kernel(rootfs).read_bytes())
+        # Not compressed: unpacking gzip takes an emulated guest longer than reading 7 MB more.
+        (partial_path / "initrd").write_bytes(
+            cpio.build_cpio_archive(_build_initramfs_entries(rootfs, payload))
+        )
+        (partial_path / "migqual-payload").write_bytes(payload.read_bytes())
+        (partial_path / "migqual-payload").chmod(0o755)
+
+    folder = build_cache.ensure_cached(cache / "guest" / f"{release}-{key}", build_image)
+    return GuestImage(
+        folder / "vmlinuz", folder / "initrd", folder / "migqual-payload", f"{release}-{key}"
+    )
+
+
+def build_kernel_command_line(
+    networks: Sequence[tuple[str, str]] = (),
+    *,
+    port: int = PAYLOAD_PORT,
+    shutdown_delay: int = 0,
+    arch: str = "",
+    gateway: str = "",
+    emulated: bool = False,
+) -> str:
+    """Build the kernel command line of a guest.
+
+    Args:
+        networks: A pair (MAC, "ADDRESS/PREFIX") per NIC. "" means a link without address.
+        port: Port number of the payload.
+        shutdown_delay: Seconds from the power button, or the request of the agent, to power
+            off.
+        arch: Architecture of the guest. Empty for the architecture of the machine.
+        gateway: Default route through the first NIC. The first NIC needs an address.
+        emulated: The guest runs under TCG. The guest makes QEMU flush the TLB, see
+            `fixtures/guest/tlb.c`.
+
+    Raises:
+        UsageError: The first NIC has no address for the gateway.
+    """
+    arguments = [
+        f"console={_CONSOLE_DEVICES.get(arch or platform.machine(), 'ttyS0')}",
+        "quiet",
+        "panic=-1",
+    ]
+    # Under TCG page table isolation and the like take a tenth of the boot time and protect no data.
+    arguments += ["mitigations=off", "nokaslr", "audit=0", "selinux=0", "apparmor=0"]
+    if (arch or platform.machine()) == "x86_64":
+        arguments += ["no_timer_check", "tsc=reliable", "cryptomgr.notests", "random.trust_cpu=on"]
+    network_arguments = [
+        ",".join(filter(None, (mac.lower(), address))) for mac, address in networks
+    ]
+    if gateway and not (networks and networks[0][1]):
+        raise UsageError(f"gateway {gateway}: the first network has no address")
+    if gateway:
+        network_arguments[0] += f",{gateway}"
+    if network_arguments:
+        arguments.append(f"migqual.net={';'.join(network_arguments)}")
+    if emulated:
+        arguments.append("migqual.emulated")
+    return " ".join(
+        [*arguments, f"migqual.port={port}", f"migqual.shutdown_delay={shutdown_delay}"]
+    )
+
+
+def _build_rootfs_spec(release: str) -> RootfsSpec:
+    arch = _DEBIAN_ARCHITECTURES.get(platform.machine())
+    if arch is None:
+        raise LabError(f"no guest image for {platform.machine()}", remedy="use x86_64 or aarch64")
+    packages = (f"linux-image-cloud-{arch}", "busybox-static", "qemu-guest-agent")
+    return RootfsSpec(release, packages, variant="extract")
+
+
+def _find_kernel(rootfs: Path) -> Path:
+    kernels = sorted((rootfs / "boot").glob("vmlinuz-*"))
+    if not kernels:
+        raise LabError(f"{rootfs}: no kernel in /boot")
+    return kernels[-1]
+
+
+def _build_initramfs_entries(rootfs: Path, payload: Path) -> dict[str, cpio.CpioEntry]:
+    version = _find_kernel(rootfs).name.removeprefix("vmlinuz-")
+    module_folders = [rootfs / prefix / "lib/modules" / version for prefix in ("", "usr")]
+    modules = KernelModules(
+        next(folder for folder in module_folders if folder.is_dir())
+    ).collect_with_dependencies(REQUIRED_MODULES, OPTIONAL_MODULES)
+    entries = {f"modules/{name}.ko": cpio.make_file_entry(data) for name, data in modules.items()}
+    entries["modules/order"] = cpio.make_file_entry(
+        " ".join(f"/modules/{name}.ko" for name in modules).encode()
+    )
+    entries |= {
+        path: cpio.make_folder_entry()
+        for path in ("dev", "proc", "sys", "run", "tmp", "var", "root")
+    }
+    entries["var/run"] = cpio.make_symlink_entry("/run")
+    entries["dev/console"] = cpio.make_character_device_entry(5, 1)
+    entries["init"] = cpio.make_file_entry((PAYLOAD_SOURCES / "init").read_bytes(), 0o755)
+    busybox = next(
+        busybox_path
+        for prefix in ("bin", "usr/bin")
+        if (busybox_path := rootfs / prefix / "busybox").is_file()
+    )
+    entries["bin/busybox"] = cpio.make_file_entry(busybox.read_bytes(), 0o755)
+    entries |= {f"bin/{name}": cpio.make_symlink_entry("busybox") for name in _BUSYBOX_APPLETS}
+    entries["bin/migqual-payload"] = cpio.make_file_entry(payload.read_bytes(), 0o755)
+    entries["sbin/shutdown"] = cpio.make_symlink_entry("/bin/migqual-payload")
+    return entries | _collect_agent_files(rootfs)
+
+
+def _collect_agent_files(rootfs: Path) -> dict[str, cpio.CpioEntry]:
+    """Collect the guest agent, the loader, and the shared libraries listed by the loader."""
+    loader = next(
+        path
+        for prefix in ("lib64", "lib", "usr/lib64", "usr/lib")
+        for path in sorted((rootfs / prefix).glob("ld-linux*.so.*"))
+    )
+    loader_output = isolated_command.run_isolated(
+        ["chroot", rootfs, f"/{loader.relative_to(rootfs)}", "--list", f"/{GUEST_AGENT_PATH}"],
+        subject="the guest agent's libraries",
+        remedy="run as root",
+    ).decode()
+    library_paths = [
+        word for line in loader_output.splitlines() for word in line.split() if word[:1] == "/"
+    ]
+    paths = {*library_paths, f"/{GUEST_AGENT_PATH}", f"/{loader.relative_to(rootfs)}"}
+    return {
+        path.lstrip("/"): cpio.make_file_entry(_locate_in_rootfs(rootfs, path).read_bytes(), 0o755)
+        for path in paths
+    }
+
+
+def _locate_in_rootfs(rootfs: Path, path: str) -> Path:
+    """Locate `path` in a rootfs without links such as `/lib64` into `/usr`.
+
+    The links are missing, since the packages of the rootfs are not configured.
+    """
+    relative_path = path.lstrip("/")
+    return (
+        rootfs / relative_path
+        if (rootfs / relative_path).exists()
+        else rootfs / "usr" / relative_path
+    )

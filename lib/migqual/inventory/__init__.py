@@ -1,0 +1,1 @@
+"""The inventory file: hosts, pairs, stores and networks of a qualification."""

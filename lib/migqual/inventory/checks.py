@@ -1,0 +1,349 @@
+"""Checks between the values of an inventory: names resolve, files exist, values do not clash.
+
+A check covers readable values only. An unreadable value already has a separate problem.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+from migqual.errors import InputProblem
+from migqual.inventory.entities import Acceleration, HostRole, IPAddress, Tier
+from migqual.inventory.field_types import is_ip_address
+from migqual.inventory.group_tree import GroupTree, HostNode, RawValues
+from migqual.inventory.schema import (
+    AllVariables,
+    DirectoryStoreSchema,
+    HostVariables,
+    IscsiStoreSchema,
+    NbdStoreSchema,
+    PairSchema,
+    ServiceNetworkSchema,
+    StoreSchema,
+)
+from migqual.yaml_file import Location
+
+ALL_VARS_LOCATION: Location = ("all", "vars")
+GROUP_AND_OTHER_BITS = 0o077  # permission bits of everybody but the owner
+
+
+@dataclass(frozen=True)
+class HostDraft:
+    """The readable part of a host.
+
+    Attributes:
+        node: The host in the group tree.
+        raw_values: Effective raw values of the host.
+        variables: Valid variables of the host.
+    """
+
+    node: HostNode
+    raw_values: RawValues
+    variables: HostVariables
+
+    @property
+    def roles(self) -> frozenset[HostRole]:
+        """Return the roles given by the groups of the host."""
+        return frozenset(role for role in HostRole if role.group in self.node.groups)
+
+    @property
+    def address(self) -> str:
+        """Return the SSH address. As in Ansible, the default is the name of the host."""
+        return self.variables.ansible_host or self.node.name
+
+    @property
+    def migration_address(self) -> str:
+        """Return the migration address. The default is the SSH address."""
+        return self.variables.migqual_migration_address or self.address
+
+
+@dataclass(frozen=True)
+class InventoryDraft:
+    """The readable part of an inventory. Pairs and stores have the location in the file.
+
+    Attributes:
+        raw_values: Effective raw values of the variables of `all`.
+        all_variables: Valid variables of `all`.
+    """
+
+    tree: GroupTree
+    raw_values: RawValues
+    all_variables: AllVariables
+    hosts: Mapping[str, HostDraft]
+    pairs: Sequence[tuple[Location, PairSchema]]
+    stores: Sequence[tuple[Location, StoreSchema]]
+
+    def make_problem(self, location: Location, message: str) -> InputProblem:
+        """Make a problem at `location` in the file."""
+        return self.tree.document.make_problem(location, message)
+
+    def make_host_value_problem(self, host: HostDraft, name: str, message: str) -> InputProblem:
+        """Make a problem for the value of `name` on `host`, or for the missing value."""
+        if name in host.raw_values:
+            return host.raw_values[name].make_problem(self.tree.document, (), message)
+        return self.make_problem((*host.node.location, name), message)
+
+    def make_all_vars_problem(self, name: str, subpath: Location, message: str) -> InputProblem:
+        """Make a problem for a value of `all`, or for the missing value.
+
+        Args:
+            name: Name of the variable.
+            subpath: Location inside the value.
+            message: Description of the problem.
+        """
+        if name in self.raw_values:
+            return self.raw_values[name].make_problem(self.tree.document, subpath, message)
+        return self.make_problem((*ALL_VARS_LOCATION, name), message)
+
+    def resolve_path(self, host: HostDraft, name: str) -> Path | None:
+        """Resolve the path of a file on the controller.
+
+        A relative path starts at the folder of the inventory file. A relative path from an
+        override starts at the working directory.
+
+        Args:
+            host: Host with the variable.
+            name: Name of the variable.
+
+        Returns:
+            The path; None where the variable is not set.
+        """
+        path: Path | None = getattr(host.variables, name)
+        if path is None or path.is_absolute():
+            return path
+        is_from_file = host.raw_values[name].location is not None
+        return (self.tree.document.file.absolute().parent if is_from_file else Path.cwd()) / path
+
+    def find_client(self) -> HostDraft | None:
+        """Find the client: the named client, or the only host with the client role."""
+        if self.all_variables.migqual_client:
+            return self.hosts.get(self.all_variables.migqual_client)
+        clients = [host for host in self.hosts.values() if HostRole.CLIENT in host.roles]
+        return clients[0] if len(clients) == 1 else None
+
+
+def find_inventory_problems(draft: InventoryDraft) -> list[InputProblem]:
+    """Find all problems between the values of `draft`."""
+    checks = (
+        _check_pairs,
+        _check_stores,
+        _check_addresses,
+        _check_service_bridges,
+        _check_known_hosts,
+        _check_private_keys,
+        _check_ssh_configs,
+        _check_client,
+    )
+    problems = [problem for check in checks for problem in check(draft)]
+    return [*problems, *_check_service_network(draft), *_check_acceleration(draft)]
+
+
+def _check_pairs(draft: InventoryDraft) -> Iterator[InputProblem]:
+    if "all" in draft.tree.group_locations and "migqual_pairs" not in draft.raw_values:
+        yield draft.make_problem((*ALL_VARS_LOCATION, "migqual_pairs"), "missing")
+    listed_pairs = set()
+    for location, pair in draft.pairs:
+        ends = (pair.source, pair.destination)
+        for end, name in zip(("source", "destination"), ends, strict=True):
+            yield from _check_hypervisor(draft, (*location, end), name)
+        if pair.source == pair.destination:
+            yield draft.make_problem(location, "source and destination are the same host")
+        if ends in listed_pairs:
+            yield draft.make_problem(
+                location, f"{pair.source} -> {pair.destination} is listed twice"
+            )
+        listed_pairs.add(ends)
+    yield from _check_replicas(draft)
+
+
+def _check_replicas(draft: InventoryDraft) -> Iterator[InputProblem]:
+    """Check the replicas.
+
+    A verdict on a pair of real hosts may rest on tests of the same hosts only. Therefore only a
+    lab has replicas.
+    """
+    original_pair_ids = {
+        f"{pair.source}-{pair.destination}" for _, pair in draft.pairs if pair.replica_of is None
+    }
+    for location, pair in draft.pairs:
+        if pair.replica_of is None:
+            continue
+        if draft.all_variables.migqual_tier is not Tier.LAB:
+            yield draft.make_problem(
+                (*location, "replica_of"), "only the pairs of a lab can be replicas"
+            )
+        if pair.replica_of not in original_pair_ids:
+            yield draft.make_problem((*location, "replica_of"), f"no pair {pair.replica_of!r}")
+
+
+def _check_hypervisor(
+    draft: InventoryDraft, location: Location, name: str
+) -> Iterator[InputProblem]:
+    if name not in draft.hosts:
+        yield draft.make_problem(location, f"no host {name!r}")
+    elif HostRole.HYPERVISOR not in draft.hosts[name].roles:
+        yield draft.make_problem(
+            location, f"{name} is not in the group {HostRole.HYPERVISOR.group!r}"
+        )
+
+
+def _check_stores(draft: InventoryDraft) -> Iterator[InputProblem]:
+    store_names = set()
+    for location, store in draft.stores:
+        if store.name in store_names:
+            yield draft.make_problem(
+                (*location, "name"), f"another store has the name {store.name!r}"
+            )
+        store_names.add(store.name)
+        if isinstance(store, NbdStoreSchema | IscsiStoreSchema) and store.server not in draft.hosts:
+            yield draft.make_problem((*location, "server"), f"no host {store.server!r}")
+        if isinstance(store, DirectoryStoreSchema):
+            for index, name in enumerate(store.hosts or ()):
+                yield from _check_hypervisor(draft, (*location, "hosts", index), name)
+
+
+def _check_addresses(draft: InventoryDraft) -> Iterator[InputProblem]:
+    yield from _check_duplicate_addresses(draft, "ansible_host", draft.hosts.values())
+    hypervisors = [host for host in draft.hosts.values() if HostRole.HYPERVISOR in host.roles]
+    yield from _check_duplicate_addresses(draft, "migqual_migration_address", hypervisors)
+    for host in hypervisors:
+        address = host.migration_address
+        if is_ip_address(address) and ip_address(address).is_loopback:
+            name = "migqual_migration_address"
+            message = f"{address} is the loopback address; the other host cannot reach it"
+            yield draft.make_host_value_problem(host, name, message)
+
+
+def _check_duplicate_addresses(
+    draft: InventoryDraft, variable: str, hosts: Iterable[HostDraft]
+) -> Iterator[InputProblem]:
+    first_hosts: dict[str, str] = {}
+    for host in hosts:
+        address = host.address if variable == "ansible_host" else host.migration_address
+        text = str(ip_address(address)) if is_ip_address(address) else address.lower()
+        if text in first_hosts:
+            message = f"{host.node.name} has the address of {first_hosts[text]}: {address}"
+            yield draft.make_host_value_problem(host, variable, message)
+        first_hosts.setdefault(text, host.node.name)
+
+
+def _check_service_bridges(draft: InventoryDraft) -> Iterator[InputProblem]:
+    paired_host_names = {
+        name for _, pair in draft.pairs for name in (pair.source, pair.destination)
+    }
+    for name, host in draft.hosts.items():
+        if name in paired_host_names and not host.raw_values.get("migqual_service_bridge"):
+            yield draft.make_host_value_problem(host, "migqual_service_bridge", "missing")
+
+
+def _check_known_hosts(draft: InventoryDraft) -> Iterator[InputProblem]:
+    name = "migqual_known_hosts"
+    hosts_without_file = [host for host in draft.hosts.values() if name not in host.raw_values]
+    if hosts_without_file and len(hosts_without_file) == len(draft.hosts):
+        yield draft.make_problem(
+            (*ALL_VARS_LOCATION, name), "missing; host keys are always checked"
+        )
+    else:
+        yield from (
+            draft.make_host_value_problem(host, name, "missing") for host in hosts_without_file
+        )
+    yield from _check_files_exist(draft, name)
+
+
+def _check_files_exist(draft: InventoryDraft, name: str) -> Iterator[InputProblem]:
+    for host in draft.hosts.values():
+        path = draft.resolve_path(host, name)
+        if path is not None and not _is_file(path):
+            yield draft.make_host_value_problem(host, name, f"no such file: {path}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder on the way may not be searched
+        return False
+
+
+def _check_private_keys(draft: InventoryDraft) -> Iterator[InputProblem]:
+    name = "ansible_ssh_private_key_file"
+    yield from _check_files_exist(draft, name)
+    for host in draft.hosts.values():
+        path = draft.resolve_path(host, name)
+        if (
+            path is not None
+            and _is_file(path)
+            and (mode := path.stat().st_mode & GROUP_AND_OTHER_BITS)
+        ):
+            message = f"other users can use the key (permission bits {mode:03o}); chmod 600 {path}"
+            yield draft.make_host_value_problem(host, name, message)
+
+
+def _check_ssh_configs(draft: InventoryDraft) -> Iterator[InputProblem]:
+    yield from _check_files_exist(draft, "migqual_ssh_config")
+
+
+def _check_client(draft: InventoryDraft) -> Iterator[InputProblem]:
+    name = draft.all_variables.migqual_client
+    clients = [host.node.name for host in draft.hosts.values() if HostRole.CLIENT in host.roles]
+    if name and name not in draft.hosts:
+        yield draft.make_all_vars_problem("migqual_client", (), f"no host {name!r}")
+    elif len(clients) > 1 and "migqual_client" not in draft.raw_values:
+        message = f"missing; choose one of {', '.join(clients)}"
+        yield draft.make_all_vars_problem("migqual_client", (), message)
+
+
+def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:
+    entry = draft.all_variables.migqual_service_network
+    if entry is None:
+        return
+    name = "migqual_service_network"
+    first_address = entry.addresses[0]
+    if entry.prefix > first_address.max_prefixlen:
+        message = f"an IPv{first_address.version} prefix is at most {first_address.max_prefixlen}"
+        yield draft.make_all_vars_problem(name, ("prefix",), message)
+        return
+    network = ip_network(f"{first_address}/{entry.prefix}", strict=False)
+    for address in entry.addresses:
+        if address not in network:
+            yield draft.make_all_vars_problem(
+                name, ("addresses",), f"{address} is not in {network}"
+            )
+            break
+    reserved_addresses = {network.network_address, network.broadcast_address}
+    if network.num_addresses > len(reserved_addresses) and not reserved_addresses.isdisjoint(
+        entry.addresses
+    ):
+        message = f"contains the network address or the broadcast address of {network}"
+        yield draft.make_all_vars_problem(name, ("addresses",), message)
+    if entry.gateway is not None and entry.gateway not in network:
+        yield draft.make_all_vars_problem(
+            name, ("gateway",), f"{entry.gateway} is not in {network}"
+        )
+    yield from _check_guest_addresses(draft, entry)
+
+
+def _check_guest_addresses(
+    draft: InventoryDraft, entry: ServiceNetworkSchema
+) -> Iterator[InputProblem]:
+    address_owners: dict[IPAddress, str] = {}
+    for host in draft.hosts.values():
+        for address_text in (host.address, host.migration_address):
+            if is_ip_address(address_text):
+                address_owners[ip_address(address_text)] = host.node.name
+    if entry.gateway is not None:
+        address_owners[entry.gateway] = "the gateway"
+    for address in entry.addresses:
+        if address in address_owners:
+            message = f"{address} belongs to {address_owners[address]}; no guest may use it"
+            yield draft.make_all_vars_problem("migqual_service_network", ("addresses",), message)
+
+
+def _check_acceleration(draft: InventoryDraft) -> Iterator[InputProblem]:
+    requested, expected = (
+        draft.all_variables.migqual_acceleration,
+        draft.all_variables.migqual_expected_acceleration,
+    )
+    if expected not in {None, Acceleration.AUTO, requested} and requested is not Acceleration.AUTO:
+        message = f"{expected} is expected, but migqual_acceleration is {requested}"
+        yield draft.make_all_vars_problem("migqual_expected_acceleration", (), message)

@@ -1,0 +1,180 @@
+"""Types of single values in user-written files: addresses, ports, paths and names.
+
+Each type checks the text from the file and converts the text to the value for the library.
+"""
+
+import re
+from ipaddress import ip_address
+from pathlib import Path, PurePosixPath
+from string import Formatter
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+
+from migqual.inventory.entities import IPAddress
+
+MAX_ADDRESSES = 4096
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+HOSTNAME_PATTERN = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9_-]+)*\.?"
+)
+ISCSI_NAME_PATTERN = re.compile(
+    r"iqn\.\d{4}-\d{2}\.[a-z0-9.-]+(:\S+)?|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]+"
+)
+JUMP_HOST_PATTERN = re.compile(r"([^\s@,]+@)?(\[[0-9A-Fa-f:]+\]|[^\s@,:]+)(:\d{1,5})?")
+INTERFACE_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+
+
+def _require_match(pattern: re.Pattern[str], message: str) -> AfterValidator:
+    def check_match(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(message)
+        return text
+
+    return AfterValidator(check_match)
+
+
+def _check_printable(text: str) -> str:
+    if not text or not text.isprintable():
+        raise ValueError("empty, or contains unprintable characters")
+    return text
+
+
+def _check_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not text; put it in quotes")  # noqa: TRY004 - pydantic collects ValueError
+    return _check_printable(value)
+
+
+def _check_whole_number(value: object) -> object:
+    if isinstance(value, bool | float):
+        raise ValueError("not a whole number")  # noqa: TRY004 - pydantic collects ValueError
+    return value
+
+
+def is_ip_address(text: str) -> bool:
+    """Return whether `text` is an IPv4 or IPv6 address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_ip_address(text: str) -> str:
+    if not is_ip_address(text):
+        raise ValueError("not an IP address")
+    return text
+
+
+def _parse_ip_address(value: object) -> IPAddress:
+    return ip_address(_check_ip_address(_check_text(value)))
+
+
+def _check_address_or_hostname(text: str) -> str:
+    is_address_like = re.fullmatch(r"[\d.]+|.*:.*", text)
+    if not is_ip_address(text) and (is_address_like or not HOSTNAME_PATTERN.fullmatch(text)):
+        raise ValueError("neither an IP address nor a host name")
+    return text
+
+
+def _expand_home(value: object) -> Path:
+    try:
+        return Path(_check_text(value)).expanduser()
+    except RuntimeError:
+        raise ValueError("no such home directory") from None
+
+
+def _parse_absolute_path(value: object) -> PurePosixPath:
+    path = PurePosixPath(_check_text(value))
+    if not path.is_absolute() or ".." in path.parts or path == PurePosixPath("/"):
+        raise ValueError("not an absolute path below /")
+    return path
+
+
+def _split_comma_list(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _parse_proxy_jump(value: object) -> str:
+    """Parse the jump hosts from SSH arguments. Any other SSH argument is an error."""
+    text = _check_text(value)
+    match = re.fullmatch(r"\s*(?:-J\s*|-o\s*ProxyJump[=\s]\s*)(\S+)\s*", text.replace('"', ""))
+    if not match:
+        raise ValueError("only -J or -o ProxyJump=... is supported; or use migqual_jump_hosts")
+    return match[1]
+
+
+def _check_uri_template(text: str) -> str:
+    allowed_names = ("address", "host", "name", "user", "port")
+    try:
+        placeholders = {
+            (field, spec, conversion)
+            for _, field, spec, conversion in Formatter().parse(text)
+            if field is not None
+        }
+    except ValueError:
+        placeholders = {("", None, None)}
+    if not placeholders <= {(name, "", None) for name in allowed_names}:
+        raise ValueError("use only the placeholders {" + "}, {".join(allowed_names) + "}")
+    if "://" not in text:
+        raise ValueError("not a URI")
+    return text
+
+
+def _parse_addresses(value: object) -> tuple[IPAddress, ...]:
+    """Parse an address, a range ``first-last``, or a list of both to single addresses."""
+    entries = value if isinstance(value, list) else [value]
+    addresses = tuple(address for entry in entries for address in _expand_address_range(str(entry)))
+    if len(set(addresses)) != len(addresses):
+        raise ValueError("an address is listed twice")
+    if not addresses:
+        raise ValueError("no address is given")
+    return addresses
+
+
+def _expand_address_range(entry: str) -> list[IPAddress]:
+    first_text, dash, last_text = (part.strip() for part in entry.partition("-"))
+    try:
+        first = ip_address(first_text)
+        last = ip_address(last_text) if dash else first
+    except ValueError:
+        raise ValueError(f"not an IP address or an address range: {entry!r}") from None
+    if type(first) is not type(last) or int(last) < int(first):
+        raise ValueError(f"a range must go from a lower to a higher address: {entry!r}")
+    if int(last) - int(first) >= MAX_ADDRESSES:
+        raise ValueError(f"more than {MAX_ADDRESSES} addresses: {entry!r}")
+    return [first + step for step in range(int(last) - int(first) + 1)]
+
+
+def _parse_port_range(value: object) -> range:
+    match = re.fullmatch(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", str(value))
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= first <= last <= 65535:
+        raise ValueError("not a port range such as 10809-10899")
+    return range(first, last + 1)
+
+
+Text = Annotated[str, AfterValidator(_check_printable)]
+Name = Annotated[
+    str, _require_match(NAME_PATTERN, "not a name (letters, digits, _.-; first a letter or digit)")
+]
+WholeNumber = Annotated[int, BeforeValidator(_check_whole_number)]
+Port = Annotated[WholeNumber, Field(ge=1, le=65535)]
+IpAddressText = Annotated[Text, AfterValidator(_check_ip_address)]
+AddressOrHostname = Annotated[Text, AfterValidator(_check_address_or_hostname)]
+LocalPath = Annotated[Path, BeforeValidator(_expand_home)]
+RemotePath = Annotated[PurePosixPath, BeforeValidator(_parse_absolute_path)]
+PortRange = Annotated[range, PlainValidator(_parse_port_range)]
+Addresses = Annotated[tuple[IPAddress, ...], BeforeValidator(_parse_addresses)]
+SingleAddress = Annotated[IPAddress, BeforeValidator(_parse_ip_address)]
+PeerUri = Annotated[Text, AfterValidator(_check_uri_template)]
+IscsiName = Annotated[
+    str, _require_match(ISCSI_NAME_PATTERN, "not an iSCSI name such as iqn.2001-04.com.example:x")
+]
+JumpHost = Annotated[str, _require_match(JUMP_HOST_PATTERN, "not [user@]host[:port]")]
+JumpHosts = Annotated[tuple[JumpHost, ...], BeforeValidator(_split_comma_list)]
+ProxyJump = Annotated[JumpHosts, BeforeValidator(_parse_proxy_jump)]
+InterfaceName = Annotated[
+    str, _require_match(INTERFACE_NAME_PATTERN, "not the name of a network interface")
+]

@@ -1,0 +1,216 @@
+"""Render an inventory text from the node list of an openEuler lab, for completion by hand.
+
+openEuler's test framework mugen keeps the machines of a lab in ``conf/env.json``. The keys have
+mugen's own spelling::
+
+    {
+        "NODE": [
+            {
+                "ID",
+                "LOCALTION",
+                "MACHINE",
+                "FRAME",
+                "NIC",
+                "MAC",
+                "IPV4",
+                "USER",
+                "PASSWORD",
+                "SSH_PORT",
+                ...,
+            }
+        ]
+    }
+
+The text takes over all known values except passwords: the suite logs in with keys only.
+Comments in the text mark the unknown values to fill in.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from migqual.errors import InputProblem, InventoryError
+from migqual.inventory.field_types import Name, Port
+from migqual.yaml_file import format_location, list_validation_messages
+
+HEADER_TEMPLATE = """\
+# Converted from {file}. Complete the lines that begin with `# migqual_` or `# ansible_`.
+# Passwords were not copied: the suite logs in with keys only. Give the hosts your public key
+# (ssh-copy-id USER@ADDRESS) and collect their host keys (ssh-keyscan ADDRESS >> known_hosts).
+"""
+
+ALL_VARS_TEMPLATE = """\
+all:
+  vars:
+    # ansible_ssh_private_key_file: /path/to/key
+    # migqual_known_hosts: /path/to/known_hosts
+    migqual_tier: real
+    migqual_pairs:
+{pairs}
+    # migqual_service_network: {{addresses: FIRST-LAST, prefix: 24, gateway: ADDRESS}}
+    # migqual_stores:
+    #   - {{name: shared, kind: directory, path: /path/that/both/hosts/mount}}
+    #   - {{name: local, kind: local, path: /var/lib/migqual/images}}
+    # migqual_client: HOST  # a third machine on the service network; it measures the gaps
+"""
+
+HOST_TEMPLATE = """\
+        {name}:  # {about}
+          ansible_host: "{address}"
+          ansible_port: {port}
+          ansible_user: "{user}"
+          # migqual_migration_address: ADDRESS  # if it differs from {address}
+          # migqual_service_bridge: BRIDGE  # the bridge for guests; interface in mugen: {nic}
+{emulator}"""
+
+EMULATOR_COMMENT = (
+    "          # migqual_emulator: /usr/libexec/qemu-kvm  # if libvirt does not find QEMU itself\n"
+)
+
+
+def _parse_port(value: object) -> object:
+    """Return 22 for an empty port. mugen writes ports as numbers, as text, or empty."""
+    return 22 if value in ("", None) else value
+
+
+def _normalize_ip_address(value: object) -> str:
+    try:
+        return str(ip_address(str(value)))
+    except ValueError:
+        raise ValueError("not an IP address") from None
+
+
+def _normalize_text(value: object) -> str:
+    return "" if value is None else _replace_unprintable(str(value))
+
+
+NodeText = Annotated[str, BeforeValidator(_normalize_text)]
+
+
+class _MugenNode(BaseModel):
+    """The relevant keys of a node. The file belongs to mugen, so other keys are ignored."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    ID: Annotated[int, Field(ge=0)]
+    IPV4: Annotated[str, BeforeValidator(_normalize_ip_address)]
+    USER: Name = "root"
+    SSH_PORT: Annotated[Port, BeforeValidator(_parse_port)] = 22
+    LOCALTION: NodeText = ""
+    MACHINE: NodeText = ""
+    FRAME: NodeText = ""
+    NIC: NodeText = ""
+
+    @property
+    def name(self) -> str:
+        return f"node{self.ID}"
+
+    @property
+    def description(self) -> str:
+        parts = (self.LOCALTION, self.MACHINE, self.FRAME)
+        return ", ".join(part for part in parts if part) or "no further information"
+
+
+class _MugenEnvironment(BaseModel):
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    NODE: Annotated[tuple[_MugenNode, ...], Field(min_length=2)]
+
+
+def render_mugen_inventory(file: Path) -> str:
+    """Render the text of an inventory with the nodes of `file`.
+
+    The first two nodes become the source and destination of a pair. Every further two nodes
+    become another pair.
+
+    Args:
+        file: An ``env.json`` of mugen.
+
+    Raises:
+        InventoryError: The file has problems. The error lists all problems.
+    """
+    nodes = _read_mugen_file(file).NODE
+    if problems := list(_find_duplicates(nodes)):
+        raise InventoryError(str(file), problems)
+    hosts = "".join(_render_host(node) for node in nodes)
+    pairs = "\n".join(
+        f"      - {{source: {source.name}, destination: {destination.name}}}"
+        for source, destination in zip(nodes[::2], nodes[1::2], strict=False)
+    )
+    header = HEADER_TEMPLATE.format(file=_replace_unprintable(file.name)) + "".join(
+        _render_notes(nodes)
+    )
+    all_vars = ALL_VARS_TEMPLATE.format(pairs=pairs)
+    return f"{header}{all_vars}  children:\n    hypervisors:\n      hosts:\n{hosts}"
+
+
+def _read_mugen_file(file: Path) -> _MugenEnvironment:
+    data: Any = None
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        return _MugenEnvironment.model_validate(data)
+    except OSError as error:
+        problems = [InputProblem("file", str(error.strerror or error))]
+    except UnicodeDecodeError as error:
+        problems = [InputProblem("file", f"not UTF-8 text (byte {error.start})")]
+    except json.JSONDecodeError as error:
+        position = f"line {error.lineno}, column {error.colno}"
+        problems = [InputProblem(position, f"not JSON: {error.msg}")]
+    except RecursionError:
+        problems = [InputProblem("file", "nested too deeply")]
+    except ValidationError as error:
+        problems = [
+            InputProblem(format_location(location), message)
+            for location, message in list_validation_messages(error, data)
+        ]
+    raise InventoryError(
+        str(file),
+        problems,
+        remedy='give the env.json of mugen: {"NODE": [{"ID": 1, "IPV4": ...}, ...]}',
+    )
+
+
+def _find_duplicates(nodes: Sequence[_MugenNode]) -> Iterator[InputProblem]:
+    for key in ("ID", "IPV4"):
+        first_indexes: dict[object, int] = {}
+        for index, node in enumerate(nodes):
+            value = getattr(node, key)
+            if value in first_indexes:
+                yield InputProblem(
+                    f"NODE[{index}].{key}", f"{value} is also in NODE[{first_indexes[value]}]"
+                )
+            first_indexes.setdefault(value, index)
+
+
+def _render_notes(nodes: Sequence[_MugenNode]) -> Iterator[str]:
+    if len(nodes) % 2:
+        yield f"# {nodes[-1].name} is in no pair; it can be the client or the storage host.\n"
+    for node in nodes:
+        if ip_address(node.IPV4).is_loopback:
+            yield f"# {node.name}: no other host can reach {node.IPV4}; give its real address.\n"
+        if node.MACHINE == "kvm":
+            yield f"# {node.name} is itself a virtual machine: it needs nested virtualization.\n"
+
+
+def _render_host(node: _MugenNode) -> str:
+    return HOST_TEMPLATE.format(
+        name=node.name,
+        about=node.description,
+        address=node.IPV4,
+        port=node.SSH_PORT,
+        user=node.USER,
+        nic=node.NIC or "not known",
+        emulator=EMULATOR_COMMENT,
+    )
+
+
+def _replace_unprintable(text: str) -> str:
+    """Replace unprintable characters and cut the text to 80 characters.
+
+    Foreign text inside a comment must not begin a new line.
+    """
+    return "".join(char if char.isprintable() else " " for char in text)[:80]

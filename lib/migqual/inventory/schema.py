@@ -1,0 +1,133 @@
+"""Schema of an inventory file: names, types and defaults of the variables.
+
+Every variable has a default, so a wrong value does not hide problems of other variables.
+`migqual.inventory.checks` checks for missing mandatory variables.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from migqual.inventory.entities import (
+    DEFAULT_PEER_URI,
+    DEFAULT_SCRATCH_FOLDER,
+    Acceleration,
+    CertificateSource,
+    StoreKind,
+    Tier,
+    Transport,
+)
+from migqual.inventory.field_types import (
+    Addresses,
+    AddressOrHostname,
+    InterfaceName,
+    IpAddressText,
+    IscsiName,
+    JumpHosts,
+    LocalPath,
+    Name,
+    PeerUri,
+    Port,
+    PortRange,
+    ProxyJump,
+    RemotePath,
+    SingleAddress,
+    WholeNumber,
+)
+from migqual.yaml_file import StrictModel
+
+
+class HostVariables(StrictModel):
+    """Variables of a host, a group, or `all`. The value nearest to the host is effective."""
+
+    ansible_host: AddressOrHostname = ""
+    ansible_port: Port = 22
+    ansible_user: Name = "root"
+    ansible_ssh_private_key_file: LocalPath | None = None
+    ansible_ssh_common_args: ProxyJump = ()
+    migqual_known_hosts: LocalPath | None = None
+    migqual_ssh_config: LocalPath | None = None
+    migqual_jump_hosts: JumpHosts = ()
+    migqual_uri_transport: Transport = Transport.SSH
+    migqual_migration_address: IpAddressText | None = None
+    migqual_service_bridge: InterfaceName | None = None
+    migqual_scratch: RemotePath = DEFAULT_SCRATCH_FOLDER
+    migqual_emulator: RemotePath | None = None
+    migqual_peer_uri: PeerUri = DEFAULT_PEER_URI
+    migqual_certificates: CertificateSource = CertificateSource.ISSUED
+
+
+class ServiceNetworkSchema(StrictModel):
+    """The service network: addresses for guests, prefix length, and gateway."""
+
+    addresses: Addresses
+    prefix: Annotated[WholeNumber, Field(ge=1, le=128)]
+    gateway: SingleAddress | None = None
+
+
+class AllVariables(StrictModel):
+    """Variables for `all.vars` only, without the pairs and stores."""
+
+    migqual_client: Name | None = None
+    migqual_service_network: ServiceNetworkSchema | None = None
+    migqual_tier: Tier = Tier.REAL
+    migqual_acceleration: Acceleration = Acceleration.AUTO
+    migqual_guest_cpu: Name | None = None
+    migqual_expected_acceleration: Acceleration | None = None
+
+
+class PairSchema(StrictModel):
+    """A pair of hosts, by host name."""
+
+    source: Name
+    destination: Name
+    replica_of: Name | None = None
+
+
+class DirectoryStoreSchema(StrictModel):
+    """A store in a directory shared by hosts."""
+
+    kind: Literal[StoreKind.DIRECTORY]
+    name: Name
+    path: RemotePath
+    hosts: tuple[Name, ...] | None = None
+
+
+class NbdStoreSchema(StrictModel):
+    """A store of disks on an NBD server."""
+
+    kind: Literal[StoreKind.NBD]
+    name: Name
+    server: Name
+    address: AddressOrHostname | None = None
+    directory: RemotePath
+    ports: PortRange = range(10809, 10900)
+
+
+class IscsiStoreSchema(StrictModel):
+    """A store of disks on an iSCSI server."""
+
+    kind: Literal[StoreKind.ISCSI]
+    name: Name
+    server: Name
+    address: AddressOrHostname | None = None
+    port: Port = 3260
+    target: IscsiName
+    directory: RemotePath
+
+
+class LocalStoreSchema(StrictModel):
+    """A store in a local directory of every hypervisor."""
+
+    kind: Literal[StoreKind.LOCAL]
+    name: Name
+    path: RemotePath
+
+
+StoreSchema = DirectoryStoreSchema | NbdStoreSchema | IscsiStoreSchema | LocalStoreSchema
+STORE_SCHEMAS: dict[str, type[StoreSchema]] = {
+    StoreKind.DIRECTORY: DirectoryStoreSchema,
+    StoreKind.NBD: NbdStoreSchema,
+    StoreKind.ISCSI: IscsiStoreSchema,
+    StoreKind.LOCAL: LocalStoreSchema,
+}

@@ -1,0 +1,203 @@
+"""Write the configuration of a lab host into the temporary upper layer, before the boot."""
+
+from pathlib import Path
+
+from migqual.lab.layout import (
+    EXPORTS_FOLDER,
+    NETWORK_PREFIXES,
+    SCRATCH_FOLDER,
+    SHARED_FOLDER,
+    HostLayout,
+    LabLayout,
+)
+from migqual.lab.local_command import run_local_command
+from migqual.lab.topology import LabRole
+
+# A lab host needs none of the units below. With the units masked the boot takes half the time.
+MASKED_UNITS = (
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "console-getty.service",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty.target",
+    "ldconfig.service",
+    "libvirt-guests.service",
+    "systemd-logind.service",
+    "systemd-networkd-wait-online.service",
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+    "systemd-resolved.service",
+    "systemd-timesyncd.service",
+    "systemd-update-utmp.service",
+    "systemd-update-utmp-runlevel.service",
+    "systemd-user-sessions.service",
+    "nftables.service",
+)
+
+SSHD_CONFIG = """\
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+UseDNS no
+MaxStartups 100
+HostKey /etc/ssh/ssh_host_ed25519_key
+"""
+
+QEMU_CONF_TEMPLATE = """\
+user = "root"
+group = "root"
+cgroup_controllers = [ ]
+security_driver = "none"
+namespaces = [ ]
+migration_address = "{migration}"
+"""
+
+LIBVIRTD_CONF_TEMPLATE = """\
+host_uuid = "{uuid}"
+max_clients = 200
+max_client_requests = 50
+keepalive_interval = 5
+keepalive_count = 5
+"""
+
+
+def create_ssh_keys(layout: LabLayout) -> None:
+    """Create the SSH key of the lab, a host key for each host, and the known_hosts file.
+
+    Raises:
+        LabError: `ssh-keygen` is not installed or failed.
+    """
+    folder = layout.ssh_key_file.parent
+    folder.mkdir(parents=True, mode=0o700)
+    _generate_key(layout.ssh_key_file, f"migqual-lab-{layout.name}")
+    known_hosts_lines = []
+    for host in layout.hosts:
+        host_key = folder / f"host_{host.name}"
+        _generate_key(host_key, host.name)
+        public_key = " ".join(host_key.with_suffix(".pub").read_text().split()[:2])
+        names = [host.name, *(host.addresses[name] for name in host.addresses)]
+        known_hosts_lines.append(f"{','.join(names)} {public_key}\n")
+    layout.known_hosts_file.write_text("".join(known_hosts_lines))
+
+
+def write_host_config(layout: LabLayout, host: HostLayout) -> None:
+    """Write the configuration files of the host into the upper layer of the host."""
+    _write_host_file(host, "etc/hostname", f"{host.name}\n")
+    _write_host_file(host, "etc/machine-id", f"{host.uuid.hex}\n")
+    _write_host_file(host, "etc/hosts", render_hosts_file(layout))
+    _write_host_file(host, "etc/resolv.conf", "")
+    for unit in MASKED_UNITS:
+        link = host.upper / "etc/systemd/system" / unit
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to("/dev/null")
+    _write_host_file(
+        host,
+        "etc/systemd/system/default.target",
+        None,
+        link_target="/lib/systemd/system/multi-user.target",
+    )
+    _write_host_file(
+        host, "etc/systemd/journald.conf.d/lab.conf", "[Journal]\nStorage=volatile\nAudit=no\n"
+    )
+    _write_ssh_config(layout, host)
+    if host.spec.role is LabRole.HYPERVISOR:
+        _write_libvirt_config(host)
+    for folder in (SHARED_FOLDER, EXPORTS_FOLDER, SCRATCH_FOLDER):
+        (host.upper / folder.relative_to("/")).mkdir(parents=True, exist_ok=True)
+
+
+def render_hosts_file(layout: LabLayout) -> str:
+    """Render /etc/hosts of the lab hosts.
+
+    A host name has the migration address. Without a migration address a host name has the
+    management address.
+    """
+    lines = ["127.0.0.1 localhost"]
+    for host in layout.hosts:
+        network = "mig" if "mig" in host.addresses else "mgmt"
+        lines.append(f"{host.addresses[network]} {host.name}")
+    return "\n".join(lines) + "\n"
+
+
+def render_controller_hosts_file(layout: LabLayout) -> str:
+    """Render /etc/hosts of the controller: every host name has the management address."""
+    lines = [f"{host.addresses['mgmt']} {host.name}" for host in layout.hosts]
+    return "\n".join(["127.0.0.1 localhost", *lines]) + "\n"
+
+
+def render_controller_ssh_config(layout: LabLayout) -> str:
+    """Render the SSH client configuration of the controller.
+
+    With the configuration `ssh HOST` and `virsh -c qemu+ssh://HOST/system` need no more
+    options.
+    """
+    return f"""\
+Host {" ".join(host.name for host in layout.hosts)} {NETWORK_PREFIXES["mgmt"]}.*
+  User root
+  IdentityFile {layout.ssh_key_file}
+  IdentitiesOnly yes
+  UserKnownHostsFile {layout.known_hosts_file}
+  GlobalKnownHostsFile /dev/null
+  BatchMode yes
+"""
+
+
+def _write_ssh_config(layout: LabLayout, host: HostLayout) -> None:
+    keys_folder = layout.ssh_key_file.parent
+    _write_host_file(
+        host,
+        "etc/ssh/ssh_host_ed25519_key",
+        (keys_folder / f"host_{host.name}").read_text(),
+        mode=0o600,
+    )
+    _write_host_file(
+        host,
+        "etc/ssh/ssh_host_ed25519_key.pub",
+        (keys_folder / f"host_{host.name}.pub").read_text(),
+    )
+    _write_host_file(host, "etc/ssh/sshd_config.d/lab.conf", SSHD_CONFIG)
+    public_key = layout.ssh_key_file.with_suffix(".pub").read_text()
+    (host.upper / "root").mkdir(mode=0o700)
+    _write_host_file(host, "root/.ssh/authorized_keys", public_key, mode=0o600)
+    if host.spec.role is LabRole.HYPERVISOR:
+        # peer-to-peer migration: the source logs in at the destination
+        _write_host_file(host, "root/.ssh/id_ed25519", layout.ssh_key_file.read_text(), mode=0o600)
+        _write_host_file(host, "root/.ssh/known_hosts", layout.known_hosts_file.read_text())
+
+
+def _write_libvirt_config(host: HostLayout) -> None:
+    migration_address = host.get_address("mig")
+    _write_host_file(
+        host, "etc/libvirt/qemu.conf", QEMU_CONF_TEMPLATE.format(migration=migration_address)
+    )
+    _write_host_file(
+        host, "etc/libvirt/libvirtd.conf", LIBVIRTD_CONF_TEMPLATE.format(uuid=host.uuid)
+    )
+    # Without the file libvirtd exits after two idle minutes and starts again only on a connection.
+    _write_host_file(host, "etc/default/libvirtd", 'LIBVIRTD_ARGS=""\n')
+    wants_link = "etc/systemd/system/multi-user.target.wants/libvirtd.service"
+    _write_host_file(host, wants_link, None, link_target="/lib/systemd/system/libvirtd.service")
+    # No autostart: the default network would only add a bridge and a dnsmasq without a user.
+    autostart_folder = host.upper / "etc/libvirt/qemu/networks/autostart"
+    autostart_folder.mkdir(parents=True)
+
+
+def _write_host_file(
+    host: HostLayout, path: str, text: str | None, *, mode: int = 0o644, link_target: str = ""
+) -> None:
+    file = host.upper / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if text is None:
+        file.unlink(missing_ok=True)
+        file.symlink_to(link_target)
+        return
+    file.write_text(text)
+    file.chmod(mode)
+
+
+def _generate_key(file: Path, comment: str) -> None:
+    run_local_command(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", file])

@@ -1,0 +1,49 @@
+"""Start a lab host: join the control groups, mount the root, execute systemd-nspawn.
+
+The launcher runs as a separate process (`python -S -I host_launcher.py CONFIG`). So the mount
+lives in a mount namespace and ends with the host: a killed lab leaves no mount behind. The
+module imports no other module of migqual and only a few modules of the standard library,
+because every host of a lab waits for the launcher.
+"""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+
+CLONE_NEWNS = 0x00020000
+
+
+def main(config_file: str) -> None:
+    """Start the host in place of the current process. The function does not return.
+
+    Args:
+        config_file: JSON file from `boot_host`, with control groups, rootfs, folders, command
+            line and environment.
+
+    Raises:
+        OSError: A control group or the mount namespace cannot be created.
+        CalledProcessError: A mount failed.
+    """
+    with open(config_file, encoding="utf-8") as stream:  # noqa: PTH123 - pathlib costs start-up time
+        config = json.load(stream)
+    for folder in config["cgroups"]:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        with open(f"{folder}/cgroup.procs", "w", encoding="ascii") as procs:  # noqa: PTH123
+            procs.write("0")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "cannot unshare the mount namespace")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    overlay_options = (
+        f"lowerdir={config['rootfs']},upperdir={config['upper']},workdir={config['work']}"
+    )
+    subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", overlay_options, config["merged"]], check=True
+    )
+    os.execvpe(config["argv"][0], config["argv"], os.environ | config["environment"])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,106 @@
+"""Write the inventory file of a lab. The rest of migqual knows a lab only by the inventory."""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from migqual.lab.layout import (
+    EXPORTS_FOLDER,
+    GUEST_ADDRESS_RANGE,
+    ISCSI_TARGET,
+    SCRATCH_FOLDER,
+    SHARED_FOLDER,
+    HostLayout,
+    LabLayout,
+)
+from migqual.lab.network import SERVICE_BRIDGE
+from migqual.lab.topology import LabRole
+
+_INVENTORY_GROUPS = {
+    LabRole.HYPERVISOR: "hypervisors",
+    LabRole.STORAGE: "storage",
+    LabRole.CLIENT: "clients",
+}
+
+
+def write_inventory(layout: LabLayout, *, acceleration: str) -> Path:
+    """Write the inventory file of the lab and return the path of the file."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    with layout.inventory_file.open("w") as stream:
+        yaml.dump(build_inventory(layout, acceleration), stream)
+    return layout.inventory_file
+
+
+def build_inventory(layout: LabLayout, acceleration: str) -> dict[str, Any]:
+    """Build the content of the inventory file, with variables of Ansible and of migqual.
+
+    Args:
+        layout: Names, addresses and folders of the lab.
+        acceleration: Accelerator of the guests, `kvm` or `tcg`.
+
+    Returns:
+        The group `all`, with common variables and the groups of hosts, ready for YAML.
+    """
+    groups: dict[str, Any] = {}
+    for host in layout.hosts:
+        group = groups.setdefault(_INVENTORY_GROUPS[host.spec.role], {"hosts": {}})
+        group["hosts"][host.name] = _build_host_entry(host)
+    return {"all": {"vars": _build_group_variables(layout, acceleration), "children": groups}}
+
+
+def _build_host_entry(host: HostLayout) -> dict[str, Any]:
+    entry: dict[str, Any] = {"ansible_host": host.get_address("mgmt")}
+    if host.spec.role is LabRole.HYPERVISOR:
+        entry["migqual_migration_address"] = host.get_address("mig")
+        entry["migqual_service_bridge"] = SERVICE_BRIDGE
+        if host.spec.emulator is not None:
+            entry["migqual_emulator"] = host.spec.emulator
+    return entry
+
+
+def _build_group_variables(layout: LabLayout, acceleration: str) -> dict[str, Any]:
+    return {
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(layout.ssh_key_file),
+        "migqual_known_hosts": str(layout.known_hosts_file),
+        "migqual_tier": "lab",
+        "migqual_acceleration": acceleration,
+        "migqual_guest_cpu": layout.topology.cpu,
+        "migqual_scratch": str(SCRATCH_FOLDER),
+        "migqual_pairs": [pair.model_dump(exclude_none=True) for pair in layout.topology.pairs],
+        "migqual_service_network": {"addresses": GUEST_ADDRESS_RANGE, "prefix": 24},
+        "migqual_stores": _list_store_entries(layout),
+        "migqual_client": layout.topology.list_hosts(LabRole.CLIENT)[0],
+    }
+
+
+def _list_store_entries(layout: LabLayout) -> list[dict[str, Any]]:
+    hypervisors = list(layout.topology.list_hosts(LabRole.HYPERVISOR))
+    stores: list[dict[str, Any]] = [
+        {"name": "shared", "kind": "directory", "path": str(SHARED_FOLDER), "hosts": hypervisors},
+        {"name": "local", "kind": "local", "path": f"{SCRATCH_FOLDER}/images"},
+    ]
+    for name in layout.topology.list_hosts(LabRole.STORAGE):
+        address = layout.get_host(name).get_address("mig")
+        server_fields = {"server": name, "address": address}
+        stores.append(
+            {
+                "name": "nbd",
+                "kind": "nbd",
+                **server_fields,
+                "directory": f"{EXPORTS_FOLDER}/nbd",
+                "ports": "10809-10899",
+            }
+        )
+        stores.append(
+            {
+                "name": "iscsi",
+                "kind": "iscsi",
+                **server_fields,
+                "directory": f"{EXPORTS_FOLDER}/iscsi",
+                "target": ISCSI_TARGET,
+            }
+        )
+    return stores

@@ -1,0 +1,342 @@
+"""Start and remove labs, and clear the leftovers of dead labs."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from migqual import paths
+from migqual.deadline import Deadline
+from migqual.errors import LabError, UsageError
+from migqual.image.guest_image import GuestImage, ensure_guest_image
+from migqual.image.rootfs import RootfsSpec, ensure_rootfs
+from migqual.lab import (
+    acceleration,
+    cgroup,
+    host_config,
+    inventory_export,
+    network,
+    nspawn_host,
+    state,
+)
+from migqual.lab.layout import LabLayout, get_disk_folder
+from migqual.lab.state import LabPhase, LabState
+from migqual.lab.topology import LabHost, Topology
+
+ProgressCallback = Callable[[str], None]
+BootingHosts = dict[str, tuple[subprocess.Popen[bytes], socket.socket]]
+BOOT_TIMEOUT_SECONDS = 90.0
+REQUIRED_FREE_GIB = 4
+SAVED_STATE_MAX_AGE_DAYS = 14
+NETNS_CONFIG_FOLDER = Path("/etc/netns")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running lab.
+
+    Attributes:
+        layout: Names, addresses and folders of the lab.
+        acceleration: Accelerator of the guests, `kvm` or `tcg`.
+    """
+
+    layout: LabLayout
+    acceleration: str
+
+    @property
+    def inventory_file(self) -> Path:
+        """Return the inventory file of the lab."""
+        return self.layout.inventory_file
+
+
+def start_lab(
+    topology: Topology, name: str, *, report_progress: ProgressCallback, topology_name: str = ""
+) -> Lab:
+    """Build the lab, or return the running lab if the topology is the same.
+
+    The function first removes the leftovers of a dead lab with the same name. After an error no
+    part of the lab stays on the machine.
+
+    Args:
+        topology: Hosts, pairs and links of the lab.
+        name: Lab name: up to 12 lower-case letters and digits, a letter first.
+        report_progress: Called with a line of text for each slow step.
+        topology_name: Name or path of the topology, stored in the state file for messages.
+
+    Returns:
+        The running lab.
+
+    Raises:
+        LabError: The machine does not fulfil a condition, or a step of the build failed.
+        UsageError: The process runs inside the namespace of a lab, a lab with the same name and
+            another topology is up, or the name is not allowed.
+    """
+    layout = LabLayout(name, topology)
+    _check_machine()
+    with state.lock_labs():
+        phase = state.detect_lab_phase(name)
+        if phase is LabPhase.UP:
+            return _reuse_lab(topology, name)
+        if phase is LabPhase.LEFTOVER:
+            report_progress(f"removing leftovers of lab {name!r}, which ended without clean-up")
+            _clear_lab(name)
+        try:
+            return _build_lab(layout, report_progress, topology_name)
+        except BaseException:
+            _clear_lab(name)
+            raise
+
+
+def check_start_conditions(topology: Topology, name: str) -> None:
+    """Check the conditions of `start_lab` before the start. No part of the lab is created.
+
+    Raises:
+        LabError: The machine does not fulfil a condition.
+        UsageError: The process runs inside the namespace of a lab, or a lab with the same name
+            and another topology is up.
+    """
+    if state.detect_lab_phase(name) is LabPhase.UP:
+        _reuse_lab(topology, name)
+    else:
+        _check_machine()
+
+
+def _reuse_lab(topology: Topology, name: str) -> Lab:
+    """Return the running lab. Raise `UsageError` if the lab has another topology."""
+    lab_state, running_layout = state.read_lab_state(name)
+    if running_layout.topology != topology:
+        raise UsageError(
+            f"lab {name} is up with another topology ({lab_state.topology_name})",
+            remedy=f"run `migqual lab down --name {name}`, or choose another --name",
+        )
+    return Lab(running_layout, lab_state.acceleration)
+
+
+def remove_lab(name: str) -> bool:
+    """Kill all processes of the lab and remove all namespaces and folders of the lab.
+
+    Args:
+        name: Name of the lab. The lab may be incomplete or absent.
+
+    Returns:
+        True if any part of the lab existed.
+
+    Raises:
+        UsageError: The process runs inside the namespace of a lab. A command inside a lab
+            cannot remove the lab.
+    """
+    check_outside_lab()
+    with state.lock_labs():
+        existed = bool(state.list_lab_resources(name))
+        _clear_lab(name)
+    return existed
+
+
+def _build_lab(layout: LabLayout, report_progress: ProgressCallback, topology_name: str) -> Lab:
+    lab_state = LabState(
+        name=layout.name,
+        phase=LabPhase.BUILDING,
+        topology_name=topology_name,
+        acceleration=layout.topology.acceleration,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        guest_key="",
+    )
+    state.write_lab_state(layout, lab_state)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        image_future = pool.submit(
+            ensure_guest_image, paths.get_cache_folder(), report_progress=report_progress
+        )
+        rootfs_paths = ensure_host_rootfs(layout.topology, report_progress)
+        _prepare_hosts(layout)
+        network.create_network(layout)
+        booting_hosts = _boot_hosts(layout, rootfs_paths)
+        try:
+            guest_image = image_future.result()
+            accelerator = acceleration.choose_accelerator(
+                layout, rootfs_paths[layout.hosts[0].name], guest_image, report_progress
+            )
+            _wait_for_hosts(layout, booting_hosts)
+        except BaseException:
+            for process, _ in booting_hosts.values():
+                nspawn_host.kill_process_group(process)
+            raise
+    _write_controller_files(layout, lab_state, guest_image, accelerator)
+    return Lab(layout, accelerator)
+
+
+def _write_controller_files(
+    layout: LabLayout, lab_state: LabState, guest_image: GuestImage, accelerator: str
+) -> None:
+    inventory_export.write_inventory(layout, acceleration=accelerator)
+    folder = NETNS_CONFIG_FOLDER / layout.controller_namespace
+    (folder / "ssh").mkdir(parents=True, exist_ok=True)
+    (folder / "hosts").write_text(host_config.render_controller_hosts_file(layout))
+    (folder / "ssh" / "ssh_config").write_text(host_config.render_controller_ssh_config(layout))
+    up_state = replace(
+        lab_state, phase=LabPhase.UP, acceleration=accelerator, guest_key=guest_image.key
+    )
+    state.write_lab_state(layout, up_state)
+
+
+def ensure_host_rootfs(topology: Topology, report_progress: ProgressCallback) -> dict[str, Path]:
+    """Ensure the rootfs of every host and return the rootfs path by host name.
+
+    Hosts with the same specification share a rootfs. A shared rootfs is built only once. Up to
+    two builds run at the same time.
+
+    Args:
+        topology: Topology of the lab.
+        report_progress: Called with a line of text for each build.
+
+    Raises:
+        LabError: A build failed.
+    """
+    specs = {name: choose_rootfs(host) for name, host in topology.hosts.items()}
+    unique_specs = {spec for spec in specs.values() if isinstance(spec, RootfsSpec)}
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        rootfs_by_spec = dict(
+            zip(
+                unique_specs,
+                pool.map(
+                    lambda spec: ensure_rootfs(spec, paths.get_cache_folder(), report_progress),
+                    unique_specs,
+                ),
+                strict=True,
+            )
+        )
+    return {
+        name: rootfs_by_spec[spec] if isinstance(spec, RootfsSpec) else spec
+        for name, spec in specs.items()
+    }
+
+
+def choose_rootfs(host: LabHost) -> RootfsSpec | Path:
+    """Return the ready rootfs from the topology, or the specification of a rootfs to build."""
+    if host.rootfs is not None:
+        return host.rootfs
+    return RootfsSpec(host.release, tuple(sorted({*host.role.packages, *host.packages})))
+
+
+def _prepare_hosts(layout: LabLayout) -> None:
+    for folder in (layout.shared_folder, layout.exports_folder):
+        folder.mkdir(parents=True)
+    _remove_old_saved_states()
+    host_config.create_ssh_keys(layout)
+    for host in layout.hosts:
+        host_config.write_host_config(layout, host)
+
+
+def _remove_old_saved_states() -> None:
+    """Remove saved states without a use in the last `SAVED_STATE_MAX_AGE_DAYS` days.
+
+    Each use by a run updates the modification time of a saved state.
+    """
+    folder = nspawn_host.get_saved_states_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    oldest_mtime = time.time() - SAVED_STATE_MAX_AGE_DAYS * 86400
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):  # of another lab that comes up just now
+            if file.stat().st_mtime < oldest_mtime:
+                file.unlink()
+
+
+def _boot_hosts(layout: LabLayout, rootfs_paths: dict[str, Path]) -> BootingHosts:
+    booting_hosts = {}
+    for host in layout.hosts:
+        listener = nspawn_host.bind_notify_socket(host)
+        booting_hosts[host.name] = (
+            nspawn_host.boot_host(layout, host, rootfs_paths[host.name]),
+            listener,
+        )
+    return booting_hosts
+
+
+def _wait_for_hosts(layout: LabLayout, booting_hosts: BootingHosts) -> None:
+    deadline = Deadline(BOOT_TIMEOUT_SECONDS)
+    for host in layout.hosts:
+        process, listener = booting_hosts[host.name]
+        nspawn_host.wait_for_boot(host, listener, process, deadline)
+        listener.close()
+
+
+def _clear_lab(name: str) -> None:
+    """Remove all processes, namespaces and folders with the name of the lab, if present."""
+    deadline = Deadline(30.0)
+    cgroup.kill_group(f"migqual/{name}", deadline)
+    for namespace in state.list_namespaces(name):
+        _kill_processes_in(namespace, deadline)
+        subprocess.run(["ip", "netns", "delete", namespace], check=False, capture_output=True)
+        shutil.rmtree(NETNS_CONFIG_FOLDER / namespace, ignore_errors=True)
+    nspawn_host.clear_nspawn_state(name)
+    for folder in (get_disk_folder(name), paths.get_labs_folder() / name):
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        get_disk_folder(name).parent.rmdir()
+    for folder in cgroup.list_group_folders("migqual"):
+        with suppress(OSError):
+            folder.rmdir()
+    with suppress(OSError):
+        NETNS_CONFIG_FOLDER.rmdir()
+    network.remove_netns_folder()
+
+
+def _kill_processes_in(namespace: str, deadline: Deadline) -> None:
+    """Kill all processes in the namespace, except the current process and all ancestors."""
+
+    def kill_processes() -> bool:
+        result = subprocess.run(
+            ["ip", "netns", "pids", namespace], check=False, capture_output=True, text=True
+        )
+        pids = {int(pid) for pid in result.stdout.split()} - _list_ancestor_pids()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not pids
+
+    deadline.wait_for(f"end of the processes in namespace {namespace}", kill_processes)
+
+
+def _list_ancestor_pids() -> set[int]:
+    pids, pid = set(), os.getpid()
+    while pid > 1:
+        pids.add(pid)
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        pid = int(stat.rpartition(")")[2].split()[1])
+    return pids
+
+
+def check_outside_lab() -> None:
+    """Raise `UsageError` if the process runs inside the namespace of a lab.
+
+    Such a process cannot see the mounts and processes of the machine.
+    """
+    if namespace := state.find_current_namespace():
+        raise UsageError(
+            f"this process runs inside the lab's namespace {namespace}: the machine's own mounts "
+            "and processes are not visible here",
+            remedy="leave `migqual lab exec` first",
+        )
+
+
+def _check_machine() -> None:
+    if os.geteuid() != 0:
+        raise LabError("a lab can only be built by root", remedy="run as root")
+    check_outside_lab()
+    if not cgroup.list_hierarchies():
+        raise LabError("no writable control groups", remedy="mount a cgroup hierarchy with systemd")
+    folder = paths.get_cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    free_gib = shutil.disk_usage(folder).free / 2**30
+    if free_gib < REQUIRED_FREE_GIB:
+        raise LabError(
+            f"{folder}: {free_gib:.1f} GiB free, {REQUIRED_FREE_GIB} needed",
+            remedy="free disk space, or set MIGQUAL_CACHE to a folder on another disk",
+        )

@@ -1,0 +1,206 @@
+"""Boot and kill a lab host with systemd-nspawn."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from migqual import paths
+from migqual.deadline import Deadline
+from migqual.errors import LabError, TimedOut
+from migqual.inventory.entities import SAVED_STATES_FOLDER
+from migqual.lab import cgroup, host_launcher
+from migqual.lab.layout import EXPORTS_FOLDER, SCRATCH_FOLDER, SHARED_FOLDER, HostLayout, LabLayout
+from migqual.lab.topology import BindMount, LabRole
+
+LOOP_DEVICES = tuple(f"/dev/loop{number}" for number in range(8))
+HYPERVISOR_DEVICES = ("/dev/net/tun", "/dev/kvm", "/dev/fuse", "/dev/loop-control", *LOOP_DEVICES)
+NSPAWN_STATE_FOLDER = Path("/run/systemd/nspawn")
+
+
+def boot_host(layout: LabLayout, host: HostLayout, rootfs: Path) -> subprocess.Popen[bytes]:
+    """Start the host and return at once. Call `wait_for_boot` to wait for the end of the boot.
+
+    Args:
+        layout: Layout of the lab.
+        host: The host to start.
+        rootfs: Lower layer of the root. The host does not change the rootfs.
+
+    Returns:
+        The process of the host, in a new session and process group.
+    """
+    for folder in (host.upper, host.folder / "work", host.merged):
+        folder.mkdir(parents=True, exist_ok=True)
+    config_file = host.folder / "launch.json"
+    config_file.write_text(json.dumps(_build_launch_config(layout, host, rootfs)))
+    with host.console_log.open("ab") as console:
+        return subprocess.Popen(
+            [sys.executable, "-S", "-I", host_launcher.__file__, str(config_file)],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def bind_notify_socket(host: HostLayout) -> socket.socket:
+    """Bind the socket for the message READY of the host's systemd. Call before `boot_host`."""
+    path = host.folder / "notify"
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(str(path))
+    return listener
+
+
+def wait_for_boot(
+    host: HostLayout,
+    listener: socket.socket,
+    process: subprocess.Popen[bytes],
+    deadline: Deadline,
+) -> None:
+    """Wait until systemd in the host reports a complete boot.
+
+    Args:
+        host: The booting host.
+        listener: Socket from `bind_notify_socket`.
+        process: Process from `boot_host`.
+        deadline: Time limit for the boot.
+
+    Raises:
+        LabError: The host ended or did not boot in time. The message contains the last lines of
+            the console.
+    """
+
+    def is_ready() -> bool:
+        if process.poll() is not None:
+            raise LabError(
+                f"host {host.name} ended while booting: {_read_last_console_lines(host)}",
+                remedy="the machine must allow mounts, namespaces and cgroups: run as root, "
+                "not in an unprivileged container",
+            )
+        listener.settimeout(max(0.01, min(0.2, deadline.seconds_left)))
+        with suppress(TimeoutError):
+            return b"READY=1" in listener.recv(4096)
+        return False
+
+    try:
+        deadline.wait_for(f"boot of host {host.name}", is_ready, interval_s=0)
+    except TimedOut as error:
+        raise LabError(
+            f"{error.message}: {_read_last_console_lines(host)}",
+            remedy=f"read the console log {host.console_log}",
+        ) from error
+
+
+def kill_lab_host(host: HostLayout, deadline: Deadline) -> None:
+    """Kill the host at once, like a power cut, and remove the leftovers of systemd-nspawn.
+
+    Raises:
+        TimedOut: Processes of the host are left at the deadline.
+    """
+    cgroup.kill_group(host.cgroup_name, deadline)
+    _remove_nspawn_folders(host.machine_name)
+
+
+def clear_nspawn_state(lab_name: str) -> None:
+    """Remove the leftovers of systemd-nspawn for all killed hosts of the lab.
+
+    The folders of systemd-nspawn below `/run` are removed, too, if empty.
+    """
+    _remove_nspawn_folders(f"mq-{lab_name}-*")
+    for folder in (*NSPAWN_STATE_FOLDER.glob("*"), NSPAWN_STATE_FOLDER, NSPAWN_STATE_FOLDER.parent):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _remove_nspawn_folders(pattern: str) -> None:
+    """Remove the empty nspawn folders of the machines with a name like `pattern`.
+
+    Different releases of systemd-nspawn create different folders for a machine. Every folder
+    has the name of the machine.
+    """
+    for folder in NSPAWN_STATE_FOLDER.glob(f"*/{pattern}"):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def kill_process_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process group of the process and wait for the end of the process."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _read_last_console_lines(host: HostLayout) -> str:
+    with suppress(OSError):
+        lines = host.console_log.read_text(errors="replace").strip().splitlines()
+        return " | ".join(lines[-4:])
+    return "no console output"
+
+
+def _build_launch_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> dict[str, object]:
+    return {
+        "cgroups": [str(folder) for folder in cgroup.list_group_folders(host.cgroup_name)],
+        "rootfs": str(rootfs),
+        "upper": str(host.upper),
+        "work": str(host.folder / "work"),
+        "merged": str(host.merged),
+        "argv": build_nspawn_command(layout, host),
+        "environment": {
+            "NOTIFY_SOCKET": str(host.folder / "notify"),
+            "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+            "SYSTEMD_NSPAWN_LOCK": "0",
+        },
+    }
+
+
+def build_nspawn_command(layout: LabLayout, host: HostLayout) -> list[str]:
+    """Build the systemd-nspawn command line for the boot of the host."""
+    argv = [
+        "systemd-nspawn",
+        "--quiet",
+        f"--directory={host.merged}",
+        f"--machine={host.machine_name}",
+        f"--hostname={host.name}",
+        f"--uuid={host.uuid}",
+        f"--network-namespace-path=/run/netns/{host.namespace}",
+        "--register=no",
+        "--keep-unit",
+        "--notify-ready=yes",
+        "--capability=all",
+        "--settings=no",
+        "--link-journal=no",
+        "--resolv-conf=off",
+        "--timezone=off",
+        "--console=pipe",
+        "--kill-signal=SIGRTMIN+3",
+        "--boot",
+    ]
+    for bind_mount in _list_bind_mounts(layout, host):
+        option = "--bind-ro" if bind_mount.read_only else "--bind"
+        argv.insert(-1, f"{option}={bind_mount.source}:{bind_mount.target or bind_mount.source}")
+    return argv
+
+
+def get_saved_states_folder() -> Path:
+    """Return the folder for saved guest states. The hosts of all labs share the folder."""
+    return paths.get_cache_folder() / SAVED_STATES_FOLDER
+
+
+def _list_bind_mounts(layout: LabLayout, host: HostLayout) -> list[BindMount]:
+    bind_mounts = list(host.spec.binds)
+    if host.spec.role is LabRole.HYPERVISOR:
+        bind_mounts += [
+            BindMount(source=Path(device)) for device in HYPERVISOR_DEVICES if Path(device).exists()
+        ]
+        bind_mounts.append(BindMount(source=layout.shared_folder, target=SHARED_FOLDER))
+        bind_mounts.append(
+            BindMount(source=get_saved_states_folder(), target=SCRATCH_FOLDER / SAVED_STATES_FOLDER)
+        )
+    if host.spec.role is LabRole.STORAGE:
+        bind_mounts.append(BindMount(source=layout.exports_folder, target=EXPORTS_FOLDER))
+    return bind_mounts

@@ -1,0 +1,140 @@
+"""Sample the job of a migration until the end, and apply the limits of the plan."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+from migqual.hosts.guest import Guest
+from migqual.migration.job import Job
+from migqual.migration.progress import MigrationProgress
+from migqual.model.outcome import DiskSample, JobSample
+from migqual.model.plan import Plan, StorageCopy, TimeoutAction
+
+SAMPLE_INTERVAL_SECONDS = 0.025  # from one question to the next; a slow answer delays the next one
+MIN_PAUSE_SECONDS = 0.005  # from an answer to the next question at least
+DISK_INTERVAL_SECONDS = 0.02  # from a look at a disk that is copied to the next
+DISK_JOIN_SECONDS = 5.0
+
+
+class SampleAction(Enum):
+    """An action requested by the callback of a job sample."""
+
+    ABORT = "abort"
+
+
+# Called with every sample of the job. Without a result the migration continues.
+OnSample = Callable[[JobSample], SampleAction | None]
+
+
+def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None) -> None:
+    """Sample the job until the end, and apply the limits of the plan.
+
+    Args:
+        progress: Collects the job samples, the disk samples and QEMU's downtime.
+        job: The started job.
+        on_sample: Called with every job sample. The result `SampleAction.ABORT` aborts the
+            migration.
+
+    Raises:
+        InconclusiveError: libvirt refused the aborts during the whole grace period.
+        MigrationStuck: libvirt accepted the last abort, but the job outlived the grace period.
+    """
+    domain, plan, event_log = progress.domain, progress.plan, progress.event_log
+    disk_thread = threading.Thread(target=_sample_disks, args=(progress, job), daemon=True)
+    disk_thread.start()
+    queried_at = event_log.started_at
+    while not job.finished.wait(
+        max(MIN_PAUSE_SECONDS, queried_at + SAMPLE_INTERVAL_SECONDS - time.monotonic())
+    ):
+        is_memory_sent = event_log.memory_sent.is_set()
+        queried_at = time.monotonic()
+        stats = domain.query_job_stats()
+        replied_at = time.monotonic()
+        at_s = replied_at - event_log.started_at
+        if stats.get("type"):
+            sample = JobSample(at_s, stats, replied_at - queried_at)
+            progress.samples.append(sample)
+            if is_memory_sent and "downtime" in stats:
+                # after the end of QEMU's job and before the end of libvirt's: the real downtime
+                progress.qemu_stats["downtime"] = stats["downtime"]
+            if (
+                on_sample is not None
+                and not progress.aborted
+                and on_sample(sample) is SampleAction.ABORT
+            ):
+                progress.aborted = True
+        if not progress.aborted and at_s > plan.deadline_s:
+            progress.timed_out = True
+        if progress.timed_out or progress.aborted:
+            job.request_abort(progress.guest)
+        else:
+            _request_actions(progress, job, list_due_actions(plan, at_s, stats), at_s)
+    disk_thread.join(DISK_JOIN_SECONDS)
+
+
+def _sample_disks(progress: MigrationProgress, job: Job) -> None:
+    """Sample the copied disks in turn, in a separate thread.
+
+    libvirt can need a second for a reply while libvirt talks with QEMU. The job must not wait
+    for the reply.
+    """
+    domain = progress.domain
+    for target in itertools.cycle(_list_copied_disks(progress.guest, progress.plan)):
+        if job.finished.wait(DISK_INTERVAL_SECONDS):
+            return
+        block_progress = domain.query_block_job(target)
+        if block_progress is not None:
+            at_s = time.monotonic() - progress.event_log.started_at
+            progress.disks.append(DiskSample(at_s, target, *block_progress))
+
+
+def _list_copied_disks(guest: Guest, plan: Plan) -> tuple[str, ...]:
+    if plan.copy_storage is StorageCopy.NONE:
+        return ()
+    return plan.migrate_disks or guest.spec.list_written_targets()
+
+
+def list_due_actions(plan: Plan, at_s: float, stats: Mapping[str, Any]) -> list[TimeoutAction]:
+    """List the actions due at a given time of the migration. The function has no side effects.
+
+    Post-copy is due only when memory moves. Before, QEMU may not know yet about the permission
+    for post-copy.
+
+    Args:
+        plan: The plan of the migration.
+        at_s: Seconds since the start of the migration.
+        stats: The latest job statistics of libvirt.
+    """
+    actions = []
+    if plan.timeout is not None and at_s >= plan.timeout.seconds:
+        actions.append(plan.timeout.action)
+    if plan.postcopy_after_precopy and int(stats.get("memory_iteration", 0)) > 1:
+        actions.append(TimeoutAction.POSTCOPY)
+    is_memory_moving = int(stats.get("memory_processed", 0)) > 0
+    return [action for action in actions if is_memory_moving or action is TimeoutAction.SUSPEND]
+
+
+def _request_actions(
+    progress: MigrationProgress, job: Job, actions: Iterable[TimeoutAction], at_s: float
+) -> None:
+    """Request due actions until libvirt accepts, and add each refusal to the event log."""
+    domain = progress.domain
+    libvirt_calls = {
+        TimeoutAction.SUSPEND: domain.suspend,
+        TimeoutAction.POSTCOPY: domain.start_postcopy,
+    }
+    for action in actions:
+        request = progress.requests[action]
+        if request.is_accepted or not request.send(libvirt_calls[action]):
+            continue
+        if request.refusal:
+            progress.event_log.add_event(
+                domain.host, "refused", request.refusal, time.monotonic(), None
+            )
+        elif action is TimeoutAction.POSTCOPY:
+            job.defer_abort()
+        else:
+            progress.suspended_at_s = at_s

@@ -1,0 +1,218 @@
+"""`migrate`: start a migration, follow the job and determine the outcome."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from migqual.errors import (
+    HostError,
+    MigrationAborted,
+    MigrationError,
+    MigrationFailed,
+    MigrationRefused,
+    MigrationStuck,
+    MigrationTimedOut,
+    StackError,
+)
+from migqual.hosts.domain import Domain
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+from migqual.inventory.entities import format_uri_host
+from migqual.migration import qemu_parameters
+from migqual.migration.job import Job
+from migqual.migration.job_sampler import OnSample, follow_job
+from migqual.migration.progress import MigrationProgress
+from migqual.model import libvirt_call
+from migqual.model.libvirt_call import DestinationEndpoint
+from migqual.model.outcome import MigrationStatus, Outcome
+from migqual.model.plan import Control, Plan
+from migqual.observe.event_log import EventLog, collect_events
+
+_ERROR_TYPES: Mapping[MigrationStatus, type[MigrationError]] = {
+    MigrationStatus.REFUSED: MigrationRefused,
+    MigrationStatus.FAILED: MigrationFailed,
+    MigrationStatus.TIMED_OUT: MigrationTimedOut,
+    MigrationStatus.ABORTED: MigrationAborted,
+}
+
+# Called with the outcome so far, when another error than a `MigrationError` ends the migration.
+OnInterrupted = Callable[[Outcome], None]
+
+
+def build_endpoint(destination: Host, plan: Plan) -> DestinationEndpoint:
+    """Build the destination's libvirt URI and migration URI for the plan."""
+    entry = destination.entry
+    uri = entry.peer_uri if plan.control is Control.PEER_TO_PEER else destination.virsh_uri
+    return DestinationEndpoint(uri, f"tcp://{format_uri_host(entry.migration_endpoint)}")
+
+
+def migrate(
+    guest: Guest,
+    destination: Host,
+    plan: Plan,
+    *,
+    on_sample: OnSample | None = None,
+    on_interrupted: OnInterrupted | None = None,
+) -> Outcome:
+    """Migrate the guest from the current host to `destination`.
+
+    The call is virDomainMigrate3 (managed direct) or virDomainMigrateToURI3 (peer-to-peer). The
+    function returns when the guest is at the destination, running or paused as planned.
+    `guest.host` is the destination then.
+
+    Every `MigrationError` holds the stack's message and the outcome so far.
+
+    Args:
+        guest: The guest to migrate.
+        destination: The host to migrate to.
+        plan: Options and limits of the migration.
+        on_sample: Called with every job sample. The result `SampleAction.ABORT` aborts the
+            migration. An exception of `on_sample` aborts the migration and is raised after
+            the abort.
+        on_interrupted: Called with the outcome so far, before an error other than a
+            `MigrationError` is raised.
+
+    Returns:
+        The outcome of the completed migration.
+
+    Raises:
+        MigrationRefused: The stack refused the migration before any data moved.
+        MigrationFailed: The migration failed after the start of the data transfer.
+        MigrationTimedOut: The migration did not finish before the plan's deadline and was
+            aborted.
+        MigrationAborted: `on_sample` aborted the migration.
+        MigrationStuck: libvirt accepts the aborts, but the migration goes on.
+        InconclusiveError: libvirt refuses to abort the migration.
+
+    Example:
+        Limit bandwidth and downtime, and keep the outcome of a migration without convergence::
+
+            plan = Plan(bandwidth_mib_s=64, downtime_ms=100, deadline_s=60.0)
+            try:
+                outcome = migrate(guest, destination, plan)
+            except MigrationTimedOut as error:
+                outcome = error.outcome
+            print(outcome.virsh, outcome.status, outcome.seconds)
+    """
+    source = guest.host
+    domain = guest.domain
+    with (
+        qemu_parameters.limit_downtime(guest, plan.downtime_ms),
+        qemu_parameters.apply_settings(guest, plan.qemu_parameters),
+        collect_events(guest.name, (source, destination)) as event_log,
+    ):
+        job = Job(_build_migrate_call(domain, destination, plan, guest))
+        virsh = render_virsh_command(guest, source, destination, plan)
+        event_log.started_at = time.monotonic()
+        progress = MigrationProgress(guest, domain, source, destination, plan, virsh, event_log)
+        try:
+            with _run_job(job, guest, destination):
+                follow_job(progress, job, on_sample)
+        except MigrationStuck as stuck_error:
+            stuck_error.outcome = progress.build_outcome(MigrationStatus.STUCK, stuck_error.message)
+            raise
+        except BaseException as error:
+            if on_interrupted is not None:
+                on_interrupted(progress.build_outcome(MigrationStatus.INTERRUPTED, str(error)))
+            raise
+        stats = _read_final_stats(guest, domain, event_log) if job.has_succeeded else {}
+    message = "; ".join((job.error.stack_message, *progress.refusals)) if job.error else ""
+    outcome = progress.build_outcome(
+        _determine_status(job.error, progress), message, ended_at=job.ended_at, stats=stats
+    )
+    if job.error is not None:
+        raise _ERROR_TYPES[outcome.status](message, outcome=outcome) from job.error
+    return outcome
+
+
+def render_virsh_command(guest: Guest, source: Host, destination: Host, plan: Plan) -> str:
+    """Render the equivalent virsh command, for a person to repeat the migration."""
+    migrate_argv = libvirt_call.build_virsh_migrate(
+        plan,
+        guest.spec.persistence,
+        source_uri=source.virsh_uri,
+        domain=guest.name,
+        endpoint=build_endpoint(destination, plan),
+    )
+    setup_argv = libvirt_call.build_virsh_monitor_command(
+        plan, source_uri=source.virsh_uri, domain=guest.name
+    )
+    return " && ".join(
+        libvirt_call.format_shell_command(argv) for argv in (setup_argv, migrate_argv) if argv
+    )
+
+
+def _build_migrate_call(
+    domain: Domain, destination: Host, plan: Plan, guest: Guest
+) -> Callable[[], Any]:
+    flags = libvirt_call.build_migrate_flags(plan, guest.spec.persistence)
+    endpoint = build_endpoint(destination, plan)
+    parameters = libvirt_call.build_typed_parameters(plan, endpoint)
+    destination_xml = qemu_parameters.set_parameters_in_xml(
+        plan.destination_xml or domain.read_migratable_xml(), plan.qemu_parameters
+    )
+    if destination_xml is not None:
+        parameters["destination_xml"] = destination_xml
+    migrating_domain = guest.host.migration_connection.find_domain(guest.name)
+    if migrating_domain is None:
+        raise HostError(guest.host.name, f"{guest.name} is no longer on the host")
+    if plan.control is Control.PEER_TO_PEER:
+        return lambda: migrating_domain.migrate_peer_to_peer(
+            endpoint.libvirt_uri, flags, parameters
+        )
+    destination_connection = destination.migration_connection.raw
+    return lambda: migrating_domain.migrate_direct(destination_connection, flags, parameters)
+
+
+@contextmanager
+def _run_job(job: Job, guest: Guest, destination: Host) -> Iterator[None]:
+    """Run the job while the block runs; after an error, abort the job and wait for the end.
+
+    The job must not go on while other code restores settings and removes the guest.
+    """
+    job.start()
+    try:
+        yield
+        job.raise_unexpected_error()
+    except BaseException:
+        job.abort_and_wait(guest)
+        raise
+    finally:
+        if job.has_succeeded:
+            guest.set_host(destination)
+
+
+def _read_final_stats(guest: Guest, source_domain: Domain, event_log: EventLog) -> dict[str, Any]:
+    """Read the figures of the completed job, first from the destination.
+
+    Only the destination knows the whole downtime. Without figures, libvirt reports a job of
+    type 0.
+    """
+    destination_domain = guest.host.libvirt.find_domain(
+        guest.name
+    )  # none where it was lost on the way
+    for domain in (destination_domain, source_domain):
+        stats = domain.query_completed_job_stats() if domain is not None else {}
+        if stats.get("type"):
+            return stats
+    return _find_stats_in_events(event_log)
+
+
+def _find_stats_in_events(event_log: EventLog) -> dict[str, Any]:
+    for event in event_log.events:
+        if event.name == "job-completed":
+            return dict(json.loads(event.detail))
+    return {}
+
+
+def _determine_status(error: StackError | None, progress: MigrationProgress) -> MigrationStatus:
+    if error is None:
+        return MigrationStatus.COMPLETED
+    if progress.timed_out:
+        return MigrationStatus.TIMED_OUT
+    if progress.aborted:
+        return MigrationStatus.ABORTED
+    has_sent_data = any(int(sample.stats.get("data_processed", 0)) for sample in progress.samples)
+    return MigrationStatus.FAILED if has_sent_data else MigrationStatus.REFUSED

@@ -1,0 +1,88 @@
+"""Progress of a running migration, and the `Outcome` built from the progress."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from migqual.hosts.domain import Domain
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+from migqual.migration.job import LibvirtRequest
+from migqual.model.outcome import DiskSample, JobSample, MigrationStatus, Outcome
+from migqual.model.plan import Plan, TimeoutAction
+from migqual.observe.event_log import EventLog
+
+
+@dataclass
+class MigrationProgress:
+    """Progress of a single migration: the identity first, the observations from `samples` on.
+
+    Attributes:
+        domain: The guest's domain at the source. The domain can disappear before the migration
+            is known to be over.
+        virsh: The equivalent virsh command, for a person to repeat the migration.
+        event_log: Events of the guest on both hosts.
+        samples: Job samples so far.
+        disks: Samples of the copied disks so far.
+        suspended_at_s: Seconds from the start until the timeout action suspended the guest.
+        requests: Requests to libvirt during the migration, by action.
+        qemu_stats: Figures under QEMU's own names.
+    """
+
+    guest: Guest
+    domain: Domain
+    source: Host
+    destination: Host
+    plan: Plan
+    virsh: str
+    event_log: EventLog
+    samples: list[JobSample] = field(default_factory=list)
+    disks: list[DiskSample] = field(default_factory=list)
+    timed_out: bool = False
+    aborted: bool = False
+    suspended_at_s: float | None = None
+    requests: dict[TimeoutAction, LibvirtRequest] = field(
+        default_factory=lambda: {action: LibvirtRequest() for action in TimeoutAction}
+    )
+    qemu_stats: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def refusals(self) -> list[str]:
+        """Return the messages of libvirt about refused requests."""
+        return [request.refusal for request in self.requests.values() if request.refusal]
+
+    def build_outcome(
+        self,
+        status: MigrationStatus,
+        message: str,
+        *,
+        ended_at: float | None = None,
+        stats: Mapping[str, Any] | None = None,
+    ) -> Outcome:
+        """Build the outcome from the data known so far.
+
+        Args:
+            status: How the migration ended.
+            message: Error message of the stack; empty after a success.
+            ended_at: End of the migration in seconds of the monotonic clock. Without `ended_at`
+                the duration counts until now.
+            stats: Statistics of the completed job.
+        """
+        return Outcome(
+            plan=self.plan,
+            guest=self.guest.name,
+            source=self.source.name,
+            destination=self.destination.name,
+            virsh=self.virsh,
+            status=status,
+            seconds=(time.monotonic() if ended_at is None else ended_at)
+            - self.event_log.started_at,
+            message=message,
+            job_samples=tuple(self.samples),
+            disk_samples=tuple(self.disks),
+            events=self.event_log.events,
+            stats=stats or {},
+            suspended_at_s=self.suspended_at_s,
+            qemu_stats=self.qemu_stats,
+        )

@@ -1,0 +1,80 @@
+"""Migration parameters in openEuler's documentation, with the documented default values.
+
+https://docs.openeuler.org/en/docs/24.03_LTS/docs/Virtualization/vm-live-migration.html
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from migqual.units import MIB
+
+# in the order of the page's table and listing; None: the page gives a name but no default
+DOCUMENTED_DEFAULTS: Mapping[str, bool | int | str | None] = {
+    "compress-level": 1,
+    "compress-threads": 8,
+    "compress-wait-thread": True,
+    "decompress-threads": 2,
+    "compress-method": "zlib",
+    "xbzrle-cache-size": None,
+    "cpu-throttle-initial": None,
+    "cpu-throttle-increment": None,
+    "max-cpu-throttle": None,
+    "announce-initial": None,
+    "announce-max": None,
+    "announce-rounds": None,
+    "announce-step": None,
+    "multifd-channels": None,
+    "block-incremental": None,
+    "downtime-limit": None,
+    "max-bandwidth": None,
+    "max-postcopy-bandwidth": None,
+    "tls-authz": None,
+    "tls-creds": None,
+    "tls-hostname": None,
+    "x-checkpoint-delay": None,
+}
+
+
+@dataclass(frozen=True)
+class ParameterComparison:
+    """A migration parameter: the value in effect and the documented default value.
+
+    Attributes:
+        value: Value in effect; None where the stack lacks the parameter.
+        default: Documented default value; None where no default value is documented.
+    """
+
+    name: str
+    value: bool | int | str | None
+    default: bool | int | str | None
+
+    @property
+    def is_missing(self) -> bool:
+        """Return whether the stack lacks the parameter."""
+        return self.value is None
+
+    @property
+    def differs_from_default(self) -> bool:
+        """Return whether the value differs from the documented default value, if both exist."""
+        return not self.is_missing and self.default is not None and self.value != self.default
+
+
+def compare_parameters(parameters: Mapping[str, Any]) -> Iterator[ParameterComparison]:
+    """Compare the parameters of the stack with the documented parameters.
+
+    Args:
+        parameters: QEMU's reply to `query-migrate-parameters`.
+
+    Yields:
+        Every documented parameter, then the other parameters of the stack, sorted by name.
+    """
+    for name, default in DOCUMENTED_DEFAULTS.items():
+        yield ParameterComparison(name, parameters.get(name), default)
+    for name in sorted(parameters.keys() - DOCUMENTED_DEFAULTS.keys()):
+        yield ParameterComparison(name, parameters[name], None)
+
+
+def convert_to_mbit_s(mib_s: float) -> float:
+    """Convert a bandwidth from MiB/s (libvirt) to Mbit/s (openEuler's documentation)."""
+    return mib_s * MIB * 8 / 1_000_000

@@ -1,0 +1,296 @@
+"""Specification of a guest, as pure data. The hosts layer renders the domain."""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+from migqual.inventory.entities import StoreKind
+
+
+class DiskFormat(StrEnum):
+    """Image format of a disk."""
+
+    RAW = "raw"
+    QCOW2 = "qcow2"
+
+
+class DiskBus(StrEnum):
+    """Bus of a disk in the guest."""
+
+    VIRTIO = "virtio"
+    SCSI = "scsi"
+    SATA = "sata"
+
+    @property
+    def target_prefix(self) -> str:
+        """Return the first letters of libvirt's target names on the bus: ``vd`` or ``sd``."""
+        return "vd" if self is DiskBus.VIRTIO else "sd"
+
+
+class Medium(StrEnum):
+    """Drive in the guest: a disk, a CD-ROM drive with an image, or an empty CD-ROM drive."""
+
+    DISK = "disk"
+    CDROM = "cdrom"
+    EMPTY_CDROM = "empty-cdrom"
+
+
+class DiskAccess(StrEnum):
+    """Write access to a disk: by a single guest, by no guest, or by several guests at once."""
+
+    EXCLUSIVE = "own"
+    READ_ONLY = "read-only"
+    SHAREABLE = "shareable"
+
+
+class CacheMode(StrEnum):
+    """Cache mode of a disk, with the names of libvirt's domain XML."""
+
+    NONE = "none"
+    DIRECTSYNC = "directsync"
+    WRITETHROUGH = "writethrough"
+    WRITEBACK = "writeback"
+    UNSAFE = "unsafe"
+
+
+class Firmware(StrEnum):
+    """Firmware of a guest."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class Architecture(StrEnum):
+    """CPU architecture of a guest."""
+
+    X86_64 = "x86_64"
+    AARCH64 = "aarch64"
+
+    @property
+    def machine_type(self) -> str:
+        """Return QEMU's machine type for the architecture."""
+        return {Architecture.X86_64: "q35", Architecture.AARCH64: "virt"}[self]
+
+
+class Persistence(StrEnum):
+    """Persistence of a guest: after power off, libvirt keeps only persistent definitions."""
+
+    PERSISTENT = "persistent"
+    TRANSIENT = "transient"
+
+
+class WritePattern(StrEnum):
+    """Order of the page writes of a memory load."""
+
+    SEQUENTIAL = "sequential"
+    RANDOM = "random"
+    HOT_SPOT = "hotspot"
+
+
+class PageContent(StrEnum):
+    """Content of the pages of a memory load."""
+
+    RANDOM = "random"
+    TEXT = "text"
+    ZERO = "zero"
+
+
+@dataclass(frozen=True)
+class DiskSpec:
+    """A disk on a store of the inventory.
+
+    Attributes:
+        size_mib: Size in MiB.
+        subfolder: Separate folder on a file store, e.g. to have images in different folders.
+        create_options: Options for `qemu-img create -o`, e.g. ``("cluster_size=4k",)``.
+        has_backing_file: True when the image lies over a backing file with content.
+    """
+
+    store: StoreKind
+    format: DiskFormat = DiskFormat.RAW
+    size_mib: int = 64
+    bus: DiskBus = DiskBus.VIRTIO
+    cache: CacheMode = CacheMode.NONE
+    medium: Medium = Medium.DISK
+    access: DiskAccess = DiskAccess.EXCLUSIVE
+    subfolder: str = ""
+    create_options: tuple[str, ...] = ()
+    has_backing_file: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.store}-{self.format}"
+
+    @property
+    def is_written_by_load(self) -> bool:
+        """Return whether the guest's load writes to the disk."""
+        return self.medium is Medium.DISK and self.access is not DiskAccess.READ_ONLY
+
+
+@dataclass(frozen=True)
+class MemoryLoad:
+    """A memory load: pages with verifiable content, written at a fixed rate.
+
+    Attributes:
+        size_mib: Size of the memory region in MiB.
+        rate_mib_s: Rate of the page writes in MiB/s. 0 leaves the pages unchanged. None writes
+            as fast as the guest can.
+        written_part: ``page`` writes the whole page, ``header`` only the header of the page.
+    """
+
+    size_mib: int = 32
+    rate_mib_s: int | None = 0
+    pattern: WritePattern = WritePattern.RANDOM
+    content: PageContent = PageContent.RANDOM
+    written_part: str = "page"
+
+    @property
+    def payload_arguments(self) -> tuple[str, ...]:
+        """Return the arguments for the memory load in the guest, each as ``name=value``."""
+        rate = "max" if self.rate_mib_s is None else str(self.rate_mib_s)
+        return (
+            f"mib={self.size_mib}",
+            f"rate_mib_s={rate}",
+            f"pattern={self.pattern}",
+            f"content={self.content}",
+            f"touch={self.written_part}",
+        )
+
+
+@dataclass(frozen=True)
+class DiskLoad:
+    """A disk load: stamped blocks. The guest acknowledges each block after fsync.
+
+    Attributes:
+        rate_per_s: Blocks per second; None writes as fast as the guest can.
+        span_mib: Size of the written area in MiB.
+        block_kib: Size of a block in KiB.
+    """
+
+    rate_per_s: int | None = 20
+    span_mib: int = 16
+    block_kib: int = 4
+
+    @property
+    def payload_arguments(self) -> tuple[str, ...]:
+        """Return the arguments for the disk load in the guest, each as ``name=value``."""
+        rate = "max" if self.rate_per_s is None else str(self.rate_per_s)
+        return (f"rate_per_s={rate}", f"span_mib={self.span_mib}", f"block_kib={self.block_kib}")
+
+
+@dataclass(frozen=True)
+class GuestLoad:
+    """The load in a guest during a migration.
+
+    The default is an idle guest with data for the checks. The guest holds 32 MiB of known
+    pages. A slow writer on every disk acknowledges blocks for a later count.
+    """
+
+    name: str = "idle"
+    memory: MemoryLoad = field(default_factory=MemoryLoad)
+    disk: DiskLoad = field(default_factory=DiskLoad)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+IDLE_LOAD = GuestLoad()
+MEMORY_LOAD = GuestLoad(
+    "memory", memory=MemoryLoad(size_mib=64, rate_mib_s=20, pattern=WritePattern.RANDOM)
+)
+DISK_LOAD = GuestLoad("disk", disk=DiskLoad(rate_per_s=200))
+
+
+class StartMode(StrEnum):
+    """Start of a guest: restored from a saved idle state where possible, or booted."""
+
+    RESTORED = "restored"
+    BOOTED = "booted"
+
+
+@dataclass(frozen=True)
+class GuestSpec:
+    """The specification of a guest.
+
+    The default guest boots the distribution's kernel with an initramfs and needs no content on
+    disks.
+
+    Attributes:
+        memory_mib: Guest memory in MiB.
+        nics: Number of service NICs. The client probes the address of the first NIC.
+        cpu: vCPU model. None takes the model of the inventory, else the model of the host.
+        image: qcow2 system image (UEFI) with a cloud-init seed; replaces the initramfs.
+        shutdown_delay_s: Delay in s between the shutdown request and power off.
+        dirty_ring_size: Entries in the dirty ring of each vCPU, a power of two. 0 uses KVM's
+            dirty log. An emulated guest has neither.
+        start_mode: Restored from a saved state where possible, or booted.
+
+    Example:
+        A guest with 512 MiB, a qcow2 disk on the shared directory, and a memory load::
+
+            disk = DiskSpec(StoreKind.DIRECTORY, DiskFormat.QCOW2)
+            spec = GuestSpec(memory_mib=512, disks=(disk,), load=MEMORY_LOAD)
+            guest = make_guest(spec)
+    """
+
+    memory_mib: int = 256
+    vcpus: int = 1
+    disks: tuple[DiskSpec, ...] = ()
+    nics: int = 1
+    cpu: str | None = None
+    machine: str | None = None
+    firmware: Firmware = Firmware.BIOS
+    persistence: Persistence = Persistence.PERSISTENT
+    image: Path | None = None
+    load: GuestLoad = IDLE_LOAD
+    shutdown_delay_s: int = 0
+    dirty_ring_size: int = 0
+    start_mode: StartMode = StartMode.RESTORED
+
+    @property
+    def can_be_restored(self) -> bool:
+        """Return whether the guest can start from a saved state.
+
+        Guests of equal shape share a saved state. UEFI firmware and a system image keep state
+        on disks, so such guests boot.
+        """
+        return (
+            self.start_mode is StartMode.RESTORED
+            and self.image is None
+            and self.firmware is Firmware.BIOS
+        )
+
+    def derive_saved_state_spec(self) -> "GuestSpec":
+        """Derive the specification of the guest for the saved state.
+
+        Guests with equal derived specifications share a saved state. The derived guest has the
+        same devices, the idle load and plain images. Images of a freshly booted guest hold no
+        data, so plain images are sufficient.
+        """
+        plain_disk = DiskSpec(StoreKind.LOCAL)
+        plain_fields = {
+            name: getattr(plain_disk, name)
+            for name in ("store", "format", "subfolder", "create_options", "has_backing_file")
+        }
+        disks = (replace(disk, **plain_fields) for disk in self.disks)
+        return replace(
+            self,
+            disks=tuple(disks),
+            load=IDLE_LOAD,
+            persistence=Persistence.TRANSIENT,
+            start_mode=StartMode.BOOTED,
+        )
+
+    def list_disk_targets(self) -> tuple[str, ...]:
+        """List libvirt's target name of each disk, in order: vda, vdb, sda, ..."""
+        disk_counts: dict[str, int] = {}
+        names = []
+        for disk in self.disks:
+            number = disk_counts.get(disk.bus.target_prefix, 0)
+            disk_counts[disk.bus.target_prefix] = number + 1
+            names.append(disk.bus.target_prefix + chr(ord("a") + number))
+        return tuple(names)
+
+    def list_written_targets(self) -> tuple[str, ...]:
+        """List the target names of the disks for the writes of the guest's load."""
+        targets_and_disks = zip(self.list_disk_targets(), self.disks, strict=True)
+        return tuple(target for target, disk in targets_and_disks if disk.is_written_by_load)

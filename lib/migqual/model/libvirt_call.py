@@ -1,0 +1,207 @@
+"""Build libvirt's flags and typed parameters, and the equivalent virsh command, from a plan.
+
+Numbers and names come from libvirt's public API (virDomainMigrateFlags, VIR_MIGRATE_PARAM_*). A
+selftest compares the numbers and names with the Python binding. The functions are pure.
+"""
+
+import shlex
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Any
+
+from migqual.model.guest_spec import Persistence
+from migqual.model.plan import (
+    Arrival,
+    Control,
+    DefinitionPolicy,
+    Plan,
+    Safety,
+    StorageCopy,
+    WriteMode,
+)
+from migqual.model.qemu_parameter import render_set_parameters_command, select_for_destination
+
+
+class MigrateFlag(IntFlag):
+    """Migration flags with the numbers of virDomainMigrateFlags."""
+
+    LIVE = 1 << 0
+    PEER2PEER = 1 << 1
+    PERSIST_DEST = 1 << 3
+    UNDEFINE_SOURCE = 1 << 4
+    PAUSED = 1 << 5
+    NON_SHARED_DISK = 1 << 6
+    NON_SHARED_INC = 1 << 7
+    UNSAFE = 1 << 9
+    COMPRESSED = 1 << 11
+    AUTO_CONVERGE = 1 << 13
+    POSTCOPY = 1 << 15
+    TLS = 1 << 16
+    PARALLEL = 1 << 17
+    NON_SHARED_SYNCHRONOUS_WRITES = 1 << 18
+
+
+@dataclass(frozen=True)
+class DestinationEndpoint:
+    """Addresses of the destination of a migration.
+
+    Attributes:
+        libvirt_uri: libvirt of the destination. The controller uses the URI in a direct
+            migration, the source in a peer-to-peer migration.
+        migrate_uri: Target for guest memory, ``tcp://ADDRESS``.
+    """
+
+    libvirt_uri: str
+    migrate_uri: str
+
+
+def build_migrate_flags(plan: Plan, persistence: Persistence) -> MigrateFlag:
+    """Build the migration flags for `plan`.
+
+    Args:
+        plan: Plan of the migration.
+        persistence: Persistence of the guest. The definition of a transient guest cannot move,
+            so PERSIST_DEST and UNDEFINE_SOURCE are left out.
+    """
+    flags = MigrateFlag.LIVE
+    moves_definition = (
+        plan.definition is DefinitionPolicy.MOVES and persistence is Persistence.PERSISTENT
+    )
+    for flag, is_set in (
+        (MigrateFlag.PEER2PEER, plan.control is Control.PEER_TO_PEER),
+        (MigrateFlag.PERSIST_DEST, moves_definition),
+        (MigrateFlag.UNDEFINE_SOURCE, moves_definition),
+        (MigrateFlag.UNSAFE, plan.safety is Safety.UNSAFE),
+        (MigrateFlag.TLS, plan.tls),
+        (MigrateFlag.PARALLEL, plan.channels > 0),
+        (MigrateFlag.COMPRESSED, plan.compression.value != "none"),
+        (MigrateFlag.AUTO_CONVERGE, plan.auto_converge is not None),
+        (MigrateFlag.POSTCOPY, plan.postcopy),
+        (MigrateFlag.NON_SHARED_DISK, plan.copy_storage is StorageCopy.ALL),
+        (MigrateFlag.NON_SHARED_INC, plan.copy_storage is StorageCopy.INCREMENTAL),
+        (MigrateFlag.NON_SHARED_SYNCHRONOUS_WRITES, plan.write_mode is WriteMode.SYNCHRONOUS),
+        (MigrateFlag.PAUSED, plan.arrival is Arrival.PAUSED),
+    ):
+        if is_set:
+            flags |= flag
+    return flags
+
+
+def build_typed_parameters(plan: Plan, endpoint: DestinationEndpoint) -> dict[str, Any]:
+    """Build the typed parameters for virDomainMigrate3 or virDomainMigrateToURI3.
+
+    Returns:
+        Values by libvirt's parameter name. Bandwidths are in MiB/s.
+    """
+    parameters: dict[str, Any] = {"migrate_uri": endpoint.migrate_uri}
+    if plan.bandwidth_mib_s is not None:
+        parameters["bandwidth"] = plan.bandwidth_mib_s
+    if plan.channels:
+        parameters["parallel.connections"] = plan.channels
+    if plan.auto_converge is not None:
+        if plan.auto_converge.initial_percent is not None:
+            parameters["auto_converge.initial"] = plan.auto_converge.initial_percent
+        if plan.auto_converge.increment_percent is not None:
+            parameters["auto_converge.increment"] = plan.auto_converge.increment_percent
+    if plan.migrate_disks:
+        parameters["migrate_disks"] = list(plan.migrate_disks)
+    optional_values = {
+        "tls.destination": plan.tls_destination,
+        "bandwidth.postcopy": plan.postcopy_bandwidth_mib_s,
+        "disks_port": plan.disks_port,
+        "disks_uri": plan.disks_uri,
+        "destination_xml": plan.destination_xml,
+    }
+    parameters |= {name: value for name, value in optional_values.items() if value is not None}
+    return parameters | plan.compression.build_compression_parameters(plan.compression_options)
+
+
+def build_virsh_migrate(
+    plan: Plan,
+    persistence: Persistence,
+    *,
+    source_uri: str,
+    domain: str,
+    endpoint: DestinationEndpoint,
+) -> list[str]:
+    """Build the virsh command for the same migration, as an argument vector.
+
+    The option `--xml` names the file ``destination.xml`` where the destination needs a separate
+    definition.
+    """
+    flags = build_migrate_flags(plan, persistence)
+    argv = ["virsh", "-c", source_uri, "migrate", "--live"]
+    for flag, option in VIRSH_OPTIONS.items():
+        if flag in flags:
+            argv.append(option)
+    argv += plan.compression.build_virsh_options(plan.compression_options)
+    if plan.postcopy_after_precopy:
+        argv.append("--postcopy-after-precopy")
+    argv += _build_auto_converge_options(plan)
+    if plan.timeout is not None:
+        argv += ["--timeout", f"{plan.timeout.seconds:g}"]
+        argv.append(f"--timeout-{plan.timeout.action}")
+    for option, value in (
+        ("--parallel-connections", plan.channels or None),
+        ("--bandwidth", plan.bandwidth_mib_s),
+        ("--postcopy-bandwidth", plan.postcopy_bandwidth_mib_s),
+        ("--tls-destination", plan.tls_destination),
+        ("--migrate-disks", ",".join(plan.migrate_disks) or None),
+        ("--disks-port", plan.disks_port),
+        ("--disks-uri", plan.disks_uri),
+    ):
+        if value is not None:
+            argv += [option, str(value)]
+    if plan.destination_xml is not None or select_for_destination(plan.qemu_parameters):
+        argv += ["--xml", DESTINATION_XML_FILE]
+    return [*argv, domain, endpoint.libvirt_uri, "--migrateuri", endpoint.migrate_uri]
+
+
+def build_virsh_monitor_command(plan: Plan, *, source_uri: str, domain: str) -> list[str]:
+    """Build the virsh command for the QEMU parameters without a libvirt option.
+
+    The user runs the command before the migration. The command sets the parameters at the
+    source through the monitor. The destination gets parameters as QEMU arguments, ``-global
+    migration.NAME=VALUE``, from the definition of `--xml`.
+
+    Returns:
+        The argument vector; empty where the plan sets no QEMU parameter.
+    """
+    if not plan.qemu_parameters:
+        return []
+    message = render_set_parameters_command(plan.qemu_parameters)
+    return ["virsh", "-c", source_uri, "qemu-monitor-command", domain, message]
+
+
+def format_shell_command(argv: list[str]) -> str:
+    """Format an argument vector as a shell command line."""
+    return shlex.join(argv)
+
+
+VIRSH_OPTIONS = {
+    MigrateFlag.PEER2PEER: "--p2p",
+    MigrateFlag.PERSIST_DEST: "--persistent",
+    MigrateFlag.UNDEFINE_SOURCE: "--undefinesource",
+    MigrateFlag.UNSAFE: "--unsafe",
+    MigrateFlag.TLS: "--tls",
+    MigrateFlag.PARALLEL: "--parallel",
+    MigrateFlag.AUTO_CONVERGE: "--auto-converge",
+    MigrateFlag.POSTCOPY: "--postcopy",
+    MigrateFlag.NON_SHARED_DISK: "--copy-storage-all",
+    MigrateFlag.NON_SHARED_INC: "--copy-storage-inc",
+    MigrateFlag.NON_SHARED_SYNCHRONOUS_WRITES: "--copy-storage-synchronous-writes",
+    MigrateFlag.PAUSED: "--suspend",
+}
+# File name for `--xml`. The user saves the definition from the record in the file.
+DESTINATION_XML_FILE = "destination.xml"
+
+
+def _build_auto_converge_options(plan: Plan) -> list[str]:
+    options: list[str] = []
+    if plan.auto_converge is None:
+        return options
+    if plan.auto_converge.initial_percent is not None:
+        options += ["--auto-converge-initial", str(plan.auto_converge.initial_percent)]
+    if plan.auto_converge.increment_percent is not None:
+        options += ["--auto-converge-increment", str(plan.auto_converge.increment_percent)]
+    return options

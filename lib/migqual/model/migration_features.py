@@ -1,0 +1,128 @@
+"""Migration features reported by QEMU, and the features missing for a plan.
+
+The functions are pure. The features come from `query-qmp-schema`,
+`query-migrate-capabilities` and `query-migrate-parameters` of a QEMU without a guest:
+https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from migqual.model.plan import Compression, Plan
+
+# QEMU features for each compression method of libvirt: capability, parameter, parameter value
+_REQUIRED_FEATURES: Mapping[Compression, tuple[str, str, str]] = {
+    Compression.NONE: ("", "", ""),
+    Compression.XBZRLE: ("xbzrle", "xbzrle-cache-size", ""),
+    Compression.MT: ("compress", "compress-level", ""),
+    Compression.ZLIB: ("multifd", "multifd-compression", "zlib"),
+    Compression.ZSTD: ("multifd", "multifd-compression", "zstd"),
+}
+# libvirt's messages for a method missing in libvirt or in QEMU
+_UNSUPPORTED_MESSAGE = re.compile(
+    r"(?i)unsupported compression method|compression method '\w+' is not supported"
+    r"|(?:option|capability|parameter) '?[\w.-]+'? (?:is )?not supported"
+)
+
+
+@dataclass(frozen=True)
+class MigrationFeatures:
+    """The migration features of QEMU on a host.
+
+    Attributes:
+        capabilities: Names of the migration capabilities.
+        parameters: Migration parameters, with the initial values of a new guest.
+        enum_values: Allowed values of each parameter with an enum type.
+    """
+
+    host: str
+    version: str
+    capabilities: frozenset[str]
+    parameters: Mapping[str, Any]
+    enum_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def describe_missing_parameter(self, name: str, value: object = "") -> str:
+        """Describe why QEMU cannot set a migration parameter; empty when QEMU can.
+
+        Args:
+            name: Name of the parameter.
+            value: Required value. A text is compared with the enum values of the parameter. An
+                empty text checks the name only.
+        """
+        if name not in self.parameters:
+            return f"{self.host}: {self.version} has no migration parameter {name}"
+        enum_values = self.enum_values.get(name, ())
+        if isinstance(value, str) and value and enum_values and value not in enum_values:
+            return (
+                f"{self.host}: {self.version} does not support {name} {value}, "
+                f"only {', '.join(enum_values)}"
+            )
+        return ""
+
+    def describe_missing_feature(self, plan: Plan) -> str:
+        """Describe the first QEMU feature missing for `plan`; empty when complete."""
+        capability, parameter, value = _REQUIRED_FEATURES[plan.compression]
+        if capability and capability not in self.capabilities:
+            return f"{self.host}: {self.version} has no migration capability {capability}"
+        required_parameters: list[tuple[str, object]] = [(parameter, value)] if parameter else []
+        required_parameters += [
+            (qemu_parameter.name, qemu_parameter.value) for qemu_parameter in plan.qemu_parameters
+        ]
+        return next(
+            (
+                description
+                for name_and_value in required_parameters
+                if (description := self.describe_missing_parameter(*name_and_value))
+            ),
+            "",
+        )
+
+
+def describe_missing_features(plan: Plan, host_features: Sequence[MigrationFeatures]) -> str:
+    """Describe the first feature missing for `plan` on each host; empty when complete."""
+    return "; ".join(
+        description
+        for features in host_features
+        if (description := features.describe_missing_feature(plan))
+    )
+
+
+def is_unsupported_message(message: str) -> bool:
+    """Return whether `message` is libvirt's refusal of an unsupported method or option."""
+    return bool(_UNSUPPORTED_MESSAGE.search(message))
+
+
+def parse_migration_features(host: str, replies: Mapping[str, Any]) -> MigrationFeatures:
+    """Parse the migration features of a host from QEMU's replies.
+
+    Args:
+        host: Name of the host.
+        replies: QMP replies by command: `query-version`, `query-migrate-capabilities`,
+            `query-migrate-parameters` and `query-qmp-schema`.
+    """
+    version = replies["query-version"]["qemu"]
+    version_text = ".".join(str(version[part]) for part in ("major", "minor", "micro"))
+    return MigrationFeatures(
+        host=host,
+        version=f"QEMU {version_text}",
+        capabilities=frozenset(
+            str(capability["capability"]) for capability in replies["query-migrate-capabilities"]
+        ),
+        parameters=replies["query-migrate-parameters"],
+        enum_values=dict(_list_enum_values(replies["query-qmp-schema"])),
+    )
+
+
+def _list_enum_values(schema: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """List the allowed values of each migration parameter with an enum type."""
+    types = {entry["name"]: entry for entry in schema}
+    command = types.get("migrate-set-parameters")
+    for member in types[command["arg-type"]]["members"] if command else ():
+        member_type = types[member["type"]]
+        if member_type["meta-type"] == "enum":
+            # QEMU replaced the list of names (`values`) by a list of objects (`members`).
+            # Some versions send both.
+            names = member_type.get("values") or [entry["name"] for entry in member_type["members"]]
+            yield member["name"], tuple(names)

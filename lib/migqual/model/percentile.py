@@ -1,0 +1,18 @@
+"""Compute percentiles of measured values."""
+
+import math
+from collections.abc import Sequence
+
+
+def compute_percentile(values: Sequence[float], fraction: float) -> float:
+    """Compute a percentile by nearest rank.
+
+    Args:
+        values: The values, in any order; at least a single value.
+        fraction: The percentile as a fraction, 0 to 1.
+
+    Returns:
+        The smallest value with at least `fraction` of the values less or equal.
+    """
+    sorted_values = sorted(values)
+    return sorted_values[max(0, math.ceil(fraction * len(sorted_values)) - 1)]

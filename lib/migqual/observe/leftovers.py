@@ -1,0 +1,80 @@
+"""Find leftovers of guests on hosts: names with the run's prefix, in a lab also all interfaces."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from migqual.hosts.host import Host
+from migqual.inventory.entities import DirectoryStore, HostRole, Inventory, LocalStore, Tier
+
+_LIST_SEPARATOR = "--"  # of one list
+# A single script for all lists: an SSH command takes longer than a list. No word of the script
+# matches the pattern, so `pgrep` does not list the script.
+_LIST_SCRIPT = f"""\
+prefix=$1
+shift
+find "$@" -name "$prefix*" 2>/dev/null
+echo {_LIST_SEPARATOR}
+pgrep -f -a "(guest=|-x |name=)$prefix"
+echo {_LIST_SEPARATOR}
+ls /sys/class/net
+"""
+# folders of libvirt and QEMU with files of a guest
+_LIBVIRT_FOLDERS = (
+    "/etc/libvirt/qemu",
+    "/run/libvirt/qemu",
+    "/var/lib/libvirt/qemu",
+    "/var/log/libvirt",
+)
+
+
+@dataclass(frozen=True)
+class LeftoverAudit:
+    """Audit of hosts for leftovers, before and after a test.
+
+    Attributes:
+        prefix: Beginning of all names created on the hosts.
+    """
+
+    inventory: Inventory
+    prefix: str
+
+    def list_leftovers(self, hosts: tuple[Host, ...]) -> frozenset[str]:
+        """List all leftovers on `hosts` now, a line each: host, kind, name."""
+        with ThreadPoolExecutor(max_workers=len(hosts)) as executor:
+            return frozenset(
+                line for lines in executor.map(self._list_host_leftovers, hosts) for line in lines
+            )
+
+    def _list_host_leftovers(self, host: Host) -> list[str]:
+        argv = ("sh", "-c", _LIST_SCRIPT, "sh", self.prefix, *self._list_folders(host))
+        files, processes, interfaces = host.shell.run(*argv).stdout.split(f"{_LIST_SEPARATOR}\n")
+        leftovers = [f"{host.name}: file {path}" for path in files.splitlines()]
+        leftovers += [
+            f"{host.name}: process {_extract_name(line, self.prefix)}"
+            for line in processes.splitlines()
+        ]
+        if HostRole.HYPERVISOR not in host.entry.roles:
+            return leftovers
+        domain_names = [
+            name for name in host.libvirt.list_domain_states() if name.startswith(self.prefix)
+        ]
+        leftovers += [f"{host.name}: domain {name}" for name in domain_names]
+        if self.inventory.tier is Tier.LAB:
+            leftovers += [f"{host.name}: interface {name}" for name in interfaces.split()]
+        return leftovers
+
+    def _list_folders(self, host: Host) -> list[str]:
+        """List the folders for files of guests on a host. Some folders may be missing."""
+        folders = [str(host.entry.scratch), *_LIBVIRT_FOLDERS]
+        for store in self.inventory.stores:
+            match store:
+                case DirectoryStore() | LocalStore():
+                    folders.append(str(store.path))
+                case _ if store.server == host.name:
+                    folders.append(str(store.directory))
+        return folders
+
+
+def _extract_name(line: str, prefix: str) -> str:
+    """Extract the name from a command line, because process ids change between two audits."""
+    return next((word for word in line.replace(",", " ").split() if prefix in word), line)

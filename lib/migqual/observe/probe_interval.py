@@ -1,0 +1,89 @@
+"""Choose the probe interval of the gap meter by the time left until the switch-over.
+
+A probe every 2 ms costs two thirds of a core for an emulated guest and the network. So the
+meter uses the fine interval only where an interruption is due. A gap is reported with the
+resolution of the interval in use. The functions have no side effects.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from migqual.model.outcome import JobSample
+from migqual.model.plan import Plan
+
+NS_PER_MS = 1_000_000
+# Seconds until the remaining memory is sent and the switch-over begins. Two limits, so the interval
+# of a migration between the limits does not change back and forth.
+SWITCHOVER_FAR_S = 2.0
+SWITCHOVER_NEAR_S = 1.0
+
+
+class ProbeInterval(Enum):
+    """Interval between two probes, and between two requests over the TCP session, in ms."""
+
+    IDLE = (200, 1000)
+    MEDIUM = (20, 100)
+    FINE = (2, 20)
+
+    @property
+    def interval_ns(self) -> int:
+        """Return the interval between two probes."""
+        return self.value[0] * NS_PER_MS
+
+    @property
+    def meter_command(self) -> str:
+        """Return the line for a running `migqual-payload watch` to set the interval."""
+        probe_ms, session_ms = self.value
+        return f"pace {probe_ms * 1000} {session_ms}"
+
+
+@dataclass(frozen=True)
+class ProbeIntervalChange:
+    """Change of the probe interval: `interval_ns`, from `at_ns` on by the client's clock."""
+
+    at_ns: int
+    interval_ns: int
+
+
+def find_longest_interval_ns(
+    changes: Sequence[ProbeIntervalChange], from_ns: int, to_ns: int
+) -> int:
+    """Find the longest interval in force between two times; `FINE` without a known change."""
+    longest_ns = 0
+    for position, change in enumerate(changes):
+        end_ns = changes[position + 1].at_ns if position + 1 < len(changes) else to_ns + 1
+        if change.at_ns <= to_ns and end_ns > from_ns:
+            longest_ns = max(longest_ns, change.interval_ns)
+    return longest_ns or ProbeInterval.FINE.interval_ns
+
+
+def choose_probe_interval(
+    plan: Plan, sample: JobSample, current_interval: ProbeInterval
+) -> ProbeInterval:
+    """Choose the probe interval for a migration with `sample` as the latest job sample.
+
+    A plan with a timeout or with post-copy gets the fine interval all the time: the
+    interruption can come at any moment. Otherwise the switch-over is due when the remaining
+    memory has been sent (virDomainGetJobStats: memory_remaining, memory_bps). Before the first
+    byte of memory the guest runs undisturbed: the destination's QEMU starts, or disks are
+    copied.
+
+    Args:
+        plan: The plan of the migration.
+        sample: The latest job sample.
+        current_interval: The interval in use, kept between the two limits.
+    """
+    if plan.timeout is not None or plan.postcopy:
+        return ProbeInterval.FINE
+    processed_bytes, remaining_bytes, bytes_per_s = (
+        int(sample.stats.get(f"memory_{name}") or 0) for name in ("processed", "remaining", "bps")
+    )
+    if not processed_bytes:
+        return ProbeInterval.MEDIUM
+    if not bytes_per_s:
+        return ProbeInterval.FINE
+    remaining_s = remaining_bytes / bytes_per_s
+    if remaining_s > SWITCHOVER_FAR_S:
+        return ProbeInterval.MEDIUM
+    return ProbeInterval.FINE if remaining_s < SWITCHOVER_NEAR_S else current_interval

@@ -1,0 +1,60 @@
+"""Split brain: check the number of running copies of a guest, at most 1 at any time."""
+
+import re
+from pathlib import PurePosixPath
+
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+
+RUNNING_STATES = {"running", "blocked"}
+MAX_LOG_MESSAGES = 3  # lines of QEMU's log
+LOG_MESSAGE_PATTERN = re.compile(r"\d{4}-\d\d-\d\d|qemu")  # not the words of its command line
+
+
+def find_split_brain_violations(
+    guest: Guest, hosts: tuple[Host, ...], *, is_still_migrating: bool = False
+) -> list[str]:
+    """Find violations of the rule: the guest runs on `guest.host` and on no other host.
+
+    A process of the guest on another host is a violation, too: the process is a second writer.
+
+    Args:
+        guest: The guest to check.
+        hosts: All hosts with a possible copy.
+        is_still_migrating: Permit a process on another host, because a running migration still
+            sends to the process.
+
+    Returns:
+        A message for each violation. When the guest does not run, the message quotes QEMU's
+        log.
+    """
+    states = guest.query_states_by_host(hosts)
+    violations = []
+    if states.get(guest.host.name) not in RUNNING_STATES:
+        state = states.get(guest.host.name, "gone")
+        message = f"{guest.name} is {state} on {guest.host.name}, but should run there"
+        log_path = PurePosixPath(guest.console_log).with_suffix(".log")
+        last_messages = extract_last_messages(
+            guest.host.shell.run_unchecked("tail", "-n", "20", log_path).stdout
+        )
+        violations.append(
+            f"{message}; QEMU's log ends with: {last_messages}" if last_messages else message
+        )
+    for host in hosts:
+        if host.name == guest.host.name:
+            continue
+        if states.get(host.name) in RUNNING_STATES:
+            violations.append(f"split brain: {guest.name} also runs on {host.name}")
+        if not is_still_migrating and (pids := host.list_qemu_pids(guest.name)):
+            violations.append(f"a QEMU process of {guest.name} is left on {host.name}: {pids}")
+    return violations
+
+
+def extract_last_messages(log: str) -> str:
+    """Extract the last messages of QEMU or libvirt from QEMU's log, at most 3. No side effects."""
+    messages = [
+        line
+        for line in log.splitlines()
+        if LOG_MESSAGE_PATTERN.match(line) and "is tainted:" not in line
+    ]
+    return " | ".join(messages[-MAX_LOG_MESSAGES:])

@@ -1,0 +1,101 @@
+"""Calibrate the transfer model with migrations of an idle guest (pure functions).
+
+Some of the migrations have a bandwidth limit, some have no limit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from migqual.predict.precopy import TransferModel
+
+_MIN_DURATION_S = 0.005
+_MIN_SPEED_MIB_S = 1.0
+
+
+@dataclass(frozen=True)
+class CalibrationRun:
+    """A migration of an idle guest.
+
+    Attributes:
+        bandwidth_limit_mib_s: Bandwidth limit in MiB/s; None without a limit.
+        total_s: Duration of the whole migration.
+        transfer_s: Time from the first byte to the last byte, including the downtime.
+        downtime_s: Time of the paused guest.
+        sent_mib: Sent memory without the headers of zero pages.
+    """
+
+    bandwidth_limit_mib_s: float | None
+    total_s: float
+    transfer_s: float
+    downtime_s: float
+    sent_mib: float
+
+
+@dataclass(frozen=True)
+class TransferCalibration:
+    """The calibrated times and speed of a transfer.
+
+    Attributes:
+        setup_s: Time besides the transfer of bytes.
+        link_mib_s: Speed without a limit, in MiB/s.
+        device_state_s: Downtime besides the transfer of the last bytes.
+    """
+
+    setup_s: float
+    link_mib_s: float
+    device_state_s: float
+
+    def build_transfer_model(self, bandwidth_limit_mib_s: float | None) -> TransferModel:
+        """Build the transfer model for a bandwidth limit; None stands for no limit."""
+        bandwidth_mib_s = (
+            self.link_mib_s
+            if bandwidth_limit_mib_s is None
+            else min(bandwidth_limit_mib_s, self.link_mib_s)
+        )
+        return TransferModel(
+            bandwidth_mib_s, self.link_mib_s, self.setup_s, device_state_s=self.device_state_s
+        )
+
+
+def calibrate_transfer(
+    runs: Sequence[CalibrationRun], *, downtime_limit_s: float
+) -> TransferCalibration:
+    """Calibrate the transfer with migrations of an idle guest.
+
+    A migration with a limit sends the last part at the full link speed. The last part is as
+    large as fits into the downtime. A migration without a limit shows the link speed. Such a
+    migration ends before QEMU knows how much memory fits into the downtime.
+
+    Args:
+        runs: Migrations with and without a bandwidth limit.
+        downtime_limit_s: Downtime limit of the migrations in s.
+
+    Returns:
+        The medians over the migrations.
+
+    Raises:
+        ValueError: All migrations have a limit, or no migration has a limit.
+    """
+    limited_runs = [run for run in runs if run.bandwidth_limit_mib_s is not None]
+    unlimited_runs = [run for run in runs if run.bandwidth_limit_mib_s is None]
+    if not limited_runs or not unlimited_runs:
+        raise ValueError("calibration needs at least one run with a limit and one without")
+    setup_s = median(run.total_s - run.transfer_s for run in runs)
+    link_mib_s = median(_calculate_speed_mib_s(run) for run in unlimited_runs)
+    device_state_s = median(
+        run.downtime_s - _estimate_last_mib(run, downtime_limit_s) / link_mib_s for run in runs
+    )
+    return TransferCalibration(
+        max(_MIN_DURATION_S, setup_s), link_mib_s, max(_MIN_DURATION_S, device_state_s)
+    )
+
+
+def _calculate_speed_mib_s(run: CalibrationRun) -> float:
+    return max(
+        _MIN_SPEED_MIB_S, run.sent_mib / max(_MIN_DURATION_S, run.transfer_s - run.downtime_s)
+    )
+
+
+def _estimate_last_mib(run: CalibrationRun, downtime_limit_s: float) -> float:
+    return min(run.sent_mib, (run.bandwidth_limit_mib_s or 0.0) * downtime_limit_s)

@@ -1,0 +1,177 @@
+"""Search settings for a converging migration (pure functions)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from migqual.predict.dirty_curve import DirtyModel
+from migqual.predict.precopy import MigrationLimits, Prediction, TransferModel, simulate_precopy
+from migqual.predict.throttle import Throttle
+
+AUTO_CONVERGE, POSTCOPY, MULTIFD = "auto-converge", "postcopy-ram", "multifd"  # as QEMU says it
+_BISECTION_STEPS = 24  # of a search by halves
+_MAX_DOWNTIME_S = 60.0
+_RECOMMENDED_CHANNELS = 2
+
+
+@dataclass(frozen=True)
+class MigrationScenario:
+    """The inputs of a simulation.
+
+    Attributes:
+        memory_to_send_mib: Memory in pages not all zero, in MiB.
+        dirty_model: How the guest dirties the memory.
+        transfer_model: Speeds and delays of the transfer.
+        limits: The downtime limit and the deadline.
+    """
+
+    memory_to_send_mib: float
+    dirty_model: DirtyModel
+    transfer_model: TransferModel
+    limits: MigrationLimits
+
+    def simulate(self, throttle: Throttle | None = None) -> Prediction:
+        """Simulate pre-copy with the scenario."""
+        return simulate_precopy(
+            self.memory_to_send_mib, self.dirty_model, self.transfer_model, self.limits, throttle
+        )
+
+    def replace_bandwidth(self, bandwidth_mib_s: float) -> "MigrationScenario":
+        """Return a copy of the scenario with another bandwidth limit."""
+        return replace(
+            self, transfer_model=replace(self.transfer_model, bandwidth_mib_s=bandwidth_mib_s)
+        )
+
+    def replace_downtime_limit(self, downtime_limit_s: float) -> "MigrationScenario":
+        """Return a copy of the scenario with another downtime limit, in s."""
+        return replace(self, limits=replace(self.limits, downtime_limit_s=downtime_limit_s))
+
+
+@dataclass(frozen=True)
+class SettingChoice:
+    """A setting and the prediction with the setting.
+
+    Attributes:
+        option: Option of `virsh` for the setting, or the reason against the setting.
+        prediction: None where no value of the setting helps, or without a prediction.
+    """
+
+    setting: str
+    option: str
+    prediction: Prediction | None
+
+
+def list_setting_choices(
+    scenario: MigrationScenario, missing_capabilities: Mapping[str, str]
+) -> Iterator[SettingChoice]:
+    """List the choices of settings for a migration.
+
+    The first choice is the scenario as requested. If the request does not converge, a choice
+    follows for each setting alone.
+
+    Args:
+        scenario: The requested migration.
+        missing_capabilities: Capabilities missing in QEMU, each with the reason.
+
+    Yields:
+        The choices.
+    """
+    prediction = scenario.simulate()
+    yield SettingChoice(
+        "as requested", "no setting needs to change" if prediction.converges else "", prediction
+    )
+    if prediction.converges:
+        return
+    yield _search_lowest_value(
+        "downtime",
+        scenario.replace_downtime_limit,
+        (scenario.limits.downtime_limit_s, _MAX_DOWNTIME_S),
+        lambda value: f"virsh migrate-setmaxdowntime GUEST {value * 1000:.0f}",
+    )
+    yield _evaluate_bandwidth(scenario)
+    for setting, capability, evaluate in (
+        ("auto-converge", AUTO_CONVERGE, _evaluate_auto_converge),
+        ("post-copy", POSTCOPY, _evaluate_postcopy),
+        ("channels", MULTIFD, _evaluate_channels),
+    ):
+        reason = missing_capabilities.get(capability)
+        yield (
+            SettingChoice(setting, reason, None)
+            if reason
+            else SettingChoice(setting, *evaluate(scenario))
+        )
+
+
+def _evaluate_bandwidth(scenario: MigrationScenario) -> SettingChoice:
+    bandwidth_range = (
+        scenario.transfer_model.bandwidth_mib_s,
+        scenario.transfer_model.paused_bandwidth_mib_s,
+    )
+    if bandwidth_range[0] >= bandwidth_range[1]:
+        return SettingChoice("bandwidth", "the link limits the speed, not this setting", None)
+    return _search_lowest_value(
+        "bandwidth",
+        scenario.replace_bandwidth,
+        bandwidth_range,
+        lambda value: f"--bandwidth {value:.0f}",
+    )
+
+
+def _search_lowest_value(
+    setting: str,
+    replace_value: Callable[[float], MigrationScenario],
+    value_range: tuple[float, float],
+    format_option: Callable[[float], str],
+) -> SettingChoice:
+    """Search the lowest converging value, and add 10 % as a distance from the boundary."""
+    low, high = value_range
+    if not replace_value(high).simulate().converges:
+        return SettingChoice(setting, "no value makes the migration converge", None)
+    for _ in range(_BISECTION_STEPS):
+        middle = (low + high) / 2
+        if replace_value(middle).simulate().converges:
+            high = middle
+        else:
+            low = middle
+    value = min(high * 1.1, value_range[1])
+    if replace_value(value_range[0]).simulate().converges:
+        value = value_range[0]
+    return SettingChoice(setting, format_option(value), replace_value(value).simulate())
+
+
+def _evaluate_auto_converge(scenario: MigrationScenario) -> tuple[str, Prediction | None]:
+    throttle = Throttle()
+    prediction = scenario.simulate(throttle)
+    if prediction.converges:
+        return f"--auto-converge (throttles the vCPUs by up to {throttle.percent} %)", prediction
+    return "no throttling is enough", None
+
+
+def _evaluate_postcopy(scenario: MigrationScenario) -> tuple[str, Prediction]:
+    """Predict a post-copy migration.
+
+    QEMU sends all memory once. Then the guest runs at the destination, and QEMU sends the pages
+    dirtied during the first pass.
+    """
+    transfer_model = scenario.transfer_model
+    first_pass_s = scenario.memory_to_send_mib / transfer_model.bandwidth_mib_s
+    redirtied_mib = min(scenario.dirty_model.curve(first_pass_s), scenario.memory_to_send_mib)
+    total_s = (
+        transfer_model.setup_s
+        + first_pass_s
+        + redirtied_mib / transfer_model.paused_bandwidth_mib_s
+        + transfer_model.device_state_s
+    )
+    sent_mib = scenario.memory_to_send_mib + redirtied_mib
+    prediction = Prediction(
+        converges=True,
+        rounds=2,
+        total_s=total_s,
+        downtime_s=transfer_model.device_state_s,
+        sent_mib=sent_mib,
+    )
+    return "--postcopy --postcopy-after-precopy", prediction
+
+
+def _evaluate_channels(_scenario: MigrationScenario) -> tuple[str, None]:
+    option = f"--parallel --parallel-connections {_RECOMMENDED_CHANNELS}"
+    return f"{option}: helps if one connection does not fill the link", None

@@ -1,0 +1,93 @@
+"""Predict whether libvirt's own safety check will object to the disks: LM-SHR-02 (pure).
+
+The prediction covers the part of qemuMigrationSrcIsSafe based on the file system
+(virFileIsSharedFS). A disk file without a copy must lie on a file system counted as shared by
+libvirt. The results of our probes do not matter to libvirt. The part based on the cache mode
+has no effect where QEMU drops caches during a migration.
+"""
+
+from collections.abc import Iterator
+
+from migqual.model.finding import Finding
+from migqual.model.plan import Safety
+from migqual.preflight.facts import DiskFact, FileSystem, StorageFacts
+from migqual.preflight.findings import report_ok, report_warning
+from migqual.probes.fact import Missing
+
+FINDING_ID = "LM-SHR-02.safety"
+# Magic numbers in statfs(2) of the file systems counted as shared by libvirt. SMB 2 and later do
+# not count as shared.
+SHARED_FILESYSTEMS_BY_MAGIC = {
+    0x6969: "nfs",
+    0x01161970: "gfs2",
+    0x7461636F: "ocfs2",
+    0x6B414653: "afs",
+    0x517B: "smb",
+    0xFF534D42: "cifs",
+    0x00C36400: "ceph",
+    0x47504653: "gpfs",
+    0x61636673: "acfs",
+    0x19830326: "beegfs",
+}
+SHARED_FUSE_FILESYSTEMS = frozenset({"fuse.glusterfs", "fuse.quobyte"})
+FILE_DISK_TYPES = frozenset({"file", "volume"})  # a volume of a directory pool is a file, too
+REMEDY = (
+    "if both hosts use the same file (LM-SHR-01), migrate with `--unsafe`, or set "
+    "`shared_filesystems` in qemu.conf where libvirt supports it"
+)
+
+
+def check_libvirt_safety(storage: StorageFacts) -> Iterator[Finding]:
+    """Check whether libvirt's safety check will object to a disk file (LM-SHR-02.safety).
+
+    The finding is a warning when libvirt will refuse or may refuse a migration without
+    `--unsafe`.
+    """
+    uncopied_disks = [
+        fact
+        for fact in storage.disks
+        if fact.disk.type in FILE_DISK_TYPES
+        and not fact.disk.readonly
+        and fact not in storage.copied_disks
+    ]
+    unshared_disks = [fact for fact in uncopied_disks if not _is_on_shared_filesystem(fact)]
+    identified_disks = [fact for fact in unshared_disks if isinstance(fact.filesystem, FileSystem)]
+    disk_list = ", ".join(
+        f"{fact.disk.target} ({_describe_filesystem(fact)})"
+        for fact in identified_disks or unshared_disks
+    )
+    if not unshared_disks:
+        yield report_ok(FINDING_ID, "libvirt's safety check has no reason to refuse a disk file")
+    elif storage.plan.safety is Safety.UNSAFE:
+        yield report_ok(
+            FINDING_ID, f"the plan skips libvirt's safety check, which may refuse {disk_list}"
+        )
+    elif identified_disks:
+        yield report_warning(
+            FINDING_ID,
+            f"libvirt will refuse: it does not treat these file systems as shared: {disk_list}",
+            REMEDY,
+        )
+    else:
+        yield report_warning(
+            FINDING_ID,
+            f"libvirt may refuse: the file system is not known for {disk_list}",
+            REMEDY,
+        )
+
+
+def _is_on_shared_filesystem(fact: DiskFact) -> bool:
+    filesystem = fact.filesystem
+    return isinstance(filesystem, FileSystem) and (
+        filesystem.magic in SHARED_FILESYSTEMS_BY_MAGIC
+        or filesystem.name in SHARED_FUSE_FILESYSTEMS
+    )
+
+
+def _describe_filesystem(fact: DiskFact) -> str:
+    match fact.filesystem:
+        case FileSystem(name=name):
+            return name
+        case Missing(reason=why):
+            return why
+    return f"a disk of type {fact.disk.type}"

@@ -1,0 +1,140 @@
+"""Classify the location of a disk from the views of both hosts (pure functions)."""
+
+from dataclasses import dataclass
+
+from migqual.hosts.domain_definition import Disk
+from migqual.preflight.facts import DiskLocation
+from migqual.probes.fact import Fact, Missing
+
+
+@dataclass(frozen=True)
+class FileView:
+    """A file as seen by a host. Sizes are in bytes, times in s.
+
+    Attributes:
+        real_folder: Folder of the file after resolving symbolic links.
+    """
+
+    host: str
+    real_folder: str
+    exists: bool
+    inode: int = 0
+    size_bytes: int = 0
+    modified_s: int = 0
+    allocated_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class BlockView:
+    """A block device or an export as seen by a host.
+
+    Attributes:
+        reported_size: Size in the words of `qemu-io`.
+        first_block: Hex dump of the first block.
+        device_id: Identity of the device (WWN, serial number); empty for exports.
+    """
+
+    host: str
+    reported_size: str
+    first_block: tuple[str, ...]
+    device_id: str = ""
+
+
+def classify_file_location(
+    source_view: FileView,
+    destination_view: FileView,
+    *,
+    token_visible: bool | None,
+    lock_visible: bool,
+) -> tuple[DiskLocation, str]:
+    """Classify the location of a disk file.
+
+    Args:
+        source_view: The file as seen by the source.
+        destination_view: The file as seen by the destination.
+        token_visible: Whether the destination sees a token written by the source; None when no
+            token could be written.
+        lock_visible: Whether the destination sees QEMU's lock on the file.
+
+    Returns:
+        The location and the evidence.
+    """
+    same_inode = destination_view.exists and source_view.inode == destination_view.inode
+    if same_inode and token_visible:
+        return (
+            DiskLocation.SHARED,
+            f"a token file written on {source_view.host} is visible on {destination_view.host}",
+        )
+    if same_inode and lock_visible:
+        return (
+            DiskLocation.SHARED,
+            f"{destination_view.host} sees the same inode and QEMU's lock on the file",
+        )
+    if token_visible:
+        destination_text = (
+            "another file of this name" if destination_view.exists else "no file of this name"
+        )
+        return (
+            DiskLocation.AMBIGUOUS,
+            f"the folder is shared, but {destination_view.host} has {destination_text}",
+        )
+    if not destination_view.exists:
+        return DiskLocation.LOCAL, f"{destination_view.host} has no such file"
+    if not same_inode:
+        return DiskLocation.LOCAL, f"{destination_view.host} has another file of that name"
+    if token_visible is None:
+        return (
+            DiskLocation.AMBIGUOUS,
+            "both hosts seem to use the same file, but no token was written to prove it",
+        )
+    return (
+        DiskLocation.LOCAL,
+        f"a token file written on {source_view.host} is not visible on {destination_view.host}",
+    )
+
+
+def classify_block_location(
+    disk: Disk, source_view: Fact[BlockView], destination_view: Fact[BlockView]
+) -> tuple[DiskLocation, str]:
+    """Classify the location of a block device or an export.
+
+    Returns:
+        The location and the evidence.
+    """
+    is_network_disk = disk.type == "network"
+    if isinstance(source_view, Missing):
+        return (
+            DiskLocation.UNREACHABLE if is_network_disk else DiskLocation.AMBIGUOUS
+        ), source_view.reason
+    if isinstance(destination_view, Missing):
+        return (
+            DiskLocation.UNREACHABLE if is_network_disk else DiskLocation.LOCAL
+        ), destination_view.reason
+    if source_view.reported_size != destination_view.reported_size:
+        return (
+            DiskLocation.LOCAL,
+            (
+                f"the size is {source_view.reported_size} on {source_view.host}, "
+                f"but {destination_view.reported_size} on {destination_view.host}"
+            ),
+        )
+    if source_view.device_id != destination_view.device_id:
+        return (
+            DiskLocation.LOCAL,
+            (
+                f"the device ID is {source_view.device_id or 'empty'} on {source_view.host}, "
+                f"but {destination_view.device_id or 'empty'} on {destination_view.host}"
+            ),
+        )
+    if source_view.first_block != destination_view.first_block:
+        return DiskLocation.LOCAL, "the first block is different on the two hosts"
+    if not is_network_disk and not source_view.device_id:
+        return (
+            DiskLocation.AMBIGUOUS,
+            "same size and first block, but the device has no WWN or serial number",
+        )
+    device_text = f"device ID {source_view.device_id}, " if source_view.device_id else ""
+    return (
+        DiskLocation.REMOTE,
+        f"both hosts open it: {device_text}{source_view.reported_size}, the same first block",
+    )

@@ -1,0 +1,42 @@
+"""Build findings of each severity."""
+
+from migqual.model.finding import Finding, Severity
+from migqual.probes.fact import Missing
+
+FigureValue = float | str
+
+
+def report_ok(finding_id: str, message: str, **figures: FigureValue) -> Finding:
+    """Build a finding of severity `ok`."""
+    return Finding(finding_id, Severity.OK, message, figures)
+
+
+def report_warning(finding_id: str, message: str, remedy: str, **figures: FigureValue) -> Finding:
+    """Build a finding of severity `warning`."""
+    return Finding(finding_id, Severity.WARNING, message, figures, remedy)
+
+
+def report_refusal(finding_id: str, message: str, remedy: str, **figures: FigureValue) -> Finding:
+    """Build a finding of severity `refused`."""
+    return Finding(finding_id, Severity.REFUSED, message, figures, remedy)
+
+
+def report_unknown(
+    finding_id: str, subject: str, missing: Missing, remedy: str = "", **figures: float | str
+) -> Finding:
+    """Build a finding of severity `unknown`.
+
+    Args:
+        finding_id: Id of the finding, for example ``LM-PRE-03.agent``.
+        subject: The unknown matter, for example ``whether a job runs``.
+        missing: The missing fact with the reason.
+        remedy: The remedy; a general remedy when empty.
+        **figures: Numbers of the finding, with the units in the names.
+    """
+    return Finding(
+        finding_id,
+        Severity.UNKNOWN,
+        f"cannot determine {subject}: {missing.reason}",
+        figures,
+        remedy or "fix the reported cause and run preflight again",
+    )

@@ -1,0 +1,222 @@
+"""Probe host connections: ports in both directions, libvirt and service bridges."""
+
+import random
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from urllib.parse import urlsplit
+
+from migqual.errors import HostError
+from migqual.hosts import libvirt_queries
+from migqual.hosts.domain_definition import Nic
+from migqual.hosts.host import Host
+from migqual.preflight.facts import ConnectionAttempt, ConnectionPurpose, NetworkSegment
+from migqual.probes.fact import Fact, Missing, fact_or_missing
+from migqual.probes.probe_context import ProbeContext, generate_token_name
+
+# libvirt's default range of migration ports; qemu.conf can change the range
+DEFAULT_MIGRATION_PORTS = range(49152, 49216)
+_DEFAULT_LIBVIRT_PORTS = {"ssh": 22, "libssh": 22, "libssh2": 22, "tls": 16514, "tcp": 16509}
+_PORT_ATTEMPTS = 5
+_CONNECT_SECONDS = "2"
+
+
+def probe_data_port(host: Host, peer: Host, probe_context: ProbeContext) -> ConnectionAttempt:
+    """Probe a connection from the host to a free port in the peer's migration range.
+
+    The attempt succeeds when the peer's answer returns to the host.
+    """
+    address = peer.entry.migration_endpoint
+
+    def connect_to_free_port() -> tuple[bool, str, int]:
+        ip_address = _resolve_ipv4(host, address)
+        for port in random.sample(_list_migration_ports(peer), _PORT_ATTEMPTS):
+            listen_command = (
+                probe_context.get_payload_path(peer),
+                "tcp",
+                "listen",
+                ip_address,
+                str(port),
+                "--seconds",
+                "3",
+            )
+            with peer.shell.start(*listen_command) as listener:
+                first_line = next(iter(listener), "").strip()
+                if first_line.startswith("ready"):
+                    message = _connect_to_port(host, ip_address, port, probe_context)
+                    return message == "passed", message, port
+        raise HostError(peer.name, f"cannot listen on {ip_address}: {first_line}")
+
+    return _attempt_connection(ConnectionPurpose.DATA, host, peer, address, connect_to_free_port)
+
+
+def probe_libvirt_connection(
+    host: Host, peer: Host, probe_context: ProbeContext
+) -> Iterator[ConnectionAttempt]:
+    """Probe the port of libvirt's URI, then the connection to libvirt.
+
+    Yields:
+        The attempt at the port, then the attempt at libvirt: `virsh hostname` with the URI of a
+        peer-to-peer migration.
+    """
+    uri = peer.entry.peer_uri
+    uri_parts = urlsplit(uri)
+    transport = uri_parts.scheme.partition("+")[2] or "tls"
+    port = uri_parts.port or _DEFAULT_LIBVIRT_PORTS.get(transport, 0)
+    peer_name = uri_parts.hostname or peer.entry.address
+
+    def connect_to_libvirt_port() -> tuple[bool, str, int]:
+        message = _connect_to_port(host, _resolve_ipv4(host, peer_name), port, probe_context)
+        # a server of another protocol accepts the connection, but does not return our token
+        accepted = message.startswith(("passed", "connected"))
+        return accepted, "passed" if accepted else message, port
+
+    port_attempt = _attempt_connection(
+        ConnectionPurpose.CONTROL, host, peer, peer_name, connect_to_libvirt_port
+    )
+    yield port_attempt
+
+    def query_peer_hostname() -> tuple[bool, str, int]:
+        if port_attempt.succeeded is False:
+            return False, f"port {port} cannot be reached", port
+        result = host.shell.run_unchecked("virsh", "-c", uri, "hostname", seconds=30)
+        if result.status in {126, 127}:
+            raise HostError(host.name, "virsh is not installed")
+        return result.status == 0, " ".join(result.stderr.split()), port
+
+    yield _attempt_connection(ConnectionPurpose.LIBVIRT, host, peer, uri, query_peer_hostname)
+
+
+def probe_network_segment(
+    nic: Nic, source: Host, destination: Host, probe_context: ProbeContext
+) -> NetworkSegment:
+    """Probe whether frames pass between a service interface's bridges, in both directions."""
+    source_bridge = _find_bridge(nic, source)
+    destination_bridge = _find_bridge(nic, destination)
+    frames_pass: Fact[bool]
+    if isinstance(source_bridge, Missing):
+        frames_pass = source_bridge
+    elif isinstance(destination_bridge, Missing):
+        frames_pass = False
+    else:
+        frames_pass = fact_or_missing(
+            lambda: (
+                _is_frame_received(
+                    source, source_bridge, destination, destination_bridge, probe_context
+                )
+                and _is_frame_received(
+                    destination, destination_bridge, source, source_bridge, probe_context
+                )
+            )
+        )
+    return NetworkSegment(nic, source_bridge, destination_bridge, frames_pass)
+
+
+def _attempt_connection(
+    purpose: ConnectionPurpose,
+    host: Host,
+    peer: Host,
+    address: str,
+    connect: Callable[[], tuple[bool, str, int]],
+) -> ConnectionAttempt:
+    result = fact_or_missing(connect)
+    if isinstance(result, Missing):
+        return ConnectionAttempt(purpose, host.name, peer.name, address, result)
+    succeeded, message, port = result
+    endpoint = address if purpose is ConnectionPurpose.LIBVIRT else f"{address} port {port}"
+    return ConnectionAttempt(purpose, host.name, peer.name, endpoint, succeeded, message)
+
+
+def _connect_to_port(host: Host, address: str, port: int, probe_context: ProbeContext) -> str:
+    connect_command = (
+        probe_context.get_payload_path(host),
+        "tcp",
+        "connect",
+        address,
+        str(port),
+        "--seconds",
+        _CONNECT_SECONDS,
+    )
+    result = host.shell.run_unchecked(*connect_command)
+    return (result.stdout or result.stderr).strip()
+
+
+def _list_migration_ports(peer: Host) -> list[int]:
+    """List ports from the migration range in qemu.conf, or from libvirt's default range.
+
+    The result is the upper half of the range. A small range is repeated to have enough
+    elements.
+    """
+    result = peer.shell.run_unchecked(
+        "grep", "-E", "^ *migration_port_m(in|ax)", "/etc/libvirt/qemu.conf"
+    )
+    configured_ports = {}
+    for line in result.stdout.splitlines():
+        name, _, value = line.partition("=")
+        configured_ports[name.strip()] = int(value.strip().strip('"'))
+    first_port = configured_ports.get("migration_port_min", DEFAULT_MIGRATION_PORTS.start)
+    last_port = configured_ports.get("migration_port_max", DEFAULT_MIGRATION_PORTS.stop - 1)
+    # libvirt takes the lowest free port: avoid the ports of running migrations
+    ports = list(range(first_port, last_port + 1))
+    return ports[len(ports) // 2 :] if len(ports) >= 2 * _PORT_ATTEMPTS else ports * _PORT_ATTEMPTS
+
+
+def _resolve_ipv4(host: Host, name: str) -> str:
+    """Resolve the name to an IPv4 address on the host.
+
+    Raises:
+        HostError: The name has no IPv4 address.
+    """
+    try:
+        return str(IPv4Address(name))
+    except ValueError:
+        columns = host.shell.run_unchecked("getent", "ahostsv4", name).stdout.split()
+    if not columns:
+        raise HostError(
+            host.name, f"{name} does not resolve to an IPv4 address; only IPv4 is probed"
+        )
+    return columns[0]
+
+
+def _find_bridge(nic: Nic, host: Host) -> Fact[str]:
+    """Find the bridge of the interface on the host."""
+
+    def find_name() -> str:
+        if nic.type == "network":
+            return libvirt_queries.find_network_bridge(host.libvirt, nic.source)
+        if nic.type != "bridge":
+            raise HostError(host.name, f"an interface of type {nic.type} has no bridge")
+        name = nic.source or nic.bridge
+        result = host.shell.run_unchecked("cat", f"/sys/class/net/{name}/operstate")
+        if result.status != 0:
+            raise HostError(host.name, f"bridge {name} does not exist")
+        return name
+
+    return fact_or_missing(find_name)
+
+
+def _is_frame_received(
+    sender: Host,
+    sender_bridge: str,
+    receiver: Host,
+    receiver_bridge: str,
+    probe_context: ProbeContext,
+) -> bool:
+    token = generate_token_name()
+    listen_command = (
+        probe_context.get_payload_path(receiver),
+        "l2",
+        "listen",
+        receiver_bridge,
+        token,
+        "--seconds",
+        "1",
+    )
+    with receiver.shell.start(*listen_command) as listener:
+        lines = iter(listener)
+        first_line = next(lines, "").strip()
+        if first_line != "ready":
+            raise HostError(receiver.name, f"cannot listen on {receiver_bridge}: {first_line}")
+        with sender.shell.start(
+            probe_context.get_payload_path(sender), "l2", "send", sender_bridge, token
+        ):
+            return next(lines, "").strip() == "seen"

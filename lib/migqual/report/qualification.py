@@ -1,0 +1,267 @@
+"""Judge pairs of hosts: from tests to requirements to pairs. The functions are pure.
+
+- The verdict of a requirement on a pair is the worst verdict of the tests on the pair.
+  Without a test the verdict is `not-run`. An `unsupported` test beyond the requirement does
+  not count where other tests count.
+- A pair qualifies when all demanded requirements pass and the profile demands a requirement.
+  In addition, a test ran on the pair, and the run came to an end. A requirement is demanded
+  when `required` in the profile, or when missing in the profile.
+- Optional and absent requirements never decide. A failed or inconclusive requirement is then a
+  reservation: the host offers the feature, but no test saw the feature work.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from migqual.errors import UsageError
+from migqual.model.record import Demand, PairName, RequirementSummary, RunRecord, TestRecord
+from migqual.model.verdict import Verdict, find_worst_verdict
+
+UNKNOWN_REQUIREMENT = RequirementSummary(
+    title="not in the requirements table of this run", chapter="Unknown"
+)
+
+
+@dataclass(frozen=True)
+class RequirementResult:
+    """The result of a requirement on a pair."""
+
+    id: str
+    pair: PairName
+    summary: RequirementSummary
+    demand: Demand
+    tests: tuple[TestRecord, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return the worst verdict of the deciding tests."""
+        return find_worst_verdict(test.verdict for test in self.deciding_tests)
+
+    @property
+    def deciding_tests(self) -> tuple[TestRecord, ...]:
+        """Return the deciding tests: all except unsupported tests beyond the requirement.
+
+        If no test is left, all tests decide.
+        """
+        counted_tests = (
+            test
+            for test in self.tests
+            if not (test.beyond_requirement and test.verdict is Verdict.UNSUPPORTED)
+        )
+        return tuple(counted_tests) or self.tests
+
+    @property
+    def reason(self) -> str:
+        """Return the reason of the worst test, or the text for a requirement without a test."""
+        if not self.tests:
+            return "no test of this requirement ran"
+        return max(self.deciding_tests, key=lambda test: test.verdict.rank).reason
+
+    @property
+    def is_unmet(self) -> bool:
+        """Return whether the requirement is demanded and did not pass."""
+        return self.demand is Demand.REQUIRED and self.verdict is not Verdict.PASS
+
+    @property
+    def is_reservation(self) -> bool:
+        """Return whether the requirement is not demanded and failed or was inconclusive."""
+        has_problem = self.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE}
+        return self.demand is not Demand.REQUIRED and has_problem
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """The result of a pair.
+
+    Attributes:
+        blocking_reasons: Reasons against the qualification beyond single requirements.
+    """
+
+    pair: PairName
+    requirements: tuple[RequirementResult, ...]
+    blocking_reasons: tuple[str, ...]
+
+    @property
+    def unmet_requirements(self) -> tuple[RequirementResult, ...]:
+        """Return the demanded requirements without a pass."""
+        return tuple(result for result in self.requirements if result.is_unmet)
+
+    @property
+    def reservations(self) -> tuple[RequirementResult, ...]:
+        """Return the reservations of the pair."""
+        return tuple(result for result in self.requirements if result.is_reservation)
+
+    @property
+    def is_qualified(self) -> bool:
+        """Return whether the pair qualifies."""
+        return not self.blocking_reasons and not self.unmet_requirements
+
+
+def judge_pairs(run: RunRecord, records: Sequence[TestRecord]) -> tuple[PairResult, ...]:
+    """Judge each pair of the run and of the records, in the order of the run."""
+    return tuple(_judge_pair(run, pair, records) for pair in _list_pairs(run, records))
+
+
+def is_run_qualified(results: Sequence[PairResult]) -> bool:
+    """Return whether every pair qualifies. False without a pair."""
+    return bool(results) and all(result.is_qualified for result in results)
+
+
+def build_verdict_json(run: RunRecord, records: Sequence[TestRecord]) -> dict[str, Any]:
+    """Build the contents of `verdict.json`, format 1."""
+    return {
+        "format": 1,
+        "run": {
+            "id": run.id,
+            "started": run.started,
+            "finished": run.finished,
+            "profile": run.profile.name,
+            "tier": run.tier.value,
+            "acceleration": run.acceleration,
+            "version": run.version,
+        },
+        "pairs": [_build_pair_json(result) for result in judge_pairs(run, records)],
+        "migrations": _build_migrations_json(records),
+    }
+
+
+def merge_runs(runs: Sequence[RunRecord]) -> RunRecord:
+    """Merge several runs with a common profile to a single run.
+
+    The merged run is unfinished if any run is unfinished.
+
+    Raises:
+        UsageError: `runs` is empty, or profile, tier or requirements differ. A verdict cannot
+            rest on different rules.
+    """
+    if not runs:
+        raise UsageError(
+            "no record of a run", remedy="give the folder that `make qualify` wrote (reports/out)"
+        )
+    first_run = runs[0]
+    for run in runs[1:]:
+        _check_comparable_runs(first_run, run)
+    finished = [run.finished for run in runs if run.finished is not None]
+    return replace(
+        first_run,
+        id="+".join(run.id for run in runs),
+        started=min(run.started for run in runs),
+        finished=max(finished) if len(finished) == len(runs) else None,
+        acceleration=_format_unique_values(run.acceleration for run in runs),
+        version=_format_unique_values(run.version for run in runs),
+        pairs=tuple(dict.fromkeys(pair for run in runs for pair in run.pairs)),
+        environment=_merge_environments(runs),
+    )
+
+
+def _check_comparable_runs(first_run: RunRecord, second_run: RunRecord) -> None:
+    for field_name, first_value, second_value in (
+        ("profile", first_run.profile, second_run.profile),
+        ("tier", first_run.tier, second_run.tier),
+        ("requirements", first_run.requirements, second_run.requirements),
+    ):
+        if first_value != second_value:
+            raise UsageError(
+                f"runs {first_run.id} and {second_run.id} differ in {field_name}",
+                remedy="make a separate report for each run",
+            )
+
+
+def _merge_environments(runs: Sequence[RunRecord]) -> Mapping[str, Any]:
+    """Merge the provenance of all runs; keep both facts where two runs differ."""
+    merged: dict[str, Any] = {}
+    for run in runs:
+        for name, facts in run.environment.items():
+            has_conflict = name in merged and merged[name] != facts
+            merged[f"{name} ({run.id})" if has_conflict else name] = facts
+    return merged
+
+
+def _format_unique_values(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(values))
+
+
+def _list_pairs(run: RunRecord, records: Sequence[TestRecord]) -> list[PairName]:
+    recorded = {record.pair for record in records if record.pair} - set(run.pairs)
+    return [*run.pairs, *sorted(recorded, key=lambda pair: pair.id)]
+
+
+def _judge_pair(run: RunRecord, pair: PairName, records: Sequence[TestRecord]) -> PairResult:
+    pair_records = [record for record in records if record.pair in {pair, None}]
+    requirement_ids = dict.fromkeys(
+        [
+            *run.requirements,
+            *run.profile.demands,
+            *(id_ for test in pair_records for id_ in test.requirements),
+        ]
+    )
+    results = tuple(_judge_requirement(run, pair, id_, pair_records) for id_ in requirement_ids)
+    return PairResult(pair, results, _list_blocking_reasons(run, pair_records, results))
+
+
+def _judge_requirement(
+    run: RunRecord, pair: PairName, requirement_id: str, records: Iterable[TestRecord]
+) -> RequirementResult:
+    tests = [record for record in records if requirement_id in record.requirements]
+    return RequirementResult(
+        id=requirement_id,
+        pair=pair,
+        summary=run.requirements.get(requirement_id, UNKNOWN_REQUIREMENT),
+        demand=run.profile.get_demand(requirement_id),
+        tests=tuple(sorted(tests, key=lambda test: (test.id, test.run))),
+    )
+
+
+def _list_blocking_reasons(
+    run: RunRecord, records: Sequence[TestRecord], results: Sequence[RequirementResult]
+) -> tuple[str, ...]:
+    reasons = []
+    if run.finished is None:
+        reasons.append("the run did not finish")
+    if all(record.verdict is Verdict.NOT_RUN for record in records):
+        reasons.append("no test ran on this pair")
+    if all(result.demand is not Demand.REQUIRED for result in results):
+        reasons.append("the profile demands no requirement")
+    return tuple(reasons)
+
+
+def _build_pair_json(result: PairResult) -> dict[str, Any]:
+    return {
+        "source": result.pair.source,
+        "destination": result.pair.destination,
+        "qualified": result.is_qualified,
+        "requirements": {
+            requirement.id: {
+                "verdict": requirement.verdict.value,
+                "tests": [_build_test_json(test) for test in requirement.tests],
+            }
+            for requirement in result.requirements
+        },
+    }
+
+
+def _build_test_json(test: TestRecord) -> dict[str, Any]:
+    return {
+        "id": test.id,
+        "verdict": test.verdict.value,
+        "reason": test.reason,
+        "seconds": round(test.seconds, 3),
+    }
+
+
+def _build_migrations_json(records: Sequence[TestRecord]) -> list[dict[str, Any]]:
+    sorted_records = sorted(
+        records, key=lambda test: (test.id, test.pair.id if test.pair else "", test.run)
+    )
+    return [
+        {
+            "test": test.id,
+            "pair": test.pair.id if test.pair else None,
+            "plan": migration.plan,
+            "virsh": migration.virsh,
+            "metrics": migration.metrics,
+        }
+        for test in sorted_records
+        for migration in test.migrations
+    ]

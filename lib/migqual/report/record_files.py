@@ -1,0 +1,177 @@
+"""Read and write a folder of record files. To merge runs or machines, copy the files together.
+
+`run-<run>.json` is a run, `test-<hash>.json` is a test of the run on a pair, and
+`environment-<run>-<hash>.json` is provenance collected during the run.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from migqual.errors import UsageError
+from migqual.model.json_codec import encode_json_value
+from migqual.model.record import (
+    PairName,
+    Record,
+    RunRecord,
+    TestRecord,
+    parse_record,
+    render_record,
+)
+
+RECORDS_FOLDER = "records"  # name of the folder inside a report's folder
+FILE_PREFIXES: Mapping[type, str] = {RunRecord: "run-", TestRecord: "test-"}
+
+
+@dataclass(frozen=True)
+class RecordSet:
+    """All records of some folders, sorted, so reports do not depend on the order of files."""
+
+    runs: tuple[RunRecord, ...]
+    tests: tuple[TestRecord, ...]
+
+
+def write_atomically(file: Path, text: str | bytes) -> None:
+    """Write `text` to `file` completely, or leave the file unchanged."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = file.with_name(f".{file.name}.{os.getpid()}.part")
+    partial_file.write_bytes(text.encode() if isinstance(text, str) else text)
+    partial_file.replace(file)
+
+
+def build_test_file_name(run_id: str, test_id: str, pair: PairName | None) -> str:
+    """Build the file name of a test record. The name is the same on every machine."""
+    key = "\0".join((run_id, test_id, pair.id if pair else ""))
+    return f"test-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+
+
+def write_run_record(folder: Path, run: RunRecord) -> Path:
+    """Write the record of a run and return the file."""
+    file = folder / f"run-{_replace_unsafe_characters(run.id)}.json"
+    write_atomically(file, render_record(run))
+    return file
+
+
+def write_test_record(folder: Path, record: TestRecord) -> Path:
+    """Write the record of a test and return the file."""
+    file = folder / build_test_file_name(record.run, record.id, record.pair)
+    write_atomically(file, render_record(record))
+    return file
+
+
+def write_environment(folder: Path, run_id: str, name: str, facts: Mapping[str, Any]) -> None:
+    """Add `{name: facts}` to the provenance of a run.
+
+    A later call for the same name replaces the facts.
+    """
+    key = hashlib.sha256(name.encode()).hexdigest()[:12]
+    file = folder / f"environment-{_replace_unsafe_characters(run_id)}-{key}.json"
+    write_atomically(
+        file, json.dumps({"run": run_id, "name": name, "facts": encode_json_value(facts)}) + "\n"
+    )
+
+
+def remove_record_files(folder: Path) -> None:
+    """Remove the record files of `folder`, and no other file."""
+    for file in list_record_files(folder):
+        file.unlink(missing_ok=True)
+
+
+def list_record_files(folder: Path) -> list[Path]:
+    """List the record files of `folder`, sorted."""
+    return sorted(
+        file for kind in ("run", "test", "environment") for file in folder.glob(f"{kind}-*.json")
+    )
+
+
+def read_records(folders: Iterable[Path]) -> RecordSet:
+    """Read all records of `folders`. Equal records in two folders count once.
+
+    Raises:
+        UsageError: A folder is missing, or a file is no complete record. Two records of the
+            same test differ, or the run of a record is missing.
+    """
+    files = [file for folder in folders for file in list_record_files(_find_records_folder(folder))]
+    tests = _read_unique_records(files, TestRecord)
+    runs_by_id = {run.id: run for run in _read_unique_records(files, RunRecord).values()}
+    for record in tests.values():
+        if record.run not in runs_by_id:
+            raise UsageError(
+                f"{record.id}: its run {record.run} has no record in these folders",
+                remedy="copy the whole records folder of its machine, with run-*.json",
+            )
+    for file in files:
+        if file.name.startswith("environment-"):
+            _add_environment(runs_by_id, file)
+    return RecordSet(
+        runs=tuple(sorted(runs_by_id.values(), key=lambda run: (run.started, run.id))),
+        tests=tuple(tests[key] for key in sorted(tests)),
+    )
+
+
+def read_test_records(folder: Path) -> list[TestRecord]:
+    """Read the test records of `folder`, from all runs."""
+    return list(_read_unique_records(list_record_files(folder), TestRecord).values())
+
+
+def _find_records_folder(folder: Path) -> Path:
+    """Find the records folder: `records` inside a report folder, or `folder` directly."""
+    records_folder = folder / RECORDS_FOLDER
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", remedy="name a folder that holds records")
+    return records_folder if records_folder.is_dir() else folder
+
+
+def _read_unique_records(
+    files: Iterable[Path], record_type: type[Record]
+) -> dict[tuple[str, str, str], Record]:
+    """Read the records of a type from `files`, by record key."""
+    records_by_key: dict[tuple[str, str, str], tuple[Record, Path]] = {}
+    prefix = FILE_PREFIXES[record_type]
+    for file in files:
+        if not file.name.startswith(prefix):
+            continue
+        record = parse_record(record_type, _read_text(file), file=str(file))
+        first_record, first_file = records_by_key.setdefault(
+            _build_record_key(record), (record, file)
+        )
+        if first_record != record:
+            raise UsageError(
+                f"{file}: differs from {first_file}, which is about the same {prefix.rstrip('-')}",
+                remedy="two states of one run were mixed; keep only the newer files",
+            )
+    return {key: record for key, (record, _) in records_by_key.items()}
+
+
+def _build_record_key(record: RunRecord | TestRecord) -> tuple[str, str, str]:
+    if isinstance(record, RunRecord):
+        return (record.id, "", "")
+    return (record.id, record.pair.id if record.pair else "", record.run)
+
+
+def _add_environment(runs: dict[str, RunRecord], file: Path) -> None:
+    try:
+        data = json.loads(_read_text(file))
+        run_id, name, facts = data["run"], data["name"], data["facts"]
+        run_record = runs[run_id]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(
+            f"{file}: not a complete environment record of a run in these folders: {error}"
+        ) from None
+    runs[run_id] = replace(run_record, environment={**run_record.environment, str(name): facts})
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: cannot be read: {error}") from error
+
+
+def _replace_unsafe_characters(run_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", run_id)

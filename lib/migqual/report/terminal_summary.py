@@ -1,0 +1,92 @@
+"""Render the verdict as lines of text. The functions are pure."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from migqual.model.record import RunRecord, TestRecord
+from migqual.model.verdict import Verdict
+from migqual.report.qualification import (
+    PairResult,
+    RequirementResult,
+    is_run_qualified,
+    judge_pairs,
+)
+
+WIDTH = 110
+
+
+def render_verdict_summary(
+    run: RunRecord, records: Sequence[TestRecord], index_file: Path
+) -> Iterator[str]:
+    """Render a table for each pair, then the verdict, the counts and the path of the report."""
+    results = judge_pairs(run, records)
+    for result in results:
+        yield from _render_pair_table(result)
+    yield f"verdict: {render_headline(run, results)}"
+    yield f"counts:  {render_counts(results, records)}"
+    yield f"report:  {index_file}"
+
+
+def render_headline(run: RunRecord, results: Sequence[PairResult]) -> str:
+    """Render the headline: the verdict and the number of qualified pairs."""
+    qualified_count = sum(result.is_qualified for result in results)
+    verdict_text = "QUALIFIED" if is_run_qualified(results) else "NOT QUALIFIED"
+    return (
+        f"{verdict_text}: {qualified_count} of {len(results)} pairs qualify "
+        f"under profile {run.profile.name}"
+    )
+
+
+def render_counts(results: Sequence[PairResult], records: Sequence[TestRecord]) -> str:
+    """Render the counts of requirements (over all pairs), tests and migrations, by verdict."""
+    requirements = [item.verdict for result in results for item in result.requirements]
+    migrations = sum(len(record.migrations) for record in records)
+    return (
+        f"requirements {_render_verdict_counts(requirements)}; "
+        f"tests {_render_verdict_counts([record.verdict for record in records])}; "
+        f"migrations {migrations}"
+    )
+
+
+def _render_verdict_counts(verdicts: Sequence[Verdict]) -> str:
+    counts = Counter(verdicts)
+    parts = [f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]]
+    return f"{len(verdicts)} ({', '.join(parts)})" if parts else "0"
+
+
+def _render_pair_table(result: PairResult) -> Iterator[str]:
+    verdict_text = "qualified" if result.is_qualified else "NOT QUALIFIED"
+    yield f"{result.pair.source} -> {result.pair.destination}: {verdict_text}"
+    for obstacle in result.blocking_reasons:
+        yield f"  ! {obstacle}"
+    not_demanded = [
+        requirement
+        for requirement in result.requirements
+        if not requirement.tests and not requirement.is_unmet
+    ]
+    for requirement in result.requirements:
+        if requirement not in not_demanded:
+            yield render_requirement_row(requirement)
+    if not_demanded:
+        yield f"  not demanded and not run: {len(not_demanded)} requirements"
+    yield ""
+
+
+def render_requirement_row(requirement: RequirementResult) -> str:
+    """Render a requirement: mark, id, verdict, demand, tests, and the reason unless passed.
+
+    The mark ``!`` means an unmet requirement, ``~`` a reservation.
+    """
+    mark = "!" if requirement.is_unmet else "~" if requirement.is_reservation else " "
+    tests = f"{len(requirement.tests)} test{'s'[: len(requirement.tests) != 1]}"
+    row_start = (
+        f"  {mark} {requirement.id:<12} {requirement.verdict.value:<13}"
+        f"{requirement.demand.value:<10}{tests:<10}"
+    )
+    if requirement.verdict is Verdict.PASS:
+        return row_start.rstrip()
+    return row_start + textwrap.shorten(
+        requirement.reason, WIDTH - len(row_start), placeholder=" ..."
+    )

@@ -1,0 +1,1 @@
+"""The testbed: connected hosts, guests, and migrations watched by every observer."""

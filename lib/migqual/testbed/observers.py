@@ -1,0 +1,215 @@
+"""Migration with all observers."""
+
+from dataclasses import dataclass, field, replace
+
+from migqual.errors import GuestError, MigrationError, TimedOut
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+from migqual.migration.guarded import migrate_guarded
+from migqual.migration.job_sampler import OnSample, SampleAction
+from migqual.migration.migrate import OnInterrupted
+from migqual.model.outcome import JobSample, MigrationStatus, Outcome
+from migqual.model.plan import Arrival, Guard, Plan, StorageCopy
+from migqual.observe import disk_copies, gaps, integrity, migration_cleanup, split_brain
+from migqual.observe.disk_copies import CopiedDisk
+from migqual.observe.gap_meter import GapMeter
+from migqual.observe.probe_interval import ProbeInterval, choose_probe_interval
+from migqual.probes.probe_context import ProbeContext
+from migqual.step_times import time_step
+
+BASELINE_NS = 200_000_000
+
+
+@dataclass(frozen=True)
+class ObservedMigration:
+    """An ended migration, with all violations found by the observers.
+
+    Attributes:
+        outcome: The outcome, with the gap report.
+        error: The error of the migration; None after a success.
+        violations: A message for each violation.
+    """
+
+    outcome: Outcome
+    error: MigrationError | None
+    violations: tuple[str, ...]
+
+
+@dataclass
+class Observers:
+    """All observers of a single guest, for the lifetime of the guest.
+
+    Attributes:
+        hosts: All hosts with a possible copy of the guest.
+        clock_error_us: The largest possible difference between the clocks of two hosts.
+        migrations: The observed migrations so far.
+        copied_disks: Copied disks, with the old images left behind.
+    """
+
+    guest: Guest
+    meter: GapMeter
+    hosts: tuple[Host, ...]
+    probe_context: ProbeContext
+    clock_error_us: int = 0
+    migrations: list[ObservedMigration] = field(default_factory=list)
+    copied_disks: list[CopiedDisk] = field(default_factory=list)
+
+    def migrate(
+        self,
+        destination: Host,
+        plan: Plan,
+        *,
+        on_sample: OnSample | None = None,
+        on_interrupted: OnInterrupted | None = None,
+    ) -> ObservedMigration:
+        """Migrate and observe the guest.
+
+        An error of the migration is part of the result, and is not raised. Copied disks are
+        compared block by block when the plan leaves the guest paused at the arrival. The guest
+        is resumed after the comparison.
+
+        Args:
+            destination: The host to migrate to.
+            plan: Options and limits of the migration.
+            on_sample: Called with every job sample. The result `SampleAction.ABORT` aborts the
+                migration.
+            on_interrupted: Called with the outcome so far, before an error other than a
+                `MigrationError` is raised.
+
+        Returns:
+            The outcome, the error and the violations.
+
+        Raises:
+            GuardRefusal: The guard refused. No migration was tried.
+            InconclusiveError: libvirt refused to abort the migration.
+        """
+        with self.meter.probe_at(ProbeInterval.FINE):
+            return self._migrate_and_check(destination, plan, on_sample, on_interrupted)
+
+    def _migrate_and_check(
+        self,
+        destination: Host,
+        plan: Plan,
+        on_sample: OnSample | None,
+        on_interrupted: OnInterrupted | None,
+    ) -> ObservedMigration:
+        source = self.guest.host
+        # without the guard, old and new image can be the same file: no image is left behind then
+        is_copying_disks = plan.copy_storage is not StorageCopy.NONE and plan.guard is Guard.ON
+        with time_step("check old disk images"):
+            disks_before = disk_copies.read_disks(self.guest) if is_copying_disks else {}
+        baseline_window = self._watch_baseline_window()
+        violations: list[str] = []
+        try:
+            outcome = migrate_guarded(
+                self.guest,
+                destination,
+                plan,
+                self.probe_context,
+                on_sample=self._adapt_probe_interval(plan, on_sample),
+                on_interrupted=on_interrupted,
+            )
+            error = None
+        except MigrationError as migration_error:
+            if migration_error.outcome is None:
+                raise
+            outcome, error = migration_error.outcome, migration_error
+        else:
+            if is_copying_disks:
+                violations = self._compare_copied_disks(
+                    disk_copies.list_copied_disks(self.guest, source, disks_before, outcome), plan
+                )
+        observed = self._check_after_migration(outcome, *baseline_window)
+        violations += observed.violations
+        self.migrations.append(replace(observed, error=error, violations=tuple(violations)))
+        return self.migrations[-1]
+
+    def _adapt_probe_interval(self, plan: Plan, on_sample: OnSample | None) -> OnSample:
+        """Adjust the probe interval to each sample, then pass the sample to `on_sample`."""
+
+        def process_sample(sample: JobSample) -> SampleAction | None:
+            self.meter.set_probe_interval(
+                choose_probe_interval(plan, sample, self.meter.probe_interval)
+            )
+            return on_sample(sample) if on_sample is not None else None
+
+        return process_sample
+
+    def _compare_copied_disks(self, copied_disks: list[CopiedDisk], plan: Plan) -> list[str]:
+        self.copied_disks += copied_disks
+        if plan.arrival is not Arrival.PAUSED:
+            return []
+        try:
+            with time_step("compare copied disks"):
+                return disk_copies.find_disk_differences(self.probe_context.journal, copied_disks)
+        finally:
+            self.guest.domain.resume()
+
+    @time_step("watch baseline window")
+    def _watch_baseline_window(self) -> tuple[int, int]:
+        """Watch the undisturbed guest; return start and end by the client's clock, in ns."""
+        baseline_ns = self.meter.mark_time_ns()
+        self.meter.wait_for_reply(baseline_ns + BASELINE_NS)
+        return baseline_ns, self.meter.mark_time_ns()
+
+    def _check_after_migration(
+        self, outcome: Outcome, baseline_ns: int, start_ns: int
+    ) -> ObservedMigration:
+        violations = []
+        self.meter.set_probe_interval(ProbeInterval.FINE)
+        end_ns = self.meter.mark_time_ns()
+        for wait_for_guest in (self.meter.wait_for_reply, self.meter.wait_for_session):
+            try:
+                with time_step("wait for answers"):
+                    wait_for_guest(end_ns)
+            except TimedOut as error:
+                violations.append(f"{self.guest.name} does not answer: {error.message}")
+                break  # its session may be waited for as long as the guest was away
+        gap_report = gaps.build_gap_report(self.meter.trace, baseline_ns, start_ns, end_ns)
+        outcome = replace(outcome, gap_report=gap_report)
+        violations += self.find_violations(outcome)
+        return ObservedMigration(outcome, None, tuple(violations))
+
+    def _check_integrity(self) -> list[str]:
+        try:
+            return integrity.find_integrity_violations(self.guest)
+        except (GuestError, TimedOut) as error:
+            return [f"memory and disks of the guest cannot be checked: {error.message}"]
+
+    def find_violations(self, outcome: Outcome | None = None) -> list[str]:
+        """Find all violations of the guest at the current time.
+
+        Args:
+            outcome: Outcome of a migration just ended; None to check the guest alone.
+
+        Returns:
+            A message for each violation.
+        """
+        is_stuck = outcome is not None and outcome.status is MigrationStatus.STUCK
+        with time_step("check for split brain"):
+            violations = split_brain.find_split_brain_violations(
+                self.guest, self.hosts, is_still_migrating=is_stuck
+            )
+        if not violations:
+            with time_step("check memory and disks"):
+                violations += self._check_integrity()
+            with time_step("check migration clean-up"):
+                violations += (
+                    migration_cleanup.find_cleanup_violations(self.guest, outcome)
+                    if outcome is not None
+                    else []
+                )
+        with time_step("check old disk images"):
+            violations += disk_copies.find_old_image_violations(self.copied_disks)
+        trace = self.meter.trace
+        if trace.session_error:
+            violations.append(f"the TCP session broke: {trace.session_error}")
+        if rollback := gaps.find_rollback(trace.session_replies):
+            violations.append(f"the guest's state was rolled back: {rollback}")
+        if len(trace.boot_ids) > 1:
+            violations.append(f"the guest has rebooted: boot ids {', '.join(trace.boot_ids)}")
+        if outcome is not None:
+            pause_ms = outcome.pause_ms
+            if pause_ms is not None and pause_ms < -self.clock_error_us / 1000:
+                violations.append(f"split brain: both copies ran for {-pause_ms:.1f} ms")
+        return violations

@@ -1,0 +1,147 @@
+"""Compression threads: the number in the QEMU processes, and pages waiting for a thread."""
+
+from collections import Counter
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from migqual.errors import InconclusiveError
+from migqual.hosts import qemu_threads
+from migqual.hosts.guest import Guest
+from migqual.model.outcome import JobSample
+from migqual.model.plan import Compression, CompressionOptions, Control, Plan
+from migqual.model.qemu_parameter import QemuParameter
+from suites.support.compression import (
+    DIRTYING_GUEST,
+    fill_memory,
+    make_text_load,
+    migrate_and_count_bytes,
+    query_migration_parameters,
+    require_parameter,
+)
+
+SLOW_BANDWIDTH_MIB_S = 16  # so that there is time to count
+DATA_MIB = 32
+PAGES_PER_MIB = 256
+
+
+# threads at the source, threads at the destination
+THREAD_COUNTS = ((1, 1), (3, 5), (255, 255))
+
+
+@pytest.mark.requirement("LM-PAR-05", "LM-PAR-07")
+def test_compress_and_decompress_thread_counts(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
+    """
+    The source compresses and the destination decompresses with the requested number of threads.
+
+    Preconditions: both ends offer threaded compression.
+    Expected: while the guest migrates, the kernel shows exactly the requested number of threads
+    with the expected names in the two processes. The numbers are 1 and 1, 3 and 5, and the
+    maximum of 255 and 255.
+    """
+    require_parameter(pair, "compress-threads", THREAD_COUNTS[0][0])
+    guest = make_guest(DIRTYING_GUEST)
+
+    observed_counts = [
+        count_compression_threads(migrate, pair, guest, *counts) for counts in THREAD_COUNTS
+    ]
+
+    assert observed_counts == list(THREAD_COUNTS)
+
+
+def count_compression_threads(
+    migrate: Migrate, pair: HostPair, guest: Guest, compress_threads: int, decompress_threads: int
+) -> tuple[int, int]:
+    """Count the compressing and decompressing threads during a migration.
+
+    Returns:
+        Compressing threads at the source, and decompressing threads at the destination.
+
+    Raises:
+        InconclusiveError: The migration ended before the threads were counted.
+    """
+    hosts = guest.host, pair.get_peer(guest.host)
+    thread_counters: list[Counter[str]] = []
+
+    def sample_threads(sample: JobSample) -> None:
+        if not thread_counters and int(sample.stats.get("memory_processed", 0)):
+            thread_counters.extend(
+                qemu_threads.count_threads_by_name(host, guest.name) for host in hosts
+            )
+
+    tuning = CompressionOptions(threads=compress_threads, decompress_threads=decompress_threads)
+    plan = Plan(
+        control=Control.DIRECT,
+        compression=Compression.MT,
+        compression_options=tuning,
+        bandwidth_mib_s=SLOW_BANDWIDTH_MIB_S,
+    )
+    migrate_and_count_bytes(migrate, pair, guest, plan, on_sample=sample_threads)
+    if not thread_counters:
+        raise InconclusiveError("the migration was over before a thread could be counted")
+    return thread_counters[0]["compress"], thread_counters[1]["decompress"]
+
+
+@pytest.mark.requirement("LM-PAR-06")
+@pytest.mark.slow
+def test_compress_wait_thread(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
+    """
+    A page waits for a free compressing thread or goes uncompressed, as set by
+    `compress-wait-thread`.
+
+    Preconditions: both ends offer threaded compression; a single thread, always busy.
+    Expected: the value is read back while the guest migrates. With waiting, the number of
+    uncompressed pages is below a tenth of the data's pages. Without waiting, the number is
+    above a quarter. Afterwards the value from before is in force.
+    """
+    require_parameter(pair, "compress-wait-thread", value=True)
+    guest = make_guest(DIRTYING_GUEST)
+    parameters_before = query_migration_parameters(guest)
+
+    with fill_memory(guest, make_text_load(DATA_MIB)):
+        wait_value, wait_normal_pages = migrate_with_wait_setting(
+            migrate, pair, guest, wait_for_thread=True
+        )
+        assert query_migration_parameters(guest) == parameters_before
+        no_wait_value, no_wait_normal_pages = migrate_with_wait_setting(
+            migrate, pair, guest, wait_for_thread=False
+        )
+
+    assert query_migration_parameters(guest) == parameters_before
+    assert (wait_value, no_wait_value) == (True, False)
+    assert wait_normal_pages < DATA_MIB * PAGES_PER_MIB / 10
+    assert no_wait_normal_pages > DATA_MIB * PAGES_PER_MIB / 4
+
+
+def migrate_with_wait_setting(
+    migrate: Migrate, pair: HostPair, guest: Guest, *, wait_for_thread: bool
+) -> tuple[object, int]:
+    """Migrate with the value of `compress-wait-thread` and count uncompressed pages.
+
+    Returns:
+        The value in force during the migration, and the number of uncompressed pages.
+
+    Raises:
+        InconclusiveError: The migration ended before the value was read.
+    """
+    values_in_force: list[object] = []
+
+    def record_value(sample: JobSample) -> None:
+        if not values_in_force and int(sample.stats.get("memory_processed", 0)):
+            values_in_force.append(query_migration_parameters(guest)["compress-wait-thread"])
+
+    plan = Plan(
+        control=Control.DIRECT,
+        compression=Compression.MT,
+        compression_options=CompressionOptions(level=9, threads=1),
+        qemu_parameters=(QemuParameter("compress-wait-thread", wait_for_thread),),
+    )
+    stats = migrate_and_count_bytes(
+        migrate, pair, guest, plan, on_sample=record_value
+    ).outcome.stats
+    if not values_in_force:
+        raise InconclusiveError("the migration was over before the value could be read")
+    return values_in_force[0], int(stats["memory_normal"])

@@ -1,0 +1,383 @@
+"""The dirty rate measured by QEMU, compared with the actual load in the guest."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.records import add_environment
+from migqual.deadline import Deadline
+from migqual.errors import (
+    CommandFailed,
+    ConnectionLost,
+    HostError,
+    InconclusiveError,
+    UnsupportedError,
+)
+from migqual.hosts import dirty_rate
+from migqual.hosts.dirty_rate import DirtyRateMeasurement, DirtyRateMode
+from migqual.hosts.domain import Domain
+from migqual.hosts.guest import Guest
+from migqual.hosts.memory_region import MemoryRegion, memory_region
+from migqual.model.guest_spec import GuestSpec, MemoryLoad, WritePattern
+from migqual.model.profile import Profile
+from migqual.predict.load_curve import build_load_curve
+from migqual.testbed.observers import Observers
+
+# Sampling is random: QEMU samples 512 pages of each GiB by default, and a page is dirty or
+# clean. Enough windows are measured to sample about this many dirty pages: one standard
+# deviation is 8 %.
+MIN_DIRTY_SAMPLES = 150
+DEFAULT_SAMPLES_PER_MIB = 0.5
+PAGES_PER_MIB = 256
+LARGE_GUEST = GuestSpec(memory_mib=512)
+DIRTY_RING_GUEST = replace(LARGE_GUEST, dirty_ring_size=4096)
+# An idle guest still answers probes. QEMU samples 256 pages of 512 MiB, so a single dirty page
+# counts as 2 MiB/s. Half a MiB/s is added to every figure except 0, because QEMU rounds down.
+IDLE_MAX_MIB_S = 5.0
+IDLE_WINDOWS = 3
+WORKING_SET_MIB = 256
+STATE_TIMEOUT_S = 30.0
+DIRTY_RATE_MIB_S = 120
+LOADS = {
+    "idle": MemoryLoad(WORKING_SET_MIB, 0, WritePattern.SEQUENTIAL, written_part="header"),
+    "sequential": MemoryLoad(
+        WORKING_SET_MIB, DIRTY_RATE_MIB_S, WritePattern.SEQUENTIAL, written_part="header"
+    ),
+    "random": MemoryLoad(
+        WORKING_SET_MIB, DIRTY_RATE_MIB_S, WritePattern.RANDOM, written_part="header"
+    ),
+    "hot spot": MemoryLoad(
+        WORKING_SET_MIB, DIRTY_RATE_MIB_S, WritePattern.HOT_SPOT, written_part="header"
+    ),
+    "fastest": MemoryLoad(WORKING_SET_MIB, None, WritePattern.SEQUENTIAL, written_part="header"),
+}
+
+
+@dataclass(frozen=True)
+class MeasurementMethod:
+    """A way to measure the dirty rate of a domain.
+
+    Attributes:
+        measure: Function to measure the dirty rate of a domain during a time in s.
+        seconds: Length of a measurement window.
+        samples_per_mib: Pages sampled in each MiB.
+    """
+
+    measure: Callable[[Domain, int], DirtyRateMeasurement]
+    seconds: int
+    samples_per_mib: float = DEFAULT_SAMPLES_PER_MIB
+
+    def count_windows(self, dirtied_mib: float) -> int:
+        """Return the number of windows to measure; the mean of all windows counts.
+
+        Args:
+            dirtied_mib: Memory dirtied in each window; 0 for an idle guest.
+        """
+        return (
+            max(1, math.ceil(MIN_DIRTY_SAMPLES / (dirtied_mib * self.samples_per_mib)))
+            if dirtied_mib
+            else IDLE_WINDOWS
+        )
+
+
+def measure_as_documented(domain: Domain, seconds: int) -> DirtyRateMeasurement:
+    return dirty_rate.measure_by_qmp(domain, seconds)
+
+
+def measure_with_most_samples(domain: Domain, seconds: int) -> DirtyRateMeasurement:
+    return dirty_rate.measure_by_qmp(
+        domain, seconds, DirtyRateMode.SAMPLING, sample_pages=dirty_rate.MAX_SAMPLE_PAGES
+    )
+
+
+MEASUREMENT_METHODS = {
+    "qmp": MeasurementMethod(measure_as_documented, seconds=1),
+    "qmp-sampled": MeasurementMethod(
+        measure_with_most_samples, seconds=1, samples_per_mib=dirty_rate.MAX_SAMPLE_PAGES / 1024
+    ),
+    "libvirt": MeasurementMethod(dirty_rate.measure_by_libvirt, seconds=1),
+}
+
+
+@dataclass(frozen=True)
+class RateComparison:
+    """A measured and an actual dirty rate of unique memory.
+
+    Attributes:
+        measured_mib_s: Rate measured by QEMU.
+        actual_mib_s: Rate from the count of the guest program.
+        mode: Measurement mode reported by libvirt or QEMU.
+    """
+
+    measured_mib_s: float
+    actual_mib_s: float
+    mode: str
+
+    @property
+    def error_percent(self) -> float:
+        """Return the error relative to the actual rate; NaN for an idle guest."""
+        return (
+            100 * (self.measured_mib_s - self.actual_mib_s) / self.actual_mib_s
+            if self.actual_mib_s
+            else math.nan
+        )
+
+    def is_within_tolerance(self, profile: Profile) -> bool:
+        """Return whether the error is within the tolerance of the profile.
+
+        An idle guest has a fixed limit of 5 MiB/s.
+        """
+        if not self.actual_mib_s:
+            return self.measured_mib_s <= IDLE_MAX_MIB_S
+        return abs(self.error_percent) <= profile.thresholds.dirty_rate_tolerance_percent
+
+
+def compare_rates(
+    memory_region: MemoryRegion, load: MemoryLoad, method: MeasurementMethod
+) -> RateComparison:
+    """Measure the dirty rate under the load and compare with the guest's own count.
+
+    Raises:
+        InconclusiveError: The guest wrote less than half of the requested rate, or less than 1
+            MiB/s without a requested rate.
+    """
+    requested_mib_s = load.size_mib if load.rate_mib_s is None else load.rate_mib_s
+    window_count = method.count_windows(
+        build_load_curve(load.pattern, requested_mib_s, load.size_mib)(method.seconds)
+    )
+    memory_region.set_dirty_rate(load.rate_mib_s)
+    measurements = [
+        method.measure(memory_region.guest.domain, method.seconds) for _ in range(window_count)
+    ]
+    written_mib_s = memory_region.query_dirty_rate_mib_s()
+    min_written_mib_s = 1.0 if load.rate_mib_s is None else load.rate_mib_s / 2
+    if written_mib_s < min_written_mib_s:
+        raise InconclusiveError(
+            f"the guest dirtied {written_mib_s} MiB/s instead of {requested_mib_s} MiB/s"
+        )
+    actual_mib_s = (
+        build_load_curve(load.pattern, written_mib_s, load.size_mib)(method.seconds)
+        / method.seconds
+    )
+    measured_mib_s = sum(
+        measurement.dirtied_mib / measurement.seconds for measurement in measurements
+    ) / len(measurements)
+    return RateComparison(measured_mib_s, actual_mib_s, measurements[0].mode)
+
+
+def compare_all_loads(guest: Guest, method: MeasurementMethod) -> dict[str, RateComparison]:
+    """Compare the rates under every load.
+
+    Loads with the same pattern share a memory region, because filling a region takes long.
+    """
+    comparisons: dict[str, RateComparison] = {}
+    for pattern in WritePattern:
+        pattern_loads = {name: load for name, load in LOADS.items() if load.pattern is pattern}
+        with memory_region(guest, next(iter(pattern_loads.values()))) as dirtied_region:
+            comparisons |= {
+                name: compare_rates(dirtied_region, load, method)
+                for name, load in pattern_loads.items()
+            }
+    return comparisons
+
+
+def find_tolerance_violations(
+    comparisons: dict[str, RateComparison], profile: Profile
+) -> dict[str, RateComparison]:
+    return {
+        name: comparison
+        for name, comparison in comparisons.items()
+        if not comparison.is_within_tolerance(profile)
+    }
+
+
+def report_comparisons(
+    config: pytest.Config, name: str, comparisons: dict[str, RateComparison]
+) -> None:
+    """Add every rate, every error and the mode to the report."""
+    rates = {
+        name: f"measured {comparison.measured_mib_s:.1f} MiB/s, "
+        f"actual {comparison.actual_mib_s:.1f} MiB/s"
+        for name, comparison in comparisons.items()
+    }
+    errors = {
+        f"{name}_error_percent": round(comparison.error_percent, 1)
+        for name, comparison in comparisons.items()
+        if comparison.actual_mib_s
+    }
+    add_environment(config, name, {"mode": comparisons["sequential"].mode, **rates, **errors})
+
+
+def make_guest_for_mode(mode: DirtyRateMode, make_guest: MakeGuest) -> Guest:
+    """Make a guest for the mode; a KVM guest for dirty-ring has a dirty ring.
+
+    Raises:
+        UnsupportedError: libvirt or QEMU refuses the dirty ring; with the message.
+    """
+    if mode is not DirtyRateMode.RING:
+        return make_guest(LARGE_GUEST)
+    try:
+        return make_guest(DIRTY_RING_GUEST)
+    except (CommandFailed, ConnectionLost):
+        raise
+    except HostError as error:
+        raise UnsupportedError(error.message) from error
+
+
+@pytest.mark.requirement("LM-DRT-01")
+@pytest.mark.timing_sensitive(shared=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("method_name", MEASUREMENT_METHODS)
+def test_measured_dirty_rate_is_accurate(
+    make_guest: MakeGuest,
+    profile: Profile,
+    pair: HostPair,
+    pytestconfig: pytest.Config,
+    method_name: str,
+) -> None:
+    """
+    The dirty rate measured over a chosen time matches the actual rate of the guest.
+
+    Preconditions: the guest's program dirties a working set at a known rate. The loads are:
+    idle, in order, at random, mostly in a hot tenth of the set, and as fast as possible. The
+    rate is measured as documented, with as many samples as QEMU allows, and through libvirt.
+    Expected: each figure is within the profile's tolerance of the dirtied memory by the
+    program's own count, each page counted once. The figure of an idle guest is close to 0. The
+    report has every error and the mode.
+    """
+    guest = make_guest(LARGE_GUEST)
+
+    comparisons = compare_all_loads(guest, MEASUREMENT_METHODS[method_name])
+
+    report_comparisons(pytestconfig, f"dirty rate {method_name} {pair.id}", comparisons)
+    assert find_tolerance_violations(comparisons, profile) == {}
+
+
+@pytest.mark.requirement("LM-DRT-01")
+@pytest.mark.beyond_requirement
+@pytest.mark.slow
+@pytest.mark.timing_sensitive(shared=True)
+@pytest.mark.parametrize("mode", [DirtyRateMode.BITMAP, DirtyRateMode.RING], ids=str)
+def test_libvirt_dirty_bitmap_and_dirty_ring_modes(
+    make_guest: MakeGuest,
+    profile: Profile,
+    pair: HostPair,
+    pytestconfig: pytest.Config,
+    mode: DirtyRateMode,
+) -> None:
+    """
+    The modes dirty-bitmap and dirty-ring, based on KVM's dirty log, measure correctly through
+    libvirt, too.
+
+    Preconditions: a KVM guest under the same loads, with a dirty ring for the mode dirty-ring.
+    The test does not measure an emulated guest, because an emulated guest has no KVM dirty log
+    (unsupported).
+    Expected: each figure is within the same tolerance as with sampling. Or libvirt or QEMU
+    refuses with a message (unsupported).
+    """
+    guest = make_guest_for_mode(mode, make_guest)
+    if not dirty_rate.has_kvm_dirty_log(guest.domain):
+        raise UnsupportedError(
+            f"{pair.source.name}: {mode} needs the dirty log of KVM, but the guests are emulated"
+        )
+
+    def measure_by_libvirt(domain: Domain, seconds: int) -> DirtyRateMeasurement:
+        return dirty_rate.measure_by_libvirt(domain, seconds, mode)
+
+    comparisons = compare_all_loads(
+        guest, MeasurementMethod(measure_by_libvirt, seconds=1, samples_per_mib=PAGES_PER_MIB)
+    )
+
+    report_comparisons(pytestconfig, f"dirty rate libvirt {mode} {pair.id}", comparisons)
+    assert find_tolerance_violations(comparisons, profile) == {}
+
+
+def describe_mode_on_emulated_guest(guest: Guest, mode: DirtyRateMode) -> str:
+    """Measure in the mode and describe the reaction of libvirt and QEMU."""
+    try:
+        measurement = dirty_rate.measure_by_qmp(guest.domain, 1, mode)
+    except UnsupportedError as error:
+        return f"refused: {error.message}"
+    except HostError as error:
+        return f"the guest is {wait_for_confirmed_state(guest)}: {error.message}"
+    return f"reported {measurement.mib_s} MiB/s for an idle guest"
+
+
+def wait_for_confirmed_state(guest: Guest) -> str:
+    """Wait until QEMU confirms the state reported by libvirt, and return the state.
+
+    For a short time libvirt reports a guest with a dead QEMU as running.
+    """
+
+    def read_confirmed_state() -> str:
+        state = guest.query_state()
+        try:
+            if state == "running":
+                guest.domain.run_qmp_command("query-status")
+        except HostError:
+            return ""
+        return state
+
+    return Deadline(STATE_TIMEOUT_S).wait_for(
+        "QEMU to answer, or libvirt to report that QEMU ended", read_confirmed_state
+    )
+
+
+@pytest.mark.requirement("LM-DRT-01")
+@pytest.mark.beyond_requirement
+@pytest.mark.timing_sensitive(shared=True)
+@pytest.mark.parametrize(
+    "mode",
+    [DirtyRateMode.BITMAP, pytest.param(DirtyRateMode.RING, marks=pytest.mark.slow)],
+    ids=str,
+)
+def test_dirty_bitmap_and_dirty_ring_modes(
+    make_guest: MakeGuest,
+    observers: dict[str, Observers],
+    profile: Profile,
+    pair: HostPair,
+    pytestconfig: pytest.Config,
+    mode: DirtyRateMode,
+) -> None:
+    """
+    A mode based on KVM's dirty log measures a KVM guest correctly; the report describes the
+    effect on other guests.
+
+    Preconditions: QEMU's schema lists the mode. The measured guest is expendable: outside the
+    mode's definition, libvirt or QEMU may damage the guest. A KVM guest has a dirty ring for
+    the mode dirty-ring.
+    Expected: under KVM the figure is within the profile's tolerance, or libvirt or QEMU refuses
+    with a message (unsupported). An emulated guest is outside the mode's definition: the report
+    describes the reaction of libvirt and QEMU. Afterwards sampling measures another guest of
+    the same host correctly.
+    """
+    expendable_guest = make_guest_for_mode(mode, make_guest)
+    if mode not in dirty_rate.list_supported_modes(expendable_guest.domain):
+        raise UnsupportedError(f"QEMU on {pair.source.name} does not list {mode}")
+    load = LOADS["sequential"]
+
+    if dirty_rate.has_kvm_dirty_log(expendable_guest.domain):
+        method = MeasurementMethod(
+            lambda domain, seconds: dirty_rate.measure_by_qmp(domain, seconds, mode),
+            1,
+            PAGES_PER_MIB,
+        )
+        with memory_region(expendable_guest, load) as dirtied_region:
+            comparison = compare_rates(dirtied_region, load, method)
+        stack_behaviour = (
+            f"measured {comparison.measured_mib_s:.1f} MiB/s, "
+            f"actual {comparison.actual_mib_s:.1f} MiB/s"
+        )
+    else:
+        stack_behaviour = describe_mode_on_emulated_guest(expendable_guest, mode)
+        if expendable_guest.query_state() != "running":
+            del observers[expendable_guest.name]
+        with memory_region(make_guest(LARGE_GUEST), load) as dirtied_region:
+            comparison = compare_rates(dirtied_region, load, MEASUREMENT_METHODS["qmp-sampled"])
+
+    add_environment(pytestconfig, f"dirty rate {mode} {pair.id}", {"behaviour": stack_behaviour})
+    assert comparison.is_within_tolerance(profile), comparison

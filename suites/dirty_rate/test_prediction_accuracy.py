@@ -1,0 +1,108 @@
+"""Predictions from the measured dirty rate, compared with the following migrations."""
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.records import add_environment
+from migqual.errors import InconclusiveError, MigrationTimedOut
+from migqual.hosts.guest import Guest
+from migqual.hosts.memory_region import memory_region
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
+from migqual.model.plan import Plan
+from migqual.model.profile import Profile
+from migqual.predict import prediction_trial
+from migqual.predict.calibration import TransferCalibration
+from migqual.predict.guest_measurement import measure_dirtying
+from migqual.predict.score import PredictionScore, PredictionTrial
+from migqual.probes.probe_context import ProbeContext
+
+SMALL_GUEST = GuestSpec(load=GuestLoad("small-memory", memory=MemoryLoad(size_mib=8)))
+BANDWIDTH_MIB_S = 48
+# With the given bandwidth and downtime limit, 14 MiB may remain for the final round. A smaller
+# working set converges at any dirty rate. A much larger set converges only if the guest dirties
+# memory clearly more slowly than QEMU sends memory.
+LOADS = {
+    "slow": MemoryLoad(64, 10, WritePattern.RANDOM, written_part="header"),
+    "small set": MemoryLoad(8, 96, WritePattern.SEQUENTIAL, written_part="header"),
+    "medium": MemoryLoad(64, 24, WritePattern.SEQUENTIAL, written_part="header"),
+    "non-converging": MemoryLoad(64, 96, WritePattern.SEQUENTIAL, written_part="header"),
+}
+
+
+@pytest.mark.requirement("LM-DRT-02")
+@pytest.mark.timing_sensitive
+@pytest.mark.slow
+def test_prediction_matches_migration(
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    probe_context: ProbeContext,
+    pair: HostPair,
+    profile: Profile,
+    pytestconfig: pytest.Config,
+) -> None:
+    """
+    A prediction before the migration shows whether a guest converges and how long the migration
+    takes.
+
+    Preconditions: migrations of the idle guest show the speed of the link and the fixed cost of
+    a migration. For each of four loads the dirty rate is measured over several windows, and the
+    non-zero pages are counted. The verdict exists before the migration.
+    Expected: away from the boundary every verdict is right. A non-converging migration is
+    aborted at the deadline, and the guest runs on unharmed. The 90th percentile of the error of
+    the total time is within the limit of the profile. The report has every figure, downtime
+    included.
+    """
+    guest = make_guest(SMALL_GUEST)
+    calibration = prediction_trial.run_calibration(lambda plan: migrate(guest, plan))
+
+    results = [
+        predict_and_migrate(guest, name, load, calibration, migrate, probe_context)
+        for name, load in LOADS.items()
+    ]
+
+    score = PredictionScore(tuple(results))
+    add_environment(pytestconfig, f"prediction {pair.id}", score.build_record())
+    judged_results = [result for result in results if not result.near_boundary]
+    total_time_error = score.calculate_total_error(0.9)
+    if {result.prediction.converges for result in judged_results} != {
+        True,
+        False,
+    } or total_time_error is None:
+        raise InconclusiveError(f"too few results away from the convergence boundary: {results}")
+    assert [result for result in judged_results if not result.is_correct] == []
+    assert [result.damage for result in results if result.damage] == []
+    assert 100 * total_time_error <= profile.thresholds.prediction_time_error_p90_percent
+
+
+def predict_and_migrate(
+    guest: Guest,
+    name: str,
+    load: MemoryLoad,
+    calibration: TransferCalibration,
+    migrate: Migrate,
+    probe_context: ProbeContext,
+) -> PredictionTrial:
+    """Predict a migration under the load, migrate the guest, and compare the results.
+
+    The observers check the guest's own memory load around every migration.
+    """
+    with memory_region(guest, load) as dirtied_region:
+        measurement = measure_dirtying(guest.host, guest.domain, probe_context)
+        deadline_s = prediction_trial.calculate_deadline_s(
+            measurement, calibration, BANDWIDTH_MIB_S
+        )
+        plan = Plan(
+            bandwidth_mib_s=BANDWIDTH_MIB_S,
+            downtime_ms=prediction_trial.DOWNTIME_MS,
+            deadline_s=deadline_s,
+        )
+        prediction = prediction_trial.predict_migration(measurement, calibration, plan)
+        try:
+            outcome, converged = migrate(guest, plan), True
+        except MigrationTimedOut as error:
+            outcome, converged = error.outcome, False
+        memory_violation = dirtied_region.find_bad_pages()
+    return prediction_trial.score_trial(
+        name, prediction, outcome, converged=converged, damage=memory_violation
+    )

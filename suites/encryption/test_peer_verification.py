@@ -1,0 +1,88 @@
+"""LM-TLS-02: hosts accept only peers with a certificate, and can require TLS."""
+
+import pytest
+
+from fixtures.plugins.encryption import Encryption
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.records import add_environment
+from migqual.errors import MigrationError, UnsupportedError
+from migqual.model.guest_spec import GuestSpec
+from migqual.model.plan import Control, Plan
+from migqual.tls import host_certificates
+from migqual.tls.certificate_authority import CertificateFlaw
+from migqual.tls.qemu_conf import MIGRATE_TLS_FORCE_SINCE
+
+UNENCRYPTED_PLAN = Plan(control=Control.DIRECT)
+TLS_PLAN = Plan(tls=True, control=Control.DIRECT)
+
+
+@pytest.mark.requirement("LM-TLS-02")
+def test_hosts_are_set_to_verify_their_peers(encryption: Encryption, pair: HostPair) -> None:
+    """
+    Both hosts are configured to verify the sender of a guest.
+
+    Preconditions: none; settings made by the test suite do not count.
+    Expected: `migrate_tls_x509_verify` is in force on both hosts. A host without verification
+    does not qualify.
+    """
+    assert {
+        host.name: encryption.get_original_settings(host).verify_peers for host in pair.hosts
+    } == {host.name: True for host in pair.hosts}
+
+
+@pytest.mark.requirement("LM-TLS-02")
+def test_peer_without_certificate_is_refused(
+    encryption: Encryption,
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: HostPair,
+    pytestconfig: pytest.Config,
+) -> None:
+    """
+    A source without a certificate is refused, only because of the verification.
+
+    Preconditions: the source has the certificate of the authority, but no host certificate.
+    Expected: with verification the migration fails, and the guest runs on. Without verification
+    at the destination, the same source is accepted. The difference shows the effect of
+    verification.
+    """
+    guest = make_guest(GuestSpec())
+
+    with encryption.install_flawed_certificates(pair.source, CertificateFlaw.MISSING):
+        with pytest.raises(MigrationError, match=r"TLS channel|[Nn]o certificate"):
+            migrate(guest, TLS_PLAN)
+        assert guest.host is pair.source
+        with encryption.configure_qemu_conf(pair.destination, migrate_tls_x509_verify=0):
+            migrate(guest, TLS_PLAN)
+
+    assert guest.host is pair.destination
+    environment = {"without verification": "a peer without a certificate is accepted"}
+    add_environment(pytestconfig, f"peer verification {pair.id}", environment)
+
+
+@pytest.mark.requirement("LM-TLS-02")
+@pytest.mark.parametrize("end", ["source", pytest.param("destination", marks=pytest.mark.slow)])
+def test_tls_force_refuses_unencrypted_migration(
+    end: str, encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
+    """
+    A host with forced TLS refuses every migration without TLS.
+
+    Preconditions: `migrate_tls_force = 1` at a single end.
+    Expected: without TLS the migration is refused, and the message names the flag. With TLS the
+    guest moves.
+    """
+    host = getattr(pair, end)
+    if not host_certificates.is_libvirt_at_least(host, MIGRATE_TLS_FORCE_SINCE):
+        version = host.libvirt.versions()["libvirt"]
+        raise UnsupportedError(f"{host.name}: libvirt {version} does not know migrate_tls_force")
+    guest = make_guest(GuestSpec())
+
+    with encryption.configure_qemu_conf(host, migrate_tls_force=1):
+        with pytest.raises(MigrationError, match="VIR_MIGRATE_TLS"):
+            migrate(guest, UNENCRYPTED_PLAN)
+        assert guest.host is pair.source
+        migrate(guest, TLS_PLAN)
+
+    assert guest.host is pair.destination

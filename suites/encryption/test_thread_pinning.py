@@ -1,0 +1,153 @@
+"""LM-TLS-06: migration threads do not run on the CPUs of the guest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from fixtures.plugins.encryption import Encryption
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.records import add_environment
+from migqual.deadline import Deadline
+from migqual.errors import InconclusiveError, UnsupportedError
+from migqual.hosts import qemu_threads
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+from migqual.hosts.qemu_threads import QemuThread
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad
+from migqual.model.plan import Plan
+
+CHANNELS = 2
+BASELINE_MS = 3000
+BUSY_GUEST = GuestSpec(load=GuestLoad("busy", memory=MemoryLoad(size_mib=128)))
+# Slow enough to find the threads and to measure the slowdown of the guest.
+TLS_PLAN = Plan(tls=True, channels=CHANNELS, bandwidth_mib_s=32)
+
+
+@dataclass
+class ThreadPinner:
+    """A callback to pin vCPU threads and migration threads to separate CPUs.
+
+    Each thread is pinned once, at the first sample with the thread, and read back later.
+
+    Attributes:
+        host: The host of the QEMU process.
+        pid: The id of the QEMU process.
+        vcpu_cpus: CPUs for the vCPU threads.
+        migration_cpus: CPUs for the migration threads.
+        pinned_tids: Ids of all pinned threads.
+        confirmed_threads: Threads by id, last read back on the expected CPUs.
+        misplaced_threads: Threads read back on other CPUs.
+    """
+
+    host: Host
+    pid: int
+    vcpu_cpus: frozenset[int]
+    migration_cpus: frozenset[int]
+    pinned_tids: set[int] = field(default_factory=set)
+    confirmed_threads: dict[int, QemuThread] = field(default_factory=dict)
+    misplaced_threads: list[QemuThread] = field(default_factory=list)
+
+    def on_sample(self, _sample: object) -> None:
+        """Pin new threads and read back pinned threads; never abort the migration."""
+        for thread in qemu_threads.list_threads(self.host, self.pid):
+            if not thread.is_vcpu and not thread.is_migration:
+                continue
+            expected_cpus = self.vcpu_cpus if thread.is_vcpu else self.migration_cpus
+            if thread.tid not in self.pinned_tids:
+                qemu_threads.pin_threads(self.host, [thread], expected_cpus)
+                self.pinned_tids.add(thread.tid)
+            elif thread.cpus == expected_cpus:
+                self.confirmed_threads[thread.tid] = thread
+            else:
+                self.misplaced_threads.append(thread)
+
+    def list_migration_threads(self) -> list[str]:
+        """Return the names of the migration threads confirmed on the expected CPUs."""
+        return sorted(
+            thread.name for thread in self.confirmed_threads.values() if thread.is_migration
+        )
+
+
+@pytest.mark.requirement("LM-TLS-06")
+@pytest.mark.slow
+def test_migration_threads_are_pinned(
+    encryption: Encryption,
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: HostPair,
+    pytestconfig: pytest.Config,
+) -> None:
+    """
+    The threads of an encrypted migration run on a CPU not used by the guest's vCPU.
+
+    Preconditions: at least two CPUs for the guest; several encrypted channels; a busy guest.
+    Expected: a thread for each channel and the main migration thread are pinned, and so is the
+    vCPU. Both pinnings are read back during the migration. The report has the guest's slowdown
+    with and without pinning.
+    """
+    assert set(encryption.original_settings) == {host.name for host in pair.hosts}
+    guest = make_guest(BUSY_GUEST)
+    vcpu_cpus, migration_cpus = choose_two_cpus(guest)
+    guest.run_payload_command("work", "start", "threads=1")
+
+    baseline_rate = measure_work_rate(guest)
+    unpinned_rate = measure_work_rate(guest, lambda: migrate(guest, TLS_PLAN))
+    migrate(guest, Plan())  # back, to begin where the other one did
+    pinner = ThreadPinner(guest.host, qemu_threads.find_qemu_pid(guest), vcpu_cpus, migration_cpus)
+    pinned_rate = measure_work_rate(
+        guest, lambda: migrate(guest, TLS_PLAN, on_sample=pinner.on_sample)
+    )
+
+    assert pinner.misplaced_threads == []
+    if len(pinner.list_migration_threads()) <= CHANNELS or not any(
+        thread.is_vcpu for thread in pinner.confirmed_threads.values()
+    ):
+        raise InconclusiveError(f"the migration ended before the pinning was verified: {pinner}")
+    slowdown = {
+        "unpinned_percent": round(100 * (1 - unpinned_rate / baseline_rate), 1),
+        "pinned_percent": round(100 * (1 - pinned_rate / baseline_rate), 1),
+        "threads": pinner.list_migration_threads(),
+    }
+    add_environment(pytestconfig, f"vCPU slowdown {pair.id}", slowdown)
+
+
+def choose_two_cpus(guest: Guest) -> tuple[frozenset[int], frozenset[int]]:
+    """Choose a CPU for the guest and a CPU for the migration from the vCPU's CPUs.
+
+    Raises:
+        UnsupportedError: The vCPU may use only a single CPU.
+    """
+    vcpu_threads = [
+        thread
+        for thread in qemu_threads.list_threads(guest.host, qemu_threads.find_qemu_pid(guest))
+        if thread.is_vcpu
+    ]
+    allowed_cpus = sorted(vcpu_threads[0].cpus)
+    if len(allowed_cpus) < 2:
+        raise UnsupportedError(
+            f"{guest.host.name}: the vCPU may use only CPU {allowed_cpus}; the test needs two"
+        )
+    return frozenset(allowed_cpus[:1]), frozenset(allowed_cpus[1:2])
+
+
+def measure_work_rate(guest: Guest, action: Callable[[], object] | None = None) -> float:
+    """Measure the guest's work per second of the guest's clock.
+
+    Args:
+        action: Work is measured during the action; without an action for 3 s.
+    """
+    status_before = guest.run_payload_command("work", "status")
+    if action is None:
+        target_ms = status_before["elapsed_ms"] + BASELINE_MS
+        Deadline(60).wait_for(
+            f"the work load of {guest.name} to run",
+            lambda: guest.run_payload_command("work", "status")["elapsed_ms"] > target_ms,
+            interval_s=0.5,
+        )
+    else:
+        action()
+    status_after = guest.run_payload_command("work", "status")
+    seconds = float(status_after["elapsed_ms"] - status_before["elapsed_ms"]) / 1000
+    return int(status_after["iterations"] - status_before["iterations"]) / seconds

@@ -1,0 +1,32 @@
+"""A guest with a distribution's image uses the same agent protocol as the other guests."""
+
+from pathlib import Path
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from migqual.inventory.entities import StoreKind
+from migqual.model.guest_spec import DiskSpec, GuestSpec
+from migqual.model.plan import Plan, Safety
+
+pytestmark = pytest.mark.observer_check
+
+
+@pytest.mark.timeout(600)
+def test_guest_with_a_distribution_on_its_disk(
+    system_image: Path, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
+    """
+    A guest with a whole distribution on the disk migrates like any other guest.
+
+    Preconditions: a UEFI image with cloud-init and the guest agent, on the shared directory.
+    Expected: the guest boots and the agent answers. After the migration the boot is the same,
+    and memory and disk are intact.
+    """
+    disk = DiskSpec(StoreKind.DIRECTORY)
+    guest = make_guest(GuestSpec(image=system_image, memory_mib=512, vcpus=2, disks=(disk,)))
+
+    migrate(guest, Plan(safety=Safety.UNSAFE))
+
+    assert guest.host is pair.destination

@@ -1,0 +1,235 @@
+"""Connections to real hosts: commands, files, jump hosts, keys, lost connections."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from migqual.deadline import Deadline
+from migqual.errors import CommandFailed, ConnectionLost, MigrationAborted
+from migqual.hosts import connection, libvirt_daemon
+from migqual.hosts.host import Host
+from migqual.hosts.provision import Provisioner
+from migqual.hosts.shell import Shell
+from migqual.migration.job_sampler import SampleAction
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad
+from migqual.model.outcome import JobSample
+from migqual.model.plan import Plan
+
+pytestmark = pytest.mark.observer_check
+
+QUERY_SECONDS = 8.0
+MIN_QUERIES = 500
+MAX_ANSWER_SECONDS = 2.0
+
+
+@pytest.fixture
+def shell(pair: HostPair) -> Iterator[Shell]:
+    """Yield a connection for a single test; the test may break the connection."""
+    with Shell(pair.source.entry) as shell:
+        yield shell
+
+
+def test_arguments_arrive_as_they_are(shell: Shell) -> None:
+    """Spaces, quotes, dollar signs and newlines in arguments arrive unchanged."""
+    arguments = ("two  words", "it's", '"$HOME"', "a\nb", "*", "")
+
+    result = shell.run("printf", "[%s]", *arguments)
+
+    assert result.stdout == "".join(f"[{argument}]" for argument in arguments)
+
+
+def test_large_output_on_both_streams_is_complete(shell: Shell) -> None:
+    """Large output on both streams is complete: neither stream blocks the other."""
+    script = "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2"
+
+    result = shell.run("sh", "-c", script)
+
+    assert (len(result.stdout), len(result.stderr)) == (3_000_000, 3_000_000)
+
+
+def test_failure_names_host_command_and_message(shell: Shell, pair: HostPair) -> None:
+    """The error of a command names the host, the command, the status and the output."""
+    with pytest.raises(CommandFailed, match="no-such-file") as failure:
+        shell.run("cat", "/no-such-file")
+
+    assert (failure.value.host, failure.value.status) == (pair.source.name, 1)
+
+
+def test_files_are_copied_both_ways(pair: HostPair, provisioner: Provisioner) -> None:
+    """A file written to a host is read back unchanged."""
+    data = bytes(range(256)) * 5000
+    target = provisioner.stage_files(pair.source) / "file with spaces"
+
+    pair.source.shell.upload_file(data, target)
+
+    assert pair.source.shell.read_file(target) == data
+
+
+def test_more_commands_at_once_than_the_server_has_sessions_for(shell: Shell) -> None:
+    """
+    A session refused by the server is requested again, and running commands are not disturbed.
+
+    Preconditions: the session limit of the server, ten unless the owner set another limit.
+    Expected: each of 25 commands at the same time gets an answer.
+    """
+    with ThreadPoolExecutor(25) as pool:
+        results = list(
+            pool.map(lambda number: shell.run("sh", "-c", f"sleep 0.3; echo {number}"), range(25))
+        )
+
+    assert [result.stdout for result in results] == [f"{n}\n" for n in range(25)]
+
+
+def test_short_commands_side_by_side_keep_the_connection(shell: Shell) -> None:
+    """
+    Very short commands in parallel do not break the connection.
+
+    Such a command ends before migqual can send the standard input.
+
+    Expected: 600 commands, eight at a time, all get an answer.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: shell.run("true"), range(600)))
+
+    assert {result.status for result in results} == {0}
+
+
+def test_killed_command_is_an_error(shell: Shell) -> None:
+    """
+    A command without an exit status is an error, even after output.
+
+    Expected: the error names the host and the command.
+    """
+    with pytest.raises(ConnectionLost, match="without a status"):
+        shell.run_unchecked("sh", "-c", "echo half; kill -KILL $$")
+
+
+def test_lost_connection_is_reopened(shell: Shell) -> None:
+    """A lost connection fails the running command, but not the next command."""
+    shell.run("true")
+    with pytest.raises(ConnectionLost):
+        shell.run_unchecked("sh", "-c", "kill -9 $(ps -o ppid= -p $$)", seconds=5)
+
+    assert shell.run("echo", "again").stdout == "again\n"
+
+
+def test_libvirt_connection_survives_a_restart_of_the_daemon(pair: HostPair) -> None:
+    """After a restart of libvirt's daemon the next call opens a new connection."""
+    with Host(pair.source.entry) as host:
+        versions_before = host.libvirt.query_versions()
+        host.shell.run("systemctl", "restart", "libvirtd")
+
+        assert host.libvirt.query_versions() == versions_before
+
+
+def test_hanging_daemon_is_an_error(pair: HostPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon without answers on an open connection does not block migqual for ever."""
+    monkeypatch.setattr(connection, "OPEN_SECONDS", 2.0)
+    with Host(pair.source.entry) as host:
+        signal_command = (
+            "systemctl",
+            "kill",
+            f"{libvirt_daemon.find_daemon_unit(host)}.service",
+            "--signal",
+        )
+        host.shell.run(*signal_command, "STOP")
+        try:
+            with pytest.raises(ConnectionLost, match="no answer within 2 s"):
+                host.libvirt.query_versions()
+        finally:
+            host.shell.run(*signal_command, "CONT")
+
+        assert host.libvirt.query_versions()
+
+
+def test_jump_host(pair: HostPair) -> None:
+    """The destination is reached through the source."""
+    source, destination = pair.source.entry, pair.destination.entry
+    entry_behind_jump_host = replace(
+        destination, jump_hosts=(f"{source.user}@{source.address}:{source.port}",)
+    )
+
+    with Shell(entry_behind_jump_host) as shell:
+        client_address = shell.run("printenv", "SSH_CONNECTION").stdout.split()[0]
+        direct_shell = Shell(destination)
+        with direct_shell:
+            direct_client_address = direct_shell.run("printenv", "SSH_CONNECTION").stdout.split()[0]
+
+    assert client_address != direct_client_address
+
+
+@pytest.mark.parametrize("jump", [False, True], ids=["direct", "through-the-source"])
+def test_ssh_config_names_addresses_and_key(pair: HostPair, tmp_path: Path, *, jump: bool) -> None:
+    """Without a key in the inventory, ssh_config names the key, also for jump hosts."""
+    jump_entry, entry = pair.source.entry, pair.destination.entry
+    config = tmp_path / "ssh_config"
+    config.write_text(
+        f"Host way\n HostName {jump_entry.address}\n IdentityFile {jump_entry.key}\n"
+        f"Host qualified\n HostName {entry.address}\n IdentityFile {entry.key}\n"
+    )
+    jump_hosts = (f"{jump_entry.user}@way:{jump_entry.port}",) if jump else ()
+
+    configured_entry = replace(
+        entry, address="qualified", key=None, ssh_config=config, jump_hosts=jump_hosts
+    )
+    with Shell(configured_entry) as shell:
+        assert shell.run("echo", "in").stdout == "in\n"
+
+
+def test_unknown_host_key_is_refused(pair: HostPair, tmp_path: Path) -> None:
+    """A connection to a host with an unknown host key is refused."""
+    empty = tmp_path / "known_hosts"
+    empty.touch()
+
+    with pytest.raises(ConnectionLost, match="known_hosts"):
+        Shell(replace(pair.source.entry, known_hosts=empty)).run("true")
+
+
+def test_unreachable_host_is_named(pair: HostPair) -> None:
+    """The error of an unreachable host names the host and a remedy."""
+    absent_host = replace(pair.source.entry, name="ghost", port=1)
+
+    with pytest.raises(ConnectionLost, match="ghost") as failure:
+        Shell(absent_host).run("true")
+
+    assert failure.value.remedy
+
+
+def test_command_that_hangs_is_an_error(shell: Shell) -> None:
+    """A command without an end does not block migqual for ever."""
+    with pytest.raises(ConnectionLost, match="no answer within 1 s"):
+        shell.run("sleep", "30", seconds=1)
+
+
+def test_short_calls_are_not_delayed_by_a_migration(
+    make_guest: MakeGuest, migrate: Migrate
+) -> None:
+    """
+    Queries during a migration are sent at once.
+
+    Preconditions: the migrating call blocks for seconds. A loop queries the domain's job without
+    a pause. On a shared connection some queries would wait for the keepalive.
+    Expected: each answer takes far less than the keepalive interval of 5 s.
+    """
+    guest = make_guest(GuestSpec(load=GuestLoad("full", memory=MemoryLoad(size_mib=96))))
+    answer_seconds: list[float] = []
+
+    def query_without_pause(_sample: JobSample) -> SampleAction | None:
+        deadline = Deadline(QUERY_SECONDS)
+        while not deadline.is_over:
+            asked_at = time.monotonic()
+            guest.domain.query_job_stats()
+            answer_seconds.append(time.monotonic() - asked_at)
+        return SampleAction.ABORT
+
+    with pytest.raises(MigrationAborted):
+        migrate(guest, Plan(bandwidth_mib_s=4), on_sample=query_without_pause)
+
+    assert len(answer_seconds) > MIN_QUERIES
+    assert max(answer_seconds) < MAX_ANSWER_SECONDS

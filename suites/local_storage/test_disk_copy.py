@@ -1,0 +1,331 @@
+"""A guest moves together with disks on the local storage of the source."""
+
+import itertools
+import random
+from dataclasses import dataclass, replace
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.matrix import build_parameters, select_rows
+from fixtures.plugins.records import add_environment
+from migqual.errors import MigrationError, MigrationRefused, UnsupportedError
+from migqual.inventory.entities import StoreKind
+from migqual.migration.job_sampler import OnSample
+from migqual.model.guest_spec import (
+    IDLE_LOAD,
+    DiskBus,
+    DiskFormat,
+    DiskLoad,
+    DiskSpec,
+    GuestLoad,
+    GuestSpec,
+    MemoryLoad,
+)
+from migqual.model.metrics import compute_metrics
+from migqual.model.outcome import JobSample
+from migqual.model.plan import Control, Plan, WriteMode
+from migqual.model.profile import Profile
+from migqual.units import MIB
+from suites.support.disks import (
+    COPY_PLAN,
+    LOCAL_DISK,
+    VERIFIED_COPY_PLAN,
+    count_acknowledged_blocks,
+    fill_disk,
+    inspect_image,
+    list_copied_targets,
+    run_in_guest,
+)
+
+DISK_LOAD = GuestLoad("disk", disk=DiskLoad(rate_per_s=300))
+MEMORY_AND_DISK_LOAD = GuestLoad(
+    "memory-and-disk", memory=MemoryLoad(size_mib=48, rate_mib_s=16), disk=DiskLoad(rate_per_s=300)
+)
+# Blocks of QEMU's copy chunk size: a smaller block would take more space at the destination.
+SLOW_DISK_LOAD = GuestLoad("slow-disk", disk=DiskLoad(rate_per_s=1, block_kib=64))
+ALLOCATION_TOLERANCE = 0.10
+MIGRATION_PORTS = range(49184, 49216)  # the upper half of those that hosts open for migrations
+
+
+@dataclass(frozen=True)
+class DiskCopyCase:
+    """A combination of format, bus, load and control for a disk copy."""
+
+    format: DiskFormat
+    bus: DiskBus
+    load: GuestLoad
+    control: Control
+
+    @property
+    def id(self) -> str:
+        return "-".join(str(part) for part in vars(self).values())
+
+    @property
+    def guest(self) -> GuestSpec:
+        return GuestSpec(
+            disks=(DiskSpec(StoreKind.LOCAL, self.format, bus=self.bus),), load=self.load
+        )
+
+
+COPY_FACTORS = (
+    tuple(DiskFormat),
+    (DiskBus.VIRTIO, DiskBus.SCSI),
+    (IDLE_LOAD, DISK_LOAD, MEMORY_AND_DISK_LOAD),
+    (Control.PEER_TO_PEER, Control.DIRECT),
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "copy_case" in metafunc.fixturenames:
+        rows = select_rows(COPY_FACTORS, metafunc.config.getoption("--matrix"))
+        metafunc.parametrize("copy_case", build_parameters(DiskCopyCase, rows))
+
+
+@pytest.mark.requirement("LM-CAP-03", "LM-LOC-02", "LM-LOC-03")
+def test_copied_disk_is_equal_in_every_block(
+    copy_case: DiskCopyCase, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
+    """
+    A local disk of the source arrives with the guest, equal in every block.
+
+    Preconditions: a local disk; the guest's load runs.
+    Expected: at arrival the old and the new image are equal. No acknowledged block is lost, and
+    no block is from a later time. Afterwards the guest writes to the new image, and the old
+    image is closed and unchanged.
+    """
+    guest = make_guest(copy_case.guest)
+    target = guest.spec.list_disk_targets()[0]
+    blocks_before = count_acknowledged_blocks(guest, [target])[target]
+
+    outcome = migrate(guest, replace(VERIFIED_COPY_PLAN, control=copy_case.control))
+
+    blocks_at_arrival = count_acknowledged_blocks(guest, [target])[target]
+    assert guest.host is pair.destination
+    assert not list_copied_targets(outcome) - {target}
+    assert inspect_image(guest, target, pair.destination).virtual_size == 64 * MIB
+    assert blocks_at_arrival > blocks_before
+    write_time_at_arrival = read_write_time(pair, guest.volumes[0].path)
+    guest.run_payload_command("disk", "verify", target)
+    assert count_acknowledged_blocks(guest, [target])[target] > blocks_at_arrival
+    assert read_write_time(pair, guest.volumes[0].path) > write_time_at_arrival
+
+
+@pytest.mark.requirement("LM-CAP-03")
+def test_gap_with_disk_copy(make_guest: MakeGuest, migrate: Migrate, profile: Profile) -> None:
+    """
+    The gap of a guest with a copied disk is no longer than the gap on shared storage.
+
+    Preconditions: none.
+    Expected: the gap is below the limit of the profile, and the TCP session is alive.
+    """
+    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
+
+    outcome = migrate(guest, COPY_PLAN)
+
+    assert outcome.gap_report is not None
+    assert outcome.gap_report.session_alive
+    assert outcome.gap_report.max_ms <= profile.thresholds.gap_max_ms
+
+
+@pytest.mark.requirement("LM-CAP-03")
+def test_sparse_images_stay_sparse(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
+    """
+    A large disk with little data takes little space at the destination, too.
+
+    Preconditions: a raw and a qcow2 disk of 512 MiB, each with 16 MiB of written data. The load
+    writes single blocks of 64 KiB, because QEMU copies 64 KiB around a smaller block.
+    Expected: the allocated sizes at source and destination differ by 10 % at most.
+    """
+    disks = tuple(
+        DiskSpec(StoreKind.LOCAL, disk_format, size_mib=512) for disk_format in DiskFormat
+    )
+    guest = make_guest(GuestSpec(disks=disks, load=SLOW_DISK_LOAD))
+    for target in guest.spec.list_disk_targets():
+        fill_disk(guest, target, offset_mib=300, size_mib=16)
+
+    migrate(guest, VERIFIED_COPY_PLAN)
+
+    for target in guest.spec.list_disk_targets():
+        source_image, destination_image = (
+            inspect_image(guest, target, host) for host in pair.hosts
+        )
+        assert destination_image.virtual_size == source_image.virtual_size == 512 * MIB
+        assert source_image.allocated_size < 64 * MIB
+        assert (
+            abs(destination_image.allocated_size - source_image.allocated_size)
+            <= ALLOCATION_TOLERANCE * source_image.allocated_size
+        )
+
+
+@pytest.mark.requirement("LM-CAP-03")
+@pytest.mark.slow
+def test_discarded_blocks_stay_discarded(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
+    """
+    Blocks discarded by the guest take no space at the destination, and discarding still works.
+
+    Preconditions: on a raw and a qcow2 disk 24 MiB are written. 16 MiB are discarded before the
+    migration, the other 8 MiB after the migration.
+    Expected: the allocated sizes differ by 10 % at most. After the second discard the images at
+    the destination shrink.
+    """
+    disks = tuple(DiskSpec(StoreKind.LOCAL, disk_format) for disk_format in DiskFormat)
+    guest = make_guest(GuestSpec(disks=disks, load=SLOW_DISK_LOAD))
+    for target in guest.spec.list_disk_targets():
+        fill_disk(guest, target, offset_mib=32, size_mib=24)
+        run_in_guest(guest, f"blkdiscard -o {32 * MIB} -l {16 * MIB} /dev/{target}")
+
+    migrate(guest, VERIFIED_COPY_PLAN)
+
+    for target in guest.spec.list_disk_targets():
+        source_image, destination_image = (
+            inspect_image(guest, target, host) for host in pair.hosts
+        )
+        assert (
+            abs(destination_image.allocated_size - source_image.allocated_size)
+            <= ALLOCATION_TOLERANCE * source_image.allocated_size
+        )
+        run_in_guest(guest, f"blkdiscard -o {48 * MIB} -l {8 * MIB} /dev/{target}")
+        allocated_after_discard = inspect_image(guest, target, pair.destination).allocated_size
+        assert allocated_after_discard <= destination_image.allocated_size - 7 * MIB
+
+
+@pytest.mark.requirement("LM-CAP-03", "LM-LOC-02")
+@pytest.mark.slow
+def test_eight_disks_at_once(make_guest: MakeGuest, migrate: Migrate) -> None:
+    """
+    Eight disks move in a single migration.
+
+    Preconditions: local disks, both formats and both buses in turn; a bandwidth limit low
+    enough to observe each disk.
+    Expected: every disk is copied, equal in every block, and the record has the progress of
+    every disk.
+    """
+    variants = itertools.cycle(itertools.product(DiskFormat, (DiskBus.VIRTIO, DiskBus.SCSI)))
+    disks = tuple(
+        DiskSpec(StoreKind.LOCAL, disk_format, size_mib=32, bus=bus)
+        for disk_format, bus in itertools.islice(variants, 8)
+    )
+    guest = make_guest(GuestSpec(disks=disks))
+    for target in guest.spec.list_disk_targets():
+        fill_disk(guest, target, offset_mib=20, size_mib=2)
+
+    outcome = migrate(guest, replace(VERIFIED_COPY_PLAN, bandwidth_mib_s=32))
+
+    figures = compute_metrics(outcome)
+    assert list_copied_targets(outcome) == set(guest.spec.list_disk_targets())
+    assert [
+        target
+        for target in guest.spec.list_disk_targets()
+        if (figures[f"disk_{target}_mib"] or 0) < 2
+    ] == []
+
+
+@pytest.mark.requirement("LM-CAP-03")
+@pytest.mark.beyond_requirement
+def test_synchronous_writes(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
+    """
+    A guest with synchronous writes to both ends arrives with the disk.
+
+    Preconditions: the guest writes hundreds of blocks a second.
+    Expected: unsupported where libvirt does not know the flag. Otherwise the guest runs at the
+    destination on the copy, equal in every block. The test cannot prove the use of the mode,
+    because QEMU does not report the mode.
+    """
+    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,), load=DISK_LOAD))
+
+    try:
+        migrate(guest, replace(VERIFIED_COPY_PLAN, write_mode=WriteMode.SYNCHRONOUS))
+    except MigrationError as error:
+        if "unsupported flag" in error.message.lower():
+            raise UnsupportedError(
+                f"libvirt does not support synchronous disk writes: {error.message}"
+            ) from error
+        raise
+
+    assert guest.host is pair.destination
+    assert inspect_image(guest, "vda", pair.destination).allocated_size > 0
+
+
+@pytest.mark.requirement("LM-LOC-02")
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["port", "uri"])
+def test_disks_port_and_disks_uri(
+    option: str,
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: HostPair,
+    pytestconfig: pytest.Config,
+) -> None:
+    """
+    Disks use the port or the URI given in the plan.
+
+    Preconditions: a port free for libvirt at the destination; a bandwidth limit with a copy
+    time of several seconds.
+    Expected: the port is in use at the destination while the disk is copied. The report lists
+    ports refused by libvirt: some versions keep a port reserved after a migration, until the
+    next restart.
+    """
+    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
+    fill_disk(guest, "vda", offset_mib=24, size_mib=24)
+    used_ports: list[int] = []
+
+    def build_port_recorder(port: int) -> OnSample:
+        def record_used_port(_sample: JobSample) -> None:
+            if port not in used_ports and is_port_in_use(pair, port):
+                used_ports.append(port)
+
+        return record_used_port
+
+    reserved_ports = []
+    for port in random.sample(MIGRATION_PORTS, len(MIGRATION_PORTS)):
+        try:
+            migrate(
+                guest,
+                build_disk_route_plan(option, pair, port),
+                on_sample=build_port_recorder(port),
+            )
+        except MigrationRefused as error:
+            if "reserve port" not in error.message:
+                raise
+            reserved_ports.append(port)
+        else:
+            break
+    if reserved_ports:
+        add_environment(
+            pytestconfig, f"ports still reserved by libvirt {pair.id}", {"ports": reserved_ports}
+        )
+
+    assert guest.host is pair.destination, f"libvirt has no free port in {MIGRATION_PORTS}"
+    assert used_ports == [port]
+
+
+def build_disk_route_plan(option: str, pair: HostPair, port: int) -> Plan:
+    """Build a plan with a port or a URI for the disks.
+
+    The controller drives the migration, because a driving source may lose the message of the
+    destination.
+    """
+    plan = replace(COPY_PLAN, bandwidth_mib_s=48, control=Control.DIRECT)
+    if option == "port":
+        return replace(plan, disks_port=port)
+    address = pair.destination.entry.migration_endpoint
+    return replace(plan, disks_uri=f"tcp://{address}:{port}")
+
+
+def is_port_in_use(pair: HostPair, port: int) -> bool:
+    """Return whether the port of the destination has an established connection."""
+    socket_table = pair.destination.shell.run("cat", "/proc/net/tcp", "/proc/net/tcp6").stdout
+    return any(
+        columns[1].endswith(f":{port:04X}") and columns[3] == "01"
+        for columns in (line.split() for line in socket_table.splitlines())
+        if len(columns) > 3
+    )
+
+
+def read_write_time(pair: HostPair, path: object) -> str:
+    """Return the time of the last write to the image at the destination."""
+    return pair.destination.shell.run("stat", "-c", "%.9Y", str(path)).stdout.strip()

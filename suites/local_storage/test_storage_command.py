@@ -1,0 +1,54 @@
+"""LM-SHR-01, LM-LOC-01: the output of `migqual storage` for the disks of a guest."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest
+from fixtures.plugins.hosts import HostPair
+from migqual.inventory.entities import Inventory, StoreKind
+from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
+from suites.support.disks import LOCAL_DISK
+
+MIGQUAL = Path(sys.executable).with_name("migqual")
+
+
+@pytest.mark.requirement("LM-SHR-01", "LM-LOC-01")
+def test_storage_command_lists_disks(
+    make_guest: MakeGuest, inventory: Inventory, pair: HostPair
+) -> None:
+    """
+    The command shows the shared disks, and the requirements for a copy of the other disks.
+
+    Preconditions: a guest with a local disk and a disk on each kind of shared store.
+    Expected: the correct place of each disk. For the local disk also the free path at the
+    destination and the required space.
+    """
+    disks = (LOCAL_DISK, DiskSpec(StoreKind.DIRECTORY, DiskFormat.QCOW2), DiskSpec(StoreKind.NBD))
+    guest = make_guest(GuestSpec(disks=disks))
+
+    arguments = ("storage", guest.name, pair.destination.name, "--json", "--write-probes")
+    result = subprocess.run(
+        [MIGQUAL, *arguments, "--inventory", str(inventory.file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = {row["disk"]: row for row in json.loads(result.stdout)}
+    assert [rows[target]["location"] for target in guest.spec.list_disk_targets()] == [
+        *("local", "shared", "remote")
+    ]
+    assert [rows[target]["copied"] for target in guest.spec.list_disk_targets()] == [
+        "yes",
+        "no",
+        "no",
+    ]
+    assert rows["vda"]["destination_has"] == "nothing (writable folder)"
+    assert rows["vda"]["needed_space"].startswith("64 of ")
+    assert all(row["evidence"] for row in rows.values())

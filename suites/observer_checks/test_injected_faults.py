@@ -1,0 +1,220 @@
+"""The observers find faults injected on purpose."""
+
+import re
+
+import pytest
+
+from fixtures.plugins.guests import GuestSession, MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+from migqual.hosts.provision import Provisioner
+from migqual.inventory.entities import StoreKind
+from migqual.migration.guarded import migrate_guarded, prepare_destination_images
+from migqual.migration.migrate import migrate as migrate_unguarded
+from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
+from migqual.model.plan import Arrival, Plan, Safety, StorageCopy
+from migqual.observe import disk_copies
+from migqual.testbed.observers import Observers
+
+pytestmark = pytest.mark.observer_check
+
+BLOCK = 4096
+WITH_DISK = GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.RAW),))
+
+
+def test_a_flipped_byte_of_guest_memory_is_found(
+    make_guest: MakeGuest, migrate: Migrate, guest_session: GuestSession, provisioner: Provisioner
+) -> None:
+    """
+    A byte changed from outside in the memory of the destination's QEMU is found.
+
+    Preconditions: the guest arrived unharmed.
+    Expected: the memory check names exactly one bad page.
+    """
+    guest = make_guest(GuestSpec())
+    migrate(guest, Plan())
+    observers = detach_observers(guest_session, guest)
+
+    flip_memory_byte(guest, provisioner)
+
+    assert [violation for violation in observers.find_violations() if "1 bad pages" in violation]
+
+
+def test_a_flipped_byte_of_a_disk_is_found(
+    make_guest: MakeGuest, migrate: Migrate, guest_session: GuestSession
+) -> None:
+    """
+    A byte changed from outside in a disk image is found.
+
+    Preconditions: the guest arrived unharmed. The writer is stopped and cannot repair the
+    block.
+    Expected: the disk check names exactly one bad block.
+    """
+    guest = make_guest(WITH_DISK)
+    migrate(guest, Plan(safety=Safety.UNSAFE))
+    observers = detach_observers(guest_session, guest)
+    guest.run_payload_command("disk", "stop", "vda")
+
+    flip_disk_byte(guest.host, str(guest.volumes[0].path))
+
+    assert [violation for violation in observers.find_violations() if "1 bad blocks" in violation]
+
+
+def test_split_brain_is_found(
+    make_guest: MakeGuest, guest_session: GuestSession, pair: HostPair
+) -> None:
+    """
+    A second copy of the guest running on the other host is reported as split brain.
+
+    Preconditions: the guest runs at the source.
+    Expected: the observers find a start of the same definition at the destination.
+    """
+    guest = make_guest(GuestSpec())
+    observers = detach_observers(guest_session, guest)
+
+    pair.destination.libvirt.create_domain(guest.domain.read_migratable_xml())
+
+    assert [violation for violation in observers.find_violations() if "split brain" in violation]
+
+
+def test_a_restart_is_found(make_guest: MakeGuest, guest_session: GuestSession) -> None:
+    """
+    A guest is not accepted as the same guest after another boot.
+
+    Preconditions: the guest runs.
+    Expected: after a reset the observers report the boot, the session or the lost loads.
+    """
+    guest = make_guest(GuestSpec())
+    observers = detach_observers(guest_session, guest)
+
+    guest.domain.reset()
+    observers.meter.wait_for_reply(observers.meter.mark_time_ns())
+
+    assert observers.find_violations()
+
+
+def test_a_copy_that_differs_in_one_block_is_found(
+    make_guest: MakeGuest, guest_session: GuestSession, pair: HostPair
+) -> None:
+    """
+    A copied disk with a byte different from the original is found.
+
+    Preconditions: the guest is paused at the arrival, and the copy equals the original. Then a
+    byte of the copy is changed from outside.
+    Expected: the comparison finds no difference before the change, and names the disk
+    afterwards.
+    """
+    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
+    probe_context = detach_observers(guest_session, guest).probe_context
+    source_disks = disk_copies.read_disks(guest)
+    plan = Plan(copy_storage=StorageCopy.ALL, arrival=Arrival.PAUSED)
+    copied_disks = disk_copies.list_copied_disks(
+        guest,
+        pair.source,
+        source_disks,
+        migrate_guarded(guest, pair.destination, plan, probe_context),
+    )
+    assert disk_copies.find_disk_differences(probe_context.journal, copied_disks) == []
+
+    dd_arguments = (
+        f"of={guest.volumes[0].path}",
+        f"seek={50 * 2**20}",
+        "bs=1",
+        "count=1",
+        "conv=notrunc",
+    )
+    pair.destination.shell.run("dd", *dd_arguments, "if=/proc/version")
+
+    (difference,) = disk_copies.find_disk_differences(probe_context.journal, copied_disks)
+    assert difference.startswith("vda: the copy differs")
+
+
+@pytest.mark.parametrize("fault", ["written", "opened"])
+def test_use_of_the_old_source_image_is_found(
+    fault: str, make_guest: MakeGuest, migrate: Migrate, guest_session: GuestSession, pair: HostPair
+) -> None:
+    """
+    After a disk copy, any use of the old image at the source is found.
+
+    Preconditions: the guest and the disk have arrived. A process writes to the old image, or
+    only opens the image.
+    Expected: the observers report the use, with the host and the image.
+    """
+    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
+    migrate(guest, Plan(copy_storage=StorageCopy.ALL))
+    observers = detach_observers(guest_session, guest)
+    old_image = str(guest.volumes[0].path)
+    assert disk_copies.find_old_image_violations(observers.copied_disks) == []
+
+    if fault == "written":
+        flip_disk_byte(pair.source, old_image)
+        violations = disk_copies.find_old_image_violations(observers.copied_disks)
+    else:
+        with pair.source.shell.start(
+            "sh", "-c", 'exec 3<"$1"; echo open; exec cat', "sh", old_image
+        ) as image_holder:
+            next(iter(image_holder))
+            violations = disk_copies.find_old_image_violations(observers.copied_disks)
+
+    assert any(
+        f"{pair.source.name}:{old_image}" in violation and fault[:4] in violation
+        for violation in violations
+    )
+
+
+def test_destination_image_stays_after_a_late_failure(
+    make_guest: MakeGuest, guest_session: GuestSession, pair: HostPair
+) -> None:
+    """
+    A failure after the arrival of the guest does not remove the image at the destination.
+
+    Preconditions: the migration succeeds, and then an exception is raised.
+    Expected: the image at the destination stays, and the guest writes to the image.
+    """
+    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
+    plan = Plan(copy_storage=StorageCopy.ALL)
+    probe_context = guest_session.observers[guest.name].probe_context
+
+    def fail_after_arrival() -> None:
+        with prepare_destination_images(guest, pair.destination, plan, probe_context):
+            migrate_unguarded(guest, pair.destination, plan)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_arrival()
+
+    assert guest.query_state() == "running"
+    assert pair.destination.shell.run_unchecked("test", "-e", guest.volumes[0].path).status == 0
+
+
+def detach_observers(guest_session: GuestSession, guest: Guest) -> Observers:
+    """Detach the observers of the guest from the session, and return the observers.
+
+    The checks at the end of the test must skip a guest damaged on purpose.
+    """
+    return guest_session.observers.pop(guest.name)
+
+
+def flip_memory_byte(guest: Guest, provisioner: Provisioner) -> None:
+    payload_path = provisioner.get_run_folder(guest.host) / "payload"
+    pid = str(guest.host.list_qemu_pids(guest.name)[0])
+    guest.host.shell.run(payload_path, "flip", "--pid", pid, "--marker", guest.memory_marker)
+
+
+def flip_disk_byte(host: Host, image: str) -> None:
+    """Flip all bits of the last byte of the first block written by the guest."""
+    cmp_output = host.shell.run_unchecked("cmp", image, "/dev/zero").stdout
+    offset_match = re.search(r"(?:byte|char) (\d+)", cmp_output)
+    assert offset_match, f"no block of {image} was written: {cmp_output}"
+    offset = ((int(offset_match[1]) - 1) // BLOCK + 1) * BLOCK - 1
+    byte = host.shell.run("od", "-An", "-tu1", f"-j{offset}", "-N1", image).stdout
+    dd_command = (
+        "dd",
+        f"of={image}",
+        "bs=1",
+        f"seek={offset}",
+        "conv=notrunc,fsync",
+        "status=none",
+    )
+    host.shell.run(*dd_command, stdin=bytes([int(byte) ^ 0xFF]))

@@ -1,0 +1,342 @@
+"""Interrupted migrations: no migration continues unnoticed, and no loss stays hidden."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import pytest
+
+from fixtures.plugins.guests import GuestSession, MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from migqual.deadline import Deadline
+from migqual.errors import InconclusiveError, MigrationFailed, MigrationStuck
+from migqual.hosts import qemu_threads
+from migqual.hosts.domain import BandwidthPhase
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+from migqual.migration import job
+from migqual.migration.job_sampler import SampleAction
+from migqual.migration.migrate import migrate as migrate_unguarded
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, Persistence
+from migqual.model.outcome import JobSample, MigrationStatus, Outcome
+from migqual.model.plan import Plan, Timeout, TimeoutAction
+from migqual.model.qemu_parameter import QemuParameter
+from migqual.observe import migration_cleanup
+from migqual.probes.probe_context import ProbeContext
+from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING
+
+pytestmark = pytest.mark.observer_check
+
+# only QEMU's monitor can set `announce-rounds`, so the old value has to be restored
+SLOW_PLAN = Plan(
+    bandwidth_mib_s=4, downtime_ms=50, qemu_parameters=(QemuParameter("announce-rounds", 7),)
+)
+# the guest has far more memory than post-copy sends within the deadline and the grace period
+POSTCOPY_PLAN = Plan(
+    bandwidth_mib_s=16,
+    postcopy=True,
+    postcopy_bandwidth_mib_s=2,
+    timeout=Timeout(1, TimeoutAction.POSTCOPY),
+)
+FILLED_GUEST = GuestSpec(load=GuestLoad("full", memory=MemoryLoad(size_mib=96)))
+GRACE_SECONDS = 10.0  # libvirt's answer takes seconds while QEMU is busy sending
+SWITCH_SECONDS = 5.0
+ARRIVAL_SECONDS = 60.0  # libvirt may sit out a lock of 30 s that the last abort waits for
+HIGH_BANDWIDTH_MIB_S = 1000
+MULTIFD_PLAN = Plan(bandwidth_mib_s=16, channels=3)
+RELEASE_SECONDS = 3.0
+STALLED_SAMPLES = 20  # samples in which nothing more is sent
+FREEZE_ATTEMPTS = 5
+MONITOR_SECONDS = 2.0
+SHORT_MONITOR_SECONDS = 0.3
+
+
+class CallbackFailure(Exception):  # noqa: N818 - not an error of anyone's
+    """An exception of the test's own code, possible at any time."""
+
+
+@pytest.mark.parametrize("exception_type", [CallbackFailure, KeyboardInterrupt])
+def test_exception_in_on_sample_aborts_the_migration(
+    exception_type: type[BaseException], make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
+    """
+    A migration ends when the `on_sample` callback raises an exception or is interrupted.
+
+    Preconditions: memory moves, slowly, with parameters to restore afterwards.
+    Expected: the exception reaches the caller. No job runs, the guest runs at the source alone,
+    with the parameters from before, and the next migration succeeds.
+    """
+    guest = make_guest(GuestSpec())
+    parameters_before = guest.domain.run_qmp_command("query-migrate-parameters")
+
+    def raise_exception(sample: JobSample) -> None:
+        if sample.stats.get("memory_processed"):
+            raise exception_type
+
+    with pytest.raises(exception_type):
+        migrate(guest, SLOW_PLAN, on_sample=raise_exception)
+
+    assert not guest.domain.query_job_stats().get("type")
+    assert guest.query_states_by_host(pair.hosts) == {pair.source.name: "running"}
+    assert guest.domain.run_qmp_command("query-migrate-parameters") == parameters_before
+    migrate(guest, Plan())
+
+
+def test_guest_killed_during_migration_is_a_failed_migration(
+    make_guest: MakeGuest, guest_session: GuestSession, pair: HostPair
+) -> None:
+    """
+    A failure to restore parameters does not hide the loss of the guest.
+
+    Preconditions: the source's QEMU is killed while memory moves. libvirt keeps no definition.
+    Expected: the migration failed, with the message of the stack. The guest is on no host.
+    """
+    guest = make_guest(GuestSpec(persistence=Persistence.TRANSIENT))
+    observers = guest_session.observers.pop(guest.name)
+
+    def kill_source_qemu(sample: JobSample) -> None:
+        if sample.stats.get("memory_processed"):
+            pids = pair.source.list_qemu_pids(guest.name)
+            pair.source.shell.run_unchecked("kill", "-KILL", *map(str, pids))
+
+    with pytest.raises(MigrationFailed) as failure:
+        migrate_unguarded(guest, pair.destination, SLOW_PLAN, on_sample=kill_source_qemu)
+
+    assert failure.value.outcome.message
+    assert observers.find_violations()
+
+
+def test_abort_during_the_postcopy_switch_keeps_the_guest(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
+    """
+    A migration with a started switch to post-copy is not cancelled any more.
+
+    Preconditions: an abort is requested just after the request for post-copy.
+    Expected: the migration completes, and the guest runs unharmed at the destination.
+    """
+    guest = make_guest(NON_CONVERGING)
+    late_sample_times_s: list[float] = []
+
+    def request_abort(sample: JobSample) -> SampleAction | None:
+        late_sample_times_s.extend(
+            [sample.at_s] if int(sample.stats.get("memory_iteration", 0)) > 1 else []
+        )
+        return (
+            SampleAction.ABORT if len(late_sample_times_s) > 1 else None
+        )  # with the first of them post-copy is asked for
+
+    plan = Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, postcopy=True, postcopy_after_precopy=True)
+    outcome = migrate(guest, plan, on_sample=request_abort)
+
+    assert len(late_sample_times_s) > 1
+    assert outcome.has_entered_postcopy
+    assert guest.host is pair.destination
+
+
+def test_migration_that_cannot_be_aborted_is_inconclusive(
+    make_guest: MakeGuest,
+    guest_session: GuestSession,
+    pair: HostPair,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    The wait for the end of a migration is limited, even when libvirt cannot abort.
+
+    Preconditions: the deadline passes in a post-copy much longer than the grace period.
+    Expected: the result is inconclusive. The error states the number of aborts and the message
+    of libvirt, and the samples until then are kept. With no more aborts and with more bandwidth
+    the migration completes: the guest runs at the destination.
+    """
+    monkeypatch.setattr(job, "ABORT_GRACE_SECONDS", GRACE_SECONDS)
+    monkeypatch.setattr(job, "POSTCOPY_SWITCH_SECONDS", SWITCH_SECONDS)
+    guest = make_guest(FILLED_GUEST)
+    guest_session.observers.pop(guest.name)
+
+    outcomes: list[Outcome] = []
+    with pytest.raises(InconclusiveError, match=r"(?is)first of ([2-9]|\d\d) aborts.*post-?copy"):
+        migrate_unguarded(
+            guest,
+            pair.destination,
+            replace(POSTCOPY_PLAN, deadline_s=2),
+            on_interrupted=outcomes.append,
+        )
+
+    assert [outcome.status for outcome in outcomes] == [MigrationStatus.INTERRUPTED]
+    assert outcomes[0].has_entered_postcopy
+    assert outcomes[0].job_samples[-1].at_s > GRACE_SECONDS
+    guest.domain.set_bandwidth(HIGH_BANDWIDTH_MIB_S, BandwidthPhase.POSTCOPY)
+    expected_copies = {pair.destination.name: "running"}
+    Deadline(ARRIVAL_SECONDS).wait_for(
+        "the guest to run only at the destination",
+        lambda: guest.query_states_by_host(pair.hosts) == expected_copies,
+    )
+
+
+def test_ignored_abort_is_a_stuck_migration(
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: HostPair,
+    probe_context: ProbeContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A migration continuing after accepted aborts is a failure of the stack.
+
+    Preconditions: QEMU's main migration thread is frozen, and the rest of QEMU continues.
+    Expected: the error says that libvirt accepted the aborts, and holds the samples. Once the
+    thread continues, the migration ends, the guest runs at the source alone, and the next
+    migration succeeds.
+    """
+    monkeypatch.setattr(job, "ABORT_GRACE_SECONDS", GRACE_SECONDS)
+    guest = make_guest(FILLED_GUEST)
+    source = pair.source
+
+    with ExitStack() as stack:
+
+        def freeze_migration_thread(sample: JobSample) -> SampleAction | None:
+            if not sample.stats.get("memory_processed"):
+                return None
+            stack.enter_context(freeze_migration_main(guest, probe_context))
+            return SampleAction.ABORT
+
+        with pytest.raises(
+            MigrationStuck, match=r"first of ([2-9]|\d\d) aborts: libvirt accepted"
+        ) as stuck_error:
+            migrate(guest, Plan(bandwidth_mib_s=4), on_sample=freeze_migration_thread)
+
+    assert stuck_error.value.outcome.status is MigrationStatus.STUCK
+    assert stuck_error.value.outcome.job_samples
+    Deadline(ARRIVAL_SECONDS).wait_for(
+        "the migration job to end", lambda: not guest.domain.query_job_stats().get("type")
+    )
+    assert guest.query_states_by_host(pair.hosts) == {source.name: "running"}
+    migrate(guest, Plan())
+
+
+def test_failed_migration_not_released_by_qemu_is_found(
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: HostPair,
+    probe_context: ProbeContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A failed migration whose thread in QEMU never ends is the stack's fault.
+
+    libvirt has already reported the failure.
+
+    Preconditions: the destination's QEMU is stopped, so every connection is full. The main
+    migration thread is frozen. Then the destination's QEMU dies.
+    Expected: the observers find a migration still held by QEMU. Once the thread continues, QEMU
+    releases the migration, and the guest migrates.
+    """
+    monkeypatch.setattr(migration_cleanup, "CLEANUP_SECONDS", RELEASE_SECONDS)
+    guest = make_guest(FILLED_GUEST)
+    source, destination = pair.hosts
+    sent_bytes: list[int] = []
+
+    def is_stalled() -> bool:
+        return len(sent_bytes) > STALLED_SAMPLES and len(set(sent_bytes[-STALLED_SAMPLES:])) == 1
+
+    with ExitStack() as stack:
+
+        def kill_stalled_destination(sample: JobSample) -> None:
+            if not (processed_bytes := int(sample.stats.get("memory_processed", 0))):
+                return
+            if not sent_bytes:
+                send_signal_to_qemu(destination, guest, "STOP")
+            elif is_stalled():
+                return  # dead already
+            sent_bytes.append(processed_bytes)
+            if is_stalled():
+                stack.enter_context(freeze_migration_main(guest, probe_context))
+                send_signal_to_qemu(destination, guest, "KILL")
+
+        with pytest.raises(AssertionError, match="still lists the migration") as failure:
+            migrate(guest, MULTIFD_PLAN, on_sample=kill_stalled_destination)
+        enable_multifd_again(guest)
+
+    assert is_stalled()
+    assert "(failed)" in str(failure.value)
+    Deadline(ARRIVAL_SECONDS).wait_for(
+        "QEMU to release the migration", lambda: list_held_migrations(guest) == []
+    )
+    assert guest.query_states_by_host(pair.hosts) == {source.name: "running"}
+    migrate(guest, Plan())
+
+
+def test_freeze_that_blocks_all_of_qemu_is_found(
+    make_guest: MakeGuest, probe_context: ProbeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A frozen thread that blocks all of QEMU is not taken for a frozen migration thread.
+
+    Preconditions: QEMU's main thread is frozen in place of the main migration thread.
+    Expected: inconclusive. Afterwards QEMU answers again.
+    """
+    monkeypatch.setattr(
+        "suites.observer_checks.test_interrupted_migrations.MONITOR_SECONDS", SHORT_MONITOR_SECONDS
+    )
+    guest = make_guest(GuestSpec())
+    qemu_pid = qemu_threads.find_qemu_pid(guest)
+    is_main_thread = property(lambda thread: thread.tid == qemu_pid)
+    monkeypatch.setattr(qemu_threads.QemuThread, "is_migration_main", is_main_thread)
+
+    with (
+        pytest.raises(InconclusiveError, match="held QEMU's lock in 5 of 5 attempts"),
+        freeze_migration_main(guest, probe_context),
+    ):
+        pytest.fail("QEMU answered with a frozen main thread")
+
+    assert guest.domain.run_qmp_command("query-status")["status"] == "running"
+
+
+@contextmanager
+def freeze_migration_main(guest: Guest, probe_context: ProbeContext) -> Iterator[None]:
+    """Freeze the main migration thread of QEMU; the rest of QEMU continues.
+
+    A thread frozen with QEMU's lock blocks all of QEMU. The function then lets the thread
+    continue and freezes the thread again.
+
+    Raises:
+        InconclusiveError: The thread held the lock in every attempt.
+    """
+    threads = qemu_threads.list_threads(guest.host, qemu_threads.find_qemu_pid(guest))
+    main_thread = next(thread for thread in threads if thread.is_migration_main)
+    payload_path = probe_context.get_payload_path(guest.host)
+    with ThreadPoolExecutor(1) as executor:  # ends after the thread continues and QEMU answers
+        for _ in range(FREEZE_ATTEMPTS):
+            with qemu_threads.freeze_thread(guest.host, payload_path, main_thread):
+                answer = executor.submit(guest.domain.run_qmp_command, "query-status")
+                if wait([answer], MONITOR_SECONDS).done:
+                    yield
+                    return
+    attempts = f"{FREEZE_ATTEMPTS} of {FREEZE_ATTEMPTS} attempts"
+    raise InconclusiveError(f"{main_thread.name} held QEMU's lock in {attempts}")
+
+
+def enable_multifd_again(guest: Guest) -> None:
+    """Enable multifd again, because libvirt resets multifd after the failure.
+
+    At the end of the migration thread QEMU 7.2 reads the setting to find the connections to
+    close. QEMU dies when a connection is missing in the setting.
+    """
+    multifd_capability = {"capability": "multifd", "state": True}
+    guest.domain.run_qmp_command("migrate-set-capabilities", capabilities=[multifd_capability])
+    guest.domain.run_qmp_command(
+        "migrate-set-parameters", **{"multifd-channels": MULTIFD_PLAN.channels}
+    )
+
+
+def send_signal_to_qemu(host: Host, guest: Guest, signal_name: str) -> None:
+    host.shell.run("kill", f"-{signal_name}", *map(str, host.list_qemu_pids(guest.name)))
+
+
+def list_held_migrations(guest: Guest) -> list[str]:
+    """List the migrations among the connections in the reply of QMP `query-yank`."""
+    connection_types = [
+        yank_instance["type"] for yank_instance in guest.domain.run_qmp_command("query-yank")
+    ]
+    return [kind for kind in connection_types if kind == "migration"]

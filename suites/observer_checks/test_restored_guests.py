@@ -1,0 +1,118 @@
+"""Guests restored from a saved state are equal to booted guests."""
+
+from dataclasses import replace
+
+import pytest
+
+from fixtures.plugins.guests import GuestSession, MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from migqual.hosts.cached_state import CachedState
+from migqual.hosts.guest import Guest
+from migqual.hosts.provision import Provisioner
+from migqual.inventory.entities import StoreKind
+from migqual.model.guest_spec import DiskSpec, GuestSpec, StartMode
+from migqual.model.plan import Plan, Safety
+from migqual.predict.memory_sample import sample_memory
+from migqual.probes.probe_context import ProbeContext
+
+pytestmark = pytest.mark.observer_check
+
+DISKS = (DiskSpec(StoreKind.DIRECTORY),)
+MIN_BOOT_MEMORY_MIB = 4  # memory used by the boot only, not reused by the load
+UNSAFE_PLAN = Plan(safety=Safety.UNSAFE)
+
+
+def test_restored_and_booted_guests_are_the_same(
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    guest_session: GuestSession,
+    probe_context: ProbeContext,
+) -> None:
+    """
+    Restored guests and booted guests have the same devices and pass the same migration checks.
+
+    Preconditions: two guests of each kind in turn, with a disk.
+    Expected: every guest lists the same devices. Each guest migrates with memory, disk, session
+    and boot unharmed. The restored guests started without a boot, and with less filled memory:
+    data of the boot is neither restored nor sent.
+    """
+    starts = (StartMode.RESTORED, StartMode.BOOTED, StartMode.RESTORED, StartMode.BOOTED)
+    devices, filled_mib = [], []
+
+    for start in starts:
+        guest = make_guest(GuestSpec(disks=DISKS, start_mode=start))
+        filled_mib.append(measure_filled_mib(guest, probe_context))
+        device_list = guest.run_payload_command("devices")["devices"]
+        devices.append(
+            sorted((device["kind"], device["name"], device["ok"]) for device in device_list)
+        )
+        outcome = migrate(guest, UNSAFE_PLAN)
+        assert outcome.gap_report is not None
+        assert outcome.gap_report.session_alive
+        guest_session.check_guests()
+
+    assert {kind for kind, _, _ in devices[0]} >= {"disk", "nic"}
+    assert devices == [devices[0]] * len(starts)
+    assert guest_session.provisioner.saved_states.restore_failures == {}
+    restored_mib, booted_mib = max(filled_mib[0::2]), min(filled_mib[1::2])
+    assert 0 < restored_mib < booted_mib - MIN_BOOT_MEMORY_MIB, filled_mib
+
+
+def measure_filled_mib(guest: Guest, probe_context: ProbeContext) -> float:
+    """Measure the guest memory in pages not all zero, on the host."""
+    memory_kib = guest.spec.memory_mib * 1024
+    memory_sample = sample_memory(
+        guest.host, guest.domain, memory_kib, probe_context, windows_s=(0.05,)
+    )
+    assert memory_sample is not None, "the memory of the QEMU process was not found"
+    return memory_sample.nonzero_mib
+
+
+def test_restored_guests_have_distinct_identities(make_guest: MakeGuest) -> None:
+    """
+    Two guests restored from the same saved state share no identity.
+
+    Preconditions: none.
+    Expected: boot id, memory marker, MAC and address differ, as reported by the guest. Both
+    guests answer on the service network at the same time, each guest under a different address.
+    """
+    first, second = (make_guest(GuestSpec()) for _ in range(2))
+
+    assert first.boot_id != second.boot_id
+    assert first.memory_marker != second.memory_marker
+    for guest, other_guest in ((first, second), (second, first)):
+        reported_devices = str(guest.run_payload_command("devices"))
+        assert guest.macs[0] in reported_devices
+        assert other_guest.macs[0] not in reported_devices
+
+
+@pytest.mark.parametrize("size", ["20M", "100"], ids=["truncated-stream", "truncated-header"])
+def test_damaged_cached_state_is_recreated(
+    provisioner: Provisioner, pair: HostPair, size: str
+) -> None:
+    """
+    A damaged cached state costs a boot, and has no other effect.
+
+    A host may cache states for later runs. libvirt cannot restore a damaged state.
+
+    Preconditions: the lab's hosts cache states. The file of a state ends too early, in QEMU's
+    stream or in libvirt's header.
+    Expected: the guest is up all the same, restored from a new state. The new state is cached.
+    """
+    spec = GuestSpec(shutdown_delay_s=70 + pair.lane_number)  # a shape that no other test has
+    cached_state = CachedState(
+        pair.source, provisioner.compute_state_key(spec.derive_saved_state_spec(), pair.source)
+    )
+    provisioner.saved_states.find_or_create(spec, pair.source)
+    pair.source.shell.run("truncate", f"--size={size}", cached_state.path)
+    later_run = replace(provisioner)  # a run that has no states yet
+
+    with later_run.running_guest(spec, pair.source) as guest:
+        assert guest.query_payload_status()["boot_id"] == guest.boot_id
+
+    saved_state = later_run.saved_states.find_or_create(spec, pair.source)
+    assert saved_state is not None
+    assert saved_state.cached_state is None
+    assert later_run.saved_states.restore_failures == {}
+    size_bytes = int(pair.source.shell.run("stat", "--format=%s", cached_state.path).stdout)
+    assert size_bytes > 20 << 20

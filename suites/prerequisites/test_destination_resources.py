@@ -1,0 +1,108 @@
+"""LM-PRE-04: the destination has enough CPU, memory and storage for the guest."""
+
+from dataclasses import replace
+
+import pytest
+
+from fixtures.plugins.preflight import PreflightRunner, define_inactive_copy, select_worst_findings
+from migqual.hosts.guest import Guest
+from migqual.hosts.provision import Provisioner
+from migqual.inventory.entities import StoreKind
+from migqual.model.finding import Severity
+from migqual.model.guest_spec import DiskFormat, DiskSpec
+from migqual.model.plan import Plan, StorageCopy
+from migqual.preflight.checks import evaluate_facts
+from migqual.preflight.facts import MigrationFacts
+
+TIB_IN_MIB = 2**20
+
+
+@pytest.mark.requirement("LM-PRE-04")
+def test_more_memory_than_the_destination_has(
+    run_preflight: PreflightRunner, shared_idle_guest: Guest, provisioner: Provisioner
+) -> None:
+    """
+    A guest too large for the destination's memory is refused with both figures.
+
+    Preconditions: a definition of a guest of 8 TiB. The guest is never started.
+    Expected: refused. The finding states needed and available memory, and needed is larger.
+    """
+    with define_inactive_copy(
+        provisioner, shared_idle_guest, memory=str(8 * TIB_IN_MIB * 1024)
+    ) as name:
+        finding = run_preflight(name)["LM-PRE-04.memory"]
+
+    assert finding.severity is Severity.REFUSED
+    assert float(finding.figures["needed_mib"]) >= 8 * TIB_IN_MIB
+    assert 0 < float(finding.figures["available_mib"]) < 8 * TIB_IN_MIB
+
+
+@pytest.mark.requirement("LM-PRE-04")
+def test_more_vcpus_than_the_hypervisor_has(
+    run_preflight: PreflightRunner, shared_idle_guest: Guest
+) -> None:
+    """
+    A guest with more vCPUs than the destination's hypervisor can provide is refused.
+
+    Preconditions: the facts of a real pair, with an extra vCPU beyond the limit of the
+    destination's machine type.
+    Expected: refused with both figures. With the real number of vCPUs the check is ok.
+    """
+    facts = run_preflight.collect_facts(shared_idle_guest.name)
+    assert isinstance(facts.migration, MigrationFacts)
+    max_vcpus = facts.migration.destination_hypervisor.max_vcpus
+    assert isinstance(max_vcpus, int)
+    assert select_worst_findings(evaluate_facts(facts))["LM-PRE-04.cpu"].severity is Severity.OK
+
+    oversized_guest = replace(
+        facts.migration, definition=replace(facts.migration.definition, vcpus=max_vcpus + 1)
+    )
+    finding = select_worst_findings(evaluate_facts(replace(facts, migration=oversized_guest)))[
+        "LM-PRE-04.cpu"
+    ]
+
+    assert finding.severity is Severity.REFUSED
+    assert finding.figures == {"needed": max_vcpus + 1, "available": max_vcpus}
+
+
+@pytest.mark.requirement("LM-PRE-04")
+@pytest.mark.parametrize(
+    ("size_mib", "verdict"),
+    [(64, Severity.OK), (8 * TIB_IN_MIB, Severity.REFUSED)],
+    ids=["fits", "does-not-fit"],
+)
+def test_free_space_for_copied_disks(
+    size_mib: int,
+    verdict: Severity,
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    provisioner: Provisioner,
+) -> None:
+    """
+    A copied local disk needs free space for the full size, not only for the allocated size.
+
+    Preconditions: a thin image of the given size on the source's own store.
+    Expected: refused exactly when the disk does not fit. The needed space is the full size.
+    """
+    disk = DiskSpec(StoreKind.LOCAL, DiskFormat.QCOW2, size_mib=size_mib)
+    with define_inactive_copy(provisioner, shared_idle_guest, disk) as name:
+        finding = run_preflight(name, Plan(copy_storage=StorageCopy.ALL))["LM-PRE-04.storage"]
+
+    assert finding.severity is verdict
+    assert finding.figures["needed_mib"] == size_mib
+
+
+@pytest.mark.requirement("LM-PRE-04")
+def test_shared_disks_need_no_free_space(
+    run_preflight: PreflightRunner, shared_idle_guest: Guest
+) -> None:
+    """
+    Disks on stores of both hosts need no free space in the destination's own storage.
+
+    Preconditions: a guest with all disks on shared stores.
+    Expected: ok, with no needed space.
+    """
+    finding = run_preflight(shared_idle_guest.name)["LM-PRE-04.storage"]
+
+    assert finding.severity is Severity.OK
+    assert finding.figures["needed_mib"] == 0

@@ -1,0 +1,165 @@
+"""LM-PRE-03: only a healthy guest is migrated."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest, Migrate
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.preflight import PreflightRunner
+from migqual.deadline import Deadline
+from migqual.errors import MigrationAborted
+from migqual.hosts.guest import Guest
+from migqual.hosts.provision import Provisioner
+from migqual.inventory.entities import StoreKind
+from migqual.migration.job_sampler import SampleAction
+from migqual.model.finding import Finding, Severity
+from migqual.model.guest_spec import DiskSpec, GuestSpec
+from migqual.model.outcome import JobSample
+from migqual.model.plan import Plan
+
+SHARED_MEMORY_XML = (
+    "<shmem name='NAME'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>"
+)
+# The guest stops the agent process for 3.5 s. Before the stop, a pause of 0.2 s lets the agent
+# send the answer.
+STOP_AGENT_SCRIPT = "usleep 200000; kill -STOP $0; usleep 3500000; kill -CONT $0"
+
+
+@pytest.mark.requirement("LM-PRE-03")
+def test_paused_guest(run_preflight: PreflightRunner, shared_idle_guest: Guest) -> None:
+    """
+    A paused guest is not ready for a live migration.
+
+    Preconditions: the guest is suspended.
+    Expected: refused. The finding names the state. The agent cannot be asked and is unknown.
+    """
+    shared_idle_guest.domain.suspend()
+    try:
+        findings = run_preflight(shared_idle_guest.name)
+    finally:
+        shared_idle_guest.domain.resume()
+
+    assert findings["LM-PRE-03.running"].severity is Severity.REFUSED
+    assert "paused" in findings["LM-PRE-03.running"].message
+    assert findings["LM-PRE-03.agent"].severity is Severity.UNKNOWN
+
+
+@pytest.mark.requirement("LM-PRE-03")
+def test_unresponsive_agent(run_preflight: PreflightRunner, shared_idle_guest: Guest) -> None:
+    """
+    Preflight finds a hanging guest agent with a request to the agent.
+
+    Preconditions: the process of the agent is stopped.
+    Expected: refused within a second or two.
+    """
+    shared_idle_guest.domain.run_agent_command(
+        "guest-exec",
+        path="/bin/sh",
+        arg=[
+            "-c",
+            "exec sh -c \"$1\" $(ps | grep '[q]emu-ga' | sed 's/^ *//;s/ .*//')",
+            "-",
+            STOP_AGENT_SCRIPT,
+        ],
+    )
+    check_id = "LM-PRE-03.agent"
+    try:
+        finding = Deadline(3).wait_for(
+            "the guest agent to stop answering",
+            lambda: (
+                agent_finding
+                if (agent_finding := run_preflight(shared_idle_guest.name)[check_id]).severity
+                is not Severity.OK
+                else None
+            ),
+        )
+    finally:
+        shared_idle_guest.wait_for_agent(Deadline(10))
+
+    assert finding.severity is Severity.REFUSED
+
+
+@pytest.mark.requirement("LM-PRE-03")
+def test_job_in_progress(
+    run_preflight: PreflightRunner, make_guest: MakeGuest, migrate: Migrate
+) -> None:
+    """
+    A guest cannot be migrated a second time during a migration.
+
+    Preconditions: a slow migration runs.
+    Expected: refused. The finding names the job.
+    """
+    guest = make_guest(GuestSpec())
+    preflight_runs: list[Future[Mapping[str, Finding]]] = []
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def run_preflight_on_sample(_sample: JobSample) -> SampleAction | None:
+            if not preflight_runs:
+                preflight_runs.append(pool.submit(run_preflight, guest.name))
+            return SampleAction.ABORT if preflight_runs[0].done() else None
+
+        with pytest.raises(MigrationAborted):
+            migrate(guest, Plan(bandwidth_mib_s=1), on_sample=run_preflight_on_sample)
+
+    assert preflight_runs[0].result()["LM-PRE-03.job"].severity is Severity.REFUSED
+
+
+@pytest.mark.requirement("LM-PRE-03")
+def test_disk_with_errors(
+    run_preflight: PreflightRunner, pair: HostPair, provisioner: Provisioner
+) -> None:
+    """
+    A guest with a failed store is distinguished from a guest with healthy disks.
+
+    Preconditions: the server of the guest's disk ends while the guest writes.
+    Expected: refused. The finding names the disk and the number of failed operations.
+    """
+    spec = GuestSpec(disks=(DiskSpec(StoreKind.NBD),))
+    with provisioner.running_guest(spec, pair.source) as guest:
+        server = provisioner.hosts[guest.volumes[0].host]
+        server.shell.run("pkill", "-F", guest.volumes[0].path.with_suffix(".pid"))
+        finding = Deadline(10).wait_for(
+            "a disk error to be reported",
+            lambda: (
+                disk_finding
+                if (disk_finding := run_preflight(guest.name)["LM-PRE-03.disks"]).figures
+                else None
+            ),
+        )
+
+    assert finding.severity is Severity.REFUSED
+    assert "failed" in str(finding.figures["vda"])
+
+
+@pytest.mark.requirement("LM-PRE-03")
+def test_non_migratable_device(
+    run_preflight: PreflightRunner, pair: HostPair, provisioner: Provisioner
+) -> None:
+    """
+    A device without migration support is found before the migration fails.
+
+    Preconditions: the guest shares memory with the host.
+    Expected: refused. The finding names the device.
+    """
+    with ExitStack() as stack:
+        guest = provisioner.boot_guest(GuestSpec(), pair.source)
+        stack.callback(provisioner.remove_guest, guest)
+        memory_file = f"/dev/shm/{guest.name}"  # noqa: S108 - where libvirt puts it, and leaves it
+        undo_commands = [("rm", "-f", "--", memory_file)]
+        guest.journal_entries.append(
+            provisioner.journal.record(pair.source.name, "file", memory_file, undo_commands)
+        )
+        xml = guest.domain.read_migratable_xml().replace(
+            "</devices>", f"{SHARED_MEMORY_XML}</devices>"
+        )
+        guest.domain.destroy()
+        pair.source.libvirt.define_domain(xml.replace("NAME", guest.name)).start()
+        findings = run_preflight(guest.name)
+
+    finding = findings["LM-PRE-03.devices"]
+    assert finding.severity is Severity.REFUSED
+    assert "shmem" in finding.message

@@ -1,0 +1,105 @@
+"""LM-PRE-01: the hosts can communicate, and preflight finds a blocked port."""
+
+import pytest
+
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.preflight import PreflightRunner
+from migqual.errors import GuardRefusal
+from migqual.hosts.guest import Guest
+from migqual.hosts.provision import Provisioner
+from migqual.model.finding import Severity
+from migqual.model.plan import Control, Plan
+from migqual.preflight.run import raise_if_refused
+from suites.support.faults import inject_tcp_reset
+
+CONTROL_PORT = "tcp dport 22"
+DATA_PORTS = "tcp dport 49152-49215"
+
+
+@pytest.mark.requirement("LM-PRE-01")
+@pytest.mark.parametrize(
+    ("check", "ports"), [("control", CONTROL_PORT), ("data", DATA_PORTS)], ids=str
+)
+@pytest.mark.parametrize("hook", ["input", "output"], ids=["inward", "outward"])
+def test_port_closed_in_one_direction(
+    check: str,
+    ports: str,
+    hook: str,
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    pair: HostPair,
+    provisioner: Provisioner,
+) -> None:
+    """
+    A port closed in either direction is found and reported with both hosts.
+
+    Preconditions: the firewall of the destination rejects the port on the migration network,
+    inbound or outbound.
+    Expected: the check of the port refuses and names the source and destination of the
+    connection.
+    """
+    source_address = pair.source.entry.migration_endpoint
+    address_field = "saddr" if hook == "input" else "daddr"
+    with inject_tcp_reset(
+        provisioner, pair.destination, f"{hook} ip {address_field} {source_address} {ports}"
+    ):
+        finding = run_preflight(shared_idle_guest.name)[f"LM-PRE-01.{check}"]
+
+    assert finding.severity is Severity.REFUSED
+    assert pair.source.name in finding.message
+    assert finding.remedy
+
+
+@pytest.mark.requirement("LM-PRE-01")
+@pytest.mark.parametrize(
+    ("control", "verdict"),
+    [(Control.PEER_TO_PEER, Severity.REFUSED), (Control.DIRECT, Severity.OK)],
+    ids=str,
+)
+def test_libvirt_unreachable_from_source(
+    control: Control,
+    verdict: Severity,
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    pair: HostPair,
+    provisioner: Provisioner,
+) -> None:
+    """
+    A destination libvirt out of reach of the source prevents only peer-to-peer migrations.
+
+    The controller drives a managed direct migration, so the source needs no connection.
+
+    Preconditions: the destination rejects connections from the source to libvirt's port.
+    Expected: refused for peer-to-peer. For managed direct the check is ok.
+    """
+    source_address = pair.source.entry.migration_endpoint
+    with inject_tcp_reset(
+        provisioner, pair.destination, f"input ip saddr {source_address} {CONTROL_PORT}"
+    ):
+        findings = run_preflight(shared_idle_guest.name, Plan(control=control))
+
+    assert findings["LM-PRE-01.libvirt"].severity is verdict
+
+
+@pytest.mark.requirement("LM-PRE-01")
+def test_guard_names_the_closed_port(
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    pair: HostPair,
+    provisioner: Provisioner,
+) -> None:
+    """
+    The guard stops a migration over a closed port before any change.
+
+    Preconditions: the firewall of the destination closes the migration ports.
+    Expected: a refusal with the finding, the figures and the remedy.
+    """
+    source_address = pair.source.entry.migration_endpoint
+    with inject_tcp_reset(
+        provisioner, pair.destination, f"input ip saddr {source_address} {DATA_PORTS}"
+    ):
+        findings = run_preflight(shared_idle_guest.name).values()
+
+    with pytest.raises(GuardRefusal, match=r"LM-PRE-01\.data") as refusal:
+        raise_if_refused(findings)
+    assert [finding.id for finding in refusal.value.findings] == ["LM-PRE-01.data"]

@@ -1,0 +1,209 @@
+"""LM-PRE-02, LM-SHR-01: both hosts have the same storage and networks, proved by probes."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.preflight import SHARED_DISKS, PreflightRunner, define_inactive_copy
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+from migqual.hosts.provision import Provisioner
+from migqual.inventory.entities import StoreKind
+from migqual.model.finding import Severity
+from migqual.model.guest_spec import DiskSpec
+from migqual.model.plan import Plan, StorageCopy
+from migqual.probes.probe_context import ProbeMode
+from suites.support import faults
+
+FaultInjector = Callable[[Provisioner, Host], AbstractContextManager[None]]
+EXPECTED_PLACES = ("remote", "shared", "remote")
+FILE_DISK_INDEX = SHARED_DISKS.index(
+    next(disk for disk in SHARED_DISKS if disk.store is StoreKind.DIRECTORY)
+)
+
+
+@pytest.mark.requirement("LM-SHR-01", "LM-PRE-02")
+@pytest.mark.parametrize(
+    "disk_index",
+    range(len(SHARED_DISKS)),
+    ids=lambda disk_index: str(SHARED_DISKS[disk_index].store),
+)
+def test_shared_disk_is_recognised(
+    disk_index: int, run_preflight: PreflightRunner, shared_idle_guest: Guest
+) -> None:
+    """
+    A disk on a store of both hosts is distinguished from a local disk.
+
+    Preconditions: a shared directory, an NBD export, an iSCSI LUN.
+    Expected: the file is shared and the network disks are remote. Each finding states the
+    proof.
+    """
+    finding = run_preflight(shared_idle_guest.name)[
+        f"LM-SHR-01.{shared_idle_guest.spec.list_disk_targets()[disk_index]}"
+    ]
+
+    assert finding.severity is Severity.OK
+    assert finding.figures["location"] == EXPECTED_PLACES[disk_index]
+
+
+@pytest.mark.requirement("LM-SHR-01", "LM-PRE-02")
+@pytest.mark.parametrize(
+    ("copy", "verdict"),
+    [(StorageCopy.NONE, Severity.REFUSED), (StorageCopy.ALL, Severity.OK)],
+    ids=str,
+)
+def test_local_disk_is_recognised(
+    copy: StorageCopy,
+    verdict: Severity,
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    provisioner: Provisioner,
+) -> None:
+    """
+    A disk of the source alone is local; the guest migrates only together with the disk.
+
+    Preconditions: the folder of the disk exists at both hosts, and each host has a separate
+    folder.
+    Expected: the disk is local. The migration is refused unless the plan copies the disk.
+    """
+    with define_inactive_copy(provisioner, shared_idle_guest, DiskSpec(StoreKind.LOCAL)) as name:
+        findings = run_preflight(name, Plan(copy_storage=copy))
+
+    disk_finding = findings["LM-SHR-01.vda"]
+    assert disk_finding.figures["location"] == "local", disk_finding.message
+    assert findings["LM-PRE-02.storage"].severity is verdict
+    assert findings["LM-PRE-04.storage"].figures["needed_mib"] == 64
+
+
+@pytest.mark.requirement("LM-SHR-01", "LM-PRE-02")
+def test_same_folder_name_is_not_shared_storage(
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    pair: HostPair,
+    provisioner: Provisioner,
+) -> None:
+    """
+    An equal path, file name and folder on both hosts do not prove a shared image.
+
+    Preconditions: the destination has a separate file system at the path of the shared
+    directory, with an image of the same name.
+    Expected: the disk is local, and the migration is refused.
+    """
+    with faults.inject_unshared_folder(
+        provisioner, pair.destination, shared_idle_guest.volumes[FILE_DISK_INDEX].path
+    ):
+        findings = run_preflight(shared_idle_guest.name)
+
+    assert (
+        findings[
+            f"LM-SHR-01.{shared_idle_guest.spec.list_disk_targets()[FILE_DISK_INDEX]}"
+        ].figures["location"]
+        == "local"
+    )
+    assert findings["LM-PRE-02.storage"].severity is Severity.REFUSED
+
+
+@pytest.mark.requirement("LM-SHR-01", "LM-PRE-02")
+def test_another_image_in_the_shared_folder(
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    pair: HostPair,
+    provisioner: Provisioner,
+) -> None:
+    """
+    In a shared folder, an image hidden by another file at the destination is not shared.
+
+    Preconditions: a bind mount covers the image at the destination.
+    Expected: the result is ambiguous, so the verdict is unknown and never shared.
+    """
+    image = shared_idle_guest.volumes[FILE_DISK_INDEX].path
+    with faults.inject_file_over(provisioner, pair.destination, image, b"another image"):
+        findings = run_preflight(shared_idle_guest.name)
+
+    assert (
+        findings[
+            f"LM-SHR-01.{shared_idle_guest.spec.list_disk_targets()[FILE_DISK_INDEX]}"
+        ].severity
+        is Severity.UNKNOWN
+    )
+    assert findings["LM-PRE-02.storage"].severity is Severity.UNKNOWN
+
+
+@pytest.mark.requirement("LM-SHR-01", "LM-PRE-02")
+def test_shared_file_is_recognised_without_writing(
+    run_preflight: PreflightRunner, shared_idle_guest: Guest
+) -> None:
+    """
+    Preflight recognises a shared file by QEMU's lock on the image, without a token file.
+
+    Preconditions: a running guest on the shared directory. Only read-only probes are allowed,
+    as for a guest of another owner.
+    Expected: the disk is shared, and no file is written beside the image. The journal names
+    every file before the file is created, and names no file in the folder.
+    """
+    folder = shared_idle_guest.volumes[FILE_DISK_INDEX].path.parent
+    journal_path = run_preflight.probe_context.journal.file
+    earlier_journal = journal_path.read_text()
+    run_preflight.probe_context.mode = ProbeMode.READ_ONLY
+    findings = run_preflight(shared_idle_guest.name)
+
+    assert (
+        findings[
+            f"LM-SHR-01.{shared_idle_guest.spec.list_disk_targets()[FILE_DISK_INDEX]}"
+        ].figures["location"]
+        == "shared"
+    )
+    assert str(folder) not in journal_path.read_text().removeprefix(earlier_journal)
+
+
+@pytest.mark.requirement("LM-PRE-02")
+@pytest.mark.parametrize("store", [StoreKind.NBD, StoreKind.ISCSI], ids=str)
+def test_store_unreachable_from_destination(
+    store: StoreKind,
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    pair: HostPair,
+    provisioner: Provisioner,
+) -> None:
+    """
+    A destination without access to a network disk is refused.
+
+    Preconditions: the firewall of the destination blocks the connection to the storage host.
+    Expected: refused. The finding names the disk and the message of QEMU's tool.
+    """
+    disk_index = [disk.store for disk in SHARED_DISKS].index(store)
+    port = shared_idle_guest.volumes[disk_index].port
+    with faults.inject_tcp_reset(provisioner, pair.destination, f"output tcp dport {port}"):
+        finding = run_preflight(shared_idle_guest.name)["LM-PRE-02.storage"]
+
+    assert finding.severity is Severity.REFUSED
+    assert finding.figures[shared_idle_guest.spec.list_disk_targets()[disk_index]] == "unreachable"
+    assert pair.destination.name in finding.message
+
+
+@pytest.mark.requirement("LM-PRE-02")
+@pytest.mark.parametrize(
+    "inject_fault",
+    [faults.inject_bridge_disconnect, faults.inject_missing_bridge],
+    ids=["cut-off", "absent"],
+)
+def test_unusable_service_bridge(
+    inject_fault: FaultInjector,
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    pair: HostPair,
+    provisioner: Provisioner,
+) -> None:
+    """
+    A disconnected or missing service bridge cannot serve the guest.
+
+    Preconditions: the service bridge of the destination has lost the uplink, or the name.
+    Expected: refused. The finding names the bridge.
+    """
+    with inject_fault(provisioner, pair.destination):
+        finding = run_preflight(shared_idle_guest.name)["LM-PRE-02.network"]
+
+    assert finding.severity is Severity.REFUSED
+    assert pair.source.entry.service_bridge in finding.message

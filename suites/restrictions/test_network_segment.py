@@ -1,0 +1,74 @@
+"""LM-RES-10: both hosts attach guests to the same segment of the service network."""
+
+import pytest
+
+from fixtures.plugins.guests import MakeGuest
+from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.preflight import PreflightRunner
+from migqual.errors import TimedOut
+from migqual.hosts.guest import Guest
+from migqual.hosts.provision import Provisioner
+from migqual.migration.migrate import migrate
+from migqual.model.finding import Severity
+from migqual.model.guest_spec import GuestSpec
+from migqual.model.plan import Guard, Plan
+from migqual.testbed.observers import Observers
+from suites.support.faults import inject_bridge_disconnect
+
+UNREACHABLE_SECONDS = 1.5
+# QEMU's default number and pauses in ms of the announcements of a guest's addresses
+ANNOUNCEMENTS = {"initial": 50, "max": 550, "rounds": 5, "step": 100}
+
+
+@pytest.mark.requirement("LM-RES-10")
+def test_same_segment(run_preflight: PreflightRunner, shared_idle_guest: Guest) -> None:
+    """
+    Preflight recognises service bridges on the same network segment.
+
+    Preconditions: both service bridges have an uplink.
+    Expected: frames pass in both directions.
+    """
+    assert run_preflight(shared_idle_guest.name)["LM-RES-10.segment"].severity is Severity.OK
+
+
+@pytest.mark.requirement("LM-RES-10")
+def test_different_segment_is_refused(
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    pair: HostPair,
+    provisioner: Provisioner,
+) -> None:
+    """
+    Preflight finds a bridge with the same name on another network segment.
+
+    Preconditions: the service bridge of the destination has lost the uplink.
+    Expected: refused.
+    """
+    with inject_bridge_disconnect(provisioner, pair.destination):
+        finding = run_preflight(shared_idle_guest.name)["LM-RES-10.segment"]
+
+    assert finding.severity is Severity.REFUSED
+
+
+@pytest.mark.requirement("LM-RES-10")
+def test_guest_on_another_segment_is_unreachable(
+    make_guest: MakeGuest, observers: dict[str, Observers], pair: HostPair, provisioner: Provisioner
+) -> None:
+    """
+    A guest migrated to another segment with the guard off is unreachable.
+
+    Preconditions: the service bridge of the destination has lost the uplink.
+    Expected: the migration succeeds. The client's probes get no answer from the guest. The
+    guest answers once the bridge is connected and QEMU has announced the guest again.
+    """
+    guest = make_guest(GuestSpec())
+    meter = observers[guest.name].meter
+    with inject_bridge_disconnect(provisioner, pair.destination):
+        migrate(guest, pair.destination, Plan(guard=Guard.OFF))
+        with pytest.raises(TimedOut, match="answer of the guest"):
+            meter.wait_for_reply(meter.mark_time_ns(), UNREACHABLE_SECONDS)
+    # The announcements after the migration are lost: switches and the client still send to the
+    # source.
+    guest.domain.run_qmp_command("announce-self", **ANNOUNCEMENTS)
+
+    assert meter.wait_for_reply(meter.mark_time_ns())

@@ -1,0 +1,193 @@
+"""LM-NSS-02, LM-NSS-05, LM-NSS-06: the kinds and the number of disks in a copy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pytest
+from lxml import etree
+
+from fixtures.plugins.guests import MakeGuest, Migrate, RecordUnguardedMigration
+from fixtures.plugins.hosts import HostPair
+from migqual.hosts.guest import Guest
+from migqual.hosts.provision import Provisioner
+from migqual.inventory.entities import StoreKind
+from migqual.model.guest_spec import DiskAccess, DiskBus, DiskSpec, GuestSpec, Medium
+from migqual.model.plan import DestinationImages, Plan, Safety
+from suites.support.disks import COPY_PLAN, LOCAL_DISK, create_image, has_file
+from suites.support.guard_refusals import disable_guard, expect_guard_refusal
+
+SHARED_DISK = DiskSpec(StoreKind.DIRECTORY)
+UNSAFE_COPY_PLAN = replace(COPY_PLAN, safety=Safety.UNSAFE)
+
+
+@dataclass(frozen=True)
+class InvalidDiskSet:
+    """A set of disks with a disk not allowed in a copy.
+
+    Attributes:
+        disks: The disks of the guest.
+        migrate_disks: The targets named in the plan, the wrong disk included.
+        finding_id: The id of the expected finding.
+    """
+
+    disks: tuple[DiskSpec, ...]
+    migrate_disks: tuple[str, ...]
+    finding_id: str
+
+    @property
+    def plan(self) -> Plan:
+        return replace(UNSAFE_COPY_PLAN, migrate_disks=self.migrate_disks)
+
+
+INVALID_DISK_SETS: Mapping[str, InvalidDiskSet] = {
+    "shareable": InvalidDiskSet(
+        (LOCAL_DISK, replace(SHARED_DISK, access=DiskAccess.SHAREABLE)),
+        ("vda", "vdb"),
+        "LM-NSS-02.shareable",
+    ),
+    "shared": InvalidDiskSet((LOCAL_DISK, SHARED_DISK), ("vda", "vdb"), "LM-NSS-06.set"),
+    "on-the-network": InvalidDiskSet(
+        (LOCAL_DISK, DiskSpec(StoreKind.NBD)), ("vda", "vdb"), "LM-NSS-06.set"
+    ),
+    "read-only": InvalidDiskSet(
+        (LOCAL_DISK, replace(SHARED_DISK, access=DiskAccess.READ_ONLY)),
+        ("vda", "vdb"),
+        "LM-NSS-06.set",
+    ),
+    "empty-drive": InvalidDiskSet(
+        (LOCAL_DISK, replace(SHARED_DISK, medium=Medium.EMPTY_CDROM, bus=DiskBus.SATA)),
+        ("vda", "sda"),
+        "LM-NSS-06.set",
+    ),
+}
+
+
+@pytest.mark.requirement("LM-NSS-02", "LM-NSS-06")
+@pytest.mark.parametrize("case_name", INVALID_DISK_SETS)
+def test_set_with_a_disk_that_must_stay(
+    case_name: str,
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: HostPair,
+    record_unguarded_migration: RecordUnguardedMigration,
+) -> None:
+    """
+    A set of disks to copy contains no shared, shareable, read-only or empty disk.
+
+    Preconditions: a local disk and a disk not allowed in a copy. The plan names both disks.
+    Expected: the guard refuses, and no image is created. Without the guard the behaviour of the
+    stack is recorded, and no disk is damaged.
+    """
+    disk_set = INVALID_DISK_SETS[case_name]
+    guest = make_guest(GuestSpec(disks=disk_set.disks))
+
+    expect_guard_refusal(migrate, guest, disk_set.plan, disk_set.finding_id)
+
+    assert not has_file(pair.destination, guest.volumes[0].path)
+    record_unguarded_migration(guest, disable_guard(disk_set.plan))
+
+
+@pytest.mark.requirement("LM-NSS-06")
+def test_only_the_named_disk_is_copied(
+    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+) -> None:
+    """
+    The same guest migrates when the plan names only the local disk.
+
+    Preconditions: a local disk, a shared disk and a read-only disk.
+    Expected: the guard has no objection, and the guest arrives unharmed.
+    """
+    disks = (LOCAL_DISK, SHARED_DISK, replace(SHARED_DISK, access=DiskAccess.READ_ONLY))
+    guest = make_guest(GuestSpec(disks=disks))
+
+    migrate(guest, replace(UNSAFE_COPY_PLAN, migrate_disks=("vda",)))
+
+    assert guest.host is pair.destination
+
+
+@pytest.mark.requirement("LM-NSS-05")
+def test_missing_destination_image(
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: HostPair,
+    provisioner: Provisioner,
+    record_unguarded_migration: RecordUnguardedMigration,
+) -> None:
+    """
+    Every copied disk needs an existing image at the destination.
+
+    Preconditions: two local disks; an image for only the first disk exists at the destination.
+    Expected: the guard states both counts and the disk without an image. Without the guard the
+    behaviour of the stack is recorded. The guest is unharmed.
+    """
+    guest = make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
+    create_image(provisioner, guest, pair.destination, guest.volumes[0].path)
+    plan = replace(COPY_PLAN, destination_images=DestinationImages.EXISTING)
+
+    finding = expect_guard_refusal(migrate, guest, plan, "LM-NSS-05.count")
+
+    assert finding.figures == {"source": 2, "destination": 1}
+    assert "vdb" in finding.message
+    assert not has_file(pair.destination, guest.volumes[1].path)
+    remove_images_with_guest(provisioner, guest, pair)
+    record_unguarded_migration(guest, disable_guard(plan))
+
+
+@pytest.mark.requirement("LM-NSS-05")
+@pytest.mark.parametrize("count_change", ["one-less", "one-more"])
+def test_different_disk_count_at_destination(
+    count_change: str,
+    make_guest: MakeGuest,
+    migrate: Migrate,
+    pair: HostPair,
+    record_unguarded_migration: RecordUnguardedMigration,
+) -> None:
+    """
+    A definition with another number of disks is not the same guest.
+
+    Preconditions: the definition for the destination lacks a disk, or has an additional disk.
+    Expected: the guard states both counts. Without the guard the stack refuses and also names
+    the counts. No image is created, and the guest runs on.
+    """
+    guest = make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
+    plan = replace(COPY_PLAN, destination_xml=change_disk_count(guest, count_change))
+
+    finding = expect_guard_refusal(migrate, guest, plan, "LM-NSS-05.count")
+
+    assert finding.figures == {"source": 2, "destination": 1 if count_change == "one-less" else 3}
+    message = record_unguarded_migration(guest, disable_guard(plan))
+    assert "disk" in message, f"not refused because of the disk count: {message}"
+    assert "count" in message
+    assert guest.host is pair.source
+    assert not has_file(pair.destination, guest.volumes[1].path)
+
+
+def change_disk_count(guest: Guest, count_change: str) -> str:
+    """Remove a disk from the guest's definition, or add a disk; return the XML."""
+    root = etree.fromstring(guest.domain.read_migratable_xml().encode())
+    devices = root.find("devices")
+    assert devices is not None
+    last_disk = devices.findall("disk")[-1]
+    if count_change == "one-less":
+        devices.remove(last_disk)
+    else:
+        text = etree.tostring(last_disk, encoding=str).replace("vdb", "vdc")
+        extra_disk = etree.fromstring(text)
+        for name in ("address", "alias", "serial"):
+            for element in extra_disk.findall(name):
+                extra_disk.remove(element)
+        last_disk.addnext(extra_disk)
+    return etree.tostring(root, encoding=str)
+
+
+def remove_images_with_guest(provisioner: Provisioner, guest: Guest, pair: HostPair) -> None:
+    """Register the destination's images for removal together with the guest.
+
+    libvirt may have created the missing image.
+    """
+    for volume in guest.volumes:
+        undo_commands = [("rm", "-f", "--", str(volume.path))]
+        journal_entry = provisioner.journal.record(
+            pair.destination.name, "image", str(volume.path), undo_commands
+        )
+        guest.journal_entries.insert(0, journal_entry)

@@ -1,0 +1,65 @@
+"""Guests whose memory changes too fast for pre-copy to converge."""
+
+from typing import NoReturn
+
+from fixtures.plugins.guests import Migrate
+from migqual.errors import InconclusiveError
+from migqual.hosts.guest import Guest
+from migqual.migration.job_sampler import OnSample
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
+from migqual.model.outcome import Outcome
+from migqual.model.plan import Plan
+
+BANDWIDTH_MIB_S = 48
+# Changes a few bytes of each page, five times as fast as the link may carry the pages. The
+# migration cannot converge, unless the guest loses most of the CPU. The working
+# set is twice the size that fits into QEMU's default downtime at this bandwidth. A round of the
+# working set takes 0.7 s.
+NON_CONVERGING = GuestSpec(
+    load=GuestLoad(
+        "non-converging",
+        memory=MemoryLoad(
+            size_mib=32, rate_mib_s=240, pattern=WritePattern.SEQUENTIAL, written_part="header"
+        ),
+    )
+)
+# Time for two rounds, even if QEMU takes seconds to start and the first round takes 4 s.
+NON_CONVERGENCE_DEADLINE_S = 10.0
+
+# Dirties whole pages as fast as the CPU allows. Less CPU means less dirtying, so the migration
+# converges when the CPU is throttled. The working set is three times the size that fits into
+# QEMU's default downtime at the bandwidth below: bursts above the limit must not let the
+# migration converge without a throttle.
+CONVERGING_WHEN_THROTTLED = GuestSpec(
+    load=GuestLoad(
+        "converging-when-throttled",
+        memory=MemoryLoad(size_mib=32, rate_mib_s=None, pattern=WritePattern.SEQUENTIAL),
+    )
+)
+THROTTLING_BANDWIDTH_MIB_S = 32
+
+
+def count_precopy_rounds(outcome: Outcome) -> int:
+    """Return the number of pre-copy rounds reported by the job."""
+    return max(
+        (int(sample.stats.get("memory_iteration", 0)) for sample in outcome.job_samples), default=0
+    )
+
+
+def expect_no_convergence(
+    migrate: Migrate, guest: Guest, plan: Plan, *, on_sample: OnSample | None = None
+) -> NoReturn:
+    """Migrate a guest and expect the migration not to converge.
+
+    The error of the migration passes through to the caller.
+
+    Raises:
+        MigrationError: The migration ended without the arrival of the guest, as expected.
+        InconclusiveError: The guest arrived: too little CPU was left to dirty memory, so the
+            test proves no result.
+    """
+    outcome = migrate(guest, plan, on_sample=on_sample)
+    raise InconclusiveError(
+        f"the guest converged in {outcome.seconds:.1f} s, {count_precopy_rounds(outcome)} rounds: "
+        "it had too little CPU time to dirty its memory fast enough"
+    )

@@ -1,0 +1,201 @@
+"""Faults injected into the hosts of a lab: problems for preflight to find.
+
+Each fault is a context manager, and the end of the block undoes the change. The undo commands
+are in the journal before the change is made. Hosts outside a lab are never changed:
+`UnsupportedError`.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from migqual.deadline import Deadline
+from migqual.errors import UnsupportedError
+from migqual.hosts import ssh_probe
+from migqual.hosts.host import Host
+from migqual.hosts.provision import Provisioner
+from migqual.inventory.entities import HostEntry, Tier
+from migqual.probes.fact import Missing, fact_or_missing
+from migqual.probes.probe_context import generate_token_name
+
+Argv = tuple[str, ...]
+_QEMU_PATH = PurePosixPath("/usr/bin/qemu-system-x86_64")
+_QEMU_WRAPPER = """\
+#!/bin/bash
+# a host whose CPU lacks {feature}: no emulated CPU has it either
+words=(-global max-x86_64-cpu.{feature}=off)
+while (($#)); do
+    words+=("$1")
+    [[ $1 == -cpu ]] && {{ shift; words+=("$1,{feature}=off"); }}
+    shift
+done
+exec {real} "${{words[@]}}"
+"""
+
+
+@contextmanager
+def inject_fault(
+    provisioner: Provisioner,
+    host: Host,
+    description: str,
+    commands: Sequence[Argv],
+    undo_commands: Sequence[Argv],
+) -> Iterator[None]:
+    """Run `commands`, the block, and then `undo_commands` in reverse order.
+
+    An undo command may find the change already undone.
+    """
+    if provisioner.inventory.tier is not Tier.LAB:
+        raise UnsupportedError(
+            f"{description}: faults are injected only on lab hosts, and {host.name} is not one"
+        )
+    ordered_undo = tuple(reversed(undo_commands))
+    journal_entry = provisioner.journal.record(host.name, "damage", description, ordered_undo)
+    try:
+        for argv in commands:
+            host.shell.run(*argv)
+        yield
+    finally:
+        for argv in ordered_undo:
+            host.shell.run_unchecked(*argv)
+        provisioner.journal.record_removal(journal_entry)
+
+
+@contextmanager
+def inject_tcp_reset(provisioner: Provisioner, host: Host, rule: str) -> Iterator[None]:
+    """Reject traffic at `host` with a TCP reset, by a firewall table of nftables.
+
+    `rule` begins with the hook and continues with the match, e.g. `input tcp dport 22`.
+    """
+    table = f"mq_{generate_token_name()[-8:]}"
+    hook, _, match = rule.partition(" ")
+    rules = [
+        f"add table inet {table}",
+        f"add chain inet {table} c {{ type filter hook {hook} priority 0; }}",
+        f"add rule inet {table} c {match} reject with tcp reset",
+    ]
+    undo_commands = [("nft", f"delete table inet {table}")]
+    with inject_fault(
+        provisioner, host, f"firewall {table}", [("nft", rule) for rule in rules], undo_commands
+    ):
+        yield
+
+
+@contextmanager
+def inject_bridge_disconnect(provisioner: Provisioner, host: Host) -> Iterator[None]:
+    """Disconnect the service bridge of `host` from the network by removal of the uplink."""
+    bridge = host.entry.service_bridge
+    bridge_ports = host.shell.run("ls", f"/sys/class/net/{bridge}/brif").stdout.split()
+    port = next(name for name in bridge_ports if not name.startswith("vnet"))
+    detach_commands = [("ip", "link", "set", port, "nomaster")]
+    attach_commands = [("ip", "link", "set", port, "master", bridge)]
+    with inject_fault(provisioner, host, f"bridge {bridge}", detach_commands, attach_commands):
+        yield
+
+
+@contextmanager
+def inject_missing_bridge(provisioner: Provisioner, host: Host) -> Iterator[None]:
+    """Rename the service bridge of `host` while the block runs."""
+    bridge, temporary_name = host.entry.service_bridge, "mq-elsewhere"
+    rename_commands = [("ip", "link", "set", bridge, "name", temporary_name)]
+    restore_commands = [("ip", "link", "set", temporary_name, "name", bridge)]
+    with inject_fault(provisioner, host, f"name of {bridge}", rename_commands, restore_commands):
+        yield
+
+
+@contextmanager
+def inject_file_over(
+    provisioner: Provisioner, host: Host, path: PurePosixPath, content: bytes
+) -> Iterator[None]:
+    """Mount another file with `content` over `path`."""
+    cover_file = provisioner.get_run_folder(host) / generate_token_name()
+    host.shell.upload_file(content, cover_file)
+    commands = [("mount", "--bind", str(cover_file), str(path))]
+    undo_commands = [("rm", "-f", "--", str(cover_file)), ("umount", str(path))]
+    with inject_fault(provisioner, host, f"mount over {path}", commands, undo_commands):
+        yield
+
+
+@contextmanager
+def inject_unshared_folder(
+    provisioner: Provisioner, host: Host, image: PurePosixPath
+) -> Iterator[None]:
+    """Mount a tmpfs over the folder of `image` at `host`, with an image of the same name."""
+    folder = str(image.parent)
+    commands = [("mount", "-t", "tmpfs", "none", folder), ("truncate", "-s", "1M", str(image))]
+    with inject_fault(provisioner, host, f"mount over {folder}", commands, [("umount", folder)]):
+        yield
+
+
+@contextmanager
+def inject_cpu_mismatch(provisioner: Provisioner, host: Host) -> Iterator[None]:
+    """Change /proc/cpuinfo of `host`: the kernel reports a CPU of another model."""
+    path = PurePosixPath("/proc/cpuinfo")
+    cpuinfo = host.shell.run("cat", path).stdout
+    changed_cpuinfo = "\n".join(
+        f"{line.partition(':')[0]}: 15" if line.startswith(("model\t", "CPU part")) else line
+        for line in cpuinfo.splitlines()
+    )
+    with inject_file_over(provisioner, host, path, changed_cpuinfo.encode()):
+        yield
+
+
+@contextmanager
+def inject_missing_cpu_feature(
+    provisioner: Provisioner, host: Host, feature: str
+) -> Iterator[None]:
+    """Wrap the QEMU binary of `host`: no CPU model has `feature`."""
+    real_emulator = _QEMU_PATH.with_name(f"{_QEMU_PATH.name}.{generate_token_name()}")
+    wrapper = provisioner.get_run_folder(host) / generate_token_name()
+    host.shell.upload_file(
+        _QEMU_WRAPPER.format(feature=feature, real=real_emulator).encode(), wrapper, mode=0o755
+    )
+    commands = [
+        ("cp", str(_QEMU_PATH), str(real_emulator)),
+        ("mount", "--bind", str(wrapper), str(_QEMU_PATH)),
+    ]
+    undo_commands = [
+        ("rm", "-f", "--", str(wrapper), str(real_emulator)),
+        ("umount", str(_QEMU_PATH)),
+    ]
+    with inject_fault(provisioner, host, f"emulator without {feature}", commands, undo_commands):
+        yield
+
+
+@contextmanager
+def inject_permissive_sshd(
+    provisioner: Provisioner, host: Host, known_hosts: Path, *settings: str
+) -> Iterator[HostEntry]:
+    """Start a second SSH server with `settings` on `host`; yield a host entry for the server.
+
+    `known_hosts` is the file for the host key of the server.
+    """
+    port = random.randrange(20000, 30000)  # noqa: S311 - nothing secret about it
+    pid_file = f"/run/{generate_token_name()}.pid"
+    options = [
+        argument for setting in (f"PidFile={pid_file}", *settings) for argument in ("-o", setting)
+    ]
+    start_command = ("/usr/sbin/sshd", "-p", str(port), *options)
+    known_hosts.write_text(_render_known_hosts(host.entry, port))
+    entry = replace(host.entry, port=port, known_hosts=known_hosts)
+    with inject_fault(
+        provisioner, host, f"sshd {port}", [start_command], [("pkill", "-F", pid_file)]
+    ):
+        Deadline(5).wait_for("the second SSH server to answer", lambda: _is_answering(entry))
+        yield entry
+
+
+def _is_answering(entry: HostEntry) -> bool:
+    return not isinstance(fact_or_missing(lambda: ssh_probe.probe_auth_methods(entry)), Missing)
+
+
+def _render_known_hosts(entry: HostEntry, port: int) -> str:
+    """Render the host keys of `entry` for another port."""
+    lines = []
+    for line in entry.known_hosts.read_text().splitlines():
+        names, _, key = line.partition(" ")
+        if entry.address in names.split(","):
+            lines.append(f"[{entry.address}]:{port} {key}\n")
+    return "".join(lines)

@@ -1,0 +1,39 @@
+"""Expect refusals of the guard, and disable the guard.
+
+Each restriction is tested twice: the guard refuses; without the guard the stack is observed.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from fixtures.plugins.guests import Migrate
+from migqual.errors import GuardRefusal
+from migqual.hosts.guest import Guest
+from migqual.model.finding import Finding
+from migqual.model.plan import Control, Guard, Plan
+
+
+def expect_guard_refusal(migrate: Migrate, guest: Guest, plan: Plan, finding_id: str) -> Finding:
+    """Expect a refusal of the guard with the finding `finding_id`, and return the finding.
+
+    The guest must still run on the same host.
+    """
+    host_before = guest.host
+    with pytest.raises(GuardRefusal) as refusal:
+        migrate(guest, plan)
+    findings = {finding.id: finding for finding in refusal.value.findings}
+    assert finding_id in findings, f"the guard did not report {finding_id}: {refusal.value}"
+    assert findings[finding_id].remedy
+    assert guest.host is host_before
+    assert guest.query_state() == "running"
+    return findings[finding_id]
+
+
+def disable_guard(plan: Plan) -> Plan:
+    """Return the plan with the guard off; only for throw-away images.
+
+    The controller drives the migration. A source in control may lose the connection, and with
+    the connection the error message of the destination.
+    """
+    return replace(plan, guard=Guard.OFF, control=Control.DIRECT)

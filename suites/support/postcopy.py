@@ -1,0 +1,49 @@
+"""Migrations with post-copy, on hosts with and without support for post-copy."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fixtures.plugins.hosts import HostPair
+from migqual.errors import MigrationRefused, UnsupportedError
+from migqual.model.outcome import Outcome
+
+# QEMU's message where the kernel denies userfaultfd; libvirt's message where QEMU is too old
+_UNSUPPORTED_PATTERN = re.compile(
+    r"(?i)post-?copy\S*( migration)? is not supported|userfaultfd not available"
+)
+
+
+@contextmanager
+def require_postcopy() -> Iterator[None]:
+    """Report missing post-copy support in the block as unsupported.
+
+    Any other refusal of the migration stays a refusal.
+
+    Raises:
+        UnsupportedError: An end lacks post-copy; with the message of libvirt or QEMU.
+    """
+    try:
+        yield
+    except MigrationRefused as error:
+        if is_postcopy_unsupported(error.message):
+            raise UnsupportedError(error.message) from error
+        raise
+
+
+def is_postcopy_unsupported(message: str) -> bool:
+    """Return whether the message of a refusal reports missing post-copy support."""
+    return bool(_UNSUPPORTED_PATTERN.search(message))
+
+
+def find_postcopy_start_s(outcome: Outcome, pair: HostPair) -> float:
+    """Return when the source switched to post-copy, s from the start of the migration."""
+    refusals = "; ".join(event.detail for event in outcome.events if event.name == "refused")
+    assert outcome.has_entered_postcopy, (
+        f"the migration ended without post-copy; refusals: {refusals or 'none'}"
+    )
+    return next(
+        event.at_s
+        for event in outcome.events
+        if event.host == pair.source.name and "postcopy-active" in event.detail
+    )
