@@ -7,7 +7,7 @@ import pytest
 
 from migqual import paths
 from migqual.image.payload import ensure_payload
-from suites.selftest.payload_daemon import PayloadDaemon, run_payload_daemon
+from suites.selftest.support.payload_daemon import PayloadDaemon, run_payload_daemon
 
 
 @pytest.fixture(scope="session")

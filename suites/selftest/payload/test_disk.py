@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from migqual.deadline import Deadline
-from suites.selftest.payload_daemon import PayloadDaemon
+from suites.selftest.support.payload_daemon import PayloadDaemon
 
 pytestmark = pytest.mark.selftest
 BLOCK_BYTES = 4096

@@ -9,7 +9,7 @@ from lxml import etree
 
 from migqual.model.verdict import Verdict
 from migqual.report import report_folder
-from suites.selftest.inner_session import InnerSession, run_inner_session
+from suites.selftest.support.inner_session import InnerSession, run_inner_session
 
 pytestmark = pytest.mark.selftest
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from suites.selftest.inner_session import run_inner_session
+from suites.selftest.support.inner_session import run_inner_session
 
 pytestmark = pytest.mark.selftest
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from migqual.deadline import Deadline
-from suites.selftest.payload_daemon import PAGE_BYTES, PayloadDaemon
+from suites.selftest.support.payload_daemon import PAGE_BYTES, PayloadDaemon
 
 pytestmark = pytest.mark.selftest
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from suites.selftest.inner_session import InnerSession, run_inner_session
+from suites.selftest.support.inner_session import InnerSession, run_inner_session
 
 pytestmark = pytest.mark.selftest
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from suites.selftest.payload_daemon import PayloadDaemon
+from suites.selftest.support.payload_daemon import PayloadDaemon
 
 pytestmark = pytest.mark.selftest
 UUID_PATTERN = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")

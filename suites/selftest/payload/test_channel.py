@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from suites.selftest.payload_daemon import PayloadDaemon, run_payload_daemon
+from suites.selftest.support.payload_daemon import PayloadDaemon, run_payload_daemon
 
 pytestmark = pytest.mark.selftest
 

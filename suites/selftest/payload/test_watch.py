@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from migqual.deadline import Deadline
-from suites.selftest.payload_daemon import PayloadDaemon, run_payload_daemon
+from suites.selftest.support.payload_daemon import PayloadDaemon, run_payload_daemon
 
 pytestmark = pytest.mark.selftest
 NS_PER_MS = 1_000_000

@@ -8,7 +8,7 @@ import pytest
 from migqual.deadline import Deadline
 from migqual.errors import LabError
 from migqual.image.payload import compute_payload_key, ensure_payload
-from suites.selftest.payload_daemon import PayloadDaemon, run_payload_daemon
+from suites.selftest.support.payload_daemon import PayloadDaemon, run_payload_daemon
 
 pytestmark = pytest.mark.selftest
 

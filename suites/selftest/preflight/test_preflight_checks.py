@@ -22,7 +22,7 @@ from migqual.preflight.facts import (
 )
 from migqual.preflight.run import raise_if_refused
 from migqual.probes.fact import Fact, Missing
-from suites.selftest.preflight_facts import (
+from suites.selftest.support.preflight_facts import (
     HOST_CPU,
     SAFE_LOGIN,
     make_disk_fact,
