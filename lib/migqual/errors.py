@@ -15,6 +15,7 @@ MigqualError                    message, remedy
 │   └── InconclusiveError       the experiment did not happen as planned
 ├── UnsupportedError            the host lacks a feature and says so
 ├── GuardRefusal                a preflight guard refused before any change: findings
+├── ViolationError              the observers found violations; also an AssertionError
 └── MigrationError              plan, message of the stack
     ├── MigrationRefused        refused before any data moved
     ├── MigrationFailed         started, then failed
@@ -170,6 +171,10 @@ class GuardRefusal(MigqualError):  # noqa: N818 - the field's word
     def __init__(self, findings: "Sequence[Finding]") -> None:
         super().__init__("; ".join(f"{f.id}: {f.message}" for f in findings))
         self.findings = tuple(findings)
+
+
+class ViolationError(MigqualError, AssertionError):
+    """Observers found violations: the guest, the guest's data or the hosts were harmed."""
 
 
 class MigrationError(MigqualError):

@@ -2,27 +2,19 @@
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import HostPair
-from fixtures.plugins.records import add_environment
+from fixtures.plugins.guests import RecordFigures
 from migqual.errors import InconclusiveError
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.percentile import compute_percentile
 from migqual.model.profile import Profile
 from migqual.observe.gap_meter_calibration import calibrate_gap_meter
-from migqual.probes.probe_context import ProbeContext
-from migqual.testbed.observers import Observers
+from migqual.testbed.testbed import Testbed
 
 
 @pytest.mark.requirement("LM-CAP-01")
 @pytest.mark.timing_sensitive
 def test_gap_meter_measures_known_pauses(
-    make_guest: MakeGuest,
-    observers: dict[str, Observers],
-    probe_context: ProbeContext,
-    pair: HostPair,
-    profile: Profile,
-    pytestconfig: pytest.Config,
+    testbed: Testbed, profile: Profile, record_figures: RecordFigures
 ) -> None:
     """
     The client measures known pauses of 50, 200 and 500 ms correctly.
@@ -35,10 +27,12 @@ def test_gap_meter_measures_known_pauses(
     longer. No pause is missed. The report also has the excess over QEMU's times (an emulated
     guest takes time to wake up), and the longest silence without a cause.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
 
     pauses = calibrate_gap_meter(
-        guest, observers[guest.name].meter, probe_context.get_payload_path(guest.host)
+        guest,
+        testbed.observers[guest.name].meter,
+        testbed.probe_context.get_payload_path(guest.host),
     )
 
     errors = [pause.error_ms for pause in pauses]
@@ -54,7 +48,7 @@ def test_gap_meter_measures_known_pauses(
         "unprobed_ms": [round(pause.probe_delay_ms, 2) for pause in pauses],
         "behind_qemu_ms": [round(delay_ms, 2) for delay_ms in delays_ms],
     }
-    add_environment(pytestconfig, f"gap meter {pair.id}", figures)
+    record_figures("gap meter", figures)
     if error_p95_ms > profile.thresholds.gap_calibration_error_p95_ms:
         raise InconclusiveError(f"the gap meter is off by {error_p95_ms:.1f} ms: {figures}")
     assert all(pause.measured_ms >= pause.injected_ms / 2 for pause in pauses), figures

@@ -2,17 +2,17 @@
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
 from migqual.errors import InconclusiveError
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.metrics import compute_metrics
 from migqual.model.plan import Plan
 from migqual.model.profile import Profile
+from migqual.testbed.testbed import Testbed
 
 
 @pytest.mark.requirement("LM-CAP-01")
 @pytest.mark.timing_sensitive
-def test_job_is_sampled_often(make_guest: MakeGuest, migrate: Migrate, profile: Profile) -> None:
+def test_job_is_sampled_often(testbed: Testbed, profile: Profile) -> None:
     """
     The statistics of a migration job are sampled many times a second, from start to end.
 
@@ -21,9 +21,9 @@ def test_job_is_sampled_often(make_guest: MakeGuest, migrate: Migrate, profile: 
     miss peaks and rounds, so the run is inconclusive, not failed. The number of sent bytes only
     grows.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
 
-    outcome = migrate(guest, Plan(bandwidth_mib_s=32))
+    outcome = testbed.migrate(guest, Plan(bandwidth_mib_s=32))
 
     figures = compute_metrics(outcome)
     rate_hz, slowest_reply_ms = figures["job_sample_hz"], figures["job_query_max_ms"]

@@ -2,21 +2,16 @@
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from fixtures.plugins.matrix import Combination
 from migqual.model.guest_spec import Firmware, GuestSpec, Persistence
 from migqual.model.plan import Plan
 from migqual.model.profile import Profile
+from migqual.testbed.testbed import Testbed
 
 
 @pytest.mark.requirement("LM-CAP-01", "LM-CAP-02")
 def test_round_trip_on_shared_storage(
-    combination: Combination,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    profile: Profile,
+    combination: Combination, testbed: Testbed, profile: Profile
 ) -> None:
     """
     A guest on shared storage moves to the destination and back without any loss.
@@ -25,43 +20,42 @@ def test_round_trip_on_shared_storage(
     Expected: the same boot, every page and every acknowledged block intact. The TCP session is
     alive, and the gap is below the limit of the profile. No byte of any disk is copied.
     """
-    guest = make_guest(combination.guest)
+    guest = testbed.make_guest(combination.guest)
 
-    for outcome in (migrate(guest, combination.plan), migrate(guest, combination.plan)):
+    for outcome in (
+        testbed.migrate(guest, combination.plan),
+        testbed.migrate(guest, combination.plan),
+    ):
         assert outcome.gap_report is not None
         assert outcome.gap_report.session_alive
         assert outcome.gap_report.max_ms <= profile.thresholds.gap_max_ms
         assert not outcome.stats.get("disk_total")
 
-    assert guest.host is pair.source
-    assert pair.destination.libvirt.find_domain(guest.name) is None
+    assert guest.host is testbed.source
+    assert testbed.destination.libvirt.find_domain(guest.name) is None
 
 
 @pytest.mark.requirement("LM-CAP-01")
 @pytest.mark.parametrize(
     "firmware", [Firmware.UEFI, pytest.param(Firmware.BIOS, marks=pytest.mark.slow)], ids=str
 )
-def test_guest_without_disks(
-    firmware: Firmware, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_guest_without_disks(firmware: Firmware, testbed: Testbed) -> None:
     """
     A guest without disks moves, with UEFI firmware and with BIOS firmware.
 
     Preconditions: none.
     Expected: the guest runs at the destination, the same boot, with intact memory.
     """
-    guest = make_guest(GuestSpec(firmware=firmware))
+    guest = testbed.make_guest(GuestSpec(firmware=firmware))
 
-    migrate(guest, Plan())
+    testbed.migrate(guest, Plan())
 
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination
 
 
 @pytest.mark.requirement("LM-CAP-01")
 @pytest.mark.parametrize("persistence", list(Persistence), ids=str)
-def test_definition_moves_with_the_guest(
-    persistence: Persistence, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_definition_moves_with_the_guest(persistence: Persistence, testbed: Testbed) -> None:
     """
     After a migration a persistent guest is defined at the destination, a transient guest on no
     host.
@@ -70,9 +64,9 @@ def test_definition_moves_with_the_guest(
     Expected: the destination keeps a definition exactly if the source had a definition. The
     source keeps no definition.
     """
-    guest = make_guest(GuestSpec(persistence=persistence))
+    guest = testbed.make_guest(GuestSpec(persistence=persistence))
 
-    migrate(guest, Plan())
+    testbed.migrate(guest, Plan())
 
     assert guest.domain.is_persistent is (persistence is Persistence.PERSISTENT)
-    assert pair.source.libvirt.find_domain(guest.name) is None
+    assert testbed.source.libvirt.find_domain(guest.name) is None

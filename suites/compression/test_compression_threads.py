@@ -4,14 +4,13 @@ from collections import Counter
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.errors import InconclusiveError
 from migqual.hosts import qemu_threads
 from migqual.hosts.guest import Guest
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Compression, CompressionOptions, Control, Plan
 from migqual.model.qemu_parameter import QemuParameter
+from migqual.testbed.testbed import Testbed
 from suites.support.compression import (
     DIRTYING_GUEST,
     fill_memory,
@@ -31,9 +30,7 @@ THREAD_COUNTS = ((1, 1), (3, 5), (255, 255))
 
 
 @pytest.mark.requirement("LM-PAR-05", "LM-PAR-07")
-def test_compress_and_decompress_thread_counts(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_compress_and_decompress_thread_counts(testbed: Testbed) -> None:
     """
     The source compresses and the destination decompresses with the requested number of threads.
 
@@ -42,18 +39,18 @@ def test_compress_and_decompress_thread_counts(
     with the expected names in the two processes. The numbers are 1 and 1, 3 and 5, and the
     maximum of 255 and 255.
     """
-    require_parameter(pair, "compress-threads", THREAD_COUNTS[0][0])
-    guest = make_guest(DIRTYING_GUEST)
+    require_parameter(testbed.pair, "compress-threads", THREAD_COUNTS[0][0])
+    guest = testbed.make_guest(DIRTYING_GUEST)
 
     observed_counts = [
-        count_compression_threads(migrate, pair, guest, *counts) for counts in THREAD_COUNTS
+        count_compression_threads(testbed, guest, *counts) for counts in THREAD_COUNTS
     ]
 
     assert observed_counts == list(THREAD_COUNTS)
 
 
 def count_compression_threads(
-    migrate: Migrate, pair: HostPair, guest: Guest, compress_threads: int, decompress_threads: int
+    testbed: Testbed, guest: Guest, compress_threads: int, decompress_threads: int
 ) -> tuple[int, int]:
     """Count the compressing and decompressing threads during a migration.
 
@@ -63,7 +60,7 @@ def count_compression_threads(
     Raises:
         InconclusiveError: The migration ended before the threads were counted.
     """
-    hosts = guest.host, pair.get_peer(guest.host)
+    hosts = guest.host, testbed.pair.get_peer(guest.host)
     thread_counters: list[Counter[str]] = []
 
     def sample_threads(sample: JobSample) -> None:
@@ -79,7 +76,7 @@ def count_compression_threads(
         compression_options=tuning,
         bandwidth_mib_s=SLOW_BANDWIDTH_MIB_S,
     )
-    migrate_and_count_bytes(migrate, pair, guest, plan, on_sample=sample_threads)
+    migrate_and_count_bytes(testbed, guest, plan, on_sample=sample_threads)
     if not thread_counters:
         raise InconclusiveError("the migration was over before a thread could be counted")
     return thread_counters[0]["compress"], thread_counters[1]["decompress"]
@@ -87,7 +84,7 @@ def count_compression_threads(
 
 @pytest.mark.requirement("LM-PAR-06")
 @pytest.mark.slow
-def test_compress_wait_thread(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
+def test_compress_wait_thread(testbed: Testbed) -> None:
     """
     A page waits for a free compressing thread or goes uncompressed, as set by
     `compress-wait-thread`.
@@ -97,17 +94,17 @@ def test_compress_wait_thread(make_guest: MakeGuest, migrate: Migrate, pair: Hos
     uncompressed pages is below a tenth of the data's pages. Without waiting, the number is
     above a quarter. Afterwards the value from before is in force.
     """
-    require_parameter(pair, "compress-wait-thread", value=True)
-    guest = make_guest(DIRTYING_GUEST)
+    require_parameter(testbed.pair, "compress-wait-thread", value=True)
+    guest = testbed.make_guest(DIRTYING_GUEST)
     parameters_before = query_migration_parameters(guest)
 
     with fill_memory(guest, make_text_load(DATA_MIB)):
         wait_value, wait_normal_pages = migrate_with_wait_setting(
-            migrate, pair, guest, wait_for_thread=True
+            testbed, guest, wait_for_thread=True
         )
         assert query_migration_parameters(guest) == parameters_before
         no_wait_value, no_wait_normal_pages = migrate_with_wait_setting(
-            migrate, pair, guest, wait_for_thread=False
+            testbed, guest, wait_for_thread=False
         )
 
     assert query_migration_parameters(guest) == parameters_before
@@ -117,7 +114,7 @@ def test_compress_wait_thread(make_guest: MakeGuest, migrate: Migrate, pair: Hos
 
 
 def migrate_with_wait_setting(
-    migrate: Migrate, pair: HostPair, guest: Guest, *, wait_for_thread: bool
+    testbed: Testbed, guest: Guest, *, wait_for_thread: bool
 ) -> tuple[object, int]:
     """Migrate with the value of `compress-wait-thread` and count uncompressed pages.
 
@@ -139,9 +136,7 @@ def migrate_with_wait_setting(
         compression_options=CompressionOptions(level=9, threads=1),
         qemu_parameters=(QemuParameter("compress-wait-thread", wait_for_thread),),
     )
-    stats = migrate_and_count_bytes(
-        migrate, pair, guest, plan, on_sample=record_value
-    ).outcome.stats
+    stats = migrate_and_count_bytes(testbed, guest, plan, on_sample=record_value).outcome.stats
     if not values_in_force:
         raise InconclusiveError("the migration was over before the value could be read")
     return values_in_force[0], int(stats["memory_normal"])

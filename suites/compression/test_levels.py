@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.errors import HostError, MigrationRefused
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Compression, CompressionOptions, Control, Plan
 from migqual.model.qemu_parameter import QemuParameter
+from migqual.testbed.testbed import Testbed
 from suites.support.compression import (
     SLOW_METHOD_DEADLINE_S,
     SUSPEND_TIMEOUT,
@@ -61,9 +60,7 @@ def build_level_plan(method: Compression, level: int) -> Plan:
     ],
     ids=str,
 )
-def test_compression_level_out_of_range_is_refused(
-    method: Compression, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_compression_level_out_of_range_is_refused(method: Compression, testbed: Testbed) -> None:
     """
     A migration with a compression level out of range is refused and changes no parameter.
 
@@ -73,14 +70,14 @@ def test_compression_level_out_of_range_is_refused(
     """
     valid_level, invalid_level = VALID_INVALID_LEVELS[method]
     if method is Compression.MT:
-        require_parameter(pair, "compress-level", valid_level)
-    guest = make_guest(GuestSpec())
+        require_parameter(testbed.pair, "compress-level", valid_level)
+    guest = testbed.make_guest(GuestSpec())
     parameters_before = query_migration_parameters(guest)
 
     with fill_memory(guest, make_text_load(TEXT_MIB)):
-        migrate_and_count_bytes(migrate, pair, guest, build_level_plan(method, valid_level))
+        migrate_and_count_bytes(testbed, guest, build_level_plan(method, valid_level))
         with pytest.raises((MigrationRefused, HostError), match=RANGE_ERROR_PATTERN):
-            migrate(guest, build_level_plan(method, invalid_level))
+            testbed.migrate(guest, build_level_plan(method, invalid_level))
 
     assert query_migration_parameters(guest) == parameters_before
 
@@ -90,9 +87,7 @@ def test_compression_level_out_of_range_is_refused(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("level", SLOWEST_LEVELS)
-def test_slowest_zstd_levels_compress(
-    level: int, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_slowest_zstd_levels_compress(level: int, testbed: Testbed) -> None:
     """
     The highest zstd levels take long and lose no data.
 
@@ -100,7 +95,7 @@ def test_slowest_zstd_levels_compress(
     still be moving after half a minute. Then the guest is suspended until arrival.
     Expected: the level is in force while the guest moves; text takes at most 80 % of the bytes.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
     levels_in_force: set[object] = set()
 
     def record_level(sample: JobSample) -> None:
@@ -113,11 +108,9 @@ def test_slowest_zstd_levels_compress(
             timeout=SUSPEND_TIMEOUT,
             deadline_s=SLOW_METHOD_DEADLINE_S,
         )
-        compressed_migration = migrate_and_count_bytes(
-            migrate, pair, guest, plan, on_sample=record_level
-        )
+        compressed_migration = migrate_and_count_bytes(testbed, guest, plan, on_sample=record_level)
         plain_migration = migrate_and_count_bytes(
-            migrate, pair, guest, Plan(control=Control.DIRECT, channels=2)
+            testbed, guest, Plan(control=Control.DIRECT, channels=2)
         )
 
     assert levels_in_force == {level}

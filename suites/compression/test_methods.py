@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.guests import RecordFigures
 from fixtures.plugins.matrix import select_rows
-from fixtures.plugins.records import add_environment
 from migqual.errors import InconclusiveError
 from migqual.hosts import qemu_probe, qemu_threads
 from migqual.hosts.guest import Guest
@@ -16,6 +14,8 @@ from migqual.model.guest_spec import GuestSpec, MemoryLoad, PageContent
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Compression, CompressionOptions, Control, Plan
 from migqual.model.qemu_parameter import ParameterEnds, QemuParameter
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 from suites.support.compression import (
     MAX_COMPRESSED_SHARE,
     MAX_INCOMPRESSIBLE_SHARE,
@@ -226,7 +226,7 @@ class MethodResult:
     ],
 )
 def test_compression_method_reduces_bytes(
-    name: str, make_guest: MakeGuest, migrate: Migrate, pair: HostPair, pytestconfig: pytest.Config
+    name: str, testbed: Testbed, record_figures: RecordFigures, pytestconfig: pytest.Config
 ) -> None:
     """
     A compression method sends text in fewer bytes, and sends zeroes and random data in no more
@@ -246,10 +246,10 @@ def test_compression_method_reduces_bytes(
     """
     method = METHODS[name]
     for setting in method.required_settings:
-        require_parameter(pair, setting.name, setting.value)
-    guest = make_guest(GuestSpec())  # at rest: only the data changes, where it does
+        require_parameter(testbed.pair, setting.name, setting.value)
+    guest = testbed.make_guest(GuestSpec())  # at rest: only the data changes, where it does
     parameters_before = query_migration_parameters(guest)
-    levels = method.list_supported_levels(pair)
+    levels = method.list_supported_levels(testbed.pair)
     matrix = select_rows(
         (levels, DATA_KINDS, method.connections), pytestconfig.getoption("--matrix")
     )
@@ -259,13 +259,13 @@ def test_compression_method_reduces_bytes(
     for data_kind in DATA_KINDS:
         with fill_memory(guest, build_load(data_kind)):
             plain_migrations[data_kind] = migrate_and_count_bytes(
-                migrate, pair, guest, Plan(control=DIRECT, channels=matrix[0][2])
+                testbed, guest, Plan(control=DIRECT, channels=matrix[0][2])
             )
             for level, _data_kind, connections in (row for row in matrix if row[1] == data_kind):
                 thread_counter = SendThreadCounter(guest)
                 plan = method.build_plan(level, connections)
                 migration = migrate_and_count_bytes(
-                    migrate, pair, guest, plan, on_sample=thread_counter.on_sample
+                    testbed, guest, plan, on_sample=thread_counter.on_sample
                 )
                 results.append(
                     MethodResult(
@@ -277,7 +277,7 @@ def test_compression_method_reduces_bytes(
     share_table = {
         str(result): f"{result.compute_link_share(plain_migrations):.1%}" for result in results
     }
-    add_environment(pytestconfig, f"compression {name} {pair.id}", share_table)
+    record_figures(f"compression {name}", share_table)
     assert [
         violation for result in results if (violation := result.find_violation(plain_migrations))
     ] == []

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
-from fixtures.plugins.records import add_environment
+from fixtures.plugins.guests import RecordFigures
 from migqual.errors import MigrationError, MigrationFailed, MigrationRefused, MigrationTimedOut
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Compression, Control, Plan
 from migqual.model.qemu_parameter import ParameterEnds, ParameterValue, QemuParameter
+from migqual.testbed.testbed import Testbed
 from suites.support.compression import (
     DIRTYING_GUEST,
     fill_memory,
@@ -63,7 +62,7 @@ def build_plan(name: str, value: ParameterValue, ends: ParameterEnds) -> Plan:
     ],
 )
 def test_compression_mismatch_fails_cleanly(
-    name: str, make_guest: MakeGuest, migrate: Migrate, pair: HostPair, pytestconfig: pytest.Config
+    name: str, testbed: Testbed, record_figures: RecordFigures
 ) -> None:
     """
     A compression method set only at the source fails cleanly, and works once both ends use the
@@ -75,28 +74,28 @@ def test_compression_mismatch_fails_cleanly(
     zstd at both ends the guest moves, and text takes fewer bytes. The report says how the first
     migration ended: by an error, or by an abort after a stall.
     """
-    require_parameter(pair, name, "zstd")
-    guest = make_guest(DIRTYING_GUEST)
+    require_parameter(testbed.pair, name, "zstd")
+    guest = testbed.make_guest(DIRTYING_GUEST)
 
     with fill_memory(guest, make_text_load(32)):
         source_only_plan = replace(
             build_plan(name, "zstd", ParameterEnds.SOURCE), deadline_s=STALL_DEADLINE_S
         )
         with pytest.raises(EXPECTED_ERRORS[name]) as mismatch_error:
-            migrate_and_count_bytes(migrate, pair, guest, source_only_plan)
-        assert guest.host is pair.source
+            migrate_and_count_bytes(testbed, guest, source_only_plan)
+        assert guest.host is testbed.source
         matching_migration = migrate_and_count_bytes(
-            migrate, pair, guest, build_plan(name, "zstd", ParameterEnds.BOTH)
+            testbed, guest, build_plan(name, "zstd", ParameterEnds.BOTH)
         )
         plain_migration = migrate_and_count_bytes(
-            migrate, pair, guest, Plan(channels=matching_migration.outcome.plan.channels)
+            testbed, guest, Plan(channels=matching_migration.outcome.plan.channels)
         )
 
     environment = {
         "ended": type(mismatch_error.value).__name__,
         "message": mismatch_error.value.message,
     }
-    add_environment(pytestconfig, f"mismatched {name} {pair.id}", environment)
+    record_figures(f"mismatched {name}", environment)
     assert not has_no_effect(plain_migration, matching_migration)
 
 
@@ -111,9 +110,7 @@ def test_compression_mismatch_fails_cleanly(
         ),
     ],
 )
-def test_ineffective_compression_setting_is_detected(
-    name: str, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_ineffective_compression_setting_is_detected(name: str, testbed: Testbed) -> None:
     """
     A compression parameter compresses no data without the matching capability, and the missing
     effect is detected.
@@ -123,17 +120,15 @@ def test_ineffective_compression_setting_is_detected(
     Expected: the bytes on the link are as many as in a plain migration. The other tests treat
     such a result as a method without effect.
     """
-    require_parameter(pair, name, INEFFECTIVE_SETTINGS[name])
-    guest = make_guest(GuestSpec())
+    require_parameter(testbed.pair, name, INEFFECTIVE_SETTINGS[name])
+    guest = testbed.make_guest(GuestSpec())
 
     with fill_memory(guest, make_text_load(32)):
         plan = Plan(
             control=Control.DIRECT,
             qemu_parameters=(QemuParameter(name, INEFFECTIVE_SETTINGS[name]),),
         )
-        ineffective_migration = migrate_and_count_bytes(migrate, pair, guest, plan)
-        plain_migration = migrate_and_count_bytes(
-            migrate, pair, guest, Plan(control=Control.DIRECT)
-        )
+        ineffective_migration = migrate_and_count_bytes(testbed, guest, plan)
+        plain_migration = migrate_and_count_bytes(testbed, guest, Plan(control=Control.DIRECT))
 
     assert has_no_effect(plain_migration, ineffective_migration)

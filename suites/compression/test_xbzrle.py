@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.errors import InconclusiveError, MigrationRefused
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Compression, CompressionOptions, Control, Plan, Timeout
+from migqual.testbed.testbed import Testbed
 from migqual.units import MIB
 from suites.support.compression import (
     MAX_COMPRESSED_SHARE,
@@ -58,7 +57,7 @@ def build_xbzrle_plan(cache_bytes: int) -> Plan:
 
 @pytest.mark.requirement("LM-PAR-08")
 @pytest.mark.slow
-def test_xbzrle_sends_differences(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
+def test_xbzrle_sends_differences(testbed: Testbed) -> None:
     """
     QEMU sends a slightly changed page as a difference if the cache holds the last state of the
     page.
@@ -70,12 +69,12 @@ def test_xbzrle_sends_differences(make_guest: MakeGuest, migrate: Migrate, pair:
     misses than differences. With the smallest cache, a single page, nearly every access is a
     miss. Afterwards the old size is in force.
     """
-    guest = make_guest(SLOW_DIRTYING_GUEST)
+    guest = testbed.make_guest(SLOW_DIRTYING_GUEST)
     parameters_before = query_migration_parameters(guest)
 
     figures_by_cache = [
         read_xbzrle_figures(
-            migrate_and_count_bytes(migrate, pair, guest, build_xbzrle_plan(size)).outcome
+            migrate_and_count_bytes(testbed, guest, build_xbzrle_plan(size)).outcome
         )
         for size in CACHE_SIZES
     ]
@@ -90,7 +89,7 @@ def test_xbzrle_sends_differences(make_guest: MakeGuest, migrate: Migrate, pair:
 
 
 @pytest.mark.requirement("LM-PAR-08")
-def test_xbzrle_sends_fewer_bytes(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
+def test_xbzrle_sends_fewer_bytes(testbed: Testbed) -> None:
     """
     With xbzrle, a guest with small changes in each page moves with fewer bytes.
 
@@ -101,11 +100,11 @@ def test_xbzrle_sends_fewer_bytes(make_guest: MakeGuest, migrate: Migrate, pair:
     plain migration's bytes on the link. The mean number of bytes for each sent page, whole or
     as a difference, is smaller.
     """
-    guest = make_guest(FAST_DIRTYING_GUEST)
+    guest = testbed.make_guest(FAST_DIRTYING_GUEST)
     plan = replace(build_xbzrle_plan(FULL_CACHE_BYTES), timeout=Timeout(SUSPEND_AFTER_S))
 
-    plain_migration = migrate_and_count_bytes(migrate, pair, guest, remove_compression(plan))
-    xbzrle_migration = migrate_and_count_bytes(migrate, pair, guest, plan)
+    plain_migration = migrate_and_count_bytes(testbed, guest, remove_compression(plan))
+    xbzrle_migration = migrate_and_count_bytes(testbed, guest, plan)
 
     if plain_migration.outcome.suspended_at_s is None:
         raise InconclusiveError("the plain migration sent pages as fast as the guest changed them")
@@ -116,9 +115,7 @@ def test_xbzrle_sends_fewer_bytes(make_guest: MakeGuest, migrate: Migrate, pair:
 
 @pytest.mark.requirement("LM-PAR-08")
 @pytest.mark.slow
-def test_xbzrle_does_not_grow_random_pages(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_xbzrle_does_not_grow_random_pages(testbed: Testbed) -> None:
     """
     Pages without similarity to the last state take no more bytes with xbzrle than without.
 
@@ -127,14 +124,12 @@ def test_xbzrle_does_not_grow_random_pages(
     Expected: for each sent page, whole or as a difference, the link carries at most 102 % of
     the plain migration's bytes. QEMU compared some pages with the last state.
     """
-    guest = make_guest(RANDOM_DIRTYING_GUEST)
+    guest = testbed.make_guest(RANDOM_DIRTYING_GUEST)
 
     plain_migration = migrate_and_count_bytes(
-        migrate, pair, guest, remove_compression(build_xbzrle_plan(CACHE_SIZES[0]))
+        testbed, guest, remove_compression(build_xbzrle_plan(CACHE_SIZES[0]))
     )
-    xbzrle_migration = migrate_and_count_bytes(
-        migrate, pair, guest, build_xbzrle_plan(CACHE_SIZES[0])
-    )
+    xbzrle_migration = migrate_and_count_bytes(testbed, guest, build_xbzrle_plan(CACHE_SIZES[0]))
 
     figures = read_xbzrle_figures(xbzrle_migration.outcome)
     if not figures["compression_pages"] + figures["compression_overflow"]:
@@ -173,9 +168,7 @@ def read_xbzrle_figures(outcome: Outcome) -> dict[str, int]:
 
 
 @pytest.mark.requirement("LM-PAR-08")
-def test_xbzrle_invalid_cache_size_is_refused(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_xbzrle_invalid_cache_size_is_refused(testbed: Testbed) -> None:
     """
     An xbzrle cache size of 0, below a page, or no power of two is refused and changes no
     parameter.
@@ -184,11 +177,11 @@ def test_xbzrle_invalid_cache_size_is_refused(
     Expected: QEMU refuses the size with the reason, before any data moves. The old size is in
     force. The same guest moves with a valid size.
     """
-    guest = make_guest(GuestSpec())
-    migrate_and_count_bytes(migrate, pair, guest, build_xbzrle_plan(MIB))
+    guest = testbed.make_guest(GuestSpec())
+    migrate_and_count_bytes(testbed, guest, build_xbzrle_plan(MIB))
     parameters_before = query_migration_parameters(guest)
 
     for size in (0, 1024, 5 * MIB):
         with pytest.raises(MigrationRefused, match=r"(?i)power of two"):
-            migrate(guest, build_xbzrle_plan(size))
+            testbed.migrate(guest, build_xbzrle_plan(size))
         assert query_migration_parameters(guest) == parameters_before

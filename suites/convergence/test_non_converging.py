@@ -2,12 +2,11 @@
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.errors import MigrationTimedOut
 from migqual.model.outcome import JobSample, Outcome
 from migqual.model.plan import AutoConverge, Plan, Timeout
 from migqual.model.profile import Profile
+from migqual.testbed.testbed import Testbed
 from suites.support.convergence import (
     BANDWIDTH_MIB_S,
     CONVERGING_WHEN_THROTTLED,
@@ -20,9 +19,7 @@ from suites.support.convergence import (
 
 
 @pytest.mark.requirement("LM-SHR-03")
-def test_non_converging_migration_is_aborted_at_deadline(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_non_converging_migration_is_aborted_at_deadline(testbed: Testbed) -> None:
     """
     A non-converging migration is aborted at the deadline, and the guest runs on.
 
@@ -30,11 +27,11 @@ def test_non_converging_migration_is_aborted_at_deadline(
     Expected: several rounds, no throttle, and an abort at the deadline. The guest is unharmed
     at the source.
     """
-    guest = make_guest(NON_CONVERGING)
+    guest = testbed.make_guest(NON_CONVERGING)
 
     with pytest.raises(MigrationTimedOut) as timeout_error:
         expect_no_convergence(
-            migrate,
+            testbed,
             guest,
             Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, deadline_s=NON_CONVERGENCE_DEADLINE_S),
         )
@@ -43,7 +40,7 @@ def test_non_converging_migration_is_aborted_at_deadline(
         "the migration ended before its second round"
     )
     assert timeout_error.value.outcome.throttle_max_percent == 0
-    assert guest.host is pair.source
+    assert guest.host is testbed.source
 
 
 @pytest.mark.requirement("LM-SHR-03")
@@ -52,9 +49,7 @@ def test_non_converging_migration_is_aborted_at_deadline(
     [pytest.param(AutoConverge(60, 30), marks=pytest.mark.slow), AutoConverge(40, 20)],
     ids=["60-then-30", "40-then-20"],
 )
-def test_auto_converge_completes_migration(
-    throttle: AutoConverge, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_auto_converge_completes_migration(throttle: AutoConverge, testbed: Testbed) -> None:
     """
     Auto-converge completes the migration of an otherwise non-converging guest.
 
@@ -62,20 +57,20 @@ def test_auto_converge_completes_migration(
     Expected: the migration completes. The throttle begins at the initial value and rises by the
     increment; QEMU reports both values as set.
     """
-    guest = make_guest(CONVERGING_WHEN_THROTTLED)
+    guest = testbed.make_guest(CONVERGING_WHEN_THROTTLED)
     parameters_in_force: dict[str, int] = {}
 
     def query_parameters(sample: JobSample) -> None:
         if not parameters_in_force and sample.stats.get("memory_processed"):
             parameters_in_force.update(guest.domain.run_qmp_command("query-migrate-parameters"))
 
-    outcome = migrate(
+    outcome = testbed.migrate(
         guest,
         Plan(bandwidth_mib_s=THROTTLING_BANDWIDTH_MIB_S, auto_converge=throttle),
         on_sample=query_parameters,
     )
 
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination
     assert parameters_in_force["cpu-throttle-initial"] == throttle.initial_percent
     assert parameters_in_force["cpu-throttle-increment"] == throttle.increment_percent
     assert outcome.throttle_percents[0] == throttle.initial_percent
@@ -87,9 +82,7 @@ def test_auto_converge_completes_migration(
 
 @pytest.mark.requirement("LM-SHR-04")
 @pytest.mark.timing_sensitive
-def test_timeout_suspends_the_guest(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, profile: Profile
-) -> None:
+def test_timeout_suspends_the_guest(testbed: Testbed, profile: Profile) -> None:
     """
     At the timeout the guest is suspended, arrives, and runs again.
 
@@ -98,13 +91,15 @@ def test_timeout_suspends_the_guest(
     while the guest is suspended, and the guest is resumed at the destination.
     """
     limit_s = 5.0
-    guest = make_guest(NON_CONVERGING)
+    guest = testbed.make_guest(NON_CONVERGING)
 
-    outcome = migrate(guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, timeout=Timeout(limit_s)))
+    outcome = testbed.migrate(
+        guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, timeout=Timeout(limit_s))
+    )
 
-    suspend_delay_ms = (find_suspend_time_s(outcome, pair.source.name) - limit_s) * 1000
+    suspend_delay_ms = (find_suspend_time_s(outcome, testbed.source.name) - limit_s) * 1000
     assert 0 <= suspend_delay_ms <= profile.thresholds.suspend_delay_max_ms
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination
     assert guest.query_state() == "running"
 
 

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from fixtures.plugins.encryption import CaptureGuestTraffic
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
-from fixtures.plugins.records import add_environment
+from fixtures.plugins.guests import RecordFigures
 from migqual.errors import (
     GuestError,
     HostError,
@@ -21,6 +19,7 @@ from migqual.errors import (
 from migqual.hosts.guest import Guest
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Plan, Timeout, TimeoutAction
+from migqual.testbed.testbed import Testbed
 from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING, count_precopy_rounds
 from suites.support.postcopy import find_postcopy_start_s, require_postcopy
 
@@ -31,9 +30,7 @@ AFTER_PRECOPY_PLAN = replace(POSTCOPY_PLAN, postcopy_after_precopy=True)
 
 @pytest.mark.requirement("LM-SHR-04")
 @pytest.mark.beyond_requirement
-def test_timeout_switches_to_postcopy(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_timeout_switches_to_postcopy(testbed: Testbed) -> None:
     """
     At the timeout the guest continues at the destination, and the rest of the memory follows.
 
@@ -41,65 +38,59 @@ def test_timeout_switches_to_postcopy(
     Expected: pre-copy until the time limit and no longer, then post-copy. The migration
     completes, and every page is intact.
     """
-    guest = make_guest(NON_CONVERGING)
+    guest = testbed.make_guest(NON_CONVERGING)
     plan = replace(POSTCOPY_PLAN, timeout=Timeout(SWITCH_TIMEOUT_S, TimeoutAction.POSTCOPY))
 
     with require_postcopy():
-        outcome = migrate(guest, plan)
+        outcome = testbed.migrate(guest, plan)
 
-    assert guest.host is pair.destination
-    assert find_postcopy_start_s(outcome, pair) >= SWITCH_TIMEOUT_S
+    assert guest.host is testbed.destination
+    assert find_postcopy_start_s(outcome, testbed.pair) >= SWITCH_TIMEOUT_S
 
 
 @pytest.mark.requirement("LM-SHR-04")
 @pytest.mark.beyond_requirement
-def test_postcopy_after_one_round(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
+def test_postcopy_after_one_round(testbed: Testbed) -> None:
     """
     Post-copy begins after the first round has sent all memory.
 
     Preconditions: the guest dirties memory faster than the bandwidth limit.
     Expected: the first round completes, post-copy follows, and every page is intact.
     """
-    guest = make_guest(NON_CONVERGING)
+    guest = testbed.make_guest(NON_CONVERGING)
 
     with require_postcopy():
-        outcome = migrate(guest, AFTER_PRECOPY_PLAN)
+        outcome = testbed.migrate(guest, AFTER_PRECOPY_PLAN)
 
-    assert guest.host is pair.destination
-    assert find_postcopy_start_s(outcome, pair) > 0
+    assert guest.host is testbed.destination
+    assert find_postcopy_start_s(outcome, testbed.pair) > 0
     assert count_precopy_rounds(outcome) >= 2
 
 
 @pytest.mark.requirement("LM-SHR-04")
 @pytest.mark.beyond_requirement
 @pytest.mark.slow
-def test_postcopy_needs_explicit_switch(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_postcopy_needs_explicit_switch(testbed: Testbed) -> None:
     """
     A migration with permission for post-copy, but without a switch, stays with pre-copy.
 
     Preconditions: the guest dirties memory faster than the bandwidth limit; a short deadline.
     Expected: no post-copy, an abort at the deadline, and the guest unharmed at the source.
     """
-    guest = make_guest(NON_CONVERGING)
+    guest = testbed.make_guest(NON_CONVERGING)
 
     with pytest.raises(MigrationTimedOut) as timeout_error, require_postcopy():
-        migrate(guest, replace(POSTCOPY_PLAN, deadline_s=SWITCH_TIMEOUT_S))
+        testbed.migrate(guest, replace(POSTCOPY_PLAN, deadline_s=SWITCH_TIMEOUT_S))
 
     assert not timeout_error.value.outcome.has_entered_postcopy
-    assert guest.host is pair.source
+    assert guest.host is testbed.source
 
 
 @pytest.mark.requirement("LM-SHR-04")
 @pytest.mark.beyond_requirement
 @pytest.mark.slow
 def test_postcopy_preempt_channel(
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    capture_guest_traffic: CaptureGuestTraffic,
-    pair: HostPair,
-    pytestconfig: pytest.Config,
+    testbed: Testbed, capture_guest_traffic: CaptureGuestTraffic, record_figures: RecordFigures
 ) -> None:
     """
     With post-copy pre-emption, pages requested by the guest do not queue behind other pages.
@@ -108,7 +99,7 @@ def test_postcopy_preempt_channel(
     Expected: a second connection exists where QEMU offers pre-emption and libvirt enables the
     capability. Otherwise a single connection carries the guest. The report records the case.
     """
-    guest = make_guest(NON_CONVERGING)
+    guest = testbed.make_guest(NON_CONVERGING)
     preempt_states: list[bool | None] = []
 
     def query_preempt_state(sample: JobSample) -> None:
@@ -116,7 +107,7 @@ def test_postcopy_preempt_channel(
             preempt_states.append(query_migration_capabilities(guest).get("postcopy-preempt"))
 
     with capture_guest_traffic(guest) as capture, require_postcopy():
-        outcome = migrate(guest, AFTER_PRECOPY_PLAN, on_sample=query_preempt_state)
+        outcome = testbed.migrate(guest, AFTER_PRECOPY_PLAN, on_sample=query_preempt_state)
 
     if not preempt_states or not outcome.has_entered_postcopy:
         raise InconclusiveError("the migration ended without post-copy or before QEMU was queried")
@@ -125,17 +116,16 @@ def test_postcopy_preempt_channel(
         False: "libvirt does not enable it",
         True: "enabled",
     }[preempt_states[0]]
-    add_environment(
-        pytestconfig, f"post-copy preemption {pair.id}", {"postcopy-preempt": preempt_description}
+    record_figures(
+        "post-copy preemption",
+        {"postcopy-preempt": preempt_description},
     )
     assert len(capture.connections) == (2 if preempt_states[0] else 1)
 
 
 @pytest.mark.requirement("LM-SHR-03")
 @pytest.mark.beyond_requirement
-def test_dirty_limit(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, pytestconfig: pytest.Config
-) -> None:
+def test_dirty_limit(testbed: Testbed, record_figures: RecordFigures) -> None:
     """
     A limit of the dirty rate, instead of a throttle of all vCPUs, lets a non-converging guest
     move.
@@ -145,7 +135,7 @@ def test_dirty_limit(
     Expected: the guest moves, and QEMU throttles the vCPUs meanwhile. A QEMU without the dirty
     limit refuses with a reason.
     """
-    guest = make_guest(NON_CONVERGING)
+    guest = testbed.make_guest(NON_CONVERGING)
     throttle_times_us: list[int] = []
 
     def query_throttle_time(_sample: JobSample) -> None:
@@ -154,13 +144,11 @@ def test_dirty_limit(
             throttle_times_us.append(int(reply.get("dirty-limit-throttle-time-per-round", 0)))
 
     with enable_dirty_limit(guest):
-        migrate(guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S), on_sample=query_throttle_time)
+        testbed.migrate(guest, Plan(bandwidth_mib_s=BANDWIDTH_MIB_S), on_sample=query_throttle_time)
 
     max_throttle_us = max(throttle_times_us, default=0)
-    add_environment(
-        pytestconfig, f"dirty limit {pair.id}", {"throttle_us_per_round": max_throttle_us}
-    )
-    assert guest.host is pair.destination
+    record_figures("dirty limit", {"throttle_us_per_round": max_throttle_us})
+    assert guest.host is testbed.destination
     if not max_throttle_us:
         raise InconclusiveError("the migration ended before QEMU throttled the vCPUs")
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import HostPair
-from fixtures.plugins.records import add_environment
+from fixtures.plugins.guests import RecordFigures
 from migqual.deadline import Deadline
 from migqual.errors import (
     CommandFailed,
@@ -25,7 +23,7 @@ from migqual.hosts.memory_region import MemoryRegion, memory_region
 from migqual.model.guest_spec import GuestSpec, MemoryLoad, WritePattern
 from migqual.model.profile import Profile
 from migqual.predict.load_curve import build_load_curve
-from migqual.testbed.observers import Observers
+from migqual.testbed.testbed import Testbed
 
 # Sampling is random: QEMU samples 512 pages of each GiB by default, and a page is dirty or
 # clean. Enough windows are measured to sample about this many dirty pages: one standard
@@ -196,7 +194,7 @@ def find_tolerance_violations(
 
 
 def report_comparisons(
-    config: pytest.Config, name: str, comparisons: dict[str, RateComparison]
+    record_figures: RecordFigures, title: str, comparisons: dict[str, RateComparison]
 ) -> None:
     """Add every rate, every error and the mode to the report."""
     rates = {
@@ -209,19 +207,19 @@ def report_comparisons(
         for name, comparison in comparisons.items()
         if comparison.actual_mib_s
     }
-    add_environment(config, name, {"mode": comparisons["sequential"].mode, **rates, **errors})
+    record_figures(title, {"mode": comparisons["sequential"].mode, **rates, **errors})
 
 
-def make_guest_for_mode(mode: DirtyRateMode, make_guest: MakeGuest) -> Guest:
+def make_guest_for_mode(mode: DirtyRateMode, testbed: Testbed) -> Guest:
     """Make a guest for the mode; a KVM guest for dirty-ring has a dirty ring.
 
     Raises:
         UnsupportedError: libvirt or QEMU refuses the dirty ring; with the message.
     """
     if mode is not DirtyRateMode.RING:
-        return make_guest(LARGE_GUEST)
+        return testbed.make_guest(LARGE_GUEST)
     try:
-        return make_guest(DIRTY_RING_GUEST)
+        return testbed.make_guest(DIRTY_RING_GUEST)
     except (CommandFailed, ConnectionLost):
         raise
     except HostError as error:
@@ -233,11 +231,7 @@ def make_guest_for_mode(mode: DirtyRateMode, make_guest: MakeGuest) -> Guest:
 @pytest.mark.slow
 @pytest.mark.parametrize("method_name", MEASUREMENT_METHODS)
 def test_measured_dirty_rate_is_accurate(
-    make_guest: MakeGuest,
-    profile: Profile,
-    pair: HostPair,
-    pytestconfig: pytest.Config,
-    method_name: str,
+    testbed: Testbed, profile: Profile, record_figures: RecordFigures, method_name: str
 ) -> None:
     """
     The dirty rate measured over a chosen time matches the actual rate of the guest.
@@ -249,11 +243,11 @@ def test_measured_dirty_rate_is_accurate(
     program's own count, each page counted once. The figure of an idle guest is close to 0. The
     report has every error and the mode.
     """
-    guest = make_guest(LARGE_GUEST)
+    guest = testbed.make_guest(LARGE_GUEST)
 
     comparisons = compare_all_loads(guest, MEASUREMENT_METHODS[method_name])
 
-    report_comparisons(pytestconfig, f"dirty rate {method_name} {pair.id}", comparisons)
+    report_comparisons(record_figures, f"dirty rate {method_name}", comparisons)
     assert find_tolerance_violations(comparisons, profile) == {}
 
 
@@ -263,11 +257,7 @@ def test_measured_dirty_rate_is_accurate(
 @pytest.mark.timing_sensitive(shared=True)
 @pytest.mark.parametrize("mode", [DirtyRateMode.BITMAP, DirtyRateMode.RING], ids=str)
 def test_libvirt_dirty_bitmap_and_dirty_ring_modes(
-    make_guest: MakeGuest,
-    profile: Profile,
-    pair: HostPair,
-    pytestconfig: pytest.Config,
-    mode: DirtyRateMode,
+    testbed: Testbed, profile: Profile, record_figures: RecordFigures, mode: DirtyRateMode
 ) -> None:
     """
     The modes dirty-bitmap and dirty-ring, based on KVM's dirty log, measure correctly through
@@ -279,10 +269,10 @@ def test_libvirt_dirty_bitmap_and_dirty_ring_modes(
     Expected: each figure is within the same tolerance as with sampling. Or libvirt or QEMU
     refuses with a message (unsupported).
     """
-    guest = make_guest_for_mode(mode, make_guest)
+    guest = make_guest_for_mode(mode, testbed)
     if not dirty_rate.has_kvm_dirty_log(guest.domain):
         raise UnsupportedError(
-            f"{pair.source.name}: {mode} needs the dirty log of KVM, but the guests are emulated"
+            f"{testbed.source.name}: {mode} needs the dirty log of KVM, but the guests are emulated"
         )
 
     def measure_by_libvirt(domain: Domain, seconds: int) -> DirtyRateMeasurement:
@@ -292,7 +282,7 @@ def test_libvirt_dirty_bitmap_and_dirty_ring_modes(
         guest, MeasurementMethod(measure_by_libvirt, seconds=1, samples_per_mib=PAGES_PER_MIB)
     )
 
-    report_comparisons(pytestconfig, f"dirty rate libvirt {mode} {pair.id}", comparisons)
+    report_comparisons(record_figures, f"dirty rate libvirt {mode}", comparisons)
     assert find_tolerance_violations(comparisons, profile) == {}
 
 
@@ -336,12 +326,7 @@ def wait_for_confirmed_state(guest: Guest) -> str:
     ids=str,
 )
 def test_dirty_bitmap_and_dirty_ring_modes(
-    make_guest: MakeGuest,
-    observers: dict[str, Observers],
-    profile: Profile,
-    pair: HostPair,
-    pytestconfig: pytest.Config,
-    mode: DirtyRateMode,
+    testbed: Testbed, profile: Profile, record_figures: RecordFigures, mode: DirtyRateMode
 ) -> None:
     """
     A mode based on KVM's dirty log measures a KVM guest correctly; the report describes the
@@ -355,9 +340,9 @@ def test_dirty_bitmap_and_dirty_ring_modes(
     describes the reaction of libvirt and QEMU. Afterwards sampling measures another guest of
     the same host correctly.
     """
-    expendable_guest = make_guest_for_mode(mode, make_guest)
+    expendable_guest = make_guest_for_mode(mode, testbed)
     if mode not in dirty_rate.list_supported_modes(expendable_guest.domain):
-        raise UnsupportedError(f"QEMU on {pair.source.name} does not list {mode}")
+        raise UnsupportedError(f"QEMU on {testbed.source.name} does not list {mode}")
     load = LOADS["sequential"]
 
     if dirty_rate.has_kvm_dirty_log(expendable_guest.domain):
@@ -375,9 +360,9 @@ def test_dirty_bitmap_and_dirty_ring_modes(
     else:
         stack_behaviour = describe_mode_on_emulated_guest(expendable_guest, mode)
         if expendable_guest.query_state() != "running":
-            del observers[expendable_guest.name]
-        with memory_region(make_guest(LARGE_GUEST), load) as dirtied_region:
+            del testbed.observers[expendable_guest.name]
+        with memory_region(testbed.make_guest(LARGE_GUEST), load) as dirtied_region:
             comparison = compare_rates(dirtied_region, load, MEASUREMENT_METHODS["qmp-sampled"])
 
-    add_environment(pytestconfig, f"dirty rate {mode} {pair.id}", {"behaviour": stack_behaviour})
+    record_figures(f"dirty rate {mode}", {"behaviour": stack_behaviour})
     assert comparison.is_within_tolerance(profile), comparison

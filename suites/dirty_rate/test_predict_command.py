@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import HostPair
 from migqual.hosts import network_link
 from migqual.hosts.memory_region import memory_region
 from migqual.inventory.entities import Inventory
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
+from migqual.testbed.testbed import Testbed
 
 MIGQUAL = Path(sys.executable).with_name("migqual")
 SMALL_GUEST = GuestSpec(load=GuestLoad("small-memory", memory=MemoryLoad(size_mib=8)))
@@ -29,7 +28,7 @@ FAST_DIRTYING_LOAD = MemoryLoad(
 @pytest.mark.beyond_requirement
 @pytest.mark.slow
 def test_predict_command_uses_limits_in_force(
-    make_guest: MakeGuest, inventory: Inventory, pair: HostPair, tmp_path: Path
+    testbed: Testbed, inventory: Inventory, tmp_path: Path
 ) -> None:
     """
     A prediction uses the limits in force, and names each assumption with the origin.
@@ -41,13 +40,13 @@ def test_predict_command_uses_limits_in_force(
     output recommends more bandwidth. With more bandwidth the guest would converge. An option of
     the user overrides a value in force.
     """
-    guest = make_guest(SMALL_GUEST)
+    guest = testbed.make_guest(SMALL_GUEST)
     guest.domain.set_bandwidth(BANDWIDTH_MIB_S)
     guest.domain.set_max_downtime(DOWNTIME_MS)
 
     def run_predict(*options: str) -> subprocess.CompletedProcess[str]:
         return run_predict_command(
-            inventory, tmp_path, guest.name, pair.destination.name, "--json", *options
+            inventory, tmp_path, guest.name, testbed.destination.name, "--json", *options
         )
 
     idle_result = run_predict()
@@ -66,7 +65,7 @@ def test_predict_command_uses_limits_in_force(
     )
     assert inputs["downtime_ms"] == make_sourced_value(DOWNTIME_MS, "virsh migrate-getmaxdowntime")
     assert (
-        network_link.find_migration_interface(pair.source, pair.destination)
+        network_link.find_migration_interface(testbed.source, testbed.destination)
         in inputs["link_mib_s"]["origin"]
     )
     choices = {choice["setting"]: choice for choice in json.loads(limited_result.stdout)["choices"]}

@@ -2,9 +2,7 @@
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
-from fixtures.plugins.records import add_environment
+from fixtures.plugins.guests import RecordFigures
 from migqual.errors import InconclusiveError, MigrationTimedOut
 from migqual.hosts.guest import Guest
 from migqual.hosts.memory_region import memory_region
@@ -15,7 +13,7 @@ from migqual.predict import prediction_trial
 from migqual.predict.calibration import TransferCalibration
 from migqual.predict.guest_measurement import measure_dirtying
 from migqual.predict.score import PredictionScore, PredictionTrial
-from migqual.probes.probe_context import ProbeContext
+from migqual.testbed.testbed import Testbed
 
 SMALL_GUEST = GuestSpec(load=GuestLoad("small-memory", memory=MemoryLoad(size_mib=8)))
 BANDWIDTH_MIB_S = 48
@@ -34,12 +32,7 @@ LOADS = {
 @pytest.mark.timing_sensitive
 @pytest.mark.slow
 def test_prediction_matches_migration(
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    probe_context: ProbeContext,
-    pair: HostPair,
-    profile: Profile,
-    pytestconfig: pytest.Config,
+    testbed: Testbed, profile: Profile, record_figures: RecordFigures
 ) -> None:
     """
     A prediction before the migration shows whether a guest converges and how long the migration
@@ -53,16 +46,15 @@ def test_prediction_matches_migration(
     the total time is within the limit of the profile. The report has every figure, downtime
     included.
     """
-    guest = make_guest(SMALL_GUEST)
-    calibration = prediction_trial.run_calibration(lambda plan: migrate(guest, plan))
+    guest = testbed.make_guest(SMALL_GUEST)
+    calibration = prediction_trial.run_calibration(lambda plan: testbed.migrate(guest, plan))
 
     results = [
-        predict_and_migrate(guest, name, load, calibration, migrate, probe_context)
-        for name, load in LOADS.items()
+        predict_and_migrate(guest, name, load, calibration, testbed) for name, load in LOADS.items()
     ]
 
     score = PredictionScore(tuple(results))
-    add_environment(pytestconfig, f"prediction {pair.id}", score.build_record())
+    record_figures("prediction", score.build_record())
     judged_results = [result for result in results if not result.near_boundary]
     total_time_error = score.calculate_total_error(0.9)
     if {result.prediction.converges for result in judged_results} != {
@@ -76,19 +68,14 @@ def test_prediction_matches_migration(
 
 
 def predict_and_migrate(
-    guest: Guest,
-    name: str,
-    load: MemoryLoad,
-    calibration: TransferCalibration,
-    migrate: Migrate,
-    probe_context: ProbeContext,
+    guest: Guest, name: str, load: MemoryLoad, calibration: TransferCalibration, testbed: Testbed
 ) -> PredictionTrial:
     """Predict a migration under the load, migrate the guest, and compare the results.
 
     The observers check the guest's own memory load around every migration.
     """
     with memory_region(guest, load) as dirtied_region:
-        measurement = measure_dirtying(guest.host, guest.domain, probe_context)
+        measurement = measure_dirtying(guest.host, guest.domain, testbed.probe_context)
         deadline_s = prediction_trial.calculate_deadline_s(
             measurement, calibration, BANDWIDTH_MIB_S
         )
@@ -99,7 +86,7 @@ def predict_and_migrate(
         )
         prediction = prediction_trial.predict_migration(measurement, calibration, plan)
         try:
-            outcome, converged = migrate(guest, plan), True
+            outcome, converged = testbed.migrate(guest, plan), True
         except MigrationTimedOut as error:
             outcome, converged = error.outcome, False
         memory_violation = dirtied_region.find_bad_pages()

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fixtures.plugins.encryption import Encryption
-from fixtures.plugins.guests import MakeGuest, Migrate, RecordUnguardedMigration
-from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.guests import RecordUnguardedMigration
 from migqual.errors import MigrationError
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
@@ -16,6 +15,8 @@ from migqual.inventory.entities import StoreKind
 from migqual.model.finding import Severity
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.plan import Control, Guard, Plan, StorageCopy
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 from migqual.tls import certificate_check
 from migqual.tls.certificate_authority import CertificateAuthority, CertificateFlaw
 
@@ -60,7 +61,7 @@ EXPECTED_FINDINGS: Mapping[CertificateFlaw, str] = {
 @pytest.mark.requirement("LM-TLS-01")
 @pytest.mark.parametrize("stream", ["memory", pytest.param("disks", marks=pytest.mark.slow)])
 def test_bad_certificates_fail_cleanly(
-    stream: str, encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+    stream: str, encryption: Encryption, testbed: Testbed
 ) -> None:
     """
     With a bad certificate at either end a migration fails with the matching reason, and the
@@ -73,27 +74,27 @@ def test_bad_certificates_fail_cleanly(
     With good certificates the same migration succeeds afterwards.
     """
     spec, plan = STREAMS[stream]
-    guest = make_guest(spec)
+    guest = testbed.make_guest(spec)
 
     for flaw, end in FLAW_CASES:
-        with encryption.install_flawed_certificates(getattr(pair, end), flaw):
-            message = expect_migration_failure(migrate, guest, plan, pair)
+        with encryption.install_flawed_certificates(getattr(testbed.pair, end), flaw):
+            message = expect_migration_failure(testbed, guest, plan)
         pattern = (
             EXPECTED_MESSAGES[flaw]
             if stream == "memory"
             else f"{EXPECTED_MESSAGES[flaw]}|{PEER_CLOSED_MESSAGE}"
         )
         assert re.search(pattern, message), f"{flaw} at the {end}: unexpected message: {message}"
-        assert guest.host is pair.source
+        assert guest.host is testbed.source
 
-    migrate(guest, plan)
-    assert guest.host is pair.destination
+    testbed.migrate(guest, plan)
+    assert guest.host is testbed.destination
 
 
 @pytest.mark.requirement("LM-TLS-01")
 @pytest.mark.parametrize("stream", ["memory", pytest.param("disks", marks=pytest.mark.slow)])
 def test_revoked_source_certificate_is_refused(
-    stream: str, encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+    stream: str, encryption: Encryption, testbed: Testbed
 ) -> None:
     """
     The destination refuses a source with a revoked certificate.
@@ -103,26 +104,23 @@ def test_revoked_source_certificate_is_refused(
     succeeds.
     """
     spec, plan = STREAMS[stream]
-    guest = make_guest(spec)
+    guest = testbed.make_guest(spec)
 
-    with encryption.revoke_certificate(pair.source, verifying_host=pair.destination):
-        message = expect_migration_failure(migrate, guest, plan, pair)
+    with encryption.revoke_certificate(testbed.source, verifying_host=testbed.destination):
+        message = expect_migration_failure(testbed, guest, plan)
     assert re.search(
         "revoked" if stream == "memory" else f"revoked|{PEER_CLOSED_MESSAGE}", message
     ), message
-    assert guest.host is pair.source
+    assert guest.host is testbed.source
 
-    migrate(guest, plan)
-    assert guest.host is pair.destination
+    testbed.migrate(guest, plan)
+    assert guest.host is testbed.destination
 
 
 @pytest.mark.requirement("LM-TLS-01")
 @pytest.mark.slow
 def test_revoked_destination_certificate_is_recorded(
-    encryption: Encryption,
-    make_guest: MakeGuest,
-    pair: HostPair,
-    record_unguarded_migration: RecordUnguardedMigration,
+    encryption: Encryption, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
     The report records whether a source obeys the local revocation list.
@@ -131,9 +129,9 @@ def test_revoked_destination_certificate_is_recorded(
     Expected: the result is recorded, and the guest is unharmed in both cases. QEMU reads the
     list as a server, but not in every version as a client.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
 
-    with encryption.revoke_certificate(pair.destination, verifying_host=pair.source):
+    with encryption.revoke_certificate(testbed.destination, verifying_host=testbed.source):
         stack_result = record_unguarded_migration(guest, TLS_PLAN)
 
     assert stack_result == "migrated" or re.search(f"revoked|{PEER_CLOSED_MESSAGE}", stack_result)
@@ -141,7 +139,7 @@ def test_revoked_destination_certificate_is_recorded(
 
 @pytest.mark.requirement("LM-TLS-01")
 def test_certificates_are_renewed_between_migrations(
-    encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+    encryption: Encryption, testbed: Testbed
 ) -> None:
     """
     Certificates can be renewed while a guest runs; the next migration uses the new
@@ -151,23 +149,21 @@ def test_certificates_are_renewed_between_migrations(
     Expected: with certificates of another authority at a single end, the migration back fails.
     With the new certificates at both ends the migration succeeds, without any restart.
     """
-    guest = make_guest(GuestSpec())
-    migrate(guest, TLS_PLAN)
+    guest = testbed.make_guest(GuestSpec())
+    testbed.migrate(guest, TLS_PLAN)
     new_authority = CertificateAuthority()
 
-    encryption.install_certificates(pair.source, new_authority)
-    message = expect_migration_failure(migrate, guest, TLS_PLAN, pair)
+    encryption.install_certificates(testbed.source, new_authority)
+    message = expect_migration_failure(testbed, guest, TLS_PLAN)
     encryption.replace_authority(new_authority)
-    migrate(guest, TLS_PLAN)
+    testbed.migrate(guest, TLS_PLAN)
 
     assert "known issuer" in message
-    assert guest.host is pair.source
+    assert guest.host is testbed.source
 
 
 @pytest.mark.requirement("LM-TLS-01")
-def test_tls_destination_name_is_accepted(
-    encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_tls_destination_name_is_accepted(encryption: Encryption, testbed: Testbed) -> None:
     """
     A certificate for another name than the address is accepted if `--tls-destination` gives the
     name.
@@ -176,21 +172,23 @@ def test_tls_destination_name_is_accepted(
     Expected: without the option the migration is refused because of the name. With
     `--tls-destination` the guest moves.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
 
-    with encryption.install_flawed_certificates(pair.destination, CertificateFlaw.WRONG_NAME):
-        message = expect_migration_failure(migrate, guest, TLS_PLAN, pair)
-        migrate(guest, replace(TLS_PLAN, tls_destination=CertificateAuthority.WRONG_HOST_NAME))
+    with encryption.install_flawed_certificates(testbed.destination, CertificateFlaw.WRONG_NAME):
+        message = expect_migration_failure(testbed, guest, TLS_PLAN)
+        testbed.migrate(
+            guest, replace(TLS_PLAN, tls_destination=CertificateAuthority.WRONG_HOST_NAME)
+        )
 
     assert re.search(EXPECTED_MESSAGES[CertificateFlaw.WRONG_NAME], message)
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination
 
 
 @pytest.mark.requirement("LM-TLS-01")
 @pytest.mark.slow
 @pytest.mark.usefixtures("encryption")
 def test_tls_disks_with_multifd_without_tls_destination(
-    make_guest: MakeGuest, record_unguarded_migration: RecordUnguardedMigration
+    testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
     The report records whether disks use TLS with several channels but without
@@ -200,7 +198,7 @@ def test_tls_disks_with_multifd_without_tls_destination(
     Expected: the result is recorded, and the guest is unharmed in both cases. Without the
     option some versions of libvirt pass no name for the disks, and QEMU refuses.
     """
-    guest = make_guest(DISK_GUEST)
+    guest = testbed.make_guest(DISK_GUEST)
     plan = replace(STREAMS["disks"][1], channels=2, guard=Guard.OFF)
 
     stack_result = record_unguarded_migration(guest, plan)
@@ -258,12 +256,12 @@ def test_check_reports_readable_private_key(encryption: Encryption, pair: HostPa
     assert all(remedies.values())
 
 
-def expect_migration_failure(migrate: Migrate, guest: Guest, plan: Plan, pair: HostPair) -> str:
+def expect_migration_failure(testbed: Testbed, guest: Guest, plan: Plan) -> str:
     """Expect a migration to fail, and return the error message and the new QEMU log lines."""
-    log_lengths = {host.name: len(read_qemu_log(host, guest)) for host in pair.hosts}
+    log_lengths = {host.name: len(read_qemu_log(host, guest)) for host in testbed.hosts}
     with pytest.raises(MigrationError) as failure:
-        migrate(guest, plan)
-    new_log_texts = [read_qemu_log(host, guest)[log_lengths[host.name] :] for host in pair.hosts]
+        testbed.migrate(guest, plan)
+    new_log_texts = [read_qemu_log(host, guest)[log_lengths[host.name] :] for host in testbed.hosts]
     return "\n".join([failure.value.message, *new_log_texts])
 
 

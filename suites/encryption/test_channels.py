@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 
 from fixtures.plugins.encryption import CaptureGuestTraffic, Encryption
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.plan import Control, Plan, StorageCopy
+from migqual.testbed.testbed import Testbed
 
 COPIED_DISKS = {"memory": (), "memory-and-disk": (DiskSpec(StoreKind.LOCAL),)}
 
@@ -35,10 +34,8 @@ def test_tls_hides_guest_data_on_link(
     channels: int,
     content: str,
     encryption: Encryption,  # noqa: ARG001 - both hosts hold certificates
-    make_guest: MakeGuest,
-    migrate: Migrate,
+    testbed: Testbed,
     capture_guest_traffic: CaptureGuestTraffic,
-    pair: HostPair,
 ) -> None:
     """
     Encrypted channels carry a guest and the guest's disk, and hide the data of both on the
@@ -53,16 +50,16 @@ def test_tls_hides_guest_data_on_link(
     spec = GuestSpec(disks=COPIED_DISKS[content])
     storage_copy = StorageCopy.ALL if spec.disks else StorageCopy.NONE
     plan = Plan(channels=channels, copy_storage=storage_copy, control=Control.DIRECT)
-    guest = make_guest(spec)
+    guest = testbed.make_guest(spec)
 
     with capture_guest_traffic(guest) as plain_capture:
-        migrate(guest, plan)
+        testbed.migrate(guest, plan)
     # A copied disk leaves the old image at the source, and the old image blocks a copy back.
-    tls_guest = make_guest(spec) if spec.disks else guest
+    tls_guest = testbed.make_guest(spec) if spec.disks else guest
     # Without a given name libvirt 9.0 passes no name to QEMU for disks beside several channels.
-    tls_destination = pair.destination.entry.migration_endpoint if spec.disks else None
+    tls_destination = testbed.destination.entry.migration_endpoint if spec.disks else None
     with capture_guest_traffic(tls_guest) as tls_capture:
-        migrate(tls_guest, replace(plan, tls=True, tls_destination=tls_destination))
+        testbed.migrate(tls_guest, replace(plan, tls=True, tls_destination=tls_destination))
 
     assert all(plain_capture.marker_counts.values()), (
         f"the capture missed guest data without TLS: {plain_capture.marker_counts}"

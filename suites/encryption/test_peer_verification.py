@@ -3,12 +3,12 @@
 import pytest
 
 from fixtures.plugins.encryption import Encryption
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
-from fixtures.plugins.records import add_environment
+from fixtures.plugins.guests import RecordFigures
 from migqual.errors import MigrationError, UnsupportedError
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Control, Plan
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 from migqual.tls import host_certificates
 from migqual.tls.certificate_authority import CertificateFlaw
 from migqual.tls.qemu_conf import MIGRATE_TLS_FORCE_SINCE
@@ -33,11 +33,7 @@ def test_hosts_are_set_to_verify_their_peers(encryption: Encryption, pair: HostP
 
 @pytest.mark.requirement("LM-TLS-02")
 def test_peer_without_certificate_is_refused(
-    encryption: Encryption,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    pytestconfig: pytest.Config,
+    encryption: Encryption, testbed: Testbed, record_figures: RecordFigures
 ) -> None:
     """
     A source without a certificate is refused, only because of the verification.
@@ -47,24 +43,24 @@ def test_peer_without_certificate_is_refused(
     at the destination, the same source is accepted. The difference shows the effect of
     verification.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
 
-    with encryption.install_flawed_certificates(pair.source, CertificateFlaw.MISSING):
+    with encryption.install_flawed_certificates(testbed.source, CertificateFlaw.MISSING):
         with pytest.raises(MigrationError, match=r"TLS channel|[Nn]o certificate"):
-            migrate(guest, TLS_PLAN)
-        assert guest.host is pair.source
-        with encryption.configure_qemu_conf(pair.destination, migrate_tls_x509_verify=0):
-            migrate(guest, TLS_PLAN)
+            testbed.migrate(guest, TLS_PLAN)
+        assert guest.host is testbed.source
+        with encryption.configure_qemu_conf(testbed.destination, migrate_tls_x509_verify=0):
+            testbed.migrate(guest, TLS_PLAN)
 
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination
     environment = {"without verification": "a peer without a certificate is accepted"}
-    add_environment(pytestconfig, f"peer verification {pair.id}", environment)
+    record_figures("peer verification", environment)
 
 
 @pytest.mark.requirement("LM-TLS-02")
 @pytest.mark.parametrize("end", ["source", pytest.param("destination", marks=pytest.mark.slow)])
 def test_tls_force_refuses_unencrypted_migration(
-    end: str, encryption: Encryption, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+    end: str, encryption: Encryption, testbed: Testbed
 ) -> None:
     """
     A host with forced TLS refuses every migration without TLS.
@@ -73,16 +69,16 @@ def test_tls_force_refuses_unencrypted_migration(
     Expected: without TLS the migration is refused, and the message names the flag. With TLS the
     guest moves.
     """
-    host = getattr(pair, end)
+    host = getattr(testbed.pair, end)
     if not host_certificates.is_libvirt_at_least(host, MIGRATE_TLS_FORCE_SINCE):
         version = host.libvirt.versions()["libvirt"]
         raise UnsupportedError(f"{host.name}: libvirt {version} does not know migrate_tls_force")
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
 
     with encryption.configure_qemu_conf(host, migrate_tls_force=1):
         with pytest.raises(MigrationError, match="VIR_MIGRATE_TLS"):
-            migrate(guest, UNENCRYPTED_PLAN)
-        assert guest.host is pair.source
-        migrate(guest, TLS_PLAN)
+            testbed.migrate(guest, UNENCRYPTED_PLAN)
+        assert guest.host is testbed.source
+        testbed.migrate(guest, TLS_PLAN)
 
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from fixtures.plugins.encryption import Encryption
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
-from fixtures.plugins.records import add_environment
+from fixtures.plugins.guests import RecordFigures
 from migqual.deadline import Deadline
 from migqual.errors import InconclusiveError, UnsupportedError
 from migqual.hosts import qemu_threads
@@ -17,6 +15,7 @@ from migqual.hosts.host import Host
 from migqual.hosts.qemu_threads import QemuThread
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad
 from migqual.model.plan import Plan
+from migqual.testbed.testbed import Testbed
 
 CHANNELS = 2
 BASELINE_MS = 3000
@@ -73,11 +72,7 @@ class ThreadPinner:
 @pytest.mark.requirement("LM-TLS-06")
 @pytest.mark.slow
 def test_migration_threads_are_pinned(
-    encryption: Encryption,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    pytestconfig: pytest.Config,
+    encryption: Encryption, testbed: Testbed, record_figures: RecordFigures
 ) -> None:
     """
     The threads of an encrypted migration run on a CPU not used by the guest's vCPU.
@@ -87,17 +82,17 @@ def test_migration_threads_are_pinned(
     vCPU. Both pinnings are read back during the migration. The report has the guest's slowdown
     with and without pinning.
     """
-    assert set(encryption.original_settings) == {host.name for host in pair.hosts}
-    guest = make_guest(BUSY_GUEST)
+    assert set(encryption.original_settings) == {host.name for host in testbed.hosts}
+    guest = testbed.make_guest(BUSY_GUEST)
     vcpu_cpus, migration_cpus = choose_two_cpus(guest)
     guest.run_payload_command("work", "start", "threads=1")
 
     baseline_rate = measure_work_rate(guest)
-    unpinned_rate = measure_work_rate(guest, lambda: migrate(guest, TLS_PLAN))
-    migrate(guest, Plan())  # back, to begin where the other one did
+    unpinned_rate = measure_work_rate(guest, lambda: testbed.migrate(guest, TLS_PLAN))
+    testbed.migrate(guest, Plan())  # back, to begin where the other one did
     pinner = ThreadPinner(guest.host, qemu_threads.find_qemu_pid(guest), vcpu_cpus, migration_cpus)
     pinned_rate = measure_work_rate(
-        guest, lambda: migrate(guest, TLS_PLAN, on_sample=pinner.on_sample)
+        guest, lambda: testbed.migrate(guest, TLS_PLAN, on_sample=pinner.on_sample)
     )
 
     assert pinner.misplaced_threads == []
@@ -110,7 +105,7 @@ def test_migration_threads_are_pinned(
         "pinned_percent": round(100 * (1 - pinned_rate / baseline_rate), 1),
         "threads": pinner.list_migration_threads(),
     }
-    add_environment(pytestconfig, f"vCPU slowdown {pair.id}", slowdown)
+    record_figures("vCPU slowdown", slowdown)
 
 
 def choose_two_cpus(guest: Guest) -> tuple[frozenset[int], frozenset[int]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.plugins.encryption import Encryption
-from fixtures.plugins.hosts import HostPair
 from migqual.inventory.entities import Inventory
+from migqual.testbed.host_pair import HostPair
 from migqual.tls import certificate_check, host_certificates
 from migqual.tls.certificate_authority import CA_CRL, SERVER_CERT
 

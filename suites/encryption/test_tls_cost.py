@@ -8,17 +8,15 @@ import allure
 import pytest
 
 from fixtures.plugins.encryption import Encryption
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
-from fixtures.plugins.records import add_environment
+from fixtures.plugins.guests import RecordFigures
 from migqual.hosts import qemu_threads
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
-from migqual.inventory.entities import Inventory
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad
 from migqual.model.metrics import compute_metrics
 from migqual.model.plan import Plan
+from migqual.testbed.testbed import Testbed
 
 Figures = Mapping[str, float]
 
@@ -37,13 +35,7 @@ DOCUMENTED_LIMITS_MB_S = (100, 200)
 @pytest.mark.timing_sensitive(shared=True)
 @pytest.mark.slow
 def test_cost_of_tls(
-    encryption: Encryption,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    provisioner: Provisioner,
-    inventory: Inventory,
-    pytestconfig: pytest.Config,
+    encryption: Encryption, testbed: Testbed, record_figures: RecordFigures
 ) -> None:
     """
     Throughput, downtime, duration and CPU time of plain, TLS and multi-channel TLS migrations
@@ -54,25 +46,22 @@ def test_cost_of_tls(
     the single channel beside the documented 100 to 200 MB/s. Figures of a lab do not judge a
     host.
     """
-    assert set(encryption.original_settings) == {host.name for host in pair.hosts}
-    guest = make_guest(FULL_GUEST)
+    assert set(encryption.original_settings) == {host.name for host in testbed.hosts}
+    guest = testbed.make_guest(FULL_GUEST)
     figures_by_kind: dict[str, list[Figures]] = {kind: [] for kind in PLANS}
 
     for round_number in range(ROUNDS):
         for kind in rotate_kinds(list(PLANS), round_number):
-            figures_by_kind[kind].append(
-                measure_migration(guest, migrate, provisioner, PLANS[kind])
-            )
+            figures_by_kind[kind].append(measure_migration(guest, testbed, PLANS[kind]))
 
     medians_by_kind = {kind: compute_medians(figures) for kind, figures in figures_by_kind.items()}
     single_channel_mb_s = medians_by_kind["TLS"]["throughput_mib_s"] * 2**20 / 10**6
     single_channel_text = (
-        f"{single_channel_mb_s:.0f} MB/s ({inventory.tier}); "
+        f"{single_channel_mb_s:.0f} MB/s ({testbed.inventory.tier}); "
         f"documented: {DOCUMENTED_LIMITS_MB_S[0]} to {DOCUMENTED_LIMITS_MB_S[1]} MB/s"
     )
-    add_environment(
-        pytestconfig,
-        f"price of encryption {pair.id}",
+    record_figures(
+        "price of encryption",
         {**medians_by_kind, "single channel": single_channel_text},
     )
     allure.attach(render_csv(figures_by_kind), "cost of TLS.csv", allure.attachment_type.CSV)
@@ -80,9 +69,7 @@ def test_cost_of_tls(
     assert all(value > 0 for row in medians_by_kind.values() for value in row.values())
 
 
-def measure_migration(
-    guest: Guest, migrate: Migrate, provisioner: Provisioner, plan: Plan
-) -> Figures:
+def measure_migration(guest: Guest, testbed: Testbed, plan: Plan) -> Figures:
     """Migrate the guest and return throughput, duration, downtime and CPU time.
 
     The CPU time is QEMU's without the vCPUs, in s per GiB of sent memory. The CPU time at the
@@ -90,11 +77,13 @@ def measure_migration(
     """
     source = guest.host
     with qemu_threads.measure_cpu_time(
-        source, stage_payload(provisioner, source), qemu_threads.find_qemu_pid(guest)
+        source, stage_payload(testbed.provisioner, source), qemu_threads.find_qemu_pid(guest)
     ) as source_cpu:
-        outcome = migrate(guest, plan)
+        outcome = testbed.migrate(guest, plan)
     destination_cpu = qemu_threads.read_cpu_time(
-        guest.host, stage_payload(provisioner, guest.host), qemu_threads.find_qemu_pid(guest)
+        guest.host,
+        stage_payload(testbed.provisioner, guest.host),
+        qemu_threads.find_qemu_pid(guest),
     )
     figures = compute_metrics(outcome)
     sent_gib = (figures["memory_sent_mib"] or 0.0) / 1024

@@ -4,19 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.plan import Plan, Safety
+from migqual.testbed.testbed import Testbed
 
 pytestmark = pytest.mark.observer_check
 
 
 @pytest.mark.timeout(600)
-def test_guest_with_a_distribution_on_its_disk(
-    system_image: Path, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_guest_with_a_distribution_on_its_disk(system_image: Path, testbed: Testbed) -> None:
     """
     A guest with a whole distribution on the disk migrates like any other guest.
 
@@ -25,8 +22,10 @@ def test_guest_with_a_distribution_on_its_disk(
     and memory and disk are intact.
     """
     disk = DiskSpec(StoreKind.DIRECTORY)
-    guest = make_guest(GuestSpec(image=system_image, memory_mib=512, vcpus=2, disks=(disk,)))
+    guest = testbed.make_guest(
+        GuestSpec(image=system_image, memory_mib=512, vcpus=2, disks=(disk,))
+    )
 
-    migrate(guest, Plan(safety=Safety.UNSAFE))
+    testbed.migrate(guest, Plan(safety=Safety.UNSAFE))
 
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination

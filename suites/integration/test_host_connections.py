@@ -8,18 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.deadline import Deadline
 from migqual.errors import CommandFailed, ConnectionLost, MigrationAborted
 from migqual.hosts import connection, libvirt_daemon
 from migqual.hosts.host import Host
-from migqual.hosts.provision import Provisioner
 from migqual.hosts.shell import Shell
 from migqual.migration.job_sampler import SampleAction
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Plan
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 
 pytestmark = pytest.mark.observer_check
 
@@ -61,14 +60,14 @@ def test_failure_names_host_command_and_message(shell: Shell, pair: HostPair) ->
     assert (failure.value.host, failure.value.status) == (pair.source.name, 1)
 
 
-def test_files_are_copied_both_ways(pair: HostPair, provisioner: Provisioner) -> None:
+def test_files_are_copied_both_ways(testbed: Testbed) -> None:
     """A file written to a host is read back unchanged."""
     data = bytes(range(256)) * 5000
-    target = provisioner.stage_files(pair.source) / "file with spaces"
+    target = testbed.provisioner.stage_files(testbed.source) / "file with spaces"
 
-    pair.source.shell.upload_file(data, target)
+    testbed.source.shell.upload_file(data, target)
 
-    assert pair.source.shell.read_file(target) == data
+    assert testbed.source.shell.read_file(target) == data
 
 
 def test_more_commands_at_once_than_the_server_has_sessions_for(shell: Shell) -> None:
@@ -207,9 +206,7 @@ def test_command_that_hangs_is_an_error(shell: Shell) -> None:
         shell.run("sleep", "30", seconds=1)
 
 
-def test_short_calls_are_not_delayed_by_a_migration(
-    make_guest: MakeGuest, migrate: Migrate
-) -> None:
+def test_short_calls_are_not_delayed_by_a_migration(testbed: Testbed) -> None:
     """
     Queries during a migration are sent at once.
 
@@ -217,7 +214,7 @@ def test_short_calls_are_not_delayed_by_a_migration(
     a pause. On a shared connection some queries would wait for the keepalive.
     Expected: each answer takes far less than the keepalive interval of 5 s.
     """
-    guest = make_guest(GuestSpec(load=GuestLoad("full", memory=MemoryLoad(size_mib=96))))
+    guest = testbed.make_guest(GuestSpec(load=GuestLoad("full", memory=MemoryLoad(size_mib=96))))
     answer_seconds: list[float] = []
 
     def query_without_pause(_sample: JobSample) -> SampleAction | None:
@@ -229,7 +226,7 @@ def test_short_calls_are_not_delayed_by_a_migration(
         return SampleAction.ABORT
 
     with pytest.raises(MigrationAborted):
-        migrate(guest, Plan(bandwidth_mib_s=4), on_sample=query_without_pause)
+        testbed.migrate(guest, Plan(bandwidth_mib_s=4), on_sample=query_without_pause)
 
     assert len(answer_seconds) > MIN_QUERIES
     assert max(answer_seconds) < MAX_ANSWER_SECONDS

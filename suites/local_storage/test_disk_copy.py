@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.guests import RecordFigures
 from fixtures.plugins.matrix import build_parameters, select_rows
-from fixtures.plugins.records import add_environment
 from migqual.errors import MigrationError, MigrationRefused, UnsupportedError
 from migqual.inventory.entities import StoreKind
 from migqual.migration.job_sampler import OnSample
@@ -27,6 +25,8 @@ from migqual.model.metrics import compute_metrics
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Control, Plan, WriteMode
 from migqual.model.profile import Profile
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 from migqual.units import MIB
 from suites.support.disks import (
     COPY_PLAN,
@@ -84,9 +84,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.requirement("LM-CAP-03", "LM-LOC-02", "LM-LOC-03")
-def test_copied_disk_is_equal_in_every_block(
-    copy_case: DiskCopyCase, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_copied_disk_is_equal_in_every_block(copy_case: DiskCopyCase, testbed: Testbed) -> None:
     """
     A local disk of the source arrives with the guest, equal in every block.
 
@@ -95,34 +93,34 @@ def test_copied_disk_is_equal_in_every_block(
     no block is from a later time. Afterwards the guest writes to the new image, and the old
     image is closed and unchanged.
     """
-    guest = make_guest(copy_case.guest)
+    guest = testbed.make_guest(copy_case.guest)
     target = guest.spec.list_disk_targets()[0]
     blocks_before = count_acknowledged_blocks(guest, [target])[target]
 
-    outcome = migrate(guest, replace(VERIFIED_COPY_PLAN, control=copy_case.control))
+    outcome = testbed.migrate(guest, replace(VERIFIED_COPY_PLAN, control=copy_case.control))
 
     blocks_at_arrival = count_acknowledged_blocks(guest, [target])[target]
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination
     assert not list_copied_targets(outcome) - {target}
-    assert inspect_image(guest, target, pair.destination).virtual_size == 64 * MIB
+    assert inspect_image(guest, target, testbed.destination).virtual_size == 64 * MIB
     assert blocks_at_arrival > blocks_before
-    write_time_at_arrival = read_write_time(pair, guest.volumes[0].path)
+    write_time_at_arrival = read_write_time(testbed.pair, guest.volumes[0].path)
     guest.run_payload_command("disk", "verify", target)
     assert count_acknowledged_blocks(guest, [target])[target] > blocks_at_arrival
-    assert read_write_time(pair, guest.volumes[0].path) > write_time_at_arrival
+    assert read_write_time(testbed.pair, guest.volumes[0].path) > write_time_at_arrival
 
 
 @pytest.mark.requirement("LM-CAP-03")
-def test_gap_with_disk_copy(make_guest: MakeGuest, migrate: Migrate, profile: Profile) -> None:
+def test_gap_with_disk_copy(testbed: Testbed, profile: Profile) -> None:
     """
     The gap of a guest with a copied disk is no longer than the gap on shared storage.
 
     Preconditions: none.
     Expected: the gap is below the limit of the profile, and the TCP session is alive.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
 
-    outcome = migrate(guest, COPY_PLAN)
+    outcome = testbed.migrate(guest, COPY_PLAN)
 
     assert outcome.gap_report is not None
     assert outcome.gap_report.session_alive
@@ -130,7 +128,7 @@ def test_gap_with_disk_copy(make_guest: MakeGuest, migrate: Migrate, profile: Pr
 
 
 @pytest.mark.requirement("LM-CAP-03")
-def test_sparse_images_stay_sparse(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
+def test_sparse_images_stay_sparse(testbed: Testbed) -> None:
     """
     A large disk with little data takes little space at the destination, too.
 
@@ -141,15 +139,15 @@ def test_sparse_images_stay_sparse(make_guest: MakeGuest, migrate: Migrate, pair
     disks = tuple(
         DiskSpec(StoreKind.LOCAL, disk_format, size_mib=512) for disk_format in DiskFormat
     )
-    guest = make_guest(GuestSpec(disks=disks, load=SLOW_DISK_LOAD))
+    guest = testbed.make_guest(GuestSpec(disks=disks, load=SLOW_DISK_LOAD))
     for target in guest.spec.list_disk_targets():
         fill_disk(guest, target, offset_mib=300, size_mib=16)
 
-    migrate(guest, VERIFIED_COPY_PLAN)
+    testbed.migrate(guest, VERIFIED_COPY_PLAN)
 
     for target in guest.spec.list_disk_targets():
         source_image, destination_image = (
-            inspect_image(guest, target, host) for host in pair.hosts
+            inspect_image(guest, target, host) for host in testbed.hosts
         )
         assert destination_image.virtual_size == source_image.virtual_size == 512 * MIB
         assert source_image.allocated_size < 64 * MIB
@@ -161,9 +159,7 @@ def test_sparse_images_stay_sparse(make_guest: MakeGuest, migrate: Migrate, pair
 
 @pytest.mark.requirement("LM-CAP-03")
 @pytest.mark.slow
-def test_discarded_blocks_stay_discarded(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_discarded_blocks_stay_discarded(testbed: Testbed) -> None:
     """
     Blocks discarded by the guest take no space at the destination, and discarding still works.
 
@@ -173,29 +169,29 @@ def test_discarded_blocks_stay_discarded(
     the destination shrink.
     """
     disks = tuple(DiskSpec(StoreKind.LOCAL, disk_format) for disk_format in DiskFormat)
-    guest = make_guest(GuestSpec(disks=disks, load=SLOW_DISK_LOAD))
+    guest = testbed.make_guest(GuestSpec(disks=disks, load=SLOW_DISK_LOAD))
     for target in guest.spec.list_disk_targets():
         fill_disk(guest, target, offset_mib=32, size_mib=24)
         run_in_guest(guest, f"blkdiscard -o {32 * MIB} -l {16 * MIB} /dev/{target}")
 
-    migrate(guest, VERIFIED_COPY_PLAN)
+    testbed.migrate(guest, VERIFIED_COPY_PLAN)
 
     for target in guest.spec.list_disk_targets():
         source_image, destination_image = (
-            inspect_image(guest, target, host) for host in pair.hosts
+            inspect_image(guest, target, host) for host in testbed.hosts
         )
         assert (
             abs(destination_image.allocated_size - source_image.allocated_size)
             <= ALLOCATION_TOLERANCE * source_image.allocated_size
         )
         run_in_guest(guest, f"blkdiscard -o {48 * MIB} -l {8 * MIB} /dev/{target}")
-        allocated_after_discard = inspect_image(guest, target, pair.destination).allocated_size
+        allocated_after_discard = inspect_image(guest, target, testbed.destination).allocated_size
         assert allocated_after_discard <= destination_image.allocated_size - 7 * MIB
 
 
 @pytest.mark.requirement("LM-CAP-03", "LM-LOC-02")
 @pytest.mark.slow
-def test_eight_disks_at_once(make_guest: MakeGuest, migrate: Migrate) -> None:
+def test_eight_disks_at_once(testbed: Testbed) -> None:
     """
     Eight disks move in a single migration.
 
@@ -209,11 +205,11 @@ def test_eight_disks_at_once(make_guest: MakeGuest, migrate: Migrate) -> None:
         DiskSpec(StoreKind.LOCAL, disk_format, size_mib=32, bus=bus)
         for disk_format, bus in itertools.islice(variants, 8)
     )
-    guest = make_guest(GuestSpec(disks=disks))
+    guest = testbed.make_guest(GuestSpec(disks=disks))
     for target in guest.spec.list_disk_targets():
         fill_disk(guest, target, offset_mib=20, size_mib=2)
 
-    outcome = migrate(guest, replace(VERIFIED_COPY_PLAN, bandwidth_mib_s=32))
+    outcome = testbed.migrate(guest, replace(VERIFIED_COPY_PLAN, bandwidth_mib_s=32))
 
     figures = compute_metrics(outcome)
     assert list_copied_targets(outcome) == set(guest.spec.list_disk_targets())
@@ -226,7 +222,7 @@ def test_eight_disks_at_once(make_guest: MakeGuest, migrate: Migrate) -> None:
 
 @pytest.mark.requirement("LM-CAP-03")
 @pytest.mark.beyond_requirement
-def test_synchronous_writes(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
+def test_synchronous_writes(testbed: Testbed) -> None:
     """
     A guest with synchronous writes to both ends arrives with the disk.
 
@@ -235,10 +231,10 @@ def test_synchronous_writes(make_guest: MakeGuest, migrate: Migrate, pair: HostP
     destination on the copy, equal in every block. The test cannot prove the use of the mode,
     because QEMU does not report the mode.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,), load=DISK_LOAD))
+    guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,), load=DISK_LOAD))
 
     try:
-        migrate(guest, replace(VERIFIED_COPY_PLAN, write_mode=WriteMode.SYNCHRONOUS))
+        testbed.migrate(guest, replace(VERIFIED_COPY_PLAN, write_mode=WriteMode.SYNCHRONOUS))
     except MigrationError as error:
         if "unsupported flag" in error.message.lower():
             raise UnsupportedError(
@@ -246,19 +242,15 @@ def test_synchronous_writes(make_guest: MakeGuest, migrate: Migrate, pair: HostP
             ) from error
         raise
 
-    assert guest.host is pair.destination
-    assert inspect_image(guest, "vda", pair.destination).allocated_size > 0
+    assert guest.host is testbed.destination
+    assert inspect_image(guest, "vda", testbed.destination).allocated_size > 0
 
 
 @pytest.mark.requirement("LM-LOC-02")
 @pytest.mark.slow
 @pytest.mark.parametrize("option", ["port", "uri"])
 def test_disks_port_and_disks_uri(
-    option: str,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    pytestconfig: pytest.Config,
+    option: str, testbed: Testbed, record_figures: RecordFigures
 ) -> None:
     """
     Disks use the port or the URI given in the plan.
@@ -269,13 +261,13 @@ def test_disks_port_and_disks_uri(
     ports refused by libvirt: some versions keep a port reserved after a migration, until the
     next restart.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     fill_disk(guest, "vda", offset_mib=24, size_mib=24)
     used_ports: list[int] = []
 
     def build_port_recorder(port: int) -> OnSample:
         def record_used_port(_sample: JobSample) -> None:
-            if port not in used_ports and is_port_in_use(pair, port):
+            if port not in used_ports and is_port_in_use(testbed.pair, port):
                 used_ports.append(port)
 
         return record_used_port
@@ -283,9 +275,9 @@ def test_disks_port_and_disks_uri(
     reserved_ports = []
     for port in random.sample(MIGRATION_PORTS, len(MIGRATION_PORTS)):
         try:
-            migrate(
+            testbed.migrate(
                 guest,
-                build_disk_route_plan(option, pair, port),
+                build_disk_route_plan(option, testbed.pair, port),
                 on_sample=build_port_recorder(port),
             )
         except MigrationRefused as error:
@@ -295,11 +287,12 @@ def test_disks_port_and_disks_uri(
         else:
             break
     if reserved_ports:
-        add_environment(
-            pytestconfig, f"ports still reserved by libvirt {pair.id}", {"ports": reserved_ports}
+        record_figures(
+            "ports still reserved by libvirt",
+            {"ports": reserved_ports},
         )
 
-    assert guest.host is pair.destination, f"libvirt has no free port in {MIGRATION_PORTS}"
+    assert guest.host is testbed.destination, f"libvirt has no free port in {MIGRATION_PORTS}"
     assert used_ports == [port]
 
 

@@ -5,14 +5,15 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate, RecordUnguardedMigration
-from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.guests import RecordUnguardedMigration
 from migqual.errors import MigrationError
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
 from migqual.model.plan import DestinationImages, Safety, StorageCopy
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 from migqual.units import MIB
 from suites.support.disks import (
     COPY_PLAN,
@@ -40,9 +41,7 @@ BACKED_DISK = DiskSpec(StoreKind.LOCAL, DiskFormat.QCOW2, has_backing_file=True)
 
 
 @pytest.mark.requirement("LM-LOC-01", "LM-LOC-03")
-def test_images_are_created_like_the_originals(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_images_are_created_like_the_originals(testbed: Testbed) -> None:
     """
     The destination's images are created before the migration, with the options of the
     originals.
@@ -55,15 +54,16 @@ def test_images_are_created_like_the_originals(
         DiskSpec(StoreKind.LOCAL, DiskFormat.QCOW2, create_options=options)
         for options in QCOW2_OPTIONS
     )
-    guest = make_guest(GuestSpec(disks=disks))
+    guest = testbed.make_guest(GuestSpec(disks=disks))
     source_images = [
-        inspect_image(guest, target, pair.source) for target in guest.spec.list_disk_targets()
+        inspect_image(guest, target, testbed.source) for target in guest.spec.list_disk_targets()
     ]
 
-    migrate(guest, VERIFIED_COPY_PLAN)
+    testbed.migrate(guest, VERIFIED_COPY_PLAN)
 
     destination_images = [
-        inspect_image(guest, target, pair.destination) for target in guest.spec.list_disk_targets()
+        inspect_image(guest, target, testbed.destination)
+        for target in guest.spec.list_disk_targets()
     ]
     assert [(image.format, image.virtual_size) for image in destination_images] == [
         ("qcow2", 64 * MIB)
@@ -75,22 +75,20 @@ def test_images_are_created_like_the_originals(
 
 
 @pytest.mark.requirement("LM-LOC-01")
-def test_image_is_created_in_storage_pool(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_image_is_created_in_storage_pool(testbed: Testbed) -> None:
     """
     If a storage pool of libvirt covers the folder, the image becomes a volume of the pool.
 
     Preconditions: a pool over the folder at the destination.
     Expected: the pool lists the image; the copy is equal in every block.
     """
-    guest = make_guest(GuestSpec(disks=(replace(LOCAL_DISK, subfolder="pool"),)))
+    guest = testbed.make_guest(GuestSpec(disks=(replace(LOCAL_DISK, subfolder="pool"),)))
     path = guest.volumes[0].path
-    pool = create_storage_pool(provisioner, guest, pair, path.parent)
+    pool = create_storage_pool(testbed.provisioner, guest, testbed.pair, path.parent)
 
-    migrate(guest, VERIFIED_COPY_PLAN)
+    testbed.migrate(guest, VERIFIED_COPY_PLAN)
 
-    volume_list = pair.destination.shell.run("virsh", "-q", "vol-list", "--pool", pool).stdout
+    volume_list = testbed.destination.shell.run("virsh", "-q", "vol-list", "--pool", pool).stdout
     assert path.name in volume_list
 
 
@@ -106,10 +104,7 @@ def test_image_is_created_in_storage_pool(
 def test_image_of_another_format_is_refused(
     source_format: DiskFormat,
     destination_format: DiskFormat,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    provisioner: Provisioner,
+    testbed: Testbed,
     record_unguarded_migration: RecordUnguardedMigration,
 ) -> None:
     """
@@ -120,61 +115,65 @@ def test_image_of_another_format_is_refused(
     remedy, and the image is unchanged. Without the guard the reaction of libvirt and QEMU is
     recorded. The guest runs on unharmed in both cases.
     """
-    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL, source_format),)))
+    guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL, source_format),)))
     create_image(
-        provisioner, guest, pair.destination, guest.volumes[0].path, disk_format=destination_format
+        testbed.provisioner,
+        guest,
+        testbed.destination,
+        guest.volumes[0].path,
+        disk_format=destination_format,
     )
     plan = replace(COPY_PLAN, destination_images=DestinationImages.EXISTING)
 
-    finding = expect_guard_refusal(migrate, guest, plan, "LM-LOC-01.image")
+    finding = expect_guard_refusal(testbed, guest, plan, "LM-LOC-01.image")
 
-    assert f"{source_format} on {pair.source.name}, but {destination_format} at" in finding.message
+    assert (
+        f"{source_format} on {testbed.source.name}, but {destination_format} at" in finding.message
+    )
     record_unguarded_migration(guest, disable_guard(plan))
 
 
 @pytest.mark.requirement("LM-LOC-01")
-def test_existing_image_is_not_overwritten(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_existing_image_is_not_overwritten(testbed: Testbed) -> None:
     """
     A file at the place of the copy belongs to a user and is not overwritten.
 
     Preconditions: an image of the same name at the destination; the plan asks for a new image.
     Expected: the migration is refused with a remedy; the file is unchanged.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path
-    create_image(provisioner, guest, pair.destination, path)
-    identity_before = read_file_identity(pair.destination, path)
+    create_image(testbed.provisioner, guest, testbed.destination, path)
+    identity_before = read_file_identity(testbed.destination, path)
 
-    finding = expect_guard_refusal(migrate, guest, COPY_PLAN, "LM-LOC-01.image")
+    finding = expect_guard_refusal(testbed, guest, COPY_PLAN, "LM-LOC-01.image")
 
     assert "already exists" in finding.message
-    assert read_file_identity(pair.destination, path) == identity_before
+    assert read_file_identity(testbed.destination, path) == identity_before
 
 
 @pytest.mark.requirement("LM-LOC-01")
-def test_image_prepared_by_hand_is_used(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_image_prepared_by_hand_is_used(testbed: Testbed) -> None:
     """
     In the documented procedure a user prepares the image, and the migration fills the image.
 
     Preconditions: an image of the same directory, format and size at the destination.
     Expected: the guest uses exactly the prepared file afterwards, equal in every block.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path
-    create_image(provisioner, guest, pair.destination, path)
-    inode = pair.destination.shell.run("stat", "-c", "%i", path).stdout
+    create_image(testbed.provisioner, guest, testbed.destination, path)
+    inode = testbed.destination.shell.run("stat", "-c", "%i", path).stdout
 
-    migrate(guest, replace(VERIFIED_COPY_PLAN, destination_images=DestinationImages.EXISTING))
+    testbed.migrate(
+        guest, replace(VERIFIED_COPY_PLAN, destination_images=DestinationImages.EXISTING)
+    )
 
-    assert pair.destination.shell.run("stat", "-c", "%i", path).stdout == inode
+    assert testbed.destination.shell.run("stat", "-c", "%i", path).stdout == inode
 
 
 @pytest.mark.requirement("LM-LOC-02")
-def test_unknown_disk_is_refused(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
+def test_unknown_disk_is_refused(testbed: Testbed) -> None:
     """
     A plan with the name of a disk unknown to the guest is refused.
 
@@ -182,40 +181,36 @@ def test_unknown_disk_is_refused(make_guest: MakeGuest, migrate: Migrate, pair: 
     Expected: the guard names the guest's disks. Without the guard libvirt or QEMU reports the
     unknown name. No image is created, and the guest runs on.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     plan = replace(COPY_PLAN, migrate_disks=("vdq",), safety=Safety.UNSAFE)
 
-    finding = expect_guard_refusal(migrate, guest, plan, "LM-LOC-02.disks")
+    finding = expect_guard_refusal(testbed, guest, plan, "LM-LOC-02.disks")
     assert "vda" in finding.remedy
     with pytest.raises(MigrationError, match="vdq"):
-        migrate(guest, disable_guard(plan))
+        testbed.migrate(guest, disable_guard(plan))
 
-    assert guest.host is pair.source
-    assert not has_file(pair.destination, guest.volumes[0].path)
+    assert guest.host is testbed.source
+    assert not has_file(testbed.destination, guest.volumes[0].path)
 
 
 @pytest.mark.requirement("LM-CAP-03", "LM-LOC-03")
-def test_backing_chain_is_copied_flat(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_backing_chain_is_copied_flat(testbed: Testbed) -> None:
     """
     An image with a backing file arrives as a complete image.
 
     Preconditions: a backing file with contents; no file at the destination.
     Expected: the image at the destination has no backing file, and every block is equal.
     """
-    guest = make_guest(GuestSpec(disks=(BACKED_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(BACKED_DISK,)))
 
-    migrate(guest, VERIFIED_COPY_PLAN)
+    testbed.migrate(guest, VERIFIED_COPY_PLAN)
 
-    assert inspect_image(guest, "vda", pair.source).backing_file
-    assert not inspect_image(guest, "vda", pair.destination).backing_file
+    assert inspect_image(guest, "vda", testbed.source).backing_file
+    assert not inspect_image(guest, "vda", testbed.destination).backing_file
 
 
 @pytest.mark.requirement("LM-CAP-03", "LM-LOC-01")
-def test_incremental_copy_keeps_backing_file(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_incremental_copy_keeps_backing_file(testbed: Testbed) -> None:
     """
     If the destination has the same backing file, only the data above the backing file are
     copied.
@@ -224,30 +219,28 @@ def test_incremental_copy_keeps_backing_file(
     Expected: the image at the destination has the backing file, and every block is equal when
     read by the guest.
     """
-    guest = make_guest(GuestSpec(disks=(BACKED_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(BACKED_DISK,)))
     fill_disk(guest, "vda", offset_mib=24, size_mib=4)
-    backing_path = inspect_image(guest, "vda", pair.source).backing_file
+    backing_path = inspect_image(guest, "vda", testbed.source).backing_file
     apply_temporary_change(
-        provisioner,
+        testbed.provisioner,
         guest,
-        pair.destination,
+        testbed.destination,
         f"image {backing_path}",
         [],
         [("rm", "-f", "--", backing_path)],
     )
-    pair.destination.shell.upload_file(
-        pair.source.shell.read_file(PurePosixPath(backing_path)), PurePosixPath(backing_path)
+    testbed.destination.shell.upload_file(
+        testbed.source.shell.read_file(PurePosixPath(backing_path)), PurePosixPath(backing_path)
     )
 
-    migrate(guest, replace(VERIFIED_COPY_PLAN, copy_storage=StorageCopy.INCREMENTAL))
+    testbed.migrate(guest, replace(VERIFIED_COPY_PLAN, copy_storage=StorageCopy.INCREMENTAL))
 
-    assert inspect_image(guest, "vda", pair.destination).backing_file == backing_path
+    assert inspect_image(guest, "vda", testbed.destination).backing_file == backing_path
 
 
 @pytest.mark.requirement("LM-LOC-01")
-def test_different_backing_file_is_refused(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_different_backing_file_is_refused(testbed: Testbed) -> None:
     """
     An incremental copy over a different backing file would damage the disk and is refused.
 
@@ -255,17 +248,19 @@ def test_different_backing_file_is_refused(
     contents.
     Expected: the guard refuses both times and names the backing file; no image is created.
     """
-    guest = make_guest(GuestSpec(disks=(BACKED_DISK,)))
-    backing_path = PurePosixPath(inspect_image(guest, "vda", pair.source).backing_file)
+    guest = testbed.make_guest(GuestSpec(disks=(BACKED_DISK,)))
+    backing_path = PurePosixPath(inspect_image(guest, "vda", testbed.source).backing_file)
     plan = replace(COPY_PLAN, copy_storage=StorageCopy.INCREMENTAL)
 
-    missing_finding = expect_guard_refusal(migrate, guest, plan, "LM-LOC-01.image")
-    create_image(provisioner, guest, pair.destination, backing_path, disk_format=DiskFormat.QCOW2)
-    different_finding = expect_guard_refusal(migrate, guest, plan, "LM-LOC-01.image")
+    missing_finding = expect_guard_refusal(testbed, guest, plan, "LM-LOC-01.image")
+    create_image(
+        testbed.provisioner, guest, testbed.destination, backing_path, disk_format=DiskFormat.QCOW2
+    )
+    different_finding = expect_guard_refusal(testbed, guest, plan, "LM-LOC-01.image")
 
     for finding in (missing_finding, different_finding):
         assert f"does not have the same backing file {backing_path}" in finding.message
-    assert not has_file(pair.destination, guest.volumes[0].path)
+    assert not has_file(testbed.destination, guest.volumes[0].path)
 
 
 def create_storage_pool(

@@ -7,19 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import HostPair
 from migqual.inventory.entities import Inventory, StoreKind
 from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
+from migqual.testbed.testbed import Testbed
 from suites.support.disks import LOCAL_DISK
 
 MIGQUAL = Path(sys.executable).with_name("migqual")
 
 
 @pytest.mark.requirement("LM-SHR-01", "LM-LOC-01")
-def test_storage_command_lists_disks(
-    make_guest: MakeGuest, inventory: Inventory, pair: HostPair
-) -> None:
+def test_storage_command_lists_disks(testbed: Testbed, inventory: Inventory) -> None:
     """
     The command shows the shared disks, and the requirements for a copy of the other disks.
 
@@ -28,9 +25,9 @@ def test_storage_command_lists_disks(
     destination and the required space.
     """
     disks = (LOCAL_DISK, DiskSpec(StoreKind.DIRECTORY, DiskFormat.QCOW2), DiskSpec(StoreKind.NBD))
-    guest = make_guest(GuestSpec(disks=disks))
+    guest = testbed.make_guest(GuestSpec(disks=disks))
 
-    arguments = ("storage", guest.name, pair.destination.name, "--json", "--write-probes")
+    arguments = ("storage", guest.name, testbed.destination.name, "--json", "--write-probes")
     result = subprocess.run(
         [MIGQUAL, *arguments, "--inventory", str(inventory.file)],
         capture_output=True,

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import (
     DiskAccess,
@@ -17,6 +15,7 @@ from migqual.model.guest_spec import (
     Medium,
 )
 from migqual.model.plan import Plan, Safety, StorageCopy
+from migqual.testbed.testbed import Testbed
 from suites.support.disks import LOCAL_DISK, VERIFIED_COPY_PLAN, has_file, list_copied_targets
 
 SHARED_DISK = DiskSpec(StoreKind.DIRECTORY)
@@ -104,9 +103,7 @@ DEFAULT_SELECTIONS = {
         for name in SELECTIONS
     ],
 )
-def test_only_selected_disks_are_copied(
-    name: str, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_only_selected_disks_are_copied(name: str, testbed: Testbed) -> None:
     """
     Only local disks or explicitly named disks are copied.
 
@@ -116,9 +113,9 @@ def test_only_selected_disks_are_copied(
     place. Every disk written by the guest is intact.
     """
     selection = SELECTIONS[name]
-    guest = make_guest(GuestSpec(disks=selection.disks))
+    guest = testbed.make_guest(GuestSpec(disks=selection.disks))
 
-    outcome = migrate(guest, selection.plan)
+    outcome = testbed.migrate(guest, selection.plan)
 
     present_targets = {
         target
@@ -127,9 +124,9 @@ def test_only_selected_disks_are_copied(
         )
         if disk.store is StoreKind.LOCAL
         and volume.type == "file"
-        and has_file(pair.destination, volume.path)
+        and has_file(testbed.destination, volume.path)
     }
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination
     assert (
         not list_copied_targets(outcome) - selection.copied_targets
     )  # libvirt may answer too late to see them all
@@ -137,16 +134,16 @@ def test_only_selected_disks_are_copied(
 
 
 @pytest.mark.requirement("LM-LOC-02")
-def test_shared_disks_are_not_copied(make_guest: MakeGuest, migrate: Migrate) -> None:
+def test_shared_disks_are_not_copied(testbed: Testbed) -> None:
     """
     A guest on shared disks moves without a copy of a single byte of the disks.
 
     Preconditions: disks on two stores with access from both hosts.
     Expected: no disk data in the job's statistics.
     """
-    guest = make_guest(GuestSpec(disks=(SHARED_DISK, DiskSpec(StoreKind.NBD))))
+    guest = testbed.make_guest(GuestSpec(disks=(SHARED_DISK, DiskSpec(StoreKind.NBD))))
 
-    outcome = migrate(guest, Plan(safety=Safety.UNSAFE, copy_storage=StorageCopy.NONE))
+    outcome = testbed.migrate(guest, Plan(safety=Safety.UNSAFE, copy_storage=StorageCopy.NONE))
 
     assert not outcome.stats.get("disk_total")
     assert not outcome.disk_samples

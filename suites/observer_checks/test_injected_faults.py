@@ -4,8 +4,6 @@ import re
 
 import pytest
 
-from fixtures.plugins.guests import GuestSession, MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
@@ -16,6 +14,7 @@ from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
 from migqual.model.plan import Arrival, Plan, Safety, StorageCopy
 from migqual.observe import disk_copies
 from migqual.testbed.observers import Observers
+from migqual.testbed.testbed import Testbed
 
 pytestmark = pytest.mark.observer_check
 
@@ -23,27 +22,23 @@ BLOCK = 4096
 WITH_DISK = GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.RAW),))
 
 
-def test_a_flipped_byte_of_guest_memory_is_found(
-    make_guest: MakeGuest, migrate: Migrate, guest_session: GuestSession, provisioner: Provisioner
-) -> None:
+def test_a_flipped_byte_of_guest_memory_is_found(testbed: Testbed) -> None:
     """
     A byte changed from outside in the memory of the destination's QEMU is found.
 
     Preconditions: the guest arrived unharmed.
     Expected: the memory check names exactly one bad page.
     """
-    guest = make_guest(GuestSpec())
-    migrate(guest, Plan())
-    observers = detach_observers(guest_session, guest)
+    guest = testbed.make_guest(GuestSpec())
+    testbed.migrate(guest, Plan())
+    observers = detach_observers(testbed, guest)
 
-    flip_memory_byte(guest, provisioner)
+    flip_memory_byte(guest, testbed.provisioner)
 
     assert [violation for violation in observers.find_violations() if "1 bad pages" in violation]
 
 
-def test_a_flipped_byte_of_a_disk_is_found(
-    make_guest: MakeGuest, migrate: Migrate, guest_session: GuestSession
-) -> None:
+def test_a_flipped_byte_of_a_disk_is_found(testbed: Testbed) -> None:
     """
     A byte changed from outside in a disk image is found.
 
@@ -51,9 +46,9 @@ def test_a_flipped_byte_of_a_disk_is_found(
     block.
     Expected: the disk check names exactly one bad block.
     """
-    guest = make_guest(WITH_DISK)
-    migrate(guest, Plan(safety=Safety.UNSAFE))
-    observers = detach_observers(guest_session, guest)
+    guest = testbed.make_guest(WITH_DISK)
+    testbed.migrate(guest, Plan(safety=Safety.UNSAFE))
+    observers = detach_observers(testbed, guest)
     guest.run_payload_command("disk", "stop", "vda")
 
     flip_disk_byte(guest.host, str(guest.volumes[0].path))
@@ -61,32 +56,30 @@ def test_a_flipped_byte_of_a_disk_is_found(
     assert [violation for violation in observers.find_violations() if "1 bad blocks" in violation]
 
 
-def test_split_brain_is_found(
-    make_guest: MakeGuest, guest_session: GuestSession, pair: HostPair
-) -> None:
+def test_split_brain_is_found(testbed: Testbed) -> None:
     """
     A second copy of the guest running on the other host is reported as split brain.
 
     Preconditions: the guest runs at the source.
     Expected: the observers find a start of the same definition at the destination.
     """
-    guest = make_guest(GuestSpec())
-    observers = detach_observers(guest_session, guest)
+    guest = testbed.make_guest(GuestSpec())
+    observers = detach_observers(testbed, guest)
 
-    pair.destination.libvirt.create_domain(guest.domain.read_migratable_xml())
+    testbed.destination.libvirt.create_domain(guest.domain.read_migratable_xml())
 
     assert [violation for violation in observers.find_violations() if "split brain" in violation]
 
 
-def test_a_restart_is_found(make_guest: MakeGuest, guest_session: GuestSession) -> None:
+def test_a_restart_is_found(testbed: Testbed) -> None:
     """
     A guest is not accepted as the same guest after another boot.
 
     Preconditions: the guest runs.
     Expected: after a reset the observers report the boot, the session or the lost loads.
     """
-    guest = make_guest(GuestSpec())
-    observers = detach_observers(guest_session, guest)
+    guest = testbed.make_guest(GuestSpec())
+    observers = detach_observers(testbed, guest)
 
     guest.domain.reset()
     observers.meter.wait_for_reply(observers.meter.mark_time_ns())
@@ -94,9 +87,7 @@ def test_a_restart_is_found(make_guest: MakeGuest, guest_session: GuestSession) 
     assert observers.find_violations()
 
 
-def test_a_copy_that_differs_in_one_block_is_found(
-    make_guest: MakeGuest, guest_session: GuestSession, pair: HostPair
-) -> None:
+def test_a_copy_that_differs_in_one_block_is_found(testbed: Testbed) -> None:
     """
     A copied disk with a byte different from the original is found.
 
@@ -105,15 +96,15 @@ def test_a_copy_that_differs_in_one_block_is_found(
     Expected: the comparison finds no difference before the change, and names the disk
     afterwards.
     """
-    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
-    probe_context = detach_observers(guest_session, guest).probe_context
+    guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
+    probe_context = detach_observers(testbed, guest).probe_context
     source_disks = disk_copies.read_disks(guest)
     plan = Plan(copy_storage=StorageCopy.ALL, arrival=Arrival.PAUSED)
     copied_disks = disk_copies.list_copied_disks(
         guest,
-        pair.source,
+        testbed.source,
         source_disks,
-        migrate_guarded(guest, pair.destination, plan, probe_context),
+        migrate_guarded(guest, testbed.destination, plan, probe_context),
     )
     assert disk_copies.find_disk_differences(probe_context.journal, copied_disks) == []
 
@@ -124,16 +115,14 @@ def test_a_copy_that_differs_in_one_block_is_found(
         "count=1",
         "conv=notrunc",
     )
-    pair.destination.shell.run("dd", *dd_arguments, "if=/proc/version")
+    testbed.destination.shell.run("dd", *dd_arguments, "if=/proc/version")
 
     (difference,) = disk_copies.find_disk_differences(probe_context.journal, copied_disks)
     assert difference.startswith("vda: the copy differs")
 
 
 @pytest.mark.parametrize("fault", ["written", "opened"])
-def test_use_of_the_old_source_image_is_found(
-    fault: str, make_guest: MakeGuest, migrate: Migrate, guest_session: GuestSession, pair: HostPair
-) -> None:
+def test_use_of_the_old_source_image_is_found(fault: str, testbed: Testbed) -> None:
     """
     After a disk copy, any use of the old image at the source is found.
 
@@ -141,59 +130,57 @@ def test_use_of_the_old_source_image_is_found(
     only opens the image.
     Expected: the observers report the use, with the host and the image.
     """
-    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
-    migrate(guest, Plan(copy_storage=StorageCopy.ALL))
-    observers = detach_observers(guest_session, guest)
+    guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
+    testbed.migrate(guest, Plan(copy_storage=StorageCopy.ALL))
+    observers = detach_observers(testbed, guest)
     old_image = str(guest.volumes[0].path)
     assert disk_copies.find_old_image_violations(observers.copied_disks) == []
 
     if fault == "written":
-        flip_disk_byte(pair.source, old_image)
+        flip_disk_byte(testbed.source, old_image)
         violations = disk_copies.find_old_image_violations(observers.copied_disks)
     else:
-        with pair.source.shell.start(
+        with testbed.source.shell.start(
             "sh", "-c", 'exec 3<"$1"; echo open; exec cat', "sh", old_image
         ) as image_holder:
             next(iter(image_holder))
             violations = disk_copies.find_old_image_violations(observers.copied_disks)
 
     assert any(
-        f"{pair.source.name}:{old_image}" in violation and fault[:4] in violation
+        f"{testbed.source.name}:{old_image}" in violation and fault[:4] in violation
         for violation in violations
     )
 
 
-def test_destination_image_stays_after_a_late_failure(
-    make_guest: MakeGuest, guest_session: GuestSession, pair: HostPair
-) -> None:
+def test_destination_image_stays_after_a_late_failure(testbed: Testbed) -> None:
     """
     A failure after the arrival of the guest does not remove the image at the destination.
 
     Preconditions: the migration succeeds, and then an exception is raised.
     Expected: the image at the destination stays, and the guest writes to the image.
     """
-    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
+    guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),)))
     plan = Plan(copy_storage=StorageCopy.ALL)
-    probe_context = guest_session.observers[guest.name].probe_context
+    probe_context = testbed.observers[guest.name].probe_context
 
     def fail_after_arrival() -> None:
-        with prepare_destination_images(guest, pair.destination, plan, probe_context):
-            migrate_unguarded(guest, pair.destination, plan)
+        with prepare_destination_images(guest, testbed.destination, plan, probe_context):
+            migrate_unguarded(guest, testbed.destination, plan)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail_after_arrival()
 
     assert guest.query_state() == "running"
-    assert pair.destination.shell.run_unchecked("test", "-e", guest.volumes[0].path).status == 0
+    assert testbed.destination.shell.run_unchecked("test", "-e", guest.volumes[0].path).status == 0
 
 
-def detach_observers(guest_session: GuestSession, guest: Guest) -> Observers:
+def detach_observers(testbed: Testbed, guest: Guest) -> Observers:
     """Detach the observers of the guest from the session, and return the observers.
 
     The checks at the end of the test must skip a guest damaged on purpose.
     """
-    return guest_session.observers.pop(guest.name)
+    return testbed.detach_observers(guest)
 
 
 def flip_memory_byte(guest: Guest, provisioner: Provisioner) -> None:

@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.plugins.guests import GuestSession, MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.deadline import Deadline
 from migqual.errors import InconclusiveError, MigrationFailed, MigrationStuck
 from migqual.hosts import qemu_threads
@@ -24,6 +22,7 @@ from migqual.model.plan import Plan, Timeout, TimeoutAction
 from migqual.model.qemu_parameter import QemuParameter
 from migqual.observe import migration_cleanup
 from migqual.probes.probe_context import ProbeContext
+from migqual.testbed.testbed import Testbed
 from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING
 
 pytestmark = pytest.mark.observer_check
@@ -58,7 +57,7 @@ class CallbackFailure(Exception):  # noqa: N818 - not an error of anyone's
 
 @pytest.mark.parametrize("exception_type", [CallbackFailure, KeyboardInterrupt])
 def test_exception_in_on_sample_aborts_the_migration(
-    exception_type: type[BaseException], make_guest: MakeGuest, migrate: Migrate, pair: HostPair
+    exception_type: type[BaseException], testbed: Testbed
 ) -> None:
     """
     A migration ends when the `on_sample` callback raises an exception or is interrupted.
@@ -67,7 +66,7 @@ def test_exception_in_on_sample_aborts_the_migration(
     Expected: the exception reaches the caller. No job runs, the guest runs at the source alone,
     with the parameters from before, and the next migration succeeds.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
     parameters_before = guest.domain.run_qmp_command("query-migrate-parameters")
 
     def raise_exception(sample: JobSample) -> None:
@@ -75,48 +74,44 @@ def test_exception_in_on_sample_aborts_the_migration(
             raise exception_type
 
     with pytest.raises(exception_type):
-        migrate(guest, SLOW_PLAN, on_sample=raise_exception)
+        testbed.migrate(guest, SLOW_PLAN, on_sample=raise_exception)
 
     assert not guest.domain.query_job_stats().get("type")
-    assert guest.query_states_by_host(pair.hosts) == {pair.source.name: "running"}
+    assert guest.query_states_by_host(testbed.hosts) == {testbed.source.name: "running"}
     assert guest.domain.run_qmp_command("query-migrate-parameters") == parameters_before
-    migrate(guest, Plan())
+    testbed.migrate(guest, Plan())
 
 
-def test_guest_killed_during_migration_is_a_failed_migration(
-    make_guest: MakeGuest, guest_session: GuestSession, pair: HostPair
-) -> None:
+def test_guest_killed_during_migration_is_a_failed_migration(testbed: Testbed) -> None:
     """
     A failure to restore parameters does not hide the loss of the guest.
 
     Preconditions: the source's QEMU is killed while memory moves. libvirt keeps no definition.
     Expected: the migration failed, with the message of the stack. The guest is on no host.
     """
-    guest = make_guest(GuestSpec(persistence=Persistence.TRANSIENT))
-    observers = guest_session.observers.pop(guest.name)
+    guest = testbed.make_guest(GuestSpec(persistence=Persistence.TRANSIENT))
+    observers = testbed.detach_observers(guest)
 
     def kill_source_qemu(sample: JobSample) -> None:
         if sample.stats.get("memory_processed"):
-            pids = pair.source.list_qemu_pids(guest.name)
-            pair.source.shell.run_unchecked("kill", "-KILL", *map(str, pids))
+            pids = testbed.source.list_qemu_pids(guest.name)
+            testbed.source.shell.run_unchecked("kill", "-KILL", *map(str, pids))
 
     with pytest.raises(MigrationFailed) as failure:
-        migrate_unguarded(guest, pair.destination, SLOW_PLAN, on_sample=kill_source_qemu)
+        migrate_unguarded(guest, testbed.destination, SLOW_PLAN, on_sample=kill_source_qemu)
 
     assert failure.value.outcome.message
     assert observers.find_violations()
 
 
-def test_abort_during_the_postcopy_switch_keeps_the_guest(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_abort_during_the_postcopy_switch_keeps_the_guest(testbed: Testbed) -> None:
     """
     A migration with a started switch to post-copy is not cancelled any more.
 
     Preconditions: an abort is requested just after the request for post-copy.
     Expected: the migration completes, and the guest runs unharmed at the destination.
     """
-    guest = make_guest(NON_CONVERGING)
+    guest = testbed.make_guest(NON_CONVERGING)
     late_sample_times_s: list[float] = []
 
     def request_abort(sample: JobSample) -> SampleAction | None:
@@ -128,18 +123,15 @@ def test_abort_during_the_postcopy_switch_keeps_the_guest(
         )  # with the first of them post-copy is asked for
 
     plan = Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, postcopy=True, postcopy_after_precopy=True)
-    outcome = migrate(guest, plan, on_sample=request_abort)
+    outcome = testbed.migrate(guest, plan, on_sample=request_abort)
 
     assert len(late_sample_times_s) > 1
     assert outcome.has_entered_postcopy
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination
 
 
 def test_migration_that_cannot_be_aborted_is_inconclusive(
-    make_guest: MakeGuest,
-    guest_session: GuestSession,
-    pair: HostPair,
-    monkeypatch: pytest.MonkeyPatch,
+    testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     The wait for the end of a migration is limited, even when libvirt cannot abort.
@@ -151,14 +143,14 @@ def test_migration_that_cannot_be_aborted_is_inconclusive(
     """
     monkeypatch.setattr(job, "ABORT_GRACE_SECONDS", GRACE_SECONDS)
     monkeypatch.setattr(job, "POSTCOPY_SWITCH_SECONDS", SWITCH_SECONDS)
-    guest = make_guest(FILLED_GUEST)
-    guest_session.observers.pop(guest.name)
+    guest = testbed.make_guest(FILLED_GUEST)
+    testbed.detach_observers(guest)
 
     outcomes: list[Outcome] = []
     with pytest.raises(InconclusiveError, match=r"(?is)first of ([2-9]|\d\d) aborts.*post-?copy"):
         migrate_unguarded(
             guest,
-            pair.destination,
+            testbed.destination,
             replace(POSTCOPY_PLAN, deadline_s=2),
             on_interrupted=outcomes.append,
         )
@@ -167,19 +159,15 @@ def test_migration_that_cannot_be_aborted_is_inconclusive(
     assert outcomes[0].has_entered_postcopy
     assert outcomes[0].job_samples[-1].at_s > GRACE_SECONDS
     guest.domain.set_bandwidth(HIGH_BANDWIDTH_MIB_S, BandwidthPhase.POSTCOPY)
-    expected_copies = {pair.destination.name: "running"}
+    expected_copies = {testbed.destination.name: "running"}
     Deadline(ARRIVAL_SECONDS).wait_for(
         "the guest to run only at the destination",
-        lambda: guest.query_states_by_host(pair.hosts) == expected_copies,
+        lambda: guest.query_states_by_host(testbed.hosts) == expected_copies,
     )
 
 
 def test_ignored_abort_is_a_stuck_migration(
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    probe_context: ProbeContext,
-    monkeypatch: pytest.MonkeyPatch,
+    testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     A migration continuing after accepted aborts is a failure of the stack.
@@ -190,37 +178,33 @@ def test_ignored_abort_is_a_stuck_migration(
     migration succeeds.
     """
     monkeypatch.setattr(job, "ABORT_GRACE_SECONDS", GRACE_SECONDS)
-    guest = make_guest(FILLED_GUEST)
-    source = pair.source
+    guest = testbed.make_guest(FILLED_GUEST)
+    source = testbed.source
 
     with ExitStack() as stack:
 
         def freeze_migration_thread(sample: JobSample) -> SampleAction | None:
             if not sample.stats.get("memory_processed"):
                 return None
-            stack.enter_context(freeze_migration_main(guest, probe_context))
+            stack.enter_context(freeze_migration_main(guest, testbed.probe_context))
             return SampleAction.ABORT
 
         with pytest.raises(
             MigrationStuck, match=r"first of ([2-9]|\d\d) aborts: libvirt accepted"
         ) as stuck_error:
-            migrate(guest, Plan(bandwidth_mib_s=4), on_sample=freeze_migration_thread)
+            testbed.migrate(guest, Plan(bandwidth_mib_s=4), on_sample=freeze_migration_thread)
 
     assert stuck_error.value.outcome.status is MigrationStatus.STUCK
     assert stuck_error.value.outcome.job_samples
     Deadline(ARRIVAL_SECONDS).wait_for(
         "the migration job to end", lambda: not guest.domain.query_job_stats().get("type")
     )
-    assert guest.query_states_by_host(pair.hosts) == {source.name: "running"}
-    migrate(guest, Plan())
+    assert guest.query_states_by_host(testbed.hosts) == {source.name: "running"}
+    testbed.migrate(guest, Plan())
 
 
 def test_failed_migration_not_released_by_qemu_is_found(
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    probe_context: ProbeContext,
-    monkeypatch: pytest.MonkeyPatch,
+    testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     A failed migration whose thread in QEMU never ends is the stack's fault.
@@ -233,8 +217,8 @@ def test_failed_migration_not_released_by_qemu_is_found(
     releases the migration, and the guest migrates.
     """
     monkeypatch.setattr(migration_cleanup, "CLEANUP_SECONDS", RELEASE_SECONDS)
-    guest = make_guest(FILLED_GUEST)
-    source, destination = pair.hosts
+    guest = testbed.make_guest(FILLED_GUEST)
+    source, destination = testbed.hosts
     sent_bytes: list[int] = []
 
     def is_stalled() -> bool:
@@ -251,11 +235,11 @@ def test_failed_migration_not_released_by_qemu_is_found(
                 return  # dead already
             sent_bytes.append(processed_bytes)
             if is_stalled():
-                stack.enter_context(freeze_migration_main(guest, probe_context))
+                stack.enter_context(freeze_migration_main(guest, testbed.probe_context))
                 send_signal_to_qemu(destination, guest, "KILL")
 
         with pytest.raises(AssertionError, match="still lists the migration") as failure:
-            migrate(guest, MULTIFD_PLAN, on_sample=kill_stalled_destination)
+            testbed.migrate(guest, MULTIFD_PLAN, on_sample=kill_stalled_destination)
         enable_multifd_again(guest)
 
     assert is_stalled()
@@ -263,12 +247,12 @@ def test_failed_migration_not_released_by_qemu_is_found(
     Deadline(ARRIVAL_SECONDS).wait_for(
         "QEMU to release the migration", lambda: list_held_migrations(guest) == []
     )
-    assert guest.query_states_by_host(pair.hosts) == {source.name: "running"}
-    migrate(guest, Plan())
+    assert guest.query_states_by_host(testbed.hosts) == {source.name: "running"}
+    testbed.migrate(guest, Plan())
 
 
 def test_freeze_that_blocks_all_of_qemu_is_found(
-    make_guest: MakeGuest, probe_context: ProbeContext, monkeypatch: pytest.MonkeyPatch
+    testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     A frozen thread that blocks all of QEMU is not taken for a frozen migration thread.
@@ -279,14 +263,14 @@ def test_freeze_that_blocks_all_of_qemu_is_found(
     monkeypatch.setattr(
         "suites.observer_checks.test_interrupted_migrations.MONITOR_SECONDS", SHORT_MONITOR_SECONDS
     )
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
     qemu_pid = qemu_threads.find_qemu_pid(guest)
     is_main_thread = property(lambda thread: thread.tid == qemu_pid)
     monkeypatch.setattr(qemu_threads.QemuThread, "is_migration_main", is_main_thread)
 
     with (
         pytest.raises(InconclusiveError, match="held QEMU's lock in 5 of 5 attempts"),
-        freeze_migration_main(guest, probe_context),
+        freeze_migration_main(guest, testbed.probe_context),
     ):
         pytest.fail("QEMU answered with a frozen main thread")
 

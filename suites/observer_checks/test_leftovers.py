@@ -4,19 +4,16 @@ from contextlib import ExitStack
 
 import pytest
 
-from fixtures.plugins.hosts import HostPair
-from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import Inventory
 from migqual.observe.leftovers import LeftoverAudit
+from migqual.testbed.testbed import Testbed
 
 pytestmark = pytest.mark.observer_check
 
 INTERFACE = "mqleft0"
 
 
-def test_leftovers_on_a_host_are_found(
-    pair: HostPair, provisioner: Provisioner, inventory: Inventory
-) -> None:
+def test_leftovers_on_a_host_are_found(testbed: Testbed, inventory: Inventory) -> None:
     """
     A file, a process and a network interface left on a host are found.
 
@@ -24,11 +21,11 @@ def test_leftovers_on_a_host_are_found(
     Expected: each of the three is found on the right host and on no other host. After the
     removal no leftover is found.
     """
-    prefix = f"mq-{provisioner.run_id}-{provisioner.lane_number}-"
+    prefix = f"mq-{testbed.provisioner.run_id}-{testbed.provisioner.lane_number}-"
     audit = LeftoverAudit(inventory, prefix)
-    host = pair.source
+    host = testbed.source
     file = host.entry.scratch / f"{prefix}left.raw"
-    earlier_leftovers = audit.list_leftovers(pair.hosts)
+    earlier_leftovers = audit.list_leftovers(testbed.hosts)
 
     with ExitStack() as stack:
         stack.callback(host.shell.run, "rm", "-f", "--", file)
@@ -38,7 +35,7 @@ def test_leftovers_on_a_host_are_found(
         process_script = f'echo up; exec -a "guest={prefix}left" cat'  # it ends with its input
         process = stack.enter_context(host.shell.start("bash", "-c", process_script))
         assert next(iter(process)) == "up\n"
-        leftovers = audit.list_leftovers(pair.hosts) - earlier_leftovers
+        leftovers = audit.list_leftovers(testbed.hosts) - earlier_leftovers
         process.close_stdin()
         assert list(process) == []
 
@@ -47,4 +44,4 @@ def test_leftovers_on_a_host_are_found(
         f"{host.name}: interface {INTERFACE}",
         f"{host.name}: process guest={prefix}left",
     }
-    assert audit.list_leftovers(pair.hosts) <= earlier_leftovers
+    assert audit.list_leftovers(testbed.hosts) <= earlier_leftovers

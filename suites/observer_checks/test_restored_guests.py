@@ -4,16 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.plugins.guests import GuestSession, MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.hosts.cached_state import CachedState
 from migqual.hosts.guest import Guest
-from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import DiskSpec, GuestSpec, StartMode
 from migqual.model.plan import Plan, Safety
 from migqual.predict.memory_sample import sample_memory
 from migqual.probes.probe_context import ProbeContext
+from migqual.testbed.testbed import Testbed
 
 pytestmark = pytest.mark.observer_check
 
@@ -22,12 +20,7 @@ MIN_BOOT_MEMORY_MIB = 4  # memory used by the boot only, not reused by the load
 UNSAFE_PLAN = Plan(safety=Safety.UNSAFE)
 
 
-def test_restored_and_booted_guests_are_the_same(
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    guest_session: GuestSession,
-    probe_context: ProbeContext,
-) -> None:
+def test_restored_and_booted_guests_are_the_same(testbed: Testbed) -> None:
     """
     Restored guests and booted guests have the same devices and pass the same migration checks.
 
@@ -40,20 +33,20 @@ def test_restored_and_booted_guests_are_the_same(
     devices, filled_mib = [], []
 
     for start in starts:
-        guest = make_guest(GuestSpec(disks=DISKS, start_mode=start))
-        filled_mib.append(measure_filled_mib(guest, probe_context))
+        guest = testbed.make_guest(GuestSpec(disks=DISKS, start_mode=start))
+        filled_mib.append(measure_filled_mib(guest, testbed.probe_context))
         device_list = guest.run_payload_command("devices")["devices"]
         devices.append(
             sorted((device["kind"], device["name"], device["ok"]) for device in device_list)
         )
-        outcome = migrate(guest, UNSAFE_PLAN)
+        outcome = testbed.migrate(guest, UNSAFE_PLAN)
         assert outcome.gap_report is not None
         assert outcome.gap_report.session_alive
-        guest_session.check_guests()
+        testbed.check_guests()
 
     assert {kind for kind, _, _ in devices[0]} >= {"disk", "nic"}
     assert devices == [devices[0]] * len(starts)
-    assert guest_session.provisioner.saved_states.restore_failures == {}
+    assert testbed.provisioner.saved_states.restore_failures == {}
     restored_mib, booted_mib = max(filled_mib[0::2]), min(filled_mib[1::2])
     assert 0 < restored_mib < booted_mib - MIN_BOOT_MEMORY_MIB, filled_mib
 
@@ -68,7 +61,7 @@ def measure_filled_mib(guest: Guest, probe_context: ProbeContext) -> float:
     return memory_sample.nonzero_mib
 
 
-def test_restored_guests_have_distinct_identities(make_guest: MakeGuest) -> None:
+def test_restored_guests_have_distinct_identities(testbed: Testbed) -> None:
     """
     Two guests restored from the same saved state share no identity.
 
@@ -76,7 +69,7 @@ def test_restored_guests_have_distinct_identities(make_guest: MakeGuest) -> None
     Expected: boot id, memory marker, MAC and address differ, as reported by the guest. Both
     guests answer on the service network at the same time, each guest under a different address.
     """
-    first, second = (make_guest(GuestSpec()) for _ in range(2))
+    first, second = (testbed.make_guest(GuestSpec()) for _ in range(2))
 
     assert first.boot_id != second.boot_id
     assert first.memory_marker != second.memory_marker
@@ -87,9 +80,7 @@ def test_restored_guests_have_distinct_identities(make_guest: MakeGuest) -> None
 
 
 @pytest.mark.parametrize("size", ["20M", "100"], ids=["truncated-stream", "truncated-header"])
-def test_damaged_cached_state_is_recreated(
-    provisioner: Provisioner, pair: HostPair, size: str
-) -> None:
+def test_damaged_cached_state_is_recreated(testbed: Testbed, size: str) -> None:
     """
     A damaged cached state costs a boot, and has no other effect.
 
@@ -99,20 +90,23 @@ def test_damaged_cached_state_is_recreated(
     stream or in libvirt's header.
     Expected: the guest is up all the same, restored from a new state. The new state is cached.
     """
-    spec = GuestSpec(shutdown_delay_s=70 + pair.lane_number)  # a shape that no other test has
+    spec = GuestSpec(
+        shutdown_delay_s=70 + testbed.pair.lane_number
+    )  # a shape that no other test has
     cached_state = CachedState(
-        pair.source, provisioner.compute_state_key(spec.derive_saved_state_spec(), pair.source)
+        testbed.source,
+        testbed.provisioner.compute_state_key(spec.derive_saved_state_spec(), testbed.source),
     )
-    provisioner.saved_states.find_or_create(spec, pair.source)
-    pair.source.shell.run("truncate", f"--size={size}", cached_state.path)
-    later_run = replace(provisioner)  # a run that has no states yet
+    testbed.provisioner.saved_states.find_or_create(spec, testbed.source)
+    testbed.source.shell.run("truncate", f"--size={size}", cached_state.path)
+    later_run = replace(testbed.provisioner)  # a run that has no states yet
 
-    with later_run.running_guest(spec, pair.source) as guest:
+    with later_run.running_guest(spec, testbed.source) as guest:
         assert guest.query_payload_status()["boot_id"] == guest.boot_id
 
-    saved_state = later_run.saved_states.find_or_create(spec, pair.source)
+    saved_state = later_run.saved_states.find_or_create(spec, testbed.source)
     assert saved_state is not None
     assert saved_state.cached_state is None
     assert later_run.saved_states.restore_failures == {}
-    size_bytes = int(pair.source.shell.run("stat", "--format=%s", cached_state.path).stdout)
+    size_bytes = int(testbed.source.shell.run("stat", "--format=%s", cached_state.path).stdout)
     assert size_bytes > 20 << 20

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest
 from migqual.deadline import Deadline
 from migqual.hosts.guest import Guest
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad
+from migqual.testbed.testbed import Testbed
 
 pytestmark = pytest.mark.observer_check
 
@@ -17,7 +17,7 @@ BUSY_GUEST = GuestSpec(load=GuestLoad("busy", memory=MemoryLoad(size_mib=32, rat
 EXPECTED_FLUSHES = 100
 
 
-def test_tcg_guest_makes_qemu_flush_its_tlb(make_guest: MakeGuest) -> None:
+def test_tcg_guest_makes_qemu_flush_its_tlb(testbed: Testbed) -> None:
     """
     An emulated guest makes QEMU flush the emulated TLBs all the time.
 
@@ -26,7 +26,7 @@ def test_tcg_guest_makes_qemu_flush_its_tlb(make_guest: MakeGuest) -> None:
     Preconditions: none. Under KVM no such TLB exists.
     Expected: 100 flushes within 10 s under TCG. Under KVM the guest triggers no flush.
     """
-    guest = make_guest(BUSY_GUEST)
+    guest = testbed.make_guest(BUSY_GUEST)
     if guest.domain.read_virt_type() == "kvm":
         assert "migqual.emulated" not in guest.domain.read_live_xml()
         return

@@ -2,9 +2,7 @@
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
-from fixtures.plugins.records import add_environment
+from fixtures.plugins.guests import RecordFigures
 from migqual.errors import InconclusiveError, StackError
 from migqual.hosts.domain import BandwidthPhase
 from migqual.hosts.guest import Guest
@@ -15,6 +13,7 @@ from migqual.model.metrics import compute_metrics
 from migqual.model.outcome import JobSample, Outcome
 from migqual.model.plan import Plan, Timeout, TimeoutAction
 from migqual.model.profile import Profile
+from migqual.testbed.testbed import Testbed
 from migqual.units import MIB
 from suites.support.bandwidth_change import BandwidthChange
 from suites.support.compression import CountedMigration, migrate_and_count_bytes
@@ -42,7 +41,7 @@ UNLIMITED_MIB_S = 10_000  # no limit to speak of
 
 
 @pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
-def test_bandwidth_limit_is_read_back(make_guest: MakeGuest) -> None:
+def test_bandwidth_limit_is_read_back(testbed: Testbed) -> None:
     """
     `migrate-getspeed` reports the limit set by `migrate-setspeed`, and QEMU has the limit in
     force.
@@ -51,7 +50,7 @@ def test_bandwidth_limit_is_read_back(make_guest: MakeGuest) -> None:
     Expected: every value is read back from libvirt in MiB/s and from QEMU in bytes per second.
     A value beyond libvirt's range is refused, and the old value stays.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
 
     for mib_s in (1, 32, 500, 10_000):
         guest.domain.set_bandwidth(mib_s)
@@ -67,14 +66,14 @@ def test_bandwidth_limit_is_read_back(make_guest: MakeGuest) -> None:
 
 
 @pytest.mark.requirement("LM-PAR-02")
-def test_unit_of_the_bandwidth(make_guest: MakeGuest) -> None:
+def test_unit_of_the_bandwidth(testbed: Testbed) -> None:
     """
     The documentation's example for 500 Mbit/s sets 500 MiB/s, more than eight times as much.
 
     Preconditions: the command of the documentation, `migrate-setspeed --bandwidth 500`.
     Expected: QEMU's limit is 500 MiB/s, equal to 4194 Mbit/s; 500 Mbit/s would be 60 MiB/s.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
 
     guest.domain.set_bandwidth(500)
 
@@ -89,12 +88,7 @@ def test_unit_of_the_bandwidth(make_guest: MakeGuest) -> None:
     "limit_mib_s", [16, pytest.param(32, marks=pytest.mark.slow)], ids="{}mib-s".format
 )
 def test_throughput_stays_under_the_limit(
-    limit_mib_s: int,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    profile: Profile,
-    pytestconfig: pytest.Config,
+    limit_mib_s: int, testbed: Testbed, profile: Profile, record_figures: RecordFigures
 ) -> None:
     """
     A migration stays within the bandwidth limit, and uses most of the limit.
@@ -107,9 +101,9 @@ def test_throughput_stays_under_the_limit(
     no faster, the link was the limit: the test is inconclusive. The report has the peak with
     start and end.
     """
-    guest = make_guest(FULL_GUEST)
+    guest = testbed.make_guest(FULL_GUEST)
 
-    migration = migrate_and_count_bytes(migrate, pair, guest, Plan(bandwidth_mib_s=limit_mib_s))
+    migration = migrate_and_count_bytes(testbed, guest, Plan(bandwidth_mib_s=limit_mib_s))
 
     samples = migration.outcome.job_samples
     rates_mib_s = compute_rates_mib_s(
@@ -123,18 +117,16 @@ def test_throughput_stays_under_the_limit(
         "on_link_mib_s": round(compute_link_rate_mib_s(migration), 2),
         "windows": len(rates_mib_s),
     }
-    add_environment(pytestconfig, f"bandwidth {limit_mib_s} {pair.id}", figures)
+    record_figures(f"bandwidth {limit_mib_s}", figures)
     tolerance = profile.thresholds.bandwidth_tolerance_percent
     assert not throughput.select_rates_over_limit(
         limit_mib_s, tolerance, [*rates_mib_s, compute_link_rate_mib_s(migration)]
     )
-    check_limit_is_used(limit_mib_s, rates_mib_s, guest, migrate)
+    check_limit_is_used(limit_mib_s, rates_mib_s, guest, testbed)
 
 
 @pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
-def test_bandwidth_limit_is_in_force_during_migration(
-    make_guest: MakeGuest, migrate: Migrate
-) -> None:
+def test_bandwidth_limit_is_in_force_during_migration(testbed: Testbed) -> None:
     """
     QEMU has the bandwidth limit in force during a migration, and a new limit after a change.
 
@@ -143,7 +135,7 @@ def test_bandwidth_limit_is_in_force_during_migration(
     Expected: QEMU reports each limit in bytes per second at the right time; libvirt reports the
     new limit in MiB/s. The rest of the guest moves without a limit.
     """
-    guest = make_guest(LARGE_GUEST)
+    guest = testbed.make_guest(LARGE_GUEST)
     first_probe, second_probe = (ParameterProbe(guest, "max-bandwidth") for _ in range(2))
     change = BandwidthChange(guest.domain, 32, delay_s=SETTLE_S)
 
@@ -158,7 +150,7 @@ def test_bandwidth_limit_is_in_force_during_migration(
             final_change.on_sample(sample)
         first_probe.on_sample(sample)
 
-    migrate(guest, Plan(bandwidth_mib_s=16), on_sample=probe_and_change)
+    testbed.migrate(guest, Plan(bandwidth_mib_s=16), on_sample=probe_and_change)
 
     change.wait_for_times_s()
     assert (first_probe.value, change.reported_mib_s, second_probe.value) == (
@@ -176,7 +168,7 @@ def test_bandwidth_limit_is_in_force_during_migration(
     ids=["raised", "lowered"],
 )
 def test_bandwidth_limit_changes_during_migration(
-    old_mib_s: int, new_mib_s: int, make_guest: MakeGuest, migrate: Migrate, profile: Profile
+    old_mib_s: int, new_mib_s: int, testbed: Testbed, profile: Profile
 ) -> None:
     """
     A limit raised or lowered during a migration is in force from the change on.
@@ -185,10 +177,10 @@ def test_bandwidth_limit_changes_during_migration(
     Expected: before the change the migration obeys and uses the old limit, after the change the
     new limit. libvirt reports the new value.
     """
-    guest = make_guest(LARGE_GUEST)
+    guest = testbed.make_guest(LARGE_GUEST)
     change = BandwidthChange(guest.domain, new_mib_s, delay_s=SETTLE_S + 2.5)
 
-    outcome = migrate(guest, Plan(bandwidth_mib_s=old_mib_s), on_sample=change.on_sample)
+    outcome = testbed.migrate(guest, Plan(bandwidth_mib_s=old_mib_s), on_sample=change.on_sample)
 
     first_data_s, requested_s, applied_s = change.wait_for_times_s()
     rates_before = compute_rates_mib_s(
@@ -199,12 +191,12 @@ def test_bandwidth_limit_changes_during_migration(
     for limit_mib_s, rates_mib_s in ((old_mib_s, rates_before), (new_mib_s, rates_after)):
         tolerance = profile.thresholds.bandwidth_tolerance_percent
         assert not throughput.select_rates_over_limit(limit_mib_s, tolerance, rates_mib_s)
-        check_limit_is_used(limit_mib_s, rates_mib_s, guest, migrate)
+        check_limit_is_used(limit_mib_s, rates_mib_s, guest, testbed)
 
 
 @pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
 @pytest.mark.beyond_requirement
-def test_postcopy_bandwidth(make_guest: MakeGuest, migrate: Migrate, profile: Profile) -> None:
+def test_postcopy_bandwidth(testbed: Testbed, profile: Profile) -> None:
     """
     Post-copy has a separate bandwidth limit.
 
@@ -214,7 +206,7 @@ def test_postcopy_bandwidth(make_guest: MakeGuest, migrate: Migrate, profile: Pr
     support.
     """
     precopy_mib_s, postcopy_mib_s = 16, 24
-    guest = make_guest(FULL_GUEST)
+    guest = testbed.make_guest(FULL_GUEST)
     guest.domain.set_bandwidth(postcopy_mib_s, BandwidthPhase.POSTCOPY)
     assert guest.domain.query_bandwidth_mib_s(BandwidthPhase.POSTCOPY) == postcopy_mib_s
     limit_in_force = guest.domain.run_qmp_command("query-migrate-parameters")[
@@ -229,7 +221,7 @@ def test_postcopy_bandwidth(make_guest: MakeGuest, migrate: Migrate, profile: Pr
     )
 
     with require_postcopy():
-        outcome = migrate(guest, plan)
+        outcome = testbed.migrate(guest, plan)
 
     switch_times_s = [event.at_s for event in outcome.events if '"postcopy-active"' in event.detail]
     if not switch_times_s:
@@ -250,7 +242,7 @@ def read_max_bandwidth(parameters: dict[str, object]) -> int:
 
 
 def check_limit_is_used(
-    limit_mib_s: int, rates_mib_s: tuple[float, ...], guest: Guest, migrate: Migrate
+    limit_mib_s: int, rates_mib_s: tuple[float, ...], guest: Guest, testbed: Testbed
 ) -> None:
     """Check the use of the limit; fail the test if the rates stay well below the limit.
 
@@ -261,7 +253,7 @@ def check_limit_is_used(
     if not throughput.is_limit_unused(limit_mib_s, rates_mib_s):
         return
     message = f"{throughput.compute_median_rate(rates_mib_s):.1f} of {limit_mib_s} MiB/s"
-    unlimited_mib_s = compute_metrics(migrate(guest, Plan()))["throughput_avg_mib_s"] or 0
+    unlimited_mib_s = compute_metrics(testbed.migrate(guest, Plan()))["throughput_avg_mib_s"] or 0
     if unlimited_mib_s < limit_mib_s:
         raise InconclusiveError(
             f"the migration used {message}; without a limit it used {unlimited_mib_s:.1f} MiB/s"

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from fixtures.plugins.hosts import HostPair
 from migqual.errors import UnsupportedError
 from migqual.hosts import qemu_probe
 from migqual.hosts.host import Host
 from migqual.model.qemu_parameter import ParameterValue
+from migqual.testbed.host_pair import HostPair
 from migqual.units import MIB
 
 

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
-from fixtures.plugins.records import add_environment
+from fixtures.plugins.guests import RecordFigures
 from migqual.errors import InconclusiveError, MigrationTimedOut, StackError
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad
 from migqual.model.metrics import compute_metrics
 from migqual.model.plan import Plan
 from migqual.model.profile import Profile
+from migqual.testbed.testbed import Testbed
 from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING, count_precopy_rounds
 from suites.support.parameter_probe import ParameterProbe
 
@@ -22,7 +21,7 @@ LONG_DOWNTIME_MS, SHORT_DOWNTIME_MS = 2000, 100
 
 
 @pytest.mark.requirement("LM-PAR-01")
-def test_downtime_limit_is_read_back(make_guest: MakeGuest) -> None:
+def test_downtime_limit_is_read_back(testbed: Testbed) -> None:
     """
     libvirt reports the limit set by `migrate-setmaxdowntime`, and QEMU has the limit in force.
 
@@ -30,7 +29,7 @@ def test_downtime_limit_is_read_back(make_guest: MakeGuest) -> None:
     Expected: every value is read back from libvirt and QEMU, also the documentation's 500 ms. A
     value above QEMU's 2000 s is refused with the reason, and the old value stays in force.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
 
     for limit_ms in (1, 500, 2_000_000):
         guest.domain.set_max_downtime(limit_ms)
@@ -50,12 +49,7 @@ def test_downtime_limit_is_read_back(make_guest: MakeGuest) -> None:
     "limit_ms", [100, pytest.param(500, marks=pytest.mark.slow)], ids="{}ms".format
 )
 def test_downtime_stays_within_limit(
-    limit_ms: int,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    profile: Profile,
-    pytestconfig: pytest.Config,
+    limit_ms: int, testbed: Testbed, profile: Profile, record_figures: RecordFigures
 ) -> None:
     """
     The downtime of a guest with changing memory stays within the limit, or the report shows the
@@ -65,23 +59,22 @@ def test_downtime_stays_within_limit(
     Expected: the ratio of downtime to limit is at most the ratio of the profile. The report has
     the figure in both cases.
     """
-    outcome = migrate(make_guest(BUSY_GUEST), Plan(downtime_ms=limit_ms))
+    outcome = testbed.migrate(testbed.make_guest(BUSY_GUEST), Plan(downtime_ms=limit_ms))
 
     figures = compute_metrics(outcome)
     downtime_ms = figures["downtime_qemu_ms"] or figures["downtime_libvirt_ms"]
     if downtime_ms is None:
         raise InconclusiveError("neither QEMU nor libvirt reported the downtime")
     ratio = downtime_ms / limit_ms
-    add_environment(
-        pytestconfig, f"downtime {limit_ms} {pair.id}", {"downtime_ms": downtime_ms, "ratio": ratio}
+    record_figures(
+        f"downtime {limit_ms}",
+        {"downtime_ms": downtime_ms, "ratio": ratio},
     )
     assert ratio <= profile.thresholds.downtime_overshoot_max_ratio
 
 
 @pytest.mark.requirement("LM-PAR-01")
-def test_downtime_limit_decides_when_a_migration_ends(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_downtime_limit_decides_when_a_migration_ends(testbed: Testbed) -> None:
     """
     A non-converging guest moves only if the downtime limit allows for the remaining memory.
 
@@ -91,19 +84,19 @@ def test_downtime_limit_decides_when_a_migration_ends(
     move in twice the time. The migration is aborted after several rounds, and the guest runs
     on. QEMU has each limit in force meanwhile.
     """
-    guest = make_guest(NON_CONVERGING)
+    guest = testbed.make_guest(NON_CONVERGING)
     plan = Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, downtime_ms=LONG_DOWNTIME_MS)
     long_probe, short_probe = (ParameterProbe(guest, "downtime-limit") for _ in range(2))
 
-    outcome = migrate(guest, plan, on_sample=long_probe.on_sample)
-    assert guest.host is pair.destination
+    outcome = testbed.migrate(guest, plan, on_sample=long_probe.on_sample)
+    assert guest.host is testbed.destination
     short_downtime_plan = replace(
         plan, downtime_ms=SHORT_DOWNTIME_MS, deadline_s=2 * outcome.seconds
     )
     with pytest.raises(MigrationTimedOut) as timeout_error:
-        migrate(guest, short_downtime_plan, on_sample=short_probe.on_sample)
+        testbed.migrate(guest, short_downtime_plan, on_sample=short_probe.on_sample)
 
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination
     assert (long_probe.value, short_probe.value) == (LONG_DOWNTIME_MS, SHORT_DOWNTIME_MS)
     assert count_precopy_rounds(timeout_error.value.outcome) >= 2, (
         "the migration was aborted before its second round"

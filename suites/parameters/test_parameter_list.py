@@ -4,20 +4,19 @@ import json
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import HostPair
-from fixtures.plugins.records import add_environment
+from fixtures.plugins.guests import RecordFigures
 from migqual import cli
 from migqual.errors import HostError
 from migqual.hosts import qemu_probe
 from migqual.inventory.entities import Inventory
 from migqual.model.documented_parameters import DOCUMENTED_DEFAULTS, compare_parameters
 from migqual.model.guest_spec import GuestSpec
+from migqual.testbed.testbed import Testbed
 
 
 @pytest.mark.requirement("LM-PAR-09")
 def test_documented_parameters_are_listed_or_refused(
-    make_guest: MakeGuest, pair: HostPair, pytestconfig: pytest.Config
+    testbed: Testbed, record_figures: RecordFigures
 ) -> None:
     """
     Every documented parameter has a value, or QEMU refuses the parameter as unknown.
@@ -28,15 +27,17 @@ def test_documented_parameters_are_listed_or_refused(
     report has the missing parameters. A QEMU of the same host without a guest lists the same
     parameters.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
 
     parameters = guest.domain.run_qmp_command("query-migrate-parameters")
 
-    assert parameters.keys() == qemu_probe.query_migration_features(pair.source).parameters.keys()
+    assert (
+        parameters.keys() == qemu_probe.query_migration_features(testbed.source).parameters.keys()
+    )
     parameter_rows = list(compare_parameters(parameters))
 
     missing_names = [row.name for row in parameter_rows if row.is_missing]
-    add_environment(pytestconfig, f"missing parameters {pair.id}", {"names": missing_names})
+    record_figures("missing parameters", {"names": missing_names})
     for name in missing_names:
         with pytest.raises(HostError, match=r"(?i)unexpected|invalid parameter|not (have|found)"):
             guest.domain.run_qmp_command(
@@ -51,7 +52,7 @@ def test_documented_parameters_are_listed_or_refused(
 
 @pytest.mark.requirement("LM-PAR-09")
 def test_params_command_prints_values_in_force(
-    make_guest: MakeGuest, inventory: Inventory, capsys: pytest.CaptureFixture[str]
+    testbed: Testbed, inventory: Inventory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     `migqual params GUEST` prints every parameter in force beside the documented default.
@@ -60,7 +61,7 @@ def test_params_command_prints_values_in_force(
     Expected: the values are equal to the reply of `query-migrate-parameters`. The bandwidth is
     printed in MiB/s and in Mbit/s. A parameter missing in QEMU is printed as missing.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
     guest.domain.set_bandwidth(500)
     parameters_in_force = guest.domain.run_qmp_command("query-migrate-parameters")
 

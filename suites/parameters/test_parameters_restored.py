@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.errors import InconclusiveError, MigrationError
 from migqual.hosts.guest import Guest
 from migqual.migration.job_sampler import SampleAction
 from migqual.model.outcome import JobSample
 from migqual.model.plan import AutoConverge, Plan
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING, expect_no_convergence
 
 EndMigration = Callable[[Guest, HostPair], SampleAction | None]
@@ -67,12 +67,7 @@ def kill_destination(guest: Guest, pair: HostPair) -> None:
     ids=["timed-out", "aborted", "failed"],
 )
 def test_failed_migration_restores_parameters(
-    end_migration: EndMigration,
-    status: str,
-    channels: int,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
+    end_migration: EndMigration, status: str, channels: int, testbed: Testbed
 ) -> None:
     """
     A failed or aborted migration leaves no changed parameter or capability at the source.
@@ -83,7 +78,7 @@ def test_failed_migration_restores_parameters(
     Expected: other values are in force during the migration. Afterwards the source's QEMU lists
     the same values as before, and the guest moves with a plain migration.
     """
-    guest = make_guest(NON_CONVERGING)
+    guest = testbed.make_guest(NON_CONVERGING)
     settings_before = query_migration_settings(guest)
     settings_during: list[dict[str, Any]] = []
 
@@ -91,11 +86,11 @@ def test_failed_migration_restores_parameters(
         if settings_during or not sample.stats.get("auto_converge_throttle"):
             return None
         settings_during.append(query_migration_settings(guest))
-        return end_migration(guest, pair)
+        return end_migration(guest, testbed.pair)
 
     with pytest.raises(MigrationError) as failure:
         expect_no_convergence(
-            migrate, guest, replace(THROTTLED_PLAN, channels=channels), on_sample=end_when_throttled
+            testbed, guest, replace(THROTTLED_PLAN, channels=channels), on_sample=end_when_throttled
         )
 
     if not settings_during or failure.value.outcome.status != status:
@@ -104,7 +99,7 @@ def test_failed_migration_restores_parameters(
         MULTIFD_PARAMETERS if channels else set()
     )
     assert find_changed_settings(settings_before, query_migration_settings(guest)) == {}
-    migrate(guest, Plan())
+    testbed.migrate(guest, Plan())
 
 
 def query_migration_settings(guest: Guest) -> dict[str, Any]:

@@ -6,19 +6,17 @@ from contextlib import ExitStack
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from fixtures.plugins.preflight import PreflightRunner
 from migqual.deadline import Deadline
 from migqual.errors import MigrationAborted
 from migqual.hosts.guest import Guest
-from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import StoreKind
 from migqual.migration.job_sampler import SampleAction
 from migqual.model.finding import Finding, Severity
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Plan
+from migqual.testbed.testbed import Testbed
 
 SHARED_MEMORY_XML = (
     "<shmem name='NAME'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>"
@@ -83,16 +81,14 @@ def test_unresponsive_agent(run_preflight: PreflightRunner, shared_idle_guest: G
 
 
 @pytest.mark.requirement("LM-PRE-03")
-def test_job_in_progress(
-    run_preflight: PreflightRunner, make_guest: MakeGuest, migrate: Migrate
-) -> None:
+def test_job_in_progress(run_preflight: PreflightRunner, testbed: Testbed) -> None:
     """
     A guest cannot be migrated a second time during a migration.
 
     Preconditions: a slow migration runs.
     Expected: refused. The finding names the job.
     """
-    guest = make_guest(GuestSpec())
+    guest = testbed.make_guest(GuestSpec())
     preflight_runs: list[Future[Mapping[str, Finding]]] = []
 
     with ThreadPoolExecutor(1) as pool:
@@ -103,15 +99,13 @@ def test_job_in_progress(
             return SampleAction.ABORT if preflight_runs[0].done() else None
 
         with pytest.raises(MigrationAborted):
-            migrate(guest, Plan(bandwidth_mib_s=1), on_sample=run_preflight_on_sample)
+            testbed.migrate(guest, Plan(bandwidth_mib_s=1), on_sample=run_preflight_on_sample)
 
     assert preflight_runs[0].result()["LM-PRE-03.job"].severity is Severity.REFUSED
 
 
 @pytest.mark.requirement("LM-PRE-03")
-def test_disk_with_errors(
-    run_preflight: PreflightRunner, pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_disk_with_errors(run_preflight: PreflightRunner, testbed: Testbed) -> None:
     """
     A guest with a failed store is distinguished from a guest with healthy disks.
 
@@ -119,8 +113,8 @@ def test_disk_with_errors(
     Expected: refused. The finding names the disk and the number of failed operations.
     """
     spec = GuestSpec(disks=(DiskSpec(StoreKind.NBD),))
-    with provisioner.running_guest(spec, pair.source) as guest:
-        server = provisioner.hosts[guest.volumes[0].host]
+    with testbed.provisioner.running_guest(spec, testbed.source) as guest:
+        server = testbed.provisioner.hosts[guest.volumes[0].host]
         server.shell.run("pkill", "-F", guest.volumes[0].path.with_suffix(".pid"))
         finding = Deadline(10).wait_for(
             "a disk error to be reported",
@@ -136,9 +130,7 @@ def test_disk_with_errors(
 
 
 @pytest.mark.requirement("LM-PRE-03")
-def test_non_migratable_device(
-    run_preflight: PreflightRunner, pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_non_migratable_device(run_preflight: PreflightRunner, testbed: Testbed) -> None:
     """
     A device without migration support is found before the migration fails.
 
@@ -146,18 +138,20 @@ def test_non_migratable_device(
     Expected: refused. The finding names the device.
     """
     with ExitStack() as stack:
-        guest = provisioner.boot_guest(GuestSpec(), pair.source)
-        stack.callback(provisioner.remove_guest, guest)
+        guest = testbed.provisioner.boot_guest(GuestSpec(), testbed.source)
+        stack.callback(testbed.provisioner.remove_guest, guest)
         memory_file = f"/dev/shm/{guest.name}"  # noqa: S108 - where libvirt puts it, and leaves it
         undo_commands = [("rm", "-f", "--", memory_file)]
         guest.journal_entries.append(
-            provisioner.journal.record(pair.source.name, "file", memory_file, undo_commands)
+            testbed.provisioner.journal.record(
+                testbed.source.name, "file", memory_file, undo_commands
+            )
         )
         xml = guest.domain.read_migratable_xml().replace(
             "</devices>", f"{SHARED_MEMORY_XML}</devices>"
         )
         guest.domain.destroy()
-        pair.source.libvirt.define_domain(xml.replace("NAME", guest.name)).start()
+        testbed.source.libvirt.define_domain(xml.replace("NAME", guest.name)).start()
         findings = run_preflight(guest.name)
 
     finding = findings["LM-PRE-03.devices"]

@@ -2,14 +2,13 @@
 
 import pytest
 
-from fixtures.plugins.hosts import HostPair
 from fixtures.plugins.preflight import PreflightRunner
 from migqual.errors import GuardRefusal
 from migqual.hosts.guest import Guest
-from migqual.hosts.provision import Provisioner
 from migqual.model.finding import Severity
 from migqual.model.plan import Control, Plan
 from migqual.preflight.run import raise_if_refused
+from migqual.testbed.testbed import Testbed
 from suites.support.faults import inject_tcp_reset
 
 CONTROL_PORT = "tcp dport 22"
@@ -27,8 +26,7 @@ def test_port_closed_in_one_direction(
     hook: str,
     run_preflight: PreflightRunner,
     shared_idle_guest: Guest,
-    pair: HostPair,
-    provisioner: Provisioner,
+    testbed: Testbed,
 ) -> None:
     """
     A port closed in either direction is found and reported with both hosts.
@@ -38,15 +36,17 @@ def test_port_closed_in_one_direction(
     Expected: the check of the port refuses and names the source and destination of the
     connection.
     """
-    source_address = pair.source.entry.migration_endpoint
+    source_address = testbed.source.entry.migration_endpoint
     address_field = "saddr" if hook == "input" else "daddr"
     with inject_tcp_reset(
-        provisioner, pair.destination, f"{hook} ip {address_field} {source_address} {ports}"
+        testbed.provisioner,
+        testbed.destination,
+        f"{hook} ip {address_field} {source_address} {ports}",
     ):
         finding = run_preflight(shared_idle_guest.name)[f"LM-PRE-01.{check}"]
 
     assert finding.severity is Severity.REFUSED
-    assert pair.source.name in finding.message
+    assert testbed.source.name in finding.message
     assert finding.remedy
 
 
@@ -61,8 +61,7 @@ def test_libvirt_unreachable_from_source(
     verdict: Severity,
     run_preflight: PreflightRunner,
     shared_idle_guest: Guest,
-    pair: HostPair,
-    provisioner: Provisioner,
+    testbed: Testbed,
 ) -> None:
     """
     A destination libvirt out of reach of the source prevents only peer-to-peer migrations.
@@ -72,9 +71,9 @@ def test_libvirt_unreachable_from_source(
     Preconditions: the destination rejects connections from the source to libvirt's port.
     Expected: refused for peer-to-peer. For managed direct the check is ok.
     """
-    source_address = pair.source.entry.migration_endpoint
+    source_address = testbed.source.entry.migration_endpoint
     with inject_tcp_reset(
-        provisioner, pair.destination, f"input ip saddr {source_address} {CONTROL_PORT}"
+        testbed.provisioner, testbed.destination, f"input ip saddr {source_address} {CONTROL_PORT}"
     ):
         findings = run_preflight(shared_idle_guest.name, Plan(control=control))
 
@@ -83,10 +82,7 @@ def test_libvirt_unreachable_from_source(
 
 @pytest.mark.requirement("LM-PRE-01")
 def test_guard_names_the_closed_port(
-    run_preflight: PreflightRunner,
-    shared_idle_guest: Guest,
-    pair: HostPair,
-    provisioner: Provisioner,
+    run_preflight: PreflightRunner, shared_idle_guest: Guest, testbed: Testbed
 ) -> None:
     """
     The guard stops a migration over a closed port before any change.
@@ -94,9 +90,9 @@ def test_guard_names_the_closed_port(
     Preconditions: the firewall of the destination closes the migration ports.
     Expected: a refusal with the finding, the figures and the remedy.
     """
-    source_address = pair.source.entry.migration_endpoint
+    source_address = testbed.source.entry.migration_endpoint
     with inject_tcp_reset(
-        provisioner, pair.destination, f"input ip saddr {source_address} {DATA_PORTS}"
+        testbed.provisioner, testbed.destination, f"input ip saddr {source_address} {DATA_PORTS}"
     ):
         findings = run_preflight(shared_idle_guest.name).values()
 

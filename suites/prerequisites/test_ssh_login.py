@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.plugins.hosts import HostPair
 from fixtures.plugins.preflight import PreflightRunner
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import HostEntry
 from migqual.model.finding import Severity
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 from suites.support.faults import inject_permissive_sshd
 
 ChangeHostEntry = Callable[[HostEntry, Path], HostEntry]
@@ -86,8 +86,7 @@ def test_permissive_ssh_server_is_found(
     settings: list[str],
     run_preflight: PreflightRunner,
     shared_idle_guest: Guest,
-    pair: HostPair,
-    provisioner: Provisioner,
+    testbed: Testbed,
     tmp_path: Path,
 ) -> None:
     """
@@ -98,7 +97,9 @@ def test_permissive_ssh_server_is_found(
     """
     known_hosts = tmp_path / "known_hosts"
     with (
-        inject_permissive_sshd(provisioner, pair.destination, known_hosts, *settings) as entry,
+        inject_permissive_sshd(
+            testbed.provisioner, testbed.destination, known_hosts, *settings
+        ) as entry,
         Host(entry) as destination,
     ):
         finding = run_preflight(shared_idle_guest.name, destination=destination)[
@@ -106,5 +107,5 @@ def test_permissive_ssh_server_is_found(
         ]
 
     assert finding.severity is Severity.REFUSED
-    assert pair.destination.name in finding.message
+    assert testbed.destination.name in finding.message
     assert finding.remedy

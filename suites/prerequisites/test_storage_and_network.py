@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from fixtures.plugins.hosts import HostPair
 from fixtures.plugins.preflight import SHARED_DISKS, PreflightRunner, define_inactive_copy
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
@@ -15,6 +14,7 @@ from migqual.model.finding import Severity
 from migqual.model.guest_spec import DiskSpec
 from migqual.model.plan import Plan, StorageCopy
 from migqual.probes.probe_context import ProbeMode
+from migqual.testbed.testbed import Testbed
 from suites.support import faults
 
 FaultInjector = Callable[[Provisioner, Host], AbstractContextManager[None]]
@@ -79,10 +79,7 @@ def test_local_disk_is_recognised(
 
 @pytest.mark.requirement("LM-SHR-01", "LM-PRE-02")
 def test_same_folder_name_is_not_shared_storage(
-    run_preflight: PreflightRunner,
-    shared_idle_guest: Guest,
-    pair: HostPair,
-    provisioner: Provisioner,
+    run_preflight: PreflightRunner, shared_idle_guest: Guest, testbed: Testbed
 ) -> None:
     """
     An equal path, file name and folder on both hosts do not prove a shared image.
@@ -92,7 +89,7 @@ def test_same_folder_name_is_not_shared_storage(
     Expected: the disk is local, and the migration is refused.
     """
     with faults.inject_unshared_folder(
-        provisioner, pair.destination, shared_idle_guest.volumes[FILE_DISK_INDEX].path
+        testbed.provisioner, testbed.destination, shared_idle_guest.volumes[FILE_DISK_INDEX].path
     ):
         findings = run_preflight(shared_idle_guest.name)
 
@@ -107,10 +104,7 @@ def test_same_folder_name_is_not_shared_storage(
 
 @pytest.mark.requirement("LM-SHR-01", "LM-PRE-02")
 def test_another_image_in_the_shared_folder(
-    run_preflight: PreflightRunner,
-    shared_idle_guest: Guest,
-    pair: HostPair,
-    provisioner: Provisioner,
+    run_preflight: PreflightRunner, shared_idle_guest: Guest, testbed: Testbed
 ) -> None:
     """
     In a shared folder, an image hidden by another file at the destination is not shared.
@@ -119,7 +113,7 @@ def test_another_image_in_the_shared_folder(
     Expected: the result is ambiguous, so the verdict is unknown and never shared.
     """
     image = shared_idle_guest.volumes[FILE_DISK_INDEX].path
-    with faults.inject_file_over(provisioner, pair.destination, image, b"another image"):
+    with faults.inject_file_over(testbed.provisioner, testbed.destination, image, b"another image"):
         findings = run_preflight(shared_idle_guest.name)
 
     assert (
@@ -161,11 +155,7 @@ def test_shared_file_is_recognised_without_writing(
 @pytest.mark.requirement("LM-PRE-02")
 @pytest.mark.parametrize("store", [StoreKind.NBD, StoreKind.ISCSI], ids=str)
 def test_store_unreachable_from_destination(
-    store: StoreKind,
-    run_preflight: PreflightRunner,
-    shared_idle_guest: Guest,
-    pair: HostPair,
-    provisioner: Provisioner,
+    store: StoreKind, run_preflight: PreflightRunner, shared_idle_guest: Guest, testbed: Testbed
 ) -> None:
     """
     A destination without access to a network disk is refused.
@@ -175,12 +165,14 @@ def test_store_unreachable_from_destination(
     """
     disk_index = [disk.store for disk in SHARED_DISKS].index(store)
     port = shared_idle_guest.volumes[disk_index].port
-    with faults.inject_tcp_reset(provisioner, pair.destination, f"output tcp dport {port}"):
+    with faults.inject_tcp_reset(
+        testbed.provisioner, testbed.destination, f"output tcp dport {port}"
+    ):
         finding = run_preflight(shared_idle_guest.name)["LM-PRE-02.storage"]
 
     assert finding.severity is Severity.REFUSED
     assert finding.figures[shared_idle_guest.spec.list_disk_targets()[disk_index]] == "unreachable"
-    assert pair.destination.name in finding.message
+    assert testbed.destination.name in finding.message
 
 
 @pytest.mark.requirement("LM-PRE-02")
@@ -193,8 +185,7 @@ def test_unusable_service_bridge(
     inject_fault: FaultInjector,
     run_preflight: PreflightRunner,
     shared_idle_guest: Guest,
-    pair: HostPair,
-    provisioner: Provisioner,
+    testbed: Testbed,
 ) -> None:
     """
     A disconnected or missing service bridge cannot serve the guest.
@@ -202,8 +193,8 @@ def test_unusable_service_bridge(
     Preconditions: the service bridge of the destination has lost the uplink, or the name.
     Expected: refused. The finding names the bridge.
     """
-    with inject_fault(provisioner, pair.destination):
+    with inject_fault(testbed.provisioner, testbed.destination):
         finding = run_preflight(shared_idle_guest.name)["LM-PRE-02.network"]
 
     assert finding.severity is Severity.REFUSED
-    assert pair.source.entry.service_bridge in finding.message
+    assert testbed.source.entry.service_bridge in finding.message

@@ -2,11 +2,10 @@
 
 import pytest
 
-from fixtures.plugins.hosts import HostPair
 from fixtures.plugins.preflight import PreflightRunner, define_inactive_copy
 from migqual.hosts.guest import Guest
-from migqual.hosts.provision import Provisioner
 from migqual.model.finding import Severity
+from migqual.testbed.testbed import Testbed
 
 
 @pytest.mark.requirement("LM-RES-11")
@@ -20,8 +19,7 @@ def test_vcpu_count_against_destination_cpus(
     verdict: Severity,
     run_preflight: PreflightRunner,
     shared_idle_guest: Guest,
-    pair: HostPair,
-    provisioner: Provisioner,
+    testbed: Testbed,
 ) -> None:
     """
     The guard warns as soon as the guest has more vCPUs than the destination has CPUs.
@@ -30,8 +28,10 @@ def test_vcpu_count_against_destination_cpus(
     vCPU.
     Expected: a warning exactly with the extra vCPU. The finding states both figures.
     """
-    cpus = int(pair.destination.libvirt.query_node_info()["cpus"])
-    with define_inactive_copy(provisioner, shared_idle_guest, vcpu=str(cpus + extra_vcpus)) as name:
+    cpus = int(testbed.destination.libvirt.query_node_info()["cpus"])
+    with define_inactive_copy(
+        testbed.provisioner, shared_idle_guest, vcpu=str(cpus + extra_vcpus)
+    ) as name:
         finding = run_preflight(name)["LM-RES-11.cpus"]
 
     assert finding.severity is verdict

@@ -2,15 +2,13 @@
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from fixtures.plugins.preflight import PreflightRunner
 from migqual.errors import MigrationRefused
 from migqual.hosts.guest import Guest
-from migqual.hosts.provision import Provisioner
 from migqual.model.finding import Severity
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Control, Guard, Plan
+from migqual.testbed.testbed import Testbed
 from suites.support.faults import inject_cpu_mismatch, inject_missing_cpu_feature
 
 FEATURE = "lahf_lm"  # in every CPU model of 64 bits, and in none of less
@@ -33,10 +31,7 @@ def test_same_cpus(run_preflight: PreflightRunner, shared_idle_guest: Guest) -> 
 
 @pytest.mark.requirement("LM-RES-09")
 def test_hosts_with_different_cpus(
-    run_preflight: PreflightRunner,
-    shared_idle_guest: Guest,
-    pair: HostPair,
-    provisioner: Provisioner,
+    run_preflight: PreflightRunner, shared_idle_guest: Guest, testbed: Testbed
 ) -> None:
     """
     Preflight finds different host CPUs, even when both hosts offer the guest's CPU model.
@@ -44,20 +39,16 @@ def test_hosts_with_different_cpus(
     Preconditions: the kernel of the destination reports another CPU.
     Expected: a warning with the names of both hosts.
     """
-    with inject_cpu_mismatch(provisioner, pair.destination):
+    with inject_cpu_mismatch(testbed.provisioner, testbed.destination):
         finding = run_preflight(shared_idle_guest.name)["LM-RES-09.hosts"]
 
     assert finding.severity is Severity.WARNING
-    assert {pair.source.name, pair.destination.name} <= set(finding.figures)
+    assert {testbed.source.name, testbed.destination.name} <= set(finding.figures)
 
 
 @pytest.mark.requirement("LM-RES-09")
 def test_destination_lacks_a_feature_of_the_guests_cpu(
-    run_preflight: PreflightRunner,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    provisioner: Provisioner,
+    run_preflight: PreflightRunner, testbed: Testbed
 ) -> None:
     """
     The guard refuses a guest with a CPU not available at the destination; libvirt does, too.
@@ -66,11 +57,11 @@ def test_destination_lacks_a_feature_of_the_guests_cpu(
     Expected: the guard names the feature. Without the guard libvirt refuses the guest's CPU,
     and the guest runs on at the source, unharmed.
     """
-    guest = make_guest(GuestSpec())
-    with inject_missing_cpu_feature(provisioner, pair.destination, FEATURE):
+    guest = testbed.make_guest(GuestSpec())
+    with inject_missing_cpu_feature(testbed.provisioner, testbed.destination, FEATURE):
         finding = run_preflight(guest.name)["LM-RES-09.guest"]
         with pytest.raises(MigrationRefused, match=f"(?i)cpu.*missing features.*{FEATURE}"):
-            migrate(guest, Plan(control=Control.DIRECT, guard=Guard.OFF))
+            testbed.migrate(guest, Plan(control=Control.DIRECT, guard=Guard.OFF))
 
     assert finding.severity is Severity.REFUSED
     assert FEATURE in finding.message

@@ -2,17 +2,14 @@
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest
-from fixtures.plugins.hosts import HostPair
 from fixtures.plugins.preflight import PreflightRunner
 from migqual.errors import TimedOut
 from migqual.hosts.guest import Guest
-from migqual.hosts.provision import Provisioner
 from migqual.migration.migrate import migrate
 from migqual.model.finding import Severity
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Guard, Plan
-from migqual.testbed.observers import Observers
+from migqual.testbed.testbed import Testbed
 from suites.support.faults import inject_bridge_disconnect
 
 UNREACHABLE_SECONDS = 1.5
@@ -33,10 +30,7 @@ def test_same_segment(run_preflight: PreflightRunner, shared_idle_guest: Guest) 
 
 @pytest.mark.requirement("LM-RES-10")
 def test_different_segment_is_refused(
-    run_preflight: PreflightRunner,
-    shared_idle_guest: Guest,
-    pair: HostPair,
-    provisioner: Provisioner,
+    run_preflight: PreflightRunner, shared_idle_guest: Guest, testbed: Testbed
 ) -> None:
     """
     Preflight finds a bridge with the same name on another network segment.
@@ -44,16 +38,14 @@ def test_different_segment_is_refused(
     Preconditions: the service bridge of the destination has lost the uplink.
     Expected: refused.
     """
-    with inject_bridge_disconnect(provisioner, pair.destination):
+    with inject_bridge_disconnect(testbed.provisioner, testbed.destination):
         finding = run_preflight(shared_idle_guest.name)["LM-RES-10.segment"]
 
     assert finding.severity is Severity.REFUSED
 
 
 @pytest.mark.requirement("LM-RES-10")
-def test_guest_on_another_segment_is_unreachable(
-    make_guest: MakeGuest, observers: dict[str, Observers], pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_guest_on_another_segment_is_unreachable(testbed: Testbed) -> None:
     """
     A guest migrated to another segment with the guard off is unreachable.
 
@@ -61,10 +53,10 @@ def test_guest_on_another_segment_is_unreachable(
     Expected: the migration succeeds. The client's probes get no answer from the guest. The
     guest answers once the bridge is connected and QEMU has announced the guest again.
     """
-    guest = make_guest(GuestSpec())
-    meter = observers[guest.name].meter
-    with inject_bridge_disconnect(provisioner, pair.destination):
-        migrate(guest, pair.destination, Plan(guard=Guard.OFF))
+    guest = testbed.make_guest(GuestSpec())
+    meter = testbed.observers[guest.name].meter
+    with inject_bridge_disconnect(testbed.provisioner, testbed.destination):
+        migrate(guest, testbed.destination, Plan(guard=Guard.OFF))
         with pytest.raises(TimedOut, match="answer of the guest"):
             meter.wait_for_reply(meter.mark_time_ns(), UNREACHABLE_SECONDS)
     # The announcements after the migration are lost: switches and the client still send to the

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from fixtures.plugins.hosts import HostPair
 from migqual.deadline import Deadline
 from migqual.errors import GuestError, InconclusiveError, TimedOut, UnsupportedError
 from migqual.hosts.domain import RebootMethod
@@ -13,6 +12,7 @@ from migqual.hosts.provision import Provisioner
 from migqual.migration.migrate import migrate
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Plan
+from migqual.testbed.host_pair import HostPair
 
 SHUTDOWN_DELAY_S = 4  # how long the guest takes to go down
 REBOOT_TIMEOUT_S = 40.0

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
 from migqual.deadline import Deadline
 from migqual.hosts.guest import Guest
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import DiskBus, DiskFormat, DiskSpec, GuestSpec
 from migqual.model.plan import Plan, Safety
+from migqual.testbed.testbed import Testbed
 
 AGENT_SECONDS = 15.0
 
@@ -26,7 +26,7 @@ EXPECTED_COUNTS = {"disk": 3, "nic": 2, "rng": 1, "console": 1, "balloon": 1, "p
 
 
 @pytest.mark.requirement("LM-SHR-05")
-def test_every_device_works_after_migration(make_guest: MakeGuest, migrate: Migrate) -> None:
+def test_every_device_works_after_migration(testbed: Testbed) -> None:
     """
     Disks on both buses, NICs, RNG, console, balloon and ports work after the migration.
 
@@ -34,10 +34,10 @@ def test_every_device_works_after_migration(make_guest: MakeGuest, migrate: Migr
     Expected: the same devices exist at the destination, and each device still works. The guest
     agent answers.
     """
-    guest = make_guest(MANY_DEVICES)
+    guest = testbed.make_guest(MANY_DEVICES)
     devices_before = list_working_devices(guest)
 
-    migrate(guest, Plan(safety=Safety.UNSAFE))
+    testbed.migrate(guest, Plan(safety=Safety.UNSAFE))
 
     assert count_by_kind(devices_before) == EXPECTED_COUNTS
     assert list_working_devices(guest) == devices_before

@@ -2,24 +2,20 @@
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.errors import MigrationRefused
 from migqual.inventory.entities import StoreKind
 from migqual.model.finding import Severity
 from migqual.model.guest_spec import CacheMode, DiskSpec, GuestSpec
 from migqual.model.plan import Plan, Safety
 from migqual.preflight.run import run_preflight_checks
-from migqual.probes.probe_context import ProbeContext
+from migqual.testbed.testbed import Testbed
 
 
 @pytest.mark.requirement("LM-SHR-02")
 @pytest.mark.parametrize(
     "cache", [CacheMode.WRITEBACK, pytest.param(CacheMode.UNSAFE, marks=pytest.mark.slow)], ids=str
 )
-def test_risky_cache_mode_needs_unsafe(
-    cache: CacheMode, make_guest: MakeGuest, migrate: Migrate
-) -> None:
+def test_risky_cache_mode_needs_unsafe(cache: CacheMode, testbed: Testbed) -> None:
     """
     A guest with a risky cache mode on a disk file migrates only with `--unsafe`.
 
@@ -27,57 +23,51 @@ def test_risky_cache_mode_needs_unsafe(
     Expected: refused as unsafe before any data moves, with the guest unharmed. With `--unsafe`
     the guest migrates and no acknowledged block is lost.
     """
-    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, cache=cache),)))
+    guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, cache=cache),)))
 
     with pytest.raises(MigrationRefused, match=r"(?i)unsafe|data corruption"):
-        migrate(guest, Plan(safety=Safety.CHECKED))
+        testbed.migrate(guest, Plan(safety=Safety.CHECKED))
 
-    migrate(guest, Plan(safety=Safety.UNSAFE))
+    testbed.migrate(guest, Plan(safety=Safety.UNSAFE))
 
 
 @pytest.mark.requirement("LM-SHR-02")
 @pytest.mark.parametrize("store", [StoreKind.DIRECTORY, StoreKind.NBD], ids=str)
-def test_preflight_predicts_the_safety_check(
-    store: StoreKind,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    probe_context: ProbeContext,
-) -> None:
+def test_preflight_predicts_the_safety_check(store: StoreKind, testbed: Testbed) -> None:
     """
     Preflight warns of a disk refused by libvirt as unsafe, and of no other disk.
 
     Preconditions: a directory shared by both hosts, of any kind; and an NBD export.
     Expected: after a warning libvirt refuses; without a warning the guest migrates.
     """
-    guest = make_guest(GuestSpec(disks=(DiskSpec(store),)))
+    guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(store),)))
     verdicts = {
         finding.id: finding.severity
-        for finding in run_preflight_checks(guest.name, *pair.hosts, probe_context, Plan())
+        for finding in run_preflight_checks(
+            guest.name, *testbed.hosts, testbed.probe_context, Plan()
+        )
     }
 
     if verdicts["LM-SHR-02.safety"] is Severity.WARNING:
         with pytest.raises(MigrationRefused, match=r"(?i)unsafe"):
-            migrate(guest, Plan(safety=Safety.CHECKED))
+            testbed.migrate(guest, Plan(safety=Safety.CHECKED))
     else:
-        migrate(guest, Plan(safety=Safety.CHECKED))
-        assert guest.host is pair.destination
+        testbed.migrate(guest, Plan(safety=Safety.CHECKED))
+        assert guest.host is testbed.destination
 
 
 @pytest.mark.requirement("LM-SHR-02")
 @pytest.mark.parametrize("store", [StoreKind.NBD, StoreKind.ISCSI], ids=str)
 @pytest.mark.parametrize("safety", list(Safety), ids=str)
-def test_network_disks_pass_the_check(
-    store: StoreKind, safety: Safety, make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_network_disks_pass_the_check(store: StoreKind, safety: Safety, testbed: Testbed) -> None:
     """
     A guest on network disks migrates with the safety check on, and with the check off.
 
     Preconditions: both hosts reach the storage host.
     Expected: the check has no objection, and `--unsafe` makes no difference.
     """
-    guest = make_guest(GuestSpec(disks=(DiskSpec(store),)))
+    guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(store),)))
 
-    migrate(guest, Plan(safety=safety))
+    testbed.migrate(guest, Plan(safety=safety))
 
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination

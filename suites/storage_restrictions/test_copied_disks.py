@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 import pytest
 from lxml import etree
 
-from fixtures.plugins.guests import MakeGuest, Migrate, RecordUnguardedMigration
-from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.guests import RecordUnguardedMigration
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import DiskAccess, DiskBus, DiskSpec, GuestSpec, Medium
 from migqual.model.plan import DestinationImages, Plan, Safety
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 from suites.support.disks import COPY_PLAN, LOCAL_DISK, create_image, has_file
 from suites.support.guard_refusals import disable_guard, expect_guard_refusal
 
@@ -65,11 +66,7 @@ INVALID_DISK_SETS: Mapping[str, InvalidDiskSet] = {
 @pytest.mark.requirement("LM-NSS-02", "LM-NSS-06")
 @pytest.mark.parametrize("case_name", INVALID_DISK_SETS)
 def test_set_with_a_disk_that_must_stay(
-    case_name: str,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    record_unguarded_migration: RecordUnguardedMigration,
+    case_name: str, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
     A set of disks to copy contains no shared, shareable, read-only or empty disk.
@@ -79,18 +76,16 @@ def test_set_with_a_disk_that_must_stay(
     stack is recorded, and no disk is damaged.
     """
     disk_set = INVALID_DISK_SETS[case_name]
-    guest = make_guest(GuestSpec(disks=disk_set.disks))
+    guest = testbed.make_guest(GuestSpec(disks=disk_set.disks))
 
-    expect_guard_refusal(migrate, guest, disk_set.plan, disk_set.finding_id)
+    expect_guard_refusal(testbed, guest, disk_set.plan, disk_set.finding_id)
 
-    assert not has_file(pair.destination, guest.volumes[0].path)
+    assert not has_file(testbed.destination, guest.volumes[0].path)
     record_unguarded_migration(guest, disable_guard(disk_set.plan))
 
 
 @pytest.mark.requirement("LM-NSS-06")
-def test_only_the_named_disk_is_copied(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair
-) -> None:
+def test_only_the_named_disk_is_copied(testbed: Testbed) -> None:
     """
     The same guest migrates when the plan names only the local disk.
 
@@ -98,20 +93,16 @@ def test_only_the_named_disk_is_copied(
     Expected: the guard has no objection, and the guest arrives unharmed.
     """
     disks = (LOCAL_DISK, SHARED_DISK, replace(SHARED_DISK, access=DiskAccess.READ_ONLY))
-    guest = make_guest(GuestSpec(disks=disks))
+    guest = testbed.make_guest(GuestSpec(disks=disks))
 
-    migrate(guest, replace(UNSAFE_COPY_PLAN, migrate_disks=("vda",)))
+    testbed.migrate(guest, replace(UNSAFE_COPY_PLAN, migrate_disks=("vda",)))
 
-    assert guest.host is pair.destination
+    assert guest.host is testbed.destination
 
 
 @pytest.mark.requirement("LM-NSS-05")
 def test_missing_destination_image(
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    provisioner: Provisioner,
-    record_unguarded_migration: RecordUnguardedMigration,
+    testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
     Every copied disk needs an existing image at the destination.
@@ -120,27 +111,23 @@ def test_missing_destination_image(
     Expected: the guard states both counts and the disk without an image. Without the guard the
     behaviour of the stack is recorded. The guest is unharmed.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
-    create_image(provisioner, guest, pair.destination, guest.volumes[0].path)
+    guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
+    create_image(testbed.provisioner, guest, testbed.destination, guest.volumes[0].path)
     plan = replace(COPY_PLAN, destination_images=DestinationImages.EXISTING)
 
-    finding = expect_guard_refusal(migrate, guest, plan, "LM-NSS-05.count")
+    finding = expect_guard_refusal(testbed, guest, plan, "LM-NSS-05.count")
 
     assert finding.figures == {"source": 2, "destination": 1}
     assert "vdb" in finding.message
-    assert not has_file(pair.destination, guest.volumes[1].path)
-    remove_images_with_guest(provisioner, guest, pair)
+    assert not has_file(testbed.destination, guest.volumes[1].path)
+    remove_images_with_guest(testbed.provisioner, guest, testbed.pair)
     record_unguarded_migration(guest, disable_guard(plan))
 
 
 @pytest.mark.requirement("LM-NSS-05")
 @pytest.mark.parametrize("count_change", ["one-less", "one-more"])
 def test_different_disk_count_at_destination(
-    count_change: str,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    record_unguarded_migration: RecordUnguardedMigration,
+    count_change: str, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
     A definition with another number of disks is not the same guest.
@@ -149,17 +136,17 @@ def test_different_disk_count_at_destination(
     Expected: the guard states both counts. Without the guard the stack refuses and also names
     the counts. No image is created, and the guest runs on.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
+    guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
     plan = replace(COPY_PLAN, destination_xml=change_disk_count(guest, count_change))
 
-    finding = expect_guard_refusal(migrate, guest, plan, "LM-NSS-05.count")
+    finding = expect_guard_refusal(testbed, guest, plan, "LM-NSS-05.count")
 
     assert finding.figures == {"source": 2, "destination": 1 if count_change == "one-less" else 3}
     message = record_unguarded_migration(guest, disable_guard(plan))
     assert "disk" in message, f"not refused because of the disk count: {message}"
     assert "count" in message
-    assert guest.host is pair.source
-    assert not has_file(pair.destination, guest.volumes[1].path)
+    assert guest.host is testbed.source
+    assert not has_file(testbed.destination, guest.volumes[1].path)
 
 
 def change_disk_count(guest: Guest, count_change: str) -> str:

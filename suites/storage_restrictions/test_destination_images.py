@@ -7,13 +7,14 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate, RecordUnguardedMigration
-from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.guests import RecordUnguardedMigration
 from migqual.errors import LabError
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import DestinationImages
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 from migqual.units import MIB
 from suites.support.disks import (
     COPY_PLAN,
@@ -37,12 +38,7 @@ IMAGE_SIZES_BYTES: Mapping[str, int] = {
 @pytest.mark.requirement("LM-NSS-04")
 @pytest.mark.parametrize("size_name", IMAGE_SIZES_BYTES)
 def test_image_of_another_size(
-    size_name: str,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    provisioner: Provisioner,
-    record_unguarded_migration: RecordUnguardedMigration,
+    size_name: str, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
     An image of another size than the disk is refused, even with a difference of a sector.
@@ -51,32 +47,32 @@ def test_image_of_another_size(
     Expected: the guard states both sizes in bytes. Without the guard the stack fails and
     reports different sizes. The guest runs on at the source.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path
     create_image(
-        provisioner, guest, pair.destination, path, size_bytes=IMAGE_SIZES_BYTES[size_name]
+        testbed.provisioner,
+        guest,
+        testbed.destination,
+        path,
+        size_bytes=IMAGE_SIZES_BYTES[size_name],
     )
-    identity_before = read_file_identity(pair.destination, path)
+    identity_before = read_file_identity(testbed.destination, path)
 
-    finding = expect_guard_refusal(migrate, guest, PRESENT_IMAGES_PLAN, "LM-NSS-04.size")
+    finding = expect_guard_refusal(testbed, guest, PRESENT_IMAGES_PLAN, "LM-NSS-04.size")
 
     assert finding.figures == {
         "source_bytes": SIZE_BYTES,
         "destination_bytes": IMAGE_SIZES_BYTES[size_name],
     }
-    assert read_file_identity(pair.destination, path) == identity_before
+    assert read_file_identity(testbed.destination, path) == identity_before
     message = record_unguarded_migration(guest, disable_guard(PRESENT_IMAGES_PLAN))
     assert "different sizes" in message, f"not refused because of the size: {message}"
-    assert guest.host is pair.source
+    assert guest.host is testbed.source
 
 
 @pytest.mark.requirement("LM-NSS-03")
 def test_raw_device_at_the_destination(
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    provisioner: Provisioner,
-    record_unguarded_migration: RecordUnguardedMigration,
+    testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
     A copy needs a file: a block device at the destination is refused.
@@ -86,13 +82,14 @@ def test_raw_device_at_the_destination(
     Expected: the guard refuses, and the device is not written to. Without the guard the
     behaviour of the stack is recorded, and the guest is unharmed.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path
-    with attach_loop_device(provisioner, guest, pair, path):
-        expect_guard_refusal(migrate, guest, PRESENT_IMAGES_PLAN, "LM-NSS-03.file")
+    with attach_loop_device(testbed.provisioner, guest, testbed.pair, path):
+        expect_guard_refusal(testbed, guest, PRESENT_IMAGES_PLAN, "LM-NSS-03.file")
 
         assert (
-            pair.destination.shell.run("cmp", "-n", str(SIZE_BYTES), path, "/dev/zero").status == 0
+            testbed.destination.shell.run("cmp", "-n", str(SIZE_BYTES), path, "/dev/zero").status
+            == 0
         )
         record_unguarded_migration(guest, disable_guard(PRESENT_IMAGES_PLAN))
 

@@ -5,13 +5,13 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.errors import MigrationError
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
 from migqual.model.guest_spec import CacheMode, GuestSpec
 from migqual.model.plan import Control, DestinationImages
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 from suites.support.disks import COPY_PLAN, LOCAL_DISK, apply_temporary_change, fill_disk, has_file
 from suites.support.guard_refusals import disable_guard, expect_guard_refusal
 
@@ -23,9 +23,7 @@ NOBODY_SECLABEL = (
 
 
 @pytest.mark.requirement("LM-PRE-04")
-def test_no_space_left_for_the_copy(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_no_space_left_for_the_copy(testbed: Testbed) -> None:
     """
     Without free space for the copy, the guard refuses; with the guard off the copy fails.
 
@@ -34,23 +32,23 @@ def test_no_space_left_for_the_copy(
     fails for lack of space. The guest runs on, and the image made at the destination is
     removed.
     """
-    guest = make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
     fill_disk(guest, "vda", offset_mib=20, size_mib=40)
     path = guest.volumes[0].path
-    mount_tmpfs(provisioner, guest, pair, path.parent, f"size={FILE_SYSTEM_MIB}M")
+    mount_tmpfs(testbed.provisioner, guest, testbed.pair, path.parent, f"size={FILE_SYSTEM_MIB}M")
 
-    finding = expect_guard_refusal(migrate, guest, COPY_PLAN, "LM-PRE-04.storage")
+    finding = expect_guard_refusal(testbed, guest, COPY_PLAN, "LM-PRE-04.storage")
 
     assert finding.figures["needed_mib"] == 64
     assert 0 < float(finding.figures["available_mib"]) <= FILE_SYSTEM_MIB
     with pytest.raises(MigrationError, match=r"(?i)no space left"):
-        migrate(guest, disable_guard(COPY_PLAN))
-    assert guest.host is pair.source
-    assert not has_file(pair.destination, path)
+        testbed.migrate(guest, disable_guard(COPY_PLAN))
+    assert guest.host is testbed.source
+    assert not has_file(testbed.destination, path)
 
 
 @pytest.mark.requirement("LM-PRE-04", "LM-LOC-01")
-def test_folder_that_is_missing(make_guest: MakeGuest, migrate: Migrate, pair: HostPair) -> None:
+def test_folder_that_is_missing(testbed: Testbed) -> None:
     """
     A missing folder at the destination is not created.
 
@@ -59,38 +57,34 @@ def test_folder_that_is_missing(make_guest: MakeGuest, migrate: Migrate, pair: H
     Preconditions: the folder of the image exists at the source only.
     Expected: refused with a remedy, and no folder is created.
     """
-    guest = make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
     folder = guest.volumes[0].path.parent
-    pair.destination.shell.run("rmdir", folder)
+    testbed.destination.shell.run("rmdir", folder)
 
-    finding = expect_guard_refusal(migrate, guest, COPY_PLAN, "LM-LOC-01.image")
+    finding = expect_guard_refusal(testbed, guest, COPY_PLAN, "LM-LOC-01.image")
 
     assert "no such folder" in finding.message
-    assert not has_file(pair.destination, folder)
+    assert not has_file(testbed.destination, folder)
 
 
 @pytest.mark.requirement("LM-PRE-04", "LM-LOC-01")
-def test_folder_that_is_read_only(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_folder_that_is_read_only(testbed: Testbed) -> None:
     """
     A folder without write access is found before the migration.
 
     Preconditions: a read-only file system at the destination.
     Expected: refused with a remedy.
     """
-    guest = make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
-    mount_tmpfs(provisioner, guest, pair, guest.volumes[0].path.parent, "ro")
+    guest = testbed.make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
+    mount_tmpfs(testbed.provisioner, guest, testbed.pair, guest.volumes[0].path.parent, "ro")
 
-    finding = expect_guard_refusal(migrate, guest, COPY_PLAN, "LM-LOC-01.image")
+    finding = expect_guard_refusal(testbed, guest, COPY_PLAN, "LM-LOC-01.image")
 
     assert "not writable" in finding.message
 
 
 @pytest.mark.requirement("LM-LOC-01")
-def test_folder_that_qemu_may_not_enter(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_folder_that_qemu_may_not_enter(testbed: Testbed) -> None:
     """
     When only QEMU lacks access to the folder, the migration fails cleanly.
 
@@ -98,22 +92,20 @@ def test_folder_that_qemu_may_not_enter(
     user without access to the folder.
     Expected: the migration fails with permission denied, and the new image is removed.
     """
-    guest = make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
+    guest = testbed.make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
     path = guest.volumes[0].path
-    mount_tmpfs(provisioner, guest, pair, path.parent, "mode=700")
+    mount_tmpfs(testbed.provisioner, guest, testbed.pair, path.parent, "mode=700")
     xml = guest.domain.read_migratable_xml().replace("</devices>", f"</devices>{NOBODY_SECLABEL}")
 
     with pytest.raises(MigrationError, match=r"(?i)permission denied"):
-        migrate(guest, replace(COPY_PLAN, control=Control.DIRECT, destination_xml=xml))
+        testbed.migrate(guest, replace(COPY_PLAN, control=Control.DIRECT, destination_xml=xml))
 
-    assert guest.host is pair.source
-    assert not has_file(pair.destination, path)
+    assert guest.host is testbed.source
+    assert not has_file(testbed.destination, path)
 
 
 @pytest.mark.requirement("LM-LOC-01")
-def test_image_that_another_guest_uses(
-    make_guest: MakeGuest, migrate: Migrate, pair: HostPair, provisioner: Provisioner
-) -> None:
+def test_image_that_another_guest_uses(testbed: Testbed) -> None:
     """
     An image in use by another guest of the destination is not written to.
 
@@ -122,28 +114,28 @@ def test_image_that_another_guest_uses(
     Expected: the guard refuses. Without the guard QEMU does not get the lock. Both guests run
     on, unharmed.
     """
-    guest = make_guest(GuestSpec(disks=(LOCAL_DISK,)))
-    with provisioner.running_guest(
-        GuestSpec(disks=(LOCAL_DISK,)), pair.destination
+    guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
+    with testbed.provisioner.running_guest(
+        GuestSpec(disks=(LOCAL_DISK,)), testbed.destination
     ) as second_guest:
         path = guest.volumes[0].path
         apply_temporary_change(
-            provisioner,
+            testbed.provisioner,
             guest,
-            pair.destination,
+            testbed.destination,
             f"link {path}",
             [("ln", str(second_guest.volumes[0].path), str(path))],
             [("rm", "-f", "--", str(path))],
         )
         plan = replace(COPY_PLAN, destination_images=DestinationImages.EXISTING)
-        finding = expect_guard_refusal(migrate, guest, plan, "LM-LOC-01.image")
+        finding = expect_guard_refusal(testbed, guest, plan, "LM-LOC-01.image")
         assert "in use" in finding.message
         with pytest.raises(MigrationError, match=r"(?i)lock"):
-            migrate(guest, disable_guard(plan))
+            testbed.migrate(guest, disable_guard(plan))
         assert second_guest.run_payload_command("disk", "verify", "vda")["bad"] == 0
         assert second_guest.query_state() == "running"
 
-    assert guest.host is pair.source
+    assert guest.host is testbed.source
 
 
 def mount_tmpfs(

@@ -6,14 +6,14 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from fixtures.plugins.guests import MakeGuest, Migrate, RecordUnguardedMigration
-from fixtures.plugins.hosts import HostPair
+from fixtures.plugins.guests import RecordUnguardedMigration
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
 from migqual.model.plan import DestinationImages, Plan, Safety, StorageCopy
+from migqual.testbed.testbed import Testbed
 from suites.support.disks import apply_temporary_change, fill_disk
 from suites.support.guard_refusals import disable_guard, expect_guard_refusal
 
@@ -126,12 +126,7 @@ ALIAS_KINDS: Mapping[str, Callable[[ImageAlias], str | None]] = {
     ],
 )
 def test_one_image_under_two_names(
-    alias_kind: str,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    pair: HostPair,
-    provisioner: Provisioner,
-    record_unguarded_migration: RecordUnguardedMigration,
+    alias_kind: str, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
     A disk is not copied onto the source file of the same copy.
@@ -141,38 +136,33 @@ def test_one_image_under_two_names(
     Expected: the guard refuses and states the proof. Without the guard the behaviour of the
     stack is recorded. In both cases no byte of the image is damaged, and the guest runs.
     """
-    guest = make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.RAW),)))
+    guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.RAW),)))
     fill_disk(guest, "vda", UNTOUCHED_OFFSET_MIB, UNTOUCHED_SIZE_MIB)
-    xml = ALIAS_KINDS[alias_kind](ImageAlias(provisioner, guest, pair.destination))
+    xml = ALIAS_KINDS[alias_kind](ImageAlias(testbed.provisioner, guest, testbed.destination))
     plan = replace(UNSAFE_PRESENT_IMAGES_PLAN, destination_xml=xml)
-    checksum_before = compute_checksum(pair.source, guest.volumes[0].path)
+    checksum_before = compute_checksum(testbed.source, guest.volumes[0].path)
 
-    finding = expect_guard_refusal(migrate, guest, plan, "LM-NSS-01.image")
+    finding = expect_guard_refusal(testbed, guest, plan, "LM-NSS-01.image")
 
-    assert pair.destination.name in finding.message
-    assert compute_checksum(pair.source, guest.volumes[0].path) == checksum_before
+    assert testbed.destination.name in finding.message
+    assert compute_checksum(testbed.source, guest.volumes[0].path) == checksum_before
     record_unguarded_migration(guest, disable_guard(plan))
-    assert compute_checksum(pair.source, guest.volumes[0].path) == checksum_before
+    assert compute_checksum(testbed.source, guest.volumes[0].path) == checksum_before
 
 
 @pytest.mark.requirement("LM-NSS-01")
 @pytest.mark.parametrize("store", [StoreKind.NBD, StoreKind.ISCSI], ids=str)
-def test_one_export_under_two_names(
-    store: StoreKind,
-    make_guest: MakeGuest,
-    migrate: Migrate,
-    provisioner: Provisioner,
-) -> None:
+def test_one_export_under_two_names(store: StoreKind, testbed: Testbed) -> None:
     """
     A network disk offered by the server under a second name is still the same disk.
 
     Preconditions: a second export, or a second target, over the image of the first.
     Expected: refused. No byte of the image is damaged.
     """
-    guest = make_guest(GuestSpec(disks=(DiskSpec(store),)))
+    guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(store),)))
     fill_disk(guest, "vda", UNTOUCHED_OFFSET_MIB, UNTOUCHED_SIZE_MIB)
-    server = provisioner.hosts[guest.volumes[0].host]
-    image_alias = ImageAlias(provisioner, guest, server)
+    server = testbed.provisioner.hosts[guest.volumes[0].host]
+    image_alias = ImageAlias(testbed.provisioner, guest, server)
     xml = (
         start_second_export(image_alias)
         if store is StoreKind.NBD
@@ -181,7 +171,7 @@ def test_one_export_under_two_names(
     checksum_before = compute_checksum(server, guest.volumes[0].path)
 
     expect_guard_refusal(
-        migrate, guest, replace(UNSAFE_PRESENT_IMAGES_PLAN, destination_xml=xml), "LM-NSS-01.image"
+        testbed, guest, replace(UNSAFE_PRESENT_IMAGES_PLAN, destination_xml=xml), "LM-NSS-01.image"
     )
 
     assert compute_checksum(server, guest.volumes[0].path) == checksum_before

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from fixtures.plugins.guests import Migrate
-from fixtures.plugins.hosts import HostPair
 from migqual.errors import HostError, InconclusiveError, MigrationRefused, UnsupportedError
 from migqual.hosts import network_link, qemu_probe
 from migqual.hosts.guest import Guest
@@ -22,6 +20,8 @@ from migqual.model.migration_features import (
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Compression, Plan, Timeout
 from migqual.model.qemu_parameter import ParameterValue
+from migqual.testbed.host_pair import HostPair
+from migqual.testbed.testbed import Testbed
 
 # Compressible data must take at most this share of the bytes of a plain migration.
 # Incompressible data may take at most 102 %: the excess is for the method's own headers.
@@ -104,8 +104,7 @@ def require_parameter(pair: HostPair, name: str, value: ParameterValue) -> None:
 
 
 def migrate_and_count_bytes(
-    migrate: Migrate,
-    pair: HostPair,
+    testbed: Testbed,
     guest: Guest,
     plan: Plan,
     **migrate_options: Any,  # noqa: ANN401
@@ -123,11 +122,11 @@ def migrate_and_count_bytes(
         AssertionError: The migration succeeds although an end lacks a feature of the plan.
     """
     source = guest.host
-    destination = pair.get_peer(source)
-    missing_message = describe_missing_features(plan, list_qemu_offers(pair))
+    destination = testbed.pair.get_peer(source)
+    missing_message = describe_missing_features(plan, list_qemu_offers(testbed.pair))
     bytes_before = network_link.read_sent_bytes(source, destination)
     try:
-        outcome = migrate(guest, plan, **migrate_options)
+        outcome = testbed.migrate(guest, plan, **migrate_options)
     except MigrationRefused as error:
         if missing_message or is_unsupported_message(error.message):
             raise UnsupportedError(

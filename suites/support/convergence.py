@@ -2,13 +2,13 @@
 
 from typing import NoReturn
 
-from fixtures.plugins.guests import Migrate
 from migqual.errors import InconclusiveError
 from migqual.hosts.guest import Guest
 from migqual.migration.job_sampler import OnSample
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
+from migqual.testbed.testbed import Testbed
 
 BANDWIDTH_MIB_S = 48
 # Changes a few bytes of each page, five times as fast as the link may carry the pages. The
@@ -47,7 +47,7 @@ def count_precopy_rounds(outcome: Outcome) -> int:
 
 
 def expect_no_convergence(
-    migrate: Migrate, guest: Guest, plan: Plan, *, on_sample: OnSample | None = None
+    testbed: Testbed, guest: Guest, plan: Plan, *, on_sample: OnSample | None = None
 ) -> NoReturn:
     """Migrate a guest and expect the migration not to converge.
 
@@ -58,7 +58,7 @@ def expect_no_convergence(
         InconclusiveError: The guest arrived: too little CPU was left to dirty memory, so the
             test proves no result.
     """
-    outcome = migrate(guest, plan, on_sample=on_sample)
+    outcome = testbed.migrate(guest, plan, on_sample=on_sample)
     raise InconclusiveError(
         f"the guest converged in {outcome.seconds:.1f} s, {count_precopy_rounds(outcome)} rounds: "
         "it had too little CPU time to dirty its memory fast enough"

@@ -7,21 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.plugins.guests import Migrate
 from migqual.errors import GuardRefusal
 from migqual.hosts.guest import Guest
 from migqual.model.finding import Finding
 from migqual.model.plan import Control, Guard, Plan
+from migqual.testbed.testbed import Testbed
 
 
-def expect_guard_refusal(migrate: Migrate, guest: Guest, plan: Plan, finding_id: str) -> Finding:
+def expect_guard_refusal(testbed: Testbed, guest: Guest, plan: Plan, finding_id: str) -> Finding:
     """Expect a refusal of the guard with the finding `finding_id`, and return the finding.
 
     The guest must still run on the same host.
     """
     host_before = guest.host
     with pytest.raises(GuardRefusal) as refusal:
-        migrate(guest, plan)
+        testbed.migrate(guest, plan)
     findings = {finding.id: finding for finding in refusal.value.findings}
     assert finding_id in findings, f"the guard did not report {finding_id}: {refusal.value}"
     assert findings[finding_id].remedy

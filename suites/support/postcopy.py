@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fixtures.plugins.hosts import HostPair
 from migqual.errors import MigrationRefused, UnsupportedError
 from migqual.model.outcome import Outcome
+from migqual.testbed.host_pair import HostPair
 
 # QEMU's message where the kernel denies userfaultfd; libvirt's message where QEMU is too old
 _UNSUPPORTED_PATTERN = re.compile(

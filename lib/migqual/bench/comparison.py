@@ -1,4 +1,4 @@
-"""Comparison of timed runs: migqual, observed migrations, and tools by hand."""
+"""Comparison of timed runs: migqual and tools by hand."""
 
 import os
 import statistics
@@ -6,27 +6,6 @@ import subprocess
 from collections.abc import Sequence
 
 from migqual.errors import UsageError
-from migqual.hosts.host import Host
-from migqual.model.plan import Plan
-from migqual.testbed.observers import Observers
-
-
-def measure_observed_migration(observers: Observers, destination: Host, plan: Plan) -> float:
-    """Migrate with every observer, and return the seconds of the call.
-
-    Args:
-        observers: The observers of the guest.
-        destination: The host to migrate to.
-        plan: Options and limits of the migration.
-
-    Raises:
-        MigrationError: The migration failed.
-        UsageError: The observers found violations.
-    """
-    migration = observers.migrate(destination, plan)
-    if migration.error or migration.violations:
-        raise migration.error or UsageError("; ".join(migration.violations))
-    return migration.outcome.seconds
 
 
 def run_tool(argv: Sequence[str]) -> str:

@@ -39,13 +39,8 @@ class IdleCost:
 
 def measure_idle_cost(inventory: Inventory, *, seconds: int) -> IdleCost:
     """Observe an idle guest for `seconds`, and measure the CPU usage."""
-    with (
-        connect_testbed(inventory) as testbed,
-        testbed.provisioner.running_guest(
-            GuestSpec(), testbed.source, testbed.destination
-        ) as guest,
-        testbed.observe_guest(guest),
-    ):
+    with connect_testbed(inventory) as testbed:
+        guest = testbed.make_guest(GuestSpec())
         (qemu_pid,) = guest.host.list_qemu_pids(guest.name)
         meter_pid = _find_meter_pid(testbed.client, guest.address)
         Deadline(SETTLE_SECONDS).pause(SETTLE_SECONDS)

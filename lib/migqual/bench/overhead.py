@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from migqual.bench.comparison import (
     compute_median_ratio,
     format_table,
-    measure_observed_migration,
     run_tool,
 )
 from migqual.hosts.guest import Guest
@@ -17,7 +16,6 @@ from migqual.migration.migrate import build_endpoint
 from migqual.model import libvirt_call
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Plan
-from migqual.testbed.observers import Observers
 from migqual.testbed.testbed import Testbed, connect_testbed
 
 
@@ -48,29 +46,24 @@ def measure_overhead(
         memory_mib: Memory of the guest.
         report_progress: Called with a line after each round.
     """
-    spec = GuestSpec(memory_mib=memory_mib)
-    with (
-        connect_testbed(inventory) as testbed,
-        testbed.provisioner.running_guest(spec, testbed.source, testbed.destination) as guest,
-        testbed.observe_guest(guest) as observers,
-    ):
-        return _alternate_migrations(testbed, observers, rounds, report_progress)
+    with connect_testbed(inventory) as testbed:
+        guest = testbed.make_guest(GuestSpec(memory_mib=memory_mib))
+        return _alternate_migrations(testbed, guest, rounds, report_progress)
 
 
 def _alternate_migrations(
-    testbed: Testbed, observers: Observers, rounds: int, report_progress: Callable[[str], None]
+    testbed: Testbed, guest: Guest, rounds: int, report_progress: Callable[[str], None]
 ) -> OverheadTimes:
-    guest = observers.guest
     virsh_s: list[float] = []
     observed_s: list[float] = []
     with_checks_s: list[float] = []
 
     def migrate_with_virsh() -> None:
-        virsh_s.append(measure_virsh_migration(guest, testbed.get_peer(guest), Plan()))
+        virsh_s.append(measure_virsh_migration(guest, testbed.pair.get_peer(guest.host), Plan()))
 
     def migrate_observed() -> None:
         started_at = time.monotonic()
-        observed_s.append(measure_observed_migration(observers, testbed.get_peer(guest), Plan()))
+        observed_s.append(testbed.migrate(guest, Plan()).seconds)
         with_checks_s.append(time.monotonic() - started_at)
 
     migrate_with_virsh()  # the first of each is colder than all later ones

@@ -86,10 +86,10 @@ def measure_predictions(
     """
     with (
         connect_testbed(inventory) as testbed,
-        testbed.provisioner.running_guest(GUEST_SPEC, testbed.source, testbed.destination) as guest,
+        testbed.running_guest(GUEST_SPEC) as guest,
     ):
         calibration = prediction_trial.run_calibration(
-            lambda plan: migrate(guest, testbed.get_peer(guest), plan)
+            lambda plan: migrate(guest, testbed.pair.get_peer(guest.host), plan)
         )
         report_progress(
             f"calibration: setup {calibration.setup_s:.2f} s, link {calibration.link_mib_s:.0f} "
@@ -122,7 +122,7 @@ def run_prediction_trial(
         )
         prediction = prediction_trial.predict_migration(measurement, calibration, plan)
         try:
-            outcome, converged = migrate(guest, testbed.get_peer(guest), plan), True
+            outcome, converged = migrate(guest, testbed.pair.get_peer(guest.host), plan), True
         except MigrationTimedOut as error:
             outcome, converged = error.outcome, False
         violations = "; ".join(

@@ -48,7 +48,7 @@ def measure_disk_copies(
     spec = GuestSpec(disks=(DiskSpec(StoreKind.LOCAL, size_mib=disk_mib),))
     with (
         connect_testbed(inventory) as testbed,
-        testbed.provisioner.running_guest(spec, testbed.source, testbed.destination) as guest,
+        testbed.running_guest(spec) as guest,
     ):
         _fill_disk(guest, disk_mib)
         for round_index in range(rounds):
@@ -81,14 +81,14 @@ def _fill_disk(guest: Guest, disk_mib: int) -> None:
 def _measure_migqual(testbed: Testbed, guest: Guest) -> float:
     source = guest.host
     started_at = time.monotonic()
-    migrate_guarded(guest, testbed.get_peer(guest), COPY_PLAN, testbed.probe_context)
+    migrate_guarded(guest, testbed.pair.get_peer(guest.host), COPY_PLAN, testbed.probe_context)
     seconds = time.monotonic() - started_at
     _remove_old_image(guest, source)
     return seconds
 
 
 def _measure_virsh(testbed: Testbed, guest: Guest) -> float:
-    source, destination = guest.host, testbed.get_peer(guest)
+    source, destination = guest.host, testbed.pair.get_peer(guest.host)
     path = guest.volumes[0].path
     undo_commands = [("rm", "-f", "--", str(path))]
     guest.add_journal_entries(

@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     with (
         connect_testbed(inventory) as testbed,
-        testbed.provisioner.running_guest(spec, testbed.source, testbed.destination) as guest,
+        testbed.running_guest(spec) as guest,
     ):
         print_progress(f"guest {guest.name} runs on {testbed.source.name} until {command[0]} ends")
         environment = os.environ | {

@@ -229,7 +229,7 @@ class GuestSpec:
 
             disk = DiskSpec(StoreKind.DIRECTORY, DiskFormat.QCOW2)
             spec = GuestSpec(memory_mib=512, disks=(disk,), load=MEMORY_LOAD)
-            guest = make_guest(spec)
+            guest = testbed.make_guest(spec)
     """
 
     memory_mib: int = 256

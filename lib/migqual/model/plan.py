@@ -224,7 +224,7 @@ class Plan:
         Migrate a guest over TLS with four channels and with a bandwidth limit of 200 MiB/s::
 
             plan = Plan(tls=True, channels=4, bandwidth_mib_s=200)
-            outcome = migrate(guest, plan)
+            outcome = testbed.migrate(guest, plan)
     """
 
     control: Control = Control.PEER_TO_PEER
