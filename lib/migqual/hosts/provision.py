@@ -7,22 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from migqual import paths
 from migqual.deadline import Deadline
-from migqual.errors import ConnectionLost, HostError, RestoreFailed, UsageError
+from migqual.errors import ConnectionLost, HostError, RestoreFailed
 from migqual.hosts import domain_xml
 from migqual.hosts.cached_state import CachedState, compute_cache_key
-from migqual.hosts.domain_template import GAP_METER_PORT, DomainInputs, build_template_context
+from migqual.hosts.domain_template import DomainInputs, build_template_context
 from migqual.hosts.guest import Guest
+from migqual.hosts.guest_identity import choose_guest_address, derive_mac
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.saved_state import SavedState, SavedStateRegistry, read_save_header
+from migqual.hosts.system_disk import create_system_disk
 from migqual.hosts.volume import Volume, VolumeProvisioner
-from migqual.image.cloud_init_seed import ensure_seed_volume
 from migqual.image.guest_image import GuestImage
 from migqual.inventory.entities import (
     Acceleration,
-    DirectoryStore,
     Inventory,
     LocalStore,
     Store,
@@ -90,24 +89,6 @@ class Provisioner:
                 host.shell.upload_file(self.image.initrd, folder / "initrd")
             self._staged_hosts.add(host.name)
         return folder
-
-    def choose_guest_address(self, guest_number: int) -> tuple[str, int]:
-        """Choose the service address of a guest from the addresses of the lane.
-
-        Returns:
-            The address and the prefix length.
-
-        Raises:
-            UsageError: The inventory has no service network.
-        """
-        network = self.inventory.service_network
-        if network is None:
-            raise UsageError(
-                "the inventory has no migqual_service_network",
-                remedy="set migqual_service_network to a range of addresses for the guests",
-            )
-        lane_addresses = network.addresses[self.lane_number :: self.lane_count]
-        return str(lane_addresses[guest_number % len(lane_addresses)]), network.prefix
 
     @contextmanager
     def running_guest(
@@ -222,7 +203,7 @@ class Provisioner:
             spec=shape,
             host=host,
             address="",
-            macs=tuple(_derive_mac("shape", 0, 0, nic) for nic in range(shape.nics)),
+            macs=tuple(derive_mac("shape", nic) for nic in range(shape.nics)),
             volumes=tuple(Volume("file", PurePosixPath("/disk"), "") for _ in shape.disks),
         )
         xml = domain_xml.render_domain_xml(
@@ -233,7 +214,9 @@ class Provisioner:
     def _build_guest(self, spec: GuestSpec, host: Host) -> Guest:
         guest_number = next(self._guest_numbers)
         name = f"mq-{self.run_id}-{self.lane_number}-{guest_number}"
-        address, prefix = self.choose_guest_address(guest_number)
+        address, prefix = choose_guest_address(
+            self.inventory, guest_number, self.lane_number, self.lane_count
+        )
         return Guest(
             name=name,
             uuid=str(uuid.uuid4()),
@@ -241,10 +224,7 @@ class Provisioner:
             host=host,
             address=address,
             prefix_length=prefix,
-            macs=tuple(
-                _derive_mac(self.run_id, self.lane_number, guest_number, nic)
-                for nic in range(spec.nics)
-            ),
+            macs=tuple(derive_mac(name, nic) for nic in range(spec.nics)),
             console_log=str(CONSOLE_LOG_FOLDER / f"{name}.console"),
         )
 
@@ -318,7 +298,9 @@ class Provisioner:
             (mac, "" if index or not guest.address else f"{guest.address}/{guest.prefix_length}")
             for index, mac in enumerate(guest.macs)
         )
-        system_disk, seed_image = self._create_system_disk(guest, networks)
+        system_disk, seed_image = create_system_disk(
+            guest, networks, self.image.payload, self.inventory, self.journal
+        )
         return DomainInputs(
             name=guest.name,
             uuid=guest.uuid,
@@ -337,38 +319,6 @@ class Provisioner:
             seed_image=seed_image,
         )
 
-    def _create_system_disk(
-        self, guest: Guest, networks: tuple[tuple[str, str], ...]
-    ) -> tuple[Volume | None, PurePosixPath | None]:
-        """Create the system disk and the seed of a guest with a system image.
-
-        Both hosts need access to the files. The files are therefore in the shared directory.
-        """
-        image = guest.spec.image
-        if image is None:
-            return None, None
-        store = self.inventory.find_store(StoreKind.DIRECTORY)
-        seed_file = ensure_seed_volume(
-            guest.name,
-            networks,
-            self.image.payload,
-            cache=paths.get_cache_folder(),
-            port=GAP_METER_PORT,
-        )
-        if not isinstance(store, DirectoryStore):
-            raise UsageError(
-                "a guest with its own disk image needs a shared directory store",
-                remedy="add a store of `kind: directory` to migqual_stores",
-            )
-        volume_paths = [store.path / f"{guest.name}-{kind}" for kind in ("root.qcow2", "seed.iso")]
-        for path, source in zip(volume_paths, (image, seed_file), strict=True):
-            undo_commands = [("rm", "-f", "--", str(path))]
-            guest.journal_entries.append(
-                self.journal.record(guest.host.name, "image", str(path), undo_commands)
-            )
-            guest.host.shell.upload_file(source, path)
-        return Volume("file", volume_paths[0], guest.host.name), volume_paths[1]
-
 
 def _run_domain(guest: Guest, xml: str, state: SavedState | None) -> None:
     connection = guest.host.libvirt
@@ -381,13 +331,6 @@ def _run_domain(guest: Guest, xml: str, state: SavedState | None) -> None:
         defined_domain.start()
     else:
         connection.create_domain(xml)
-
-
-def _derive_mac(run_id: str, lane_number: int, guest_number: int, nic_index: int) -> str:
-    digest = uuid.uuid5(
-        uuid.NAMESPACE_OID, f"{run_id}/{lane_number}/{guest_number}/{nic_index}"
-    ).bytes
-    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in digest[:3])
 
 
 def _list_log_files(guest: Guest) -> tuple[str, ...]:
