@@ -178,6 +178,10 @@ class Connection:
             "free_mib": free_bytes // 2**20,
         }
 
+    def query_libvirt_version(self) -> tuple[int, ...]:
+        """Query the version of libvirt on the host, e.g. ``(9, 0, 0)``."""
+        return tuple(int(part) for part in self.query_versions()["libvirt"].split("."))
+
     def query_versions(self) -> dict[str, str]:
         """Query the dotted versions of libvirt and QEMU; the keys are `libvirt` and `qemu`."""
         return {

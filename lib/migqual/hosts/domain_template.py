@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from migqual.hosts.firmware import FirmwareFiles
 from migqual.hosts.volume import Volume
 from migqual.image.guest_image import build_kernel_command_line
 from migqual.model.guest_spec import Architecture, DiskSpec, Firmware, GuestSpec
@@ -12,6 +13,7 @@ GAP_METER_PORT = 7007
 PAYLOAD_CHANNEL_NAME = (
     "org.migqual.0"  # name of the virtio-serial port, as `fixtures/guest/channel.c` knows it
 )
+AUDIO_ELEMENT_VERSION = (7, 2)  # the release of libvirt whose schema has the element first
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class DomainInputs:
         virt_type: Domain type of libvirt: ``kvm``, or ``qemu`` for TCG.
         boot_folder: Folder with kernel and initramfs on both hosts.
         networks: MAC and ``ADDRESS/PREFIX`` (or empty text) of each NIC.
+        libvirt_version: Version of the host's libvirt; older releases know fewer elements.
+        firmware: UEFI firmware of the host; None for a guest with BIOS.
         default_cpu: vCPU model for a spec without a model; empty leaves the choice to QEMU.
         system_disk: System disk of a guest with a system image (`GuestSpec.image`).
         seed_image: cloud-init seed of a guest with a system image.
@@ -37,6 +41,8 @@ class DomainInputs:
     volumes: tuple[Volume, ...]
     bridge: str
     console_log: str
+    libvirt_version: tuple[int, ...]
+    firmware: FirmwareFiles | None = None
     default_cpu: str = ""
     emulator: str | None = None
     system_disk: Volume | None = None
@@ -47,9 +53,6 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
     """Build the variables of the template `fixtures/domains/guest.xml.j2`."""
     spec = inputs.spec
     is_direct_boot = inputs.system_disk is None
-    is_uefi = (
-        spec.firmware is Firmware.UEFI or not is_direct_boot or inputs.arch is Architecture.AARCH64
-    )
     return {
         "name": inputs.name,
         "uuid": inputs.uuid,
@@ -59,7 +62,8 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
         "dirty_ring": spec.dirty_ring_size if inputs.virt_type == "kvm" else 0,
         "arch": inputs.arch.value,
         "machine": spec.machine or inputs.arch.machine_type,
-        "firmware": (Firmware.UEFI if is_uefi else Firmware.BIOS).value,
+        "firmware": inputs.firmware,
+        "has_audio_element": inputs.libvirt_version >= AUDIO_ELEMENT_VERSION,
         "kernel": inputs.boot_folder / "kernel" if is_direct_boot else None,
         "initrd": inputs.boot_folder / "initrd" if is_direct_boot else None,
         "cmdline": build_kernel_command_line(
@@ -80,6 +84,15 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
         "console_log": inputs.console_log,
         "payload_channel_name": PAYLOAD_CHANNEL_NAME,
     }
+
+
+def needs_uefi(spec: GuestSpec, architecture: Architecture) -> bool:
+    """Return whether a guest needs UEFI firmware: by the spec, for an image, or on aarch64."""
+    return (
+        spec.firmware is Firmware.UEFI
+        or spec.image is not None
+        or architecture is Architecture.AARCH64
+    )
 
 
 def _list_disk_entries(inputs: DomainInputs) -> "list[dict[str, Any]]":

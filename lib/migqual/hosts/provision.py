@@ -11,7 +11,8 @@ from migqual.deadline import Deadline
 from migqual.errors import ConnectionLost, HostError, RestoreFailed
 from migqual.hosts import domain_xml
 from migqual.hosts.cached_state import CachedState, compute_cache_key
-from migqual.hosts.domain_template import DomainInputs, build_template_context
+from migqual.hosts.domain_template import DomainInputs, build_template_context, needs_uefi
+from migqual.hosts.firmware import find_firmware
 from migqual.hosts.guest import Guest
 from migqual.hosts.guest_identity import choose_guest_address, derive_mac
 from migqual.hosts.host import Host
@@ -298,6 +299,7 @@ class Provisioner:
             (mac, "" if index or not guest.address else f"{guest.address}/{guest.prefix_length}")
             for index, mac in enumerate(guest.macs)
         )
+        architecture = Architecture(str(guest.host.libvirt.query_node_info()["arch"]))
         system_disk, seed_image = create_system_disk(
             guest, networks, self.image.payload, self.inventory, self.journal
         )
@@ -305,13 +307,19 @@ class Provisioner:
             name=guest.name,
             uuid=guest.uuid,
             spec=guest.spec,
-            arch=Architecture(str(guest.host.libvirt.query_node_info()["arch"])),
+            arch=architecture,
             virt_type=virt_type,
             boot_folder=folder,
             networks=networks,
             volumes=guest.volumes,
             bridge=guest.host.entry.service_bridge,
             console_log=guest.console_log,
+            libvirt_version=guest.host.libvirt.query_libvirt_version(),
+            firmware=find_firmware(
+                guest.host, architecture, guest.spec.machine or architecture.machine_type
+            )
+            if needs_uefi(guest.spec, architecture)
+            else None,
             default_cpu=self.inventory.guest_cpu
             or ("host-passthrough" if virt_type == "kvm" else ""),
             emulator=guest.host.entry.emulator,

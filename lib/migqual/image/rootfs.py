@@ -1,6 +1,7 @@
 """Build Debian root file systems (rootfs) with mmdebstrap."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,31 @@ _EXCLUDED_PATHS = (
     "/usr/share/info/*",
 )
 _REMEDY = (
-    "as root: `apt-get install mmdebstrap`; check that apt reaches its mirror and that the cache's "
-    "disk has 2 GiB free; set MIGQUAL_MIRROR to use another mirror"
+    "as root: `apt-get install mmdebstrap`; the lines above are the words of apt: correct the "
+    "machine's apt settings, or set MIGQUAL_MIRROR to use another mirror; the disk of the cache "
+    "needs 2 GiB free"
 )
+# The machine's settings that decide whether apt reaches and accepts a mirror (apt.conf(5)).
+_MIRROR_SETTINGS = (
+    "Acquire::AllowInsecureRepositories",
+    "Acquire::AllowReleaseInfoChange",
+    "Acquire::Check-Date",
+    "Acquire::Check-Valid-Until",
+    "Acquire::ForceIPv4",
+    "Acquire::ForceIPv6",
+    "Acquire::Max-ValidTime",
+    "Acquire::Min-ValidTime",
+    "Acquire::Retries",
+    "Acquire::http",
+    "Acquire::https",
+    "Acquire::proxy",
+    "APT::Get::AllowUnauthenticated",
+)
+_CREDENTIAL_SETTINGS = (
+    'Dir::Etc::netrc "/etc/apt/auth.conf"',
+    'Dir::Etc::netrcparts "/etc/apt/auth.conf.d"',
+)
+_OPTIONS_FILE = "etc/apt/apt.conf.d/99mmdebstrap"
 
 
 @dataclass(frozen=True)
@@ -75,12 +98,38 @@ def ensure_rootfs(spec: RootfsSpec, cache: Path, report_progress: Callable[[str]
 
 
 def _build_mmdebstrap_command(spec: RootfsSpec, target: Path) -> list[str]:
-    argv = ["mmdebstrap", "--quiet", "--mode=root", "--format=directory"]
+    argv = ["mmdebstrap", "--mode=root", "--format=directory"]
     argv += [f"--variant={spec.variant}", '--aptopt=Acquire::Languages "none"']
+    argv += [f"--aptopt={setting}" for setting in (*_CREDENTIAL_SETTINGS, *list_apt_settings())]
+    # proxies and paths of the machine do not belong to the rootfs
+    argv.append(f'--customize-hook=rm "$1/{_OPTIONS_FILE}"')
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDED_PATHS]
     if spec.packages:
         argv.append(f"--include={','.join(sorted(set(spec.packages)))}")
-    # Without MIGQUAL_MIRROR mmdebstrap uses the mirror of the distribution, with the machine's apt
-    # settings.
+    # Without MIGQUAL_MIRROR mmdebstrap uses the mirror of the distribution.
     mirror = os.environ.get("MIGQUAL_MIRROR")
     return [*argv, spec.release, str(target), *([mirror] if mirror else [])]
+
+
+def list_apt_settings() -> list[str]:
+    """List the machine's apt settings for mirrors: proxies, validity of Release files, retries.
+
+    Returns:
+        Lines of `apt-config dump`, for example ``Acquire::http::Proxy "http://proxy:3128"``.
+    """
+    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
+    return select_mirror_settings(dump.stdout)
+
+
+def select_mirror_settings(dump: str) -> list[str]:
+    """Select the settings for mirrors from the output of `apt-config dump`."""
+    prefixes = tuple(name.lower() for name in _MIRROR_SETTINGS)
+    settings = []
+    for line in dump.splitlines():
+        name, _, value = line.rstrip(";").partition(" ")
+        is_mirror_setting = any(
+            name.lower() == prefix or name.lower().startswith(f"{prefix}::") for prefix in prefixes
+        )
+        if is_mirror_setting and value != '""':
+            settings.append(f"{name} {value}")
+    return settings

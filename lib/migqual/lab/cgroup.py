@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from migqual.deadline import Deadline
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+_REMOVE_UNIFIED_GROUPS_SCRIPT = """\
+mount -t cgroup2 none "$1" && cd "$1" && [ -d "$2" ] && find "$2" -depth -type d -exec rmdir {} +
+"""
 
 
 def list_hierarchies() -> tuple[Path, ...]:
@@ -57,6 +61,25 @@ def kill_group(name: str, deadline: Deadline) -> None:
         return not pids and all(_remove_groups(folder) for folder in list_group_folders(name))
 
     deadline.wait_for(f"end of the processes in cgroup {name}", kill_and_remove)
+
+
+def remove_unified_groups(name: str) -> None:
+    """Remove the empty groups of a killed lab from the unified hierarchy.
+
+    Hosts always use the unified hierarchy. A machine with cgroup version 1 does not mount the
+    unified hierarchy, so the function mounts the hierarchy in a private namespace.
+
+    Args:
+        name: Path of the group below the root of the hierarchy.
+    """
+    if (CGROUP_ROOT / "cgroup.controllers").exists():
+        return
+    private_mount = ("unshare", "--mount", "--propagation", "private")
+    subprocess.run(
+        [*private_mount, "sh", "-c", _REMOVE_UNIFIED_GROUPS_SCRIPT, "sh", str(CGROUP_ROOT), name],
+        check=False,
+        capture_output=True,
+    )
 
 
 def _remove_groups(folder: Path) -> bool:

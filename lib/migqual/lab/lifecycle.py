@@ -271,6 +271,7 @@ def _clear_lab(name: str) -> None:
     """Remove all processes, namespaces and folders with the name of the lab, if present."""
     deadline = Deadline(30.0)
     cgroup.kill_group(f"migqual/{name}", deadline)
+    cgroup.remove_unified_groups(f"migqual/{name}")
     for namespace in state.list_namespaces(name):
         _kill_processes_in(namespace, deadline)
         subprocess.run(["ip", "netns", "delete", namespace], check=False, capture_output=True)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 from migqual import paths
 from migqual.deadline import Deadline
 from migqual.errors import LabError, TimedOut
+from migqual.image.isolated_command import format_last_lines
 from migqual.inventory.entities import SAVED_STATES_FOLDER
 from migqual.lab import cgroup, host_launcher
 from migqual.lab.layout import EXPORTS_FOLDER, SCRATCH_FOLDER, SHARED_FOLDER, HostLayout, LabLayout
@@ -19,6 +22,7 @@ from migqual.lab.topology import BindMount, LabRole
 
 LOOP_DEVICES = tuple(f"/dev/loop{number}" for number in range(8))
 HYPERVISOR_DEVICES = ("/dev/net/tun", "/dev/kvm", "/dev/fuse", "/dev/loop-control", *LOOP_DEVICES)
+_CONTROL_SEQUENCE = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\r")
 NSPAWN_STATE_FOLDER = Path("/run/systemd/nspawn")
 
 
@@ -72,15 +76,15 @@ def wait_for_boot(
 
     Raises:
         LabError: The host ended or did not boot in time. The message contains the last lines of
-            the console.
+            the console. A copy of the console log stays after the end of the lab.
     """
 
     def is_ready() -> bool:
         if process.poll() is not None:
             raise LabError(
-                f"host {host.name} ended while booting: {_read_last_console_lines(host)}",
-                remedy="the machine must allow mounts, namespaces and cgroups: run as root, "
-                "not in an unprivileged container",
+                f"host {host.name} ended while booting\n{_format_last_console_lines(host)}",
+                remedy=f"read the console log {_keep_console_log(host)}; the machine must allow "
+                "mounts, namespaces and cgroups: run as root, not in an unprivileged container",
             )
         listener.settimeout(max(0.01, min(0.2, deadline.seconds_left)))
         with suppress(TimeoutError):
@@ -91,8 +95,8 @@ def wait_for_boot(
         deadline.wait_for(f"boot of host {host.name}", is_ready, interval_s=0)
     except TimedOut as error:
         raise LabError(
-            f"{error.message}: {_read_last_console_lines(host)}",
-            remedy=f"read the console log {host.console_log}",
+            f"{error.message}\n{_format_last_console_lines(host)}",
+            remedy=f"read the console log {_keep_console_log(host)}",
         ) from error
 
 
@@ -135,11 +139,19 @@ def kill_process_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _read_last_console_lines(host: HostLayout) -> str:
-    with suppress(OSError):
-        lines = host.console_log.read_text(errors="replace").strip().splitlines()
-        return " | ".join(lines[-4:])
-    return "no console output"
+def _format_last_console_lines(host: HostLayout) -> str:
+    """Format the last lines of the console, without control sequences of a terminal."""
+    output = host.console_log.read_bytes() if host.console_log.exists() else b""
+    return format_last_lines(_CONTROL_SEQUENCE.sub(b"", output)) or "    no console output"
+
+
+def _keep_console_log(host: HostLayout) -> Path:
+    """Copy the console log out of the folder of the lab, and return the path of the copy."""
+    folder = paths.get_cache_folder() / "consoles"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept_log = folder / f"{host.lab_name}-{host.name}.log"
+    shutil.copyfile(host.console_log, kept_log)
+    return kept_log
 
 
 def _build_launch_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> dict[str, object]:
@@ -154,6 +166,8 @@ def _build_launch_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> d
             "NOTIFY_SOCKET": str(host.folder / "notify"),
             "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
             "SYSTEMD_NSPAWN_LOCK": "0",
+            # systemd from release 258 on does not boot in the hierarchies of cgroup version 1
+            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
         },
     }
 

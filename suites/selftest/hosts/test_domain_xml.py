@@ -13,7 +13,9 @@ from migqual.hosts.domain_template import (
     DomainInputs,
     build_template_context,
     compute_tcg_memory_kib,
+    needs_uefi,
 )
+from migqual.hosts.firmware import FirmwareFiles
 from migqual.hosts.volume import Volume
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import (
@@ -49,8 +51,12 @@ BASE_INPUTS = DomainInputs(
     volumes=VOLUMES,
     bridge="br-svc",
     console_log="/var/log/libvirt/qemu/mq-1.console",
+    libvirt_version=(9, 0, 0),
     default_cpu="qemu64",
 )
+FIRMWARE = FirmwareFiles("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd")
+# Elements of our definitions that libvirt knows since a release after 6.2 (formatdomain.html).
+ELEMENT_VERSIONS = {"devices/audio": (7, 2), "os/firmware": (7, 2), "devices/crypto": (9, 0)}
 
 
 def render_and_parse(inputs: DomainInputs) -> etree._Element:
@@ -66,19 +72,32 @@ def test_domain_xml_of_every_kind_of_guest_is_valid(
     """The rendered XML passes the schema; architecture and firmware are as requested."""
     assert domain_xml.SCHEMA_FILE.exists(), "libvirt's schema is not installed: nothing was checked"
     spec = replace(BASE_INPUTS.spec, firmware=firmware)
+    files = FIRMWARE if needs_uefi(spec, arch) else None
 
     domain_element = render_and_parse(
-        replace(BASE_INPUTS, spec=spec, arch=arch, virt_type=virt_type)
+        replace(BASE_INPUTS, spec=spec, arch=arch, virt_type=virt_type, firmware=files)
     )
 
     uses_uefi = firmware is Firmware.UEFI or arch is Architecture.AARCH64
     assert domain_element.xpath("string(os/type/@machine)") == arch.machine_type
-    assert (domain_element.xpath("string(os/@firmware)") == "efi") is uses_uefi
+    assert domain_element.xpath("string(os/loader)") == (FIRMWARE.code if uses_uefi else "")
     assert domain_element.xpath("devices/disk/target/@dev") == [
         "vda",
         "sda",
         "vdb",
     ]
+
+
+@pytest.mark.parametrize("version", [(6, 2, 0), (7, 0, 0), (7, 2, 0), (9, 10, 0)], ids=str)
+def test_domain_xml_has_only_elements_of_the_libvirt_release(version: tuple[int, ...]) -> None:
+    """A definition has no element that a later release of libvirt introduced."""
+    domain_element = render_and_parse(
+        replace(BASE_INPUTS, libvirt_version=version, firmware=FIRMWARE)
+    )
+
+    present = {path for path in ELEMENT_VERSIONS if domain_element.find(path) is not None}
+    assert {path for path in present if ELEMENT_VERSIONS[path] > version} == set()
+    assert ("devices/audio" in present) is (version >= (7, 2))
 
 
 def test_guest_with_an_image_boots_from_the_image() -> None:
