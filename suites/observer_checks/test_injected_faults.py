@@ -143,7 +143,7 @@ def test_use_of_the_old_source_image_is_found(fault: str, testbed: Testbed) -> N
         with testbed.source.shell.start(
             "sh", "-c", 'exec 3<"$1"; echo open; exec cat', "sh", old_image
         ) as image_holder:
-            next(iter(image_holder))
+            image_holder.read_first_line()
             violations = disk_copies.find_old_image_violations(observers.copied_disks)
 
     assert any(

@@ -113,7 +113,7 @@ def attach_loop_device(
         provisioner, guest, host, f"loop device of {file}", [make_command], [undo_command]
     )
     with host.shell.start("sh", "-c", _HOLD_DEVICE_SCRIPT, "sh", file) as holder:
-        device = next(iter(holder), "").strip()
+        device = holder.read_first_line()
         if not device.startswith("/dev/"):
             raise LabError(f"{host.name}: losetup printed no loop device: {device}")
         host.shell.run("ln", "-s", device, path)

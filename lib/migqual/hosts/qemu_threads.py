@@ -192,7 +192,7 @@ def freeze_thread(host: Host, payload: PurePosixPath | str, thread: QemuThread) 
         HostError: The payload cannot freeze the thread.
     """
     with host.shell.start(payload, "freeze", "--tid", str(thread.tid)) as process:
-        if (reply := next(iter(process), "").strip()) != "frozen":
+        if (reply := process.read_first_line()) != "frozen":
             raise HostError(host.name, f"cannot freeze the thread {thread.name}: {reply}")
         yield
         process.send_line("go")

@@ -43,15 +43,21 @@ class CompletedCommand:
 class RemoteProcess:
     """A running command on a host, with line output and line input.
 
-    The command ends on `kill`, or at the end of the `Shell.start` block.
+    The command ends on `kill`, or at the end of the `Shell.start` block. Standard error is kept
+    apart: a program may log at any time, also in the middle of an answer.
     """
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
         self._lines = channel.makefile("r", -1)
+        self._stderr_chunks: list[bytes] = []
+        self._stderr_reader = threading.Thread(
+            target=_drain_stderr, args=(channel, self._stderr_chunks), daemon=True
+        )
+        self._stderr_reader.start()
 
     def __iter__(self) -> Iterator[str]:
-        """Yield each line of the output when the line arrives."""
+        """Yield each line of the standard output when the line arrives."""
         for line in self._lines:
             yield line if isinstance(line, str) else line.decode(errors="replace")
 
@@ -59,6 +65,19 @@ class RemoteProcess:
         """Send a line to the command's standard input; ignore a closed channel."""
         with suppress(OSError):
             self._channel.sendall(f"{line}\n".encode())
+
+    def read_first_line(self) -> str:
+        """Read the first line of the standard output, for commands that report readiness.
+
+        Returns:
+            The line without white space at the ends. A command that ended without output gives
+            the last line of standard error.
+        """
+        if first_line := next(iter(self), "").strip():
+            return first_line
+        self._stderr_reader.join(CONNECT_SECONDS)
+        error_lines = b"".join(self._stderr_chunks).decode(errors="replace").strip().splitlines()
+        return error_lines[-1] if error_lines else ""
 
     def close_stdin(self) -> None:
         """Close the command's standard input. A well-behaved command then ends."""
@@ -177,11 +196,10 @@ class Shell:
             *argv: The command and the arguments, without quoting.
 
         Yields:
-            The running process. The lines contain standard output and standard error.
+            The running process. The lines contain the standard output only.
         """
         channel = self._open_channel()
         try:
-            channel.set_combine_stderr(True)
             channel.exec_command(shlex.join(str(argument) for argument in argv))
             yield RemoteProcess(channel)
         finally:

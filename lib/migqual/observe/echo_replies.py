@@ -64,8 +64,8 @@ def capture_echo_replies(guest: Guest, payload: PurePosixPath | str) -> Iterator
         find_host_interface(guest.domain.read_live_xml(), guest.macs[0]),
     )
     with host.shell.start(payload, *arguments) as process:
+        first_line = process.read_first_line()
         lines = iter(process)
-        first_line = next(lines, "").strip()
         if first_line != "ready":
             raise HostError(host.name, f"cannot capture replies of {guest.name}: {first_line}")
         yield replies

@@ -96,8 +96,8 @@ def capture_link(
     )
     capture = LinkCapture()
     with host.shell.start(payload, *arguments) as process:
+        _wait_until_ready(host, process)
         lines = iter(process)
-        _wait_until_ready(host, lines)
         yield capture
         _read_result(process, lines, capture, tuple(markers))
     if not capture.packets:
@@ -110,8 +110,8 @@ def capture_link(
         )
 
 
-def _wait_until_ready(host: Host, lines: Iterator[str]) -> None:
-    first_line = next(lines, "").strip()
+def _wait_until_ready(host: Host, process: RemoteProcess) -> None:
+    first_line = process.read_first_line()
     if first_line != "ready":
         raise HostError(
             host.name,

@@ -156,7 +156,7 @@ class DiskProber:
             str(offset),
         )
         with self.source.shell.start(*lock_command) as lock_process:
-            first_line = next(iter(lock_process), "").strip()
+            first_line = lock_process.read_first_line()
             if first_line != "held":
                 return False  # a file system without locks; the other probes decide
             return self.probe_context.is_locked(self.destination, destination_path, offset)

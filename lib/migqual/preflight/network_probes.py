@@ -40,7 +40,7 @@ def probe_data_port(host: Host, peer: Host, probe_context: ProbeContext) -> Conn
                 "3",
             )
             with peer.shell.start(*listen_command) as listener:
-                first_line = next(iter(listener), "").strip()
+                first_line = listener.read_first_line()
                 if first_line.startswith("ready"):
                     message = _connect_to_port(host, ip_address, port, probe_context)
                     return message == "passed", message, port
@@ -212,8 +212,8 @@ def _is_frame_received(
         "1",
     )
     with receiver.shell.start(*listen_command) as listener:
+        first_line = listener.read_first_line()
         lines = iter(listener)
-        first_line = next(lines, "").strip()
         if first_line != "ready":
             raise HostError(receiver.name, f"cannot listen on {receiver_bridge}: {first_line}")
         with sender.shell.start(
