@@ -80,12 +80,14 @@ class Nic:
     Attributes:
         source: Name of the virtual network or of the bridge.
         bridge: Name of the bridge; empty when the XML does not name the bridge.
+        host_device: Name of the interface on the host; known only of a running guest.
     """
 
     mac: str
     type: str
     source: str
     bridge: str
+    host_device: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,13 +210,14 @@ def _build_disk_uri(source: etree._Element) -> str:
 
 
 def _parse_nic(element: etree._Element) -> Nic:
-    mac, source = element.find("mac"), element.find("source")
+    mac, source, target = (element.find(tag) for tag in ("mac", "source", "target"))
     nic_type = element.get("type", "")
     return Nic(
-        mac="" if mac is None else mac.get("address", ""),
+        mac=_get_attribute(mac, "address"),
         type=nic_type,
         source=_get_attribute(source, "network" if nic_type == "network" else "bridge"),
         bridge=_get_attribute(source, "bridge"),
+        host_device=_get_attribute(target, "dev"),
     )
 
 

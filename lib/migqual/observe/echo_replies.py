@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from lxml import etree
-
 from migqual.errors import HostError, InconclusiveError
+from migqual.hosts.domain_definition import parse_domain_xml
 from migqual.hosts.guest import Guest
 
 
@@ -83,12 +82,7 @@ def find_host_interface(xml: str, mac: str) -> str:
     Raises:
         InconclusiveError: No interface of the guest has the address.
     """
-    for interface in etree.fromstring(xml).iterfind("devices/interface"):
-        mac_element, target_element = interface.find("mac"), interface.find("target")
-        if (
-            mac_element is not None
-            and target_element is not None
-            and mac_element.get("address") == mac
-        ):
-            return str(target_element.get("dev", ""))
+    for nic in parse_domain_xml(xml).nics:
+        if nic.mac == mac and nic.host_device:
+            return nic.host_device
     raise InconclusiveError(f"no interface of the guest has the MAC address {mac}")
