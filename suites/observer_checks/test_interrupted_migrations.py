@@ -10,6 +10,7 @@ from migqual.deadline import Deadline
 from migqual.errors import InconclusiveError, MigrationFailed, MigrationStuck
 from migqual.hosts import qemu_threads
 from migqual.hosts.domain import BandwidthPhase
+from migqual.hosts.domain_job import query_job_stats
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.migration import job
@@ -75,7 +76,7 @@ def test_exception_in_on_sample_aborts_the_migration(
     with pytest.raises(exception_type):
         testbed.migrate(guest, SLOW_PLAN, on_sample=raise_exception)
 
-    assert not guest.domain.query_job_stats().get("type")
+    assert not query_job_stats(guest.domain).get("type")
     assert guest.query_states_by_host(testbed.hosts) == {testbed.source.name: "running"}
     assert guest.domain.run_qmp_command("query-migrate-parameters") == parameters_before
     testbed.migrate(guest, Plan())
@@ -201,7 +202,7 @@ def test_ignored_abort_is_a_stuck_migration(
     assert stuck_error.value.outcome.status is MigrationStatus.STUCK
     assert stuck_error.value.outcome.job_samples
     Deadline(ARRIVAL_SECONDS).wait_for(
-        "the migration job to end", lambda: not guest.domain.query_job_stats().get("type")
+        "the migration job to end", lambda: not query_job_stats(guest.domain).get("type")
     )
     assert guest.query_states_by_host(testbed.hosts) == {source.name: "running"}
     testbed.migrate(guest, Plan())

@@ -15,7 +15,8 @@ from lxml import etree
 
 from migqual.errors import ConnectionLost, HostError
 from migqual.hosts import event_loop
-from migqual.hosts.domain import Domain, EventCallback, subscribe_domain_events, watch_qemu_events
+from migqual.hosts.domain import Domain
+from migqual.hosts.domain_events import EventCallback, subscribe_domain_events, watch_qemu_events
 
 T = TypeVar("T")
 

@@ -161,12 +161,14 @@ def measure_by_libvirt(
         TimedOut: libvirt has no result `GRACE_SECONDS` after the window.
     """
     try:
-        domain.start_dirty_rate_measurement(seconds, _MODE_FLAGS[mode])
+        domain.call_libvirt(
+            "measure the dirty rate", lambda d: d.startDirtyRateCalc(seconds, _MODE_FLAGS[mode])
+        )
     except StackError as error:
         raise UnsupportedError(error.message) from error
 
     def query_when_measured() -> dict[str, Any] | None:
-        stats = domain.query_dirty_rate_stats()
+        stats = _query_dirty_rate_stats(domain)
         return stats if stats.get("dirtyrate.calc_status") == _MEASURED_STATUS else None
 
     measured = Deadline(seconds + GRACE_SECONDS).wait_for(
@@ -176,6 +178,15 @@ def measure_by_libvirt(
     return DirtyRateMeasurement(
         int(measured["dirtyrate.megabytes_per_second"]), seconds, reported_mode
     )
+
+
+def _query_dirty_rate_stats(domain: Domain) -> dict[str, Any]:
+    """Query the dirty-rate group of the domain statistics (virDomainListGetStats)."""
+    stats_group = libvirt.VIR_DOMAIN_STATS_DIRTYRATE
+    domain_stats = domain.call_libvirt(
+        "query dirty rate", lambda d: d.connect().domainListGetStats([d], stats_group, 0)
+    )
+    return dict(domain_stats[0][1])
 
 
 def _query_qmp_schema(domain: Domain) -> dict[str, dict[str, Any]]:

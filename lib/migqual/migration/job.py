@@ -8,13 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migqual.deadline import Deadline
-from migqual.errors import (
-    GuestError,
-    HostError,
-    InconclusiveError,
-    MigrationStuck,
-    StackError,
-)
+from migqual.errors import GuestError, HostError, InconclusiveError, MigrationStuck, StackError
+from migqual.hosts import domain_job
 from migqual.hosts.guest import Guest
 
 RETRY_SECONDS = 1.0  # from an answer of libvirt to the same request once more
@@ -140,7 +135,7 @@ class Job:
             self._raise_abort_failure(guest)
 
         def abort_job() -> None:
-            guest.domain.abort_job()
+            domain_job.abort_job(guest.domain)
 
         self._abort_request.send(abort_job)
 

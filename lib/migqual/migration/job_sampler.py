@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
+from migqual.hosts.domain_job import query_block_job, query_job_stats, start_postcopy
 from migqual.hosts.guest import Guest
 from migqual.migration.job import Job
 from migqual.migration.progress import MigrationProgress
@@ -51,7 +52,7 @@ def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None
     ):
         is_memory_sent = event_log.memory_sent.is_set()
         queried_at = time.monotonic()
-        stats = domain.query_job_stats()
+        stats = query_job_stats(domain)
         replied_at = time.monotonic()
         at_s = replied_at - event_log.started_at
         if stats.get("type"):
@@ -85,7 +86,7 @@ def _sample_disks(progress: MigrationProgress, job: Job) -> None:
     for target in itertools.cycle(_list_copied_disks(progress.guest, progress.plan)):
         if job.finished.wait(DISK_INTERVAL_SECONDS):
             return
-        block_progress = domain.query_block_job(target)
+        block_progress = query_block_job(domain, target)
         if block_progress is not None:
             at_s = time.monotonic() - progress.event_log.started_at
             progress.disks.append(DiskSample(at_s, target, *block_progress))
@@ -124,7 +125,7 @@ def _request_actions(
     domain = progress.domain
     libvirt_calls = {
         TimeoutAction.SUSPEND: domain.suspend,
-        TimeoutAction.POSTCOPY: domain.start_postcopy,
+        TimeoutAction.POSTCOPY: lambda: start_postcopy(domain),
     }
     for action in actions:
         request = progress.requests[action]

@@ -16,6 +16,7 @@ from migqual.errors import (
     MigrationTimedOut,
     StackError,
 )
+from migqual.hosts import domain_job
 from migqual.hosts.domain import Domain
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
@@ -159,11 +160,13 @@ def _build_migrate_call(
     if migrating_domain is None:
         raise HostError(guest.host.name, f"{guest.name} is no longer on the host")
     if plan.control is Control.PEER_TO_PEER:
-        return lambda: migrating_domain.migrate_peer_to_peer(
-            endpoint.libvirt_uri, flags, parameters
+        return lambda: domain_job.migrate_peer_to_peer(
+            migrating_domain, endpoint.libvirt_uri, flags, parameters
         )
     destination_connection = destination.migration_connection.raw
-    return lambda: migrating_domain.migrate_direct(destination_connection, flags, parameters)
+    return lambda: domain_job.migrate_direct(
+        migrating_domain, destination_connection, flags, parameters
+    )
 
 
 @contextmanager
@@ -194,7 +197,7 @@ def _read_final_stats(guest: Guest, source_domain: Domain, event_log: EventLog) 
         guest.name
     )  # none where it was lost on the way
     for domain in (destination_domain, source_domain):
-        stats = domain.query_completed_job_stats() if domain is not None else {}
+        stats = domain_job.query_completed_job_stats(domain) if domain is not None else {}
         if stats.get("type"):
             return stats
     return _find_stats_in_events(event_log)

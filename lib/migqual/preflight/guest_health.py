@@ -7,6 +7,7 @@ from migqual.errors import GuestError, HostError
 from migqual.hosts import libvirt_queries
 from migqual.hosts.domain import Domain
 from migqual.hosts.domain_definition import DomainDefinition
+from migqual.hosts.domain_job import query_job_stats
 from migqual.preflight.facts import AgentState, GuestHealth
 from migqual.probes.fact import Fact, Missing, fact_or_missing
 from migqual.probes.probe_context import ProbeMode
@@ -46,7 +47,7 @@ def collect_guest_health(
 
 def read_active_job(domain: Domain) -> str:
     """Return the type and operation of the active job, or ``none``."""
-    stats = domain.query_job_stats()
+    stats = query_job_stats(domain)
     job_type = _ACTIVE_JOB_TYPES.get(int(stats.get("type", 0)))
     return (
         "none" if job_type is None else f"{job_type}, operation {stats.get('operation', 'unknown')}"
