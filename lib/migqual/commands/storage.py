@@ -9,7 +9,7 @@ from migqual.commands import _common_arguments as common_arguments
 from migqual.errors import MigqualError, UsageError
 from migqual.model.plan import Plan, StorageCopy
 from migqual.preflight import collect
-from migqual.preflight.facts import CopySpace, DiskFact, StorageFacts
+from migqual.preflight.storage_facts import CopySpace, DiskFact, StorageFacts
 from migqual.probes.disk_images import CopyDestination, ImageInfo, PathKind
 from migqual.units import MIB
 

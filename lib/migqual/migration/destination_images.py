@@ -16,7 +16,7 @@ from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal, JournalEntry
 from migqual.hosts.storage_pool import StoragePool, list_file_pools
 from migqual.model.plan import DestinationImages, StorageCopy
-from migqual.preflight.facts import DiskFact, StorageFacts
+from migqual.preflight.storage_facts import DiskFact, StorageFacts
 from migqual.probes.disk_images import CopyDestination, ImageInfo
 
 _MAX_SSH_SESSIONS = 8  # of the ten sessions that an SSH server gives a connection

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from migqual.model.finding import Finding
 from migqual.model.plan import Safety
-from migqual.preflight.facts import DiskFact, FileSystem, StorageFacts
 from migqual.preflight.findings import report_ok, report_warning
+from migqual.preflight.storage_facts import DiskFact, FileSystem, StorageFacts
 from migqual.probes.fact import Missing
 
 FINDING_ID = "LM-SHR-02.safety"

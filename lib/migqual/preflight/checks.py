@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 from migqual.model.finding import Finding
 from migqual.preflight import (
+    check_copied_disks,
+    check_destination_images,
     check_guest,
     check_hosts,
     check_libvirt_safety,
     check_resources,
     check_storage,
 )
-from migqual.preflight.facts import MigrationFacts, PreflightFacts, SshLogin, StorageFacts
+from migqual.preflight.facts import MigrationFacts, PreflightFacts, SshLogin
 from migqual.preflight.findings import report_unknown
+from migqual.preflight.storage_facts import StorageFacts
 from migqual.probes.fact import Missing
 
 
@@ -72,14 +75,14 @@ STORAGE_CHECKS: tuple[StorageCheck, ...] = (
     StorageCheck("LM-SHR-02.safety", check_libvirt_safety.check_libvirt_safety),
     StorageCheck("LM-PRE-02.storage", check_storage.check_disk_reachability),
     StorageCheck("LM-PRE-04.storage", check_storage.check_free_space),
-    StorageCheck("LM-NSS-01.image", check_storage.check_copy_onto_itself),
-    StorageCheck("LM-NSS-02.shareable", check_storage.check_shareable_disks),
-    StorageCheck("LM-NSS-03.file", check_storage.check_destination_is_file),
-    StorageCheck("LM-NSS-04.size", check_storage.check_image_sizes),
-    StorageCheck("LM-NSS-05.count", check_storage.check_disk_count),
-    StorageCheck("LM-NSS-06.set", check_storage.check_disk_selection),
-    StorageCheck("LM-LOC-01.image", check_storage.check_destination_images),
-    StorageCheck("LM-LOC-02.disks", check_storage.check_disk_names),
+    StorageCheck("LM-NSS-01.image", check_copied_disks.check_copy_onto_itself),
+    StorageCheck("LM-NSS-02.shareable", check_copied_disks.check_shareable_disks),
+    StorageCheck("LM-NSS-03.file", check_destination_images.check_destination_is_file),
+    StorageCheck("LM-NSS-04.size", check_destination_images.check_image_sizes),
+    StorageCheck("LM-NSS-05.count", check_copied_disks.check_disk_count),
+    StorageCheck("LM-NSS-06.set", check_copied_disks.check_disk_selection),
+    StorageCheck("LM-LOC-01.image", check_destination_images.check_destination_images),
+    StorageCheck("LM-LOC-02.disks", check_copied_disks.check_disk_names),
 )
 
 

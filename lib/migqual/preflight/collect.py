@@ -12,8 +12,9 @@ from migqual.hosts.host import Host
 from migqual.model.plan import Plan
 from migqual.preflight import host_facts, network_probes
 from migqual.preflight.disk_prober import DiskProber
-from migqual.preflight.facts import ConnectionAttempt, MigrationFacts, PreflightFacts, StorageFacts
+from migqual.preflight.facts import ConnectionAttempt, MigrationFacts, PreflightFacts
 from migqual.preflight.guest_health import collect_guest_health
+from migqual.preflight.storage_facts import StorageFacts
 from migqual.probes.fact import Fact, Missing, fact_or_missing
 from migqual.probes.probe_context import ProbeContext
 

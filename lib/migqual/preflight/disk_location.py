@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from migqual.hosts.domain_definition import Disk
-from migqual.preflight.facts import DiskLocation
+from migqual.preflight.storage_facts import DiskLocation
 from migqual.probes.fact import Fact, Missing
 
 

@@ -22,7 +22,7 @@ from migqual.preflight.disk_location import (
     classify_block_location,
     classify_file_location,
 )
-from migqual.preflight.facts import CopySpace, DiskFact, DiskLocation, FileSystem
+from migqual.preflight.storage_facts import CopySpace, DiskFact, DiskLocation, FileSystem
 from migqual.probes import disk_images
 from migqual.probes.disk_images import CopyDestination, ImageInfo
 from migqual.probes.fact import Fact, Missing, fact_or_missing

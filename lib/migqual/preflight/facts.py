@@ -1,4 +1,4 @@
-"""Define the facts of preflight as frozen data.
+"""Define the facts of preflight as frozen data; `storage_facts` has the disks.
 
 A fact without a value gives the reason (`Missing`). Sizes are in MiB unless the name says
 otherwise.
@@ -8,119 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from migqual.hosts.domain_definition import Disk, DomainDefinition, Nic
-from migqual.model.plan import Plan, StorageCopy
-from migqual.probes.disk_images import CopyDestination, ImageInfo
+from migqual.hosts.domain_definition import DomainDefinition, Nic
+from migqual.model.plan import Plan
+from migqual.preflight.storage_facts import DiskFact, StorageFacts
 from migqual.probes.fact import Fact, Missing
-
-
-class DiskLocation(StrEnum):
-    """The location of a disk, according to probes on both hosts.
-
-    Attributes:
-        SHARED: A single file, visible through both hosts.
-        REMOTE: A single export or LUN, opened from both hosts.
-        LOCAL: A disk of the source alone. The destination has no disk, or a different disk,
-            with the same name.
-        UNREACHABLE: Not a disk of the source alone, but a host cannot open the disk.
-        AMBIGUOUS: The probes give no clear answer.
-    """
-
-    SHARED = "shared"
-    REMOTE = "remote"
-    LOCAL = "local"
-    UNREACHABLE = "unreachable"
-    AMBIGUOUS = "ambiguous"
-
-    @property
-    def is_common(self) -> bool:
-        """Return whether both hosts use the same disk."""
-        return self in {DiskLocation.SHARED, DiskLocation.REMOTE}
-
-    @property
-    def is_known(self) -> bool:
-        """Return whether the probes determined the location."""
-        return self not in {DiskLocation.AMBIGUOUS, DiskLocation.UNREACHABLE}
-
-
-@dataclass(frozen=True)
-class CopySpace:
-    """The space needed and available for a copy of a disk, on a file system of the destination.
-
-    Attributes:
-        mount_point: Mount point of the file system.
-    """
-
-    needed_mib: int
-    available_mib: int
-    mount_point: str
-
-
-@dataclass(frozen=True)
-class FileSystem:
-    """The type of a file system.
-
-    Attributes:
-        magic: Magic number of the type in statfs(2).
-        name: Name of the type; for FUSE the name in the mount table, as in ``fuse.glusterfs``.
-    """
-
-    magic: int
-    name: str
-
-
-@dataclass(frozen=True)
-class DiskFact:
-    """The facts about a disk of the guest.
-
-    Preflight collects the fields from `space` to `backing_file_equal` only for a disk not
-    common to both hosts.
-
-    Attributes:
-        filesystem: File system of a disk file at the source.
-        backing_file_equal: Whether the destination has the backing file with the same contents.
-    """
-
-    disk: Disk
-    location: DiskLocation
-    evidence: str
-    space: Fact[CopySpace] | None = None
-    image: Fact[ImageInfo] | None = None
-    copy_destination: Fact[CopyDestination] | None = None
-    backing_file_equal: Fact[bool] | None = None
-    filesystem: Fact[FileSystem] | None = None
-
-
-@dataclass(frozen=True)
-class StorageFacts:
-    """The facts about the disks of a migration.
-
-    Attributes:
-        disks: All disks with a medium.
-        disk_targets: Targets of all disks and drives of the guest.
-        destination_targets: Targets of all disks and drives in the plan's definition for the
-            destination; None without such a definition.
-    """
-
-    source: str
-    destination: str
-    plan: Plan
-    disks: tuple[DiskFact, ...]
-    disk_targets: tuple[str, ...]
-    destination_targets: tuple[str, ...] | None = None
-
-    @property
-    def copied_disks(self) -> tuple[DiskFact, ...]:
-        """Return the disks copied by the plan: the named disks or libvirt's default.
-
-        libvirt's default is all disks of the guest alone, neither read-only nor shareable.
-        """
-        if self.plan.copy_storage is StorageCopy.NONE:
-            return ()
-        named_targets = self.plan.migrate_disks
-        if named_targets:
-            return tuple(fact for fact in self.disks if fact.disk.target in named_targets)
-        return tuple(fact for fact in self.disks if fact.disk.is_copied_by_default)
 
 
 class AgentState(StrEnum):

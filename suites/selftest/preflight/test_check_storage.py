@@ -1,320 +1,120 @@
-"""Tests of the checks of copied disks: each check refuses only the facts meant for the check."""
-
-from dataclasses import replace
-from pathlib import PurePosixPath
+"""The checks of disk location, reachability, free space and libvirt's safety report bad facts."""
 
 import pytest
 
-from migqual.errors import GuardRefusal
-from migqual.hosts.domain_definition import Disk
-from migqual.migration.destination_images import ImageSpec, plan_images
-from migqual.model.finding import Finding, Severity
-from migqual.model.plan import DestinationImages, Plan, StorageCopy
-from migqual.preflight.checks import STORAGE_CHECKS, evaluate_storage_facts
-from migqual.preflight.facts import CopySpace, DiskFact, DiskLocation, StorageFacts
-from migqual.preflight.run import raise_if_refused
-from migqual.probes import disk_images
-from migqual.probes.disk_images import CopyDestination, FolderState, ImageInfo, PathKind
-from migqual.probes.fact import Missing
-from migqual.units import MIB
+from migqual.model.finding import Severity
+from migqual.model.plan import Plan, Safety, StorageCopy
+from migqual.preflight.storage_facts import CopySpace, DiskLocation, FileSystem
+from suites.selftest.support.fact_changes import (
+    UNKNOWN_FACT,
+    FactChange,
+    assert_check_fires,
+    change_facts,
+    combine_changes,
+    evaluate_changed_facts,
+    make_disk_local,
+    place_disk_on,
+)
+from suites.selftest.support.preflight_facts import make_disk_fact
 
 pytestmark = pytest.mark.selftest
 
-COPY_PLAN = Plan(copy_storage=StorageCopy.ALL)
-PRESENT_IMAGES_PLAN = replace(COPY_PLAN, destination_images=DestinationImages.EXISTING)
-INCREMENTAL_PLAN = Plan(copy_storage=StorageCopy.INCREMENTAL)
-RAW_IMAGE = ImageInfo("raw", 64 * MIB, MIB, 64 * MIB)
-QCOW2_IMAGE = ImageInfo("qcow2", 64 * MIB, MIB, MIB, {"cluster_size": "4096", "compat": "1.1"})
-ABSENT_DESTINATION = CopyDestination("/images/vda", PathKind.ABSENT, FolderState.WRITABLE)
-PREPARED_DESTINATION = replace(ABSENT_DESTINATION, kind=PathKind.FILE, image=RAW_IMAGE)
-VDA = DiskFact(
-    Disk("vda", "file", "/images/vda"),
-    DiskLocation.LOCAL,
-    "as probed",
-    CopySpace(64, 100, "/"),
-    RAW_IMAGE,
-    ABSENT_DESTINATION,
-)
-VDB = replace(
-    VDA,
-    disk=Disk("vdb", "file", "/shared/vdb"),
-    location=DiskLocation.SHARED,
-    space=None,
-    image=None,
-)
-
-
-def make_facts(*disks: DiskFact, plan: Plan = COPY_PLAN, **changes: object) -> StorageFacts:
-    targets = tuple(fact.disk.target for fact in disks)
-    return replace(StorageFacts("a", "b", plan, disks, targets), **changes)  # type: ignore[arg-type]
-
-
-def make_prepared_disk(**changes: object) -> DiskFact:
-    return replace(VDA, copy_destination=replace(PREPARED_DESTINATION, **changes))  # type: ignore[arg-type]
-
-
-def find_refusals(storage_facts: StorageFacts) -> dict[str, Finding]:
-    findings = evaluate_storage_facts(storage_facts)
-    return {finding.id: finding for finding in findings if finding.severity is Severity.REFUSED}
-
-
-DISK_WITH_BACKING_FILE = replace(
-    VDA, image=replace(QCOW2_IMAGE, backing_file="/images/base", backing_format="qcow2")
-)
-READ_ONLY_DISK = replace(VDB, disk=replace(VDB.disk, readonly=True))
-SHAREABLE_DISK = replace(VDB, disk=replace(VDB.disk, shareable=True))
-NAMED_DISKS_PLAN = replace(COPY_PLAN, migrate_disks=("vda", "vdb"))
-
-REFUSED_CASES = {
-    "same image": ("LM-NSS-01.image", make_facts(replace(VDA, location=DiskLocation.SHARED))),
-    "same export": ("LM-NSS-01.image", make_facts(replace(VDA, location=DiskLocation.REMOTE))),
-    "shareable": ("LM-NSS-02.shareable", make_facts(VDA, SHAREABLE_DISK, plan=NAMED_DISKS_PLAN)),
-    "block device": (
-        "LM-NSS-03.file",
-        make_facts(make_prepared_disk(kind=PathKind.DEVICE), plan=PRESENT_IMAGES_PLAN),
+EXT4 = FileSystem(0xEF53, "ext2/ext3")
+FIRING_CASES = [
+    (
+        "LM-PRE-02.storage",
+        change_facts(disks=(make_disk_fact("vda", DiskLocation.UNREACHABLE),)),
+        Severity.REFUSED,
     ),
-    "a folder": (
-        "LM-NSS-03.file",
-        make_facts(make_prepared_disk(kind=PathKind.OTHER), plan=PRESENT_IMAGES_PLAN),
+    ("LM-PRE-02.storage", make_disk_local(), Severity.REFUSED),
+    (
+        "LM-PRE-02.storage",
+        change_facts(disks=(make_disk_fact("vda", DiskLocation.AMBIGUOUS),)),
+        Severity.UNKNOWN,
     ),
-    "smaller": (
-        "LM-NSS-04.size",
-        make_facts(
-            make_prepared_disk(image=replace(RAW_IMAGE, virtual_size=64 * MIB - 512)),
-            plan=PRESENT_IMAGES_PLAN,
-        ),
+    ("LM-PRE-04.storage", make_disk_local(space=CopySpace(100, 99, "/")), Severity.REFUSED),
+    ("LM-PRE-04.storage", make_disk_local(space=UNKNOWN_FACT), Severity.UNKNOWN),
+    (
+        "LM-SHR-01.vda",
+        change_facts(disks=(make_disk_fact("vda", DiskLocation.AMBIGUOUS),)),
+        Severity.UNKNOWN,
     ),
-    "larger": (
-        "LM-NSS-04.size",
-        make_facts(
-            make_prepared_disk(image=replace(RAW_IMAGE, virtual_size=64 * MIB + 512)),
-            plan=PRESENT_IMAGES_PLAN,
-        ),
+    (
+        "LM-SHR-01.vda",
+        change_facts(disks=(make_disk_fact("vda", DiskLocation.UNREACHABLE),)),
+        Severity.WARNING,
     ),
-    "one image missing": ("LM-NSS-05.count", make_facts(VDA, plan=PRESENT_IMAGES_PLAN)),
-    "extra disk on destination": (
-        "LM-NSS-05.count",
-        make_facts(VDA, destination_targets=("vda", "vdb")),
-    ),
-    "shared disk in the set": ("LM-NSS-06.set", make_facts(VDA, VDB, plan=NAMED_DISKS_PLAN)),
-    "read-only disk in the set": (
-        "LM-NSS-06.set",
-        make_facts(VDA, READ_ONLY_DISK, plan=NAMED_DISKS_PLAN),
-    ),
-    "empty drive in the set": (
-        "LM-NSS-06.set",
-        make_facts(
-            VDA, plan=replace(COPY_PLAN, migrate_disks=("vda", "sda")), disk_targets=("vda", "sda")
-        ),
-    ),
-    "other format": (
-        "LM-LOC-01.image",
-        make_facts(make_prepared_disk(image=QCOW2_IMAGE), plan=PRESENT_IMAGES_PLAN),
-    ),
-    "would be overwritten": ("LM-LOC-01.image", make_facts(make_prepared_disk())),
-    "in use": (
-        "LM-LOC-01.image",
-        make_facts(make_prepared_disk(in_use=True), plan=PRESENT_IMAGES_PLAN),
-    ),
-    "no folder": (
-        "LM-LOC-01.image",
-        make_facts(
-            replace(
-                VDA, copy_destination=replace(ABSENT_DESTINATION, folder_state=FolderState.MISSING)
-            )
-        ),
-    ),
-    "read-only folder": (
-        "LM-LOC-01.image",
-        make_facts(
-            replace(
-                VDA,
-                copy_destination=replace(ABSENT_DESTINATION, folder_state=FolderState.READ_ONLY),
-            )
-        ),
-    ),
-    "encrypted": (
-        "LM-LOC-01.image",
-        make_facts(replace(VDA, image=replace(QCOW2_IMAGE, encrypted=True))),
-    ),
-    "backing file missing": (
-        "LM-LOC-01.image",
-        make_facts(
-            replace(DISK_WITH_BACKING_FILE, backing_file_equal=False), plan=INCREMENTAL_PLAN
-        ),
-    ),
-    "backing file unknown": (
-        "LM-LOC-01.image",
-        make_facts(
-            replace(DISK_WITH_BACKING_FILE, backing_file_equal=Missing("b is away")),
-            plan=INCREMENTAL_PLAN,
-        ),
-    ),
-    "unknown disk": (
-        "LM-LOC-02.disks",
-        make_facts(VDA, plan=replace(COPY_PLAN, migrate_disks=("vdq",))),
-    ),
-    "not enough free space": (
-        "LM-PRE-04.storage",
-        make_facts(replace(VDA, space=CopySpace(64, 63, "/"))),
-    ),
-}
-
-ACCEPTED_CASES = {
-    "one local disk": make_facts(VDA),
-    "prepared image": make_facts(make_prepared_disk(), plan=PRESENT_IMAGES_PLAN),
-    "shared disk not selected": make_facts(
-        VDA, VDB, plan=replace(COPY_PLAN, migrate_disks=("vda",))
-    ),
-    "read-only disk not copied": make_facts(VDA, READ_ONLY_DISK),
-    "shareable disk not copied": make_facts(VDA, SHAREABLE_DISK),
-    "no disk copied": make_facts(VDB, plan=Plan()),
-    "same disks on destination": make_facts(VDA, destination_targets=("vda",)),
-    "backing file equal": make_facts(
-        replace(DISK_WITH_BACKING_FILE, backing_file_equal=True), plan=INCREMENTAL_PLAN
-    ),
-    "whole chain copied": make_facts(replace(DISK_WITH_BACKING_FILE, backing_file_equal=False)),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED_CASES)
-def test_bad_facts_are_refused_with_remedy(case: str) -> None:
-    finding_id, storage_facts = REFUSED_CASES[case]
-
-    finding = find_refusals(storage_facts)[finding_id]
-
-    assert finding.remedy
-    with pytest.raises(GuardRefusal, match=finding_id):
-        raise_if_refused(evaluate_storage_facts(storage_facts))
-
-
-@pytest.mark.parametrize("case", ACCEPTED_CASES)
-def test_good_facts_are_accepted(case: str) -> None:
-    assert find_refusals(ACCEPTED_CASES[case]) == {}
-    raise_if_refused(evaluate_storage_facts(ACCEPTED_CASES[case]))
-
-
-def test_every_check_has_a_refused_case() -> None:
-    """
-    Each check refuses at least a single case, with three exceptions.
-
-    LM-SHR-01 only reports. The safety check of libvirt can be overridden. LM-PRE-02.storage has
-    no case in the table.
-    """
-    refused_ids = {
-        id_ for _, storage_facts in REFUSED_CASES.values() for id_ in find_refusals(storage_facts)
-    }
-    exempt_ids = {"LM-SHR-01", "LM-SHR-02.safety", "LM-PRE-02.storage"}
-
-    assert {check.id for check in STORAGE_CHECKS} - exempt_ids <= refused_ids
-
-
-def test_possibly_shared_image_is_not_copied() -> None:
-    """An unknown location is refused before a copy: a wrong guess would destroy the disk."""
-    ambiguous_facts = make_facts(replace(VDA, location=DiskLocation.AMBIGUOUS))
-
-    assert "LM-NSS-01.image" not in find_refusals(ambiguous_facts)
-    with pytest.raises(GuardRefusal, match=r"LM-NSS-01\.image"):
-        raise_if_refused(evaluate_storage_facts(ambiguous_facts))
-
-
-def test_finding_states_sizes_in_bytes() -> None:
-    finding = find_refusals(REFUSED_CASES["smaller"][1])["LM-NSS-04.size"]
-
-    assert finding.figures == {
-        "source_bytes": 64 * MIB,
-        "destination_bytes": 64 * MIB - 512,
-    }
-    assert "smaller" in finding.message
-
-
-def test_image_spec_of_full_copy_has_no_backing_file() -> None:
-    (full_spec,) = plan_images(make_facts(DISK_WITH_BACKING_FILE))
-    (incremental_spec,) = plan_images(
-        make_facts(replace(DISK_WITH_BACKING_FILE, backing_file_equal=True), plan=INCREMENTAL_PLAN)
-    )
-
-    assert full_spec.backing_file == ""
-    assert incremental_spec.backing_file == "/images/base"
-    assert incremental_spec.build_create_command(PurePosixPath("/x"))[-6:] == (
-        *("-b", "/images/base", "-F", "qcow2"),
-        *("/x", str(64 * MIB)),
-    )
-
-
-def test_image_spec_keeps_format_size_and_options() -> None:
-    disk_fact = replace(VDA, disk=replace(VDA.disk, format="qcow2"), image=QCOW2_IMAGE)
-
-    (image_spec,) = plan_images(make_facts(disk_fact))
-
-    assert (image_spec.format, image_spec.size_bytes) == ("qcow2", 64 * MIB)
-    assert image_spec.options == QCOW2_IMAGE.create_options
-    assert image_spec.can_use_pool
-    assert not replace(image_spec, options={"preallocation": "falloc"}).can_use_pool
-    assert not replace(image_spec, backing_file="/images/base").can_use_pool
-
-
-def test_no_image_is_planned_without_need() -> None:
-    assert plan_images(make_facts(make_prepared_disk(), plan=PRESENT_IMAGES_PLAN)) == ()
-    assert plan_images(make_facts(VDB, plan=Plan())) == ()
-
-
-def test_volume_xml_of_image_spec() -> None:
-    image_spec = ImageSpec(PurePosixPath("/p/a&b"), "qcow2", MIB, {"cluster_size": "4096"})
-
-    xml = image_spec.render_volume_xml()
-
-    assert "<name>a&amp;b</name>" in xml
-    assert '<capacity unit="bytes">1048576</capacity>' in xml
-    assert '<clusterSize unit="B">4096</clusterSize>' in xml
-
-
-QEMU_IMG_INFO = {
-    "format": "qcow2",
-    "virtual-size": 64 * MIB,
-    "actual-size": MIB,
-    "cluster-size": 4096,
-    "full-backing-filename": "/images/base",
-    "backing-filename-format": "raw",
-    "format-specific": {"data": {"compat": "0.10", "lazy-refcounts": True}},
-}
-
-
-def test_qemu_img_info_is_parsed() -> None:
-    image_info = disk_images.parse_image_info(QEMU_IMG_INFO, file_size=MIB)
-
-    assert image_info.create_options == {
-        "cluster_size": "4096",
-        "compat": "0.10",
-        "lazy_refcounts": "on",
-    }
-    assert (image_info.backing_file, image_info.backing_format) == ("/images/base", "raw")
-    assert not image_info.encrypted
-    assert disk_images.parse_image_info(
-        {**QEMU_IMG_INFO, "encrypted": True}, file_size=MIB
-    ).encrypted
+    ("LM-SHR-02.safety", place_disk_on(EXT4), Severity.WARNING),
+    ("LM-SHR-02.safety", place_disk_on(FileSystem(0xFE534D42, "smb2")), Severity.WARNING),
+    ("LM-SHR-02.safety", place_disk_on(FileSystem(0x65735546, "fuse.sshfs")), Severity.WARNING),
+    ("LM-SHR-02.safety", place_disk_on(UNKNOWN_FACT), Severity.WARNING),
+]
 
 
 @pytest.mark.parametrize(
-    ("image_format", "allocated_bytes", "file_bytes", "expected"),
-    [
-        ("raw", MIB, 64 * MIB, None),
-        ("raw", 64 * MIB, 64 * MIB, "falloc"),
-        ("qcow2", MIB, MIB, None),
-        ("qcow2", MIB, 65 * MIB, "metadata"),
-        ("qcow2", 65 * MIB, 65 * MIB, "falloc"),
-    ],
+    ("check", "change", "severity"),
+    FIRING_CASES,
+    ids=[f"{index}-{row[0]}-{row[2]}" for index, row in enumerate(FIRING_CASES)],
 )
-def test_preallocation_is_derived_from_sizes(
-    image_format: str, allocated_bytes: int, file_bytes: int, expected: str | None
+def test_storage_check_fires(check: str, change: FactChange, severity: Severity) -> None:
+    assert_check_fires(check, change, severity)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        place_disk_on(FileSystem(0x6969, "nfs")),
+        place_disk_on(FileSystem(0x65735546, "fuse.glusterfs")),
+        place_disk_on(EXT4, readonly=True),
+        combine_changes(place_disk_on(EXT4), change_facts(plan=Plan(safety=Safety.UNSAFE))),
+        combine_changes(place_disk_on(EXT4), change_facts(plan=Plan(copy_storage=StorageCopy.ALL))),
+    ],
+    ids=["nfs", "fuse", "read-only", "overridden", "copied"],
+)
+def test_libvirt_safety_check_accepts_disk(change: FactChange) -> None:
+    """A disk accepted or skipped by libvirt's safety check causes no warning."""
+    (finding,) = evaluate_changed_facts(change)["LM-SHR-02.safety"]
+
+    assert finding.severity is Severity.OK
+
+
+@pytest.mark.parametrize(
+    ("disk_fields", "severity"),
+    [
+        ({}, Severity.OK),
+        ({"readonly": True}, Severity.REFUSED),
+        ({"shareable": True}, Severity.REFUSED),
+    ],
+    ids=["plain", "readonly", "shareable"],
+)
+def test_copy_plan_covers_plain_local_disks(
+    disk_fields: dict[str, bool], severity: Severity
 ) -> None:
-    qemu_img_info = {
-        "format": image_format,
-        "virtual-size": 64 * MIB,
-        "actual-size": allocated_bytes,
-    }
+    change = combine_changes(
+        make_disk_local(**disk_fields), change_facts(plan=Plan(copy_storage=StorageCopy.ALL))
+    )
+
+    assert evaluate_changed_facts(change)["LM-PRE-02.storage"][0].severity is severity
+
+
+def test_only_named_disks_are_copied() -> None:
+    plan = Plan(copy_storage=StorageCopy.ALL, migrate_disks=("vdb",))
 
     assert (
-        disk_images.parse_image_info(qemu_img_info, file_bytes).create_options.get("preallocation")
-        == expected
+        evaluate_changed_facts(combine_changes(make_disk_local(), change_facts(plan=plan)))[
+            "LM-PRE-02.storage"
+        ][0].severity
+        is Severity.REFUSED
     )
+
+
+def test_disk_space_on_the_same_file_system_adds_up() -> None:
+    disks = tuple(
+        make_disk_fact(name, DiskLocation.LOCAL, space=CopySpace(60, 100, "/"))
+        for name in ("vda", "vdb")
+    )
+
+    (finding,) = evaluate_changed_facts(change_facts(disks=disks))["LM-PRE-04.storage"]
+
+    assert finding.severity is Severity.REFUSED
+    assert finding.figures == {"needed_mib": 120, "available_mib": 100}

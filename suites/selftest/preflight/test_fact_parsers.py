@@ -12,7 +12,7 @@ from migqual.preflight.disk_location import (
     classify_block_location,
     classify_file_location,
 )
-from migqual.preflight.facts import DiskLocation
+from migqual.preflight.storage_facts import DiskLocation
 from migqual.probes.fact import Fact, Missing
 
 pytestmark = pytest.mark.selftest

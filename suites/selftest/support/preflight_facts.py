@@ -6,10 +6,6 @@ from migqual.preflight.facts import (
     AgentState,
     ConnectionAttempt,
     ConnectionPurpose,
-    CopySpace,
-    DiskFact,
-    DiskLocation,
-    FileSystem,
     GuestHealth,
     HostCpu,
     HostFacts,
@@ -18,6 +14,7 @@ from migqual.preflight.facts import (
     NetworkSegment,
     SshLogin,
 )
+from migqual.preflight.storage_facts import CopySpace, DiskFact, DiskLocation, FileSystem
 from migqual.probes.fact import Fact
 
 SAFE_LOGIN = SshLogin(
