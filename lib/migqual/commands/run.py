@@ -1,21 +1,14 @@
 """`migqual run`: build the lab or take an inventory, run the suites, print the verdict."""
 
 import argparse
-import fcntl
 import os
-import re
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migqual import paths
 from migqual.commands import lab as lab_command
-from migqual.commands import sweep
+from migqual.commands._pytest_process import check_pytest_arguments, run_pytest
+from migqual.commands._run_target import open_target, sweep_afterwards
 from migqual.commands.lab import print_progress
 from migqual.errors import TroubleError, UsageError
 from migqual.hosts import reachability
@@ -23,7 +16,7 @@ from migqual.image.cloud_image import ensure_cloud_image
 from migqual.inventory.entities import Inventory
 from migqual.inventory.file import load_inventory
 from migqual.lab import lifecycle, state
-from migqual.lab.layout import LabLayout, check_lab_name
+from migqual.lab.layout import check_lab_name
 from migqual.model.finding import Severity
 from migqual.model.profile import list_profile_names, load_profile
 from migqual.report import record_files, report_folder, smoke_summary, terminal_summary
@@ -32,29 +25,8 @@ from migqual.report.qualification import is_run_qualified, judge_pairs
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
-CLEANUP_SECONDS = 120.0
 NORMAL_EXIT_STATUSES = {0, 1}  # all passed; some did not
-USAGE_ERROR_STATUS = 4  # pytest's exit code for arguments that it does not take
-PYTEST_ERROR = re.compile(r"^(?:ERROR|\S+: error): (?!usage:)(.+)$", re.MULTILINE)
-HOST_TEST_MARKERS = "not selftest and not observer_check"
-OBSERVER_CHECK_MARKERS = "not selftest and not slow"
 MAX_LANES = 16  # as many tests may take a turn at once, and have addresses for their guests
-LAB_LIFECYCLE_TESTS = (
-    "suites/integration/test_lab_lifecycle.py"  # builds labs itself, which a lab does not allow
-)
-
-
-@dataclass(frozen=True)
-class RunTarget:
-    """The hosts to qualify.
-
-    Attributes:
-        inventory: The inventory file.
-        lab: The layout of the lab; None when the hosts are not in a lab.
-    """
-
-    inventory: Path
-    lab: LabLayout | None = None
 
 
 def register(subparsers: "Subparsers") -> None:
@@ -117,12 +89,12 @@ def run(arguments: argparse.Namespace) -> int:
         report_folder.clear_report_folder(arguments.out, include_pytest_files=True)
         if inventory is not None:
             _check_reachability(inventory)
-    with _sweep_afterwards() as inventories, _open_target(arguments) as target:
+    with sweep_afterwards() as inventories, open_target(arguments) as target:
         inventories.append(target.inventory)
         if arguments.observer_checks and target.lab is not None:
             # the build needs package mirrors, and the lab has no route to a mirror
             ensure_cloud_image(paths.get_cache_folder(), report_progress=print_progress)
-        status = _run_pytest(arguments, target)
+        status = run_pytest(arguments, target)
     return _print_verdict(arguments, status)
 
 
@@ -133,7 +105,7 @@ def _verify_arguments(arguments: argparse.Namespace) -> Inventory | None:
     """
     check_lab_name(arguments.name)
     if arguments.pytest:
-        _check_pytest_arguments(arguments.pytest)
+        check_pytest_arguments(arguments.pytest)
     if arguments.profile:
         load_profile(arguments.profile)
         if arguments.profile not in list_profile_names():
@@ -149,39 +121,6 @@ def _verify_arguments(arguments: argparse.Namespace) -> Inventory | None:
             lab_command.read_topology(source, arguments.lanes), arguments.name
         )
     return None
-
-
-def _check_pytest_arguments(pytest_arguments: list[str]) -> None:
-    """Check the arguments for pytest with a pytest run without test collection.
-
-    Tests in files are not looked up: test ids contain names of pairs, known only with a lab.
-
-    Raises:
-        UsageError: pytest refuses the arguments. The error holds the message of pytest.
-    """
-    test_paths = [argument.partition("::")[0] for argument in pytest_arguments]
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--collect-only",
-            "--quiet",
-            "--ignore-glob=*",
-            *test_paths,
-        ],
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode == USAGE_ERROR_STATUS:
-        output = result.stdout + result.stderr
-        error_match = PYTEST_ERROR.search(output)
-        raise UsageError(
-            f"pytest: {error_match[1] if error_match else output.strip()}",
-            remedy="`.venv/bin/pytest --help` lists the arguments",
-        )
 
 
 def _check_reachability(inventory: Inventory) -> None:
@@ -215,131 +154,6 @@ def _check_reachability(inventory: Inventory) -> None:
             f"tests that need {', '.join(sorted(unreachable_hosts))} will be inconclusive: "
             f"{messages}"
         )
-
-
-@contextmanager
-def _sweep_afterwards() -> Iterator[list[Path]]:
-    """Sweep the journals of runs on the yielded inventories after the block.
-
-    The sweep comes after the end of the lab: the end of a lab removes all objects on the hosts.
-    """
-    inventories: list[Path] = []
-    try:
-        yield inventories
-    finally:
-        for inventory in inventories:
-            sweep.sweep_journals(sweep.find_journals(inventory))
-
-
-@contextmanager
-def _open_target(arguments: argparse.Namespace) -> Iterator[RunTarget]:
-    if arguments.inventory is not None:
-        yield RunTarget(arguments.inventory.absolute())
-        return
-    was_up = state.detect_lab_phase(arguments.name) is state.LabPhase.UP
-    layout = _ensure_lab(arguments, was_up=was_up)
-    with _share_lab(layout) as is_in_use:
-        try:
-            yield RunTarget(layout.inventory_file, layout)
-        finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            if not (was_up or arguments.keep or is_in_use()):
-                lifecycle.remove_lab(arguments.name)
-                print_progress(f"lab {arguments.name}: removed")
-
-
-def _ensure_lab(arguments: argparse.Namespace, *, was_up: bool) -> LabLayout:
-    """Return the layout of the lab: the lab already up, or a new lab.
-
-    A lab already up is used unless --topology is given.
-    """
-    if was_up and arguments.topology is None:
-        print_progress(f"lab {arguments.name} is up already; it stays up after the run")
-        return state.read_lab_state(arguments.name)[1]
-    source = arguments.topology or lab_command.DEFAULT_TOPOLOGY
-    requested_topology = lab_command.read_topology(source, arguments.lanes)
-    lab = lifecycle.start_lab(
-        requested_topology, arguments.name, report_progress=print_progress, topology_name=source
-    )
-    print_progress(f"lab {arguments.name} is up, acceleration {lab.acceleration}")
-    return lab.layout
-
-
-@contextmanager
-def _share_lab(layout: LabLayout) -> Iterator[Callable[[], bool]]:
-    """Hold a shared lock on the lab, and yield a check for other runs.
-
-    Every run holds the shared lock. Only the last run can get an exclusive lock.
-    """
-    with (layout.runtime_folder / "lab.json").open() as stream:
-        fcntl.flock(stream, fcntl.LOCK_SH)
-
-        def is_used_by_another_run() -> bool:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print_progress(f"lab {layout.name} is in use by another run; it stays up")
-                return True
-            return False
-
-        yield is_used_by_another_run
-
-
-def _run_pytest(arguments: argparse.Namespace, target: RunTarget) -> int:
-    """Run pytest in a new session, so each signal reaches pytest only once: from migqual."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        *_build_pytest_options(arguments, target),
-        *arguments.pytest,
-    ]
-    environment = dict(os.environ)
-    if target.lab is not None:
-        command = lab_command.build_namespace_command(target.lab, command)
-        environment = lab_command.build_environment(target.lab)
-    process = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "TERM", *command],
-        cwd=paths.ROOT,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print_progress("stopping: removing guests and files from the hosts")
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(CLEANUP_SECONDS)
-        raise
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _build_pytest_options(arguments: argparse.Namespace, target: RunTarget) -> list[str]:
-    lane_count = len(load_inventory(target.inventory).lanes)
-    marker_expression = OBSERVER_CHECK_MARKERS if arguments.observer_checks else HOST_TEST_MARKERS
-    options = [
-        f"--inventory={target.inventory}",
-        "-m",
-        marker_expression,
-        f"--ignore={LAB_LIFECYCLE_TESTS}",
-    ]
-    options += report_folder.build_pytest_arguments(arguments.out.absolute())
-    if arguments.observer_checks or (arguments.smoke and target.lab is not None):
-        options.append("--spread")
-    if arguments.profile:
-        options.append(f"--profile={arguments.profile}")
-    if arguments.smoke:
-        options.append("--smoke")
-        if target.lab is None:
-            return options
-    if lane_count > 1 and not arguments.serial:
-        options += ["-n", str(lane_count), "--dist", "loadgroup"]
-    return options
 
 
 def _print_verdict(arguments: argparse.Namespace, status: int) -> int:

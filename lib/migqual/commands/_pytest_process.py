@@ -1,0 +1,116 @@
+"""The pytest process of `migqual run`: arguments, start, signals and end."""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+from migqual import paths
+from migqual.commands import lab as lab_command
+from migqual.commands._run_target import RunTarget
+from migqual.commands.lab import print_progress
+from migqual.errors import UsageError
+from migqual.inventory.file import load_inventory
+from migqual.report import report_folder
+
+CLEANUP_SECONDS = 120.0
+USAGE_ERROR_STATUS = 4  # pytest's exit code for arguments that it does not take
+PYTEST_ERROR = re.compile(r"^(?:ERROR|\S+: error): (?!usage:)(.+)$", re.MULTILINE)
+HOST_TEST_MARKERS = "not selftest and not observer_check"
+OBSERVER_CHECK_MARKERS = "not selftest and not slow"
+LAB_LIFECYCLE_TESTS = (
+    "suites/integration/test_lab_lifecycle.py"  # builds labs itself, which a lab does not allow
+)
+
+
+def check_pytest_arguments(pytest_arguments: list[str]) -> None:
+    """Check the arguments for pytest with a pytest run without test collection.
+
+    Tests in files are not looked up: test ids contain names of pairs, known only with a lab.
+
+    Raises:
+        UsageError: pytest refuses the arguments. The error holds the message of pytest.
+    """
+    test_paths = [argument.partition("::")[0] for argument in pytest_arguments]
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--collect-only",
+            "--quiet",
+            "--ignore-glob=*",
+            *test_paths,
+        ],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode == USAGE_ERROR_STATUS:
+        output = result.stdout + result.stderr
+        error_match = PYTEST_ERROR.search(output)
+        raise UsageError(
+            f"pytest: {error_match[1] if error_match else output.strip()}",
+            remedy="`.venv/bin/pytest --help` lists the arguments",
+        )
+
+
+def run_pytest(arguments: argparse.Namespace, target: RunTarget) -> int:
+    """Run pytest in a new session, so each signal reaches pytest only once: from migqual."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *_build_pytest_options(arguments, target),
+        *arguments.pytest,
+    ]
+    environment = dict(os.environ)
+    if target.lab is not None:
+        command = lab_command.build_namespace_command(target.lab, command)
+        environment = lab_command.build_environment(target.lab)
+    process = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "TERM", *command],
+        cwd=paths.ROOT,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print_progress("stopping: removing guests and files from the hosts")
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(CLEANUP_SECONDS)
+        raise
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _build_pytest_options(arguments: argparse.Namespace, target: RunTarget) -> list[str]:
+    lane_count = len(load_inventory(target.inventory).lanes)
+    marker_expression = OBSERVER_CHECK_MARKERS if arguments.observer_checks else HOST_TEST_MARKERS
+    options = [
+        f"--inventory={target.inventory}",
+        "-m",
+        marker_expression,
+        f"--ignore={LAB_LIFECYCLE_TESTS}",
+    ]
+    options += report_folder.build_pytest_arguments(arguments.out.absolute())
+    if arguments.observer_checks or (arguments.smoke and target.lab is not None):
+        options.append("--spread")
+    if arguments.profile:
+        options.append(f"--profile={arguments.profile}")
+    if arguments.smoke:
+        options.append("--smoke")
+        if target.lab is None:
+            return options
+    if lane_count > 1 and not arguments.serial:
+        options += ["-n", str(lane_count), "--dist", "loadgroup"]
+    return options
