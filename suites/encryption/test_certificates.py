@@ -19,6 +19,7 @@ from migqual.testbed.host_pair import HostPair
 from migqual.testbed.testbed import Testbed
 from migqual.tls import certificate_check
 from migqual.tls.certificate_authority import CertificateAuthority, CertificateFlaw
+from migqual.tls.certificate_facts import collect_certificate_facts
 
 # The controller drives the migration: a source that drives the migration may lose the message
 # of the destination.
@@ -271,7 +272,7 @@ def read_qemu_log(host: Host, guest: Guest) -> str:
 
 def list_failed_checks(*hosts: Host) -> dict[str, str]:
     """Return the failed checks of the hosts' certificates: id and remedy."""
-    facts = [certificate_check.collect_certificate_facts(host) for host in hosts]
+    facts = [collect_certificate_facts(host) for host in hosts]
     findings = [
         finding
         for host_facts in facts

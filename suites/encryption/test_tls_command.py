@@ -11,8 +11,9 @@ import pytest
 from fixtures.plugins.encryption import Encryption
 from migqual.inventory.entities import Inventory
 from migqual.testbed.host_pair import HostPair
-from migqual.tls import certificate_check, host_certificates
+from migqual.tls import host_certificates
 from migqual.tls.certificate_authority import CA_CRL, SERVER_CERT
+from migqual.tls.certificate_facts import collect_certificate_facts
 
 MIGQUAL = Path(sys.executable).with_name("migqual")
 
@@ -97,10 +98,7 @@ def test_tls_command_keeps_changed_certificates(
 
 def read_server_certificates(pair: HostPair) -> list[bytes]:
     """Return the server certificate of each host."""
-    return [
-        certificate_check.collect_certificate_facts(host).certificates[SERVER_CERT]
-        for host in pair.hosts
-    ]
+    return [collect_certificate_facts(host).certificates[SERVER_CERT] for host in pair.hosts]
 
 
 def run_tls_command(

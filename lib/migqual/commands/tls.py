@@ -24,6 +24,7 @@ from migqual.inventory.entities import Inventory, Tier
 from migqual.model.finding import Severity
 from migqual.tls import certificate_check, host_certificates
 from migqual.tls.certificate_authority import CertificateAuthority
+from migqual.tls.certificate_facts import collect_certificate_facts
 from migqual.tls.host_certificates import HostCertificates
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _check_certificates(arguments: argparse.Namespace) -> int:
     with _open_hosts(
         inventory, common_arguments.select_hypervisors(inventory, arguments.names)
     ) as hosts:
-        facts = [certificate_check.collect_certificate_facts(host) for host in hosts]
+        facts = [collect_certificate_facts(host) for host in hosts]
     findings = [
         finding
         for host_facts in facts

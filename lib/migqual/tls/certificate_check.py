@@ -1,17 +1,13 @@
-"""Check the certificates of a host: collect facts on the host, then apply pure rules."""
+"""Check the certificates of a host with pure rules."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from migqual.hosts.host import Host
-from migqual.model.finding import Finding, Severity
-from migqual.tls import host_certificates
+from migqual.model.finding import Finding
+from migqual.preflight.findings import report_ok, report_refusal, report_warning
 from migqual.tls.certificate_authority import (
     CA_CERT,
     CLIENT_CERT,
@@ -19,78 +15,18 @@ from migqual.tls.certificate_authority import (
     SERVER_CERT,
     SERVER_KEY,
 )
-from migqual.tls.host_certificates import QemuUser
-from migqual.tls.qemu_conf import QEMU_CONF, TlsSettings
+from migqual.tls.certificate_facts import CERTIFICATE_FILES, REQUIRED_FILES, CertificateFacts
+from migqual.tls.qemu_conf import QEMU_CONF
+from migqual.tls.x509_properties import (
+    MIN_CURVE_BITS,
+    MIN_RSA_BITS,
+    describe_key_weakness,
+    is_issued_by_authority,
+    list_subject_names,
+    parse_certificates,
+)
 
 EXPIRY_WARNING = timedelta(days=14)
-MIN_RSA_BITS, MIN_CURVE_BITS = 2048, 256
-REQUIRED_FILES = (CA_CERT, SERVER_CERT, SERVER_KEY, CLIENT_CERT, CLIENT_KEY)
-CERTIFICATE_FILES = (CA_CERT, SERVER_CERT, CLIENT_CERT)
-_LIST_FILES_SCRIPT = 'cd -- "$1" 2>/dev/null && stat -L -c "%n %a %u" -- *.pem 2>/dev/null || true'
-# The folders above count, too: a user without access to a folder can read no file below.
-_LIST_UNREADABLE_SCRIPT = """\
-folder=$1 user=$2 group=$3
-shift 3
-for name; do
-    setpriv --reuid "$user" --regid "$group" --clear-groups test -r "$folder/$name" || echo "$name"
-done"""
-
-
-@dataclass(frozen=True)
-class CertificateFacts:
-    """Facts about the certificates of a host.
-
-    Attributes:
-        host: Name of the host.
-        settings: TLS settings of the host.
-        qemu_user: User and group of QEMU.
-        migration_endpoint: Destination address of guests. The certificate must contain the
-            address.
-        file_permissions: Mode and user id by file name.
-        unreadable_files: Files without read access for the user of QEMU.
-        certificates: PEM by file name. Private keys are never read.
-    """
-
-    host: str
-    settings: TlsSettings
-    qemu_user: QemuUser
-    migration_endpoint: str
-    file_permissions: Mapping[str, tuple[int, int]]
-    unreadable_files: tuple[str, ...]
-    certificates: Mapping[str, bytes]
-
-
-def collect_certificate_facts(host: Host) -> CertificateFacts:
-    """Collect the certificate facts of a host. The host does not change.
-
-    Raises:
-        HostError: The host does not know the user or the group of QEMU.
-    """
-    tls_settings = host_certificates.read_tls_settings(host)
-    owner = host_certificates.find_qemu_user(host, tls_settings)
-    listing = host.shell.run(
-        "sh", "-c", _LIST_FILES_SCRIPT, "sh", str(tls_settings.certificate_folder)
-    ).stdout.splitlines()
-    rows = [line.rsplit(" ", 2) for line in listing]
-    files = {name: (int(mode, 8), int(uid)) for name, mode, uid in rows}
-    present_files = [name for name in REQUIRED_FILES if name in files]
-    script_arguments = (str(tls_settings.certificate_folder), str(owner.uid), str(owner.gid))
-    unreadable = host.shell.run(
-        "sh", "-c", _LIST_UNREADABLE_SCRIPT, "sh", *script_arguments, *present_files
-    ).stdout.split()
-    return CertificateFacts(
-        host=host.name,
-        settings=tls_settings,
-        qemu_user=owner,
-        migration_endpoint=host.entry.migration_endpoint,
-        file_permissions=files,
-        unreadable_files=tuple(unreadable),
-        certificates={
-            name: host.shell.read_file(tls_settings.certificate_folder / name)
-            for name in CERTIFICATE_FILES
-            if name in files
-        },
-    )
 
 
 def check_certificates(facts: CertificateFacts, now: datetime | None = None) -> list[Finding]:
@@ -105,7 +41,7 @@ def check_certificates(facts: CertificateFacts, now: datetime | None = None) -> 
         not valid PEM, the rules about contents are left out.
     """
     reference_time = now or datetime.now(UTC)
-    chains = {name: _parse_certificates(pem) for name, pem in facts.certificates.items()}
+    chains = {name: parse_certificates(pem) for name, pem in facts.certificates.items()}
     findings = [
         _check_peer_verification(facts),
         _check_files_present(facts, [name for name in chains if not chains[name]]),
@@ -125,21 +61,10 @@ def check_certificates(facts: CertificateFacts, now: datetime | None = None) -> 
     )
 
 
-def _parse_certificates(pem: bytes) -> list[x509.Certificate]:
-    """Parse the certificates of a PEM file: the own certificate first, then the intermediates.
-
-    Return an empty list for a file without a valid certificate.
-    """
-    try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        return []
-
-
 def _check_peer_verification(facts: CertificateFacts) -> Finding:
     if facts.settings.verify_peers:
-        return _build_ok_finding("LM-TLS-02.verification", f"{facts.host} verifies its peers")
-    return _build_refused_finding(
+        return report_ok("LM-TLS-02.verification", f"{facts.host} verifies its peers")
+    return report_refusal(
         "LM-TLS-02.verification",
         f"{facts.host} accepts guests from any host: peers are not verified",
         f"set migrate_tls_x509_verify = 1 in {QEMU_CONF} and restart libvirt",
@@ -149,13 +74,13 @@ def _check_peer_verification(facts: CertificateFacts) -> Finding:
 def _check_files_present(facts: CertificateFacts, unparsable_files: Sequence[str]) -> Finding:
     missing = [name for name in REQUIRED_FILES if name not in facts.file_permissions]
     if not missing and not unparsable_files:
-        return _build_ok_finding(
+        return report_ok(
             "LM-TLS-01.files", f"{facts.host} has all files in {facts.settings.certificate_folder}"
         )
     problems = [f"missing files: {', '.join(missing)}"] if missing else []
     if unparsable_files:
         problems.append(f"no valid certificate in {', '.join(unparsable_files)}")
-    return _build_refused_finding(
+    return report_refusal(
         "LM-TLS-01.files",
         f"{facts.host}: {facts.settings.certificate_folder}: {'; '.join(problems)}",
         "run `migqual tls install`, or install certificates of your own authority",
@@ -183,24 +108,24 @@ def _check_expiry(
     remedy = "run `migqual tls rotate`, or install a new certificate of your own authority"
     if not_yet_valid:
         message = f"{facts.host}: not valid yet: {', '.join(not_yet_valid)}"
-        return _build_refused_finding(
-            "LM-TLS-01.expiry", message, "check the clocks of the hosts", figures
+        return report_refusal(
+            "LM-TLS-01.expiry", message, "check the clocks of the hosts", **figures
         )
     if days_left < 0:
         message = f"{facts.host}: {first_to_expire} expired on {expiry_date}"
-        return _build_refused_finding("LM-TLS-01.expiry", message, remedy, figures)
+        return report_refusal("LM-TLS-01.expiry", message, remedy, **figures)
     message = f"{facts.host}: {first_to_expire} expires first, on {expiry_date}"
     if expiry_times[first_to_expire] - now < EXPIRY_WARNING:
-        return Finding("LM-TLS-01.expiry", Severity.WARNING, message, figures, remedy)
-    return Finding("LM-TLS-01.expiry", Severity.OK, message, figures)
+        return report_warning("LM-TLS-01.expiry", message, remedy, **figures)
+    return report_ok("LM-TLS-01.expiry", message, **figures)
 
 
 def _check_server_name(facts: CertificateFacts, server: x509.Certificate) -> Finding:
-    certificate_names = _list_subject_names(server)
+    certificate_names = list_subject_names(server)
     message = f"{facts.host}: its certificate is for {', '.join(certificate_names) or 'no name'}"
     if _normalize_address(facts.migration_endpoint) in certificate_names:
-        return _build_ok_finding("LM-TLS-01.name", message)
-    return _build_refused_finding(
+        return report_ok("LM-TLS-01.name", message)
+    return report_refusal(
         "LM-TLS-01.name",
         f"{message}, not for {facts.migration_endpoint}",
         "issue a certificate for the migration address, or pass a name of the certificate with "
@@ -216,42 +141,19 @@ def _normalize_address(name: str) -> str:
         return name
 
 
-def _list_subject_names(certificate: x509.Certificate) -> list[str]:
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return []
-    names = extension.value
-    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
-    return [*names.get_values_for_type(x509.DNSName), *addresses]
-
-
 def _check_key_strength(
     facts: CertificateFacts, leaf_certificates: Mapping[str, x509.Certificate]
 ) -> Finding:
     weak_keys = {
         name: weakness
         for name, certificate in leaf_certificates.items()
-        if (weakness := _describe_weakness(certificate))
+        if (weakness := describe_key_weakness(certificate))
     }
     if not weak_keys:
-        return _build_ok_finding("LM-TLS-01.key", f"{facts.host}: keys are strong enough")
+        return report_ok("LM-TLS-01.key", f"{facts.host}: keys are strong enough")
     details = ", ".join(f"{name}: {weakness}" for name, weakness in weak_keys.items())
     remedy = f"use RSA keys of {MIN_RSA_BITS} bits or EC keys of {MIN_CURVE_BITS} bits, or longer"
-    return _build_refused_finding("LM-TLS-01.key", f"{facts.host}: weak keys: {details}", remedy)
-
-
-def _describe_weakness(certificate: x509.Certificate) -> str:
-    try:
-        key = certificate.public_key()
-    except UnsupportedAlgorithm:
-        return ""  # of a kind that nothing is known of here
-    match key:
-        case rsa.RSAPublicKey() if key.key_size < MIN_RSA_BITS:
-            return f"RSA key of {key.key_size} bits"
-        case ec.EllipticCurvePublicKey() if key.key_size < MIN_CURVE_BITS:
-            return f"EC key of {key.key_size} bits"
-    return ""
+    return report_refusal("LM-TLS-01.key", f"{facts.host}: weak keys: {details}", remedy)
 
 
 def _check_issuer(
@@ -261,45 +163,16 @@ def _check_issuer(
     untrusted_files = [
         name
         for name in (SERVER_CERT, CLIENT_CERT)
-        if not _is_trusted(chains[name][0], chains[name][1:], trusted_certificates)
+        if not is_issued_by_authority(chains[name][0], chains[name][1:], trusted_certificates)
     ]
     if not untrusted_files:
-        return _build_ok_finding(
+        return report_ok(
             "LM-TLS-01.authority", f"{facts.host}: its trusted authority issued both certificates"
         )
     message = f"{facts.host}: the authority in {CA_CERT} did not issue {', '.join(untrusted_files)}"
-    return _build_refused_finding(
+    return report_refusal(
         "LM-TLS-01.authority", message, "install certificates of one authority on both hosts"
     )
-
-
-def _is_trusted(
-    leaf: x509.Certificate,
-    intermediates: Sequence[x509.Certificate],
-    trusted_certificates: Sequence[x509.Certificate],
-) -> bool:
-    """Return True if a trusted authority has issued `leaf`, directly or by intermediates."""
-    if any(_is_issued_by(leaf, issuer) for issuer in trusted_certificates):
-        return True
-    return any(
-        _is_issued_by(leaf, intermediate)
-        and _is_trusted(
-            intermediate,
-            [certificate for certificate in intermediates if certificate != intermediate],
-            trusted_certificates,
-        )
-        for intermediate in intermediates
-    )
-
-
-def _is_issued_by(leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        leaf.verify_directly_issued_by(issuer)
-    except UnsupportedAlgorithm:
-        return leaf.issuer == issuer.subject  # a signature of a kind that is not known here
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def _check_file_permissions(facts: CertificateFacts) -> Finding:
@@ -313,13 +186,9 @@ def _check_file_permissions(facts: CertificateFacts) -> Finding:
         if uid not in {facts.qemu_user.uid, 0}:
             problems.append(f"{name} belongs to user id {uid}")
     if not problems:
-        return _build_ok_finding(
-            "LM-TLS-01.rights", f"{facts.host}: only QEMU can read the private keys"
-        )
+        return report_ok("LM-TLS-01.rights", f"{facts.host}: only QEMU can read the private keys")
     remedy = f"keys: chown {facts.qemu_user.name}, mode 600; certificates: mode 644; folders: 755"
-    return _build_refused_finding(
-        "LM-TLS-01.rights", f"{facts.host}: {'; '.join(problems)}", remedy
-    )
+    return report_refusal("LM-TLS-01.rights", f"{facts.host}: {'; '.join(problems)}", remedy)
 
 
 def check_common_authority(facts_by_host: Sequence[CertificateFacts]) -> Finding:
@@ -334,19 +203,9 @@ def check_common_authority(facts_by_host: Sequence[CertificateFacts]) -> Finding
     ca_certificates = {facts.certificates.get(CA_CERT) for facts in facts_by_host}
     hosts = ", ".join(facts.host for facts in facts_by_host)
     if len(ca_certificates) == 1 and None not in ca_certificates:
-        return _build_ok_finding("LM-TLS-01.common", f"{hosts} trust the same authority")
-    return _build_refused_finding(
+        return report_ok("LM-TLS-01.common", f"{hosts} trust the same authority")
+    return report_refusal(
         "LM-TLS-01.common",
         f"{hosts} do not trust the same authority",
         f"install the same {CA_CERT} on all these hosts",
     )
-
-
-def _build_ok_finding(finding_id: str, message: str) -> Finding:
-    return Finding(finding_id, Severity.OK, message)
-
-
-def _build_refused_finding(
-    finding_id: str, message: str, remedy: str, figures: Mapping[str, float | str] | None = None
-) -> Finding:
-    return Finding(finding_id, Severity.REFUSED, message, figures or {}, remedy)

@@ -18,7 +18,7 @@ from migqual.tls.certificate_authority import (
     CertificateFlaw,
     CredentialFiles,
 )
-from migqual.tls.certificate_check import CertificateFacts
+from migqual.tls.certificate_facts import CertificateFacts
 from migqual.tls.host_certificates import QemuUser
 from migqual.tls.qemu_conf import parse_qemu_conf
 
