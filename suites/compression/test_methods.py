@@ -1,216 +1,30 @@
 """Every compression method, with each level, kind of data and number of connections."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
 import pytest
 
 from fixtures.plugins.guests import RecordFigures
 from fixtures.plugins.matrix import select_rows
-from migqual.errors import InconclusiveError
-from migqual.hosts import qemu_probe, qemu_threads
-from migqual.hosts.guest import Guest
-from migqual.model.guest_spec import GuestSpec, MemoryLoad, PageContent
-from migqual.model.outcome import JobSample
-from migqual.model.plan import Compression, CompressionOptions, Control, Plan
-from migqual.model.qemu_parameter import ParameterEnds, QemuParameter
-from migqual.testbed.host_pair import HostPair
+from migqual.model.guest_spec import GuestSpec
+from migqual.model.plan import Control, Plan
 from migqual.testbed.testbed import Testbed
 from suites.support.compression import (
-    MAX_COMPRESSED_SHARE,
-    MAX_INCOMPRESSIBLE_SHARE,
-    SLOW_METHOD_DEADLINE_S,
-    SUSPEND_TIMEOUT,
     CountedMigration,
     fill_memory,
     migrate_and_count_bytes,
     query_migration_parameters,
     require_parameter,
 )
-
-DIRECT = Control.DIRECT  # peer-to-peer, the destination's words may get lost
-DATA_MIB = 32
-CHANGING_TEXT = "changing-text"  # text, some of which changes while it is sent
-CHANGE_RATE_MIB_S = 1  # less than the slowest method sends, mostly
-DATA_KINDS = (
-    *(str(content) for content in (PageContent.TEXT, PageContent.RANDOM, PageContent.ZERO)),
-    CHANGING_TEXT,
+from suites.support.compression_methods import (
+    DATA_KINDS,
+    METHODS,
+    MethodResult,
+    build_load,
+    find_overhead_violations,
+    find_violations,
+    list_text_shares_by_level,
+    migrate_with_method,
+    require_conclusive_counts,
 )
-STORE_LEVEL = 0  # a level of zlib that compresses nothing; zstd takes it for its usual one
-# Limit of the bytes that random data add to zeroes, relative to a plain migration. The other
-# memory of the guest differs by about 1 MiB from one migration to the next.
-MAX_RANDOM_OVERHEAD = 1.1
-
-
-@dataclass(frozen=True)
-class CompressionMethod:
-    """A compression method with the levels and numbers of connections to test.
-
-    The QEMU monitor sets parameters without a name in libvirt: the libvirt binding may be older
-    than the hosts' libvirt.
-
-    Attributes:
-        compression: The method by libvirt's name.
-        levels: Compression levels; None for a method without levels.
-        connections: Numbers of parallel connections; 0 for a single stream.
-        method_setting: QEMU parameter to select a method unknown to libvirt.
-        level_parameter: QEMU parameter for the level; empty if libvirt sets the level.
-    """
-
-    compression: Compression
-    levels: tuple[int | None, ...] = (None,)
-    connections: tuple[int, ...] = (0,)
-    method_setting: QemuParameter | None = None
-    level_parameter: str = ""
-
-    def build_plan(self, level: int | None, connections: int) -> Plan:
-        settings = [self.method_setting] if self.method_setting else []
-        if level is not None and self.level_parameter:
-            settings.append(QemuParameter(self.level_parameter, level))
-        tuning = CompressionOptions(level=None if self.level_parameter else level)
-        return Plan(
-            control=DIRECT,
-            compression=self.compression,
-            channels=connections,
-            timeout=SUSPEND_TIMEOUT,
-            deadline_s=SLOW_METHOD_DEADLINE_S,
-            compression_options=tuning,
-            qemu_parameters=tuple(settings),
-        )
-
-    def list_supported_levels(self, pair: HostPair) -> tuple[int | None, ...]:
-        """Return the levels, without level 0 (store) where an end refuses level 0.
-
-        openEuler's QEMU refuses level 0 for compressing threads.
-        """
-        if self.compression is not Compression.MT or STORE_LEVEL not in self.levels:
-            return self.levels
-        refusals = [
-            qemu_probe.find_parameter_refusal(host, "compress-level", STORE_LEVEL)
-            for host in pair.hosts
-        ]
-        return tuple(level for level in self.levels if level != STORE_LEVEL or not any(refusals))
-
-    @property
-    def required_settings(self) -> list[QemuParameter]:
-        """Return the QEMU parameters required at both ends."""
-        return list(self.build_plan(self.levels[0], self.connections[0]).qemu_parameters)
-
-
-def make_thread_method(method: str, *levels: int) -> CompressionMethod:
-    """Make a method of compressing threads, selected by openEuler's `compress-method`."""
-    return CompressionMethod(
-        Compression.MT,
-        levels,
-        method_setting=QemuParameter("compress-method", method, ParameterEnds.BOTH),
-    )
-
-
-def make_multifd_method(method: str) -> CompressionMethod:
-    """Make a method of parallel connections without a name in libvirt."""
-    method_setting = QemuParameter("multifd-compression", method, ParameterEnds.BOTH)
-    return CompressionMethod(Compression.NONE, connections=(2,), method_setting=method_setting)
-
-
-# The documentation describes the threaded methods. The methods of parallel connections go
-# beyond the requirement.
-METHODS = {
-    "mt": CompressionMethod(Compression.MT, (0, 1, 9)),
-    "mt-zlib": make_thread_method("zlib", 1, 9),
-    "mt-zstd": make_thread_method("zstd", 1, 9),
-    "multifd-zlib": CompressionMethod(
-        Compression.ZLIB, (0, 1, 9), (1, 2, 4), level_parameter="multifd-zlib-level"
-    ),
-    "multifd-zstd": CompressionMethod(
-        Compression.ZSTD, (0, 1, 9), (1, 2, 4), level_parameter="multifd-zstd-level"
-    ),
-    "multifd-qatzip": make_multifd_method("qatzip"),
-    "multifd-qpl": make_multifd_method("qpl"),
-    "multifd-uadk": make_multifd_method("uadk"),
-}
-
-
-@dataclass
-class SendThreadCounter:
-    """A counter of the sender threads of parallel connections during a migration."""
-
-    guest: Guest
-    thread_counts: set[int] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.host, self.pid = self.guest.host, qemu_threads.find_qemu_pid(self.guest)
-
-    def on_sample(self, sample: JobSample) -> None:
-        """Count the sender threads at each job sample; never abort the migration."""
-        if int(sample.stats.get("memory_processed", 0)):
-            thread_list = qemu_threads.list_threads(self.host, self.pid)
-            self.thread_counts.add(sum(thread.is_multifd_sender for thread in thread_list))
-
-
-@dataclass(frozen=True)
-class MethodResult:
-    """The result for a combination of level, kind of data and number of connections.
-
-    Attributes:
-        level: Compression level; None for a method without levels.
-        data_kind: Kind of data in the guest's memory.
-        connections: Number of parallel connections; 0 for a single stream.
-        migration: The migration with the byte counts.
-        thread_counts: Numbers of sender threads seen during the migration.
-    """
-
-    level: int | None
-    data_kind: str
-    connections: int
-    migration: CountedMigration
-    thread_counts: set[int]
-
-    def __str__(self) -> str:
-        level = "" if self.level is None else f"level {self.level}, "
-        return f"{level}{self.data_kind}, {self.connections or 'no parallel'} connections"
-
-    def compute_link_share(self, plain_migrations: Mapping[str, CountedMigration]) -> float:
-        """Return the bytes on the link relative to a plain migration of the same data."""
-        return self.migration.link_bytes / plain_migrations[self.data_kind].link_bytes
-
-    def compute_reported_share(self, plain_migrations: Mapping[str, CountedMigration]) -> float:
-        """Return the bytes by the job statistics relative to a plain migration."""
-        return self.migration.reported_bytes / plain_migrations[self.data_kind].reported_bytes
-
-    @property
-    def max_share(self) -> float:
-        """Return the largest allowed share of a plain migration's bytes."""
-        is_zstd = self.migration.outcome.plan.compression is Compression.ZSTD
-        is_text = self.data_kind in {str(PageContent.TEXT), CHANGING_TEXT}
-        if is_text and (is_zstd or self.level != STORE_LEVEL):
-            return MAX_COMPRESSED_SHARE
-        # The number of sends of a changing page depends on the speed of the migration.
-        return float("inf") if self.data_kind == CHANGING_TEXT else MAX_INCOMPRESSIBLE_SHARE
-
-    def find_violation(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
-        """Describe a wrong thread count or too many bytes; "" for a correct result.
-
-        The smaller of both shares counts: on the link, and by the job statistics.
-        """
-        if max(self.thread_counts, default=0) not in {0, self.connections}:  # they come one by one
-            return f"{self}: numbers of sending threads: {sorted(self.thread_counts)}"
-        share = min(
-            self.compute_link_share(plain_migrations), self.compute_reported_share(plain_migrations)
-        )
-        message = f"{self}: {share:.1%} of the bytes of the plain migration"
-        return message if share > self.max_share else ""
-
-    def find_byte_mismatch(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
-        """Describe too many bytes on the link; return "" if within the limit.
-
-        Such bytes are missing from the job statistics if `find_violation` reports no fault.
-        """
-        if self.compute_link_share(plain_migrations) <= self.max_share:
-            return ""
-        return (
-            f"{self}: {self.compute_link_share(plain_migrations):.1%} of the bytes on the link, "
-            f"but {self.compute_reported_share(plain_migrations):.1%} as reported by the job"
-        )
 
 
 @pytest.mark.requirement("LM-PAR-04", "LM-PAR-08")
@@ -259,74 +73,18 @@ def test_compression_method_reduces_bytes(
     for data_kind in DATA_KINDS:
         with fill_memory(guest, build_load(data_kind)):
             plain_migrations[data_kind] = migrate_and_count_bytes(
-                testbed, guest, Plan(control=DIRECT, channels=matrix[0][2])
+                testbed, guest, Plan(control=Control.DIRECT, channels=matrix[0][2])
             )
-            for level, _data_kind, connections in (row for row in matrix if row[1] == data_kind):
-                thread_counter = SendThreadCounter(guest)
-                plan = method.build_plan(level, connections)
-                migration = migrate_and_count_bytes(
-                    testbed, guest, plan, on_sample=thread_counter.on_sample
-                )
-                results.append(
-                    MethodResult(
-                        level, data_kind, connections, migration, thread_counter.thread_counts
-                    )
-                )
+            for row in (row for row in matrix if row[1] == data_kind):
+                results.append(migrate_with_method(testbed, guest, method, row))
                 assert query_migration_parameters(guest) == parameters_before
 
     share_table = {
         str(result): f"{result.compute_link_share(plain_migrations):.1%}" for result in results
     }
     record_figures(f"compression {name}", share_table)
-    assert [
-        violation for result in results if (violation := result.find_violation(plain_migrations))
-    ] == []
+    assert find_violations(results, plain_migrations) == []
     assert find_overhead_violations(results, plain_migrations) == []
-    share_by_level = {
-        result.level: result.compute_link_share(plain_migrations)
-        for result in results
-        if result.data_kind == PageContent.TEXT and result.level
-    }
-    shares = [share_by_level[level] for level in sorted(share_by_level)]
-    assert shares == sorted(shares, reverse=True), share_table
-    if mismatches := [
-        violation
-        for result in results
-        if (violation := result.find_byte_mismatch(plain_migrations))
-    ]:
-        raise InconclusiveError("; ".join(mismatches))
-    if not all(any(result.thread_counts) for result in results if result.connections):
-        raise InconclusiveError("a migration was over before its threads could be counted")
-
-
-def find_overhead_violations(
-    results: Sequence[MethodResult], plain_migrations: Mapping[str, CountedMigration]
-) -> list[str]:
-    """Find levels where random data add too many bytes to zeroes.
-
-    The figures are from the job statistics. The rest of the guest's memory shrinks and would
-    hide the excess in the total.
-    """
-    random, zero = str(PageContent.RANDOM), str(PageContent.ZERO)
-    plain_overhead = plain_migrations[random].reported_bytes - plain_migrations[zero].reported_bytes
-    zero_bytes_by_level = {
-        result.level: result.migration.reported_bytes
-        for result in results
-        if result.data_kind == zero
-    }
-    overheads = [
-        (result, result.migration.reported_bytes - zero_bytes_by_level[result.level])
-        for result in results
-        if result.data_kind == random
-    ]
-    return [
-        f"{result}: random data adds {overhead} bytes, without compression {plain_overhead}"
-        for result, overhead in overheads
-        if overhead > plain_overhead * MAX_RANDOM_OVERHEAD
-    ]
-
-
-def build_load(data_kind: str) -> MemoryLoad:
-    if data_kind == CHANGING_TEXT:
-        return MemoryLoad(size_mib=DATA_MIB, content=PageContent.TEXT, rate_mib_s=CHANGE_RATE_MIB_S)
-    return MemoryLoad(size_mib=DATA_MIB, content=PageContent(data_kind))
+    text_shares = list_text_shares_by_level(results, plain_migrations)
+    assert text_shares == sorted(text_shares, reverse=True), share_table
+    require_conclusive_counts(results, plain_migrations)

@@ -26,7 +26,9 @@ class SampleAction(Enum):
     ABORT = "abort"
 
 
-# Called with every sample of the job. Without a result the migration continues.
+# Called with every sample of the job. Without a result the migration continues. The result
+# `SampleAction.ABORT` aborts the migration. An exception aborts the migration, too, and is raised
+# after the abort.
 OnSample = Callable[[JobSample], SampleAction | None]
 
 

@@ -1,4 +1,15 @@
-"""`migrate`: start a migration, follow the job and determine the outcome."""
+"""`migrate`: start a migration, follow the job and determine the outcome.
+
+Example:
+    Limit bandwidth and downtime, and keep the outcome of a migration without convergence::
+
+        plan = Plan(bandwidth_mib_s=64, downtime_ms=100, deadline_s=60.0)
+        try:
+            outcome = migrate(guest, destination, plan)
+        except MigrationTimedOut as error:
+            outcome = error.outcome
+        print(outcome.virsh, outcome.status, outcome.seconds)
+"""
 
 import json
 import time
@@ -63,15 +74,11 @@ def migrate(
     function returns when the guest is at the destination, running or paused as planned.
     `guest.host` is the destination then.
 
-    Every `MigrationError` holds the stack's message and the outcome so far.
-
     Args:
         guest: The guest to migrate.
         destination: The host to migrate to.
         plan: Options and limits of the migration.
-        on_sample: Called with every job sample. The result `SampleAction.ABORT` aborts the
-            migration. An exception of `on_sample` aborts the migration and is raised after
-            the abort.
+        on_sample: Called with every job sample; can abort the migration (see `OnSample`).
         on_interrupted: Called with the outcome so far, before an error other than a
             `MigrationError` is raised.
 
@@ -79,26 +86,12 @@ def migrate(
         The outcome of the completed migration.
 
     Raises:
-        MigrationRefused: The stack refused the migration before any data moved.
-        MigrationFailed: The migration failed after the start of the data transfer.
-        MigrationTimedOut: The migration did not finish before the plan's deadline and was
-            aborted.
-        MigrationAborted: `on_sample` aborted the migration.
-        MigrationStuck: libvirt accepts the aborts, but the migration goes on.
+        MigrationError: Another end, by the class: `MigrationRefused`, `MigrationFailed`,
+            `MigrationTimedOut`, `MigrationAborted` (by `on_sample`) or `MigrationStuck`. The
+            error holds the stack's message and the outcome so far.
         InconclusiveError: libvirt refuses to abort the migration.
-
-    Example:
-        Limit bandwidth and downtime, and keep the outcome of a migration without convergence::
-
-            plan = Plan(bandwidth_mib_s=64, downtime_ms=100, deadline_s=60.0)
-            try:
-                outcome = migrate(guest, destination, plan)
-            except MigrationTimedOut as error:
-                outcome = error.outcome
-            print(outcome.virsh, outcome.status, outcome.seconds)
     """
-    source = guest.host
-    domain = guest.domain
+    source, domain = guest.host, guest.domain
     with (
         qemu_parameters.limit_downtime(guest, plan.downtime_ms),
         qemu_parameters.apply_settings(guest, plan.qemu_parameters),
@@ -108,24 +101,10 @@ def migrate(
         virsh = render_virsh_command(guest, source, destination, plan)
         event_log.started_at = time.monotonic()
         progress = MigrationProgress(guest, domain, source, destination, plan, virsh, event_log)
-        try:
-            with _run_job(job, guest, destination):
-                follow_job(progress, job, on_sample)
-        except MigrationStuck as stuck_error:
-            stuck_error.outcome = progress.build_outcome(MigrationStatus.STUCK, stuck_error.message)
-            raise
-        except BaseException as error:
-            if on_interrupted is not None:
-                on_interrupted(progress.build_outcome(MigrationStatus.INTERRUPTED, str(error)))
-            raise
+        with _report_interruption(progress, on_interrupted), _run_job(job, guest, destination):
+            follow_job(progress, job, on_sample)
         stats = _read_final_stats(guest, domain, event_log) if job.has_succeeded else {}
-    message = "; ".join((job.error.stack_message, *progress.refusals)) if job.error else ""
-    outcome = progress.build_outcome(
-        _determine_status(job.error, progress), message, ended_at=job.ended_at, stats=stats
-    )
-    if job.error is not None:
-        raise _ERROR_TYPES[outcome.status](message, outcome=outcome) from job.error
-    return outcome
+    return _conclude_migration(job, progress, stats)
 
 
 def render_virsh_command(guest: Guest, source: Host, destination: Host, plan: Plan) -> str:
@@ -170,6 +149,25 @@ def _build_migrate_call(
 
 
 @contextmanager
+def _report_interruption(
+    progress: MigrationProgress, on_interrupted: OnInterrupted | None
+) -> Iterator[None]:
+    """Report the outcome so far when an error interrupts the block.
+
+    `MigrationStuck` holds the outcome; `on_interrupted` receives the outcome of any other error.
+    """
+    try:
+        yield
+    except MigrationStuck as stuck_error:
+        stuck_error.outcome = progress.build_outcome(MigrationStatus.STUCK, stuck_error.message)
+        raise
+    except BaseException as error:
+        if on_interrupted is not None:
+            on_interrupted(progress.build_outcome(MigrationStatus.INTERRUPTED, str(error)))
+        raise
+
+
+@contextmanager
 def _run_job(job: Job, guest: Guest, destination: Host) -> Iterator[None]:
     """Run the job while the block runs; after an error, abort the job and wait for the end.
 
@@ -185,6 +183,17 @@ def _run_job(job: Job, guest: Guest, destination: Host) -> Iterator[None]:
     finally:
         if job.has_succeeded:
             guest.set_host(destination)
+
+
+def _conclude_migration(job: Job, progress: MigrationProgress, stats: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of the completed job, or raise the error of another end."""
+    message = "; ".join((job.error.stack_message, *progress.refusals)) if job.error else ""
+    outcome = progress.build_outcome(
+        _determine_status(job.error, progress), message, ended_at=job.ended_at, stats=stats
+    )
+    if job.error is not None:
+        raise _ERROR_TYPES[outcome.status](message, outcome=outcome) from job.error
+    return outcome
 
 
 def _read_final_stats(guest: Guest, source_domain: Domain, event_log: EventLog) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Collect facts from both hosts in parallel."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
 from migqual.errors import UsageError
 from migqual.hosts import domain_definition
@@ -94,32 +94,24 @@ def _collect_migration_facts(
         HostError: libvirt of a host does not answer.
         UsageError: The source has no domain with the requested name.
     """
-    source, destination = request.hosts
     domain = _find_domain(request)
     definition = domain_definition.parse_domain_xml(domain.read_live_xml())
-    connection_probes = [
-        pool.submit(_probe_connections, host, peer, probe_context)
-        for host, peer in (request.hosts, (destination, source))
-    ]
-    prober = DiskProber(
-        source, destination, probe_context, probe_pool, _parse_destination_disks(request.plan)
-    )
-    disk_probes = [
-        pool.submit(prober.probe_disk, disk) for disk in definition.disks if _has_medium(disk)
-    ]
+    connection_probes = _submit_connection_probes(request, probe_context, pool)
+    prober = _create_disk_prober(request, probe_context, probe_pool)
+    disk_probes = [pool.submit(prober.probe_disk, disk) for disk in _list_probed_disks(definition)]
     segment_probes = [
-        pool.submit(network_probes.probe_network_segment, nic, source, destination, probe_context)
-        for nic in _iterate_distinct_nics(definition)
+        pool.submit(network_probes.probe_network_segment, nic, *request.hosts, probe_context)
+        for nic in _list_distinct_nics(definition)
     ]
     health_probe = pool.submit(collect_guest_health, domain, definition, probe_context.mode)
     host_probes = [
         pool.submit(host_facts.collect_host_facts, host, definition.hugepage_kib)
         for host in request.hosts
     ]
-    hypervisor_probe = pool.submit(host_facts.query_hypervisor_facts, destination, definition)
-    cpu_comparison_probe = pool.submit(
-        fact_or_missing, lambda: host_facts.compare_host_cpus(source, destination)
+    hypervisor_probe = pool.submit(
+        host_facts.query_hypervisor_facts, request.destination, definition
     )
+    cpu_probe = pool.submit(fact_or_missing, lambda: host_facts.compare_host_cpus(*request.hosts))
     return MigrationFacts(
         guest=request.guest,
         plan=request.plan,
@@ -128,12 +120,10 @@ def _collect_migration_facts(
         source=host_probes[0].result(),
         destination=host_probes[1].result(),
         destination_hypervisor=hypervisor_probe.result(),
-        host_cpu_comparison=cpu_comparison_probe.result(),
+        host_cpu_comparison=cpu_probe.result(),
         disks=tuple(disk.result() for disk in disk_probes),
         connection_attempts=tuple(
-            attempt
-            for connection_probe in connection_probes
-            for attempt in connection_probe.result()
+            chain.from_iterable(probe.result() for probe in connection_probes)
         ),
         segments=tuple(segment_probe.result() for segment_probe in segment_probes),
         destination_targets=_list_destination_targets(request.plan),
@@ -151,16 +141,8 @@ def collect_storage_facts(request: MigrationRequest, probe_context: ProbeContext
     """
     definition = domain_definition.parse_domain_xml(_find_domain(request).read_live_xml())
     with ThreadPoolExecutor(_WORKERS) as pool, ThreadPoolExecutor(_WORKERS) as probe_pool:
-        prober = DiskProber(
-            request.source,
-            request.destination,
-            probe_context,
-            probe_pool,
-            _parse_destination_disks(request.plan),
-        )
-        disks = pool.map(
-            prober.probe_disk, [disk for disk in definition.disks if _has_medium(disk)]
-        )
+        prober = _create_disk_prober(request, probe_context, probe_pool)
+        disks = pool.map(prober.probe_disk, _list_probed_disks(definition))
         return StorageFacts(
             request.source.name,
             request.destination.name,
@@ -169,6 +151,15 @@ def collect_storage_facts(request: MigrationRequest, probe_context: ProbeContext
             tuple(disk.target for disk in definition.disks),
             _list_destination_targets(request.plan),
         )
+
+
+def _create_disk_prober(
+    request: MigrationRequest, probe_context: ProbeContext, probe_pool: ThreadPoolExecutor
+) -> DiskProber:
+    destination_disks = _parse_destination_disks(request.plan)
+    return DiskProber(
+        request.source, request.destination, probe_context, probe_pool, destination_disks
+    )
 
 
 def _list_destination_targets(plan: Plan) -> tuple[str, ...] | None:
@@ -196,6 +187,17 @@ def _find_domain(request: MigrationRequest) -> Domain:
     return domain
 
 
+def _submit_connection_probes(
+    request: MigrationRequest, probe_context: ProbeContext, pool: ThreadPoolExecutor
+) -> list[Future[tuple[ConnectionAttempt, ...]]]:
+    """Submit the probes of the connections in both directions."""
+    source, destination = request.hosts
+    return [
+        pool.submit(_probe_connections, host, peer, probe_context)
+        for host, peer in ((source, destination), (destination, source))
+    ]
+
+
 def _probe_connections(
     host: Host, peer: Host, probe_context: ProbeContext
 ) -> tuple[ConnectionAttempt, ...]:
@@ -205,10 +207,13 @@ def _probe_connections(
     )
 
 
-def _iterate_distinct_nics(definition: DomainDefinition) -> Iterator[Nic]:
-    """Iterate over the interfaces, with a single interface per bridge or network."""
-    return iter({(nic.type, nic.source): nic for nic in definition.nics}.values())
+def _list_distinct_nics(definition: DomainDefinition) -> list[Nic]:
+    """List the interfaces, with a single interface per bridge or network."""
+    return list({(nic.type, nic.source): nic for nic in definition.nics}.values())
 
 
-def _has_medium(disk: Disk) -> bool:
-    return bool(disk.source) or disk.device not in {"cdrom", "floppy"}
+def _list_probed_disks(definition: DomainDefinition) -> list[Disk]:
+    """List the disks and the drives with a medium."""
+    return [
+        disk for disk in definition.disks if disk.source or disk.device not in {"cdrom", "floppy"}
+    ]

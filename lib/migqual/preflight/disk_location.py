@@ -70,18 +70,8 @@ def classify_file_location(
             DiskLocation.SHARED,
             f"{destination_view.host} sees the same inode and QEMU's lock on the file",
         )
-    if token_visible:
-        destination_text = (
-            "another file of this name" if destination_view.exists else "no file of this name"
-        )
-        return (
-            DiskLocation.AMBIGUOUS,
-            f"the folder is shared, but {destination_view.host} has {destination_text}",
-        )
-    if not destination_view.exists:
-        return DiskLocation.LOCAL, f"{destination_view.host} has no such file"
     if not same_inode:
-        return DiskLocation.LOCAL, f"{destination_view.host} has another file of that name"
+        return _classify_different_file(destination_view, is_folder_shared=bool(token_visible))
     if token_visible is None:
         return (
             DiskLocation.AMBIGUOUS,
@@ -91,6 +81,21 @@ def classify_file_location(
         DiskLocation.LOCAL,
         f"a token file written on {source_view.host} is not visible on {destination_view.host}",
     )
+
+
+def _classify_different_file(
+    destination_view: FileView, *, is_folder_shared: bool
+) -> tuple[DiskLocation, str]:
+    """Classify a disk file for which the destination has another file, or no file."""
+    host = destination_view.host
+    if is_folder_shared:
+        destination_text = (
+            "another file of this name" if destination_view.exists else "no file of this name"
+        )
+        return DiskLocation.AMBIGUOUS, f"the folder is shared, but {host} has {destination_text}"
+    if destination_view.exists:
+        return DiskLocation.LOCAL, f"{host} has another file of that name"
+    return DiskLocation.LOCAL, f"{host} has no such file"
 
 
 def classify_block_location(

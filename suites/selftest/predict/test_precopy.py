@@ -190,49 +190,40 @@ def test_bandwidth_limit_at_link_speed_cannot_be_raised() -> None:
     assert "link" in choices_by_setting["bandwidth"].option
 
 
-def test_accuracy_excludes_trials_near_the_boundary() -> None:
-    converging = Prediction(converges=True, rounds=1, total_s=11.0, downtime_s=0.2, sent_mib=1.0)
-    non_converging = Prediction(
-        converges=False, rounds=1, total_s=math.inf, downtime_s=0.2, sent_mib=1.0
+CONVERGING = Prediction(converges=True, rounds=1, total_s=11.0, downtime_s=0.2, sent_mib=1.0)
+NON_CONVERGING = Prediction(
+    converges=False, rounds=1, total_s=math.inf, downtime_s=0.2, sent_mib=1.0
+)
+
+
+def make_trial(
+    name: str,
+    prediction: Prediction,
+    textbook_prediction: Prediction = NON_CONVERGING,
+    *,
+    total_s: float | None = None,
+    near_boundary: bool = False,
+) -> PredictionTrial:
+    """Make a trial; the migration converged if `total_s` is given."""
+    converged = total_s is not None
+    return PredictionTrial(
+        name,
+        EvaluatedPrediction(
+            prediction, near_boundary=near_boundary, textbook_prediction=textbook_prediction
+        ),
+        converged=converged,
+        total_s=total_s,
+        downtime_s=0.1 if converged else None,
     )
 
-    def make_clear_prediction(prediction: Prediction) -> EvaluatedPrediction:
-        return EvaluatedPrediction(
-            prediction, near_boundary=False, textbook_prediction=non_converging
-        )
 
+def test_accuracy_excludes_trials_near_the_boundary() -> None:
     score = PredictionScore(
         (
-            PredictionTrial(
-                "right",
-                make_clear_prediction(converging),
-                converged=True,
-                total_s=10.0,
-                downtime_s=0.1,
-            ),
-            PredictionTrial(
-                "wrong",
-                make_clear_prediction(converging),
-                converged=False,
-                total_s=None,
-                downtime_s=None,
-            ),
-            PredictionTrial(
-                "predicted",
-                make_clear_prediction(non_converging),
-                converged=False,
-                total_s=None,
-                downtime_s=None,
-            ),
-            PredictionTrial(
-                "near",
-                EvaluatedPrediction(
-                    non_converging, near_boundary=True, textbook_prediction=converging
-                ),
-                converged=True,
-                total_s=9.0,
-                downtime_s=0.1,
-            ),
+            make_trial("right", CONVERGING, total_s=10.0),
+            make_trial("wrong", CONVERGING),
+            make_trial("predicted", NON_CONVERGING),
+            make_trial("near", NON_CONVERGING, CONVERGING, total_s=9.0, near_boundary=True),
         )
     )
 
