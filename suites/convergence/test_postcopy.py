@@ -9,19 +9,14 @@ import pytest
 
 from fixtures.plugins.encryption import CaptureGuestTraffic
 from fixtures.plugins.guests import RecordFigures
-from migqual.errors import (
-    GuestError,
-    HostError,
-    InconclusiveError,
-    MigrationTimedOut,
-    UnsupportedError,
-)
+from migqual.errors import GuestError, HostError, InconclusiveError, MigrationTimedOut
 from migqual.hosts.guest import Guest
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Plan, Timeout, TimeoutAction
 from migqual.testbed.testbed import Testbed
 from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING, count_precopy_rounds
 from suites.support.postcopy import find_postcopy_start_s, require_postcopy
+from suites.support.unsupported import raise_unsupported_if
 
 SWITCH_TIMEOUT_S = 3.0
 POSTCOPY_PLAN = Plan(postcopy=True, bandwidth_mib_s=BANDWIDTH_MIB_S)
@@ -163,12 +158,10 @@ def enable_dirty_limit(guest: Guest) -> Iterator[None]:
         UnsupportedError: QEMU does not know the dirty limit or cannot keep a limit; with QEMU's
             message.
     """
-    try:
+    with raise_unsupported_if(
+        lambda error: isinstance(error, HostError) and "dirty-limit" in error.message
+    ):
         set_migration_capability(guest, "dirty-limit", enabled=True)
-    except HostError as error:
-        if "dirty-limit" not in error.message:
-            raise
-        raise UnsupportedError(error.message) from error
     source = guest.host
     try:
         yield

@@ -23,6 +23,7 @@ from suites.support.dirty_rate_comparison import (
     find_tolerance_violations,
     report_comparisons,
 )
+from suites.support.unsupported import raise_unsupported_if
 
 PAGES_PER_MIB = 256
 LARGE_GUEST = GuestSpec(memory_mib=512)
@@ -57,12 +58,12 @@ def make_guest_for_mode(mode: DirtyRateMode, testbed: Testbed) -> Guest:
     """
     if mode is not DirtyRateMode.RING:
         return testbed.make_guest(LARGE_GUEST)
-    try:
+    with raise_unsupported_if(
+        lambda error: (
+            isinstance(error, HostError) and not isinstance(error, (CommandFailed, ConnectionLost))
+        )
+    ):
         return testbed.make_guest(DIRTY_RING_GUEST)
-    except (CommandFailed, ConnectionLost):
-        raise
-    except HostError as error:
-        raise UnsupportedError(error.message) from error
 
 
 @pytest.mark.requirement("LM-DRT-01")

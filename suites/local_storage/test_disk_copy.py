@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.plugins.guests import RecordFigures
 from fixtures.plugins.matrix import build_parameters, select_rows
-from migqual.errors import MigrationError, MigrationRefused, UnsupportedError
+from migqual.errors import MigrationError, MigrationRefused
 from migqual.inventory.entities import StoreKind
 from migqual.migration.job_sampler import OnSample
 from migqual.model.guest_spec import (
@@ -38,6 +38,7 @@ from suites.support.disks import (
     list_copied_targets,
     run_in_guest,
 )
+from suites.support.unsupported import raise_unsupported_if
 
 DISK_LOAD = GuestLoad("disk", disk=DiskLoad(rate_per_s=300))
 MEMORY_AND_DISK_LOAD = GuestLoad(
@@ -233,14 +234,13 @@ def test_synchronous_writes(testbed: Testbed) -> None:
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,), load=DISK_LOAD))
 
-    try:
+    with raise_unsupported_if(
+        lambda error: (
+            isinstance(error, MigrationError) and "unsupported flag" in error.message.lower()
+        ),
+        explanation="libvirt does not support synchronous disk writes",
+    ):
         testbed.migrate(guest, replace(VERIFIED_COPY_PLAN, write_mode=WriteMode.SYNCHRONOUS))
-    except MigrationError as error:
-        if "unsupported flag" in error.message.lower():
-            raise UnsupportedError(
-                f"libvirt does not support synchronous disk writes: {error.message}"
-            ) from error
-        raise
 
     assert guest.host is testbed.destination
     assert inspect_image(guest, "vda", testbed.destination).allocated_size > 0

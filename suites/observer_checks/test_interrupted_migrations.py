@@ -12,7 +12,6 @@ from migqual.hosts import qemu_threads
 from migqual.hosts.domain import BandwidthPhase
 from migqual.hosts.domain_job import query_job_stats
 from migqual.hosts.guest import Guest
-from migqual.hosts.host import Host
 from migqual.migration import job
 from migqual.migration.job_sampler import SampleAction
 from migqual.migration.migrate import migrate as migrate_unguarded
@@ -24,6 +23,7 @@ from migqual.observe import migration_cleanup
 from migqual.probes.probe_context import ProbeContext
 from migqual.testbed.testbed import Testbed
 from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING
+from suites.support.qemu_signals import kill_qemu, send_signal_to_qemu
 
 pytestmark = pytest.mark.observer_check
 
@@ -94,8 +94,7 @@ def test_guest_killed_during_migration_is_a_failed_migration(testbed: Testbed) -
 
     def kill_source_qemu(sample: JobSample) -> None:
         if sample.stats.get("memory_processed"):
-            pids = testbed.source.list_qemu_pids(guest.name)
-            testbed.source.shell.run_unchecked("kill", "-KILL", *map(str, pids))
+            kill_qemu(testbed.source, guest)
 
     with pytest.raises(MigrationFailed) as failure:
         migrate_unguarded(guest, testbed.destination, SLOW_PLAN, on_sample=kill_source_qemu)
@@ -241,7 +240,7 @@ def test_failed_migration_not_released_by_qemu_is_found(
             sent_bytes.append(processed_bytes)
             if is_stalled():
                 stack.enter_context(freeze_migration_main(guest, testbed.probe_context))
-                send_signal_to_qemu(destination, guest, "KILL")
+                kill_qemu(destination, guest)
 
         with pytest.raises(AssertionError, match="still lists the migration") as failure:
             testbed.migrate(guest, MULTIFD_PLAN, on_sample=kill_stalled_destination)
@@ -317,10 +316,6 @@ def enable_multifd_again(guest: Guest) -> None:
     guest.domain.run_qmp_command(
         "migrate-set-parameters", **{"multifd-channels": MULTIFD_PLAN.channels}
     )
-
-
-def send_signal_to_qemu(host: Host, guest: Guest, signal_name: str) -> None:
-    host.shell.run("kill", f"-{signal_name}", *map(str, host.list_qemu_pids(guest.name)))
 
 
 def list_held_migrations(guest: Guest) -> list[str]:

@@ -14,6 +14,7 @@ from migqual.model.plan import AutoConverge, Plan
 from migqual.testbed.host_pair import HostPair
 from migqual.testbed.testbed import Testbed
 from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING, expect_no_convergence
+from suites.support.qemu_signals import kill_qemu
 
 EndMigration = Callable[[Guest, HostPair], SampleAction | None]
 
@@ -45,8 +46,7 @@ def abort_migration(_guest: Guest, _pair: HostPair) -> SampleAction:
 
 
 def kill_destination(guest: Guest, pair: HostPair) -> None:
-    pids = pair.destination.list_qemu_pids(guest.name)
-    pair.destination.shell.run_unchecked("kill", "-KILL", *map(str, pids))
+    kill_qemu(pair.destination, guest)
 
 
 @pytest.mark.requirement("LM-PAR-09")

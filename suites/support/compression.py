@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from migqual.errors import HostError, InconclusiveError, MigrationRefused, UnsupportedError
+from migqual.errors import (
+    HostError,
+    InconclusiveError,
+    MigqualError,
+    MigrationRefused,
+    UnsupportedError,
+)
 from migqual.hosts import network_link, qemu_probe
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
@@ -22,6 +28,7 @@ from migqual.model.plan import Compression, Plan, Timeout
 from migqual.model.qemu_parameter import ParameterValue
 from migqual.testbed.host_pair import HostPair
 from migqual.testbed.testbed import Testbed
+from suites.support.unsupported import raise_unsupported_if
 
 # Compressible data must take at most this share of the bytes of a plain migration.
 # Incompressible data may take at most 102 %: the excess is for the method's own headers.
@@ -125,18 +132,14 @@ def migrate_and_count_bytes(
     destination = testbed.pair.get_peer(source)
     missing_message = describe_missing_features(plan, list_qemu_offers(testbed.pair))
     bytes_before = network_link.read_sent_bytes(source, destination)
-    try:
-        outcome = testbed.migrate(guest, plan, **migrate_options)
-    except MigrationRefused as error:
-        if missing_message or is_unsupported_message(error.message):
-            raise UnsupportedError(
-                "; ".join(filter(None, (error.message, missing_message)))
-            ) from error
-        raise
-    except HostError as error:
+
+    def is_feature_missing(error: MigqualError) -> bool:
         if missing_message:
-            raise UnsupportedError(f"{error.message}; {missing_message}") from error
-        raise
+            return isinstance(error, (MigrationRefused, HostError))
+        return isinstance(error, MigrationRefused) and is_unsupported_message(error.message)
+
+    with raise_unsupported_if(is_feature_missing, explanation=missing_message):
+        outcome = testbed.migrate(guest, plan, **migrate_options)
     assert not missing_message, f"the migration was not refused, although {missing_message}"
     migration = CountedMigration(
         outcome, network_link.read_sent_bytes(source, destination) - bytes_before

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from migqual.errors import MigrationRefused, UnsupportedError
+from migqual.errors import MigrationRefused
 from migqual.model.outcome import Outcome
 from migqual.testbed.host_pair import HostPair
+from suites.support.unsupported import raise_unsupported_if
 
 # QEMU's message where the kernel denies userfaultfd; libvirt's message where QEMU is too old
 _UNSUPPORTED_PATTERN = re.compile(
@@ -23,12 +24,10 @@ def require_postcopy() -> Iterator[None]:
     Raises:
         UnsupportedError: An end lacks post-copy; with the message of libvirt or QEMU.
     """
-    try:
+    with raise_unsupported_if(
+        lambda error: isinstance(error, MigrationRefused) and is_postcopy_unsupported(error.message)
+    ):
         yield
-    except MigrationRefused as error:
-        if is_postcopy_unsupported(error.message):
-            raise UnsupportedError(error.message) from error
-        raise
 
 
 def is_postcopy_unsupported(message: str) -> bool:
