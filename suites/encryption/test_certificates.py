@@ -272,14 +272,7 @@ def read_qemu_log(host: Host, guest: Guest) -> str:
 
 def list_failed_checks(*hosts: Host) -> dict[str, str]:
     """Return the failed checks of the hosts' certificates: id and remedy."""
-    facts = [collect_certificate_facts(host) for host in hosts]
-    findings = [
-        finding
-        for host_facts in facts
-        for finding in certificate_check.check_certificates(host_facts)
-    ]
+    findings = certificate_check.check_hosts([collect_certificate_facts(host) for host in hosts])
     return {
-        finding.id: finding.remedy
-        for finding in [*findings, certificate_check.check_common_authority(facts)]
-        if finding.severity is not Severity.OK
+        finding.id: finding.remedy for finding in findings if finding.severity is not Severity.OK
     }

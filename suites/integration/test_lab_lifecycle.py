@@ -11,6 +11,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -110,16 +111,21 @@ def _list_lab_processes() -> Iterator[str]:
 @pytest.fixture
 def lab_name() -> Iterator[str]:
     """Yield an unused lab name, and end the lab of the name afterwards."""
-    lab_name = f"t{uuid.uuid4().hex[:8]}"
-    yield lab_name
-    lifecycle.remove_lab(lab_name)
+    with _unused_lab_name() as name:
+        yield name
 
 
 @pytest.fixture
 def second_lab_name() -> Iterator[str]:
-    lab_name = f"t{uuid.uuid4().hex[:8]}"
-    yield lab_name
-    lifecycle.remove_lab(lab_name)
+    with _unused_lab_name() as name:
+        yield name
+
+
+@contextmanager
+def _unused_lab_name() -> Iterator[str]:
+    name = f"t{uuid.uuid4().hex[:8]}"
+    yield name
+    lifecycle.remove_lab(name)
 
 
 def run_lab_up(lab_name: str) -> LabLayout:

@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 
 from migqual.commands import _common_arguments as common_arguments
-from migqual.errors import MigqualError, UsageError
+from migqual.commands._error_exit import run_and_report_errors
+from migqual.errors import UsageError
 from migqual.hosts.domain import Domain
 from migqual.hosts.host import Host
 from migqual.model import documented_parameters
@@ -42,14 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         The exit code: 0, 1 when the guest cannot be asked, 2 on bad input.
     """
-    try:
-        rows = _read_parameters(arguments)
-    except UsageError as error:
-        print(f"migqual params: {error}", file=sys.stderr)
-        return 2
-    except MigqualError as error:
-        print(f"migqual params: {error}", file=sys.stderr)
-        return 1
+    return run_and_report_errors("params", lambda: _print_parameters(arguments))
+
+
+def _print_parameters(arguments: argparse.Namespace) -> int:
+    rows = _read_parameters(arguments)
     print(
         render_parameters_json(rows) if arguments.json else "\n".join(render_parameters_table(rows))
     )

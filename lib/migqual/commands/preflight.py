@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from textwrap import fill
 
 from migqual.commands import _common_arguments as common_arguments
-from migqual.errors import MigqualError, UsageError
+from migqual.commands._error_exit import run_and_report_errors
 from migqual.model.finding import Finding, Severity
 from migqual.model.plan import Control, Plan, StorageCopy
 from migqual.preflight.run import run_preflight_checks
@@ -48,16 +47,18 @@ def run(arguments: argparse.Namespace) -> int:
         The exit code: 0 when all findings are ok or warnings; 1 when a finding is refused or
         unknown, or when no check was possible; 2 on bad input.
     """
-    try:
-        findings = _collect_findings(arguments)
-    except UsageError as error:
-        print(f"migqual preflight: {error}", file=sys.stderr)
-        return 2
-    except MigqualError as error:
-        print(f"migqual preflight: {error}", file=sys.stderr)
-        return 1
-    print(render_findings_json(findings) if arguments.json else render_findings_table(findings))
+    return run_and_report_errors("preflight", lambda: _print_findings(arguments))
+
+
+def _print_findings(arguments: argparse.Namespace) -> int:
+    findings = _collect_findings(arguments)
+    print_findings(findings, as_json=arguments.json)
     return 1 if any(finding.severity in _FAILING_VERDICTS for finding in findings) else 0
+
+
+def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print findings as a table or as JSON."""
+    print(render_findings_json(findings) if as_json else render_findings_table(findings))
 
 
 def render_findings_json(findings: Sequence[Finding]) -> str:

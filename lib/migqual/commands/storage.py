@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 
 from migqual.commands import _common_arguments as common_arguments
-from migqual.errors import MigqualError, UsageError
+from migqual.commands._error_exit import run_and_report_errors
 from migqual.model.plan import Plan, StorageCopy
 from migqual.preflight import collect
 from migqual.preflight.storage_facts import CopySpace, DiskFact, StorageFacts
@@ -45,17 +44,15 @@ def run(arguments: argparse.Namespace) -> int:
         The exit code: 0 when the place of every disk is known; 1 when a place is not known, or
         when no facts can be collected; 2 on bad input.
     """
-    try:
-        with common_arguments.open_migration_request(
-            arguments, Plan(copy_storage=StorageCopy.ALL)
-        ) as (request, probe_context):
-            storage = collect.collect_storage_facts(request, probe_context)
-    except UsageError as error:
-        print(f"migqual storage: {error}", file=sys.stderr)
-        return 2
-    except MigqualError as error:
-        print(f"migqual storage: {error}", file=sys.stderr)
-        return 1
+    return run_and_report_errors("storage", lambda: _print_storage(arguments))
+
+
+def _print_storage(arguments: argparse.Namespace) -> int:
+    with common_arguments.open_migration_request(arguments, Plan(copy_storage=StorageCopy.ALL)) as (
+        request,
+        probe_context,
+    ):
+        storage = collect.collect_storage_facts(request, probe_context)
     print(
         render_storage_json(storage) if arguments.json else "\n".join(render_storage_table(storage))
     )

@@ -130,18 +130,8 @@ def _check_certificates(arguments: argparse.Namespace) -> int:
         inventory, common_arguments.select_hypervisors(inventory, arguments.names)
     ) as hosts:
         facts = [collect_certificate_facts(host) for host in hosts]
-    findings = [
-        finding
-        for host_facts in facts
-        for finding in certificate_check.check_certificates(host_facts)
-    ]
-    if len(facts) > 1:
-        findings.append(certificate_check.check_common_authority(facts))
-    print(
-        preflight.render_findings_json(findings)
-        if arguments.json
-        else preflight.render_findings_table(findings)
-    )
+    findings = certificate_check.check_hosts(facts)
+    preflight.print_findings(findings, as_json=arguments.json)
     return 1 if any(finding.severity is Severity.REFUSED for finding in findings) else 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migqual.errors import InputProblem
 from migqual.inventory.entities import Acceleration, HostRole, IPAddress, Tier
-from migqual.inventory.field_types import is_ip_address
+from migqual.inventory.field_types import is_ip_address, normalize_address
 from migqual.inventory.group_tree import GroupTree, HostNode, RawValues
 from migqual.inventory.schema import (
     AllVariables,
@@ -221,7 +221,7 @@ def _check_duplicate_addresses(
     first_hosts: dict[str, str] = {}
     for host in hosts:
         address = host.address if variable == "ansible_host" else host.migration_address
-        text = str(ip_address(address)) if is_ip_address(address) else address.lower()
+        text = normalize_address(address).lower()
         if text in first_hosts:
             message = f"{host.node.name} has the address of {first_hosts[text]}: {address}"
             yield draft.make_host_value_problem(host, variable, message)

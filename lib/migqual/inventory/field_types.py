@@ -61,6 +61,11 @@ def is_ip_address(text: str) -> bool:
     return True
 
 
+def normalize_address(text: str) -> str:
+    """Normalize an IP address to the shortest form; return any other text unchanged."""
+    return str(ip_address(text)) if is_ip_address(text) else text
+
+
 def _check_ip_address(text: str) -> str:
     if not is_ip_address(text):
         raise ValueError("not an IP address")

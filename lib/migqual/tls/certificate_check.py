@@ -1,11 +1,11 @@
 """Check the certificates of a host with pure rules."""
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
+from migqual.inventory.field_types import normalize_address
 from migqual.model.finding import Finding
 from migqual.preflight.findings import report_ok, report_refusal, report_warning
 from migqual.tls.certificate_authority import (
@@ -27,6 +27,21 @@ from migqual.tls.x509_properties import (
 )
 
 EXPIRY_WARNING = timedelta(days=14)
+
+
+def check_hosts(facts_by_host: Sequence[CertificateFacts]) -> list[Finding]:
+    """Check the certificates of hosts, and whether several hosts trust the same authority.
+
+    Args:
+        facts_by_host: Certificate facts, an item per host.
+
+    Returns:
+        The findings of `check_certificates` for each host, and of `check_common_authority`.
+    """
+    findings = [finding for facts in facts_by_host for finding in check_certificates(facts)]
+    if len(facts_by_host) > 1:
+        findings.append(check_common_authority(facts_by_host))
+    return findings
 
 
 def check_certificates(facts: CertificateFacts, now: datetime | None = None) -> list[Finding]:
@@ -123,7 +138,7 @@ def _check_expiry(
 def _check_server_name(facts: CertificateFacts, server: x509.Certificate) -> Finding:
     certificate_names = list_subject_names(server)
     message = f"{facts.host}: its certificate is for {', '.join(certificate_names) or 'no name'}"
-    if _normalize_address(facts.migration_endpoint) in certificate_names:
+    if normalize_address(facts.migration_endpoint) in certificate_names:
         return report_ok("LM-TLS-01.name", message)
     return report_refusal(
         "LM-TLS-01.name",
@@ -131,14 +146,6 @@ def _check_server_name(facts: CertificateFacts, server: x509.Certificate) -> Fin
         "issue a certificate for the migration address, or pass a name of the certificate with "
         "`--tls-destination`",
     )
-
-
-def _normalize_address(name: str) -> str:
-    """Normalize an IP address to the shortest form. Return any other name unchanged."""
-    try:
-        return str(ipaddress.ip_address(name))
-    except ValueError:
-        return name
 
 
 def _check_key_strength(

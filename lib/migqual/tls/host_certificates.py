@@ -6,7 +6,6 @@ of qemu.conf. The journal contains the commands to restore both, before either i
 
 import hashlib
 import io
-import ipaddress
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from migqual.hosts import libvirt_daemon
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Argv, Journal, JournalEntry
 from migqual.hosts.volume import undo_entry
+from migqual.inventory.field_types import is_ip_address
 from migqual.tls import backup_scripts, qemu_conf
 from migqual.tls.certificate_authority import (
     PRIVATE_KEY_FILES,
@@ -72,11 +72,7 @@ def list_certificate_names(host: Host) -> tuple[str, ...]:
 
 
 def _is_certificate_name(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return bool(_HOST_NAME_PATTERN.match(name))
-    return True
+    return is_ip_address(name) or bool(_HOST_NAME_PATTERN.match(name))
 
 
 def read_tls_settings(host: Host) -> TlsSettings:

@@ -9,6 +9,7 @@ import pytest
 from migqual.errors import InventoryError
 from migqual.inventory.file import load_inventory
 from migqual.inventory.mugen import render_mugen_inventory
+from suites.selftest.support.input_problems import list_input_problems
 
 pytestmark = pytest.mark.selftest
 
@@ -54,12 +55,6 @@ def env_file(tmp_path: Path) -> Path:
     path = tmp_path / "env.json"
     path.write_text(json.dumps({"NODE": NODES}))
     return path
-
-
-def list_problems(file: Path) -> list[str]:
-    with pytest.raises(InventoryError) as error_info:
-        render_mugen_inventory(file)
-    return [str(problem) for problem in error_info.value.problems]
 
 
 def test_passwords_are_not_copied(env_file: Path) -> None:
@@ -130,7 +125,7 @@ def test_all_env_json_problems_are_reported_at_once(env_file: Path) -> None:
         json.dumps({"NODE": [{**NODES[0], "IPV4": "x", "USER": "a b"}, {"SSH_PORT": 0}]})
     )
 
-    assert list_problems(env_file) == [
+    assert list_input_problems(render_mugen_inventory, env_file) == [
         "NODE[0].IPV4: not an IP address",
         "NODE[0].USER: not a name (letters, digits, _.-; first a letter or digit)",
         "NODE[1].ID: missing",
@@ -154,14 +149,14 @@ def test_invalid_env_json_is_refused(env_file: Path, text: str, message: str) ->
     """An invalid env.json gives a clear message, never a traceback."""
     env_file.write_text(text)
 
-    assert message in list_problems(env_file)[0]
+    assert message in list_input_problems(render_mugen_inventory, env_file)[0]
 
 
 def test_duplicate_nodes_are_refused(env_file: Path) -> None:
     """Two nodes with the same ID or address are refused: each node is a separate machine."""
     env_file.write_text(json.dumps({"NODE": [NODES[0], NODES[0]]}))
 
-    assert list_problems(env_file) == [
+    assert list_input_problems(render_mugen_inventory, env_file) == [
         "NODE[1].ID: 1 is also in NODE[0]",
         "NODE[1].IPV4: 10.1.0.1 is also in NODE[0]",
     ]
@@ -169,4 +164,6 @@ def test_duplicate_nodes_are_refused(env_file: Path) -> None:
 
 def test_missing_env_json_is_reported(tmp_path: Path) -> None:
     """A missing file is a usage error."""
-    assert list_problems(tmp_path / "none.json") == ["file: No such file or directory"]
+    assert list_input_problems(render_mugen_inventory, tmp_path / "none.json") == [
+        "file: No such file or directory"
+    ]

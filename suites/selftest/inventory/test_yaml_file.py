@@ -6,8 +6,8 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
-from migqual.errors import InventoryError
 from migqual.yaml_file import StrictModel, load_yaml_model, read_yaml_document
+from suites.selftest.support.input_problems import list_input_problems
 
 pytestmark = pytest.mark.selftest
 
@@ -22,15 +22,13 @@ class OuterModel(StrictModel):
     times: dict[str, str] = Field(default_factory=dict)
 
 
+def load_outer_model(path: Path) -> OuterModel:
+    return load_yaml_model(path, OuterModel)
+
+
 @pytest.fixture
 def yaml_file(tmp_path: Path) -> Path:
     return tmp_path / "some.yml"
-
-
-def list_problems(path: Path) -> list[str]:
-    with pytest.raises(InventoryError) as error_info:
-        load_yaml_model(path, OuterModel)
-    return [str(problem) for problem in error_info.value.problems]
 
 
 def test_yaml_text_stays_text(yaml_file: Path) -> None:
@@ -51,7 +49,7 @@ def test_all_yaml_problems_are_reported_at_once(yaml_file: Path) -> None:
     """Bad values, unknown and missing keys and duplicates are reported by path and line."""
     yaml_file.write_text("items:\n  - {size_mib: 0}\n  - {name: x, sise: 1}\nmore: 1\nmore: 2\n")
 
-    assert list_problems(yaml_file) == [
+    assert list_input_problems(load_outer_model, yaml_file) == [
         "more: duplicate key, first on line 4 (line 5)",
         "items[0].size_mib: Input should be greater than 0 (line 2)",
         "items[1].size_mib: missing (line 3)",
@@ -81,7 +79,9 @@ def test_invalid_yaml_is_refused(yaml_file: Path, text: str, message: str) -> No
     """Invalid YAML and unsupported YAML give a clear message, never a traceback."""
     yaml_file.write_text(text)
 
-    assert any(message in problem for problem in list_problems(yaml_file)), list_problems(yaml_file)
+    assert any(
+        message in problem for problem in list_input_problems(load_outer_model, yaml_file)
+    ), list_input_problems(load_outer_model, yaml_file)
 
 
 def test_nested_yaml_aliases_are_limited(yaml_file: Path) -> None:
@@ -90,15 +90,15 @@ def test_nested_yaml_aliases_are_limited(yaml_file: Path) -> None:
     rows += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 9)]
     yaml_file.write_text("\n".join(rows))
 
-    assert "more than 100000 values" in list_problems(yaml_file)[0]
+    assert "more than 100000 values" in list_input_problems(load_outer_model, yaml_file)[0]
 
 
 def test_unreadable_file_is_reported(yaml_file: Path, tmp_path: Path) -> None:
     """A missing file, a folder, and bytes outside UTF-8 are reported."""
-    assert list_problems(yaml_file) == ["file: No such file or directory"]
-    assert list_problems(tmp_path) == ["file: Is a directory"]
+    assert list_input_problems(load_outer_model, yaml_file) == ["file: No such file or directory"]
+    assert list_input_problems(load_outer_model, tmp_path) == ["file: Is a directory"]
     yaml_file.write_bytes(b"a: \xff\n")
-    assert list_problems(yaml_file) == ["file: not UTF-8 text (byte 3)"]
+    assert list_input_problems(load_outer_model, yaml_file) == ["file: not UTF-8 text (byte 3)"]
 
 
 def test_line_number_of_a_missing_value(yaml_file: Path) -> None:

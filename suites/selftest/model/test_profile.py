@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from migqual.errors import InventoryError, UsageError
+from migqual.errors import UsageError
 from migqual.model.profile import Profile, list_profile_names, load_profile
 from migqual.model.record import Demand
 from migqual.model.requirement import load_requirements
+from suites.selftest.support.input_problems import list_input_problems
 
 pytestmark = pytest.mark.selftest
 
@@ -16,12 +17,6 @@ pytestmark = pytest.mark.selftest
 @pytest.fixture
 def profile_file(tmp_path: Path) -> Path:
     return tmp_path / "ours.yml"
-
-
-def collect_problems(profile_file: Path) -> list[str]:
-    with pytest.raises(InventoryError) as caught:
-        load_profile(profile_file)
-    return [str(problem) for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize("name", list_profile_names())
@@ -139,7 +134,7 @@ def test_all_problems_are_reported_at_once(profile_file: Path) -> None:
         "requirements:\n  LM-CAP-9: required\n  LM-CAP-01: maybe\n  LM-*: optional\n"
         "thresholds:\n  gap_max_s: 1\n  gap_max_ms: -1\n  guest_ready_max_s: .inf\n"
     )
-    problems = collect_problems(profile_file)
+    problems = list_input_problems(load_profile, profile_file)
 
     assert len(problems) == 7
     assert any(
@@ -152,14 +147,17 @@ def test_all_problems_are_reported_at_once(profile_file: Path) -> None:
 def test_missing_and_circular_base_profiles(profile_file: Path) -> None:
     """The base profile must exist, and base profiles must not form a cycle."""
     profile_file.write_text("title: x\nextends: other\n")
-    assert "no profile 'other'" in collect_problems(profile_file)[0]
+    assert "no profile 'other'" in list_input_problems(load_profile, profile_file)[0]
 
     profile_file.with_name("other.yml").write_text("title: y\nextends: ours\n")
-    assert "circular extension: ours -> other -> ours" in collect_problems(profile_file)[0]
+    assert (
+        "circular extension: ours -> other -> ours"
+        in list_input_problems(load_profile, profile_file)[0]
+    )
 
 
 def test_missing_and_empty_profile_files(profile_file: Path) -> None:
     """A missing file and an empty file are reported as problems, too."""
-    assert collect_problems(profile_file) == ["file: No such file or directory"]
+    assert list_input_problems(load_profile, profile_file) == ["file: No such file or directory"]
     profile_file.touch()
-    assert collect_problems(profile_file) == ["(top level): empty (line 1)"]
+    assert list_input_problems(load_profile, profile_file) == ["(top level): empty (line 1)"]
