@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from migqual.errors import InconclusiveError, MigrationRefused
-from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern, WrittenPart
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Compression, CompressionOptions, Control, Plan, Timeout
 from migqual.testbed.testbed import Testbed
@@ -23,25 +23,25 @@ CACHE_SIZES = (64 * MIB, MIB, PAGE_BYTES)
 MIN_ROUNDS = 4  # the one with the guest at rest included
 
 
-def make_dirtying_spec(rate_mib_s: int, touch: str, mib: int = 16) -> GuestSpec:
+def make_dirtying_spec(rate_mib_s: int, written_part: WrittenPart, mib: int = 16) -> GuestSpec:
     """Make a guest spec with continuously changing random data."""
-    memory = MemoryLoad(mib, rate_mib_s, pattern=WritePattern.SEQUENTIAL, written_part=touch)
-    return GuestSpec(load=GuestLoad(f"{touch}-{mib}-{rate_mib_s}", memory=memory))
+    memory = MemoryLoad(mib, rate_mib_s, pattern=WritePattern.SEQUENTIAL, written_part=written_part)
+    return GuestSpec(load=GuestLoad(f"{written_part}-{mib}-{rate_mib_s}", memory=memory))
 
 
 # The guest changes a few bytes of each page. QEMU remembers pages from the second round on and
 # sends differences from the third round on. Each round leaves half of the data for the next
 # round. Only little data may remain for the final round, so that enough rounds take place with
 # any cache.
-SLOW_DIRTYING_GUEST = make_dirtying_spec(24, "header")
+SLOW_DIRTYING_GUEST = make_dirtying_spec(24, WrittenPart.HEADER)
 # The same change, twice as fast as QEMU can send whole pages: only differences are fast enough.
 # A round of whole pages takes 0.7 s, so that a short pause of the vCPU does not let a plain
 # migration converge.
-FAST_DIRTYING_GUEST = make_dirtying_spec(96, "header", mib=32)
+FAST_DIRTYING_GUEST = make_dirtying_spec(96, WrittenPart.HEADER, mib=32)
 SUSPEND_AFTER_S = 10.0
 FULL_CACHE_BYTES = 256 * MIB  # of the guest: no two pages want the same place
 RANDOM_DIRTYING_GUEST = make_dirtying_spec(
-    32, "page"
+    32, WrittenPart.PAGE
 )  # and one whose pages are other ones each time
 
 

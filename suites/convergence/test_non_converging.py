@@ -3,6 +3,7 @@
 import pytest
 
 from migqual.errors import MigrationTimedOut
+from migqual.hosts.domain import DomainState
 from migqual.model.outcome import JobSample, Outcome
 from migqual.model.plan import AutoConverge, Plan, Timeout
 from migqual.model.profile import Profile
@@ -100,7 +101,7 @@ def test_timeout_suspends_the_guest(testbed: Testbed, profile: Profile) -> None:
     suspend_delay_ms = (find_suspend_time_s(outcome, testbed.source.name) - limit_s) * 1000
     assert 0 <= suspend_delay_ms <= profile.thresholds.suspend_delay_max_ms
     assert guest.host is testbed.destination
-    assert guest.query_state() == "running"
+    assert guest.query_state() is DomainState.RUNNING
 
 
 def list_throttle_percents(throttle: AutoConverge) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from migqual.deadline import Deadline
 from migqual.errors import CommandFailed, ConnectionLost, HostError, UnsupportedError
 from migqual.hosts import dirty_rate
 from migqual.hosts.dirty_rate import DirtyRateMeasurement, DirtyRateMode
-from migqual.hosts.domain import Domain
+from migqual.hosts.domain import Domain, DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.memory_region import memory_region
 from migqual.model.guest_spec import GuestSpec
@@ -137,19 +137,19 @@ def describe_mode_on_emulated_guest(guest: Guest, mode: DirtyRateMode) -> str:
     return f"reported {measurement.mib_s} MiB/s for an idle guest"
 
 
-def wait_for_confirmed_state(guest: Guest) -> str:
+def wait_for_confirmed_state(guest: Guest) -> DomainState:
     """Wait until QEMU confirms the state reported by libvirt, and return the state.
 
     For a short time libvirt reports a guest with a dead QEMU as running.
     """
 
-    def read_confirmed_state() -> str:
+    def read_confirmed_state() -> DomainState | None:
         state = guest.query_state()
         try:
-            if state == "running":
+            if state is DomainState.RUNNING:
                 guest.domain.run_qmp_command("query-status")
         except HostError:
-            return ""
+            return None
         return state
 
     return Deadline(STATE_TIMEOUT_S).wait_for(
@@ -199,7 +199,7 @@ def test_dirty_bitmap_and_dirty_ring_modes(
         )
     else:
         stack_behaviour = describe_mode_on_emulated_guest(expendable_guest, mode)
-        if expendable_guest.query_state() != "running":
+        if expendable_guest.query_state() is not DomainState.RUNNING:
             del testbed.observers[expendable_guest.name]
         with memory_region(testbed.make_guest(LARGE_GUEST), load) as dirtied_region:
             comparison = compare_rates(dirtied_region, load, MEASUREMENT_METHODS["qmp-sampled"])

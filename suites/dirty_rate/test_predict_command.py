@@ -11,7 +11,7 @@ import pytest
 from migqual.hosts import network_link
 from migqual.hosts.memory_region import memory_region
 from migqual.inventory.entities import Inventory
-from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern, WrittenPart
 from migqual.testbed.testbed import Testbed
 
 MIGQUAL = Path(sys.executable).with_name("migqual")
@@ -20,7 +20,7 @@ BANDWIDTH_MIB_S = 16
 DOWNTIME_MS = 250
 LINK_MIB_S = 112  # given, so that no link of a lab or of a host decides
 FAST_DIRTYING_LOAD = MemoryLoad(
-    64, 3 * BANDWIDTH_MIB_S, WritePattern.SEQUENTIAL, written_part="header"
+    64, 3 * BANDWIDTH_MIB_S, WritePattern.SEQUENTIAL, written_part=WrittenPart.HEADER
 )
 
 

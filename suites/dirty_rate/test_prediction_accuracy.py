@@ -6,7 +6,7 @@ from fixtures.plugins.guests import RecordFigures
 from migqual.errors import InconclusiveError, MigrationTimedOut
 from migqual.hosts.guest import Guest
 from migqual.hosts.memory_region import memory_region
-from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern, WrittenPart
 from migqual.model.plan import Plan
 from migqual.model.profile import Profile
 from migqual.predict import prediction_trial
@@ -21,10 +21,10 @@ BANDWIDTH_MIB_S = 48
 # working set converges at any dirty rate. A much larger set converges only if the guest dirties
 # memory clearly more slowly than QEMU sends memory.
 LOADS = {
-    "slow": MemoryLoad(64, 10, WritePattern.RANDOM, written_part="header"),
-    "small set": MemoryLoad(8, 96, WritePattern.SEQUENTIAL, written_part="header"),
-    "medium": MemoryLoad(64, 24, WritePattern.SEQUENTIAL, written_part="header"),
-    "non-converging": MemoryLoad(64, 96, WritePattern.SEQUENTIAL, written_part="header"),
+    "slow": MemoryLoad(64, 10, WritePattern.RANDOM, written_part=WrittenPart.HEADER),
+    "small set": MemoryLoad(8, 96, WritePattern.SEQUENTIAL, written_part=WrittenPart.HEADER),
+    "medium": MemoryLoad(64, 24, WritePattern.SEQUENTIAL, written_part=WrittenPart.HEADER),
+    "non-converging": MemoryLoad(64, 96, WritePattern.SEQUENTIAL, written_part=WrittenPart.HEADER),
 }
 
 

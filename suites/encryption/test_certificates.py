@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from enum import StrEnum
 
 import pytest
 
@@ -25,9 +26,18 @@ from migqual.tls.certificate_facts import collect_certificate_facts
 # of the destination.
 TLS_PLAN = Plan(tls=True, control=Control.DIRECT)
 DISK_GUEST = GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),))
-STREAMS: Mapping[str, tuple[GuestSpec, Plan]] = {
-    "memory": (GuestSpec(), TLS_PLAN),
-    "disks": (DISK_GUEST, replace(TLS_PLAN, copy_storage=StorageCopy.ALL)),
+
+
+class Stream(StrEnum):
+    """An encrypted stream of a migration."""
+
+    MEMORY = "memory"
+    DISKS = "disks"
+
+
+STREAMS: Mapping[Stream, tuple[GuestSpec, Plan]] = {
+    Stream.MEMORY: (GuestSpec(), TLS_PLAN),
+    Stream.DISKS: (DISK_GUEST, replace(TLS_PLAN, copy_storage=StorageCopy.ALL)),
 }
 # The message for each flaw, in libvirt's error or in QEMU's log at either end. libvirt reports
 # only the first error of the two ends, possibly only the closed connection of the peer. The
@@ -60,9 +70,11 @@ EXPECTED_FINDINGS: Mapping[CertificateFlaw, str] = {
 
 
 @pytest.mark.requirement("LM-TLS-01")
-@pytest.mark.parametrize("stream", ["memory", pytest.param("disks", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "stream", [Stream.MEMORY, pytest.param(Stream.DISKS, marks=pytest.mark.slow)]
+)
 def test_bad_certificates_fail_cleanly(
-    stream: str, encryption: Encryption, testbed: Testbed
+    stream: Stream, encryption: Encryption, testbed: Testbed
 ) -> None:
     """
     With a bad certificate at either end a migration fails with the matching reason, and the
@@ -82,7 +94,7 @@ def test_bad_certificates_fail_cleanly(
             message = expect_migration_failure(testbed, guest, plan)
         pattern = (
             EXPECTED_MESSAGES[flaw]
-            if stream == "memory"
+            if stream is Stream.MEMORY
             else f"{EXPECTED_MESSAGES[flaw]}|{PEER_CLOSED_MESSAGE}"
         )
         assert re.search(pattern, message), f"{flaw} at the {end}: unexpected message: {message}"
@@ -93,9 +105,11 @@ def test_bad_certificates_fail_cleanly(
 
 
 @pytest.mark.requirement("LM-TLS-01")
-@pytest.mark.parametrize("stream", ["memory", pytest.param("disks", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "stream", [Stream.MEMORY, pytest.param(Stream.DISKS, marks=pytest.mark.slow)]
+)
 def test_revoked_source_certificate_is_refused(
-    stream: str, encryption: Encryption, testbed: Testbed
+    stream: Stream, encryption: Encryption, testbed: Testbed
 ) -> None:
     """
     The destination refuses a source with a revoked certificate.
@@ -110,7 +124,7 @@ def test_revoked_source_certificate_is_refused(
     with encryption.revoke_certificate(testbed.source, verifying_host=testbed.destination):
         message = expect_migration_failure(testbed, guest, plan)
     assert re.search(
-        "revoked" if stream == "memory" else f"revoked|{PEER_CLOSED_MESSAGE}", message
+        "revoked" if stream is Stream.MEMORY else f"revoked|{PEER_CLOSED_MESSAGE}", message
     ), message
     assert guest.host is testbed.source
 
@@ -200,7 +214,7 @@ def test_tls_disks_with_multifd_without_tls_destination(
     option some versions of libvirt pass no name for the disks, and QEMU refuses.
     """
     guest = testbed.make_guest(DISK_GUEST)
-    plan = replace(STREAMS["disks"][1], channels=2, guard=Guard.OFF)
+    plan = replace(STREAMS[Stream.DISKS][1], channels=2, guard=Guard.OFF)
 
     stack_result = record_unguarded_migration(guest, plan)
 

@@ -3,6 +3,7 @@
 import itertools
 import random
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import pytest
 
@@ -246,11 +247,18 @@ def test_synchronous_writes(testbed: Testbed) -> None:
     assert inspect_image(guest, "vda", testbed.destination).allocated_size > 0
 
 
+class DiskRouteOption(StrEnum):
+    """The option of a plan that selects the route of the disks."""
+
+    PORT = "port"
+    URI = "uri"
+
+
 @pytest.mark.requirement("LM-LOC-02")
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["port", "uri"])
+@pytest.mark.parametrize("route_option", list(DiskRouteOption), ids=str)
 def test_disks_port_and_disks_uri(
-    option: str, testbed: Testbed, record_figures: RecordFigures
+    route_option: DiskRouteOption, testbed: Testbed, record_figures: RecordFigures
 ) -> None:
     """
     Disks use the port or the URI given in the plan.
@@ -277,7 +285,7 @@ def test_disks_port_and_disks_uri(
         try:
             testbed.migrate(
                 guest,
-                build_disk_route_plan(option, testbed.pair, port),
+                build_disk_route_plan(route_option, testbed.pair, port),
                 on_sample=build_port_recorder(port),
             )
         except MigrationRefused as error:
@@ -296,14 +304,14 @@ def test_disks_port_and_disks_uri(
     assert used_ports == [port]
 
 
-def build_disk_route_plan(option: str, pair: HostPair, port: int) -> Plan:
+def build_disk_route_plan(route_option: DiskRouteOption, pair: HostPair, port: int) -> Plan:
     """Build a plan with a port or a URI for the disks.
 
     The controller drives the migration, because a driving source may lose the message of the
     destination.
     """
     plan = replace(COPY_PLAN, bandwidth_mib_s=48, control=Control.DIRECT)
-    if option == "port":
+    if route_option is DiskRouteOption.PORT:
         return replace(plan, disks_port=port)
     address = pair.destination.entry.migration_endpoint
     return replace(plan, disks_uri=f"tcp://{address}:{port}")

@@ -1,9 +1,11 @@
 """The observers find faults injected on purpose."""
 
 import re
+from enum import StrEnum
 
 import pytest
 
+from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
@@ -121,8 +123,15 @@ def test_a_copy_that_differs_in_one_block_is_found(testbed: Testbed) -> None:
     assert difference.startswith("vda: the copy differs")
 
 
-@pytest.mark.parametrize("fault", ["written", "opened"])
-def test_use_of_the_old_source_image_is_found(fault: str, testbed: Testbed) -> None:
+class ImageUse(StrEnum):
+    """A use of the old image after a disk copy."""
+
+    WRITTEN = "written"
+    OPENED = "opened"
+
+
+@pytest.mark.parametrize("image_use", list(ImageUse), ids=str)
+def test_use_of_the_old_source_image_is_found(image_use: ImageUse, testbed: Testbed) -> None:
     """
     After a disk copy, any use of the old image at the source is found.
 
@@ -136,7 +145,7 @@ def test_use_of_the_old_source_image_is_found(fault: str, testbed: Testbed) -> N
     old_image = str(guest.volumes[0].path)
     assert disk_copies.find_old_image_violations(observers.copied_disks) == []
 
-    if fault == "written":
+    if image_use is ImageUse.WRITTEN:
         flip_disk_byte(testbed.source, old_image)
         violations = disk_copies.find_old_image_violations(observers.copied_disks)
     else:
@@ -147,7 +156,7 @@ def test_use_of_the_old_source_image_is_found(fault: str, testbed: Testbed) -> N
             violations = disk_copies.find_old_image_violations(observers.copied_disks)
 
     assert any(
-        f"{testbed.source.name}:{old_image}" in violation and fault[:4] in violation
+        f"{testbed.source.name}:{old_image}" in violation and image_use[:4] in violation
         for violation in violations
     )
 
@@ -171,7 +180,7 @@ def test_destination_image_stays_after_a_late_failure(testbed: Testbed) -> None:
     with pytest.raises(ZeroDivisionError):
         fail_after_arrival()
 
-    assert guest.query_state() == "running"
+    assert guest.query_state() is DomainState.RUNNING
     assert testbed.destination.shell.run_unchecked("test", "-e", guest.volumes[0].path).status == 0
 
 

@@ -9,7 +9,7 @@ import pytest
 from migqual.deadline import Deadline
 from migqual.errors import InconclusiveError, MigrationFailed, MigrationStuck
 from migqual.hosts import qemu_threads
-from migqual.hosts.domain import BandwidthPhase
+from migqual.hosts.domain import BandwidthPhase, DomainState
 from migqual.hosts.domain_job import query_job_stats
 from migqual.hosts.guest import Guest
 from migqual.migration import job
@@ -77,7 +77,7 @@ def test_exception_in_on_sample_aborts_the_migration(
         testbed.migrate(guest, SLOW_PLAN, on_sample=raise_exception)
 
     assert not query_job_stats(guest.domain).get("type")
-    assert guest.query_states_by_host(testbed.hosts) == {testbed.source.name: "running"}
+    assert guest.query_states_by_host(testbed.hosts) == {testbed.source.name: DomainState.RUNNING}
     assert guest.domain.run_qmp_command("query-migrate-parameters") == parameters_before
     testbed.migrate(guest, Plan())
 
@@ -163,7 +163,7 @@ def test_migration_that_cannot_be_aborted_is_inconclusive(
     assert outcomes[0].has_entered_postcopy
     assert outcomes[0].job_samples[-1].at_s > GRACE_SECONDS
     guest.domain.set_bandwidth(HIGH_BANDWIDTH_MIB_S, BandwidthPhase.POSTCOPY)
-    expected_copies = {testbed.destination.name: "running"}
+    expected_copies = {testbed.destination.name: DomainState.RUNNING}
     Deadline(ARRIVAL_SECONDS).wait_for(
         "the guest to run only at the destination",
         lambda: guest.query_states_by_host(testbed.hosts) == expected_copies,
@@ -203,7 +203,7 @@ def test_ignored_abort_is_a_stuck_migration(
     Deadline(ARRIVAL_SECONDS).wait_for(
         "the migration job to end", lambda: not query_job_stats(guest.domain).get("type")
     )
-    assert guest.query_states_by_host(testbed.hosts) == {source.name: "running"}
+    assert guest.query_states_by_host(testbed.hosts) == {source.name: DomainState.RUNNING}
     testbed.migrate(guest, Plan())
 
 
@@ -251,7 +251,7 @@ def test_failed_migration_not_released_by_qemu_is_found(
     Deadline(ARRIVAL_SECONDS).wait_for(
         "QEMU to release the migration", lambda: list_held_migrations(guest) == []
     )
-    assert guest.query_states_by_host(testbed.hosts) == {source.name: "running"}
+    assert guest.query_states_by_host(testbed.hosts) == {source.name: DomainState.RUNNING}
     testbed.migrate(guest, Plan())
 
 

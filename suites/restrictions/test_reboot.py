@@ -6,7 +6,7 @@ import pytest
 
 from migqual.deadline import Deadline
 from migqual.errors import GuestError, InconclusiveError, TimedOut, UnsupportedError
-from migqual.hosts.domain import RebootMethod
+from migqual.hosts.domain import DomainState, RebootMethod
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
 from migqual.migration.migrate import migrate
@@ -60,7 +60,7 @@ def test_acpi_reboot_during_a_migration_ends_in_shutdown(
     migrate(slow_shutdown_guest, pair.destination, Plan())
     require_still_running(slow_shutdown_guest)
 
-    if wait_for_shutdown_or_reboot(slow_shutdown_guest) == "back":
+    if wait_for_shutdown_or_reboot(slow_shutdown_guest) is DomainState.RUNNING:
         versions = pair.destination.libvirt.query_versions()
         raise UnsupportedError(f"libvirt and QEMU restart the guest at the destination: {versions}")
     assert pair.source.libvirt.find_domain(slow_shutdown_guest.name) is None
@@ -115,20 +115,21 @@ def require_still_running(guest: Guest) -> None:
 
     The migration must take place while the guest shuts down.
     """
-    if guest.query_state() != "running":
+    if guest.query_state() is not DomainState.RUNNING:
         raise InconclusiveError(
             f"{guest.name} was already {guest.query_state()} when the migration ended"
         )
 
 
-def wait_for_shutdown_or_reboot(guest: Guest) -> str:
-    """Wait for the end of the reboot; return ``off``, ``gone`` or ``back``."""
+def wait_for_shutdown_or_reboot(guest: Guest) -> DomainState:
+    """Wait for the end of the reboot; return `SHUT_OFF`, `GONE`, or `RUNNING` after a boot."""
 
-    def read_end_state() -> str | None:
+    def read_end_state() -> DomainState | None:
         state = guest.query_state()
-        if state in {"off", "gone"}:
+        if state in {DomainState.SHUT_OFF, DomainState.GONE}:
             return state
-        return "back" if read_boot_id(guest) not in {"", guest.boot_id} else None
+        has_rebooted = read_boot_id(guest) not in {"", guest.boot_id}
+        return DomainState.RUNNING if has_rebooted else None
 
     return Deadline(SHUTDOWN_TIMEOUT_S).wait_for(
         f"{guest.name} to shut down or boot again", read_end_state, interval_s=0.1

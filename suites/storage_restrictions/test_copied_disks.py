@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import pytest
 from lxml import etree
@@ -124,10 +125,19 @@ def test_missing_destination_image(
     record_unguarded_migration(guest, disable_guard(plan))
 
 
+class CountChange(StrEnum):
+    """A change of the number of disks in the definition for the destination."""
+
+    ONE_LESS = "one-less"
+    ONE_MORE = "one-more"
+
+
 @pytest.mark.requirement("LM-NSS-05")
-@pytest.mark.parametrize("count_change", ["one-less", "one-more"])
+@pytest.mark.parametrize("count_change", list(CountChange), ids=str)
 def test_different_disk_count_at_destination(
-    count_change: str, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
+    count_change: CountChange,
+    testbed: Testbed,
+    record_unguarded_migration: RecordUnguardedMigration,
 ) -> None:
     """
     A definition with another number of disks is not the same guest.
@@ -141,7 +151,10 @@ def test_different_disk_count_at_destination(
 
     finding = expect_guard_refusal(testbed, guest, plan, "LM-NSS-05.count")
 
-    assert finding.figures == {"source": 2, "destination": 1 if count_change == "one-less" else 3}
+    assert finding.figures == {
+        "source": 2,
+        "destination": 1 if count_change is CountChange.ONE_LESS else 3,
+    }
     message = record_unguarded_migration(guest, disable_guard(plan))
     assert "disk" in message, f"not refused because of the disk count: {message}"
     assert "count" in message
@@ -149,13 +162,13 @@ def test_different_disk_count_at_destination(
     assert not has_file(testbed.destination, guest.volumes[1].path)
 
 
-def change_disk_count(guest: Guest, count_change: str) -> str:
+def change_disk_count(guest: Guest, count_change: CountChange) -> str:
     """Remove a disk from the guest's definition, or add a disk; return the XML."""
     root = etree.fromstring(guest.domain.read_migratable_xml().encode())
     devices = root.find("devices")
     assert devices is not None
     last_disk = devices.findall("disk")[-1]
-    if count_change == "one-less":
+    if count_change is CountChange.ONE_LESS:
         devices.remove(last_disk)
     else:
         text = etree.tostring(last_disk, encoding=str).replace("vdb", "vdc")

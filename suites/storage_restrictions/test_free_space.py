@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from migqual.errors import MigrationError
+from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
 from migqual.model.guest_spec import CacheMode, GuestSpec
@@ -133,7 +134,7 @@ def test_image_that_another_guest_uses(testbed: Testbed) -> None:
         with pytest.raises(MigrationError, match=r"(?i)lock"):
             testbed.migrate(guest, disable_guard(plan))
         assert second_guest.run_payload_command("disk", "verify", "vda")["bad"] == 0
-        assert second_guest.query_state() == "running"
+        assert second_guest.query_state() is DomainState.RUNNING
 
     assert guest.host is testbed.source
 

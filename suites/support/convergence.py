@@ -5,7 +5,7 @@ from typing import NoReturn
 from migqual.errors import InconclusiveError
 from migqual.hosts.guest import Guest
 from migqual.migration.job_sampler import OnSample
-from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern, WrittenPart
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
 from migqual.testbed.testbed import Testbed
@@ -19,7 +19,10 @@ NON_CONVERGING = GuestSpec(
     load=GuestLoad(
         "non-converging",
         memory=MemoryLoad(
-            size_mib=32, rate_mib_s=240, pattern=WritePattern.SEQUENTIAL, written_part="header"
+            size_mib=32,
+            rate_mib_s=240,
+            pattern=WritePattern.SEQUENTIAL,
+            written_part=WrittenPart.HEADER,
         ),
     )
 )

@@ -10,7 +10,7 @@ from migqual.hosts.dirty_rate import DirtyRateMeasurement
 from migqual.hosts.domain import Domain
 from migqual.hosts.guest import Guest
 from migqual.hosts.memory_region import MemoryRegion, memory_region
-from migqual.model.guest_spec import MemoryLoad, WritePattern
+from migqual.model.guest_spec import MemoryLoad, WritePattern, WrittenPart
 from migqual.model.profile import Profile
 from migqual.predict.load_curve import build_load_curve
 
@@ -26,17 +26,21 @@ IDLE_WINDOWS = 3
 WORKING_SET_MIB = 256
 DIRTY_RATE_MIB_S = 120
 LOADS = {
-    "idle": MemoryLoad(WORKING_SET_MIB, 0, WritePattern.SEQUENTIAL, written_part="header"),
+    "idle": MemoryLoad(
+        WORKING_SET_MIB, 0, WritePattern.SEQUENTIAL, written_part=WrittenPart.HEADER
+    ),
     "sequential": MemoryLoad(
-        WORKING_SET_MIB, DIRTY_RATE_MIB_S, WritePattern.SEQUENTIAL, written_part="header"
+        WORKING_SET_MIB, DIRTY_RATE_MIB_S, WritePattern.SEQUENTIAL, written_part=WrittenPart.HEADER
     ),
     "random": MemoryLoad(
-        WORKING_SET_MIB, DIRTY_RATE_MIB_S, WritePattern.RANDOM, written_part="header"
+        WORKING_SET_MIB, DIRTY_RATE_MIB_S, WritePattern.RANDOM, written_part=WrittenPart.HEADER
     ),
     "hot spot": MemoryLoad(
-        WORKING_SET_MIB, DIRTY_RATE_MIB_S, WritePattern.HOT_SPOT, written_part="header"
+        WORKING_SET_MIB, DIRTY_RATE_MIB_S, WritePattern.HOT_SPOT, written_part=WrittenPart.HEADER
     ),
-    "fastest": MemoryLoad(WORKING_SET_MIB, None, WritePattern.SEQUENTIAL, written_part="header"),
+    "fastest": MemoryLoad(
+        WORKING_SET_MIB, None, WritePattern.SEQUENTIAL, written_part=WrittenPart.HEADER
+    ),
 }
 
 

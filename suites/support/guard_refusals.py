@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from migqual.errors import GuardRefusal
+from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.model.finding import Finding
 from migqual.model.plan import Control, Guard, Plan
@@ -26,7 +27,7 @@ def expect_guard_refusal(testbed: Testbed, guest: Guest, plan: Plan, finding_id:
     assert finding_id in findings, f"the guard did not report {finding_id}: {refusal.value}"
     assert findings[finding_id].remedy
     assert guest.host is host_before
-    assert guest.query_state() == "running"
+    assert guest.query_state() is DomainState.RUNNING
     return findings[finding_id]
 
 

@@ -14,7 +14,7 @@ from migqual.hosts.guest import Guest
 from migqual.hosts.memory_region import memory_region
 from migqual.inventory.entities import Inventory
 from migqual.migration.migrate import migrate
-from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern
+from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern, WrittenPart
 from migqual.model.plan import Plan
 from migqual.observe import integrity
 from migqual.predict import prediction_trial
@@ -57,7 +57,7 @@ def list_grid_points(point_count: int | None = None) -> list[GridPoint]:
                 working_set_mib,
                 round(ratio * bandwidth),
                 get_pattern(2 * row + column),
-                written_part="header",
+                written_part=WrittenPart.HEADER,
             ),
         )
         for bandwidth in BANDWIDTHS_MIB_S

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from migqual.commands import _common_arguments as common_arguments
 from migqual.commands._error_exit import run_and_report_errors
 from migqual.errors import UsageError
-from migqual.hosts.domain import Domain
+from migqual.hosts.domain import Domain, DomainState
 from migqual.hosts.host import Host
 from migqual.model import documented_parameters
 from migqual.model.documented_parameters import ParameterComparison
@@ -87,7 +87,7 @@ def _read_parameters(arguments: argparse.Namespace) -> tuple[ParameterComparison
         for name in names:
             host = stack.enter_context(Host(inventory.find_host(name)))
             domain = host.libvirt.find_domain(arguments.guest)
-            if domain is not None and domain.query_state() != "off":
+            if domain is not None and domain.query_state() is not DomainState.SHUT_OFF:
                 return _query_parameters(domain)
     raise UsageError(
         f"no guest {arguments.guest!r} runs on {', '.join(names)}",

@@ -9,7 +9,7 @@ from typing import Any
 
 from migqual.commands import _common_arguments as common_arguments
 from migqual.errors import MigqualError, UsageError
-from migqual.hosts.domain import Domain
+from migqual.hosts.domain import Domain, DomainState
 from migqual.model.plan import Plan
 from migqual.predict.guest_measurement import GuestMeasurement, measure_dirtying
 from migqual.predict.prediction_inputs import (
@@ -115,7 +115,7 @@ def _find_running_domain(request: MigrationRequest) -> Domain:
         raise UsageError(
             f"no guest {request.guest!r} on {request.source.name}", remedy="see `virsh list --all`"
         )
-    if domain.query_state() != "running":
+    if domain.query_state() is not DomainState.RUNNING:
         raise UsageError(
             f"guest {request.guest} does not run on {request.source.name}: its state is "
             f"{domain.query_state()}",

@@ -15,7 +15,7 @@ from lxml import etree
 
 from migqual.errors import ConnectionLost, HostError
 from migqual.hosts import event_loop
-from migqual.hosts.domain import Domain
+from migqual.hosts.domain import Domain, DomainState
 from migqual.hosts.domain_events import EventCallback, subscribe_domain_events, watch_qemu_events
 
 T = TypeVar("T")
@@ -127,11 +127,8 @@ class Connection:
         raw_domain = self.call_libvirt(f"find domain {name}", find_raw_domain)
         return None if raw_domain is None else self._wrap_domain(raw_domain)
 
-    def list_domain_states(self) -> dict[str, str]:
-        """List the state of every domain by domain name.
-
-        The names of the states are the same as in `Domain.query_state`.
-        """
+    def list_domain_states(self) -> dict[str, DomainState]:
+        """List the state of every domain by domain name."""
         raw_domains = self.call_libvirt("list domains", lambda c: c.listAllDomains(0))
         return {
             raw_domain.name(): Domain(self.host, raw_domain).query_state()

@@ -17,19 +17,35 @@ from migqual.hosts.domain_definition import parse_domain_xml
 
 T = TypeVar("T")
 
-_STATE_NAMES = {
-    libvirt.VIR_DOMAIN_NOSTATE: "none",
-    libvirt.VIR_DOMAIN_RUNNING: "running",
-    libvirt.VIR_DOMAIN_BLOCKED: "blocked",
-    libvirt.VIR_DOMAIN_PAUSED: "paused",
-    libvirt.VIR_DOMAIN_SHUTDOWN: "in-shutdown",
-    libvirt.VIR_DOMAIN_SHUTOFF: "off",
-    libvirt.VIR_DOMAIN_CRASHED: "crashed",
-    libvirt.VIR_DOMAIN_PMSUSPENDED: "pm-suspended",
-}
-
 # the domain does not exist, is off, or has no definition to remove
 _ALREADY_GONE_CODES = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
+
+
+class DomainState(StrEnum):
+    """The state of a domain (virDomainState); `GONE` when libvirt does not know the domain."""
+
+    NONE = "none"
+    RUNNING = "running"
+    BLOCKED = "blocked"
+    PAUSED = "paused"
+    SHUTDOWN = "in-shutdown"
+    SHUT_OFF = "off"
+    CRASHED = "crashed"
+    PM_SUSPENDED = "pm-suspended"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+_STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: DomainState.NONE,
+    libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: DomainState.BLOCKED,
+    libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: DomainState.SHUTDOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF: DomainState.SHUT_OFF,
+    libvirt.VIR_DOMAIN_CRASHED: DomainState.CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: DomainState.PM_SUSPENDED,
+}
 
 
 class RebootMethod(StrEnum):
@@ -102,21 +118,17 @@ class Domain:
         except libvirt.libvirtError as error:
             raise StackError(self.host, action, str(error), error.get_error_code()) from error
 
-    def query_state(self) -> str:
+    def query_state(self) -> DomainState:
         """Query the state of the domain.
-
-        Returns:
-            For example `running`, `paused` or `off`; `gone` when libvirt does not know the
-            domain any more.
 
         Raises:
             HostError: libvirt refuses the query for another reason.
         """
         try:
-            return _STATE_NAMES.get(self.raw.state()[0], "unknown")
+            return _STATES.get(self.raw.state()[0], DomainState.UNKNOWN)
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return "gone"
+                return DomainState.GONE
             raise HostError(self.host, f"query state: {error}") from error
 
     def read_migratable_xml(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from migqual.hosts.firmware import FirmwareFiles
 from migqual.hosts.volume import Volume
 from migqual.image.guest_image import build_kernel_command_line
-from migqual.model.guest_spec import Architecture, DiskSpec, Firmware, GuestSpec
+from migqual.model.guest_spec import Architecture, DiskBus, DiskSpec, Firmware, GuestSpec
 
 GAP_METER_PORT = 7007
 PAYLOAD_CHANNEL_NAME = (
@@ -78,7 +78,7 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
         "disks": list(_list_disk_entries(inputs)),
         "system_disk": inputs.system_disk,
         "seed_image": inputs.seed_image,
-        "needs_scsi": any(disk.bus == "scsi" for disk in spec.disks),
+        "needs_scsi": any(disk.bus is DiskBus.SCSI for disk in spec.disks),
         "nics": [{"mac": mac} for mac, _ in inputs.networks],
         "bridge": inputs.bridge,
         "console_log": inputs.console_log,

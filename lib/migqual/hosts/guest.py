@@ -9,7 +9,7 @@ from typing import Any
 
 from migqual.deadline import Deadline
 from migqual.errors import GuestError, HostError, TimedOut
-from migqual.hosts.domain import Domain
+from migqual.hosts.domain import Domain, DomainState
 from migqual.hosts.host import Host
 from migqual.hosts.journal import JournalEntry
 from migqual.hosts.payload_channel import open_payload_channel
@@ -80,10 +80,10 @@ class Guest:
         """Set the host of the guest after a migration."""
         self.host = host
 
-    def query_state(self) -> str:
-        """Query the state of the guest on the current host; `gone` without a domain."""
+    def query_state(self) -> DomainState:
+        """Query the state of the guest on the current host; `GONE` without a domain."""
         domain = self.host.libvirt.find_domain(self.name)
-        return "gone" if domain is None else domain.query_state()
+        return DomainState.GONE if domain is None else domain.query_state()
 
     def wait_for_agent(self, deadline: Deadline) -> None:
         """Wait until the guest agent answers.
@@ -98,7 +98,7 @@ class Guest:
             try:
                 domain.run_agent_command("guest-ping", seconds=1)
             except GuestError:
-                if domain.query_state() not in {"running", "paused"}:
+                if domain.query_state() not in {DomainState.RUNNING, DomainState.PAUSED}:
                     raise
                 return False
             return True
@@ -179,7 +179,7 @@ class Guest:
         guest_label = f"{self.name} on {self.host.name}"
         with self._lock:
             domain = self.domain
-            if (state := domain.query_state()) != "running":
+            if (state := domain.query_state()) is not DomainState.RUNNING:
                 raise GuestError(
                     f"{guest_label} is {state}: cannot run payload {'; '.join(command_lines)}"
                 )
@@ -239,7 +239,7 @@ class Guest:
         )
         return [("identity", *identity_arguments, *nic_arguments)]
 
-    def query_states_by_host(self, hosts: tuple[Host, ...]) -> dict[str, str]:
+    def query_states_by_host(self, hosts: tuple[Host, ...]) -> dict[str, DomainState]:
         """Query the state of the guest on each host with a domain of the guest.
 
         Returns:
@@ -260,5 +260,5 @@ def require_running(guest: Guest) -> None:
         HostError: The guest has another state.
     """
     state = guest.query_state()
-    if state != "running":
+    if state is not DomainState.RUNNING:
         raise HostError(guest.host.name, f"{guest.name} is {state}, not running")

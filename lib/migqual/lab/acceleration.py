@@ -12,6 +12,7 @@ from migqual import paths
 from migqual.errors import LabError
 from migqual.image import build_cache, isolated_command
 from migqual.image.guest_image import GuestImage
+from migqual.inventory.entities import Acceleration
 from migqual.lab.layout import LabLayout
 
 KVM_BOOT_TIMEOUT_SECONDS = 6
@@ -20,35 +21,35 @@ _READY_TEXT = b"migqual"
 
 def choose_accelerator(
     layout: LabLayout, rootfs: Path, guest_image: GuestImage, report_progress: Callable[[str], None]
-) -> str:
+) -> Acceleration:
     """Choose the accelerator of the guests, as the topology requests.
 
     With `auto` and `kvm` the function boots a guest with KVM. The cache keeps the result of the
     test boot until the next reboot of the machine.
 
     Args:
-        layout: Layout of the lab. The topology requests `auto`, `kvm` or `tcg`.
+        layout: Layout of the lab with the topology.
         rootfs: Rootfs with the QEMU for the test boot.
         guest_image: Kernel and initramfs for the test boot.
         report_progress: Called with the result of the test boot.
 
     Returns:
-        `kvm` or `tcg`.
+        `KVM` or `TCG`.
 
     Raises:
         LabError: The topology requests `kvm`, but no guest boots with KVM.
     """
     acceleration = layout.topology.acceleration
-    if acceleration == "tcg":
-        return "tcg"
+    if acceleration is Acceleration.TCG:
+        return Acceleration.TCG
     if _can_boot_with_kvm(rootfs, guest_image, report_progress):
-        return "kvm"
-    if acceleration == "kvm":
+        return Acceleration.KVM
+    if acceleration is Acceleration.KVM:
         raise LabError(
             f"no guest boots with KVM within {KVM_BOOT_TIMEOUT_SECONDS} s on this machine",
             remedy="use acceleration: auto or tcg in the topology, or a machine with nested KVM",
         )
-    return "tcg"
+    return Acceleration.TCG
 
 
 def _can_boot_with_kvm(

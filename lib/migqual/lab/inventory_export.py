@@ -5,6 +5,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from migqual.inventory.entities import Acceleration
 from migqual.lab.layout import (
     EXPORTS_FOLDER,
     GUEST_ADDRESS_RANGE,
@@ -24,7 +25,7 @@ _INVENTORY_GROUPS = {
 }
 
 
-def write_inventory(layout: LabLayout, *, acceleration: str) -> Path:
+def write_inventory(layout: LabLayout, *, acceleration: Acceleration) -> Path:
     """Write the inventory file of the lab and return the path of the file."""
     yaml = YAML()
     yaml.default_flow_style = False
@@ -33,12 +34,12 @@ def write_inventory(layout: LabLayout, *, acceleration: str) -> Path:
     return layout.inventory_file
 
 
-def build_inventory(layout: LabLayout, acceleration: str) -> dict[str, Any]:
+def build_inventory(layout: LabLayout, acceleration: Acceleration) -> dict[str, Any]:
     """Build the content of the inventory file, with variables of Ansible and of migqual.
 
     Args:
         layout: Names, addresses and folders of the lab.
-        acceleration: Accelerator of the guests, `kvm` or `tcg`.
+        acceleration: Accelerator of the guests, `KVM` or `TCG`.
 
     Returns:
         The group `all`, with common variables and the groups of hosts, ready for YAML.
@@ -60,13 +61,13 @@ def _build_host_entry(host: HostLayout) -> dict[str, Any]:
     return entry
 
 
-def _build_group_variables(layout: LabLayout, acceleration: str) -> dict[str, Any]:
+def _build_group_variables(layout: LabLayout, acceleration: Acceleration) -> dict[str, Any]:
     return {
         "ansible_user": "root",
         "ansible_ssh_private_key_file": str(layout.ssh_key_file),
         "migqual_known_hosts": str(layout.known_hosts_file),
         "migqual_tier": "lab",
-        "migqual_acceleration": acceleration,
+        "migqual_acceleration": acceleration.value,
         "migqual_guest_cpu": layout.topology.cpu,
         "migqual_scratch": str(SCRATCH_FOLDER),
         "migqual_pairs": [pair.model_dump(exclude_none=True) for pair in layout.topology.pairs],

@@ -18,6 +18,7 @@ from migqual.deadline import Deadline
 from migqual.errors import LabError, UsageError
 from migqual.image.guest_image import GuestImage, ensure_guest_image
 from migqual.image.rootfs import RootfsSpec, ensure_rootfs
+from migqual.inventory.entities import Acceleration
 from migqual.lab import (
     acceleration,
     cgroup,
@@ -45,11 +46,11 @@ class Lab:
 
     Attributes:
         layout: Names, addresses and folders of the lab.
-        acceleration: Accelerator of the guests, `kvm` or `tcg`.
+        acceleration: Accelerator of the guests, `KVM` or `TCG`.
     """
 
     layout: LabLayout
-    acceleration: str
+    acceleration: Acceleration
 
     @property
     def inventory_file(self) -> Path:
@@ -173,7 +174,7 @@ def _build_lab(layout: LabLayout, report_progress: ProgressCallback, topology_na
 
 
 def _write_controller_files(
-    layout: LabLayout, lab_state: LabState, guest_image: GuestImage, accelerator: str
+    layout: LabLayout, lab_state: LabState, guest_image: GuestImage, accelerator: Acceleration
 ) -> None:
     inventory_export.write_inventory(layout, acceleration=accelerator)
     folder = NETNS_CONFIG_FOLDER / layout.controller_namespace

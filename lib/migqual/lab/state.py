@@ -11,6 +11,7 @@ from pathlib import Path
 
 from migqual import paths
 from migqual.errors import UsageError
+from migqual.inventory.entities import Acceleration
 from migqual.lab import cgroup
 from migqual.lab.layout import LabLayout, check_lab_name, get_disk_folder
 from migqual.lab.topology import Topology
@@ -42,7 +43,7 @@ class LabState:
         name: Name of the lab.
         phase: `BUILDING` or `UP`.
         topology_name: Name or path of the topology.
-        acceleration: `kvm` or `tcg`. While the lab is built: the value of the topology.
+        acceleration: `KVM` or `TCG`. While the lab is built: the value of the topology.
         started_at: Start of the build in UTC, ISO 8601, to the second.
         guest_key: Key of the guest image. Empty while the lab is built.
     """
@@ -50,7 +51,7 @@ class LabState:
     name: str
     phase: LabPhase
     topology_name: str
-    acceleration: str
+    acceleration: Acceleration
     started_at: str
     guest_key: str
 
@@ -80,6 +81,7 @@ def read_lab_state(name: str) -> tuple[LabState, LabLayout]:
         ) from None
     topology = Topology.model_validate(raw.pop("layout"))
     raw["phase"] = LabPhase(raw["phase"])
+    raw["acceleration"] = Acceleration(raw["acceleration"])
     return LabState(**raw), LabLayout(name, topology)
 
 

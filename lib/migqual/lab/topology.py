@@ -3,12 +3,13 @@
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from migqual import paths
 from migqual.errors import InputProblem, InventoryError, UsageError
+from migqual.inventory.entities import Acceleration
 from migqual.yaml_file import load_yaml_model
 
 # A name becomes part of network interface names, which the kernel cuts at 15 characters.
@@ -162,14 +163,14 @@ class Topology(_StrictModel):
         hosts: Hosts by name.
         pairs: Pairs of hosts and replicas, not empty.
         links: Properties of the three networks.
-        acceleration: `auto`, `kvm` or `tcg`. `auto` tries KVM with a test boot.
+        acceleration: `AUTO` tries KVM with a test boot.
         cpu: vCPU model of guests on hosts without a model in the topology.
     """
 
     hosts: dict[HostName, LabHost]
     pairs: tuple[LabPair, ...] = Field(min_length=1)
     links: Links = Links()
-    acceleration: Literal["auto", "kvm", "tcg"] = "auto"
+    acceleration: Acceleration = Acceleration.AUTO
     cpu: str = Field(default="qemu64", description="vCPU model of guests where a host names none")
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from migqual.deadline import Deadline
 from migqual.errors import HostError, TimedOut
+from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.migration import destination_images
@@ -107,7 +108,7 @@ def _can_be_on_host(host: Host, guest: Guest) -> bool:
 
     def has_left() -> bool:
         domain = host.libvirt.find_domain(guest.name)
-        return domain is None or domain.query_state() in {"off", "gone"}
+        return domain is None or domain.query_state() in {DomainState.SHUT_OFF, DomainState.GONE}
 
     try:
         return not Deadline(DESTINATION_CLEANUP_SECONDS).wait_for(

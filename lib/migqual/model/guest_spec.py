@@ -95,6 +95,13 @@ class PageContent(StrEnum):
     ZERO = "zero"
 
 
+class WrittenPart(StrEnum):
+    """Part of a page that a memory load writes: the whole page, or only the header."""
+
+    PAGE = "page"
+    HEADER = "header"
+
+
 @dataclass(frozen=True)
 class DiskSpec:
     """A disk on a store of the inventory.
@@ -134,14 +141,13 @@ class MemoryLoad:
         size_mib: Size of the memory region in MiB.
         rate_mib_s: Rate of the page writes in MiB/s. 0 leaves the pages unchanged. None writes
             as fast as the guest can.
-        written_part: ``page`` writes the whole page, ``header`` only the header of the page.
     """
 
     size_mib: int = 32
     rate_mib_s: int | None = 0
     pattern: WritePattern = WritePattern.RANDOM
     content: PageContent = PageContent.RANDOM
-    written_part: str = "page"
+    written_part: WrittenPart = WrittenPart.PAGE
 
     @property
     def payload_arguments(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 from migqual.model.guest_spec import Persistence
 from migqual.model.plan import (
     Arrival,
+    Compression,
     Control,
     DefinitionPolicy,
     Plan,
@@ -74,7 +75,7 @@ def build_migrate_flags(plan: Plan, persistence: Persistence) -> MigrateFlag:
         (MigrateFlag.UNSAFE, plan.safety is Safety.UNSAFE),
         (MigrateFlag.TLS, plan.tls),
         (MigrateFlag.PARALLEL, plan.channels > 0),
-        (MigrateFlag.COMPRESSED, plan.compression.value != "none"),
+        (MigrateFlag.COMPRESSED, plan.compression is not Compression.NONE),
         (MigrateFlag.AUTO_CONVERGE, plan.auto_converge is not None),
         (MigrateFlag.POSTCOPY, plan.postcopy),
         (MigrateFlag.NON_SHARED_DISK, plan.copy_storage is StorageCopy.ALL),

@@ -3,10 +3,11 @@
 import re
 from pathlib import PurePosixPath
 
+from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 
-RUNNING_STATES = {"running", "blocked"}
+RUNNING_STATES = {DomainState.RUNNING, DomainState.BLOCKED}
 MAX_LOG_MESSAGES = 3  # lines of QEMU's log
 LOG_MESSAGE_PATTERN = re.compile(r"\d{4}-\d\d-\d\d|qemu")  # not the words of its command line
 
@@ -31,7 +32,7 @@ def find_split_brain_violations(
     states = guest.query_states_by_host(hosts)
     violations = []
     if states.get(guest.host.name) not in RUNNING_STATES:
-        state = states.get(guest.host.name, "gone")
+        state = states.get(guest.host.name, DomainState.GONE)
         message = f"{guest.name} is {state} on {guest.host.name}, but should run there"
         log_path = PurePosixPath(guest.console_log).with_suffix(".log")
         last_messages = extract_last_messages(

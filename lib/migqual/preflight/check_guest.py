@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from migqual.hosts.domain import DomainState
 from migqual.model.finding import Finding
 from migqual.preflight.facts import AgentState, MigrationFacts
 from migqual.preflight.findings import report_ok, report_refusal, report_unknown, report_warning
@@ -11,7 +12,7 @@ from migqual.probes.fact import Missing
 def check_guest_running(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether the guest runs (LM-PRE-03.running)."""
     finding_id, state = "LM-PRE-03.running", facts.health.state
-    if state == "running":
+    if state is DomainState.RUNNING:
         yield report_ok(finding_id, f"{facts.guest} is running", state=state)
     else:
         yield report_refusal(

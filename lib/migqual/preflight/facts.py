@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from migqual.hosts.domain import DomainState
 from migqual.hosts.domain_definition import DomainDefinition, Nic
 from migqual.model.plan import Plan
 from migqual.preflight.storage_facts import DiskFact, StorageFacts
@@ -32,7 +33,7 @@ class GuestHealth:
         qemu_blockers: QEMU's own reasons against a migration.
     """
 
-    state: str
+    state: DomainState
     job: Fact[str]
     agent_state: Fact[AgentState]
     disk_errors: Fact[Mapping[str, str]]

@@ -5,7 +5,7 @@ from typing import Any
 
 from migqual.errors import GuestError, HostError
 from migqual.hosts import libvirt_queries
-from migqual.hosts.domain import Domain
+from migqual.hosts.domain import Domain, DomainState
 from migqual.hosts.domain_definition import DomainDefinition
 from migqual.hosts.domain_job import query_job_stats
 from migqual.preflight.facts import AgentState, GuestHealth
@@ -17,7 +17,7 @@ AGENT_SECONDS = 1
 _ACTIVE_JOB_TYPES = {1: "bounded", 2: "unbounded"}
 # QEMU's counters of failed operations; a refused discard is not an error of the disk
 _FAILURE_COUNTERS = ("failed_rd_operations", "failed_wr_operations", "failed_flush_operations")
-_ACTIVE_STATES = {"running", "paused"}
+_ACTIVE_STATES = {DomainState.RUNNING, DomainState.PAUSED}
 
 
 def collect_guest_health(
@@ -55,7 +55,7 @@ def read_active_job(domain: Domain) -> str:
 
 
 def query_agent_state(
-    domain: Domain, definition: DomainDefinition, state: str, probe_mode: ProbeMode
+    domain: Domain, definition: DomainDefinition, state: DomainState, probe_mode: ProbeMode
 ) -> Fact[AgentState]:
     """Query whether the guest agent answers.
 
@@ -67,7 +67,7 @@ def query_agent_state(
     """
     if not definition.has_agent_channel:
         return AgentState.NO_CHANNEL
-    if state != "running":
+    if state is not DomainState.RUNNING:
         return Missing(f"the guest is {state}")
     try:
         if probe_mode is ProbeMode.WRITING:
@@ -80,7 +80,7 @@ def query_agent_state(
 
 
 def collect_disk_errors(
-    domain: Domain, definition: DomainDefinition, state: str, probe_mode: ProbeMode
+    domain: Domain, definition: DomainDefinition, state: DomainState, probe_mode: ProbeMode
 ) -> Mapping[str, str]:
     """Collect the errors of the guest's disks.
 
@@ -106,7 +106,9 @@ def collect_disk_errors(
     return errors
 
 
-def query_qemu_blockers(domain: Domain, state: str, probe_mode: ProbeMode) -> tuple[str, ...]:
+def query_qemu_blockers(
+    domain: Domain, state: DomainState, probe_mode: ProbeMode
+) -> tuple[str, ...]:
     """Query QEMU's own reasons against a migration (QEMU 6.0 and later).
 
     Returns:

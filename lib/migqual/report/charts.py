@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from migqual.model.outcome import MigrationStatus
 from migqual.model.record import MigrationRecord, TestRecord
 
 LEFT_MARGIN, RIGHT_MARGIN, CHART_WIDTH = 250.0, 96.0, 960.0
@@ -162,7 +163,11 @@ def _group_figures(
         for migration in record.migrations:
             value = migration.metrics.get(metric)
             row_name = row_labeler(record, migration)
-            if value is not None and row_name is not None and migration.status == "completed":
+            if (
+                value is not None
+                and row_name is not None
+                and migration.status == MigrationStatus.COMPLETED
+            ):
                 figures_by_row.setdefault(row_name, []).append((value, record.id))
     return dict(sorted(figures_by_row.items()))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from migqual.errors import UsageError
+from migqual.inventory.entities import Acceleration
 from migqual.lab import host_config, inventory_export, nspawn_host, topology
 from migqual.lab.layout import LabLayout
 from migqual.lab.topology import Topology
@@ -36,7 +37,7 @@ def test_layout_creates_no_files(
         )
         for host in layout.hosts
     ]
-    inventory = inventory_export.build_inventory(layout, "tcg")
+    inventory = inventory_export.build_inventory(layout, Acceleration.TCG)
 
     assert len(host_properties) == len(default_topology.hosts)
     assert inventory["all"]["vars"]["migqual_acceleration"] == "tcg"

@@ -6,6 +6,7 @@ import pytest
 
 from migqual import paths
 from migqual.errors import InventoryError, UsageError
+from migqual.inventory.entities import Acceleration
 from migqual.lab import topology
 from migqual.lab.topology import LabRole
 
@@ -95,7 +96,7 @@ def test_valid_topology_file(tmp_path: Path) -> None:
         "b1": "trixie",
         "client": "bookworm",
     }
-    assert lab_topology.acceleration == "auto"
+    assert lab_topology.acceleration is Acceleration.AUTO
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from migqual.errors import GuardRefusal
+from migqual.hosts.domain import DomainState
 from migqual.model.finding import Severity
 from migqual.preflight.checks import CHECKS
 from migqual.preflight.facts import AgentState, ConnectionPurpose
@@ -60,8 +61,8 @@ FIRING_CASES = [
         change_facts(segments=(make_network_segment(frames_pass=UNKNOWN_FACT),)),
         Severity.UNKNOWN,
     ),
-    ("LM-PRE-03.running", change_part("health", state="paused"), Severity.REFUSED),
-    ("LM-PRE-03.running", change_part("health", state="off"), Severity.REFUSED),
+    ("LM-PRE-03.running", change_part("health", state=DomainState.PAUSED), Severity.REFUSED),
+    ("LM-PRE-03.running", change_part("health", state=DomainState.SHUT_OFF), Severity.REFUSED),
     ("LM-PRE-03.job", change_part("health", job="unbounded, operation 5"), Severity.REFUSED),
     ("LM-PRE-03.job", change_part("health", job=UNKNOWN_FACT), Severity.UNKNOWN),
     (
@@ -167,7 +168,7 @@ def test_every_check_has_a_firing_case() -> None:
 
 def test_only_refusals_raise_guard_refusal() -> None:
     change = combine_changes(
-        change_part("health", state="paused"), change_part("definition", vcpus=3)
+        change_part("health", state=DomainState.PAUSED), change_part("definition", vcpus=3)
     )
     findings = [
         finding

@@ -1,5 +1,6 @@
 """Preflight facts of a healthy pair of hosts and a healthy guest."""
 
+from migqual.hosts.domain import DomainState
 from migqual.hosts.domain_definition import Disk, DomainDefinition, Nic
 from migqual.model.plan import Plan
 from migqual.preflight.facts import (
@@ -54,7 +55,7 @@ def make_healthy_facts() -> MigrationFacts:
         guest="vm",
         plan=Plan(),
         definition=_make_domain_definition(),
-        health=GuestHealth("running", "none", AgentState.RESPONDING, {}, ()),
+        health=GuestHealth(DomainState.RUNNING, "none", AgentState.RESPONDING, {}, ()),
         source=_make_host_facts("a"),
         destination=_make_host_facts("b"),
         destination_hypervisor=HypervisorFacts(max_vcpus=288, cpu_comparison="superset"),
