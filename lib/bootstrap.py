@@ -225,9 +225,9 @@ def install_packages(manager: Manager, packages: list[Package]) -> None:
         print(f"  {manager.get_name(package):<{width}}  {package.reason}", flush=True)
     remedy = f"read the output of {manager.program} above; check the package sources and the disk"
     if manager.refresh:
-        run(manager.refresh, f"{' '.join(manager.refresh)} failed", remedy)
+        run_command(manager.refresh, f"{' '.join(manager.refresh)} failed", remedy)
     names = [manager.get_name(package) for package in missing]
-    run([*manager.install, *names], f"{manager.program} install failed", remedy)
+    run_command([*manager.install, *names], f"{manager.program} install failed", remedy)
     if shutil.which("mmdebstrap") is None:
         print(
             "migqual: mmdebstrap is missing: copy /var/cache/migqual/guest from a Debian machine, "
@@ -303,7 +303,7 @@ def prepare_venv() -> None:
     if not is_working:
         print("migqual: creating .venv", flush=True)
         shutil.rmtree(VENV, ignore_errors=True)
-        run(
+        run_command(
             [sys.executable, "-m", "venv", str(VENV)],
             ".venv cannot be created",
             "read the output above",
@@ -313,7 +313,7 @@ def prepare_venv() -> None:
         "migqual: installing Python packages into .venv, as pyproject.toml names them", flush=True
     )
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run(
+    run_command(
         [*pip, "--constraint", str(VENV_INPUT_FILES[1]), "--editable", ".[dev]"],
         "pip failed",
         "read the output above; `.venv/bin/pip config list` shows the package index",
@@ -321,7 +321,7 @@ def prepare_venv() -> None:
     STAMP_FILE.write_text(digest)
 
 
-def run(argv: list[str] | tuple[str, ...], problem: str, remedy: str) -> None:
+def run_command(argv: list[str] | tuple[str, ...], problem: str, remedy: str) -> None:
     """Run a command, and print the output only after a failure."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     result = subprocess.run(

@@ -286,7 +286,9 @@ def read_qemu_log(host: Host, guest: Guest) -> str:
 
 def list_failed_checks(*hosts: Host) -> dict[str, str]:
     """Return the failed checks of the hosts' certificates: id and remedy."""
-    findings = certificate_check.check_hosts([collect_certificate_facts(host) for host in hosts])
+    findings = certificate_check.check_certificates_of_hosts(
+        [collect_certificate_facts(host) for host in hosts]
+    )
     return {
         finding.id: finding.remedy for finding in findings if finding.severity is not Severity.OK
     }

@@ -59,7 +59,7 @@ def check_pytest_arguments(pytest_arguments: list[str]) -> None:
         )
 
 
-def run_pytest(arguments: argparse.Namespace, target: RunTarget) -> int:
+def run_suites(arguments: argparse.Namespace, target: RunTarget) -> int:
     """Run pytest in a new session, so each signal reaches pytest only once: from migqual."""
     command = [
         sys.executable,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from migqual import paths
 from migqual.commands import lab as lab_command
-from migqual.commands._pytest_process import check_pytest_arguments, run_pytest
+from migqual.commands._pytest_process import check_pytest_arguments, run_suites
 from migqual.commands._run_target import open_target, sweep_afterwards
 from migqual.commands.lab import print_progress
 from migqual.errors import TroubleError, UsageError
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.observer_checks and target.lab is not None:
             # the build needs package mirrors, and the lab has no route to a mirror
             ensure_cloud_image(paths.get_cache_folder(), report_progress=print_progress)
-        status = run_pytest(arguments, target)
+        status = run_suites(arguments, target)
     return _print_verdict(arguments, status)
 
 

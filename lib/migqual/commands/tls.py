@@ -130,7 +130,7 @@ def _check_certificates(arguments: argparse.Namespace) -> int:
         inventory, common_arguments.select_hypervisors(inventory, arguments.names)
     ) as hosts:
         facts = [collect_certificate_facts(host) for host in hosts]
-    findings = certificate_check.check_hosts(facts)
+    findings = certificate_check.check_certificates_of_hosts(facts)
     preflight.print_findings(findings, as_json=arguments.json)
     return 1 if any(finding.severity is Severity.REFUSED for finding in findings) else 0
 

@@ -29,7 +29,7 @@ from migqual.tls.x509_properties import (
 EXPIRY_WARNING = timedelta(days=14)
 
 
-def check_hosts(facts_by_host: Sequence[CertificateFacts]) -> list[Finding]:
+def check_certificates_of_hosts(facts_by_host: Sequence[CertificateFacts]) -> list[Finding]:
     """Check the certificates of hosts, and whether several hosts trust the same authority.
 
     Args:

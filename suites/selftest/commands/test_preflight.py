@@ -16,7 +16,7 @@ FINDINGS = (
 )
 
 
-def run_preflight(*argv: str) -> int:
+def run_preflight_command(*argv: str) -> int:
     parser = argparse.ArgumentParser()
     preflight.register(parser.add_subparsers())
     arguments = parser.parse_args(["preflight", *argv])
@@ -49,12 +49,12 @@ def test_preflight_without_inventory_is_a_usage_error(
 ) -> None:
     monkeypatch.delenv(_common_arguments.INVENTORY_VARIABLE, raising=False)
 
-    assert run_preflight("vm", "b1") == 2
+    assert run_preflight_command("vm", "b1") == 2
     assert "--inventory" in capsys.readouterr().err
 
 
 def test_preflight_with_missing_inventory_is_a_usage_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_preflight("vm", "b1", "--inventory", str(tmp_path / "none.yml")) == 2
+    assert run_preflight_command("vm", "b1", "--inventory", str(tmp_path / "none.yml")) == 2
     assert "none.yml" in capsys.readouterr().err

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.selftest
 
 
 @pytest.fixture(scope="module")
-def daemon(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PayloadDaemon]:
+def shared_daemon(
+    program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PayloadDaemon]:
     with run_payload_daemon(program, tmp_path_factory.mktemp("daemon")) as payload_daemon:
         yield payload_daemon
 
@@ -53,46 +55,47 @@ def daemon(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     ],
 )
 def test_invalid_command_is_refused_with_the_reason(
-    daemon: PayloadDaemon, command: str, reason: str
+    shared_daemon: PayloadDaemon, command: str, reason: str
 ) -> None:
     """
     Unknown commands, names, keys and values out of range are errors without any effect.
 
     Expected: exit status 1, `ok` false, the reason; no region and no disk is started.
     """
-    assert reason in daemon.expect_error(command)
-    status = daemon.run_command("status")
+    assert reason in shared_daemon.expect_error(command)
+    status = shared_daemon.run_command("status")
     assert (status["memory"], status["disks"]) == ([], [])
 
 
-def test_region_name_is_unique_until_freed(daemon: PayloadDaemon) -> None:
+def test_region_name_is_unique_until_freed(shared_daemon: PayloadDaemon) -> None:
     """
     The name of a memory region cannot be used again until the region is freed.
 
     Expected: refused, then accepted.
     """
-    daemon.run_command("memory start a mib=1")
-    assert "of this name is there" in daemon.expect_error("memory start a mib=1")
-    daemon.run_command("memory stop a")
-    assert "stopped" in daemon.expect_error("memory rate a rate_mib_s=1")
-    daemon.run_command("memory free a")
-    daemon.run_command("memory start a mib=1")
-    daemon.run_command("memory free a")
+    shared_daemon.run_command("memory start a mib=1")
+    assert "of this name is there" in shared_daemon.expect_error("memory start a mib=1")
+    shared_daemon.run_command("memory stop a")
+    assert "stopped" in shared_daemon.expect_error("memory rate a rate_mib_s=1")
+    shared_daemon.run_command("memory free a")
+    shared_daemon.run_command("memory start a mib=1")
+    shared_daemon.run_command("memory free a")
 
 
-def test_cpu_work_is_counted(daemon: PayloadDaemon) -> None:
+def test_cpu_work_is_counted(shared_daemon: PayloadDaemon) -> None:
     """
     CPU work continues until the stop; the counter keeps the value afterwards.
 
     Expected: more iterations while the work runs; no more iterations after the stop.
     """
-    daemon.run_command("work start threads=1")
-    first_status = daemon.run_command("work status")
+    shared_daemon.run_command("work start threads=1")
+    first_status = shared_daemon.run_command("work status")
     Deadline(5).wait_for(
-        "work", lambda: daemon.run_command("work status")["iterations"] > first_status["iterations"]
+        "work",
+        lambda: shared_daemon.run_command("work status")["iterations"] > first_status["iterations"],
     )
-    stop_reply = daemon.run_command("work stop")
-    assert daemon.run_command("work status")["iterations"] == stop_reply["iterations"] > 0
+    stop_reply = shared_daemon.run_command("work stop")
+    assert shared_daemon.run_command("work status")["iterations"] == stop_reply["iterations"] > 0
 
 
 @pytest.mark.parametrize(
@@ -115,23 +118,27 @@ def test_cpu_work_is_counted(daemon: PayloadDaemon) -> None:
     ],
     ids=" ".join,
 )
-def test_invalid_options_exit_with_status_2(daemon: PayloadDaemon, arguments: list[str]) -> None:
+def test_invalid_options_exit_with_status_2(
+    shared_daemon: PayloadDaemon, arguments: list[str]
+) -> None:
     """
     A subcommand with invalid arguments has no effect and prints the reason.
 
     Expected: exit status 2 and a message on standard error.
     """
-    result = daemon.run_subcommand(*arguments)
+    result = shared_daemon.run_subcommand(*arguments)
     assert (result.returncode, bool(result.stderr)) == (2, True)
 
 
-def test_ctl_without_daemon_prints_a_json_error(daemon: PayloadDaemon, tmp_path: Path) -> None:
+def test_ctl_without_daemon_prints_a_json_error(
+    shared_daemon: PayloadDaemon, tmp_path: Path
+) -> None:
     """
     Without a daemon the client prints the error as JSON.
 
     Expected: exit status 1 and a reason with the path of the socket.
     """
-    result = daemon.run_subcommand("ctl", "--socket", str(tmp_path / "none"), "status")
+    result = shared_daemon.run_subcommand("ctl", "--socket", str(tmp_path / "none"), "status")
     assert result.returncode == 1
     assert '"ok":false' in result.stdout
     assert str(tmp_path / "none") in result.stdout

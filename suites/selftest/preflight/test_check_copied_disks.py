@@ -43,7 +43,7 @@ VDB = replace(
 )
 
 
-def make_facts(*disks: DiskFact, plan: Plan = COPY_PLAN, **changes: object) -> StorageFacts:
+def make_storage_facts(*disks: DiskFact, plan: Plan = COPY_PLAN, **changes: object) -> StorageFacts:
     targets = tuple(fact.disk.target for fact in disks)
     return replace(StorageFacts("a", "b", plan, disks, targets), **changes)  # type: ignore[arg-type]
 
@@ -65,59 +65,71 @@ SHAREABLE_DISK = replace(VDB, disk=replace(VDB.disk, shareable=True))
 NAMED_DISKS_PLAN = replace(COPY_PLAN, migrate_disks=("vda", "vdb"))
 
 REFUSED_CASES = {
-    "same image": ("LM-NSS-01.image", make_facts(replace(VDA, location=DiskLocation.SHARED))),
-    "same export": ("LM-NSS-01.image", make_facts(replace(VDA, location=DiskLocation.REMOTE))),
-    "shareable": ("LM-NSS-02.shareable", make_facts(VDA, SHAREABLE_DISK, plan=NAMED_DISKS_PLAN)),
+    "same image": (
+        "LM-NSS-01.image",
+        make_storage_facts(replace(VDA, location=DiskLocation.SHARED)),
+    ),
+    "same export": (
+        "LM-NSS-01.image",
+        make_storage_facts(replace(VDA, location=DiskLocation.REMOTE)),
+    ),
+    "shareable": (
+        "LM-NSS-02.shareable",
+        make_storage_facts(VDA, SHAREABLE_DISK, plan=NAMED_DISKS_PLAN),
+    ),
     "block device": (
         "LM-NSS-03.file",
-        make_facts(make_prepared_disk(kind=PathKind.DEVICE), plan=PRESENT_IMAGES_PLAN),
+        make_storage_facts(make_prepared_disk(kind=PathKind.DEVICE), plan=PRESENT_IMAGES_PLAN),
     ),
     "a folder": (
         "LM-NSS-03.file",
-        make_facts(make_prepared_disk(kind=PathKind.OTHER), plan=PRESENT_IMAGES_PLAN),
+        make_storage_facts(make_prepared_disk(kind=PathKind.OTHER), plan=PRESENT_IMAGES_PLAN),
     ),
     "smaller": (
         "LM-NSS-04.size",
-        make_facts(
+        make_storage_facts(
             make_prepared_disk(image=replace(RAW_IMAGE, virtual_size=64 * MIB - 512)),
             plan=PRESENT_IMAGES_PLAN,
         ),
     ),
     "larger": (
         "LM-NSS-04.size",
-        make_facts(
+        make_storage_facts(
             make_prepared_disk(image=replace(RAW_IMAGE, virtual_size=64 * MIB + 512)),
             plan=PRESENT_IMAGES_PLAN,
         ),
     ),
-    "one image missing": ("LM-NSS-05.count", make_facts(VDA, plan=PRESENT_IMAGES_PLAN)),
+    "one image missing": ("LM-NSS-05.count", make_storage_facts(VDA, plan=PRESENT_IMAGES_PLAN)),
     "extra disk on destination": (
         "LM-NSS-05.count",
-        make_facts(VDA, destination_targets=("vda", "vdb")),
+        make_storage_facts(VDA, destination_targets=("vda", "vdb")),
     ),
-    "shared disk in the set": ("LM-NSS-06.set", make_facts(VDA, VDB, plan=NAMED_DISKS_PLAN)),
+    "shared disk in the set": (
+        "LM-NSS-06.set",
+        make_storage_facts(VDA, VDB, plan=NAMED_DISKS_PLAN),
+    ),
     "read-only disk in the set": (
         "LM-NSS-06.set",
-        make_facts(VDA, READ_ONLY_DISK, plan=NAMED_DISKS_PLAN),
+        make_storage_facts(VDA, READ_ONLY_DISK, plan=NAMED_DISKS_PLAN),
     ),
     "empty drive in the set": (
         "LM-NSS-06.set",
-        make_facts(
+        make_storage_facts(
             VDA, plan=replace(COPY_PLAN, migrate_disks=("vda", "sda")), disk_targets=("vda", "sda")
         ),
     ),
     "other format": (
         "LM-LOC-01.image",
-        make_facts(make_prepared_disk(image=QCOW2_IMAGE), plan=PRESENT_IMAGES_PLAN),
+        make_storage_facts(make_prepared_disk(image=QCOW2_IMAGE), plan=PRESENT_IMAGES_PLAN),
     ),
-    "would be overwritten": ("LM-LOC-01.image", make_facts(make_prepared_disk())),
+    "would be overwritten": ("LM-LOC-01.image", make_storage_facts(make_prepared_disk())),
     "in use": (
         "LM-LOC-01.image",
-        make_facts(make_prepared_disk(in_use=True), plan=PRESENT_IMAGES_PLAN),
+        make_storage_facts(make_prepared_disk(in_use=True), plan=PRESENT_IMAGES_PLAN),
     ),
     "no folder": (
         "LM-LOC-01.image",
-        make_facts(
+        make_storage_facts(
             replace(
                 VDA, copy_destination=replace(ABSENT_DESTINATION, folder_state=FolderState.MISSING)
             )
@@ -125,7 +137,7 @@ REFUSED_CASES = {
     ),
     "read-only folder": (
         "LM-LOC-01.image",
-        make_facts(
+        make_storage_facts(
             replace(
                 VDA,
                 copy_destination=replace(ABSENT_DESTINATION, folder_state=FolderState.READ_ONLY),
@@ -134,45 +146,47 @@ REFUSED_CASES = {
     ),
     "encrypted": (
         "LM-LOC-01.image",
-        make_facts(replace(VDA, image=replace(QCOW2_IMAGE, encrypted=True))),
+        make_storage_facts(replace(VDA, image=replace(QCOW2_IMAGE, encrypted=True))),
     ),
     "backing file missing": (
         "LM-LOC-01.image",
-        make_facts(
+        make_storage_facts(
             replace(DISK_WITH_BACKING_FILE, backing_file_equal=False), plan=INCREMENTAL_PLAN
         ),
     ),
     "backing file unknown": (
         "LM-LOC-01.image",
-        make_facts(
+        make_storage_facts(
             replace(DISK_WITH_BACKING_FILE, backing_file_equal=Missing("b is away")),
             plan=INCREMENTAL_PLAN,
         ),
     ),
     "unknown disk": (
         "LM-LOC-02.disks",
-        make_facts(VDA, plan=replace(COPY_PLAN, migrate_disks=("vdq",))),
+        make_storage_facts(VDA, plan=replace(COPY_PLAN, migrate_disks=("vdq",))),
     ),
     "not enough free space": (
         "LM-PRE-04.storage",
-        make_facts(replace(VDA, space=CopySpace(64, 63, "/"))),
+        make_storage_facts(replace(VDA, space=CopySpace(64, 63, "/"))),
     ),
 }
 
 ACCEPTED_CASES = {
-    "one local disk": make_facts(VDA),
-    "prepared image": make_facts(make_prepared_disk(), plan=PRESENT_IMAGES_PLAN),
-    "shared disk not selected": make_facts(
+    "one local disk": make_storage_facts(VDA),
+    "prepared image": make_storage_facts(make_prepared_disk(), plan=PRESENT_IMAGES_PLAN),
+    "shared disk not selected": make_storage_facts(
         VDA, VDB, plan=replace(COPY_PLAN, migrate_disks=("vda",))
     ),
-    "read-only disk not copied": make_facts(VDA, READ_ONLY_DISK),
-    "shareable disk not copied": make_facts(VDA, SHAREABLE_DISK),
-    "no disk copied": make_facts(VDB, plan=Plan()),
-    "same disks on destination": make_facts(VDA, destination_targets=("vda",)),
-    "backing file equal": make_facts(
+    "read-only disk not copied": make_storage_facts(VDA, READ_ONLY_DISK),
+    "shareable disk not copied": make_storage_facts(VDA, SHAREABLE_DISK),
+    "no disk copied": make_storage_facts(VDB, plan=Plan()),
+    "same disks on destination": make_storage_facts(VDA, destination_targets=("vda",)),
+    "backing file equal": make_storage_facts(
         replace(DISK_WITH_BACKING_FILE, backing_file_equal=True), plan=INCREMENTAL_PLAN
     ),
-    "whole chain copied": make_facts(replace(DISK_WITH_BACKING_FILE, backing_file_equal=False)),
+    "whole chain copied": make_storage_facts(
+        replace(DISK_WITH_BACKING_FILE, backing_file_equal=False)
+    ),
 }
 
 
@@ -210,7 +224,7 @@ def test_every_check_has_a_refused_case() -> None:
 
 def test_possibly_shared_image_is_not_copied() -> None:
     """An unknown location is refused before a copy: a wrong guess would destroy the disk."""
-    ambiguous_facts = make_facts(replace(VDA, location=DiskLocation.AMBIGUOUS))
+    ambiguous_facts = make_storage_facts(replace(VDA, location=DiskLocation.AMBIGUOUS))
 
     assert "LM-NSS-01.image" not in find_refusals(ambiguous_facts)
     with pytest.raises(GuardRefusal, match=r"LM-NSS-01\.image"):
@@ -228,9 +242,11 @@ def test_finding_states_sizes_in_bytes() -> None:
 
 
 def test_image_spec_of_full_copy_has_no_backing_file() -> None:
-    (full_spec,) = plan_images(make_facts(DISK_WITH_BACKING_FILE))
+    (full_spec,) = plan_images(make_storage_facts(DISK_WITH_BACKING_FILE))
     (incremental_spec,) = plan_images(
-        make_facts(replace(DISK_WITH_BACKING_FILE, backing_file_equal=True), plan=INCREMENTAL_PLAN)
+        make_storage_facts(
+            replace(DISK_WITH_BACKING_FILE, backing_file_equal=True), plan=INCREMENTAL_PLAN
+        )
     )
 
     assert full_spec.backing_file == ""
@@ -244,7 +260,7 @@ def test_image_spec_of_full_copy_has_no_backing_file() -> None:
 def test_image_spec_keeps_format_size_and_options() -> None:
     disk_fact = replace(VDA, disk=replace(VDA.disk, format="qcow2"), image=QCOW2_IMAGE)
 
-    (image_spec,) = plan_images(make_facts(disk_fact))
+    (image_spec,) = plan_images(make_storage_facts(disk_fact))
 
     assert (image_spec.format, image_spec.size_bytes) == ("qcow2", 64 * MIB)
     assert image_spec.options == QCOW2_IMAGE.create_options
@@ -254,8 +270,8 @@ def test_image_spec_keeps_format_size_and_options() -> None:
 
 
 def test_no_image_is_planned_without_need() -> None:
-    assert plan_images(make_facts(make_prepared_disk(), plan=PRESENT_IMAGES_PLAN)) == ()
-    assert plan_images(make_facts(VDB, plan=Plan())) == ()
+    assert plan_images(make_storage_facts(make_prepared_disk(), plan=PRESENT_IMAGES_PLAN)) == ()
+    assert plan_images(make_storage_facts(VDB, plan=Plan())) == ()
 
 
 def test_volume_xml_of_image_spec() -> None:

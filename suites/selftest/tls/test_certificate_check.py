@@ -29,7 +29,7 @@ QEMU_USER = QemuUser(107, 107, "qemu")
 AUTHORITY = CertificateAuthority()
 
 
-def make_facts(files: CredentialFiles, settings: str = "") -> CertificateFacts:
+def make_certificate_facts(files: CredentialFiles, settings: str = "") -> CertificateFacts:
     return CertificateFacts(
         host="b1",
         settings=parse_qemu_conf(settings),
@@ -45,7 +45,7 @@ def make_facts(files: CredentialFiles, settings: str = "") -> CertificateFacts:
     )
 
 
-GOOD_FACTS = make_facts(AUTHORITY.issue_files(HOST_NAMES))
+GOOD_FACTS = make_certificate_facts(AUTHORITY.issue_files(HOST_NAMES))
 
 
 def find_failed_ids(facts: CertificateFacts, now: datetime | None = None) -> set[str]:
@@ -75,19 +75,19 @@ def test_good_certificates_pass_every_rule() -> None:
     ids=str,
 )
 def test_each_certificate_flaw_has_a_finding(flaw: CertificateFlaw, finding_id: str) -> None:
-    assert find_failed_ids(make_facts(AUTHORITY.issue_flawed_files(HOST_NAMES, flaw))) == {
-        finding_id
-    }
+    assert find_failed_ids(
+        make_certificate_facts(AUTHORITY.issue_flawed_files(HOST_NAMES, flaw))
+    ) == {finding_id}
 
 
 def test_certificate_of_untrusted_authority_is_refused() -> None:
     files = {**AUTHORITY.issue_files(HOST_NAMES), CA_CERT: CertificateAuthority().certificate}
 
-    assert find_failed_ids(make_facts(files)) == {"LM-TLS-01.authority"}
+    assert find_failed_ids(make_certificate_facts(files)) == {"LM-TLS-01.authority"}
 
 
 def test_hosts_with_different_authorities_are_refused() -> None:
-    peer_facts = make_facts(
+    peer_facts = make_certificate_facts(
         AUTHORITY.issue_flawed_files(HOST_NAMES, CertificateFlaw.OTHER_AUTHORITY)
     )
 
@@ -100,13 +100,13 @@ def test_hosts_with_different_authorities_are_refused() -> None:
         is Severity.REFUSED
     )
     assert (
-        certificate_check.check_common_authority([GOOD_FACTS, make_facts({})]).severity
+        certificate_check.check_common_authority([GOOD_FACTS, make_certificate_facts({})]).severity
         is Severity.REFUSED
     )
 
 
 def test_disabled_peer_verification_is_refused() -> None:
-    unverified_facts = make_facts(
+    unverified_facts = make_certificate_facts(
         AUTHORITY.issue_files(HOST_NAMES), "migrate_tls_x509_verify = 0\n"
     )
 
@@ -141,7 +141,10 @@ def test_certificate_needs_the_migration_address_only() -> None:
     """
     files = AUTHORITY.issue_files(("2001:db8::2",))
 
-    assert find_failed_ids(replace(make_facts(files), migration_endpoint="2001:DB8:0::2")) == set()
+    assert (
+        find_failed_ids(replace(make_certificate_facts(files), migration_endpoint="2001:DB8:0::2"))
+        == set()
+    )
 
 
 def test_ca_bundle_and_intermediate_ca() -> None:
@@ -180,10 +183,12 @@ def test_certificate_expiry_warning() -> None:
 def test_stored_authority_issues_trusted_certificates() -> None:
     stored_authority = CertificateAuthority.from_pem(AUTHORITY.certificate, AUTHORITY.key)
 
-    assert find_failed_ids(make_facts(stored_authority.issue_files(HOST_NAMES))) == set()
+    assert (
+        find_failed_ids(make_certificate_facts(stored_authority.issue_files(HOST_NAMES))) == set()
+    )
     assert (
         certificate_check.check_common_authority(
-            [GOOD_FACTS, make_facts(stored_authority.issue_files(HOST_NAMES))]
+            [GOOD_FACTS, make_certificate_facts(stored_authority.issue_files(HOST_NAMES))]
         ).severity
         is Severity.OK
     )
