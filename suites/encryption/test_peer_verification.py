@@ -9,8 +9,8 @@ from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Control, Plan
 from migqual.testbed.host_pair import HostPair
 from migqual.testbed.testbed import Testbed
-from migqual.tls import host_certificates
 from migqual.tls.certificate_authority import CertificateFlaw
+from migqual.tls.host_settings import is_libvirt_at_least
 from migqual.tls.qemu_conf import MIGRATE_TLS_FORCE_SINCE
 
 UNENCRYPTED_PLAN = Plan(control=Control.DIRECT)
@@ -70,7 +70,7 @@ def test_tls_force_refuses_unencrypted_migration(
     guest moves.
     """
     host = getattr(testbed.pair, end)
-    if not host_certificates.is_libvirt_at_least(host, MIGRATE_TLS_FORCE_SINCE):
+    if not is_libvirt_at_least(host, MIGRATE_TLS_FORCE_SINCE):
         version = host.libvirt.versions()["libvirt"]
         raise UnsupportedError(f"{host.name}: libvirt {version} does not know migrate_tls_force")
     guest = testbed.make_guest(GuestSpec())

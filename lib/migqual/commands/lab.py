@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from migqual.errors import UsageError
 from migqual.lab import cgroup, layout, lifecycle, state, topology
 from migqual.lab.layout import LabLayout
+from migqual.lab.machine_check import check_outside_lab
 from migqual.lab.state import LabPhase, LabState
 from migqual.lab.topology import Topology
 
@@ -138,7 +139,7 @@ def run_down(arguments: argparse.Namespace) -> int:
 def run_status(arguments: argparse.Namespace) -> int:
     """Print the state of the lab; return 0 when the lab is up, else 1."""
     layout.check_lab_name(arguments.name)
-    lifecycle.check_outside_lab()
+    check_outside_lab()
     phase = state.detect_lab_phase(arguments.name)
     other_labs = [name for name in state.list_lab_names() if name != arguments.name]
     print(f"lab {arguments.name}: {phase}")

@@ -3,124 +3,23 @@
 A check covers readable values only. An unreadable value already has a separate problem.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from migqual.errors import InputProblem
+from migqual.inventory.draft import ALL_VARS_LOCATION, HostDraft, InventoryDraft
 from migqual.inventory.entities import Acceleration, HostRole, IPAddress, Tier
 from migqual.inventory.field_types import is_ip_address, normalize_address
-from migqual.inventory.group_tree import GroupTree, HostNode, RawValues
 from migqual.inventory.schema import (
-    AllVariables,
     DirectoryStoreSchema,
-    HostVariables,
     IscsiStoreSchema,
     NbdStoreSchema,
-    PairSchema,
     ServiceNetworkSchema,
-    StoreSchema,
 )
 from migqual.yaml_file import Location
 
-ALL_VARS_LOCATION: Location = ("all", "vars")
 GROUP_AND_OTHER_BITS = 0o077  # permission bits of everybody but the owner
-
-
-@dataclass(frozen=True)
-class HostDraft:
-    """The readable part of a host.
-
-    Attributes:
-        node: The host in the group tree.
-        raw_values: Effective raw values of the host.
-        variables: Valid variables of the host.
-    """
-
-    node: HostNode
-    raw_values: RawValues
-    variables: HostVariables
-
-    @property
-    def roles(self) -> frozenset[HostRole]:
-        """Return the roles given by the groups of the host."""
-        return frozenset(role for role in HostRole if role.group in self.node.groups)
-
-    @property
-    def address(self) -> str:
-        """Return the SSH address. As in Ansible, the default is the name of the host."""
-        return self.variables.ansible_host or self.node.name
-
-    @property
-    def migration_address(self) -> str:
-        """Return the migration address. The default is the SSH address."""
-        return self.variables.migqual_migration_address or self.address
-
-
-@dataclass(frozen=True)
-class InventoryDraft:
-    """The readable part of an inventory. Pairs and stores have the location in the file.
-
-    Attributes:
-        raw_values: Effective raw values of the variables of `all`.
-        all_variables: Valid variables of `all`.
-    """
-
-    tree: GroupTree
-    raw_values: RawValues
-    all_variables: AllVariables
-    hosts: Mapping[str, HostDraft]
-    pairs: Sequence[tuple[Location, PairSchema]]
-    stores: Sequence[tuple[Location, StoreSchema]]
-
-    def make_problem(self, location: Location, message: str) -> InputProblem:
-        """Make a problem at `location` in the file."""
-        return self.tree.document.make_problem(location, message)
-
-    def make_host_value_problem(self, host: HostDraft, name: str, message: str) -> InputProblem:
-        """Make a problem for the value of `name` on `host`, or for the missing value."""
-        if name in host.raw_values:
-            return host.raw_values[name].make_problem(self.tree.document, (), message)
-        return self.make_problem((*host.node.location, name), message)
-
-    def make_all_vars_problem(self, name: str, subpath: Location, message: str) -> InputProblem:
-        """Make a problem for a value of `all`, or for the missing value.
-
-        Args:
-            name: Name of the variable.
-            subpath: Location inside the value.
-            message: Description of the problem.
-        """
-        if name in self.raw_values:
-            return self.raw_values[name].make_problem(self.tree.document, subpath, message)
-        return self.make_problem((*ALL_VARS_LOCATION, name), message)
-
-    def resolve_path(self, host: HostDraft, name: str) -> Path | None:
-        """Resolve the path of a file on the controller.
-
-        A relative path starts at the folder of the inventory file. A relative path from an
-        override starts at the working directory.
-
-        Args:
-            host: Host with the variable.
-            name: Name of the variable.
-
-        Returns:
-            The path; None where the variable is not set.
-        """
-        path: Path | None = getattr(host.variables, name)
-        if path is None or path.is_absolute():
-            return path
-        is_from_file = host.raw_values[name].location is not None
-        return (self.tree.document.file.absolute().parent if is_from_file else Path.cwd()) / path
-
-    def find_client(self) -> HostDraft | None:
-        """Find the client: the named client, or the only host with the client role."""
-        if self.all_variables.migqual_client:
-            return self.hosts.get(self.all_variables.migqual_client)
-        clients = [host for host in self.hosts.values() if HostRole.CLIENT in host.roles]
-        return clients[0] if len(clients) == 1 else None
 
 
 def find_inventory_problems(draft: InventoryDraft) -> list[InputProblem]:

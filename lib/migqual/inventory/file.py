@@ -8,12 +8,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from migqual.errors import InputProblem
-from migqual.inventory.checks import (
-    ALL_VARS_LOCATION,
-    HostDraft,
-    InventoryDraft,
-    find_inventory_problems,
-)
+from migqual.inventory.checks import find_inventory_problems
+from migqual.inventory.draft import ALL_VARS_LOCATION, HostDraft, InventoryDraft
 from migqual.inventory.entities import (
     DirectoryStore,
     EffectiveVariable,

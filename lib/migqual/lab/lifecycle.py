@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,9 +14,8 @@ from pathlib import Path
 
 from migqual import paths
 from migqual.deadline import Deadline
-from migqual.errors import LabError, UsageError
+from migqual.errors import UsageError
 from migqual.image.guest_image import GuestImage, ensure_guest_image
-from migqual.image.rootfs import RootfsSpec, ensure_rootfs
 from migqual.inventory.entities import Acceleration
 from migqual.lab import (
     acceleration,
@@ -28,14 +26,14 @@ from migqual.lab import (
     nspawn_host,
     state,
 )
+from migqual.lab.host_rootfs import ProgressCallback, ensure_host_rootfs
 from migqual.lab.layout import LabLayout, get_disk_folder
+from migqual.lab.machine_check import check_machine, check_outside_lab
 from migqual.lab.state import LabPhase, LabState
-from migqual.lab.topology import LabHost, Topology
+from migqual.lab.topology import Topology
 
-ProgressCallback = Callable[[str], None]
 BootingHosts = dict[str, tuple[subprocess.Popen[bytes], socket.socket]]
 BOOT_TIMEOUT_SECONDS = 90.0
-REQUIRED_FREE_GIB = 4
 SAVED_STATE_MAX_AGE_DAYS = 14
 NETNS_CONFIG_FOLDER = Path("/etc/netns")
 
@@ -81,7 +79,7 @@ def start_lab(
             another topology is up, or the name is not allowed.
     """
     layout = LabLayout(name, topology)
-    _check_machine()
+    check_machine()
     with state.lock_labs():
         phase = state.detect_lab_phase(name)
         if phase is LabPhase.UP:
@@ -107,7 +105,7 @@ def check_start_conditions(topology: Topology, name: str) -> None:
     if state.detect_lab_phase(name) is LabPhase.UP:
         _reuse_lab(topology, name)
     else:
-        _check_machine()
+        check_machine()
 
 
 def _reuse_lab(topology: Topology, name: str) -> Lab:
@@ -185,45 +183,6 @@ def _write_controller_files(
         lab_state, phase=LabPhase.UP, acceleration=accelerator, guest_key=guest_image.key
     )
     state.write_lab_state(layout, up_state)
-
-
-def ensure_host_rootfs(topology: Topology, report_progress: ProgressCallback) -> dict[str, Path]:
-    """Ensure the rootfs of every host and return the rootfs path by host name.
-
-    Hosts with the same specification share a rootfs. A shared rootfs is built only once. Up to
-    two builds run at the same time.
-
-    Args:
-        topology: Topology of the lab.
-        report_progress: Called with a line of text for each build.
-
-    Raises:
-        LabError: A build failed.
-    """
-    specs = {name: choose_rootfs(host) for name, host in topology.hosts.items()}
-    unique_specs = {spec for spec in specs.values() if isinstance(spec, RootfsSpec)}
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        rootfs_by_spec = dict(
-            zip(
-                unique_specs,
-                pool.map(
-                    lambda spec: ensure_rootfs(spec, paths.get_cache_folder(), report_progress),
-                    unique_specs,
-                ),
-                strict=True,
-            )
-        )
-    return {
-        name: rootfs_by_spec[spec] if isinstance(spec, RootfsSpec) else spec
-        for name, spec in specs.items()
-    }
-
-
-def choose_rootfs(host: LabHost) -> RootfsSpec | Path:
-    """Return the ready rootfs from the topology, or the specification of a rootfs to build."""
-    if host.rootfs is not None:
-        return host.rootfs
-    return RootfsSpec(host.release, tuple(sorted({*host.role.packages, *host.packages})))
 
 
 def _prepare_hosts(layout: LabLayout) -> None:
@@ -313,32 +272,3 @@ def _list_ancestor_pids() -> set[int]:
         stat = Path(f"/proc/{pid}/stat").read_text()
         pid = int(stat.rpartition(")")[2].split()[1])
     return pids
-
-
-def check_outside_lab() -> None:
-    """Raise `UsageError` if the process runs inside the namespace of a lab.
-
-    Such a process cannot see the mounts and processes of the machine.
-    """
-    if namespace := state.find_current_namespace():
-        raise UsageError(
-            f"this process runs inside the lab's namespace {namespace}: the machine's own mounts "
-            "and processes are not visible here",
-            remedy="leave `migqual lab exec` first",
-        )
-
-
-def _check_machine() -> None:
-    if os.geteuid() != 0:
-        raise LabError("a lab can only be built by root", remedy="run as root")
-    check_outside_lab()
-    if not cgroup.list_hierarchies():
-        raise LabError("no writable control groups", remedy="mount a cgroup hierarchy with systemd")
-    folder = paths.get_cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    free_gib = shutil.disk_usage(folder).free / 2**30
-    if free_gib < REQUIRED_FREE_GIB:
-        raise LabError(
-            f"{folder}: {free_gib:.1f} GiB free, {REQUIRED_FREE_GIB} needed",
-            remedy="free disk space, or set MIGQUAL_CACHE to a folder on another disk",
-        )

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from migqual.hosts.host import Host
-from migqual.tls import host_certificates
 from migqual.tls.certificate_authority import (
     CA_CERT,
     CLIENT_CERT,
@@ -12,7 +11,7 @@ from migqual.tls.certificate_authority import (
     SERVER_CERT,
     SERVER_KEY,
 )
-from migqual.tls.host_certificates import QemuUser
+from migqual.tls.host_settings import QemuUser, find_qemu_user, read_tls_settings
 from migqual.tls.qemu_conf import TlsSettings
 
 REQUIRED_FILES = (CA_CERT, SERVER_CERT, SERVER_KEY, CLIENT_CERT, CLIENT_KEY)
@@ -57,8 +56,8 @@ def collect_certificate_facts(host: Host) -> CertificateFacts:
     Raises:
         HostError: The host does not know the user or the group of QEMU.
     """
-    tls_settings = host_certificates.read_tls_settings(host)
-    owner = host_certificates.find_qemu_user(host, tls_settings)
+    tls_settings = read_tls_settings(host)
+    owner = find_qemu_user(host, tls_settings)
     listing = host.shell.run(
         "sh", "-c", _LIST_FILES_SCRIPT, "sh", str(tls_settings.certificate_folder)
     ).stdout.splitlines()

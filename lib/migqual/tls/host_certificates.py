@@ -10,7 +10,6 @@ import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from migqual.errors import HostError
@@ -25,41 +24,17 @@ from migqual.tls.certificate_authority import (
     CertificateAuthority,
     CredentialFiles,
 )
-from migqual.tls.qemu_conf import (
-    MIGRATION_CERTIFICATE_FOLDER,
-    QEMU_CONF,
-    VERIFY_DEFAULT_SINCE,
-    TlsDefaults,
-    TlsSettings,
+from migqual.tls.host_settings import (
+    QemuUser,
+    find_qemu_user,
+    read_qemu_conf,
+    read_tls_defaults,
+    read_tls_settings,
 )
+from migqual.tls.qemu_conf import QEMU_CONF
 
 # An inventory may contain host names that no certificate can hold, e.g. with an underscore.
 _HOST_NAME_PATTERN = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
-_DEFAULT_QEMU_USERS = ("libvirt-qemu", "qemu")  # as distributions call who QEMU runs as
-# libvirt accepts a number after a plus sign, or a number in place of an unknown name.
-_RESOLVE_IDS_SCRIPT = """\
-case $1 in +*) user=${1#+} ;; *) user=$(id -u -- "$1" 2>/dev/null) || user=$1 ;; esac
-case $2 in
-    "") group=$(id -g -- "${1#+}" 2>/dev/null) || group=$user ;;
-    +*) group=${2#+} ;;
-    *) group=$(getent group -- "$2" | cut -d: -f3); group=${group:-$2} ;;
-esac
-echo "$user $group\""""
-
-
-@dataclass(frozen=True)
-class QemuUser:
-    """The user and the group of QEMU on a host.
-
-    Attributes:
-        uid: User id.
-        gid: Group id.
-        name: Name of the user on the host.
-    """
-
-    uid: int
-    gid: int
-    name: str
 
 
 def list_certificate_names(host: Host) -> tuple[str, ...]:
@@ -73,33 +48,6 @@ def list_certificate_names(host: Host) -> tuple[str, ...]:
 
 def _is_certificate_name(name: str) -> bool:
     return is_ip_address(name) or bool(_HOST_NAME_PATTERN.match(name))
-
-
-def read_tls_settings(host: Host) -> TlsSettings:
-    """Read the TLS settings in force on the host.
-
-    The settings come from qemu.conf. libvirt's defaults apply to missing keys.
-    """
-    return qemu_conf.parse_qemu_conf(_read_qemu_conf(host), _read_defaults(host))
-
-
-def is_libvirt_at_least(host: Host, version: tuple[int, ...]) -> bool:
-    """Return True if libvirt on the host has the version or a later version."""
-    return tuple(map(int, host.libvirt.query_versions()["libvirt"].split("."))) >= version
-
-
-def _read_defaults(host: Host) -> TlsDefaults:
-    has_migration_folder = (
-        host.shell.run_unchecked("test", "-e", MIGRATION_CERTIFICATE_FOLDER).status == 0
-    )
-    return TlsDefaults(
-        is_libvirt_at_least(host, VERIFY_DEFAULT_SINCE),
-        MIGRATION_CERTIFICATE_FOLDER if has_migration_folder else None,
-    )
-
-
-def _read_qemu_conf(host: Host) -> str:
-    return host.shell.run_unchecked("cat", QEMU_CONF).stdout
 
 
 def read_tls_checksums(host: Host) -> str:
@@ -176,7 +124,7 @@ class HostCertificates:
                 failed.
         """
         conf_path = str(QEMU_CONF)
-        old_text, defaults = _read_qemu_conf(self.host), _read_defaults(self.host)
+        old_text, defaults = read_qemu_conf(self.host), read_tls_defaults(self.host)
         new_text = qemu_conf.update_qemu_conf(old_text, **values)
         if qemu_conf.parse_qemu_conf(old_text, defaults) != qemu_conf.parse_qemu_conf(
             new_text, defaults
@@ -284,30 +232,6 @@ def install_certificates(
             certificates.configure(migrate_tls_x509_verify=1, migrate_tls_force=0)
             certificates_by_host[host.name] = certificates
         yield certificates_by_host
-
-
-def find_qemu_user(host: Host, tls_settings: TlsSettings) -> QemuUser:
-    """Find the user and the group of QEMU on the host.
-
-    The names come from qemu.conf, else from the defaults of the distribution.
-
-    Raises:
-        HostError: The host does not know the user or the group.
-    """
-    candidates = [tls_settings.user] if tls_settings.user else _DEFAULT_QEMU_USERS
-    existing_users = [name for name in candidates if tls_settings.user or _has_user(host, name)]
-    user = existing_users[0] if existing_users else "root"
-    ids = host.shell.run(
-        "sh", "-c", _RESOLVE_IDS_SCRIPT, "sh", user, tls_settings.group
-    ).stdout.split()
-    if len(ids) != 2 or not all(number.isdigit() for number in ids):
-        message = f"{QEMU_CONF}: user {user!r} or group {tls_settings.group!r} does not exist"
-        raise HostError(host.name, message, remedy="set `user` and `group` to existing names")
-    return QemuUser(int(ids[0]), int(ids[1]), user)
-
-
-def _has_user(host: Host, name: str) -> bool:
-    return host.shell.run_unchecked("getent", "passwd", name).status == 0
 
 
 def _build_archive(files: CredentialFiles, qemu_user: QemuUser, tag: str) -> bytes:

@@ -19,7 +19,7 @@ from migqual.tls.certificate_authority import (
     CredentialFiles,
 )
 from migqual.tls.certificate_facts import CertificateFacts
-from migqual.tls.host_certificates import QemuUser
+from migqual.tls.host_settings import QemuUser
 from migqual.tls.qemu_conf import parse_qemu_conf
 
 pytestmark = pytest.mark.selftest

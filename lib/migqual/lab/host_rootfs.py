@@ -1,0 +1,50 @@
+"""The rootfs of each lab host: built once for each specification."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from migqual import paths
+from migqual.image.rootfs import RootfsSpec, ensure_rootfs
+from migqual.lab.topology import LabHost, Topology
+
+ProgressCallback = Callable[[str], None]
+
+
+def ensure_host_rootfs(topology: Topology, report_progress: ProgressCallback) -> dict[str, Path]:
+    """Ensure the rootfs of every host and return the rootfs path by host name.
+
+    Hosts with the same specification share a rootfs. A shared rootfs is built only once. Up to
+    two builds run at the same time.
+
+    Args:
+        topology: Topology of the lab.
+        report_progress: Called with a line of text for each build.
+
+    Raises:
+        LabError: A build failed.
+    """
+    specs = {name: choose_rootfs(host) for name, host in topology.hosts.items()}
+    unique_specs = {spec for spec in specs.values() if isinstance(spec, RootfsSpec)}
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        rootfs_by_spec = dict(
+            zip(
+                unique_specs,
+                pool.map(
+                    lambda spec: ensure_rootfs(spec, paths.get_cache_folder(), report_progress),
+                    unique_specs,
+                ),
+                strict=True,
+            )
+        )
+    return {
+        name: rootfs_by_spec[spec] if isinstance(spec, RootfsSpec) else spec
+        for name, spec in specs.items()
+    }
+
+
+def choose_rootfs(host: LabHost) -> RootfsSpec | Path:
+    """Return the ready rootfs from the topology, or the specification of a rootfs to build."""
+    if host.rootfs is not None:
+        return host.rootfs
+    return RootfsSpec(host.release, tuple(sorted({*host.role.packages, *host.packages})))
