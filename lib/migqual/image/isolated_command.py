@@ -9,10 +9,9 @@ from pathlib import Path
 from migqual.errors import LabError
 
 LAST_LINE_COUNT = 12
-_ISOLATION_COMMAND = (
-    *("setpriv", "--pdeathsig", "KILL"),
-    *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"),
-)
+_ISOLATION_TOOLS = ("setpriv", "unshare")
+# A parent that died before `setpriv` asked for the signal sends none.
+_CHECK_PARENT_SCRIPT = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
 
 
 def run_isolated(
@@ -34,11 +33,11 @@ def run_isolated(
             `subject` and the last lines of the output.
     """
     arguments = [str(argument) for argument in argv]
-    for tool in (_ISOLATION_COMMAND[0], _ISOLATION_COMMAND[3], arguments[0]):
+    for tool in (*_ISOLATION_TOOLS, arguments[0]):
         if shutil.which(tool) is None:
             raise LabError(f"{subject}: {tool} is not installed", remedy=remedy)
     result = subprocess.run(
-        [*_ISOLATION_COMMAND, *arguments],
+        [*build_isolation_command(os.getpid()), *arguments],
         input=stdin,
         capture_output=True,
         check=False,
@@ -51,6 +50,20 @@ def run_isolated(
             remedy=remedy,
         )
     return result.stdout
+
+
+def build_isolation_command(parent_pid: int) -> list[str]:
+    """Build the command line before a command in new namespaces.
+
+    Args:
+        parent_pid: The process whose death kills the command. If another process is the parent
+            already, the command does not start.
+    """
+    return [
+        *("setpriv", "--pdeathsig", "KILL", "sh", "-c", _CHECK_PARENT_SCRIPT, "sh"),
+        *(str(parent_pid), "unshare", "--mount", "--propagation", "private"),
+        *("--pid", "--fork", "--kill-child"),
+    ]
 
 
 def run_in_rootfs(

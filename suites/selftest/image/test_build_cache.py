@@ -92,6 +92,23 @@ def test_killed_build_is_discarded(tmp_path: Path) -> None:
     assert _list_names(final_path) == ["one", "two"]
 
 
+def test_command_of_a_dead_parent_does_not_start(tmp_path: Path) -> None:
+    """
+    A command does not start when the parent died before the command could ask for the signal.
+
+    Preconditions: another process is the parent, as after such a death.
+    Expected: the command fails and has created no file.
+    """
+    file = tmp_path / "created"
+    orphan = [*isolated_command.build_isolation_command(os.getppid()), "touch", str(file)]
+    child = [*isolated_command.build_isolation_command(os.getpid()), "touch", str(file)]
+
+    assert subprocess.run(orphan, check=False).returncode != 0
+    assert not file.exists()
+    subprocess.run(child, check=True)
+    assert file.exists()
+
+
 def _is_command_running(folder: Path) -> bool:
     """Return whether the endless command of a build in `folder` is running."""
     marker = f"sh-of-{folder.name}".encode()
