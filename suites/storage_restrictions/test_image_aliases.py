@@ -9,6 +9,7 @@ import pytest
 from fixtures.plugins.guests import RecordUnguardedMigration
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
+from migqual.hosts.nbd_server import build_nbd_server_command
 from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
@@ -204,10 +205,9 @@ def start_second_export(image_alias: ImageAlias) -> str:
     port = volume.port + 1000
     name, pid_file = f"{volume.export_name}-again", f"{volume.path}.again.pid"
     file = f"driver=raw,file.driver=file,file.locking=off,file.filename={volume.path}"
-    serve_command = (
-        *("qemu-nbd", "--fork", "--persistent", "--shared=8", f"--bind={volume.address}"),
-        *(f"--port={port}", f"--export-name={name}", f"--pid-file={pid_file}"),
-        *("--image-opts", file),
+    options = ("--persistent", "--shared=8", f"--bind={volume.address}", "--image-opts")
+    serve_command = build_nbd_server_command(
+        port, file, *options, f"--export-name={name}", f"--pid-file={pid_file}"
     )
     image_alias.apply_temporary_change(
         "second export", [serve_command], ("pkill", "-F", pid_file), ("rm", "-f", "--", pid_file)

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from migqual.errors import ConnectionLost, HostError, StackError
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal, JournalEntry
+from migqual.hosts.nbd_server import start_nbd_server
 from migqual.inventory.entities import DirectoryStore, IscsiStore, LocalStore, NbdStore, Store
 from migqual.model.guest_spec import DiskFormat, DiskSpec, Medium
 
@@ -150,24 +151,20 @@ class VolumeProvisioner:
         pid_file = path.with_suffix(".pid")
         undo_commands = (("pkill", "-F", str(pid_file)), ("rm", "-f", "--", str(pid_file)))
         export_entry = self._journal.record(server.name, "nbd export", name, undo_commands)
-        for _ in store.ports:
-            port = self._choose_port(name, store)
-            argv = (
-                *("qemu-nbd", "--fork", "--persistent", "--shared=8", "--cache=none"),
-                *("--discard=unmap", "--format=raw", f"--bind={store.address}", f"--port={port}"),
-                *(f"--export-name={name}", f"--pid-file={pid_file}", str(path)),
-            )
-            result = server.shell.run_unchecked(*argv)
-            if result.status == 0:
-                volume = Volume("network", path, server.name, "nbd", name, store.address, port)
-                return volume, [image_entry, export_entry]
-            if "in use" not in result.stderr:
-                raise HostError(server.name, f"qemu-nbd: {result.stderr.strip()}")
-        raise HostError(
-            server.name,
-            f"no free TCP port for an NBD export in {store.ports.start}-{store.ports.stop - 1}",
-            remedy="widen `ports` of the store in the inventory, or run `migqual sweep`",
+        options = (
+            *("--persistent", "--shared=8", "--cache=none", "--discard=unmap", "--format=raw"),
+            *(f"--bind={store.address}", f"--export-name={name}", f"--pid-file={pid_file}"),
         )
+        ports = (self._choose_port(name, store) for _ in store.ports)
+        port = start_nbd_server(server, ports, path, *options)
+        if port is None:
+            raise HostError(
+                server.name,
+                f"no free TCP port for an NBD export in {store.ports.start}-{store.ports.stop - 1}",
+                remedy="widen `ports` of the store in the inventory, or run `migqual sweep`",
+            )
+        volume = Volume("network", path, server.name, "nbd", name, store.address, port)
+        return volume, [image_entry, export_entry]
 
     def _choose_port(self, name: str, store: NbdStore) -> int:
         # The first index depends on the volume name, so workers seldom choose the same port.

@@ -5,18 +5,20 @@ image. The source serves the old image read-only over NBD. `qemu-img compare` at
 reads both images to the end: https://www.qemu.org/docs/master/tools/qemu-img.html
 """
 
+import random
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from migqual.deadline import Deadline
-from migqual.errors import CommandFailed, HostError
+from migqual.errors import HostError
 from migqual.hosts import domain_definition
 from migqual.hosts.domain_definition import Disk
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
+from migqual.hosts.nbd_server import start_nbd_server
 from migqual.inventory.entities import format_uri_host
 from migqual.model.outcome import Outcome
 
@@ -157,28 +159,22 @@ def _serve_over_nbd(journal: Journal, host: Host, disk: Disk) -> Iterator[str]:
     undo_commands = [("pkill", "-F", pid_file), ("rm", "-f", "--", pid_file)]
     entry = journal.record(host.name, "nbd export", export_name, undo_commands)
     address = host.entry.migration_endpoint
-    argv = (
-        *("qemu-nbd", "--fork", "--read-only", "--persistent", f"--format={disk.format}"),
+    options = (
+        *("--read-only", "--persistent", f"--format={disk.format}"),
         *(f"--pid-file={pid_file}", f"--export-name={export_name}", f"--bind={address}"),
     )
     try:
-        port = _start_qemu_nbd(host, argv, disk.source)
+        ports = random.sample(_NBD_PORTS, _MAX_PORT_TRIES)
+        port = start_nbd_server(host, ports, disk.source, *options)
+        if port is None:
+            raise HostError(
+                host.name, f"none of the TCP ports {ports} is free to compare disks over NBD"
+            )
         yield f"nbd://{format_uri_host(address)}:{port}/{export_name}"
     finally:
         for undo_argv in undo_commands:
             host.shell.run_unchecked(*undo_argv)
         journal.record_removal(entry)
-
-
-def _start_qemu_nbd(host: Host, argv: tuple[str, ...], image_path: str) -> int:
-    for _ in range(_MAX_PORT_TRIES):
-        port = secrets.choice(_NBD_PORTS)
-        result = host.shell.run_unchecked(*argv, f"--port={port}", image_path)
-        if result.status == 0:
-            return port
-        if "in use" not in result.stderr:
-            break
-    raise CommandFailed(host.name, result.argv, result.status, result.stdout, result.stderr)
 
 
 def _read_image_stat(host: Host, disk: Disk) -> str:
