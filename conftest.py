@@ -14,4 +14,5 @@ pytest_plugins = [
     "fixtures.plugins.lanes",
     "fixtures.plugins.smoke",  # after lanes: the last one registered chooses first
     "fixtures.plugins.preflight",
+    "fixtures.plugins.stack_messages",
 ]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.errors import HostError, MigrationRefused
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.outcome import JobSample
@@ -29,8 +30,6 @@ VALID_INVALID_LEVELS = {
 }
 SLOWEST_LEVELS = (19, 20)  # of zstd: a few MiB/s at best, so that there is little to send
 TEXT_MIB = 8
-# the message of QEMU, and the message of openEuler's QEMU
-RANGE_ERROR_PATTERN = r"level.*(between 0 and|in the range of [01] to) (9|20)"
 
 
 def build_level_plan(method: Compression, level: int) -> Plan:
@@ -60,12 +59,14 @@ def build_level_plan(method: Compression, level: int) -> Plan:
     ],
     ids=str,
 )
-def test_compression_level_out_of_range_is_refused(method: Compression, testbed: Testbed) -> None:
+def test_compression_level_out_of_range_is_refused(
+    method: Compression, testbed: Testbed, record_stack_message: RecordStackMessage
+) -> None:
     """
     A migration with a compression level out of range is refused and changes no parameter.
 
     Preconditions: both ends offer the method.
-    Expected: the refusal names the range, the guest runs on, and the old values are in force.
+    Expected: QEMU refuses the level, the guest runs on, and the old values are in force.
     The same guest moves with a level inside the range.
     """
     valid_level, invalid_level = VALID_INVALID_LEVELS[method]
@@ -76,8 +77,10 @@ def test_compression_level_out_of_range_is_refused(method: Compression, testbed:
 
     with fill_memory(guest, make_text_load(TEXT_MIB)):
         migrate_and_count_bytes(testbed, guest, build_level_plan(method, valid_level))
-        with pytest.raises((MigrationRefused, HostError), match=RANGE_ERROR_PATTERN):
+        with pytest.raises((MigrationRefused, HostError)) as refusal:
             testbed.migrate(guest, build_level_plan(method, invalid_level))
+        record_stack_message("compression-level", refusal.value.message)
+        assert guest.host is testbed.destination
 
     assert query_migration_parameters(guest) == parameters_before
 

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.plugins.encryption import Encryption
 from fixtures.plugins.guests import RecordUnguardedMigration
-from migqual.errors import MigrationError
+from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.inventory.entities import StoreKind
@@ -21,11 +21,15 @@ from migqual.testbed.testbed import Testbed
 from migqual.tls import certificate_check
 from migqual.tls.certificate_authority import CertificateAuthority, CertificateFlaw
 from migqual.tls.certificate_facts import collect_certificate_facts
+from suites.support.stack_refusals import expect_stack_refusal
 
 # The controller drives the migration: a source that drives the migration may lose the message
 # of the destination.
 TLS_PLAN = Plan(tls=True, control=Control.DIRECT)
 DISK_GUEST = GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),))
+
+
+QEMU_LOG_MESSAGE = re.compile(r"^\S+ qemu[\w-]+: (.*)$", re.MULTILINE)
 
 
 class Stream(StrEnum):
@@ -39,23 +43,19 @@ STREAMS: Mapping[Stream, tuple[GuestSpec, Plan]] = {
     Stream.MEMORY: (GuestSpec(), TLS_PLAN),
     Stream.DISKS: (DISK_GUEST, replace(TLS_PLAN, copy_storage=StorageCopy.ALL)),
 }
-# The message for each flaw, in libvirt's error or in QEMU's log at either end. libvirt reports
-# only the first error of the two ends, possibly only the closed connection of the peer. The
-# server of a disk logs no reason.
-PEER_CLOSED_MESSAGE = "TLS channel"
-EXPECTED_MESSAGES: Mapping[CertificateFlaw, str] = {
-    CertificateFlaw.MISSING: r"Unable to access credentials|[Nn]o certificate",
-    CertificateFlaw.EXPIRED: r"expired",
-    CertificateFlaw.NOT_YET_VALID: r"not yet active",
-    CertificateFlaw.OTHER_AUTHORITY: r"known issuer",
-    CertificateFlaw.WRONG_PURPOSE: r"purpose does not allow|usage does not permit",
-    CertificateFlaw.WRONG_NAME: r"does not match the hostname",
-}
+FLAWS = (
+    CertificateFlaw.MISSING,
+    CertificateFlaw.EXPIRED,
+    CertificateFlaw.NOT_YET_VALID,
+    CertificateFlaw.OTHER_AUTHORITY,
+    CertificateFlaw.WRONG_PURPOSE,
+    CertificateFlaw.WRONG_NAME,
+)
 # A server does not compare the name of the client.
 ENDS = ("destination", "source")
 FLAW_CASES = [
     (flaw, end)
-    for flaw in EXPECTED_MESSAGES
+    for flaw in FLAWS
     for end in ENDS
     if (flaw, end) != (CertificateFlaw.WRONG_NAME, ENDS[1])
 ]
@@ -74,17 +74,19 @@ EXPECTED_FINDINGS: Mapping[CertificateFlaw, str] = {
     "stream", [Stream.MEMORY, pytest.param(Stream.DISKS, marks=pytest.mark.slow)]
 )
 def test_bad_certificates_fail_cleanly(
-    stream: Stream, encryption: Encryption, testbed: Testbed
+    stream: Stream,
+    encryption: Encryption,
+    testbed: Testbed,
+    record_stack_message: RecordStackMessage,
 ) -> None:
     """
-    With a bad certificate at either end a migration fails with the matching reason, and the
-    guest runs on.
+    With a bad certificate at either end a migration fails, and the guest runs on.
 
     Preconditions: at each end in turn, a certificate is missing, expired, not yet valid, of
     another authority, or for another purpose. At the destination also a certificate for another
     name.
-    Expected: each migration fails and gives the reason; the guest is unharmed at the source.
-    With good certificates the same migration succeeds afterwards.
+    Expected: each migration fails, and the guest is unharmed at the source. With good
+    certificates the same migration succeeds afterwards.
     """
     spec, plan = STREAMS[stream]
     guest = testbed.make_guest(spec)
@@ -92,13 +94,7 @@ def test_bad_certificates_fail_cleanly(
     for flaw, end in FLAW_CASES:
         with encryption.install_flawed_certificates(getattr(testbed.pair, end), flaw):
             message = expect_migration_failure(testbed, guest, plan)
-        pattern = (
-            EXPECTED_MESSAGES[flaw]
-            if stream is Stream.MEMORY
-            else f"{EXPECTED_MESSAGES[flaw]}|{PEER_CLOSED_MESSAGE}"
-        )
-        assert re.search(pattern, message), f"{flaw} at the {end}: unexpected message: {message}"
-        assert guest.host is testbed.source
+        record_stack_message(name_situation(stream, flaw), message)
 
     testbed.migrate(guest, plan)
     assert guest.host is testbed.destination
@@ -109,7 +105,10 @@ def test_bad_certificates_fail_cleanly(
     "stream", [Stream.MEMORY, pytest.param(Stream.DISKS, marks=pytest.mark.slow)]
 )
 def test_revoked_source_certificate_is_refused(
-    stream: Stream, encryption: Encryption, testbed: Testbed
+    stream: Stream,
+    encryption: Encryption,
+    testbed: Testbed,
+    record_stack_message: RecordStackMessage,
 ) -> None:
     """
     The destination refuses a source with a revoked certificate.
@@ -123,10 +122,7 @@ def test_revoked_source_certificate_is_refused(
 
     with encryption.revoke_certificate(testbed.source, verifying_host=testbed.destination):
         message = expect_migration_failure(testbed, guest, plan)
-    assert re.search(
-        "revoked" if stream is Stream.MEMORY else f"revoked|{PEER_CLOSED_MESSAGE}", message
-    ), message
-    assert guest.host is testbed.source
+    record_stack_message(name_situation(stream, "revoked"), message)
 
     testbed.migrate(guest, plan)
     assert guest.host is testbed.destination
@@ -149,12 +145,14 @@ def test_revoked_destination_certificate_is_recorded(
     with encryption.revoke_certificate(testbed.destination, verifying_host=testbed.source):
         stack_result = record_unguarded_migration(guest, TLS_PLAN)
 
-    assert stack_result == "migrated" or re.search(f"revoked|{PEER_CLOSED_MESSAGE}", stack_result)
+    assert guest.host is (testbed.destination if stack_result == "migrated" else testbed.source), (
+        stack_result
+    )
 
 
 @pytest.mark.requirement("LM-TLS-01")
 def test_certificates_are_renewed_between_migrations(
-    encryption: Encryption, testbed: Testbed
+    encryption: Encryption, testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
     Certificates can be renewed while a guest runs; the next migration uses the new
@@ -173,12 +171,14 @@ def test_certificates_are_renewed_between_migrations(
     encryption.replace_authority(new_authority)
     testbed.migrate(guest, TLS_PLAN)
 
-    assert "known issuer" in message
     assert guest.host is testbed.source
+    record_stack_message(name_situation(Stream.MEMORY, CertificateFlaw.OTHER_AUTHORITY), message)
 
 
 @pytest.mark.requirement("LM-TLS-01")
-def test_tls_destination_name_is_accepted(encryption: Encryption, testbed: Testbed) -> None:
+def test_tls_destination_name_is_accepted(
+    encryption: Encryption, testbed: Testbed, record_stack_message: RecordStackMessage
+) -> None:
     """
     A certificate for another name than the address is accepted if `--tls-destination` gives the
     name.
@@ -195,7 +195,7 @@ def test_tls_destination_name_is_accepted(encryption: Encryption, testbed: Testb
             guest, replace(TLS_PLAN, tls_destination=CertificateAuthority.WRONG_HOST_NAME)
         )
 
-    assert re.search(EXPECTED_MESSAGES[CertificateFlaw.WRONG_NAME], message)
+    record_stack_message(name_situation(Stream.MEMORY, CertificateFlaw.WRONG_NAME), message)
     assert guest.host is testbed.destination
 
 
@@ -272,12 +272,20 @@ def test_check_reports_readable_private_key(encryption: Encryption, pair: HostPa
 
 
 def expect_migration_failure(testbed: Testbed, guest: Guest, plan: Plan) -> str:
-    """Expect a migration to fail, and return the error message and the new QEMU log lines."""
+    """Expect a migration to fail, and return the error message and QEMU's messages in the logs.
+
+    libvirt reports only the first error of the two ends, possibly only the closed connection of
+    the peer.
+    """
     log_lengths = {host.name: len(read_qemu_log(host, guest)) for host in testbed.hosts}
-    with pytest.raises(MigrationError) as failure:
-        testbed.migrate(guest, plan)
+    message = expect_stack_refusal(testbed, guest, plan)
     new_log_texts = [read_qemu_log(host, guest)[log_lengths[host.name] :] for host in testbed.hosts]
-    return "\n".join([failure.value.message, *new_log_texts])
+    return "; ".join([message, *QEMU_LOG_MESSAGE.findall("\n".join(new_log_texts))])
+
+
+def name_situation(stream: Stream, flaw: str) -> str:
+    """Name the situation in the table of known messages; the server of a disk logs no reason."""
+    return f"certificate-{flaw}" if stream is Stream.MEMORY else "disk-certificate"
 
 
 def read_qemu_log(host: Host, guest: Guest) -> str:

@@ -3,6 +3,7 @@
 import pytest
 
 from fixtures.plugins.preflight import PreflightRunner
+from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.errors import MigrationRefused
 from migqual.hosts.guest import Guest
 from migqual.model.finding import Severity
@@ -10,6 +11,7 @@ from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Control, Guard, Plan
 from migqual.testbed.testbed import Testbed
 from suites.support.faults import inject_cpu_mismatch, inject_missing_cpu_feature
+from suites.support.stack_refusals import expect_stack_refusal
 
 FEATURE = "lahf_lm"  # in every CPU model of 64 bits, and in none of less
 
@@ -48,7 +50,7 @@ def test_hosts_with_different_cpus(
 
 @pytest.mark.requirement("LM-RES-09")
 def test_destination_lacks_a_feature_of_the_guests_cpu(
-    run_preflight: PreflightRunner, testbed: Testbed
+    run_preflight: PreflightRunner, testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
     The guard refuses a guest with a CPU not available at the destination; libvirt does, too.
@@ -60,8 +62,9 @@ def test_destination_lacks_a_feature_of_the_guests_cpu(
     guest = testbed.make_guest(GuestSpec())
     with inject_missing_cpu_feature(testbed.provisioner, testbed.destination, FEATURE):
         finding = run_preflight(guest.name)["LM-RES-09.guest"]
-        with pytest.raises(MigrationRefused, match=f"(?i)cpu.*missing features.*{FEATURE}"):
-            testbed.migrate(guest, Plan(control=Control.DIRECT, guard=Guard.OFF))
+        plan = Plan(control=Control.DIRECT, guard=Guard.OFF)
+        message = expect_stack_refusal(testbed, guest, plan, MigrationRefused)
+        record_stack_message("cpu-feature-missing", message)
 
     assert finding.severity is Severity.REFUSED
     assert FEATURE in finding.message

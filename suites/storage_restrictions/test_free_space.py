@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from migqual.errors import MigrationError
+from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
@@ -15,6 +15,7 @@ from migqual.testbed.host_pair import HostPair
 from migqual.testbed.testbed import Testbed
 from suites.support.disks import COPY_PLAN, LOCAL_DISK, apply_temporary_change, fill_disk, has_file
 from suites.support.guard_refusals import disable_guard, expect_guard_refusal
+from suites.support.stack_refusals import expect_stack_refusal
 
 SEPARATE_FOLDER_DISK = replace(LOCAL_DISK, subfolder="apart", cache=CacheMode.WRITEBACK)
 FILE_SYSTEM_MIB = 24
@@ -24,7 +25,9 @@ NOBODY_SECLABEL = (
 
 
 @pytest.mark.requirement("LM-PRE-04")
-def test_no_space_left_for_the_copy(testbed: Testbed) -> None:
+def test_no_space_left_for_the_copy(
+    testbed: Testbed, record_stack_message: RecordStackMessage
+) -> None:
     """
     Without free space for the copy, the guard refuses; with the guard off the copy fails.
 
@@ -42,9 +45,8 @@ def test_no_space_left_for_the_copy(testbed: Testbed) -> None:
 
     assert finding.figures["needed_mib"] == 64
     assert 0 < float(finding.figures["available_mib"]) <= FILE_SYSTEM_MIB
-    with pytest.raises(MigrationError, match=r"(?i)no space left"):
-        testbed.migrate(guest, disable_guard(COPY_PLAN))
-    assert guest.host is testbed.source
+    message = expect_stack_refusal(testbed, guest, disable_guard(COPY_PLAN))
+    record_stack_message("no-space", message)
     assert not has_file(testbed.destination, path)
 
 
@@ -85,7 +87,9 @@ def test_folder_that_is_read_only(testbed: Testbed) -> None:
 
 
 @pytest.mark.requirement("LM-LOC-01")
-def test_folder_that_qemu_may_not_enter(testbed: Testbed) -> None:
+def test_folder_that_qemu_may_not_enter(
+    testbed: Testbed, record_stack_message: RecordStackMessage
+) -> None:
     """
     When only QEMU lacks access to the folder, the migration fails cleanly.
 
@@ -98,15 +102,17 @@ def test_folder_that_qemu_may_not_enter(testbed: Testbed) -> None:
     mount_tmpfs(testbed.provisioner, guest, testbed.pair, path.parent, "mode=700")
     xml = guest.domain.read_migratable_xml().replace("</devices>", f"</devices>{NOBODY_SECLABEL}")
 
-    with pytest.raises(MigrationError, match=r"(?i)permission denied"):
-        testbed.migrate(guest, replace(COPY_PLAN, control=Control.DIRECT, destination_xml=xml))
+    plan = replace(COPY_PLAN, control=Control.DIRECT, destination_xml=xml)
+    message = expect_stack_refusal(testbed, guest, plan)
 
-    assert guest.host is testbed.source
+    record_stack_message("permission-denied", message)
     assert not has_file(testbed.destination, path)
 
 
 @pytest.mark.requirement("LM-LOC-01")
-def test_image_that_another_guest_uses(testbed: Testbed) -> None:
+def test_image_that_another_guest_uses(
+    testbed: Testbed, record_stack_message: RecordStackMessage
+) -> None:
     """
     An image in use by another guest of the destination is not written to.
 
@@ -131,8 +137,8 @@ def test_image_that_another_guest_uses(testbed: Testbed) -> None:
         plan = replace(COPY_PLAN, destination_images=DestinationImages.EXISTING)
         finding = expect_guard_refusal(testbed, guest, plan, "LM-LOC-01.image")
         assert "in use" in finding.message
-        with pytest.raises(MigrationError, match=r"(?i)lock"):
-            testbed.migrate(guest, disable_guard(plan))
+        message = expect_stack_refusal(testbed, guest, disable_guard(plan))
+        record_stack_message("image-locked", message)
         assert second_guest.run_payload_command("disk", "verify", "vda")["bad"] == 0
         assert second_guest.query_state() is DomainState.RUNNING
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from migqual.errors import UsageError
 from migqual.model.json_codec import decode_json_value, encode_json_value
+from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict
 
 RECORD_FORMAT = 4
@@ -150,6 +151,7 @@ class TestRecord:
         steps: Seconds of each timed step. The remaining seconds belong to the test body.
         beyond_requirement: True when the test shows more than the requirements state. A missing
             feature does not count against the host.
+        stack_messages: Messages of libvirt and QEMU about refusals that the test provoked.
     """
 
     __test__ = False  # not a test class, whatever pytest makes of the name
@@ -171,6 +173,12 @@ class TestRecord:
     attachments: tuple[Attachment, ...] = ()
     steps: Mapping[str, float] = field(default_factory=dict)
     beyond_requirement: bool = False
+    stack_messages: tuple[StackMessage, ...] = ()
+
+    @property
+    def unknown_messages(self) -> tuple[StackMessage, ...]:
+        """Return the messages of the stack that the table of known messages does not have."""
+        return tuple(message for message in self.stack_messages if not message.is_known)
 
     def replace_verdict(self, verdict: Verdict, reason: str) -> "TestRecord":
         """Return a copy of the record with another verdict and reason."""

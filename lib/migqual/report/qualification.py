@@ -8,6 +8,7 @@
   when `required` in the profile, or when missing in the profile.
 - Optional and absent requirements never decide. A failed or inconclusive requirement is then a
   reservation: the host offers the feature, but no test saw the feature work.
+- A requirement that passed, and whose tests saw a refusal in unknown words, is a reservation, too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 from migqual.errors import UsageError
 from migqual.model.record import Demand, PairName, RequirementSummary, RunRecord, TestRecord
+from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict, find_worst_verdict
 
 UNKNOWN_REQUIREMENT = RequirementSummary(
@@ -65,9 +67,30 @@ class RequirementResult:
 
     @property
     def is_reservation(self) -> bool:
-        """Return whether the requirement is not demanded and failed or was inconclusive."""
+        """Return whether the report must name the requirement although the pair can qualify.
+
+        The requirement is not demanded and failed or was inconclusive; or the stack refused in
+        words that migqual does not know.
+        """
         has_problem = self.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE}
-        return self.demand is not Demand.REQUIRED and has_problem
+        if self.demand is not Demand.REQUIRED and has_problem:
+            return True
+        return self.verdict is Verdict.PASS and bool(self.unknown_messages)
+
+    @property
+    def unknown_messages(self) -> tuple[StackMessage, ...]:
+        """Return the messages of libvirt and QEMU that the table of known messages lacks."""
+        return tuple(message for test in self.tests for message in test.unknown_messages)
+
+    @property
+    def reservation(self) -> str:
+        """Return the text of the reservation, for a requirement with `is_reservation`."""
+        if self.verdict is Verdict.PASS:
+            return "; ".join(
+                f"unknown message for {message.kind}: {message.message}"
+                for message in self.unknown_messages
+            )
+        return self.verdict.value
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,9 @@ def render_requirement_row(requirement: RequirementResult) -> str:
         f"  {mark} {requirement.id:<12} {requirement.verdict.value:<13}"
         f"{requirement.demand.value:<10}{tests:<10}"
     )
+    reason = requirement.reason
     if requirement.verdict is Verdict.PASS:
-        return row_start.rstrip()
-    return row_start + textwrap.shorten(
-        requirement.reason, WIDTH - len(row_start), placeholder=" ..."
-    )
+        reason = requirement.reservation if requirement.is_reservation else ""
+    return (
+        row_start + textwrap.shorten(reason, WIDTH - len(row_start), placeholder=" ...")
+    ).rstrip()

@@ -16,6 +16,7 @@ from migqual.model.record import (
     RunTier,
     TestRecord,
 )
+from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict, find_worst_verdict
 from migqual.report.qualification import (
     build_verdict_json,
@@ -149,6 +150,18 @@ def test_optional_failure_is_a_reservation(
     )
     assert result.is_qualified
     assert bool(result.reservations) is has_reservation
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids="known={}".format)
+def test_unknown_message_is_a_reservation(*, is_known: bool) -> None:
+    """A refusal in unknown words leaves the pair qualified, with the words as a reservation."""
+    message = StackMessage("no-space", "disk quota exceeded", is_known=is_known)
+    record = replace(make_test(Verdict.PASS, FIRST_ID), stack_messages=(message,))
+    (result,) = judge_pairs(make_run(FIRST_REQUIRED), [record])
+    (requirement,) = [row for row in result.requirements if row.id == FIRST_ID]
+    assert not requirement.is_unmet
+    assert requirement.is_reservation is not is_known
+    assert ("disk quota exceeded" in requirement.reservation) is not is_known
 
 
 def test_requirement_missing_in_profile_is_required() -> None:

@@ -1,0 +1,41 @@
+"""Messages of libvirt and QEMU about provoked refusals, compared with a table of known messages."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+MESSAGES_FILE = "stack_messages.yml"
+
+
+@dataclass(frozen=True)
+class StackMessage:
+    """A message of libvirt or QEMU about a provoked refusal or failure.
+
+    Attributes:
+        kind: Name of the situation in `fixtures/stack_messages.yml`.
+        message: The original message.
+        is_known: Whether the table has a pattern for the message.
+    """
+
+    kind: str
+    message: str
+    is_known: bool
+
+
+def classify_message(
+    patterns: Mapping[str, Sequence[str]], kind: str, message: str
+) -> StackMessage:
+    """Compare a message with the known patterns of a situation.
+
+    Args:
+        patterns: The table: regular expressions by name of the situation.
+        kind: Name of the situation.
+        message: The message of libvirt or QEMU.
+
+    Raises:
+        KeyError: The table does not have the situation.
+    """
+    is_known = any(
+        re.search(pattern, message, re.IGNORECASE | re.DOTALL) for pattern in patterns[kind]
+    )
+    return StackMessage(kind, message, is_known)

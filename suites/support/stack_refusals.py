@@ -1,0 +1,28 @@
+"""Expect libvirt or QEMU to refuse or fail a migration; the effect decides, not the message."""
+
+import pytest
+
+from migqual.errors import MigrationError
+from migqual.hosts.domain import DomainState
+from migqual.hosts.guest import Guest
+from migqual.model.plan import Plan
+from migqual.testbed.testbed import Testbed
+
+
+def expect_stack_refusal(
+    testbed: Testbed,
+    guest: Guest,
+    plan: Plan,
+    error_type: type[MigrationError] = MigrationError,
+) -> str:
+    """Expect a migration to end with an error of the stack, and return the message.
+
+    The guest must still run on the same host. `MigrationRefused` as `error_type` demands the end
+    before any guest data moved.
+    """
+    host_before = guest.host
+    with pytest.raises(error_type) as failure:
+        testbed.migrate(guest, plan)
+    assert guest.host is host_before
+    assert guest.query_state() is DomainState.RUNNING
+    return failure.value.message
