@@ -9,10 +9,15 @@ from migqual.hosts.memory_region import memory_region
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern, WrittenPart
 from migqual.model.plan import Plan
 from migqual.model.profile import Profile
-from migqual.predict import prediction_trial
-from migqual.predict.calibration import TransferCalibration
+from migqual.predict.calibration import DOWNTIME_MS, TransferCalibration, run_calibration
 from migqual.predict.guest_measurement import measure_dirtying
-from migqual.predict.score import PredictionScore, PredictionTrial
+from migqual.predict.score import (
+    PredictionScore,
+    PredictionTrial,
+    calculate_deadline_s,
+    predict_migration,
+    score_trial,
+)
 from migqual.testbed.testbed import Testbed
 
 SMALL_GUEST = GuestSpec(load=GuestLoad("small-memory", memory=MemoryLoad(size_mib=8)))
@@ -47,7 +52,7 @@ def test_prediction_matches_migration(
     included.
     """
     guest = testbed.make_guest(SMALL_GUEST)
-    calibration = prediction_trial.run_calibration(lambda plan: testbed.migrate(guest, plan))
+    calibration = run_calibration(lambda plan: testbed.migrate(guest, plan))
 
     results = [
         predict_and_migrate(guest, name, load, calibration, testbed) for name, load in LOADS.items()
@@ -76,20 +81,16 @@ def predict_and_migrate(
     """
     with memory_region(guest, load) as dirtied_region:
         measurement = measure_dirtying(guest.host, guest.domain, testbed.probe_context)
-        deadline_s = prediction_trial.calculate_deadline_s(
-            measurement, calibration, BANDWIDTH_MIB_S
-        )
+        deadline_s = calculate_deadline_s(measurement, calibration, BANDWIDTH_MIB_S)
         plan = Plan(
             bandwidth_mib_s=BANDWIDTH_MIB_S,
-            downtime_ms=prediction_trial.DOWNTIME_MS,
+            downtime_ms=DOWNTIME_MS,
             deadline_s=deadline_s,
         )
-        prediction = prediction_trial.predict_migration(measurement, calibration, plan)
+        prediction = predict_migration(measurement, calibration, plan)
         try:
             outcome, converged = testbed.migrate(guest, plan), True
         except MigrationTimedOut as error:
             outcome, converged = error.outcome, False
         memory_violation = dirtied_region.find_bad_pages()
-    return prediction_trial.score_trial(
-        name, prediction, outcome, converged=converged, damage=memory_violation
-    )
+    return score_trial(name, prediction, outcome, converged=converged, damage=memory_violation)

@@ -9,7 +9,7 @@ from migqual.hosts.guest import Guest
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import DiskSpec, GuestSpec, StartMode
 from migqual.model.plan import Plan, Safety
-from migqual.predict.memory_sample import sample_memory
+from migqual.predict.guest_measurement import sample_memory
 from migqual.probes.probe_context import ProbeContext
 from migqual.testbed.testbed import Testbed
 

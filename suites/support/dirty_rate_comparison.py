@@ -12,7 +12,7 @@ from migqual.hosts.guest import Guest
 from migqual.hosts.memory_region import MemoryRegion, memory_region
 from migqual.model.guest_spec import MemoryLoad, WritePattern, WrittenPart
 from migqual.model.profile import Profile
-from migqual.predict.load_curve import build_load_curve
+from migqual.predict.dirty_curve import build_load_curve
 
 # Sampling is random: QEMU samples 512 pages of each GiB by default, and a page is dirty or
 # clean. Enough windows are measured to sample about this many dirty pages: one standard

@@ -17,10 +17,15 @@ from migqual.migration.migrate import migrate
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern, WrittenPart
 from migqual.model.plan import Plan
 from migqual.observe import integrity
-from migqual.predict import prediction_trial
-from migqual.predict.calibration import TransferCalibration
+from migqual.predict.calibration import DOWNTIME_MS, TransferCalibration, run_calibration
 from migqual.predict.guest_measurement import measure_dirtying
-from migqual.predict.score import PredictionScore, PredictionTrial
+from migqual.predict.score import (
+    PredictionScore,
+    PredictionTrial,
+    calculate_deadline_s,
+    predict_migration,
+    score_trial,
+)
 from migqual.testbed.testbed import Testbed, connect_testbed
 
 GUEST_SPEC = GuestSpec(load=GuestLoad("small-memory", memory=MemoryLoad(size_mib=8)))
@@ -88,7 +93,7 @@ def measure_predictions(
         connect_testbed(inventory) as testbed,
         testbed.running_guest(GUEST_SPEC) as guest,
     ):
-        calibration = prediction_trial.run_calibration(
+        calibration = run_calibration(
             lambda plan: migrate(guest, testbed.pair.get_peer(guest.host), plan)
         )
         report_progress(
@@ -112,15 +117,13 @@ def run_prediction_trial(
     """
     with memory_region(guest, point.load) as dirty_region:
         measurement = measure_dirtying(guest.host, guest.domain, testbed.probe_context)
-        deadline_s = prediction_trial.calculate_deadline_s(
-            measurement, calibration, point.bandwidth_mib_s
-        )
+        deadline_s = calculate_deadline_s(measurement, calibration, point.bandwidth_mib_s)
         plan = Plan(
             bandwidth_mib_s=point.bandwidth_mib_s,
-            downtime_ms=prediction_trial.DOWNTIME_MS,
+            downtime_ms=DOWNTIME_MS,
             deadline_s=deadline_s,
         )
-        prediction = prediction_trial.predict_migration(measurement, calibration, plan)
+        prediction = predict_migration(measurement, calibration, plan)
         try:
             outcome, converged = migrate(guest, testbed.pair.get_peer(guest.host), plan), True
         except MigrationTimedOut as error:
@@ -130,9 +133,7 @@ def run_prediction_trial(
                 None, [dirty_region.find_bad_pages(), *integrity.find_integrity_violations(guest)]
             )
         )
-    return prediction_trial.score_trial(
-        str(point), prediction, outcome, converged=converged, damage=violations
-    )
+    return score_trial(str(point), prediction, outcome, converged=converged, damage=violations)
 
 
 def format_trial(scored_trial: PredictionTrial) -> str:

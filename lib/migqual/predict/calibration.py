@@ -1,14 +1,20 @@
-"""Calibrate the transfer model with migrations of an idle guest (pure functions).
+"""Calibrate the transfer model with migrations of an idle guest.
 
 Some of the migrations have a bandwidth limit, some have no limit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from migqual.errors import InconclusiveError
+from migqual.model.outcome import Outcome
+from migqual.model.plan import Plan
 from migqual.predict.precopy import TransferModel
+from migqual.units import MIB
 
+DOWNTIME_MS = 300
+CALIBRATION_LIMITS_MIB_S = (64, 32, None, 64, None, None)  # limits; the first pays for what is cold
 _MIN_DURATION_S = 0.005
 _MIN_SPEED_MIB_S = 1.0
 
@@ -99,3 +105,52 @@ def _calculate_speed_mib_s(run: CalibrationRun) -> float:
 
 def _estimate_last_mib(run: CalibrationRun, downtime_limit_s: float) -> float:
     return min(run.sent_mib, (run.bandwidth_limit_mib_s or 0.0) * downtime_limit_s)
+
+
+def run_calibration(migrate: Callable[[Plan], Outcome]) -> TransferCalibration:
+    """Run migrations of an idle guest, and calibrate the transfer.
+
+    The first migration is a warm-up and does not count.
+
+    Args:
+        migrate: Function to migrate the idle guest with a plan.
+
+    Returns:
+        The calibration of the link and the stack.
+    """
+    _, *runs = [
+        extract_calibration_run(migrate(Plan(bandwidth_mib_s=limit, downtime_ms=DOWNTIME_MS)))
+        for limit in CALIBRATION_LIMITS_MIB_S
+    ]
+    return calibrate_transfer(runs, downtime_limit_s=DOWNTIME_MS / 1000)
+
+
+def extract_calibration_run(outcome: Outcome) -> CalibrationRun:
+    """Extract the figures of a calibration run from the job statistics (virDomainGetJobStats).
+
+    The reported speed covers only the time of the transfer.
+
+    Raises:
+        InconclusiveError: A figure is missing or zero.
+    """
+    stat_names = (
+        "time_elapsed",
+        "downtime",
+        "memory_normal_bytes",
+        "memory_processed",
+        "memory_bps",
+    )
+    stat_values = [int(outcome.stats.get(name) or 0) for name in stat_names]
+    total_ms, downtime_ms, normal_bytes, processed_bytes, bytes_per_s = stat_values
+    if not all(stat_values):
+        raise InconclusiveError(
+            f"the calibration migration reported no statistics: {dict(outcome.stats)}"
+        )
+    bandwidth_limit_mib_s = outcome.plan.bandwidth_mib_s
+    return CalibrationRun(
+        bandwidth_limit_mib_s,
+        total_ms / 1000,
+        processed_bytes / bytes_per_s,
+        downtime_ms / 1000,
+        normal_bytes / MIB,
+    )

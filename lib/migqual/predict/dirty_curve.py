@@ -1,12 +1,18 @@
-"""Model how much unique memory a guest dirties in a time (pure functions)."""
+"""Model how much unique memory a guest dirties in a time: build and fit curves (pure)."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from migqual.model.guest_spec import WritePattern
+
 # function from a time in s to the unique memory dirtied in the time, in MiB
 DirtyCurve = Callable[[float], float]
+_GRID_STEPS = 60
+_SLOWEST_RATE_SHARE = 0.7  # of the fastest that was seen: short windows scatter
+HOT_SHARE = 0.1  # of the working set; nine writes in ten go there
+_COLD_WRITE_SHARE = 26 / 256  # go anywhere, the hot tenth included
 
 
 @dataclass(frozen=True)
@@ -99,3 +105,97 @@ def interpolate_curve(points: dict[float, float]) -> DirtyCurve:
         return v1 + max(0.0, v1 - v0) / (t1 - t0) * (seconds - t1)
 
     return interpolate
+
+
+def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
+    """Fit a dirty model to measured windows, and extend the curve below the shortest window.
+
+    Some stacks measure only whole seconds. The best-fitting load, sequential or random over a
+    working set, gives the shape of the curve before the first window.
+
+    Several loads may fit equally well. Then the function takes the larger working set and the
+    faster rate: an unmeasured load is not assumed to be harmless.
+
+    Args:
+        points: Dirtied memory of each window in MiB, by window length in s.
+
+    Returns:
+        A model with a curve through all points.
+
+    Raises:
+        ValueError: `points` is empty, or a window is not positive.
+    """
+    interpolate_curve(points)  # for its check
+    max_mib = max(points.values())
+    if max_mib <= 0.0:
+        return DirtyModel(lambda _seconds: 0.0, 0.0)
+    build_curve, rate_mib_s, working_set_mib = min(
+        _list_candidates(points),
+        key=lambda candidate: (
+            round(_calculate_misfit(candidate[0](candidate[1], candidate[2]), points), 2),
+            -candidate[2],
+            -candidate[1],
+        ),
+    )
+    fitted_curve = build_curve(rate_mib_s, working_set_mib)
+    correction = interpolate_curve(
+        {seconds: mib / fitted_curve(seconds) for seconds, mib in points.items()}
+    )
+    shortest_s, longest_s = min(points), max(points)
+
+    def apply_correction(seconds: float) -> float:
+        return fitted_curve(seconds) * correction(min(max(seconds, shortest_s), longest_s))
+
+    return DirtyModel(
+        apply_correction,
+        max(working_set_mib, max_mib),
+        is_random=build_curve is build_saturating_curve,
+    )
+
+
+def _list_candidates(
+    points: dict[float, float],
+) -> list[tuple[Callable[[float, float], DirtyCurve], float, float]]:
+    """List curve shapes with working sets and rates to try.
+
+    The working sets grow from the largest measured amount to far more.
+    """
+    max_mib, max_rate_mib_s = (
+        max(points.values()),
+        max(mib / seconds for seconds, mib in points.items()),
+    )
+    working_sets_mib = [max_mib * 1.06**step for step in range(_GRID_STEPS)]
+    rates_mib_s = [max_rate_mib_s * _SLOWEST_RATE_SHARE * 1.05**step for step in range(_GRID_STEPS)]
+    return [
+        (build_curve, rate_mib_s, working_set_mib)
+        for build_curve in (build_cyclic_curve, build_saturating_curve)
+        for working_set_mib in working_sets_mib
+        for rate_mib_s in rates_mib_s
+    ]
+
+
+def _calculate_misfit(curve: DirtyCurve, points: dict[float, float]) -> float:
+    return sum((curve(seconds) - mib) ** 2 / max(mib, 1.0) for seconds, mib in points.items())
+
+
+def build_load_curve(
+    pattern: WritePattern, rate_mib_s: float, working_set_mib: float
+) -> DirtyCurve:
+    """Build the dirty curve of a load of the guest program, for tests.
+
+    Args:
+        pattern: Order of the writes.
+        rate_mib_s: Rate of the writes in MiB/s.
+        working_set_mib: Size of the written memory in MiB.
+
+    Returns:
+        The unique MiB dirtied in a time in s.
+    """
+    if pattern is WritePattern.SEQUENTIAL:
+        return build_cyclic_curve(rate_mib_s, working_set_mib)
+    if pattern is WritePattern.RANDOM:
+        return build_saturating_curve(rate_mib_s, working_set_mib)
+    cold_rate_mib_s = rate_mib_s * _COLD_WRITE_SHARE * (1.0 - HOT_SHARE)
+    hot_curve = build_saturating_curve(rate_mib_s - cold_rate_mib_s, working_set_mib * HOT_SHARE)
+    cold_curve = build_saturating_curve(cold_rate_mib_s, working_set_mib * (1.0 - HOT_SHARE))
+    return lambda seconds: hot_curve(seconds) + cold_curve(seconds)

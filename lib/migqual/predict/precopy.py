@@ -1,22 +1,60 @@
-"""Simulate pre-copy as in QEMU, in slices of QEMU's rate limit (pure functions).
-
-A round of the textbook (textbook.py) ends when all memory of the round is sent. QEMU reads the
-dirty log as soon as the remaining memory fits into the downtime limit. Memory dirtied meanwhile
-is added to the remaining memory. If the sum still fits, QEMU pauses the guest. QEMU sends the
-rest without the bandwidth limit. So with a bandwidth limit B of 16 MiB/s, the last B*D MiB need
-less than the downtime limit D.
-"""
+"""Simulate pre-copy: as in QEMU, with auto-converge, and as described in textbooks (pure)."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from migqual.predict.dirty_curve import DirtyModel
-from migqual.predict.throttle import Throttle
 
+STEPS_PERCENT = (20, 30, 40, 50, 60, 70, 80, 90, 99)  # cpu-throttle-initial, -increment, the most
+_MIN_PERIOD_S = 1.0
+_TRIGGER_SHARE = 0.5  # throttle-trigger-threshold
+_TRIGGER_COUNT = 2
 _MAX_ROUNDS = 500
 _RATE_LIMIT_SLICE_S = (
     0.1  # QEMU's rate limit counts in slices of it, and so does its idea of the bandwidth
 )
+_FIXED_POINT_SHARE = 1e-6  # of the volume; rounds that shrink by less have met their fixed point
+
+
+class Throttle:
+    """The share of the guest's CPU that auto-converge takes away; 0 at the start.
+
+    QEMU checks the dirtying at syncs of the dirty log more than a second apart
+    (`migration_trigger_throttle` in migration/ram.c). Each check compares the dirtied memory with
+    the sent memory since the last check. When more than half as much was dirtied for the second
+    time, QEMU takes the next step. So the guest dirties at full speed first. A throttle of 90 %
+    comes only after minutes where a pass over the memory takes long. QEMU 9.2 and later also sync
+    every few seconds, and may reach the step sooner.
+    """
+
+    def __init__(self, steps_percent: Iterable[int] = STEPS_PERCENT) -> None:
+        self.percent = 0
+        self._steps = iter(steps_percent)
+        self._high_rate_count = 0
+        self._dirtied_mib = self._sent_mib = self._last_sync_s = 0.0
+
+    @property
+    def cpu_share(self) -> float:
+        """Return the share of the CPU taken away, 0 to 1."""
+        return self.percent / 100
+
+    def record_dirty_sync(self, dirtied_mib: float, sent_mib: float, elapsed_s: float) -> None:
+        """Record a sync of the dirty log.
+
+        Args:
+            dirtied_mib: Memory dirtied since the last sync, in MiB.
+            sent_mib: Memory sent since the first byte, in MiB.
+            elapsed_s: Time since the first byte, in s.
+        """
+        self._dirtied_mib += dirtied_mib
+        if elapsed_s - self._last_sync_s <= _MIN_PERIOD_S:
+            return
+        if self._dirtied_mib > _TRIGGER_SHARE * (sent_mib - self._sent_mib):
+            self._high_rate_count += 1
+        if self._high_rate_count >= _TRIGGER_COUNT:
+            self._high_rate_count, self.percent = 0, next(self._steps, self.percent)
+        self._dirtied_mib, self._sent_mib, self._last_sync_s = 0.0, sent_mib, elapsed_s
 
 
 @dataclass(frozen=True)
@@ -74,7 +112,7 @@ def simulate_precopy(
     limits: MigrationLimits,
     throttle: Throttle | None = None,
 ) -> Prediction:
-    """Simulate pre-copy.
+    """Simulate pre-copy as QEMU does, in slices of the rate limit (docs/prediction.md).
 
     Args:
         memory_to_send_mib: Memory in pages not all zero, in MiB.
@@ -87,13 +125,8 @@ def simulate_precopy(
     Returns:
         The prediction.
     """
-    pending_mib, sent_mib, elapsed_s, since_sync_s, rounds = (
-        memory_to_send_mib,
-        0.0,
-        transfer_model.setup_s,
-        0.0,
-        1,
-    )
+    pending_mib, sent_mib, since_sync_s, rounds = memory_to_send_mib, 0.0, 0.0, 1
+    elapsed_s = transfer_model.setup_s
     threshold_mib = transfer_model.bandwidth_mib_s * limits.downtime_limit_s
     throttle = throttle or Throttle(())
     while True:
@@ -146,3 +179,47 @@ def is_near_boundary(
         for cpu_share in (-tolerance, 0.0, tolerance)
     }
     return len(verdicts) > 1
+
+
+def simulate_textbook_precopy(
+    memory_to_send_mib: float,
+    dirty_model: DirtyModel,
+    transfer_model: TransferModel,
+    limits: MigrationLimits,
+) -> Prediction:
+    """Simulate pre-copy in whole rounds, as a reference for `simulate_precopy`.
+
+    Args:
+        memory_to_send_mib: Memory in pages not all zero, in MiB.
+        dirty_model: How the guest dirties memory.
+        transfer_model: Speeds and delays of the transfer. `dirty_sync_s` is the cost of a
+            round.
+        limits: The downtime limit and the deadline.
+
+    Returns:
+        The prediction.
+    """
+    volume_mib, sent_mib, elapsed_s = memory_to_send_mib, 0.0, transfer_model.setup_s
+    threshold_mib = transfer_model.bandwidth_mib_s * limits.downtime_limit_s
+    round_count = 0
+    while (
+        volume_mib > threshold_mib and round_count < _MAX_ROUNDS and elapsed_s <= limits.deadline_s
+    ):
+        round_s = volume_mib / transfer_model.bandwidth_mib_s + transfer_model.dirty_sync_s
+        sent_mib, elapsed_s, dirtied_mib = (
+            sent_mib + volume_mib,
+            elapsed_s + round_s,
+            dirty_model.curve(round_s),
+        )
+        if (
+            dirtied_mib > threshold_mib
+            and round_count
+            and dirtied_mib >= volume_mib * (1.0 - _FIXED_POINT_SHARE)
+        ):
+            break
+        volume_mib, round_count = dirtied_mib, round_count + 1
+    downtime_s = volume_mib / transfer_model.bandwidth_mib_s + transfer_model.device_state_s
+    converges = volume_mib <= threshold_mib and elapsed_s + downtime_s <= limits.deadline_s
+    return Prediction(
+        converges, round_count, elapsed_s + downtime_s, downtime_s, sent_mib + volume_mib
+    )

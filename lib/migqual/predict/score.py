@@ -1,11 +1,21 @@
-"""Compare predictions with the results of migrations (pure functions)."""
+"""Predict migrations of test guests, and compare the predictions with the results."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from migqual.model.outcome import Outcome
 from migqual.model.percentile import compute_percentile
-from migqual.predict.precopy import Prediction
+from migqual.model.plan import Plan
+from migqual.predict.calibration import DOWNTIME_MS, TransferCalibration
+from migqual.predict.guest_measurement import GuestMeasurement
+from migqual.predict.precopy import (
+    MigrationLimits,
+    Prediction,
+    is_near_boundary,
+    simulate_precopy,
+    simulate_textbook_precopy,
+)
 
 
 @dataclass(frozen=True)
@@ -162,3 +172,71 @@ def _compute_percentile(errors: Sequence[float | None], fraction: float) -> floa
     """Compute the smallest absolute error not exceeded by the given fraction of the errors."""
     magnitudes = [abs(error) for error in errors if error is not None]
     return compute_percentile(magnitudes, fraction) if magnitudes else None
+
+
+def predict_migration(
+    measurement: GuestMeasurement, calibration: TransferCalibration, plan: Plan
+) -> EvaluatedPrediction:
+    """Predict the migration with the plan, and judge whether the boundary is near."""
+    limits = MigrationLimits((plan.downtime_ms or DOWNTIME_MS) / 1000, plan.deadline_s)
+    model_arguments = (
+        measurement.memory_to_send_mib,
+        measurement.dirty_model,
+        calibration.build_transfer_model(plan.bandwidth_mib_s),
+        limits,
+    )
+    return EvaluatedPrediction(
+        simulate_precopy(*model_arguments),
+        near_boundary=is_near_boundary(*model_arguments),
+        textbook_prediction=simulate_textbook_precopy(*model_arguments),
+    )
+
+
+def calculate_deadline_s(
+    measurement: GuestMeasurement, calibration: TransferCalibration, bandwidth_mib_s: int
+) -> float:
+    """Calculate the deadline for a converging migration, in s.
+
+    The time is enough to send the memory, and 1.5 times as much again.
+    """
+    return calibration.setup_s + 2.5 * measurement.memory_to_send_mib / bandwidth_mib_s + 1.0
+
+
+def score_trial(
+    name: str,
+    evaluated_prediction: EvaluatedPrediction,
+    outcome: Outcome,
+    *,
+    converged: bool,
+    damage: str,
+) -> PredictionTrial:
+    """Score the prediction against the outcome of the migration.
+
+    Args:
+        name: Name of the trial.
+        evaluated_prediction: The prediction made before the migration.
+        outcome: The outcome of the migration.
+        converged: Whether the migration converged in time.
+        damage: Violations found after the migration; empty without violations.
+
+    Returns:
+        The trial.
+    """
+    if not converged:
+        return PredictionTrial(
+            name,
+            evaluated_prediction,
+            converged=False,
+            total_s=None,
+            downtime_s=None,
+            damage=damage,
+        )
+    total_s, downtime_s = (int(outcome.stats[key]) / 1000 for key in ("time_elapsed", "downtime"))
+    return PredictionTrial(
+        name,
+        evaluated_prediction,
+        converged=True,
+        total_s=total_s,
+        downtime_s=downtime_s,
+        damage=damage,
+    )

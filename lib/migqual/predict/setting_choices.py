@@ -4,8 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from migqual.predict.dirty_curve import DirtyModel
-from migqual.predict.precopy import MigrationLimits, Prediction, TransferModel, simulate_precopy
-from migqual.predict.throttle import Throttle
+from migqual.predict.precopy import (
+    MigrationLimits,
+    Prediction,
+    Throttle,
+    TransferModel,
+    simulate_precopy,
+)
 
 AUTO_CONVERGE, POSTCOPY, MULTIFD = "auto-converge", "postcopy-ram", "multifd"  # as QEMU says it
 _BISECTION_STEPS = 24  # of a search by halves

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from migqual.predict.memory_sample import parse_memory_sample
+from migqual.predict.guest_measurement import parse_memory_sample
 
 pytestmark = pytest.mark.selftest
 

@@ -6,11 +6,11 @@ from migqual.model.guest_spec import WritePattern
 from migqual.predict.dirty_curve import (
     DirtyModel,
     build_cyclic_curve,
+    build_load_curve,
     build_saturating_curve,
+    fit_dirty_model,
     interpolate_curve,
 )
-from migqual.predict.dirty_curve_fit import fit_dirty_model
-from migqual.predict.load_curve import build_load_curve
 
 pytestmark = pytest.mark.selftest
 

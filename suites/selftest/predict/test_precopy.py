@@ -5,8 +5,12 @@ import math
 import pytest
 
 from migqual.predict.calibration import CalibrationRun, calibrate_transfer
-from migqual.predict.dirty_curve import DirtyModel, build_cyclic_curve, build_saturating_curve
-from migqual.predict.dirty_curve_fit import fit_dirty_model
+from migqual.predict.dirty_curve import (
+    DirtyModel,
+    build_cyclic_curve,
+    build_saturating_curve,
+    fit_dirty_model,
+)
 from migqual.predict.precopy import (
     MigrationLimits,
     Prediction,

@@ -5,8 +5,7 @@ import math
 import pytest
 
 from migqual.predict.dirty_curve import DirtyModel, build_cyclic_curve
-from migqual.predict.precopy import MigrationLimits, TransferModel
-from migqual.predict.textbook import simulate_textbook_precopy
+from migqual.predict.precopy import MigrationLimits, TransferModel, simulate_textbook_precopy
 
 pytestmark = pytest.mark.selftest
 

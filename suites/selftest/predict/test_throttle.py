@@ -3,8 +3,13 @@
 import pytest
 
 from migqual.predict.dirty_curve import DirtyModel, build_cyclic_curve
-from migqual.predict.precopy import MigrationLimits, TransferModel, simulate_precopy
-from migqual.predict.throttle import STEPS_PERCENT, Throttle
+from migqual.predict.precopy import (
+    STEPS_PERCENT,
+    MigrationLimits,
+    Throttle,
+    TransferModel,
+    simulate_precopy,
+)
 
 pytestmark = pytest.mark.selftest
 
