@@ -31,6 +31,6 @@ def test_job_is_sampled_often(testbed: Testbed, profile: Profile) -> None:
         raise InconclusiveError(
             f"only {rate_hz} job samples a second; the slowest reply took {slowest_reply_ms} ms"
         )
-    sent_bytes = [int(sample.stats.get("memory_processed", 0)) for sample in outcome.job_samples]
+    sent_bytes = [sample.stats.memory_processed_bytes or 0 for sample in outcome.job_samples]
     assert sent_bytes == sorted(sent_bytes)
     assert sent_bytes[-1] > sent_bytes[0]

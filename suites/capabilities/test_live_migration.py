@@ -29,7 +29,7 @@ def test_round_trip_on_shared_storage(
         assert outcome.gap_report is not None
         assert outcome.gap_report.session_alive
         assert outcome.gap_report.max_ms <= profile.thresholds.gap_max_ms
-        assert not outcome.stats.get("disk_total")
+        assert not outcome.stats.disk_total_bytes
 
     assert guest.host is testbed.source
     assert testbed.destination.libvirt.find_domain(guest.name) is None

@@ -64,7 +64,7 @@ def count_compression_threads(
     thread_counters: list[Counter[str]] = []
 
     def sample_threads(sample: JobSample) -> None:
-        if not thread_counters and int(sample.stats.get("memory_processed", 0)):
+        if not thread_counters and sample.stats.memory_processed_bytes:
             thread_counters.extend(
                 qemu_threads.count_threads_by_name(host, guest.name) for host in hosts
             )
@@ -127,7 +127,7 @@ def migrate_with_wait_setting(
     values_in_force: list[object] = []
 
     def record_value(sample: JobSample) -> None:
-        if not values_in_force and int(sample.stats.get("memory_processed", 0)):
+        if not values_in_force and sample.stats.memory_processed_bytes:
             values_in_force.append(query_migration_parameters(guest)["compress-wait-thread"])
 
     plan = Plan(
@@ -139,4 +139,4 @@ def migrate_with_wait_setting(
     stats = migrate_and_count_bytes(testbed, guest, plan, on_sample=record_value).outcome.stats
     if not values_in_force:
         raise InconclusiveError("the migration was over before the value could be read")
-    return values_in_force[0], int(stats["memory_normal"])
+    return values_in_force[0], stats.normal_pages or 0

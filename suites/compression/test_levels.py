@@ -102,7 +102,7 @@ def test_slowest_zstd_levels_compress(level: int, testbed: Testbed) -> None:
     levels_in_force: set[object] = set()
 
     def record_level(sample: JobSample) -> None:
-        if not levels_in_force and int(sample.stats.get("memory_processed", 0)):
+        if not levels_in_force and sample.stats.memory_processed_bytes:
             levels_in_force.add(query_migration_parameters(guest)["multifd-zstd-level"])
 
     with fill_memory(guest, make_text_load(TEXT_MIB)):

@@ -150,7 +150,7 @@ def compute_bytes_per_page(migration: CountedMigration) -> float:
     """Return the bytes on the link for each sent page, whole or as a difference."""
     stats = migration.outcome.stats
     return migration.link_bytes / (
-        int(stats["memory_normal"]) + int(stats.get("compression_pages", 0))
+        (stats.normal_pages or 0) + stats.compression_counters.get("compression_pages", 0)
     )
 
 
@@ -160,13 +160,10 @@ def read_xbzrle_figures(outcome: Outcome) -> dict[str, int]:
     Raises:
         InconclusiveError: The migration had too few rounds: no page was sent three times.
     """
-    if int(outcome.stats["memory_iteration"]) < MIN_ROUNDS:
-        raise InconclusiveError(
-            f"the migration ended after {outcome.stats['memory_iteration']} rounds"
-        )
-    return {
-        name: int(value) for name, value in outcome.stats.items() if name.startswith("compression_")
-    }
+    rounds = outcome.stats.memory_iteration or 0
+    if rounds < MIN_ROUNDS:
+        raise InconclusiveError(f"the migration ended after {rounds} rounds")
+    return dict(outcome.stats.compression_counters)
 
 
 @pytest.mark.requirement("LM-PAR-08")

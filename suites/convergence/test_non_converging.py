@@ -62,7 +62,7 @@ def test_auto_converge_completes_migration(throttle: AutoConverge, testbed: Test
     parameters_in_force: dict[str, int] = {}
 
     def query_parameters(sample: JobSample) -> None:
-        if not parameters_in_force and sample.stats.get("memory_processed"):
+        if not parameters_in_force and sample.stats.memory_processed_bytes:
             parameters_in_force.update(guest.domain.run_qmp_command("query-migrate-parameters"))
 
     outcome = testbed.migrate(

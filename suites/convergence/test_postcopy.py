@@ -98,7 +98,7 @@ def test_postcopy_preempt_channel(
     preempt_states: list[bool | None] = []
 
     def query_preempt_state(sample: JobSample) -> None:
-        if not preempt_states and sample.stats.get("memory_processed"):
+        if not preempt_states and sample.stats.memory_processed_bytes:
             preempt_states.append(query_migration_capabilities(guest).get("postcopy-preempt"))
 
     with capture_guest_traffic(guest) as capture, require_postcopy():

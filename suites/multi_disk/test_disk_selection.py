@@ -145,5 +145,5 @@ def test_shared_disks_are_not_copied(testbed: Testbed) -> None:
 
     outcome = testbed.migrate(guest, Plan(safety=Safety.UNSAFE, copy_storage=StorageCopy.NONE))
 
-    assert not outcome.stats.get("disk_total")
+    assert not outcome.stats.disk_total_bytes
     assert not outcome.disk_samples

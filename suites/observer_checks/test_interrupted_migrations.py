@@ -70,13 +70,13 @@ def test_exception_in_on_sample_aborts_the_migration(
     parameters_before = guest.domain.run_qmp_command("query-migrate-parameters")
 
     def raise_exception(sample: JobSample) -> None:
-        if sample.stats.get("memory_processed"):
+        if sample.stats.memory_processed_bytes:
             raise exception_type
 
     with pytest.raises(exception_type):
         testbed.migrate(guest, SLOW_PLAN, on_sample=raise_exception)
 
-    assert not query_job_stats(guest.domain).get("type")
+    assert not query_job_stats(guest.domain).is_active
     assert guest.query_states_by_host(testbed.hosts) == {testbed.source.name: DomainState.RUNNING}
     assert guest.domain.run_qmp_command("query-migrate-parameters") == parameters_before
     testbed.migrate(guest, Plan())
@@ -93,7 +93,7 @@ def test_guest_killed_during_migration_is_a_failed_migration(testbed: Testbed) -
     observers = testbed.detach_observers(guest)
 
     def kill_source_qemu(sample: JobSample) -> None:
-        if sample.stats.get("memory_processed"):
+        if sample.stats.memory_processed_bytes:
             kill_qemu(testbed.source, guest)
 
     with pytest.raises(MigrationFailed) as failure:
@@ -115,7 +115,7 @@ def test_abort_during_the_postcopy_switch_keeps_the_guest(testbed: Testbed) -> N
 
     def request_abort(sample: JobSample) -> SampleAction | None:
         late_sample_times_s.extend(
-            [sample.at_s] if int(sample.stats.get("memory_iteration", 0)) > 1 else []
+            [sample.at_s] if (sample.stats.memory_iteration or 0) > 1 else []
         )
         return (
             SampleAction.ABORT if len(late_sample_times_s) > 1 else None
@@ -188,7 +188,7 @@ def test_ignored_abort_is_a_stuck_migration(
     with ExitStack() as stack:
 
         def freeze_migration_thread(sample: JobSample) -> SampleAction | None:
-            if not sample.stats.get("memory_processed"):
+            if not sample.stats.memory_processed_bytes:
                 return None
             stack.enter_context(freeze_migration_main(guest, testbed.probe_context))
             return SampleAction.ABORT
@@ -201,7 +201,7 @@ def test_ignored_abort_is_a_stuck_migration(
     assert stuck_error.value.outcome.status is MigrationStatus.STUCK
     assert stuck_error.value.outcome.job_samples
     Deadline(ARRIVAL_SECONDS).wait_for(
-        "the migration job to end", lambda: not query_job_stats(guest.domain).get("type")
+        "the migration job to end", lambda: not query_job_stats(guest.domain).is_active
     )
     assert guest.query_states_by_host(testbed.hosts) == {source.name: DomainState.RUNNING}
     testbed.migrate(guest, Plan())
@@ -231,7 +231,7 @@ def test_failed_migration_not_released_by_qemu_is_found(
     with ExitStack() as stack:
 
         def kill_stalled_destination(sample: JobSample) -> None:
-            if not (processed_bytes := int(sample.stats.get("memory_processed", 0))):
+            if not (processed_bytes := sample.stats.memory_processed_bytes):
                 return
             if not sent_bytes:
                 send_signal_to_qemu(destination, guest, "STOP")

@@ -281,7 +281,7 @@ def compute_link_rate_mib_s(migration: CountedMigration) -> float:
 
 def find_first_data_s(samples: tuple[JobSample, ...]) -> float:
     """Return the time of the first data, s from the start of the migration."""
-    return next(sample.at_s for sample in samples if sample.stats.get("memory_processed"))
+    return next(sample.at_s for sample in samples if sample.stats.memory_processed_bytes)
 
 
 def compute_rates_mib_s(

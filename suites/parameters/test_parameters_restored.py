@@ -83,7 +83,7 @@ def test_failed_migration_restores_parameters(
     settings_during: list[dict[str, Any]] = []
 
     def end_when_throttled(sample: JobSample) -> SampleAction | None:
-        if settings_during or not sample.stats.get("auto_converge_throttle"):
+        if settings_during or not sample.stats.throttle_percent:
             return None
         settings_during.append(query_migration_settings(guest))
         return end_migration(guest, testbed.pair)

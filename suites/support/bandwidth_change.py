@@ -45,7 +45,7 @@ class BandwidthChange:
     def on_sample(self, sample: JobSample) -> None:
         """Start the change after the delay; never abort the migration."""
         self.last_sample_s = sample.at_s
-        if self.first_data_s is None and int(sample.stats.get("memory_processed", 0)):
+        if self.first_data_s is None and sample.stats.memory_processed_bytes:
             self.first_data_s = sample.at_s
         is_due = self.first_data_s is not None and sample.at_s - self.first_data_s > self.delay_s
         if is_due and self.requested_s is None:

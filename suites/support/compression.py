@@ -53,7 +53,7 @@ class CountedMigration:
     @property
     def reported_bytes(self) -> int:
         """Return the number of bytes sent according to the job statistics."""
-        return int(self.outcome.stats.get("memory_processed", 0))
+        return self.outcome.stats.memory_processed_bytes or 0
 
     @property
     def byte_mismatch(self) -> str:

@@ -134,7 +134,7 @@ class SendThreadCounter:
 
     def on_sample(self, sample: JobSample) -> None:
         """Count the sender threads at each job sample; never abort the migration."""
-        if int(sample.stats.get("memory_processed", 0)):
+        if sample.stats.memory_processed_bytes:
             thread_list = qemu_threads.list_threads(self.host, self.pid)
             self.thread_counts.add(sum(thread.is_multifd_sender for thread in thread_list))
 

@@ -44,9 +44,7 @@ THROTTLING_BANDWIDTH_MIB_S = 32
 
 def count_precopy_rounds(outcome: Outcome) -> int:
     """Return the number of pre-copy rounds reported by the job."""
-    return max(
-        (int(sample.stats.get("memory_iteration", 0)) for sample in outcome.job_samples), default=0
-    )
+    return max(((sample.stats.memory_iteration or 0) for sample in outcome.job_samples), default=0)
 
 
 def expect_no_convergence(

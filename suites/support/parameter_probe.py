@@ -34,7 +34,7 @@ class ParameterProbe:
 
     def on_sample(self, sample: JobSample) -> None:
         """Start the query at the first data; never abort the migration."""
-        if self.thread is None and int(sample.stats.get("memory_processed", 0)):
+        if self.thread is None and sample.stats.memory_processed_bytes:
             self.thread = threading.Thread(target=self._query_parameter, args=(self.guest.domain,))
             self.thread.start()
 

@@ -9,35 +9,36 @@ from typing import Any
 import libvirt
 
 from migqual.hosts.domain import Domain
+from migqual.model.job_stats import JobStats
 from migqual.model.libvirt_call import MigrateFlag
 
 
-def query_job_stats(domain: Domain) -> dict[str, Any]:
+def query_job_stats(domain: Domain) -> JobStats:
     """Query the statistics of the running job (virDomainGetJobStats).
 
     Returns:
-        The statistics by name; empty without a running job, or when libvirt refuses the
+        The statistics; empty without a running job, or when libvirt refuses the
         query.
     """
     try:
-        return dict(domain.raw.jobStats())
+        return JobStats(dict(domain.raw.jobStats()))
     except libvirt.libvirtError:
-        return {}
+        return JobStats()
 
 
-def query_completed_job_stats(domain: Domain) -> dict[str, Any]:
+def query_completed_job_stats(domain: Domain) -> JobStats:
     """Query the statistics of the last completed job (virDomainGetJobStats).
 
     libvirt keeps the statistics for later queries.
 
     Returns:
-        The statistics by name; empty when libvirt has no statistics.
+        The statistics; empty when libvirt has no statistics.
     """
     flags = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
     try:
-        return dict(domain.raw.jobStats(flags))
+        return JobStats(dict(domain.raw.jobStats(flags)))
     except libvirt.libvirtError:
-        return {}
+        return JobStats()
 
 
 def query_block_job(domain: Domain, target: str) -> tuple[int, int] | None:

@@ -3,14 +3,14 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any
 
 from migqual.hosts.domain_job import query_block_job, query_job_stats, start_postcopy
 from migqual.hosts.guest import Guest
 from migqual.migration.job import Job
 from migqual.migration.progress import MigrationProgress
+from migqual.model.job_stats import JobStats
 from migqual.model.outcome import DiskSample, JobSample
 from migqual.model.plan import Plan, StorageCopy, TimeoutAction
 
@@ -57,12 +57,12 @@ def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None
         stats = query_job_stats(domain)
         replied_at = time.monotonic()
         at_s = replied_at - event_log.started_at
-        if stats.get("type"):
+        if stats.is_active:
             sample = JobSample(at_s, stats, replied_at - queried_at)
             progress.samples.append(sample)
-            if is_memory_sent and "downtime" in stats:
+            if is_memory_sent and stats.downtime_ms is not None:
                 # after the end of QEMU's job and before the end of libvirt's: the real downtime
-                progress.qemu_stats["downtime"] = stats["downtime"]
+                progress.qemu_stats["downtime"] = stats.downtime_ms
             if (
                 on_sample is not None
                 and not progress.aborted
@@ -100,7 +100,7 @@ def _list_copied_disks(guest: Guest, plan: Plan) -> tuple[str, ...]:
     return plan.migrate_disks or guest.spec.list_written_targets()
 
 
-def list_due_actions(plan: Plan, at_s: float, stats: Mapping[str, Any]) -> list[TimeoutAction]:
+def list_due_actions(plan: Plan, at_s: float, stats: JobStats) -> list[TimeoutAction]:
     """List the actions due at a given time of the migration. The function has no side effects.
 
     Post-copy is due only when memory moves. Before, QEMU may not know yet about the permission
@@ -109,14 +109,14 @@ def list_due_actions(plan: Plan, at_s: float, stats: Mapping[str, Any]) -> list[
     Args:
         plan: The plan of the migration.
         at_s: Seconds since the start of the migration.
-        stats: The latest job statistics of libvirt.
+        stats: The latest job statistics.
     """
     actions = []
     if plan.timeout is not None and at_s >= plan.timeout.seconds:
         actions.append(plan.timeout.action)
-    if plan.postcopy_after_precopy and int(stats.get("memory_iteration", 0)) > 1:
+    if plan.postcopy_after_precopy and (stats.memory_iteration or 0) > 1:
         actions.append(TimeoutAction.POSTCOPY)
-    is_memory_moving = int(stats.get("memory_processed", 0)) > 0
+    is_memory_moving = bool(stats.memory_processed_bytes)
     return [action for action in actions if is_memory_moving or action is TimeoutAction.SUSPEND]
 
 

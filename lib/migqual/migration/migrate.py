@@ -37,6 +37,7 @@ from migqual.migration.job import Job
 from migqual.migration.job_sampler import OnSample, follow_job
 from migqual.migration.progress import MigrationProgress
 from migqual.model import libvirt_call
+from migqual.model.job_stats import JobStats
 from migqual.model.libvirt_call import DestinationEndpoint
 from migqual.model.outcome import MigrationStatus, Outcome
 from migqual.model.plan import Control, Plan
@@ -103,7 +104,7 @@ def migrate(
         progress = MigrationProgress(guest, domain, source, destination, plan, virsh, event_log)
         with _report_interruption(progress, on_interrupted), _run_job(job, guest, destination):
             follow_job(progress, job, on_sample)
-        stats = _read_final_stats(guest, domain, event_log) if job.has_succeeded else {}
+        stats = _read_final_stats(guest, domain, event_log) if job.has_succeeded else JobStats()
     return _conclude_migration(job, progress, stats)
 
 
@@ -185,7 +186,7 @@ def _run_job(job: Job, guest: Guest, destination: Host) -> Iterator[None]:
             guest.set_host(destination)
 
 
-def _conclude_migration(job: Job, progress: MigrationProgress, stats: Mapping[str, Any]) -> Outcome:
+def _conclude_migration(job: Job, progress: MigrationProgress, stats: JobStats) -> Outcome:
     """Return the outcome of the completed job, or raise the error of another end."""
     message = "; ".join((job.error.stack_message, *progress.refusals)) if job.error else ""
     outcome = progress.build_outcome(
@@ -196,7 +197,7 @@ def _conclude_migration(job: Job, progress: MigrationProgress, stats: Mapping[st
     return outcome
 
 
-def _read_final_stats(guest: Guest, source_domain: Domain, event_log: EventLog) -> dict[str, Any]:
+def _read_final_stats(guest: Guest, source_domain: Domain, event_log: EventLog) -> JobStats:
     """Read the figures of the completed job, first from the destination.
 
     Only the destination knows the whole downtime. Without figures, libvirt reports a job of
@@ -206,17 +207,16 @@ def _read_final_stats(guest: Guest, source_domain: Domain, event_log: EventLog) 
         guest.name
     )  # none where it was lost on the way
     for domain in (destination_domain, source_domain):
-        stats = domain_job.query_completed_job_stats(domain) if domain is not None else {}
-        if stats.get("type"):
+        if domain is not None and (stats := domain_job.query_completed_job_stats(domain)).is_active:
             return stats
     return _find_stats_in_events(event_log)
 
 
-def _find_stats_in_events(event_log: EventLog) -> dict[str, Any]:
+def _find_stats_in_events(event_log: EventLog) -> JobStats:
     for event in event_log.events:
         if event.name == "job-completed":
-            return dict(json.loads(event.detail))
-    return {}
+            return JobStats(json.loads(event.detail))
+    return JobStats()
 
 
 def _determine_status(error: StackError | None, progress: MigrationProgress) -> MigrationStatus:
@@ -226,5 +226,5 @@ def _determine_status(error: StackError | None, progress: MigrationProgress) -> 
         return MigrationStatus.TIMED_OUT
     if progress.aborted:
         return MigrationStatus.ABORTED
-    has_sent_data = any(int(sample.stats.get("data_processed", 0)) for sample in progress.samples)
+    has_sent_data = any(sample.stats.data_processed_bytes for sample in progress.samples)
     return MigrationStatus.FAILED if has_sent_data else MigrationStatus.REFUSED

@@ -1,14 +1,13 @@
 """Progress of a running migration, and the `Outcome` built from the progress."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from migqual.hosts.domain import Domain
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.migration.job import LibvirtRequest
+from migqual.model.job_stats import JobStats
 from migqual.model.outcome import DiskSample, JobSample, MigrationStatus, Outcome
 from migqual.model.plan import Plan, TimeoutAction
 from migqual.observe.event_log import EventLog
@@ -58,7 +57,7 @@ class MigrationProgress:
         message: str,
         *,
         ended_at: float | None = None,
-        stats: Mapping[str, Any] | None = None,
+        stats: JobStats | None = None,
     ) -> Outcome:
         """Build the outcome from the data known so far.
 
@@ -82,7 +81,7 @@ class MigrationProgress:
             job_samples=tuple(self.samples),
             disk_samples=tuple(self.disks),
             events=self.event_log.events,
-            stats=stats or {},
+            stats=stats or JobStats(),
             suspended_at_s=self.suspended_at_s,
             qemu_stats=self.qemu_stats,
         )

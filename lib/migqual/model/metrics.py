@@ -56,21 +56,16 @@ def _compute_disk_metrics(outcome: Outcome) -> dict[str, float | None]:
 
 def _compute_job_metrics(outcome: Outcome) -> dict[str, float | None]:
     stats = outcome.stats
-
-    def read_stat(name: str) -> float | None:
-        value = stats.get(name)
-        return float(value) if value is not None else None
-
-    total_ms, setup_ms = read_stat("time_elapsed"), read_stat("setup_time")
-    sent_bytes, memory_bytes = read_stat("memory_processed"), read_stat("memory_total")
+    total_ms, setup_ms = stats.total_time_ms, stats.setup_time_ms
+    sent_bytes, memory_bytes = stats.memory_processed_bytes, stats.memory_total_bytes
     transfer_s = None if total_ms is None else (total_ms - (setup_ms or 0.0)) / 1000
     downtime_limit_ms = outcome.plan.downtime_ms
-    downtime_ms = read_stat("downtime")
+    downtime_ms = stats.downtime_ms
     return {
         "total_time_ms": total_ms,
         "setup_time_ms": setup_ms,
         "downtime_libvirt_ms": downtime_ms,
-        "downtime_net_ms": read_stat("downtime_net"),
+        "downtime_net_ms": stats.downtime_net_ms,
         "downtime_qemu_ms": _read_qemu_downtime(outcome),
         "downtime_events_ms": outcome.pause_ms,
         "downtime_overshoot": downtime_ms / downtime_limit_ms
@@ -82,13 +77,13 @@ def _compute_job_metrics(outcome: Outcome) -> dict[str, float | None]:
         "amplification": round(sent_bytes / memory_bytes, 3)
         if sent_bytes and memory_bytes
         else None,
-        "iterations": read_stat("memory_iteration"),
-        "zero_pages": read_stat("memory_constant"),
-        "normal_pages": read_stat("memory_normal"),
-        "dirty_rate_pages_s": read_stat("memory_dirty_rate"),
+        "iterations": stats.memory_iteration,
+        "zero_pages": stats.zero_pages,
+        "normal_pages": stats.normal_pages,
+        "dirty_rate_pages_s": stats.dirty_rate_pages_per_s,
         "throttle_max_percent": outcome.throttle_max_percent,
-        "postcopy_requests": read_stat("memory_postcopy_requests"),
-        "disk_mib": _convert_to_mib(read_stat("disk_processed")),
+        "postcopy_requests": stats.postcopy_requests,
+        "disk_mib": _convert_to_mib(stats.disk_processed_bytes),
     }
 
 
@@ -112,9 +107,9 @@ def _find_peak_rate(outcome: Outcome) -> float | None:
     The result is None for a migration shorter than 1 s.
     """
     points = [
-        (sample.at_s, float(sample.stats["memory_processed"]))
+        (sample.at_s, sample.stats.memory_processed_bytes)
         for sample in outcome.job_samples
-        if "memory_processed" in sample.stats
+        if sample.stats.memory_processed_bytes is not None
     ]
     peak_mib_s = None
     start = 0

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from migqual.model.job_stats import JobStats
 from migqual.model.plan import Plan
 
 
@@ -34,7 +35,7 @@ class JobSample:
     """
 
     at_s: float
-    stats: Mapping[str, int | str]
+    stats: JobStats
     query_s: float = 0.0
 
 
@@ -131,7 +132,7 @@ class Outcome:
 
     Attributes:
         message: Error message of the stack; empty without an error.
-        stats: Statistics of the completed job, with libvirt's names (virDomainGetJobStats).
+        stats: Statistics of the completed job (virDomainGetJobStats).
         qemu_stats: Figures with QEMU's names.
     """
 
@@ -146,7 +147,7 @@ class Outcome:
     job_samples: tuple[JobSample, ...] = ()
     disk_samples: tuple[DiskSample, ...] = ()
     events: tuple[GuestEvent, ...] = ()
-    stats: Mapping[str, int | str] = field(default_factory=dict)
+    stats: JobStats = field(default_factory=JobStats)
     gap_report: GapReport | None = None
     suspended_at_s: float | None = None
     qemu_stats: Mapping[str, object] = field(default_factory=dict)
@@ -179,18 +180,13 @@ class Outcome:
 
         Each value appears once, in order of time.
         """
-        percents = (
-            int(sample.stats.get("auto_converge_throttle", 0)) for sample in self.job_samples
-        )
+        percents = (sample.stats.throttle_percent for sample in self.job_samples)
         return tuple(dict.fromkeys(value for value in percents if value))
 
     @property
     def throttle_max_percent(self) -> int:
         """Return the highest throttle of auto-converge in percent; 0 without a throttle."""
-        percents = [
-            int(sample.stats.get("auto_converge_throttle", 0)) for sample in self.job_samples
-        ]
-        return max([*percents, int(self.stats.get("auto_converge_throttle", 0))])
+        return max([*self.throttle_percents, self.stats.throttle_percent or 0])
 
 
 def _is_timed_event(event: GuestEvent, host: str, name: str) -> bool:

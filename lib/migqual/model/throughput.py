@@ -41,11 +41,11 @@ def _iterate_window_rates(
     samples: Sequence[JobSample], since_s: float, until_s: float
 ) -> Iterator[float]:
     points = [
-        (sample.at_s, int(sample.stats["memory_processed"]))
+        (sample.at_s, sample.stats.memory_processed_bytes)
         for sample in samples
         if sample.query_s <= QUERY_SECONDS_MAX
         and since_s <= sample.at_s <= until_s
-        and int(sample.stats.get("memory_processed", 0))
+        and sample.stats.memory_processed_bytes
     ]
     end = 0
     for at_s, start_bytes in points:

@@ -13,12 +13,12 @@ def render_samples_csv(outcome: Outcome) -> str:
 
     Columns: seconds from the start to the reply, seconds of the query, then libvirt's fields.
     """
-    field_names = sorted({name for sample in outcome.job_samples for name in sample.stats})
+    field_names = sorted({name for sample in outcome.job_samples for name in sample.stats.values})
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(["at_s", "took_s", *field_names])
     for sample in outcome.job_samples:
-        row = (sample.stats.get(name, "") for name in field_names)
+        row = (sample.stats.values.get(name, "") for name in field_names)
         writer.writerow([f"{sample.at_s:.3f}", f"{sample.query_s:.3f}", *row])
     return buffer.getvalue()
 

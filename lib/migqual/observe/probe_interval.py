@@ -76,14 +76,12 @@ def choose_probe_interval(
     """
     if plan.timeout is not None or plan.postcopy:
         return ProbeInterval.FINE
-    processed_bytes, remaining_bytes, bytes_per_s = (
-        int(sample.stats.get(f"memory_{name}") or 0) for name in ("processed", "remaining", "bps")
-    )
-    if not processed_bytes:
+    stats = sample.stats
+    if not stats.memory_processed_bytes:
         return ProbeInterval.MEDIUM
-    if not bytes_per_s:
+    if not stats.memory_bytes_per_s:
         return ProbeInterval.FINE
-    remaining_s = remaining_bytes / bytes_per_s
+    remaining_s = (stats.memory_remaining_bytes or 0) / stats.memory_bytes_per_s
     if remaining_s > SWITCHOVER_FAR_S:
         return ProbeInterval.MEDIUM
     return ProbeInterval.FINE if remaining_s < SWITCHOVER_NEAR_S else current_interval

@@ -133,24 +133,20 @@ def extract_calibration_run(outcome: Outcome) -> CalibrationRun:
     Raises:
         InconclusiveError: A figure is missing or zero.
     """
-    stat_names = (
-        "time_elapsed",
-        "downtime",
-        "memory_normal_bytes",
-        "memory_processed",
-        "memory_bps",
-    )
-    stat_values = [int(outcome.stats.get(name) or 0) for name in stat_names]
-    total_ms, downtime_ms, normal_bytes, processed_bytes, bytes_per_s = stat_values
-    if not all(stat_values):
-        raise InconclusiveError(
-            f"the calibration migration reported no statistics: {dict(outcome.stats)}"
-        )
+    stats = outcome.stats
+    if not (
+        stats.total_time_ms
+        and stats.downtime_ms
+        and stats.normal_bytes
+        and stats.memory_processed_bytes
+        and stats.memory_bytes_per_s
+    ):
+        raise InconclusiveError(f"the calibration migration reported no statistics: {stats.values}")
     bandwidth_limit_mib_s = outcome.plan.bandwidth_mib_s
     return CalibrationRun(
         bandwidth_limit_mib_s,
-        total_ms / 1000,
-        processed_bytes / bytes_per_s,
-        downtime_ms / 1000,
-        normal_bytes / MIB,
+        stats.total_time_ms / 1000,
+        stats.memory_processed_bytes / stats.memory_bytes_per_s,
+        stats.downtime_ms / 1000,
+        stats.normal_bytes / MIB,
     )

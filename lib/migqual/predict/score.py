@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from migqual.errors import InconclusiveError
 from migqual.model.outcome import Outcome
 from migqual.model.percentile import compute_percentile
 from migqual.model.plan import Plan
@@ -231,12 +232,14 @@ def score_trial(
             downtime_s=None,
             damage=damage,
         )
-    total_s, downtime_s = (int(outcome.stats[key]) / 1000 for key in ("time_elapsed", "downtime"))
+    total_ms, downtime_ms = outcome.stats.total_time_ms, outcome.stats.downtime_ms
+    if total_ms is None or downtime_ms is None:
+        raise InconclusiveError(f"libvirt reported no times of the migration {name}")
     return PredictionTrial(
         name,
         evaluated_prediction,
         converged=True,
-        total_s=total_s,
-        downtime_s=downtime_s,
+        total_s=total_ms / 1000,
+        downtime_s=downtime_ms / 1000,
         damage=damage,
     )

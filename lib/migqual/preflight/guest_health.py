@@ -48,10 +48,11 @@ def collect_guest_health(
 def read_active_job(domain: Domain) -> str:
     """Return the type and operation of the active job, or ``none``."""
     stats = query_job_stats(domain)
-    job_type = _ACTIVE_JOB_TYPES.get(int(stats.get("type", 0)))
-    return (
-        "none" if job_type is None else f"{job_type}, operation {stats.get('operation', 'unknown')}"
-    )
+    job_type = _ACTIVE_JOB_TYPES.get(stats.job_type)
+    if job_type is None:
+        return "none"
+    operation = "unknown" if stats.operation is None else stats.operation
+    return f"{job_type}, operation {operation}"
 
 
 def query_agent_state(

@@ -5,6 +5,7 @@ import pytest
 from migqual.errors import GuestError, StackError
 from migqual.migration.job import Job, LibvirtRequest
 from migqual.migration.job_sampler import list_due_actions
+from migqual.model.job_stats import JobStats
 from migqual.model.plan import Plan, Timeout, TimeoutAction
 
 pytestmark = pytest.mark.selftest
@@ -34,7 +35,7 @@ def test_due_timeout_actions(
     plan: Plan, at_s: float, stats: dict[str, int], expected: list[TimeoutAction]
 ) -> None:
     """The timeout suspends a guest at any time; post-copy waits until memory is sent."""
-    assert list_due_actions(plan, at_s, stats) == expected
+    assert list_due_actions(plan, at_s, JobStats(stats)) == expected
 
 
 @pytest.mark.parametrize(

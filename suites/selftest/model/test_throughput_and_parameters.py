@@ -11,6 +11,7 @@ from migqual.model.documented_parameters import (
     compare_parameters,
     convert_to_mbit_s,
 )
+from migqual.model.job_stats import JobStats
 from migqual.model.outcome import JobSample
 from migqual.units import MIB
 
@@ -26,10 +27,12 @@ CURRENT_PARAMETERS = {
 
 def make_samples(*rates_mib_s: int, took_s: float = 0.01) -> list[JobSample]:
     """Make ten samples for each second, with a separate rate in MiB/s for each second."""
-    samples, sent_bytes = [JobSample(0.1, {"memory_processed": MIB}, took_s)], MIB
+    samples, sent_bytes = [JobSample(0.1, JobStats({"memory_processed": MIB}), took_s)], MIB
     for index, rate_mib_s in enumerate(value for value in rates_mib_s for _ in range(10)):
         sent_bytes += rate_mib_s * MIB // 10
-        samples.append(JobSample(0.1 + (index + 1) / 10, {"memory_processed": sent_bytes}, took_s))
+        samples.append(
+            JobSample(0.1 + (index + 1) / 10, JobStats({"memory_processed": sent_bytes}), took_s)
+        )
     return samples
 
 
@@ -50,7 +53,9 @@ def test_two_seconds_over_the_limit_are_detected() -> None:
 
 def test_burst_of_100_ms_is_not_over_the_limit() -> None:
     burst_samples = make_samples(16, 16, 16, 16)
-    burst_samples[15] = JobSample(burst_samples[15].at_s, {"memory_processed": MIB * 26}, 0.01)
+    burst_samples[15] = JobSample(
+        burst_samples[15].at_s, JobStats({"memory_processed": MIB * 26}), 0.01
+    )
 
     assert (
         throughput.select_rates_over_limit(16, 10, throughput.compute_window_rates(burst_samples))
@@ -124,7 +129,7 @@ def test_byte_mismatch_between_link_and_job(
     [
         make_samples(16),
         make_samples(16, 16, 16, took_s=2.0),
-        [JobSample(at_s, {}) for at_s in range(9)],
+        [JobSample(at_s, JobStats({})) for at_s in range(9)],
     ],
     ids=["short", "slow-replies", "no-statistics"],
 )

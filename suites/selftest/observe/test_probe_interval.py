@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from migqual.model.job_stats import JobStats
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Plan, Timeout, TimeoutAction
 from migqual.observe import gaps
@@ -22,7 +23,9 @@ NS_PER_MS = 1_000_000
 
 
 def make_sample(**stats: int) -> JobSample:
-    return JobSample(1.0, {f"memory_{name}": value for name, value in stats.items()}, 0.001)
+    return JobSample(
+        1.0, JobStats({f"memory_{name}": value for name, value in stats.items()}), 0.001
+    )
 
 
 def make_memory_stats(remaining_bytes: int) -> dict[str, int]:

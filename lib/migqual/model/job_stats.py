@@ -1,0 +1,137 @@
+"""Typed statistics of a libvirt job (virDomainGetJobStats)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_COMPRESSION_PREFIX = "compression_"
+
+
+@dataclass(frozen=True)
+class JobStats:
+    """The statistics of a job at one moment, or of a completed job.
+
+    Every property is None when libvirt did not report the statistic.
+
+    Attributes:
+        values: All statistics with libvirt's names.
+    """
+
+    values: Mapping[str, int | str] = field(default_factory=dict)
+
+    def _get_number(self, name: str) -> int | None:
+        value = self.values.get(name)
+        return None if value is None else int(value)
+
+    @property
+    def is_active(self) -> bool:
+        """Return whether there is a job (``type`` is not VIR_DOMAIN_JOB_NONE)."""
+        return bool(self._get_number("type"))
+
+    @property
+    def job_type(self) -> int:
+        """Return the type of the job, a value of virDomainJobType; 0 without a job."""
+        return self._get_number("type") or 0
+
+    @property
+    def operation(self) -> int | None:
+        """Return the operation of the job, a value of virDomainJobOperation."""
+        return self._get_number("operation")
+
+    @property
+    def total_time_ms(self) -> int | None:
+        """Return the time since the start of the job in ms (``time_elapsed``)."""
+        return self._get_number("time_elapsed")
+
+    @property
+    def setup_time_ms(self) -> int | None:
+        """Return the time before the first data in ms (``setup_time``)."""
+        return self._get_number("setup_time")
+
+    @property
+    def downtime_ms(self) -> int | None:
+        """Return the downtime in ms, expected or measured (``downtime``)."""
+        return self._get_number("downtime")
+
+    @property
+    def downtime_net_ms(self) -> int | None:
+        """Return the downtime in ms without the network latency (``downtime_net``)."""
+        return self._get_number("downtime_net")
+
+    @property
+    def data_processed_bytes(self) -> int | None:
+        """Return the bytes of memory and disks sent so far (``data_processed``)."""
+        return self._get_number("data_processed")
+
+    @property
+    def memory_total_bytes(self) -> int | None:
+        """Return the bytes of guest memory (``memory_total``)."""
+        return self._get_number("memory_total")
+
+    @property
+    def memory_processed_bytes(self) -> int | None:
+        """Return the bytes sent so far for guest memory (``memory_processed``)."""
+        return self._get_number("memory_processed")
+
+    @property
+    def memory_remaining_bytes(self) -> int | None:
+        """Return the bytes of guest memory still to be sent (``memory_remaining``)."""
+        return self._get_number("memory_remaining")
+
+    @property
+    def memory_bytes_per_s(self) -> int | None:
+        """Return the speed of the transfer of guest memory in bytes/s (``memory_bps``)."""
+        return self._get_number("memory_bps")
+
+    @property
+    def memory_iteration(self) -> int | None:
+        """Return the number of the iteration over guest memory, from 1 (``memory_iteration``)."""
+        return self._get_number("memory_iteration")
+
+    @property
+    def dirty_rate_pages_per_s(self) -> int | None:
+        """Return the dirty rate that QEMU measured, in pages/s (``memory_dirty_rate``)."""
+        return self._get_number("memory_dirty_rate")
+
+    @property
+    def zero_pages(self) -> int | None:
+        """Return the number of pages with a single repeated byte (``memory_constant``)."""
+        return self._get_number("memory_constant")
+
+    @property
+    def normal_pages(self) -> int | None:
+        """Return the number of pages sent as a whole (``memory_normal``)."""
+        return self._get_number("memory_normal")
+
+    @property
+    def normal_bytes(self) -> int | None:
+        """Return the bytes of the pages sent as a whole (``memory_normal_bytes``)."""
+        return self._get_number("memory_normal_bytes")
+
+    @property
+    def postcopy_requests(self) -> int | None:
+        """Return the number of pages that the destination requested in post-copy."""
+        return self._get_number("memory_postcopy_requests")
+
+    @property
+    def throttle_percent(self) -> int | None:
+        """Return the throttle of auto-converge in percent (``auto_converge_throttle``)."""
+        return self._get_number("auto_converge_throttle")
+
+    @property
+    def disk_total_bytes(self) -> int | None:
+        """Return the bytes of the copied disks (``disk_total``)."""
+        return self._get_number("disk_total")
+
+    @property
+    def disk_processed_bytes(self) -> int | None:
+        """Return the bytes sent so far for disks (``disk_processed``)."""
+        return self._get_number("disk_processed")
+
+    @property
+    def compression_counters(self) -> Mapping[str, int]:
+        """Return all counters of compression by libvirt's name, e.g. ``compression_pages``."""
+        return {
+            name: int(value)
+            for name, value in self.values.items()
+            if name.startswith(_COMPRESSION_PREFIX)
+        }
