@@ -193,16 +193,16 @@ def test_dirty_bitmap_and_dirty_ring_modes(
         )
         with memory_region(expendable_guest, load) as dirtied_region:
             comparison = compare_rates(dirtied_region, load, method)
-        stack_behaviour = (
+        stack_behavior = (
             f"measured {comparison.measured_mib_s:.1f} MiB/s, "
             f"actual {comparison.actual_mib_s:.1f} MiB/s"
         )
     else:
-        stack_behaviour = describe_mode_on_emulated_guest(expendable_guest, mode)
+        stack_behavior = describe_mode_on_emulated_guest(expendable_guest, mode)
         if expendable_guest.query_state() is not DomainState.RUNNING:
             del testbed.observers[expendable_guest.name]
         with memory_region(testbed.make_guest(LARGE_GUEST), load) as dirtied_region:
             comparison = compare_rates(dirtied_region, load, MEASUREMENT_METHODS["qmp-sampled"])
 
-    record_figures(f"dirty rate {mode}", {"behaviour": stack_behaviour})
+    record_figures(f"dirty rate {mode}", {"behavior": stack_behavior})
     assert comparison.is_within_tolerance(profile), comparison

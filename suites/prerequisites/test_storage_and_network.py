@@ -30,7 +30,7 @@ FILE_DISK_INDEX = SHARED_DISKS.index(
     range(len(SHARED_DISKS)),
     ids=lambda disk_index: str(SHARED_DISKS[disk_index].store),
 )
-def test_shared_disk_is_recognised(
+def test_shared_disk_is_recognized(
     disk_index: int, run_preflight: PreflightRunner, shared_idle_guest: Guest
 ) -> None:
     """
@@ -54,7 +54,7 @@ def test_shared_disk_is_recognised(
     [(StorageCopy.NONE, Severity.REFUSED), (StorageCopy.ALL, Severity.OK)],
     ids=str,
 )
-def test_local_disk_is_recognised(
+def test_local_disk_is_recognized(
     copy: StorageCopy,
     verdict: Severity,
     run_preflight: PreflightRunner,
@@ -126,11 +126,11 @@ def test_another_image_in_the_shared_folder(
 
 
 @pytest.mark.requirement("LM-SHR-01", "LM-PRE-02")
-def test_shared_file_is_recognised_without_writing(
+def test_shared_file_is_recognized_without_writing(
     run_preflight: PreflightRunner, shared_idle_guest: Guest
 ) -> None:
     """
-    Preflight recognises a shared file by QEMU's lock on the image, without a token file.
+    Preflight recognizes a shared file by QEMU's lock on the image, without a token file.
 
     Preconditions: a running guest on the shared directory. Only read-only probes are allowed,
     as for a guest of another owner.

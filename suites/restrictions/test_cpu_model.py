@@ -19,7 +19,7 @@ FEATURE = "lahf_lm"  # in every CPU model of 64 bits, and in none of less
 @pytest.mark.requirement("LM-RES-09")
 def test_same_cpus(run_preflight: PreflightRunner, shared_idle_guest: Guest) -> None:
     """
-    Preflight recognises two hosts with the same CPU.
+    Preflight recognizes two hosts with the same CPU.
 
     Preconditions: a pair of equal hosts.
     Expected: the CPUs of the hosts compare as identical. The destination offers the guest's

@@ -20,7 +20,7 @@ ANNOUNCEMENTS = {"initial": 50, "max": 550, "rounds": 5, "step": 100}
 @pytest.mark.requirement("LM-RES-10")
 def test_same_segment(run_preflight: PreflightRunner, shared_idle_guest: Guest) -> None:
     """
-    Preflight recognises service bridges on the same network segment.
+    Preflight recognizes service bridges on the same network segment.
 
     Preconditions: both service bridges have an uplink.
     Expected: frames pass in both directions.

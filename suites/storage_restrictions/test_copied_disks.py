@@ -73,7 +73,7 @@ def test_set_with_a_disk_that_must_stay(
     A set of disks to copy contains no shared, shareable, read-only or empty disk.
 
     Preconditions: a local disk and a disk not allowed in a copy. The plan names both disks.
-    Expected: the guard refuses, and no image is created. Without the guard the behaviour of the
+    Expected: the guard refuses, and no image is created. Without the guard the behavior of the
     stack is recorded, and no disk is damaged.
     """
     disk_set = INVALID_DISK_SETS[case_name]
@@ -110,7 +110,7 @@ def test_missing_destination_image(
 
     Preconditions: two local disks; an image for only the first disk exists at the destination.
     Expected: the guard states both counts and the disk without an image. Without the guard the
-    behaviour of the stack is recorded. The guest is unharmed.
+    behavior of the stack is recorded. The guest is unharmed.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
     create_image(testbed.provisioner, guest, testbed.destination, guest.volumes[0].path)

@@ -80,7 +80,7 @@ def test_raw_device_at_the_destination(
     Preconditions: at the destination the path of the image leads to a loop device of the same
     size.
     Expected: the guard refuses, and the device is not written to. Without the guard the
-    behaviour of the stack is recorded, and the guest is unharmed.
+    behavior of the stack is recorded, and the guest is unharmed.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path

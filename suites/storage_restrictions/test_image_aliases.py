@@ -134,7 +134,7 @@ def test_one_image_under_two_names(
 
     Preconditions: an image on the shared directory. The destination uses the image under the
     same name or under another name.
-    Expected: the guard refuses and states the proof. Without the guard the behaviour of the
+    Expected: the guard refuses and states the proof. Without the guard the behavior of the
     stack is recorded. In both cases no byte of the image is damaged, and the guest runs.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.RAW),)))

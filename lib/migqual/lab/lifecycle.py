@@ -74,7 +74,7 @@ def start_lab(
         The running lab.
 
     Raises:
-        LabError: The machine does not fulfil a condition, or a step of the build failed.
+        LabError: The machine does not fulfill a condition, or a step of the build failed.
         UsageError: The process runs inside the namespace of a lab, a lab with the same name and
             another topology is up, or the name is not allowed.
     """
@@ -98,7 +98,7 @@ def check_start_conditions(topology: Topology, name: str) -> None:
     """Check the conditions of `start_lab` before the start. No part of the lab is created.
 
     Raises:
-        LabError: The machine does not fulfil a condition.
+        LabError: The machine does not fulfill a condition.
         UsageError: The process runs inside the namespace of a lab, or a lab with the same name
             and another topology is up.
     """

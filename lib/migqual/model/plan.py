@@ -174,7 +174,7 @@ class TimeoutAction(StrEnum):
 
 
 class Guard(StrEnum):
-    """Use of the library's own checks. OFF serves only to record the stack's behaviour."""
+    """Use of the library's own checks. OFF serves only to record the stack's behavior."""
 
     ON = "on"
     OFF = "off"

@@ -61,7 +61,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class ChartDefinition:
-    """The content of a chart: labelled metrics with a common unit."""
+    """The content of a chart: labeled metrics with a common unit."""
 
     title: str
     note: str

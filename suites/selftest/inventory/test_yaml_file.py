@@ -47,13 +47,13 @@ def test_yaml_text_stays_text(yaml_file: Path) -> None:
 
 def test_all_yaml_problems_are_reported_at_once(yaml_file: Path) -> None:
     """Bad values, unknown and missing keys and duplicates are reported by path and line."""
-    yaml_file.write_text("items:\n  - {size_mib: 0}\n  - {name: x, sise: 1}\nmore: 1\nmore: 2\n")
+    yaml_file.write_text("items:\n  - {size_mib: 0}\n  - {name: x, size: 1}\nmore: 1\nmore: 2\n")
 
     assert list_input_problems(load_outer_model, yaml_file) == [
         "more: duplicate key, first on line 4 (line 5)",
         "items[0].size_mib: Input should be greater than 0 (line 2)",
         "items[1].size_mib: missing (line 3)",
-        "items[1].sise: unknown key (line 3)",
+        "items[1].size: unknown key (line 3)",
         "more: unknown key (line 4)",
     ]
 

@@ -119,7 +119,7 @@ def test_valid_topology_file(tmp_path: Path) -> None:
             "hosts.a1.rootfs: /nonsense is not a root file system",
         ),
         ("  a1: {}", "  a1: {}\n  a1: {}", "a1"),
-        ("  a1: {}", "  a1: {realease: sid}", "hosts.a1.realease"),
+        ("  a1: {}", "  a1: {releases: sid}", "hosts.a1.releases"),
         ("  a1: {}", "  a-host-with-a-long-name: {}", "1 to 9 lower-case letters and digits"),
         ("  a1: {}", "  a1: {}\n  s1: {role: storage}\n  s2: {role: storage}", "at most one"),
         ("pairs:", "acceleration: warp\npairs:", "acceleration"),
@@ -155,9 +155,9 @@ def test_all_consistency_errors_are_reported_together(tmp_path: Path) -> None:
 
 
 def test_unknown_topology_error_lists_all_topologies() -> None:
-    """The error for a misspelt topology name lists the shipped topologies."""
+    """The error for a misspelled topology name lists the shipped topologies."""
     with pytest.raises(UsageError, match="default") as error_info:
-        topology.load_topology("defualt")
+        topology.load_topology("defaults")
     assert "single-pair" in error_info.value.remedy
 
 

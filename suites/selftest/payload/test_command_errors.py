@@ -40,7 +40,7 @@ def shared_daemon(
         ("memory start a mib=", "mib=: not a number"),
         ("memory start a mib=1 mib=2", "mib: given twice"),
         ("memory start a content=pink", "content=pink: not a choice"),
-        ("memory start a colour=pink", "not understood: colour=pink"),
+        ("memory start a color=pink", "not understood: color=pink"),
         ("memory start a b", "not understood: b"),
         ("memory start a mib=1048576", "not enough memory"),
         ("memory verify nobody", "nobody: no such region"),

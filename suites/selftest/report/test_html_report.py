@@ -74,7 +74,7 @@ def extract_text(page: str) -> str:
 
 
 def test_page_states_verdict_as_text() -> None:
-    """The verdict is also text: colour is lost on paper and for some readers."""
+    """The verdict is also text: color is lost on paper and for some readers."""
     assert "✓ Qualified" in extract_text(render_html_report(RUN, [TEST]))
     failed_text = extract_text(
         render_html_report(RUN, [TEST.replace_verdict(Verdict.FAIL, "a page was lost")])

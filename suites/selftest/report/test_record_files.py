@@ -85,7 +85,7 @@ def render_changed_record(**changes: object) -> str:
         (render_changed_record(verdict="green"), "verdict: 'green' is not one of pass"),
         (render_changed_record(seconds="3"), "seconds: float expected, not str"),
         (render_changed_record(seconds=True), "seconds: float expected, not bool"),
-        (render_changed_record(colour="red"), "colour unknown"),
+        (render_changed_record(color="red"), "color unknown"),
         (render_changed_record(phases={"setup": 1.0}), "phases: call, teardown missing"),
         (
             render_changed_record(requirements=["LM-CAP-01", 3]),
