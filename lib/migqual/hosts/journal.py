@@ -42,7 +42,18 @@ class JournalEntry:
 
 
 class Journal:
-    """The journal of a process. Every change is on disk before the method returns."""
+    """The journal of a process. Every change is on disk before the method returns.
+
+    Example:
+        Create a folder on a host. After a crash, `migqual sweep` removes the folder::
+
+            journal = Journal("my-check", inventory)
+            entry = journal.record(host.name, "folder", "/tmp/mq-1", [("rm", "-rf", "/tmp/mq-1")])
+            host.shell.run("mkdir", "/tmp/mq-1")
+            host.shell.run("rm", "-rf", "/tmp/mq-1")
+            journal.record_removal(entry)
+            journal.close()
+    """
 
     def __init__(self, run_id: str, inventory: Inventory, folder: Path | None = None) -> None:
         self.folder = folder or paths.get_state_folder() / "journal"

@@ -75,6 +75,13 @@ def load_inventory(
     Raises:
         InventoryError: The inventory has problems. The error lists all problems.
         UsageError: An assignment cannot be understood.
+
+    Example:
+        Load the inventory, and connect to the source of the first pair as another user::
+
+            inventory = load_inventory(Path("hosts.yml"), assignments=["user=admin"])
+            with Host(inventory.pairs[0].source) as source:
+                print(source.libvirt.query_versions())
     """
     override_values = read_overrides(os.environ if environ is None else environ, assignments)
     document = read_yaml_document(file)

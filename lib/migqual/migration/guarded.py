@@ -55,6 +55,15 @@ def migrate_guarded(
         HostError: An image could not be created.
         MigrationError: The migration failed. See `migrate` for the subclasses.
         InconclusiveError: libvirt refused to abort the migration.
+
+    Example:
+        Migrate a guest together with its disks::
+
+            payload = ensure_payload(paths.get_cache_folder(), print)
+            hosts = (guest.host, destination)
+            with staged_payload(hosts, journal, payload, ProbeMode.WRITING) as probe_context:
+                plan = Plan(copy_storage=StorageCopy.ALL)
+                outcome = migrate_guarded(guest, destination, plan, probe_context)
     """
     with prepare_destination_images(guest, destination, plan, probe_context), time_step("migrate"):
         return migrate(guest, destination, plan, on_sample=on_sample, on_interrupted=on_interrupted)

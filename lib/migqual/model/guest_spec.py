@@ -231,7 +231,7 @@ class GuestSpec:
         start_mode: Restored from a saved state where possible, or booted.
 
     Example:
-        A guest with 512 MiB, a qcow2 disk on the shared directory, and a memory load::
+        Make a guest with 512 MiB, a qcow2 disk on the shared directory, and a memory load::
 
             disk = DiskSpec(StoreKind.DIRECTORY, DiskFormat.QCOW2)
             spec = GuestSpec(memory_mib=512, disks=(disk,), load=MEMORY_LOAD)

@@ -225,6 +225,10 @@ class Plan:
 
             plan = Plan(tls=True, channels=4, bandwidth_mib_s=200)
             outcome = testbed.migrate(guest, plan)
+
+        Switch to post-copy when the first round has ended::
+
+            plan = Plan(postcopy=True, postcopy_after_precopy=True)
     """
 
     control: Control = Control.PEER_TO_PEER

@@ -38,10 +38,13 @@ def run_preflight_checks(
         UsageError: The source has no domain with the name.
 
     Example:
-        hosts = (source, destination)
-        with staged_payload(hosts, journal, payload, ProbeMode.READ_ONLY) as probe_context:
-            findings = run_preflight_checks("web1", source, destination, probe_context)
-        raise_if_refused(findings)
+        Check the guest web1, change nothing of the guest, and stop at a refusal::
+
+            payload = ensure_payload(paths.get_cache_folder(), print)
+            hosts = (source, destination)
+            with staged_payload(hosts, journal, payload, ProbeMode.READ_ONLY) as probe_context:
+                findings = run_preflight_checks("web1", source, destination, probe_context)
+            raise_if_refused(findings)
     """
     return evaluate_facts(
         collect_facts(MigrationRequest(guest, source, destination, plan), probe_context)
