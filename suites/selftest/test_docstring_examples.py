@@ -5,7 +5,6 @@ import builtins
 import importlib
 import inspect
 import pkgutil
-import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, is_dataclass
@@ -17,12 +16,11 @@ import pytest
 
 import fixtures
 import migqual
+from api_page import LITERAL_BLOCK, split_sections
 from migqual import paths
 
 pytestmark = pytest.mark.selftest
 
-EXAMPLE_SECTION = re.compile(r"^Examples?:\n((?:[ \t]+.*\n|\n)+)", re.MULTILINE)
-LITERAL_BLOCK = re.compile(r"::\n\n((?: +.*\n|\n)+)")
 # Objects that a reader meets first; each of them needs an example.
 ENTRY_POINTS = (
     "migqual.inventory.file.load_inventory",
@@ -51,12 +49,18 @@ class Example:
 
 
 def extract_code_blocks(docstring: str) -> list[str]:
-    """Extract the code of an `Example:` section: the literal blocks, or else the section."""
-    return [
-        textwrap.dedent(block)
-        for section in EXAMPLE_SECTION.findall(inspect.cleandoc(docstring) + "\n")
-        for block in LITERAL_BLOCK.findall(textwrap.dedent(section)) or [section]
-    ]
+    """Extract the literal blocks of an `Example:` section.
+
+    Raises:
+        ValueError: The section has no literal block.
+    """
+    section = split_sections(docstring).get("Example")
+    if section is None:
+        return []
+    blocks = LITERAL_BLOCK.findall(section + "\n")
+    if not blocks:
+        raise ValueError(f"an example needs `::` and an indented block: {section}")
+    return [textwrap.dedent(block) for block in blocks]
 
 
 def list_examples() -> Iterator[Example]:
@@ -235,8 +239,8 @@ def test_check_finds_rotten_example(code: str, problem: str) -> None:
     assert any(message.startswith(problem) for message in find_problems(code, migqual))
 
 
-def test_code_is_extracted_from_both_forms() -> None:
-    """A section is either text with literal blocks, or code alone."""
+def test_every_block_of_an_example_is_extracted() -> None:
+    """An example is text with literal blocks; text alone is refused."""
     docstring = """Do a thing.
 
     Example:
@@ -247,6 +251,10 @@ def test_code_is_extracted_from_both_forms() -> None:
         Second::
 
             two(2)
+
+    Raises:
+        UsageError: The thing is done.
     """
     assert [block.strip() for block in extract_code_blocks(docstring)] == ["one(1)", "two(2)"]
-    assert extract_code_blocks("Do a thing.\n\n    Example:\n        three(3)\n") == ["three(3)\n"]
+    with pytest.raises(ValueError, match="an indented block"):
+        extract_code_blocks("Do a thing.\n\n    Example:\n        three(3)\n")

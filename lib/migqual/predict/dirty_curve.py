@@ -61,7 +61,7 @@ class DirtyModel:
 
 
 def build_saturating_curve(rate_mib_s: float, working_set_mib: float) -> DirtyCurve:
-    """Build the curve of random writes to a working set: W * (1 - exp(-d*t/W)).
+    """Build the curve of random writes to a working set: `W * (1 - exp(-d*t/W))`.
 
     W is the working set in MiB, d the write rate in MiB/s, t the time in s.
     """
