@@ -46,7 +46,7 @@ def test_prediction_matches_migration(
     Preconditions: migrations of the idle guest show the speed of the link and the fixed cost of
     a migration. For each of four loads the dirty rate is measured over several windows, and the
     non-zero pages are counted. The verdict exists before the migration.
-    Expected: away from the boundary every verdict is right. A non-converging migration is
+    Expected: far from the boundary every verdict is right. A non-converging migration is
     aborted at the deadline, and the guest runs on unharmed. The 90th percentile of the error of
     the total time is within the limit of the profile. The report has every figure, downtime
     included.
@@ -66,7 +66,7 @@ def test_prediction_matches_migration(
         True,
         False,
     } or total_time_error is None:
-        raise InconclusiveError(f"too few results away from the convergence boundary: {results}")
+        raise InconclusiveError(f"too few results far from the convergence boundary: {results}")
     assert [result for result in judged_results if not result.is_correct] == []
     assert [result.damage for result in results if result.damage] == []
     assert 100 * total_time_error <= profile.thresholds.prediction_time_error_p90_percent

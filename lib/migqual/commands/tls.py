@@ -227,7 +227,7 @@ def _lock_authority_folder(inventory: Inventory, names: list[str]) -> Iterator[_
     """Lock the authority folder and lease the hosts while the block runs.
 
     Only a single `migqual tls` command runs at a time: `restore` must not remove the authority
-    during an `install`. The lease keeps runs of the suites away from the hosts.
+    during an `install`. No run of the suites can use the hosts during the lease.
     """
     state_folder, inventory_file = (
         paths.get_state_folder().absolute(),

@@ -71,7 +71,7 @@ class Provisioner:
         """Return the folder of the process on a host. Cleanup removes the folder at the end."""
         return host.entry.scratch / f"mq-{self.run_id}-{self.lane_number}"
 
-    @time_step("stage files")
+    @time_step("copy files to the host")
     def stage_files(self, host: Host) -> PurePosixPath:
         """Copy the payload to a host once, and kernel and initramfs to a hypervisor.
 
@@ -122,7 +122,7 @@ class Provisioner:
         with time_step("start the load"):
             guest.start_load()
 
-    @time_step("boot")
+    @time_step("wait for boot")
     def _wait_for_boot(self, guest: Guest) -> None:
         deadline = Deadline(BOOT_SECONDS if guest.spec.image is None else IMAGE_BOOT_SECONDS)
         guest.wait_for_agent(deadline)
@@ -173,7 +173,7 @@ class Provisioner:
         folder = self.stage_files(host)
         cached_state = CachedState(host, self.compute_state_key(shape, host))
         path = folder / f"state-{cached_state.key}"
-        with time_step("copy a cached state"):
+        with time_step("copy the cached state"):
             if cached_state.copy_to(path):
                 try:
                     return SavedState(host, path, read_save_header(host, path), cached_state)
@@ -186,7 +186,7 @@ class Provisioner:
         self._start_guest(guest, None, LocalStore("saved states", folder))
         try:
             self._wait_for_boot(guest)
-            with time_step("save a state"):
+            with time_step("save the state"):
                 # Zero the free memory: boot data would be restored and sent in each migration.
                 zeroed_mib = min(shape.memory_mib, MAX_ZEROED_MIB)
                 guest.run_payload_command("zero-free", f"mib={zeroed_mib}", seconds=BOOT_SECONDS)
@@ -248,7 +248,7 @@ class Provisioner:
         self, guest: Guest, folder: PurePosixPath, state: SavedState | None, store: Store | None
     ) -> None:
         host, name = guest.host, guest.name
-        with time_step("create disks"):
+        with time_step("create images"):
             guest.volumes = tuple(self._create_volumes(guest, store))
         xml = domain_xml.render_domain_xml(
             build_template_context(self._build_domain_inputs(guest, folder))
@@ -259,7 +259,7 @@ class Provisioner:
                     host_name, "domain", name, [("rm", "-f", "--", *_list_log_files(guest))]
                 )
             )
-        with time_step("restore" if state else "define and start"):
+        with time_step("restore the guest" if state else "define and start the guest"):
             _run_domain(guest, xml, state)
 
     def list_lane_host_names(self, host: Host) -> list[str]:

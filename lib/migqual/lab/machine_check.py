@@ -27,7 +27,7 @@ def check_machine() -> None:
     """Check the conditions of a lab: user root, no lab around the process, cgroups, free space.
 
     Raises:
-        LabError: The machine does not fulfil a condition.
+        LabError: The machine does not fulfill a condition.
         UsageError: The process runs inside the namespace of a lab.
     """
     if os.geteuid() != 0:

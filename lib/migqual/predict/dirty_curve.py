@@ -53,8 +53,8 @@ class DirtyModel:
         The guest needs a longer time for the same dirtying.
 
         Args:
-            cpu_share: Share of the CPU taken away, 0 to 1. A negative share makes the guest
-                faster.
+            cpu_share: Share of the CPU taken from the guest, 0 to 1. A negative share makes the
+                guest faster.
         """
         curve = self.curve
         return replace(self, curve=lambda seconds: curve(seconds * (1.0 - cpu_share)))

@@ -1,6 +1,6 @@
 """Locate each disk with probes on both hosts, never by a path or the name of a file system.
 
-For a file, the source locks a byte of the image and the destination looks for the lock. A
+For a file, the source locks a byte of the image and the destination searches for the lock. A
 visible lock proves a single file under any paths. Further evidence is a token beside the image,
 the image's inode and the lock of a running QEMU. For block devices and network disks, both
 hosts open the disk and read the same identity.

@@ -52,7 +52,7 @@ class ProbeContext:
             path: Path of the file on the host.
             offset: Offset of the byte.
         """
-        command = (self.get_payload_path(host), "lock", "look", str(path), str(offset))
+        command = (self.get_payload_path(host), "lock", "query", str(path), str(offset))
         return host.shell.run_unchecked(*command).stdout.strip() == "seen"
 
     def is_written_by_qemu(self, host: Host, path: PurePosixPath | str) -> bool:

@@ -71,7 +71,7 @@ class ChartDefinition:
 
 CHART_DEFINITIONS = (
     ChartDefinition(
-        "Interruption, measured in three ways",
+        "Downtime and gap",
         "downtime that QEMU and libvirt report, and the longest gap that a client measured",
         "ms",
         {
@@ -83,7 +83,9 @@ CHART_DEFINITIONS = (
     ChartDefinition(
         "Throughput", "data sent per second", "MiB/s", {"throughput_avg_mib_s": "average"}
     ),
-    ChartDefinition("Duration", "from start to completion", "ms", {"total_time_ms": "total time"}),
+    ChartDefinition(
+        "Total time", "from start to completion", "ms", {"total_time_ms": "total time"}
+    ),
 )
 
 
@@ -97,7 +99,7 @@ ENCRYPTION_CHART_DEFINITIONS = (
         {"throughput_avg_mib_s": "average"},
     ),
     ChartDefinition(
-        "Cost of encryption: duration and downtime",
+        "Cost of encryption: total time and downtime",
         "the same guest, migrated in turn with each choice of TLS and channels",
         "ms",
         {"total_time_ms": "total time", "downtime_libvirt_ms": "downtime, libvirt"},
@@ -201,7 +203,7 @@ def _build_row(
 def _compute_point_offset(index: int) -> float:
     """Compute the vertical offset of a point in px.
 
-    Multiples of the golden ratio spread the points evenly, and the same way in every run.
+    Multiples of the golden ratio spread the points evenly, and equally in every run.
     """
     return ((index * 0.618034) % 1.0 - 0.5) * 2 * POINT_SPREAD
 

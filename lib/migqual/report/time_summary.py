@@ -65,7 +65,7 @@ def render_time_summary(records: Sequence[TestRecord]) -> str:
     """
     executed_records = [record for record in records if record.seconds]
     if not executed_records:
-        return "no test was run"
+        return "no test ran"
     total_s, migration_count = (
         sum(record.seconds for record in executed_records),
         count_migrations(executed_records),
@@ -82,7 +82,7 @@ def render_time_summary(records: Sequence[TestRecord]) -> str:
 
 
 def render_time_table(records: Sequence[TestRecord]) -> Iterator[str]:
-    """Render the time table for `migqual report --profile`, as lines of text."""
+    """Render the time table for `migqual report --time-spent`, as lines of text."""
     yield f"time spent: {render_time_summary(records)}"
     yield f"  {'step':<28}{'s':>9}{'share':>8}{'tests':>8}{'s/test':>9}"
     for total in compute_step_totals(records):

@@ -145,7 +145,7 @@ class Observers:
         finally:
             self.guest.domain.resume()
 
-    @time_step("watch baseline window")
+    @time_step("observe the baseline window")
     def _watch_baseline_window(self) -> tuple[int, int]:
         """Watch the undisturbed guest; return start and end by the client's clock, in ns."""
         baseline_ns = self.meter.mark_time_ns()
@@ -160,7 +160,7 @@ class Observers:
         end_ns = self.meter.mark_time_ns()
         for wait_for_guest in (self.meter.wait_for_reply, self.meter.wait_for_session):
             try:
-                with time_step("wait for answers"):
+                with time_step("wait for replies"):
                     wait_for_guest(end_ns)
             except TimedOut as error:
                 violations.append(f"{self.guest.name} does not answer: {error.message}")

@@ -71,8 +71,8 @@ test ! -e "$1.$2" || exit 0
 cp -a -- "$1" "$1.$2.new"
 sync -- "$1.$2.new"
 mv -T -- "$1.$2.new" "$1.$2\""""
-# Owner and permissions stay the same. The file `.owed` marks a pending restart of the daemon: the
-# script creates `.owed` before the change, and `.owed` stays until the restart is done.
+# Owner and permissions stay the same. The file `.restart` marks a pending restart of the daemon:
+# the script creates `.restart` before the change, and `.restart` stays until the restart is done.
 REPLACE_FILE = (
     _FAIL_IF_FOREIGN
     + _IS_UNCHANGED_FILE
@@ -82,7 +82,7 @@ unchanged "$1" "$2" || others "$1" "$2"
 cp -a -- "$1.$2" "$1.$2.new"
 cat > "$1.$2.new"
 cp -a -- "$1.$2.new" "$1.$2.ours"
-touch -- "$1.$2.owed"
+touch -- "$1.$2.restart"
 sync -- "$1.$2.new" "$1.$2.ours"
 mv -T -- "$1.$2.new" "$1\""""
 )
@@ -94,11 +94,13 @@ set -e
 rm -f -- "$1.$2.new"
 if test -e "$1.$2"; then
     unchanged "$1" "$2" || others "$1" "$2"
-    touch -- "$1.$2.owed"
+    touch -- "$1.$2.restart"
     mv -T -- "$1.$2" "$1"
 fi
 rm -f -- "$1.$2.ours"
-if test -e "$1.$2.owed"; then systemctl try-restart "$3.service" && rm -f -- "$1.$2.owed"; fi"""
+if test -e "$1.$2.restart"; then
+    systemctl try-restart "$3.service" && rm -f -- "$1.$2.restart"
+fi"""
 )
-IS_RESTART_PENDING = 'test -e "$1.$2.owed"'
-CLEAR_RESTART_PENDING = 'rm -f -- "$1.$2.owed"'
+IS_RESTART_PENDING = 'test -e "$1.$2.restart"'
+CLEAR_RESTART_PENDING = 'rm -f -- "$1.$2.restart"'

@@ -50,5 +50,5 @@ def test_time_summary_ignores_tests_not_run() -> None:
     assert time_summary.render_time_summary(TESTS) == (
         "16 s of all workers: 8.0 s per test (2 tests), 5.3 s per migration (3 migrations)"
     )
-    assert time_summary.render_time_summary(TESTS[2:]) == "no test was run"
+    assert time_summary.render_time_summary(TESTS[2:]) == "no test ran"
     assert len(list(time_summary.render_time_table(TESTS))) == 2 + 3

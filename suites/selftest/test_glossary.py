@@ -1,0 +1,219 @@
+"""Users see the words of docs/glossary.md only, and no word that a reader has to interpret."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pytest
+
+from migqual import paths
+from migqual.model.finding import Severity
+from migqual.model.outcome import MigrationStatus
+from migqual.model.record import Demand
+from migqual.model.verdict import Verdict
+from migqual.preflight.facts import DiskLocation
+from suites.selftest.support.labels import (
+    LABEL_SOURCES,
+    SOURCE_FOLDERS,
+    list_docstrings,
+    list_marker_names,
+    list_string_literals,
+    parse_file,
+)
+
+pytestmark = pytest.mark.selftest
+
+# Words of a label that are another form of a term or of a plain word.
+WORD_FORMS = {
+    "avg": "average",
+    "bench": "benchmark",
+    "demanded": "demand",
+    "param": "parameter",
+    "predict": "prediction",
+    "qualification": "qualified",
+    "qualify": "qualified",
+    "ran": "run",
+    "restore": "restored",
+    "started": "start",
+}
+# Words that everybody knows and that have no special meaning in this project, and units.
+PLAIN_WORDS = {
+    *("a", "at", "for", "from", "no", "one", "outside", "per", "under", "up"),
+    *("clean", "compare", "create", "define", "examined", "finished", "forget", "install"),
+    *("keep", "observe", "remove", "rotate", "sent", "show", "spent", "start", "wait", "work"),
+    *("average", "cost", "date", "dir", "down", "dry", "end", "exec", "idle", "line", "longest"),
+    *("name", "offline", "old", "pattern", "peak", "second", "serial", "share", "signature"),
+    *("sum", "value", "version"),
+    *("hz", "mib", "ms", "n", "percent", "s"),
+    *("env", "json", "migqual", "mugen"),
+}
+# Words with which a reader has to guess: old, figurative, or with several meanings.
+FORBIDDEN_WORDS = (
+    *("told", "foretell", "foretold", "look", "looks", "looked", "looking", "way", "ways"),
+    *("furnish", "furnishes", "furnished", "aside", "restless", "in vain", "stranger"),
+    *("strangers", "quiet", "standing", "course", "mend", "mends", "mended", "owed", "ear"),
+    *("ears", "hardly", "away"),
+)
+FORBIDDEN_PATTERN = re.compile(rf"(?<![\w-])({'|'.join(FORBIDDEN_WORDS)})(?![\w-])", re.IGNORECASE)
+# `quiet` is a parameter of the Linux kernel.
+ALLOWED_OCCURRENCES = {
+    ("lib/migqual/image/cloud_image.py", "quiet"),
+    ("lib/migqual/image/guest_image.py", "quiet"),
+}
+
+
+@dataclass(frozen=True)
+class Glossary:
+    """The table of terms.
+
+    Attributes:
+        terms: The first column, in the order of the file, without backticks.
+        equal_names: The third column.
+    """
+
+    terms: tuple[str, ...]
+    equal_names: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Glossary":
+        """Parse the first table of the glossary."""
+        rows = re.findall(r"^\| (.+?) \| .+ \| (.+?) \|$", text, re.MULTILINE)
+        assert rows[0] == ("term", "equal to"), rows[0]
+        return cls(
+            tuple(term.replace("`", "") for term, _ in rows[1:]),
+            tuple(name for _, name in rows[1:]),
+        )
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Return the words of all terms, and of the equal names."""
+        texts = (*self.terms, *self.equal_names)
+        return frozenset(word for text in texts for word in split_words(text))
+
+    def has_term(self, name: str) -> bool:
+        """Return whether `name` is a term, with or without a qualifier in parentheses."""
+        return name in {term.partition(" (")[0] for term in self.terms}
+
+    def find_unknown_words(self, label: str) -> list[str]:
+        """Find the words of a label that are neither terms nor plain words."""
+        return [
+            word
+            for word in split_words(label)
+            if word not in self.words | PLAIN_WORDS | WORD_FORMS.keys()
+        ]
+
+
+def split_words(text: str) -> list[str]:
+    """Split a text into lower-case words in the singular; post-copy and pre-copy are one word."""
+    return [
+        to_singular(word)
+        for word in re.findall(r"p(?:ost|re)-copy|[a-z]+(?:[0-9][a-z])?", text.lower())
+    ]
+
+
+def to_singular(word: str) -> str:
+    """Return the singular of an English noun; other words stay as they are."""
+    if len(word) < 4 or word.endswith(("ss", "us", "is")):
+        return word
+    return re.sub(r"ies$", "y", word) if word.endswith("ies") else word.removesuffix("s")
+
+
+GLOSSARY = Glossary.parse((paths.ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"))
+
+
+def find_forbidden_words(text: str) -> list[str]:
+    """Find the forbidden words of a text, in lower case."""
+    return [match.lower() for match in FORBIDDEN_PATTERN.findall(text)]
+
+
+@pytest.mark.parametrize("list_labels", LABEL_SOURCES)
+def test_labels_use_terms_of_the_glossary(list_labels: Callable[[], Iterable[str]]) -> None:
+    """Each word of a label is a term, a name of libvirt, QEMU or pytest, or a plain word."""
+    labels = list(list_labels())
+    unknown_words = {
+        label: words for label in labels if (words := GLOSSARY.find_unknown_words(label))
+    }
+
+    assert len(labels) > 5
+    assert unknown_words == {}
+
+
+def test_lists_of_allowed_words_are_short() -> None:
+    """Each allowed word is used in a label, and is no term; each form has a known word."""
+    labels = (label for list_labels in LABEL_SOURCES for label in list_labels())
+    used_words = {word for label in labels for word in split_words(label)}
+
+    assert PLAIN_WORDS | WORD_FORMS.keys() == used_words - GLOSSARY.words
+    assert set(WORD_FORMS.values()) <= GLOSSARY.words | PLAIN_WORDS
+
+
+@pytest.mark.parametrize("enum", [Verdict, Demand, MigrationStatus, Severity, DiskLocation])
+def test_values_in_reports_are_terms(enum: type[StrEnum]) -> None:
+    """Each verdict, demand, status, severity and location is a term of its own."""
+    assert [value.value for value in enum if not GLOSSARY.has_term(value.value)] == []
+
+
+def test_markers_are_terms() -> None:
+    """Each marker of pytest.ini is a term of its own."""
+    marker_names = list_marker_names()
+
+    assert "requirement" in marker_names
+    assert [name for name in marker_names if not GLOSSARY.has_term(name)] == []
+
+
+def test_terms_are_sorted_and_unique() -> None:
+    """The terms are in alphabetical order, and no term appears twice."""
+    names = [term.casefold() for term in GLOSSARY.terms]
+
+    assert len(names) > 150
+    assert names == sorted(set(names))
+
+
+@pytest.mark.parametrize(
+    ("label", "unknown_words"),
+    [
+        ("foretold downtime", ["foretold"]),
+        ("residues", ["residue"]),
+        ("--cells", ["cell"]),
+        ("gap_quiet_ms", ["quiet"]),
+        ("Downtime limits of guests", []),
+        ("post-copy requests", []),
+    ],
+)
+def test_unknown_word_of_a_label_is_found(label: str, unknown_words: list[str]) -> None:
+    """A label with a word that is neither a term nor a plain word is reported."""
+    assert GLOSSARY.find_unknown_words(label) == unknown_words
+
+
+def test_code_has_no_forbidden_words() -> None:
+    """Messages, help texts, remedies and docstrings of library and fixtures have no such word."""
+    occurrences = {
+        (str(file.relative_to(paths.ROOT)), word)
+        for folder in SOURCE_FOLDERS
+        for file in folder.rglob("*.py")
+        for literal in list_string_literals(parse_file(file))
+        for word in find_forbidden_words(str(literal.value))
+    }
+
+    assert occurrences == ALLOWED_OCCURRENCES
+
+
+def test_claims_have_no_forbidden_words() -> None:
+    """The docstrings of tests and the requirements, which the report prints, have no such word."""
+    test_files = [
+        file
+        for file in (paths.ROOT / "suites").rglob("*.py")
+        if "selftest" not in file.relative_to(paths.ROOT).parts
+    ]
+    texts = [text for file in test_files for text in list_docstrings(parse_file(file))]
+    texts += [file.read_text(encoding="utf-8") for file in paths.FIXTURES.rglob("*.yml")]
+
+    assert len(texts) > 200
+    assert [word for text in texts for word in find_forbidden_words(text)] == []
+
+
+def test_forbidden_words_are_found() -> None:
+    """A forbidden word is found in any case; an option and a part of a word are not meant."""
+    assert find_forbidden_words("Told in vain: no ear.") == ["told", "in vain", "ear"]
+    assert find_forbidden_words("pip install --quiet; overlooked; recourse; search") == []
