@@ -27,14 +27,14 @@ COMMANDS = {
     "run": "run the suites on a lab or on your hosts, and print the verdict",
     "lab": "build, use and remove a lab: hosts in containers on this machine",
     "inventory": "check, print or create an inventory file",
-    "preflight": "check before a migration whether a guest can move safely to a host",
+    "preflight": "check a guest and both hosts before a migration",
     "storage": "show which disks are shared or local, and what a copy of the disks needs",
     "predict": "predict whether a guest converges, how long it takes, and which settings help",
     "params": "list the migration parameters of a guest beside the documented defaults",
     "guest": "start a guest, run a command, and remove the guest again",
     "tls": "install, check, rotate or restore certificates for encrypted migrations",
     "report": "judge the records of one or many runs; write verdict.json and index.html",
-    "sweep": "remove what a crashed run left on hosts, as listed in its journal",
+    "sweep": "remove the objects that a crashed run left on hosts, as its journal names them",
     "bench": "measure the overhead of migqual, and the accuracy of its predictions",
 }
 DEBUG_VARIABLE = "MIGQUAL_DEBUG"

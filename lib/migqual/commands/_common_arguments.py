@@ -35,9 +35,9 @@ def add_migration_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-probes",
         action="store_true",
-        help="also run probes that write: put a small file beside the guest's images for a moment, "
-        "lock one byte of each image, and query QEMU's monitor (libvirt marks the domain as "
-        "tainted). Without this option nothing of the guest is changed",
+        help="also run probes that write: create a small file beside the images of the guest for a "
+        "moment, lock one byte of each image, and query QEMU's monitor (libvirt marks the domain "
+        "as tainted). Without this option migqual changes nothing of the guest",
     )
 
 

@@ -1,11 +1,11 @@
 """`migqual bench`: measure the cost of migqual in comparison with the bare tools."""
 
 import argparse
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from migqual.commands import _common_arguments as common_arguments
 from migqual.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,28 +15,42 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MEMORY_HELP = "guest memory (default: %(default)s)"
+
 
 def register(subparsers: "Subparsers") -> None:
     """Add the command `bench` with a parser for each benchmark."""
-    parser = subparsers.add_parser("bench")
-    benchmarks = parser.add_subparsers(dest="bench", required=True)
+    parser = subparsers.add_parser(
+        "bench",
+        description="Measures the overhead of migqual in comparison with the plain tools, and the "
+        "accuracy of the predictions. Guests run on the first pair of the inventory.",
+    )
+    benchmarks = parser.add_subparsers(dest="bench", metavar="BENCHMARK", required=True)
     _register_comparisons(benchmarks)
     idle = _add_benchmark(
         benchmarks,
         "idle",
         "measure the CPU time of an idle guest and its observers",
-        "Observes an idle guest between migrations. The last line is the sum.",
+        "Observes an idle guest while no migration runs. The last line is the sum.",
     )
-    idle.add_argument("--seconds", type=int, default=30, help="length of the measurement")
+    idle.add_argument(
+        "--seconds",
+        type=int,
+        default=30,
+        metavar="S",
+        help="length of the measurement (default: %(default)s)",
+    )
     idle.set_defaults(run=_run_idle_benchmark)
     predict = _add_benchmark(
         benchmarks,
         "predict",
-        "compare predictions to the migrations that follow",
+        "compare predictions with the migrations that follow",
         "Predicts and then runs a migration for each point of a grid of dirty rates, working sets "
         "and bandwidths. Writes reports/out/prediction.json. The last lines are the results.",
     )
-    predict.add_argument("--trials", type=int, help="number of grid points (default: all)")
+    predict.add_argument(
+        "--trials", type=int, metavar="N", help="number of points of the grid (default: all)"
+    )
     predict.set_defaults(run=_run_predict_benchmark)
 
 
@@ -45,30 +59,32 @@ def _register_comparisons(benchmarks: "Subparsers") -> None:
     overhead = _add_comparison(
         benchmarks,
         "overhead",
-        "compare migrations with all observers to plain `virsh migrate`",
-        "Migrates the same guest alternately with plain `virsh migrate` and with all observers.",
+        "compare observed migrations with plain `virsh migrate`",
+        "Migrates the same guest in turn with plain `virsh migrate` and with all observers.",
         rounds=20,
     )
-    overhead.add_argument("--memory", type=int, default=512, help="guest memory in MiB")
+    overhead.add_argument("--memory", type=int, default=512, metavar="MIB", help=MEMORY_HELP)
     overhead.set_defaults(run=_run_overhead_benchmark)
     ready = _add_comparison(
         benchmarks,
         "ready",
-        "measure the time from the definition of a guest to the first answer of its guest agent",
-        "Starts guests one after the other, alternately with migqual and with virsh.",
+        "measure the time from the definition of a guest to the first reply of its guest agent",
+        "Starts guests one after the other, in turn with migqual and with virsh.",
         rounds=10,
     )
-    ready.add_argument("--memory", type=int, default=256, help="guest memory in MiB")
+    ready.add_argument("--memory", type=int, default=256, metavar="MIB", help=MEMORY_HELP)
     ready.set_defaults(run=_run_ready_benchmark)
     storage = _add_comparison(
         benchmarks,
         "storage",
-        "compare disk copies of migqual to plain `virsh migrate --copy-storage-all`",
-        "Copies the same disk of the same guest alternately with both. migqual creates the image "
-        "at the destination; virsh needs an existing image.",
+        "compare disk copies of migqual with plain `virsh migrate --copy-storage-all`",
+        "Copies the same disk of the same guest in turn with both. migqual creates the image at "
+        "the destination; virsh needs an existing image.",
         rounds=5,
     )
-    storage.add_argument("--size", type=int, default=2048, help="disk size in MiB")
+    storage.add_argument(
+        "--size", type=int, default=2048, metavar="MIB", help="disk size (default: %(default)s)"
+    )
     storage.set_defaults(run=_run_storage_benchmark)
 
 
@@ -78,7 +94,13 @@ def _add_comparison(
     parser = _add_benchmark(
         benchmarks, name, help_text, f"{description} The last line is the ratio of the medians."
     )
-    parser.add_argument("--rounds", type=int, default=rounds, help="number of rounds")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=rounds,
+        metavar="N",
+        help="number of rounds (default: %(default)s)",
+    )
     return parser
 
 
@@ -86,7 +108,7 @@ def _add_benchmark(
     benchmarks: "Subparsers", name: str, help_text: str, description: str
 ) -> argparse.ArgumentParser:
     parser = benchmarks.add_parser(name, help=help_text, description=description)
-    parser.add_argument("--inventory", type=Path, default=os.environ.get("MIGQUAL_INVENTORY"))
+    common_arguments.add_inventory_option(parser)
     return parser
 
 

@@ -31,10 +31,10 @@ def register(subparsers: "Subparsers") -> None:
     parser = subparsers.add_parser(
         "guest",
         usage="migqual guest [options] [-- COMMAND ...]",
-        description="Starts a guest on the source host of the inventory's first pair, as the "
-        "suites do: its memory can be verified, and a load writes to its disk. Then runs COMMAND "
-        "(default: a shell), and removes the guest. In COMMAND the word GUEST is replaced by the "
-        f"guest's name, which is also in ${GUEST_VARIABLE}. The exit code is that of COMMAND.",
+        description="Starts a guest with a load on the source of the first pair of the inventory, "
+        "runs COMMAND (default: a shell) on this machine, and removes the guest. In COMMAND the "
+        f"word GUEST stands for the name of the guest; ${GUEST_VARIABLE} contains the name, too. "
+        "The exit code is the exit code of COMMAND.",
         allow_abbrev=False,
     )
     common_arguments.add_inventory_option(parser)
@@ -43,21 +43,21 @@ def register(subparsers: "Subparsers") -> None:
         type=int,
         default=256,
         metavar="MIB",
-        help="guest memory (default: %(default)s)",
+        help="memory of the guest (default: %(default)s)",
     )
     parser.add_argument(
         "--dirty-rate",
         type=int,
         default=0,
         metavar="MIB_S",
-        help="how fast the guest dirties its memory (default: %(default)s)",
+        help="memory that the guest dirties per second (default: %(default)s)",
     )
     parser.add_argument(
         "--working-set",
         type=int,
         default=32,
         metavar="MIB",
-        help="size of the memory that the guest dirties (default: %(default)s)",
+        help="memory that the guest dirties again and again (default: %(default)s)",
     )
     parser.add_argument(
         "--pattern",
@@ -69,7 +69,7 @@ def register(subparsers: "Subparsers") -> None:
         "--disk",
         choices=DISK_STORES,
         default="shared",
-        help="storage of the guest's disk (default: %(default)s)",
+        help="store of the guest's disk (default: %(default)s)",
     )
     parser.add_argument("command", nargs="*", metavar="COMMAND")
     parser.set_defaults(run=run)

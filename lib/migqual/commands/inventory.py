@@ -31,27 +31,29 @@ def register(subparsers: "Subparsers", connect: Connect) -> None:
         subparsers: The subparsers of `migqual`.
         connect: Connects to all hosts of an inventory; returns at least a finding per host.
     """
-    parser = subparsers.add_parser("inventory")
+    parser = subparsers.add_parser(
+        "inventory", description="Checks or prints an inventory, or converts a mugen env.json."
+    )
     parser.add_argument(
         "--from-mugen", type=Path, metavar="ENV_JSON", help="the same as `inventory from-mugen`"
     )
     parser.set_defaults(run=partial(_run_without_action, parser))
     actions = parser.add_subparsers(metavar="ACTION")
 
-    check = actions.add_parser("check", help="check the file, then connect to all hosts in it")
+    check = actions.add_parser("check", help="check the file, then SSH and libvirt of every host")
     check.add_argument("--offline", action="store_true", help="check the file only")
     check.set_defaults(run=partial(check_inventory, connect=connect))
-    show = actions.add_parser("show", help="print every effective value, and where it comes from")
+    show = actions.add_parser("show", help="print every value in force and its origin")
     show.set_defaults(run=show_inventory)
     for action in (check, show):
-        action.add_argument("file", type=Path, metavar="FILE")
+        action.add_argument("file", type=Path, metavar="FILE", help="inventory file")
         action.add_argument(
             "--set",
             action="append",
             default=[],
             metavar="NAME=VALUE",
             dest="assignments",
-            help=f"override a value of the file; names: {', '.join(OVERRIDE_VARIABLES)}",
+            help=f"replace a value of the file; names: {', '.join(OVERRIDE_VARIABLES)}",
         )
 
     convert = actions.add_parser("from-mugen", help="convert a mugen env.json to an inventory")

@@ -25,7 +25,10 @@ DEFAULT_TOPOLOGY = "default"
 
 def register(subparsers: "Subparsers") -> None:
     """Add the command `lab` with a parser for each action."""
-    parser = subparsers.add_parser("lab")
+    parser = subparsers.add_parser(
+        "lab",
+        description="Builds, uses and removes a lab: real hosts in containers on this machine.",
+    )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     name_option = argparse.ArgumentParser(add_help=False)
     name_option.add_argument(
@@ -35,7 +38,7 @@ def register(subparsers: "Subparsers") -> None:
     )
 
     up_parser = actions.add_parser(
-        "up", parents=[name_option], help="build the lab, unless it is up already"
+        "up", parents=[name_option], help="build the lab, or find that it is up"
     )
     add_topology_option(up_parser)
     add_lanes_option(up_parser, default=1)
@@ -50,20 +53,25 @@ def register(subparsers: "Subparsers") -> None:
     exec_parser = actions.add_parser(
         "exec",
         parents=[name_option],
-        help="run a command with network access to the hosts, or on one of the hosts",
+        help="run a command in the namespace that reaches the hosts, or on one of the hosts",
         usage="migqual lab exec [--name NAME] [--on HOST] -- COMMAND ...",
     )
     exec_parser.add_argument(
-        "--on", metavar="HOST", help="run COMMAND on this host; without COMMAND, a shell"
+        "--on", metavar="HOST", help="run COMMAND on this host (default: a shell)"
     )
     exec_parser.add_argument("command", nargs="*", metavar="COMMAND")
     exec_parser.set_defaults(run=run_exec)
     logs_parser = actions.add_parser(
         "logs", parents=[name_option], help="print the console and the journal of a host"
     )
-    logs_parser.add_argument("host", metavar="HOST")
+    logs_parser.add_argument("host", metavar="HOST", help="name of a host of the lab")
     logs_parser.add_argument(
-        "-n", "--lines", type=_parse_count, default=200, help="last lines of each (default: 200)"
+        "-n",
+        "--lines",
+        type=_parse_count,
+        default=200,
+        metavar="N",
+        help="number of lines at the end of the console and of the journal (default: 200)",
     )
     logs_parser.set_defaults(run=run_logs)
 
@@ -76,7 +84,8 @@ def add_lanes_option(parser: argparse.ArgumentParser, default: int) -> None:
         default=default,
         metavar="N",
         help="number of pairs that run tests at the same time. If the topology has fewer pairs, "
-        "the lab gets replicas of its pairs, which share the tests (default: %(default)s)",
+        "the lab gets replicas of its pairs; a replica runs a share of the tests of its pair "
+        "(default: %(default)s)",
     )
 
 

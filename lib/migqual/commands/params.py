@@ -25,7 +25,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "params",
         description="Lists every parameter that the openEuler documentation names, with its value "
         "or `missing`, then the other parameters of this QEMU. Queries QEMU's monitor: libvirt "
-        "marks the domain as tainted. Exit code 0; 1 when QEMU cannot be queried, 2 on bad input.",
+        "marks the domain as tainted. Exit code 0; 1 if QEMU cannot be queried, 2 on bad input.",
     )
     parser.add_argument("guest", metavar="GUEST", help="name of any guest (libvirt domain)")
     parser.add_argument(
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Query the migration parameters of the guest's QEMU and print a table.
 
     Returns:
-        The exit code: 0, 1 when the guest cannot be asked, 2 on bad input.
+        The exit code: 0, 1 when the guest cannot be queried, 2 on bad input.
     """
     return run_and_report_errors("params", lambda: _print_parameters(arguments))
 

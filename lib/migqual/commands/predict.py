@@ -31,16 +31,17 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = subparsers.add_parser(
         "predict",
         description="Measures how fast the guest dirties its memory, and how much memory is in "
-        "use. The guest keeps running on its host. Exit code 0 when the migration converges with "
-        "the given limits, 1 when it does not, 2 on bad input, 3 when no prediction is possible.",
+        "use. Then predicts convergence, total time and downtime, and suggests settings. The guest "
+        "is not migrated. Exit code 0 if the migration converges with the given limits, 1 if it "
+        "does not converge, 2 on bad input, 3 if no prediction is possible.",
     )
     common_arguments.add_migration_arguments(parser)
     parser.add_argument(
         "--link",
         type=float,
         metavar="MIB_S",
-        help="speed of the link in MiB/s (default: the speed that the source's interface reports; "
-        f"{GIGABIT_MIB_S:g}, a gigabit, if it reports none)",
+        help="speed of the link in MiB/s (default: from the speed that the interface of the source "
+        f"reports; {GIGABIT_MIB_S:g}, one gigabit per second, if it reports no speed)",
     )
     parser.add_argument(
         "--bandwidth",

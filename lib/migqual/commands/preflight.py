@@ -19,22 +19,24 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command `preflight`. The handler `run` returns the exit code."""
     parser = subparsers.add_parser(
         "preflight",
-        description="Checks whether a guest can move to a host. Exit code 0 when every check is ok "
-        "or a warning, 1 when a check is refused or unknown, 2 on bad input.",
+        description="Checks a guest and both hosts before a migration. Exit code 0 if every "
+        "finding is ok or a warning, 1 if a finding is refused or unknown, or if a host had an "
+        "error, 2 on bad input.",
     )
     common_arguments.add_migration_arguments(parser)
     parser.add_argument(
         "--control",
         choices=[str(control) for control in Control],
         default=str(Control.PEER_TO_PEER),
-        help="who controls the migration: p2p is the source host, direct is the client "
-        "(default: %(default)s)",
+        help="program that drives the migration: libvirt of the source (p2p), or migqual on this "
+        "machine (direct) (default: %(default)s)",
     )
     parser.add_argument(
         "--copy-storage",
         choices=[str(storage_copy) for storage_copy in StorageCopy],
         default=str(StorageCopy.NONE),
-        help="which data of the disks the migration copies (default: %(default)s)",
+        help="copy of the disks: no disk (none), full copies (all), or copies without backing "
+        "files (inc) (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.set_defaults(run=run)
@@ -62,7 +64,7 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
 
 
 def render_findings_json(findings: Sequence[Finding]) -> str:
-    """Render a JSON list of objects: id, verdict, message, figures, remedy."""
+    """Render a JSON list of objects: id, severity, message, remedy, figures."""
     keys = ("id", "severity", "message", "remedy")
     objects = [
         {key: getattr(finding, key) for key in keys} | {"figures": dict(finding.figures)}

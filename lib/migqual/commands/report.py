@@ -18,7 +18,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command `report`. The handler `run` returns the exit code."""
     parser = subparsers.add_parser(
         "report",
-        description="Exit code 0 when every pair qualifies, 1 when one does not, 2 on bad input.",
+        description="Judges the records of one or several runs, and writes verdict.json and "
+        "index.html. Exit code 0 if every pair qualifies, 1 if a pair does not qualify, 2 on bad "
+        "input.",
     )
     parser.add_argument(
         "folders",
@@ -33,17 +35,18 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--out",
         type=Path,
         default=paths.DEFAULT_OUTPUT,
+        metavar="DIR",
         help="folder for verdict.json and index.html (default: %(default)s)",
     )
     parser.add_argument(
-        "--time-spent", action="store_true", help="also print the time of each step of the tests"
+        "--time-spent", action="store_true", help="also print the seconds of each step of the tests"
     )
     parser.add_argument(
         "--durations",
         type=Path,
         metavar="FILE",
         help="write the seconds of each passed test to this file, without the wait for an "
-        "exclusive machine. With these times smoke runs choose tests, and lanes share tests",
+        "exclusive machine. A smoke run selects tests by this file, and lanes are filled by it",
     )
     parser.set_defaults(run=run)
 

@@ -33,9 +33,11 @@ def register(subparsers: "Subparsers") -> None:
     """Add the command `run`."""
     parser = subparsers.add_parser(
         "run",
-        usage="migqual run [--topology T | --inventory F] [--profile P] [options] [-- PYTEST ...]",
-        description="Other arguments are passed to pytest: -k tls, --maxfail=1, a file, a test id. "
-        "Exit code 0 only when every pair qualifies under the profile.",
+        usage="migqual run [--topology NAME|FILE | --inventory FILE] [options] [-- PYTEST ...]",
+        description="Runs the suites on a lab or on your own hosts, and prints the verdict. "
+        "migqual passes all other arguments to pytest: -k tls, --maxfail=1, a file, a test id. "
+        "Exit code 0 only if every pair qualifies under the profile; with --smoke if every tested "
+        "requirement works; with --observer-checks if every test passes.",
         allow_abbrev=False,
     )
     host_options = parser.add_mutually_exclusive_group()
@@ -47,7 +49,9 @@ def register(subparsers: "Subparsers") -> None:
     )
     lab_command.add_lanes_option(parser, default=min(MAX_LANES, len(os.sched_getaffinity(0))))
     parser.add_argument(
-        "--profile", metavar="NAME|FILE", help="profile: the requirements for the hosts"
+        "--profile",
+        metavar="NAME|FILE",
+        help="profile with the demands on the hosts (default: lab for a lab, else upstream)",
     )
     parser.add_argument(
         "--name", default=lab_command.DEFAULT_LAB_NAME, help="name of the lab (default: lab)"
@@ -66,13 +70,13 @@ def register(subparsers: "Subparsers") -> None:
         "--observer-checks",
         action="store_true",
         help="test the suites instead of the hosts: also run the tests that inject faults, run "
-        "each test on one pair only, leave out the slow tests, and require that every test passes",
+        "each test on one pair only, omit the slow tests, and require that every test passes",
     )
     mode_options.add_argument(
         "--smoke",
         action="store_true",
         help="run only the shortest test of each requirement, on the first pair (in a lab on any "
-        "pair): shows in minutes what works, and gives no verdict",
+        "pair). This shows in minutes which requirements work, and qualifies no pair",
     )
     parser.set_defaults(run=run, pytest=[])
 

@@ -28,9 +28,10 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command `storage`. The handler `run` returns the exit code."""
     parser = subparsers.add_parser(
         "storage",
-        description="Prints a line for each disk, and below it the evidence for its location. "
-        "`copied` says whether --copy-storage-all copies the disk. Exit code 0 when every location "
-        "is known, 1 when a location is not known, 2 on bad input.",
+        description="Prints each disk, its location, the evidence for the location, and the "
+        "space that a copy needs. The column `copied` shows whether `--copy-storage-all` copies "
+        "the disk. Exit code 0 if every location is known, 1 if a location is unknown, 2 on bad "
+        "input.",
     )
     common_arguments.add_migration_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
@@ -41,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Collect the storage facts of the guest and print a table.
 
     Returns:
-        The exit code: 0 when the place of every disk is known; 1 when a place is not known, or
-        when no facts can be collected; 2 on bad input.
+        The exit code: 0 when the location of every disk is known; 1 when a location is not
+        known, or when no facts can be collected; 2 on bad input.
     """
     return run_and_report_errors("storage", lambda: _print_storage(arguments))
 
@@ -71,7 +72,7 @@ def render_storage_json(storage: StorageFacts) -> str:
 
 
 def render_storage_table(storage: StorageFacts) -> Iterator[str]:
-    """Yield the lines of a table; below each disk the image and the proof of the place."""
+    """Yield the lines of a table; below each disk the image and the evidence."""
     rows = [_HEADER, *(_format_row(storage, fact) for fact in storage.disks)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     yield _format_line(_HEADER, widths)

@@ -26,24 +26,29 @@ def register(subparsers: "Subparsers") -> None:
     """Add the command `sweep`."""
     parser = subparsers.add_parser(
         "sweep",
-        description="Removes what crashed runs left on hosts, as listed in their journals. Exit "
-        "code 1 when something could not be removed, e.g. on an unreachable host.",
+        description="Removes the objects that crashed runs left on hosts. The journals of the runs "
+        "name these objects. Exit code 1 if an object could not be removed, for example on an "
+        "unreachable host.",
     )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print what would be removed; connect to no host; the exit code is 0",
+        help="print the objects that sweep would remove; connect to no host; the exit code is 0",
     )
     parser.add_argument(
         "--forget",
         action="append",
         default=[],
         metavar="HOST",
-        help="delete the journal entries of this host, if it will never come back; prints what may "
-        "still be on the host, and the commands to remove or restore it by hand",
+        help="delete the journal entries of a host that will never be reachable again; print the "
+        "objects that may still be on the host, and the commands to remove or restore them",
     )
     parser.add_argument(
-        "journals", nargs="*", type=Path, metavar="JOURNAL", help="only these (default: all)"
+        "journals",
+        nargs="*",
+        type=Path,
+        metavar="JOURNAL",
+        help="only these journals (default: all)",
     )
     parser.set_defaults(run=run)
 

@@ -159,7 +159,7 @@ class PredictionScore:
             "convergence_accuracy": self.accuracy,
             "confusion": self.confusion_matrix,
             "excluded_near_the_boundary": sum(trial.near_boundary for trial in self.trials),
-            "cells": [trial.build_record() for trial in self.trials],
+            "trials": [trial.build_record() for trial in self.trials],
         }
 
 

@@ -237,4 +237,4 @@ def test_accuracy_excludes_trials_near_the_boundary() -> None:
     assert score.confusion_matrix["converges / does not converge"] == 1
     assert score.build_record()["excluded_near_the_boundary"] == 1
     assert score.calculate_textbook_error(0.9) == pytest.approx(2 / 9)
-    assert score.build_record()["cells"][0]["prediction"]["total_s"] == 11.0
+    assert score.build_record()["trials"][0]["prediction"]["total_s"] == 11.0
