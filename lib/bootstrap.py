@@ -71,7 +71,7 @@ def list_packages(*, lab: bool) -> list[Package]:
         Package("checks the packages of these file systems", "debian-archive-keyring", ""),
         Package("boots the lab's hosts", "systemd-container", "", lab=True),
         Package("makes the lab's networks", "iproute2", "", lab=True),
-        Package("shows that the machine's firewall stays as it was", "nftables", "", lab=True),
+        Package("shows that the firewall of the machine does not change", "nftables", "", lab=True),
         Package("unpacks the guest image in a selftest", "cpio", "cpio", lab=True),
         Package("loads kernel modules for the lab", "kmod", "", lab=True),
         Package("mounts the root file systems of the lab", "mount", "", lab=True),
@@ -140,7 +140,7 @@ def main() -> int:
         print(f"migqual: {reason}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"migqual: {error}: use sudo make, or check out elsewhere", file=sys.stderr)
+        print(f"migqual: {error}: use sudo make, or clone migqual to another folder", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -181,10 +181,10 @@ def find_manager(*, lab: bool) -> Manager:
 
 def check_space(*, lab: bool) -> None:
     """Check the free space for `.venv` and for the lab."""
-    needs = [(ROOT, 0.0 if STAMP_FILE.exists() else VENV_GIB, "check out on a larger disk")]
+    needs = [(ROOT, 0.0 if STAMP_FILE.exists() else VENV_GIB, "clone migqual to a larger disk")]
     if lab:
         needs.append(
-            (get_cache_folder(), LAB_GIB, "free some, or set MIGQUAL_CACHE to a folder elsewhere")
+            (get_cache_folder(), LAB_GIB, "free disk space, or set MIGQUAL_CACHE to a folder on another disk")
         )
     for folder, gib, remedy in needs:
         disk = find_existing_parent(folder)
