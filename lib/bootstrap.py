@@ -140,7 +140,9 @@ def main() -> int:
         print(f"migqual: {reason}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"migqual: {error}: use sudo make, or clone migqual to another folder", file=sys.stderr)
+        print(
+            f"migqual: {error}: use sudo make, or clone migqual to another folder", file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         return 130
@@ -184,7 +186,11 @@ def check_space(*, lab: bool) -> None:
     needs = [(ROOT, 0.0 if STAMP_FILE.exists() else VENV_GIB, "clone migqual to a larger disk")]
     if lab:
         needs.append(
-            (get_cache_folder(), LAB_GIB, "free disk space, or set MIGQUAL_CACHE to a folder on another disk")
+            (
+                get_cache_folder(),
+                LAB_GIB,
+                "free disk space, or set MIGQUAL_CACHE to a folder on another disk",
+            )
         )
     for folder, gib, remedy in needs:
         disk = find_existing_parent(folder)

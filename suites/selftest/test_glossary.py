@@ -12,7 +12,7 @@ from migqual.model.finding import Severity
 from migqual.model.outcome import MigrationStatus
 from migqual.model.record import Demand
 from migqual.model.verdict import Verdict
-from migqual.preflight.facts import DiskLocation
+from migqual.preflight.storage_facts import DiskLocation
 from suites.selftest.support.labels import (
     LABEL_SOURCES,
     SOURCE_FOLDERS,

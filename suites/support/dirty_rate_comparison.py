@@ -46,7 +46,7 @@ LOADS = {
 
 @dataclass(frozen=True)
 class MeasurementMethod:
-    """A way to measure the dirty rate of a domain.
+    """A method to measure the dirty rate of a domain.
 
     Attributes:
         measure: Function to measure the dirty rate of a domain during a time in s.

@@ -29,7 +29,7 @@ LAB_LIFECYCLE_TESTS = (
 def check_pytest_arguments(pytest_arguments: list[str]) -> None:
     """Check the arguments for pytest with a pytest run without test collection.
 
-    Tests in files are not looked up: test ids contain names of pairs, known only with a lab.
+    Tests in files are not checked: test ids contain names of pairs, known only with a lab.
 
     Raises:
         UsageError: pytest refuses the arguments. The error holds the message of pytest.

@@ -91,6 +91,11 @@ def migrate(
             `MigrationTimedOut`, `MigrationAborted` (by `on_sample`) or `MigrationStuck`. The
             error holds the stack's message and the outcome so far.
         InconclusiveError: libvirt refuses to abort the migration.
+
+    Example:
+        Limit the bandwidth, and abort a migration that does not converge in 60 s::
+
+            migrate(guest, destination, Plan(bandwidth_mib_s=64, deadline_s=60.0))
     """
     source, domain = guest.host, guest.domain
     with (
