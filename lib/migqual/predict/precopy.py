@@ -18,7 +18,7 @@ _FIXED_POINT_SHARE = 1e-6  # of the volume; rounds that shrink by less have met 
 
 
 class Throttle:
-    """The share of the guest's CPU that auto-converge takes away; 0 at the start.
+    """The share of CPU time that auto-converge takes from the guest; 0 at the start.
 
     QEMU checks the dirtying at syncs of the dirty log more than a second apart
     (`migration_trigger_throttle` in migration/ram.c). Each check compares the dirtied memory with
@@ -36,7 +36,7 @@ class Throttle:
 
     @property
     def cpu_share(self) -> float:
-        """Return the share of the CPU taken away, 0 to 1."""
+        """Return the share of the CPU taken from the guest, 0 to 1."""
         return self.percent / 100
 
     def record_dirty_sync(self, dirtied_mib: float, sent_mib: float, elapsed_s: float) -> None:
