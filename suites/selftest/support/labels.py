@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from migqual import cli, paths
+from migqual.model.job_stats import JobStats
 from migqual.model.metrics import compute_metrics
 from migqual.model.outcome import DiskSample, GapReport, JobSample, MigrationStatus, Outcome
 from migqual.model.plan import Plan
@@ -94,7 +95,7 @@ def list_metric_names() -> list[str]:
     outcome = Outcome(
         *(Plan(), "guest", "a1", "b1", "virsh", MigrationStatus.COMPLETED, 1.0),
         disk_samples=(DiskSample(0.0, "disk", 1, 1),),
-        job_samples=(JobSample(0.0, {}),),
+        job_samples=(JobSample(0.0, JobStats()),),
         gap_report=GapReport(0.0, (), 1, 1, 1.0, session_alive=True, session_stall_ms=0.0),
     )
     return list(compute_metrics(outcome))
