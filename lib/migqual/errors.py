@@ -8,6 +8,7 @@ MigqualError                    message, remedy
 │   ├── LabError                the embedded lab
 │   ├── HostError               a host is unreachable or fails at a basic operation
 │   │   ├── ConnectionLost      SSH or libvirt connection
+│   │   │   └── LoginRefused    the SSH server refuses the key, or the host key is not trusted
 │   │   ├── RestoreFailed       libvirt does not restore a guest from a saved state
 │   │   ├── CommandFailed       a command on a host: argv, status, output
 │   │   └── StackError          libvirt or QEMU refused a call: message of the stack
@@ -113,6 +114,10 @@ class HostError(TroubleError):
 
 class ConnectionLost(HostError):  # noqa: N818 - the field's word
     """A connection could not be made, or was lost and could not be re-opened."""
+
+
+class LoginRefused(ConnectionLost):
+    """The SSH server refused the key, or the key of the host is not trusted."""
 
 
 class RestoreFailed(HostError):  # noqa: N818 - the field's word

@@ -1,19 +1,24 @@
 """Faults injected into the hosts of a lab: problems for preflight to find.
 
 Each fault is a context manager, and the end of the block undoes the change. The undo commands
-are in the journal before the change is made. Hosts outside a lab are never changed:
+are in the journal before the change is made. Each fault shows that it is in force; a fault without
+effect makes the test inconclusive. Hosts outside a lab are never changed:
 `UnsupportedError`.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from lxml import etree
+
 from migqual.deadline import Deadline
-from migqual.errors import UnsupportedError
+from migqual.errors import InconclusiveError, UnsupportedError
 from migqual.hosts import ssh_probe
+from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import HostEntry, Tier
@@ -21,10 +26,10 @@ from migqual.probes.fact import Missing, fact_or_missing
 from migqual.probes.probe_context import generate_token_name
 
 Argv = tuple[str, ...]
-_QEMU_PATH = PurePosixPath("/usr/bin/qemu-system-x86_64")
 _QEMU_WRAPPER = """\
 #!/bin/bash
 # a host whose CPU lacks {feature}: no emulated CPU has it either
+echo used >> {marker}
 words=(-global max-x86_64-cpu.{feature}=off)
 while (($#)); do
     words+=("$1")
@@ -42,10 +47,15 @@ def inject_fault(
     description: str,
     commands: Sequence[Argv],
     undo_commands: Sequence[Argv],
+    is_in_force: Callable[[], bool],
 ) -> Iterator[None]:
     """Run `commands`, the block, and then `undo_commands` in reverse order.
 
     An undo command may find the change already undone.
+
+    Raises:
+        InconclusiveError: `is_in_force` does not see the fault after `commands`.
+        UnsupportedError: The host is not a lab host.
     """
     if provisioner.inventory.tier is not Tier.LAB:
         raise UnsupportedError(
@@ -56,6 +66,8 @@ def inject_fault(
     try:
         for argv in commands:
             host.shell.run(*argv)
+        if not is_in_force():
+            raise InconclusiveError(f"{host.name}: the fault is not in force: {description}")
         yield
     finally:
         for argv in ordered_undo:
@@ -68,19 +80,35 @@ def inject_tcp_reset(provisioner: Provisioner, host: Host, rule: str) -> Iterato
     """Reject traffic at `host` with a TCP reset, by a firewall table of nftables.
 
     `rule` begins with the hook and continues with the match, e.g. `input tcp dport 22`.
+
+    Raises:
+        InconclusiveError: No packet met the rule while the block ran.
     """
     table = f"mq_{generate_token_name()[-8:]}"
     hook, _, match = rule.partition(" ")
     rules = [
         f"add table inet {table}",
         f"add chain inet {table} c {{ type filter hook {hook} priority 0; }}",
-        f"add rule inet {table} c {match} reject with tcp reset",
+        f"add rule inet {table} c {match} counter reject with tcp reset",
     ]
     undo_commands = [("nft", f"delete table inet {table}")]
+
+    def count_rejected_packets() -> int | None:
+        listing = host.shell.run_unchecked("nft", "list", "table", "inet", table).stdout
+        counter = re.search(r"counter packets (\d+)", listing)
+        return None if counter is None else int(counter[1])
+
     with inject_fault(
-        provisioner, host, f"firewall {table}", [("nft", rule) for rule in rules], undo_commands
+        provisioner,
+        host,
+        f"firewall {table}",
+        [("nft", rule) for rule in rules],
+        undo_commands,
+        lambda: count_rejected_packets() is not None,
     ):
         yield
+        if not count_rejected_packets():
+            raise InconclusiveError(f"{host.name}: no packet met the firewall rule {rule}")
 
 
 @contextmanager
@@ -91,7 +119,14 @@ def inject_bridge_disconnect(provisioner: Provisioner, host: Host) -> Iterator[N
     port = next(name for name in bridge_ports if not name.startswith("vnet"))
     detach_commands = [("ip", "link", "set", port, "nomaster")]
     attach_commands = [("ip", "link", "set", port, "master", bridge)]
-    with inject_fault(provisioner, host, f"bridge {bridge}", detach_commands, attach_commands):
+
+    def is_detached() -> bool:
+        ports = host.shell.run("ls", f"/sys/class/net/{bridge}/brif").stdout.split()
+        return port not in ports
+
+    with inject_fault(
+        provisioner, host, f"bridge {bridge}", detach_commands, attach_commands, is_detached
+    ):
         yield
 
 
@@ -101,7 +136,13 @@ def inject_missing_bridge(provisioner: Provisioner, host: Host) -> Iterator[None
     bridge, temporary_name = host.entry.service_bridge, "mq-elsewhere"
     rename_commands = [("ip", "link", "set", bridge, "name", temporary_name)]
     restore_commands = [("ip", "link", "set", temporary_name, "name", bridge)]
-    with inject_fault(provisioner, host, f"name of {bridge}", rename_commands, restore_commands):
+
+    def is_missing() -> bool:
+        return host.shell.run_unchecked("test", "-e", f"/sys/class/net/{bridge}").status != 0
+
+    with inject_fault(
+        provisioner, host, f"name of {bridge}", rename_commands, restore_commands, is_missing
+    ):
         yield
 
 
@@ -114,7 +155,11 @@ def inject_file_over(
     host.shell.upload_file(content, cover_file)
     commands = [("mount", "--bind", str(cover_file), str(path))]
     undo_commands = [("rm", "-f", "--", str(cover_file)), ("umount", str(path))]
-    with inject_fault(provisioner, host, f"mount over {path}", commands, undo_commands):
+
+    def is_covered() -> bool:
+        return host.shell.run("cat", path).stdout == content.decode()
+
+    with inject_fault(provisioner, host, f"mount over {path}", commands, undo_commands, is_covered):
         yield
 
 
@@ -125,7 +170,13 @@ def inject_unshared_folder(
     """Mount a tmpfs over the folder of `image` at `host`, with an image of the same name."""
     folder = str(image.parent)
     commands = [("mount", "-t", "tmpfs", "none", folder), ("truncate", "-s", "1M", str(image))]
-    with inject_fault(provisioner, host, f"mount over {folder}", commands, [("umount", folder)]):
+
+    def is_covered() -> bool:
+        return host.shell.run("stat", "-f", "-c", "%T", folder).stdout.strip() == "tmpfs"
+
+    with inject_fault(
+        provisioner, host, f"mount over {folder}", commands, [("umount", folder)], is_covered
+    ):
         yield
 
 
@@ -144,24 +195,38 @@ def inject_cpu_mismatch(provisioner: Provisioner, host: Host) -> Iterator[None]:
 
 @contextmanager
 def inject_missing_cpu_feature(
-    provisioner: Provisioner, host: Host, feature: str
+    provisioner: Provisioner, host: Host, guest: Guest, feature: str
 ) -> Iterator[None]:
-    """Wrap the QEMU binary of `host`: no CPU model has `feature`."""
-    real_emulator = _QEMU_PATH.with_name(f"{_QEMU_PATH.name}.{generate_token_name()}")
+    """Wrap the QEMU binary that `host` uses for `guest`: no CPU model has `feature`.
+
+    Raises:
+        InconclusiveError: libvirt used another QEMU binary while the block ran.
+    """
+    emulator_name = etree.fromstring(guest.domain.read_live_xml()).findtext("devices/emulator", "")
+    emulator = PurePosixPath(host.shell.run("readlink", "-f", emulator_name).stdout.strip())
+    real_emulator = emulator.with_name(f"{emulator.name}.{generate_token_name()}")
     wrapper = provisioner.get_run_folder(host) / generate_token_name()
-    host.shell.upload_file(
-        _QEMU_WRAPPER.format(feature=feature, real=real_emulator).encode(), wrapper, mode=0o755
-    )
+    marker = PurePosixPath(f"{wrapper}.used")
+    script = _QEMU_WRAPPER.format(feature=feature, real=real_emulator, marker=marker)
+    host.shell.upload_file(script.encode(), wrapper, mode=0o755)
+    host.shell.upload_file(b"", marker, mode=0o666)
     commands = [
-        ("cp", str(_QEMU_PATH), str(real_emulator)),
-        ("mount", "--bind", str(wrapper), str(_QEMU_PATH)),
+        ("cp", str(emulator), str(real_emulator)),
+        ("mount", "--bind", str(wrapper), str(emulator)),
     ]
     undo_commands = [
-        ("rm", "-f", "--", str(wrapper), str(real_emulator)),
-        ("umount", str(_QEMU_PATH)),
+        ("rm", "-f", "--", str(wrapper), str(real_emulator), str(marker)),
+        ("umount", str(emulator)),
     ]
-    with inject_fault(provisioner, host, f"emulator without {feature}", commands, undo_commands):
+
+    def is_wrapped() -> bool:
+        return host.shell.run("head", "-c", "2", emulator).stdout == "#!"
+
+    description = f"emulator without {feature}"
+    with inject_fault(provisioner, host, description, commands, undo_commands, is_wrapped):
         yield
+        if not host.shell.run("cat", marker).stdout:
+            raise InconclusiveError(f"{host.name}: libvirt did not use {emulator}")
 
 
 @contextmanager
@@ -180,10 +245,19 @@ def inject_permissive_sshd(
     start_command = ("/usr/sbin/sshd", "-p", str(port), *options)
     known_hosts.write_text(_render_known_hosts(host.entry, port))
     entry = replace(host.entry, port=port, known_hosts=known_hosts)
-    with inject_fault(
-        provisioner, host, f"sshd {port}", [start_command], [("pkill", "-F", pid_file)]
-    ):
+
+    def is_answering() -> bool:
         Deadline(5).wait_for("the second SSH server to answer", lambda: _is_answering(entry))
+        return True
+
+    with inject_fault(
+        provisioner,
+        host,
+        f"sshd {port}",
+        [start_command],
+        [("pkill", "-F", pid_file)],
+        is_answering,
+    ):
         yield entry
 
 

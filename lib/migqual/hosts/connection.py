@@ -34,11 +34,15 @@ class Connection:
     """A libvirt connection to a host.
 
     The connection opens when first used. A lost connection is re-opened once per call.
+
+    Attributes:
+        uri: The libvirt URI.
     """
 
-    def __init__(self, host: str, uri: str) -> None:
+    def __init__(self, host: str, uri: str, check_login: Callable[[], None] = lambda: None) -> None:
         self.host = host
         self.uri = uri
+        self._check_login = check_login
         self._raw: Any = None
         self._lock = threading.RLock()
 
@@ -239,6 +243,7 @@ class Connection:
         return False
 
     def _open_connection(self) -> Any:  # noqa: ANN401
+        self._check_login()
         uri = self.uri.partition("?")[0]  # as a person types it: our own ssh goes with us
         event_loop.ensure_event_loop()
         try:

@@ -10,7 +10,7 @@ from migqual.errors import HostError
 from migqual.hosts import ssh_config
 from migqual.hosts.connection import Connection
 from migqual.hosts.shell import Shell
-from migqual.inventory.entities import HostEntry
+from migqual.inventory.entities import HostEntry, Transport
 
 _FOLDER_PREFIX = "migqual-ssh-"  # and the id of the process that made it
 
@@ -32,8 +32,8 @@ class Host:
         self.shell = Shell(entry)
         self._ssh_folder = tempfile.TemporaryDirectory(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-")
         uri = ssh_config.build_libvirt_uri(entry, self._write_ssh_wrapper())
-        self.libvirt = Connection(entry.name, uri)
-        self.migration_connection = Connection(entry.name, uri)
+        self.libvirt = Connection(entry.name, uri, self._check_ssh_login)
+        self.migration_connection = Connection(entry.name, uri, self._check_ssh_login)
 
     @property
     def name(self) -> str:
@@ -70,6 +70,11 @@ class Host:
                 self.name, f"pgrep: {result.stderr}", remedy="install procps on the host"
             )
         return [int(pid) for pid in result.stdout.split()]
+
+    def _check_ssh_login(self) -> None:
+        """Log in before libvirt's own ssh does; a refused login is then not tried again."""
+        if self.entry.uri_transport is not Transport.TLS:
+            self.shell.open()
 
     def _write_ssh_wrapper(self) -> Path:
         folder = Path(self._ssh_folder.name)

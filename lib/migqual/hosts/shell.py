@@ -16,7 +16,7 @@ from typing import Self
 import paramiko
 
 from migqual.deadline import Deadline
-from migqual.errors import CommandFailed, ConnectionLost, TimedOut
+from migqual.errors import CommandFailed, ConnectionLost, LoginRefused, TimedOut
 from migqual.hosts.ssh_login import (
     CONNECT_SECONDS,
     JumpHostChain,
@@ -24,6 +24,7 @@ from migqual.hosts.ssh_login import (
     describe_ssh_error,
     log_in,
 )
+from migqual.hosts.ssh_penalties import LEDGER
 from migqual.inventory.entities import HostEntry
 
 COMMAND_SECONDS = 120.0
@@ -100,6 +101,7 @@ class Shell:
         self._client: paramiko.SSHClient | None = None
         self._jump_chain = JumpHostChain(host)
         self._lock = threading.Lock()
+        self._refusal: LoginRefused | None = None
 
     def __enter__(self) -> Self:
         self.open()
@@ -110,6 +112,8 @@ class Shell:
 
     def open(self) -> None:
         """Log in, unless the connection is already open.
+
+        A refused login is not tried again: the server may lock out a client that fails often.
 
         Raises:
             ConnectionLost: The login fails.
@@ -284,6 +288,8 @@ class Shell:
 
     def _get_client(self) -> paramiko.SSHClient:
         with self._lock:
+            if self._refusal is not None:
+                raise self._refusal
             transport = self._client.get_transport() if self._client else None
             if self._client is None or transport is None or not transport.is_active():
                 self._client = self._connect_client()
@@ -293,7 +299,11 @@ class Shell:
         try:
             return log_in(self.host, self._jump_chain.open_channel())
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise build_connection_lost(self.host, error) from error
+            lost_connection = build_connection_lost(self.host, error)
+            if isinstance(lost_connection, LoginRefused):
+                self._refusal = lost_connection
+                LEDGER.add_failed_login(self.host)
+            raise lost_connection from error
 
 
 def _read_exit_status(channel: paramiko.Channel) -> int:

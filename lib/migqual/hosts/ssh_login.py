@@ -10,7 +10,7 @@ import paramiko
 from paramiko.hostkeys import InvalidHostKey
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from migqual.errors import ConnectionLost
+from migqual.errors import ConnectionLost, LoginRefused
 from migqual.inventory.entities import HostEntry
 
 CONNECT_SECONDS = 15.0
@@ -146,7 +146,7 @@ def _parse_jump_host(host: HostEntry, jump_spec: str) -> HostEntry:
 
 
 def build_connection_lost(host: HostEntry, error: Exception) -> ConnectionLost:
-    """Build a `ConnectionLost` with a remedy from an error of paramiko or the system."""
+    """Build a `ConnectionLost` or `LoginRefused` with a remedy from an error of paramiko."""
     remedies = {
         paramiko.BadHostKeyException: f"the host's key differs from {host.known_hosts}: check "
         "the host's key, then correct the file",
@@ -163,11 +163,20 @@ def build_connection_lost(host: HostEntry, error: Exception) -> ConnectionLost:
     )
     if "not found in known_hosts" in str(error):
         remedy = f"check the host's key and add it to {host.known_hosts} (ssh-keyscan)"
-    return ConnectionLost(
+    error_class = LoginRefused if _is_refusal(error) else ConnectionLost
+    return error_class(
         host.name,
         f"SSH to {host.user}@{host.address}:{host.port}: {describe_ssh_error(host, error)}",
         remedy=remedy or "check that the host is up and that its SSH port is reachable from here",
     )
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Return whether the login was refused; a dropped connection is no answer of the host."""
+    if isinstance(error, paramiko.AuthenticationException):
+        return "timeout" not in str(error).lower()
+    is_untrusted = "not found in known_hosts" in str(error)
+    return is_untrusted or isinstance(error, paramiko.BadHostKeyException)
 
 
 def describe_ssh_error(host: HostEntry, error: Exception) -> str:

@@ -18,6 +18,7 @@ from migqual.hosts.ssh_login import (
     log_in,
     resolve_ssh_address,
 )
+from migqual.hosts.ssh_penalties import LEDGER, parse_version_settings
 from migqual.inventory.entities import HostEntry
 
 PASSWORD_METHODS = frozenset({"password", "keyboard-interactive"})
@@ -36,6 +37,8 @@ def _open_transport(host: HostEntry) -> Iterator[paramiko.Transport]:
             raise build_connection_lost(host, error) from error
         try:
             transport.start_client(timeout=CONNECT_SECONDS)
+            if not LEDGER.knows_settings(host):
+                LEDGER.set_settings(host, parse_version_settings(transport.remote_version))
             yield transport
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise HostError(host.name, f"SSH: {type(error).__name__}: {error}") from error
@@ -53,6 +56,7 @@ def probe_auth_methods(host: HostEntry) -> tuple[frozenset[str], bool]:
     Raises:
         HostError: The connection to the server fails.
     """
+    LEDGER.wait_before_failed_login(host)
     with _open_transport(host) as transport:
         methods = _query_auth_methods(transport, host.user)
         accepts_unknown_key = False
@@ -72,6 +76,7 @@ def accepts_unknown_host_key(host: HostEntry) -> bool:
         HostError: SSH fails for a reason other than the unknown host key.
         ConnectionLost: The server is unreachable.
     """
+    LEDGER.wait_before_unused_connection(host)
     descriptor, known_hosts_path = tempfile.mkstemp(prefix="migqual-known-hosts-")
     os.close(descriptor)
     try:

@@ -23,6 +23,7 @@ HYPERVISOR_PACKAGES = (
     "libvirt-daemon-system",
     "netcat-openbsd",
     "nftables",
+    "openssh-client",
     "openssh-server",
     "ovmf",
     "procps",

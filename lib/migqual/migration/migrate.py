@@ -198,8 +198,28 @@ def _conclude_migration(job: Job, progress: MigrationProgress, stats: JobStats) 
         _determine_status(job.error, progress), message, ended_at=job.ended_at, stats=stats
     )
     if job.error is not None:
+        if outcome.status is MigrationStatus.REFUSED:
+            _raise_if_ssh_client_is_missing(progress)
         raise _ERROR_TYPES[outcome.status](message, outcome=outcome) from job.error
     return outcome
+
+
+def _raise_if_ssh_client_is_missing(progress: MigrationProgress) -> None:
+    """Raise an error of the host when the source has no program to reach the destination.
+
+    Raises:
+        HostError: libvirt of the source starts `ssh`, and the source has no such program.
+    """
+    source, plan = progress.source, progress.plan
+    uri = build_endpoint(progress.destination, plan).libvirt_uri
+    if plan.control is not Control.PEER_TO_PEER or not uri.startswith("qemu+ssh:"):
+        return
+    if source.shell.run_unchecked("sh", "-c", "command -v ssh").status != 0:
+        raise HostError(
+            source.name,
+            f"the source drives the migration over {uri}, but has no program ssh",
+            remedy=f"install an SSH client on {source.name}",
+        )
 
 
 def _read_final_stats(guest: Guest, source_domain: Domain, event_log: EventLog) -> JobStats:

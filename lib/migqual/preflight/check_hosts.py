@@ -217,17 +217,18 @@ def check_cpu_count(facts: MigrationFacts) -> Iterator[Finding]:
 
 def check_key_login(login: SshLogin) -> Iterator[Finding]:
     """Check whether the host accepts the inventory's key (LM-PRE-05.key)."""
-    finding_id = "LM-PRE-05.key"
-    if login.accepts_inventory_key is True:
+    finding_id, accepted = "LM-PRE-05.key", login.accepts_inventory_key
+    if isinstance(accepted, Missing):
+        yield report_unknown(
+            finding_id, f"whether {login.host} accepts the inventory's SSH key", accepted
+        )
+    elif accepted:
         yield report_ok(finding_id, f"{login.host} accepts the inventory's SSH key")
     else:
-        reason = (
-            login.accepts_inventory_key.reason
-            if isinstance(login.accepts_inventory_key, Missing)
-            else "the login failed"
-        )
         remedy = "add the public key to the host's authorized_keys, the host key to known_hosts"
-        yield report_refusal(finding_id, f"SSH login to {login.host} failed: {reason}", remedy)
+        yield report_refusal(
+            finding_id, f"SSH login to {login.host} was refused: {login.key_refusal}", remedy
+        )
 
 
 def check_password_login(login: SshLogin) -> Iterator[Finding]:

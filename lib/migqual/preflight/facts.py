@@ -138,11 +138,13 @@ class SshLogin:
     """The logins accepted by the SSH server of a host.
 
     Attributes:
-        accepts_inventory_key: Missing when the login with the inventory's key fails.
+        accepts_inventory_key: Whether the login with the inventory's key succeeds; missing when
+            the server gave no answer.
         keyless_methods: Authentication methods offered by the server besides keys.
         accepts_wrong_key: Whether the server accepted a newly generated key.
         accepts_unknown_host_key: Whether our client logged in although the host key was
             unknown.
+        key_refusal: Reason for a refused login with the inventory's key; else empty.
     """
 
     host: str
@@ -150,6 +152,7 @@ class SshLogin:
     keyless_methods: Fact[frozenset[str]]
     accepts_wrong_key: Fact[bool]
     accepts_unknown_host_key: Fact[bool]
+    key_refusal: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from lxml import etree
 
-from migqual.errors import HostError
+from migqual.errors import HostError, LoginRefused
 from migqual.hosts import libvirt_queries, ssh_probe
 from migqual.hosts.domain_definition import DomainDefinition
 from migqual.hosts.host import Host
+from migqual.hosts.ssh_penalties import LEDGER, parse_server_settings
 from migqual.preflight.facts import HostCpu, HostFacts, HypervisorFacts, SshLogin
 from migqual.probes.fact import Fact, Missing, fact_or_missing
 
@@ -15,20 +16,31 @@ _ARM_SIGNATURE_FIELDS = ("CPU implementer", "CPU variant", "CPU part", "CPU revi
 
 def probe_ssh_login(host: Host) -> SshLogin:
     """Try logins with the inventory's key, no key, a wrong key and an unknown host key."""
+    refusals: list[str] = []
 
     def try_inventory_key() -> bool:
-        host.shell.run("true")
+        try:
+            host.shell.run("true")
+        except LoginRefused as error:
+            refusals.append(error.message)
+            return False
         return True
 
+    accepts_inventory_key = fact_or_missing(try_inventory_key)
+    if accepts_inventory_key is True and not LEDGER.knows_settings(host.entry):
+        sshd_settings = host.shell.run_unchecked("/usr/sbin/sshd", "-T")
+        if sshd_settings.status == 0:
+            LEDGER.set_settings(host.entry, parse_server_settings(sshd_settings.stdout))
     auth_probe = fact_or_missing(lambda: ssh_probe.probe_auth_methods(host.entry))
     return SshLogin(
         host=host.name,
-        accepts_inventory_key=fact_or_missing(try_inventory_key),
+        accepts_inventory_key=accepts_inventory_key,
         keyless_methods=auth_probe if isinstance(auth_probe, Missing) else auth_probe[0],
         accepts_wrong_key=auth_probe if isinstance(auth_probe, Missing) else auth_probe[1],
         accepts_unknown_host_key=fact_or_missing(
             lambda: ssh_probe.accepts_unknown_host_key(host.entry)
         ),
+        key_refusal="; ".join(refusals),
     )
 
 

@@ -1,13 +1,13 @@
 """Testbed: a pair of hosts, a client, and guests that observers watch during every migration."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from secrets import token_hex
 
 from migqual import paths
-from migqual.errors import UsageError, ViolationError
+from migqual.errors import HostError, TimedOut, UsageError, ViolationError
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
@@ -18,6 +18,7 @@ from migqual.migration.job_sampler import OnSample
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
+from migqual.observe import split_brain
 from migqual.observe.gap_meter import run_gap_meter
 from migqual.probes.probe_context import ProbeContext
 from migqual.step_times import time_step
@@ -170,15 +171,30 @@ class Testbed:
 
         Raises:
             GuardRefusal: The guard refused the migration before the start.
+            HostError: A call failed although the QEMU of the guest still exists.
+            ViolationError: A call failed, because the QEMU of the guest died.
+            ViolationError: A call failed, because the QEMU of the guest died.
         """
-        migration = self.observers[guest.name].migrate(
-            destination or self.pair.get_peer(guest.host),
-            plan,
-            on_sample=on_sample,
-            on_interrupted=self.handle_outcome,
-        )
+        try:
+            migration = self.observers[guest.name].migrate(
+                destination or self.pair.get_peer(guest.host),
+                plan,
+                on_sample=on_sample,
+                on_interrupted=self.handle_outcome,
+            )
+        except HostError as error:
+            self._raise_if_lost(guest, error)
+            raise
         self.handle_outcome(migration.outcome)
         return migration
+
+    def _raise_if_lost(self, guest: Guest, error: HostError) -> None:
+        """Raise a violation for a guest whose QEMU died; otherwise the error says enough."""
+        with suppress(HostError, TimedOut):
+            if any(host.list_qemu_pids(guest.name) for host in self.hosts):
+                return
+            violations = split_brain.find_split_brain_violations(guest, self.hosts)
+            raise_violations(tuple(f"{text}; then {error.message}" for text in violations))
 
     def detach_observers(self, guest: Guest) -> Observers:
         """Detach and return the observers of a guest: later checks leave the guest out."""

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.selftest
 @pytest.mark.parametrize(
     ("login", "check", "severity"),
     [
-        (replace(SAFE_LOGIN, accepts_inventory_key=UNKNOWN_FACT), "key", Severity.REFUSED),
+        (replace(SAFE_LOGIN, accepts_inventory_key=False), "key", Severity.REFUSED),
+        (replace(SAFE_LOGIN, accepts_inventory_key=UNKNOWN_FACT), "key", Severity.UNKNOWN),
         (
             replace(SAFE_LOGIN, keyless_methods=frozenset({"password"})),
             "password",

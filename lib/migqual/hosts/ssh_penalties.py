@@ -1,0 +1,123 @@
+"""Stay below the penalties of an SSH server for failed and unused connections.
+
+OpenSSH 9.8 and later refuse every connection of a client address for some time after several
+failed logins (`PerSourcePenalties` in sshd_config(5), on by default). Probes of preflight fail on
+purpose, so the controller would lock itself out.
+"""
+
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+
+from migqual.deadline import Deadline
+from migqual.inventory.entities import HostEntry
+
+FIRST_VERSION = (9, 8)
+MARGIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class PenaltySettings:
+    """The penalties of an SSH server in s; the defaults are the defaults of sshd_config(5).
+
+    Attributes:
+        failed_login_s: Penalty for a connection with a failed login (``authfail``).
+        unused_connection_s: Penalty for a connection without a login (``noauth``).
+        minimum_s: Sum of the running penalties from which the server refuses (``min``).
+    """
+
+    failed_login_s: float = 5.0
+    unused_connection_s: float = 1.0
+    minimum_s: float = 15.0
+
+
+def parse_version_settings(banner: str) -> PenaltySettings | None:
+    """Parse the version banner of a server; None for a server without penalties."""
+    match = re.search(r"OpenSSH_(\d+)\.(\d+)", banner)
+    if match is None or (int(match[1]), int(match[2])) < FIRST_VERSION:
+        return None
+    return PenaltySettings()
+
+
+def parse_server_settings(sshd_output: str) -> PenaltySettings | None:
+    """Parse the line ``persourcepenalties`` of `sshd -T`; None when penalties are off."""
+    match = re.search(r"^persourcepenalties (.*)$", sshd_output, re.MULTILINE)
+    if match is None or match[1].strip() == "no":
+        return None
+    values = dict(re.findall(r"(\S+):([\d.]+)", match[1]))
+    default = PenaltySettings()
+    return PenaltySettings(
+        float(values.get("authfail", default.failed_login_s)),
+        float(values.get("noauth", default.unused_connection_s)),
+        float(values.get("min", default.minimum_s)),
+    )
+
+
+@dataclass
+class PenaltyLedger:
+    """The running penalties of the controller at each SSH server, as estimated here.
+
+    A penalty expires by itself: the sum decreases by one second per second. A server has the
+    default penalties until its settings are known.
+    """
+
+    _expiry_times: dict[tuple[str, int], float] = field(default_factory=dict)
+    _settings: dict[tuple[str, int], PenaltySettings | None] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def set_settings(self, host: HostEntry, settings: PenaltySettings | None) -> None:
+        """Set the penalties of a server; None means no penalties."""
+        self._settings[_get_server(host)] = settings
+
+    def get_settings(self, host: HostEntry) -> PenaltySettings | None:
+        """Return the penalties of a server; None for a server without penalties."""
+        return self._settings.get(_get_server(host), PenaltySettings())
+
+    def knows_settings(self, host: HostEntry) -> bool:
+        """Return whether the settings of the server are known."""
+        return _get_server(host) in self._settings
+
+    def wait_before_failed_login(self, host: HostEntry) -> None:
+        """Wait until the server tolerates a failed login, then record the penalty."""
+        if settings := self.get_settings(host):
+            self._wait(host, settings.failed_login_s)
+
+    def wait_before_unused_connection(self, host: HostEntry) -> None:
+        """Wait until the server tolerates a connection without a login; record the penalty."""
+        if settings := self.get_settings(host):
+            self._wait(host, settings.unused_connection_s)
+
+    def add_failed_login(self, host: HostEntry) -> None:
+        """Record the penalty of a failed login."""
+        if settings := self.get_settings(host):
+            self._add_penalty(host, settings.failed_login_s)
+
+    def calculate_wait_s(self, host: HostEntry, seconds: float) -> float:
+        """Calculate the wait in s until a further penalty stays below the minimum."""
+        settings = self.get_settings(host)
+        if settings is None:
+            return 0.0
+        with self._lock:
+            now = time.monotonic()
+            running_s = max(0.0, self._expiry_times.get(_get_server(host), now) - now)
+        return max(0.0, running_s + seconds + MARGIN_SECONDS - settings.minimum_s)
+
+    def _wait(self, host: HostEntry, seconds: float) -> None:
+        wait_s = self.calculate_wait_s(host, seconds)
+        if wait_s > 0:
+            Deadline(wait_s + 1).pause(wait_s)
+        self._add_penalty(host, seconds)
+
+    def _add_penalty(self, host: HostEntry, seconds: float) -> None:
+        with self._lock:
+            now = time.monotonic()
+            expiry = max(now, self._expiry_times.get(_get_server(host), now))
+            self._expiry_times[_get_server(host)] = expiry + seconds
+
+
+LEDGER = PenaltyLedger()
+
+
+def _get_server(host: HostEntry) -> tuple[str, int]:
+    return host.address, host.port

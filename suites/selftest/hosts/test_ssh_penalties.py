@@ -1,0 +1,81 @@
+"""The controller stays below the penalties of an SSH server."""
+
+from pathlib import Path
+
+import pytest
+
+from migqual.hosts.ssh_penalties import (
+    PenaltyLedger,
+    PenaltySettings,
+    parse_server_settings,
+    parse_version_settings,
+)
+from migqual.inventory.entities import HostEntry
+
+DEFAULT = PenaltySettings()
+
+
+def make_host(port: int = 22) -> HostEntry:
+    return HostEntry(name="a", address="192.0.2.1", known_hosts=Path("/none"), port=port)
+
+
+def test_few_failed_logins_need_no_wait() -> None:
+    """Two failed logins fit below the minimum; the third would reach it."""
+    ledger = PenaltyLedger()
+
+    ledger.add_failed_login(make_host())
+    assert ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) == 0
+    ledger.add_failed_login(make_host())
+    assert 0 < ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) <= DEFAULT.minimum_s
+
+
+def test_each_server_has_its_own_penalties() -> None:
+    """A failure at one port says nothing about a server at another port."""
+    ledger = PenaltyLedger()
+    for _ in range(10):
+        ledger.add_failed_login(make_host())
+
+    assert ledger.calculate_wait_s(make_host(port=2222), DEFAULT.failed_login_s) == 0
+    assert ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) > 30
+
+
+def test_server_without_penalties_needs_no_wait() -> None:
+    """A server that knows no penalties is never waited for."""
+    ledger = PenaltyLedger()
+    ledger.set_settings(make_host(), None)
+    for _ in range(10):
+        ledger.add_failed_login(make_host())
+
+    assert ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) == 0
+
+
+@pytest.mark.parametrize(
+    ("banner", "expected"),
+    [
+        ("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7", None),
+        ("SSH-2.0-OpenSSH_9.8", DEFAULT),
+        ("SSH-2.0-OpenSSH_10.0p2 Debian-7", DEFAULT),
+        ("SSH-2.0-dropbear_2024.86", None),
+    ],
+)
+def test_banner_shows_whether_a_server_has_penalties(
+    banner: str, expected: PenaltySettings | None
+) -> None:
+    """OpenSSH has penalties from release 9.8 on."""
+    assert parse_version_settings(banner) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("persourcepenalties no", None),
+        ("port 22", None),
+        (
+            "persourcepenalties crash:90.000s authfail:2 noauth:1 max:600 min:30",
+            PenaltySettings(2.0, 1.0, 30.0),
+        ),
+    ],
+)
+def test_settings_of_the_server_are_read(line: str, expected: PenaltySettings | None) -> None:
+    """The settings come from the output of `sshd -T`."""
+    assert parse_server_settings(f"usepam no\n{line}\nusedns no\n") == expected
