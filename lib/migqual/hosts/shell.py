@@ -7,11 +7,11 @@ re-opened once per call.
 import io
 import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import BinaryIO, Self
 
 import paramiko
 
@@ -28,6 +28,11 @@ from migqual.hosts.ssh_penalties import LEDGER
 from migqual.inventory.entities import HostEntry
 
 COMMAND_SECONDS = 120.0
+# A hardened host may have the umask 0077, and QEMU's user could not enter folders made with it.
+_SET_UMASK = "umask 022; "
+_CHUNK_BYTES = 2**18
+# The contents come on standard input, so the server needs no SFTP subsystem.
+_WRITE_FILE_SCRIPT = 'mkdir -p -- "${1%/*}" && cat > "$1" && chmod "$2" -- "$1"'
 NO_STATUS = -1  # what paramiko returns when the server sent none
 
 
@@ -156,17 +161,25 @@ class Shell:
     ) -> CompletedCommand:
         """Run a command to the end and accept any exit status; arguments as for `run`."""
         arguments = tuple(str(argument) for argument in argv)
+        status, stdout, stderr = self._execute(arguments, io.BytesIO(stdin), seconds)
+        return CompletedCommand(
+            arguments, status, stdout.decode(errors="replace"), stderr.decode(errors="replace")
+        )
+
+    def _execute(
+        self, arguments: Sequence[str], stdin: BinaryIO, seconds: float
+    ) -> tuple[int, bytes, bytes]:
+        """Run a command to the end; return exit status, standard output and standard error."""
+        command_line = shlex.join(arguments)
         channel = self._open_channel()
         try:
             channel.settimeout(seconds)
             # When a short command closes the channel, paramiko may still send end-of-file. sshd
             # then ends the whole connection. Without input the command reads /dev/null and
             # needs no end-of-file.
-            command_line = shlex.join(arguments)
-            channel.exec_command(command_line if stdin else f"exec {command_line} </dev/null")
-            if stdin:
-                channel.sendall(stdin)
-                channel.shutdown_write()
+            first_chunk = stdin.read(_CHUNK_BYTES)
+            redirection = "" if first_chunk else " </dev/null"
+            channel.exec_command(f"{_SET_UMASK}exec {command_line}{redirection}")
             # Both streams are read before the exit status: a full window would block the
             # status.
             stderr_chunks: list[bytes] = []
@@ -174,23 +187,27 @@ class Shell:
                 target=_drain_stderr, args=(channel, stderr_chunks), daemon=True
             )
             stderr_reader.start()
-            stdout_bytes = b"".join(iter(lambda: channel.recv(65536), b""))
+            if first_chunk:
+                channel.sendall(first_chunk)
+                while chunk := stdin.read(_CHUNK_BYTES):
+                    channel.sendall(chunk)
+                channel.shutdown_write()
+            stdout = b"".join(iter(lambda: channel.recv(65536), b""))
             stderr_reader.join(seconds)
             status = _read_exit_status(channel)
         except TimeoutError as error:
             raise ConnectionLost(
-                self.host.name, f"{shlex.join(arguments)}: no answer within {seconds:g} s"
+                self.host.name, f"{command_line}: no answer within {seconds:g} s"
             ) from error
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise ConnectionLost(
                 self.host.name,
-                f"{shlex.join(arguments)}: {describe_ssh_error(self.host, error)}",
+                f"{command_line}: {describe_ssh_error(self.host, error)}",
                 remedy="check that the host is up and that the management network works",
             ) from error
         finally:
             channel.close()
-        stderr = b"".join(stderr_chunks).decode(errors="replace")
-        return CompletedCommand(arguments, status, stdout_bytes.decode(errors="replace"), stderr)
+        return status, stdout, b"".join(stderr_chunks)
 
     @contextmanager
     def start(self, *argv: str | PurePosixPath) -> Iterator[RemoteProcess]:
@@ -204,7 +221,8 @@ class Shell:
         """
         channel = self._open_channel()
         try:
-            channel.exec_command(shlex.join(str(argument) for argument in argv))
+            command_line = shlex.join(str(argument) for argument in argv)
+            channel.exec_command(f"{_SET_UMASK}exec {command_line}")
             yield RemoteProcess(channel)
         finally:
             channel.close()
@@ -218,14 +236,18 @@ class Shell:
             source: File on the controller, or the contents.
             target: Path on the host.
             mode: Permissions of the file on the host.
+
+        Raises:
+            CommandFailed: The file or the folder cannot be written.
+            ConnectionLost: The connection fails.
         """
-        self.run("mkdir", "-p", target.parent)
-        with self._get_client().open_sftp() as sftp:
-            if isinstance(source, bytes):
-                sftp.putfo(io.BytesIO(source), str(target))
-            else:
-                sftp.put(str(source), str(target))
-            sftp.chmod(str(target), mode)
+        arguments = ("sh", "-c", _WRITE_FILE_SCRIPT, "sh", str(target), f"{mode:o}")
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+            status, stdout, stderr = self._execute(arguments, stream, COMMAND_SECONDS)
+        if status != 0:
+            raise CommandFailed(
+                self.host.name, ("write", str(target)), status, stdout.decode(), stderr.decode()
+            )
 
     def read_file(self, source: PurePosixPath, max_bytes: int | None = None) -> bytes:
         """Read a file from the host.
@@ -239,15 +261,15 @@ class Shell:
 
         Raises:
             OSError: The file cannot be read.
-            ConnectionLost: The SFTP connection fails.
+            ConnectionLost: The connection fails.
         """
-        try:
-            with self._get_client().open_sftp() as sftp, sftp.open(str(source), "rb") as file:
-                if max_bytes is None:
-                    file.prefetch()
-                return file.read(max_bytes)
-        except (EOFError, paramiko.SSHException) as error:
-            raise build_connection_lost(self.host, error) from error
+        read_command = ("cat",) if max_bytes is None else ("head", "-c", str(max_bytes))
+        status, contents, stderr = self._execute(
+            (*read_command, "--", str(source)), io.BytesIO(), COMMAND_SECONDS
+        )
+        if status != 0:
+            raise OSError(f"{self.host.name}: {stderr.decode(errors='replace').strip()}")
+        return contents
 
     def _open_channel(self) -> paramiko.Channel:
         try:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from migqual.lab.host_quirks import render_sshd_quirks, write_host_quirks
 from migqual.lab.layout import (
     EXPORTS_FOLDER,
     NETWORK_PREFIXES,
@@ -48,8 +49,8 @@ HostKey /etc/ssh/ssh_host_ed25519_key
 """
 
 QEMU_CONF_TEMPLATE = """\
-user = "root"
-group = "root"
+user = "{user}"
+group = "{group}"
 cgroup_controllers = [ ]
 security_driver = "none"
 namespaces = [ ]
@@ -80,12 +81,20 @@ def create_ssh_keys(layout: LabLayout) -> None:
         _generate_key(host_key, host.name)
         public_key = " ".join(host_key.with_suffix(".pub").read_text().split()[:2])
         names = [host.name, *(host.addresses[name] for name in host.addresses)]
+        if (port := host.spec.quirks.ssh_port) != 22:
+            names = [f"[{name}]:{port}" for name in names]
         known_hosts_lines.append(f"{','.join(names)} {public_key}\n")
     layout.known_hosts_file.write_text("".join(known_hosts_lines))
 
 
-def write_host_config(layout: LabLayout, host: HostLayout) -> None:
-    """Write the configuration files of the host into the upper layer of the host."""
+def write_host_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> None:
+    """Write the configuration files of the host into the upper layer of the host.
+
+    Args:
+        layout: The layout of the lab.
+        host: The host.
+        rootfs: The lower layer of the host, which stays unchanged.
+    """
     _write_host_file(host, "etc/hostname", f"{host.name}\n")
     _write_host_file(host, "etc/machine-id", f"{host.uuid.hex}\n")
     _write_host_file(host, "etc/hosts", render_hosts_file(layout))
@@ -108,6 +117,7 @@ def write_host_config(layout: LabLayout, host: HostLayout) -> None:
         _write_libvirt_config(host)
     for folder in (SHARED_FOLDER, EXPORTS_FOLDER, SCRATCH_FOLDER):
         (host.upper / folder.relative_to("/")).mkdir(parents=True, exist_ok=True)
+    write_host_quirks(host.upper, rootfs, host.spec.quirks)
 
 
 def render_hosts_file(layout: LabLayout) -> str:
@@ -135,8 +145,13 @@ def render_controller_ssh_config(layout: LabLayout) -> str:
     With the configuration `ssh HOST` and `virsh -c qemu+ssh://HOST/system` need no more
     options.
     """
+    port_lines = "".join(
+        f"Host {host.name} {host.get_address('mgmt')}\n  Port {host.spec.quirks.ssh_port}\n"
+        for host in layout.hosts
+        if host.spec.quirks.ssh_port != 22
+    )
     return f"""\
-Host {" ".join(host.name for host in layout.hosts)} {NETWORK_PREFIXES["mgmt"]}.*
+{port_lines}Host {" ".join(host.name for host in layout.hosts)} {NETWORK_PREFIXES["mgmt"]}.*
   User root
   IdentityFile {layout.ssh_key_file}
   IdentitiesOnly yes
@@ -159,7 +174,9 @@ def _write_ssh_config(layout: LabLayout, host: HostLayout) -> None:
         "etc/ssh/ssh_host_ed25519_key.pub",
         (keys_folder / f"host_{host.name}.pub").read_text(),
     )
-    _write_host_file(host, "etc/ssh/sshd_config.d/lab.conf", SSHD_CONFIG)
+    _write_host_file(
+        host, "etc/ssh/sshd_config.d/lab.conf", SSHD_CONFIG + render_sshd_quirks(host.spec.quirks)
+    )
     public_key = layout.ssh_key_file.with_suffix(".pub").read_text()
     (host.upper / "root").mkdir(mode=0o700)
     _write_host_file(host, "root/.ssh/authorized_keys", public_key, mode=0o600)
@@ -171,9 +188,11 @@ def _write_ssh_config(layout: LabLayout, host: HostLayout) -> None:
 
 def _write_libvirt_config(host: HostLayout) -> None:
     migration_address = host.get_address("mig")
-    _write_host_file(
-        host, "etc/libvirt/qemu.conf", QEMU_CONF_TEMPLATE.format(migration=migration_address)
+    user = host.spec.quirks.qemu_user
+    qemu_conf = QEMU_CONF_TEMPLATE.format(
+        migration=migration_address, user=user, group="root" if user == "root" else "kvm"
     )
+    _write_host_file(host, "etc/libvirt/qemu.conf", qemu_conf)
     _write_host_file(
         host, "etc/libvirt/libvirtd.conf", LIBVIRTD_CONF_TEMPLATE.format(uuid=host.uuid)
     )

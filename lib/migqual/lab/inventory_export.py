@@ -53,6 +53,8 @@ def build_inventory(layout: LabLayout, acceleration: Acceleration) -> dict[str, 
 
 def _build_host_entry(host: HostLayout) -> dict[str, Any]:
     entry: dict[str, Any] = {"ansible_host": host.get_address("mgmt")}
+    if host.spec.quirks.ssh_port != 22:
+        entry["ansible_port"] = host.spec.quirks.ssh_port
     if host.spec.role is LabRole.HYPERVISOR:
         entry["migqual_migration_address"] = host.get_address("mig")
         entry["migqual_service_bridge"] = SERVICE_BRIDGE
@@ -66,7 +68,7 @@ def _build_group_variables(layout: LabLayout, acceleration: Acceleration) -> dic
         "ansible_user": "root",
         "ansible_ssh_private_key_file": str(layout.ssh_key_file),
         "migqual_known_hosts": str(layout.known_hosts_file),
-        "migqual_tier": "lab",
+        "migqual_tier": layout.topology.tier.value,
         "migqual_acceleration": acceleration.value,
         "migqual_guest_cpu": layout.topology.cpu,
         "migqual_scratch": str(SCRATCH_FOLDER),

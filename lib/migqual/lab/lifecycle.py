@@ -154,7 +154,7 @@ def _build_lab(layout: LabLayout, report_progress: ProgressCallback, topology_na
             ensure_guest_image, paths.get_cache_folder(), report_progress=report_progress
         )
         rootfs_paths = ensure_host_rootfs(layout.topology, report_progress)
-        _prepare_hosts(layout)
+        _prepare_hosts(layout, rootfs_paths)
         network.create_network(layout)
         booting_hosts = _boot_hosts(layout, rootfs_paths)
         try:
@@ -185,13 +185,13 @@ def _write_controller_files(
     state.write_lab_state(layout, up_state)
 
 
-def _prepare_hosts(layout: LabLayout) -> None:
+def _prepare_hosts(layout: LabLayout, rootfs_paths: dict[str, Path]) -> None:
     for folder in (layout.shared_folder, layout.exports_folder):
         folder.mkdir(parents=True)
     _remove_old_saved_states()
     host_config.create_ssh_keys(layout)
     for host in layout.hosts:
-        host_config.write_host_config(layout, host)
+        host_config.write_host_config(layout, host, rootfs_paths[host.name])
 
 
 def _remove_old_saved_states() -> None:

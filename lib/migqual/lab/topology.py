@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from migqual import paths
 from migqual.errors import InputProblem, InventoryError, UsageError
-from migqual.inventory.entities import Acceleration
+from migqual.inventory.entities import Acceleration, Tier
 from migqual.yaml_file import load_yaml_model
 
 # A name becomes part of network interface names, which the kernel cuts at 15 characters.
@@ -60,6 +60,15 @@ def _check_host_name(name: str) -> str:
 HostName = Annotated[str, AfterValidator(_check_host_name)]
 
 
+def _check_absolute(path: Path) -> Path:
+    if not path.is_absolute() or ".." in path.parts:
+        raise ValueError("give an absolute path without ..")
+    return path
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_check_absolute)]
+
+
 class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -91,6 +100,30 @@ class BindMount(_StrictModel):
     read_only: bool = False
 
 
+class HostQuirks(_StrictModel):
+    """Properties of real hosts that a Debian host does not have by itself.
+
+    Attributes:
+        umask: umask of logins and commands, as octal digits.
+        ssh_port: Port of the SSH server.
+        has_sftp: Whether the SSH server has the SFTP subsystem.
+        emulator: The only path of QEMU, e.g. ``/usr/libexec/qemu-kvm``.
+        has_firmware_descriptors: Whether QEMU's firmware descriptors are installed.
+        qemu_user: User of the QEMU processes.
+        qemu_conf_target: File behind the symbolic link ``/etc/libvirt/qemu.conf``.
+        locale: Locale of the system and of logins, e.g. ``zh_CN.UTF-8``.
+    """
+
+    umask: Annotated[str, Field(pattern="^0?[0-7]{3}$")] = "022"
+    ssh_port: Annotated[int, Field(gt=0, lt=65536)] = 22
+    has_sftp: bool = True
+    emulator: AbsolutePath | None = None
+    has_firmware_descriptors: bool = True
+    qemu_user: Annotated[str, Field(pattern="^(root|libvirt-qemu)$")] = "root"
+    qemu_conf_target: AbsolutePath | None = None
+    locale: Annotated[str, Field(pattern=r"^[A-Za-z_]+\.[A-Za-z0-9-]+$")] | None = None
+
+
 class LabHost(_StrictModel):
     """A host of a lab.
 
@@ -102,6 +135,7 @@ class LabHost(_StrictModel):
         emulator: Path of QEMU in the host. None stands for libvirt's default.
         binds: Further folders and devices of the machine for the host.
         cpu: vCPU model of guests started on the host.
+        quirks: Properties of real hosts that Debian does not have by itself.
     """
 
     role: LabRole = LabRole.HYPERVISOR
@@ -111,6 +145,7 @@ class LabHost(_StrictModel):
     emulator: str | None = None
     binds: tuple[BindMount, ...] = ()
     cpu: str | None = Field(default=None, description="vCPU model of guests started here")
+    quirks: HostQuirks = HostQuirks()
 
 
 class LabPair(_StrictModel):
@@ -166,12 +201,15 @@ class Topology(_StrictModel):
         links: Properties of the three networks.
         acceleration: `AUTO` tries KVM with a test boot.
         cpu: vCPU model of guests on hosts without a model in the topology.
+        tier: Tier in the inventory of the lab. With `real` nothing outside the lab package can
+            know that the hosts are a lab.
     """
 
     hosts: dict[HostName, LabHost]
     pairs: tuple[LabPair, ...] = Field(min_length=1)
     links: Links = Links()
     acceleration: Acceleration = Acceleration.AUTO
+    tier: Tier = Tier.LAB
     cpu: str = Field(default="qemu64", description="vCPU model of guests where a host names none")
 
     @model_validator(mode="after")

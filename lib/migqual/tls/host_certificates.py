@@ -123,7 +123,8 @@ class HostCertificates:
             HostError: Another program or person has changed the written file, or a command
                 failed.
         """
-        conf_path = str(QEMU_CONF)
+        # a link into a managed folder stays a link: the file behind the link is changed
+        conf_path = self.host.shell.run("readlink", "-f", QEMU_CONF).stdout.strip()
         old_text, defaults = read_qemu_conf(self.host), read_tls_defaults(self.host)
         new_text = qemu_conf.update_qemu_conf(old_text, **values)
         if qemu_conf.parse_qemu_conf(old_text, defaults) != qemu_conf.parse_qemu_conf(
