@@ -10,7 +10,7 @@ import pytest
 
 from migqual.deadline import Deadline
 from migqual.errors import CommandFailed, ConnectionLost, MigrationAborted
-from migqual.hosts import connection, libvirt_daemon
+from migqual.hosts import connection, libvirt_daemon, qemu_probe
 from migqual.hosts.domain_job import query_job_stats
 from migqual.hosts.host import Host
 from migqual.hosts.shell import Shell
@@ -23,6 +23,11 @@ from migqual.testbed.testbed import Testbed
 
 pytestmark = pytest.mark.observer_check
 
+LOGGING_EMULATOR = """\
+#!/bin/sh
+(n=0; while [ $n -lt 3000 ]; do printf 'qemu-kvm: message %s ' $n >&2; n=$((n + 1)); done) &
+exec {emulator} "$@"
+"""
 QUERY_SECONDS = 8.0
 MIN_QUERIES = 500
 MAX_ANSWER_SECONDS = 2.0
@@ -51,6 +56,28 @@ def test_large_output_on_both_streams_is_complete(shell: Shell) -> None:
     result = shell.run("sh", "-c", script)
 
     assert (len(result.stdout), len(result.stderr)) == (3_000_000, 3_000_000)
+
+
+def test_answers_of_an_emulator_that_logs_all_the_time(
+    testbed: Testbed,
+) -> None:
+    """
+    The answers of QEMU are complete although the emulator writes log messages all the time.
+
+    Preconditions: a wrapper writes to standard error, without line ends, while QEMU answers.
+    Expected: the features are the same as with the emulator itself.
+    """
+    host = testbed.source
+    wrapper = testbed.provisioner.get_run_folder(host) / "logging-emulator"
+    host.shell.upload_file(
+        LOGGING_EMULATOR.format(emulator=qemu_probe.find_emulator_path(host)).encode(),
+        wrapper,
+        mode=0o755,
+    )
+    features = qemu_probe.query_migration_features(host)
+
+    with Host(replace(host.entry, emulator=str(wrapper))) as logging_host:
+        assert qemu_probe.query_migration_features(logging_host) == features
 
 
 def test_failure_names_host_command_and_message(shell: Shell, pair: HostPair) -> None:

@@ -19,10 +19,13 @@ import pytest
 
 from migqual import paths
 from migqual.deadline import Deadline
+from migqual.errors import LabError
+from migqual.inventory.entities import Acceleration
 from migqual.lab import cgroup, lifecycle, state
 from migqual.lab.layout import LabLayout
 from migqual.lab.local_command import run_local_command, try_local_command
 from migqual.lab.state import LabPhase
+from migqual.lab.topology import LabHost, LabPair, LabRole, Topology
 
 # In sequence: each test compares all of the machine before and after.
 pytestmark = [pytest.mark.observer_check, pytest.mark.xdist_group("lab-lifecycle")]
@@ -216,6 +219,32 @@ def test_down_clears_a_killed_up(lab_name: str) -> None:
 
     assert state.list_lab_resources(lab_name) == []
     assert take_snapshot().list_new_traces(snapshot_before, lab_name) == []
+
+
+def test_host_that_does_not_boot_shows_its_console(lab_name: str, tmp_path: Path) -> None:
+    """
+    A host that ends while booting shows the last lines of the console, and the console is kept.
+
+    Preconditions: a root file system without an init program.
+    Expected: the error has the message of systemd-nspawn and names the kept console log. No part
+    of the lab is left.
+    """
+    (tmp_path / "rootfs" / "usr").mkdir(parents=True)
+    host = LabHost(rootfs=tmp_path / "rootfs")
+    topology = Topology(
+        hosts={"a1": host, "b1": host, "client": LabHost(role=LabRole.CLIENT)},
+        pairs=(LabPair(source="a1", destination="b1"),),
+        acceleration=Acceleration.TCG,
+    )
+
+    with pytest.raises(LabError, match="ended while booting\\n    ") as failure:
+        lifecycle.start_lab(topology, lab_name, report_progress=lambda _line: None)
+
+    kept_log = re.search(r"read the console log (\S+);", failure.value.remedy)
+    assert kept_log is not None
+    assert Path(kept_log[1]).read_text().strip()
+    Path(kept_log[1]).unlink()
+    assert state.list_lab_resources(lab_name) == []
 
 
 def test_two_labs_side_by_side(lab_name: str, second_lab_name: str) -> None:

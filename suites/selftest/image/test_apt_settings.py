@@ -1,0 +1,24 @@
+"""The machine's apt settings that reach the build of a root file system."""
+
+from migqual.image.rootfs import select_mirror_settings
+
+DUMP = """\
+APT "";
+Acquire "";
+Acquire::Languages "none";
+Acquire::http::Proxy "http://proxy.example:3128";
+Acquire::https "";
+Acquire::Check-Valid-Until "false";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+acquire::retries "3";
+DPkg::Pre-Install-Pkgs:: "/usr/sbin/dpkg-preconfigure --apt || true";
+"""
+
+
+def test_only_settings_for_mirrors_are_taken() -> None:
+    """Proxies, validity and retries are taken; hooks, indexes and empty groups are not."""
+    assert select_mirror_settings(DUMP) == [
+        'Acquire::http::Proxy "http://proxy.example:3128"',
+        'Acquire::Check-Valid-Until "false"',
+        'acquire::retries "3"',
+    ]

@@ -1,0 +1,85 @@
+"""The quirks of a lab host, written into the upper layer before the boot."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from migqual.errors import LabError
+from migqual.lab.host_quirks import render_sshd_quirks, write_host_quirks
+from migqual.lab.topology import HostQuirks
+
+pytestmark = pytest.mark.selftest
+
+SSHD_CONFIG = "Include x\nSubsystem sftp /usr/lib/openssh/sftp-server\nX11Forwarding yes\n"
+
+
+@pytest.fixture
+def rootfs(tmp_path: Path) -> Path:
+    rootfs = tmp_path / "rootfs"
+    for path, text in (
+        ("etc/ssh/sshd_config", SSHD_CONFIG),
+        ("usr/bin/qemu-system-x86_64", "binary"),
+    ):
+        (rootfs / path).parent.mkdir(parents=True, exist_ok=True)
+        (rootfs / path).write_text(text)
+    return rootfs
+
+
+def test_host_without_quirks_is_unchanged(tmp_path: Path, rootfs: Path) -> None:
+    """Without quirks nothing is written, and sshd has its own settings."""
+    write_host_quirks(tmp_path / "upper", rootfs, HostQuirks())
+
+    assert not (tmp_path / "upper").exists()
+    assert render_sshd_quirks(HostQuirks()) == ""
+
+
+def test_sftp_is_removed_and_other_settings_stay(tmp_path: Path, rootfs: Path) -> None:
+    """Only the line of the subsystem is missing in the configuration of sshd."""
+    write_host_quirks(tmp_path / "upper", rootfs, HostQuirks(has_sftp=False))
+
+    config = (tmp_path / "upper/etc/ssh/sshd_config").read_text()
+    assert config == "Include x\nX11Forwarding yes\n"
+
+
+def test_emulator_has_only_the_new_path(tmp_path: Path, rootfs: Path) -> None:
+    """QEMU is at the new path; a whiteout hides the path of Debian."""
+    emulator = Path("/usr/libexec/qemu-kvm")
+
+    write_host_quirks(tmp_path / "upper", rootfs, HostQuirks(emulator=emulator))
+
+    assert (tmp_path / "upper/usr/libexec/qemu-kvm").read_text() == "binary"
+    whiteout = (tmp_path / "upper/usr/bin/qemu-system-x86_64").lstat()
+    assert stat.S_ISCHR(whiteout.st_mode)
+    assert whiteout.st_rdev == 0
+
+
+def test_rootfs_without_the_emulator_is_an_error(tmp_path: Path, rootfs: Path) -> None:
+    """A rootfs without the file that a quirk moves is named in the error."""
+    (rootfs / "usr/bin/qemu-system-x86_64").unlink()
+
+    with pytest.raises(LabError, match="qemu-system-x86_64"):
+        write_host_quirks(tmp_path, rootfs, HostQuirks(emulator=Path("/usr/libexec/qemu-kvm")))
+
+
+def test_qemu_conf_is_a_link_to_the_managed_file(tmp_path: Path, rootfs: Path) -> None:
+    """The configuration moves to the managed folder, and the old path is a link."""
+    conf_file = tmp_path / "upper/etc/libvirt/qemu.conf"
+    conf_file.parent.mkdir(parents=True)
+    conf_file.write_text("user = 'x'\n")
+
+    quirks = HostQuirks(qemu_conf_target=Path("/etc/site/qemu.conf"))
+    write_host_quirks(tmp_path / "upper", rootfs, quirks)
+
+    assert conf_file.is_symlink()
+    assert str(conf_file.readlink()) == "/etc/site/qemu.conf"
+    assert (tmp_path / "upper/etc/site/qemu.conf").read_text() == "user = 'x'\n"
+
+
+def test_umask_is_set_for_logins_and_commands(tmp_path: Path, rootfs: Path) -> None:
+    """The umask is in force for sshd's sessions and for login shells."""
+    write_host_quirks(tmp_path, rootfs, HostQuirks(umask="0077"))
+
+    drop_in = (tmp_path / "etc/systemd/system/ssh.service.d/umask.conf").read_text()
+    assert drop_in == "[Service]\nUMask=0077\n"
+    assert (tmp_path / "etc/profile.d/umask.sh").read_text() == "umask 0077\n"
