@@ -17,6 +17,7 @@ from migqual.report.qualification import (
     is_run_qualified,
     judge_pairs,
 )
+from migqual.report.stack_differences import StackComparison
 
 TEMPLATES = paths.REPORTS / "templates"
 VERDICT_SIGNS = {
@@ -28,8 +29,16 @@ VERDICT_SIGNS = {
 }
 
 
-def render_html_report(run: RunRecord, records: Sequence[TestRecord]) -> str:
-    """Render the HTML page. Text from the records is escaped and never becomes markup."""
+def render_html_report(
+    run: RunRecord, records: Sequence[TestRecord], comparison: StackComparison | None = None
+) -> str:
+    """Render the HTML page. Text from the records is escaped and never becomes markup.
+
+    Args:
+        run: The run, or several runs merged.
+        records: The tests.
+        comparison: The differences between the stacks of several runs.
+    """
     results = judge_pairs(run, records)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -53,6 +62,7 @@ def render_html_report(run: RunRecord, records: Sequence[TestRecord]) -> str:
         not_run=group_not_run(results),
         migrations=[(record, migration) for record in records for migration in record.migrations],
         charts=build_charts(records),
+        comparison=comparison or StackComparison((), ()),
         time_totals=time_summary.compute_step_totals(records),
         time_summary=time_summary.render_time_summary(records),
         environment=[(name, list_fact_lines(facts)) for name, facts in run.environment.items()],

@@ -19,6 +19,7 @@ from migqual.model.record import RunRecord, TestRecord
 from migqual.report import record_files
 from migqual.report.html_report import render_html_report
 from migqual.report.qualification import build_verdict_json, merge_runs
+from migqual.report.stack_differences import compare_stacks
 
 VERDICT_FILE = "verdict.json"
 INDEX_FILE = "index.html"
@@ -99,8 +100,12 @@ def publish_report(
     Returns:
         The merged run and the test records.
     """
-    run, records = load_records(folders)
+    record_set = record_files.read_records(folders)
+    run, records = merge_runs(record_set.runs), record_set.tests
+    comparison = compare_stacks(record_set.runs, records)
     text = json.dumps(encode_json_value(build_verdict_json(run, records)), indent=1)
     record_files.write_atomically(out_folder / VERDICT_FILE, text + "\n")
-    record_files.write_atomically(out_folder / INDEX_FILE, render_html_report(run, records))
+    record_files.write_atomically(
+        out_folder / INDEX_FILE, render_html_report(run, records, comparison)
+    )
     return run, records

@@ -1,0 +1,135 @@
+"""Compare what different stacks did in the same tests: verdicts, refusals and messages (pure)."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from migqual.model.record import PairName, RunRecord, TestRecord
+from migqual.model.verdict import Verdict, find_worst_verdict
+
+COMPARED_FACTS = ("unguarded migration ", "missing parameters")
+MAX_TEXT_LENGTH = 240
+_CHANGING_PARTS = (
+    (re.compile(r"mq-[0-9a-f]{6}-\d+-\d+"), "GUEST"),
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z? ?"), ""),
+    (re.compile(r"bad blocks, the first: .*", re.DOTALL), "bad blocks"),
+)
+
+
+@dataclass(frozen=True)
+class StackDifference:
+    """A subject on which stacks differ.
+
+    Attributes:
+        subject: The test, the situation or the fact.
+        texts: What each stack did; a stack without a result is missing.
+    """
+
+    subject: str
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StackComparison:
+    """All differences between the stacks of some runs.
+
+    Attributes:
+        stacks: Versions of libvirt and QEMU at source and destination, in the order of the runs.
+        differences: Sorted by subject; empty for a single stack.
+    """
+
+    stacks: tuple[str, ...]
+    differences: tuple[StackDifference, ...]
+
+
+def compare_stacks(runs: Sequence[RunRecord], tests: Sequence[TestRecord]) -> StackComparison:
+    """Compare the stacks of all runs.
+
+    Args:
+        runs: The runs, with the versions of the hosts in the environment.
+        tests: The tests of the runs.
+
+    Returns:
+        The stacks, and the subjects on which at least two stacks differ.
+    """
+    texts: dict[str, dict[str, str]] = {}
+    stacks: dict[str, None] = {}
+    for run in runs:
+        for pair in run.pairs:
+            stack = describe_stack(run, pair)
+            stacks[stack] = None
+            for subject, text in _list_observations(run, pair, tests):
+                texts.setdefault(subject, {}).setdefault(stack, text)
+    differences = (StackDifference(subject, by_stack) for subject, by_stack in texts.items())
+    return StackComparison(
+        tuple(stacks),
+        tuple(
+            sorted(
+                (row for row in differences if len(set(map(_normalize, row.texts.values()))) > 1),
+                key=lambda row: row.subject,
+            )
+        ),
+    )
+
+
+def describe_stack(run: RunRecord, pair: PairName) -> str:
+    """Describe the versions of libvirt and QEMU at both hosts of a pair."""
+    source, destination = (_describe_host(run, name) for name in (pair.source, pair.destination))
+    return source if source == destination else f"{source} -> {destination}"
+
+
+def _describe_host(run: RunRecord, name: str) -> str:
+    facts = run.environment.get(f"host {name}")
+    if not isinstance(facts, Mapping):
+        return "not known"
+    return f"libvirt {facts.get('libvirt', '?')}, QEMU {facts.get('qemu', '?')}"
+
+
+def _list_observations(
+    run: RunRecord, pair: PairName, tests: Sequence[TestRecord]
+) -> Iterator[tuple[str, str]]:
+    pair_tests = [test for test in tests if test.run == run.id and test.pair == pair]
+    by_id: dict[str, list[TestRecord]] = {}
+    for test in pair_tests:
+        if test.verdict is not Verdict.NOT_RUN:
+            by_id.setdefault(test.id, []).append(test)
+    for test_id, records in by_id.items():
+        verdict = find_worst_verdict(record.verdict for record in records)
+        yield test_id, verdict.value
+    for test in pair_tests:
+        for message in test.stack_messages:
+            yield f"message: {message.kind}", _clean(message.message)
+    for name, facts in run.environment.items():
+        if name.startswith(COMPARED_FACTS) and _belongs_to_pair(name, pair):
+            yield _remove_pair(name, pair), _clean(_describe_facts(facts))
+
+
+def _belongs_to_pair(name: str, pair: PairName) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(pair.id)}(?![\w])", name) is not None
+
+
+def _remove_pair(name: str, pair: PairName) -> str:
+    return re.sub(rf"( |(?<=\[)){re.escape(pair.id)}-?", "", name).replace("[]", "")
+
+
+def _describe_facts(facts: object) -> str:
+    if not isinstance(facts, Mapping):
+        return str(facts)
+    if "result" in facts:
+        return str(facts["result"])
+    return "; ".join(
+        f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in facts.items()
+    )
+
+
+def _clean(text: str) -> str:
+    for pattern, replacement in _CHANGING_PARTS:
+        text = pattern.sub(replacement, text)
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH]} ..."
+
+
+def _normalize(text: str) -> str:
+    """Normalize a text for comparison: numbers and names of single guests do not count."""
+    return re.sub(r"[0-9a-f]{8,}|\d+", "N", text)

@@ -1,0 +1,104 @@
+"""The comparison of what different stacks did in the same tests."""
+
+from dataclasses import replace
+
+import pytest
+
+from migqual.model.record import (
+    PairName,
+    ProfileSnapshot,
+    RunRecord,
+    RunTier,
+    TestRecord,
+)
+from migqual.model.stack_message import StackMessage
+from migqual.model.verdict import Verdict
+from migqual.report.html_report import render_html_report
+from migqual.report.stack_differences import compare_stacks
+
+pytestmark = pytest.mark.selftest
+
+PAIR = PairName("a1", "b1")
+OLD, NEW = "libvirt 7.0.0, QEMU 5.2.0", "libvirt 12.8.0, QEMU 11.1.0"
+
+
+def make_run(run_id: str, stack: str, **facts: object) -> RunRecord:
+    libvirt, qemu = (part.split()[1] for part in stack.split(", "))
+    hosts = {f"host {name}": {"libvirt": libvirt, "qemu": qemu} for name in ("a1", "b1")}
+    return RunRecord(
+        id=run_id,
+        started="2026-01-02T03:04:05Z",
+        finished="2026-01-02T03:05:05Z",
+        profile=ProfileSnapshot("lab"),
+        tier=RunTier.LAB,
+        acceleration="tcg",
+        version="1",
+        pairs=(PAIR,),
+        requirements={},
+        environment={**hosts, **facts},
+    )
+
+
+def make_test(run_id: str, verdict: Verdict, message: str = "") -> TestRecord:
+    record = TestRecord(run_id, "t", "title", "", "Caps", (), PAIR, verdict)
+    messages = (StackMessage("no-space", message, is_known=True),) if message else ()
+    return replace(record, stack_messages=messages)
+
+
+def test_only_differences_are_listed() -> None:
+    """
+    A verdict or a message that is the same on all stacks is not listed; names and numbers of
+    single guests do not count.
+    """
+    runs = [make_run("r1", OLD), make_run("r2", NEW)]
+    tests = [
+        make_test("r1", Verdict.PASS, "mq-0a1b2c-0-1: no space left, 12 bytes"),
+        make_test("r2", Verdict.FAIL, "mq-ffffff-1-7: no space left, 34 bytes"),
+    ]
+
+    comparison = compare_stacks(runs, tests)
+
+    assert comparison.stacks == (OLD, NEW)
+    assert [row.subject for row in comparison.differences] == ["t"]
+    assert comparison.differences[0].texts == {OLD: "pass", NEW: "fail"}
+
+
+def test_other_words_of_a_refusal_are_a_difference() -> None:
+    """The same refusal in other words is listed with the words of each stack."""
+    runs = [make_run("r1", OLD), make_run("r2", NEW)]
+    tests = [
+        make_test("r1", Verdict.PASS, "no space left on device"),
+        make_test("r2", Verdict.PASS, "disk quota exceeded"),
+    ]
+
+    (row,) = compare_stacks(runs, tests).differences
+
+    assert row.subject == "message: no-space"
+    assert row.texts == {OLD: "no space left on device", NEW: "disk quota exceeded"}
+
+
+def test_unguarded_migrations_are_compared_without_the_pair() -> None:
+    """The name of the pair is not a part of the subject, so that all stacks share a row."""
+    name = "unguarded migration test_x[a1-b1-one-less]"
+    runs = [
+        make_run("r1", OLD, **{name: {"result": "migrated"}}),
+        make_run("r2", NEW, **{name: {"result": "MigrationRefused: no"}}),
+    ]
+
+    (row,) = compare_stacks(runs, []).differences
+
+    assert row.subject == "unguarded migration test_x[one-less]"
+    assert row.texts == {OLD: "migrated", NEW: "MigrationRefused: no"}
+
+
+def test_table_is_in_the_report_of_several_stacks_only() -> None:
+    """The report of a single stack has no table of differences."""
+    old_run, new_run = make_run("r1", OLD), make_run("r2", NEW)
+    tests = [make_test("r1", Verdict.PASS), make_test("r2", Verdict.UNSUPPORTED)]
+
+    both = render_html_report(old_run, tests, compare_stacks([old_run, new_run], tests))
+    single = render_html_report(old_run, tests[:1], compare_stacks([old_run], tests[:1]))
+
+    assert "Stack differences" in both
+    assert NEW in both
+    assert "Stack differences" not in single
