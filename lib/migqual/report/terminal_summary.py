@@ -7,6 +7,7 @@ from pathlib import Path
 
 from migqual.model.record import RunRecord, TestRecord
 from migqual.model.verdict import Verdict
+from migqual.report.causes import find_common_causes
 from migqual.report.qualification import (
     PairResult,
     RequirementResult,
@@ -26,6 +27,9 @@ def render_verdict_summary(
         yield from _render_pair_table(result)
     yield f"verdict: {render_headline(run, results)}"
     yield f"counts:  {render_counts(results, records)}"
+    for cause in find_common_causes(records):
+        reason = textwrap.shorten(cause.reason, WIDTH, placeholder=" ...")
+        yield f"cause:   {len(cause.test_ids)} tests {cause.verdict.value}: {reason}"
     yield f"report:  {index_file}"
 
 
