@@ -50,17 +50,7 @@ def register(subparsers: "Subparsers") -> None:
     )
     status_parser.set_defaults(run=run_status)
 
-    exec_parser = actions.add_parser(
-        "exec",
-        parents=[name_option],
-        help="run a command in the namespace that reaches the hosts, or on one of the hosts",
-        usage="migqual lab exec [--name NAME] [--on HOST] -- COMMAND ...",
-    )
-    exec_parser.add_argument(
-        "--on", metavar="HOST", help="run COMMAND on this host (default: a shell)"
-    )
-    exec_parser.add_argument("command", nargs="*", metavar="COMMAND")
-    exec_parser.set_defaults(run=run_exec)
+    _add_exec_parser(actions, name_option)
     logs_parser = actions.add_parser(
         "logs", parents=[name_option], help="print the console and the journal of a host"
     )
@@ -74,6 +64,21 @@ def register(subparsers: "Subparsers") -> None:
         help="number of lines at the end of the console and of the journal (default: 200)",
     )
     logs_parser.set_defaults(run=run_logs)
+
+
+def _add_exec_parser(actions: "Subparsers", name_option: argparse.ArgumentParser) -> None:
+    """Add the action `exec`."""
+    exec_parser = actions.add_parser(
+        "exec",
+        parents=[name_option],
+        help="run a command in the namespace that reaches the hosts, or on one of the hosts",
+        usage="migqual lab exec [--name NAME] [--on HOST] -- COMMAND ...",
+    )
+    exec_parser.add_argument(
+        "--on", metavar="HOST", help="run COMMAND on this host (default: a shell)"
+    )
+    exec_parser.add_argument("command", nargs="*", metavar="COMMAND")
+    exec_parser.set_defaults(run=run_exec)
 
 
 def add_lanes_option(parser: argparse.ArgumentParser, default: int) -> None:

@@ -83,6 +83,19 @@ class Prediction:
     Attributes:
         total_s: Total time. Without convergence, the time after the last simulated round.
         downtime_s: Downtime. Without convergence, the downtime after the last simulated round.
+
+    Example:
+        Predict a migration of 2 GiB over a link of 112 MiB/s. The guest writes 40 MiB/s to random
+        pages of a working set of 500 MiB::
+
+            curve = build_saturating_curve(rate_mib_s=40, working_set_mib=500)
+            prediction = simulate_precopy(
+                memory_to_send_mib=2048,
+                dirty_model=DirtyModel(curve, working_set_mib=500, is_random=True),
+                transfer_model=TransferModel(bandwidth_mib_s=112, paused_bandwidth_mib_s=112),
+                limits=MigrationLimits(downtime_limit_s=0.3),
+            )
+            print(prediction.converges, prediction.total_s)
     """
 
     converges: bool
@@ -124,19 +137,6 @@ def simulate_precopy(
 
     Returns:
         The prediction.
-
-    Example:
-        Predict a migration of 2 GiB over a link of 112 MiB/s. The guest writes 40 MiB/s to random
-        pages of a working set of 500 MiB::
-
-            curve = build_saturating_curve(rate_mib_s=40, working_set_mib=500)
-            prediction = simulate_precopy(
-                memory_to_send_mib=2048,
-                dirty_model=DirtyModel(curve, working_set_mib=500, is_random=True),
-                transfer_model=TransferModel(bandwidth_mib_s=112, paused_bandwidth_mib_s=112),
-                limits=MigrationLimits(downtime_limit_s=0.3),
-            )
-            print(prediction.converges, prediction.total_s)
     """
     pending_mib, sent_mib, since_sync_s, rounds = memory_to_send_mib, 0.0, 0.0, 1
     elapsed_s = transfer_model.setup_s
