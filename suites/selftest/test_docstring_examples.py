@@ -28,7 +28,7 @@ ENTRY_POINTS = (
     "migqual.migration.migrate.migrate",
     "migqual.model.guest_spec.GuestSpec",
     "migqual.model.plan.Plan",
-    "migqual.predict.precopy.simulate_precopy",
+    "migqual.predict.precopy.Prediction",
     "migqual.preflight.run.run_preflight_checks",
     "migqual.testbed.testbed.Testbed",
 )
