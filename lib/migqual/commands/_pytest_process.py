@@ -94,7 +94,7 @@ def run_suites(arguments: argparse.Namespace, target: RunTarget) -> int:
 
 
 def _build_pytest_options(arguments: argparse.Namespace, target: RunTarget) -> list[str]:
-    lane_count = len(load_inventory(target.inventory).lanes)
+    worker_count = len(load_inventory(target.inventory).worker_groups)
     marker_expression = OBSERVER_CHECK_MARKERS if arguments.observer_checks else HOST_TEST_MARKERS
     options = [
         f"--inventory={target.inventory}",
@@ -111,6 +111,6 @@ def _build_pytest_options(arguments: argparse.Namespace, target: RunTarget) -> l
         options.append("--smoke")
         if target.lab is None:
             return options
-    if lane_count > 1 and not arguments.serial:
-        options += ["-n", str(lane_count), "--dist", "loadgroup"]
+    if worker_count > 1 and not arguments.serial:
+        options += ["-n", str(worker_count), "--dist", "loadgroup"]
     return options

@@ -164,6 +164,11 @@ class PairEntry:
         """Return the pair in the opposite direction."""
         return PairEntry(self.destination, self.source, self.replica_of)
 
+    def shares_host_with(self, other: "PairEntry") -> bool:
+        """Return whether a host belongs to both pairs."""
+        names = {self.source.name, self.destination.name}
+        return bool(names & {other.source.name, other.destination.name})
+
 
 @dataclass(frozen=True)
 class DirectoryStore:
@@ -293,6 +298,25 @@ class Inventory:
     def lanes(self) -> tuple[PairEntry, ...]:
         """Return all pairs for tests, replicas included. Each worker has a separate lane."""
         return (*self.pairs, *self.replicas)
+
+    def get_worker_group(self, lane: PairEntry) -> str:
+        """Return the group of the worker for a lane: lanes that share a host share a worker.
+
+        Returns:
+            The id of the first lane that is connected with `lane` by common hosts.
+        """
+        connected = [lane]
+        for candidate in (other for _ in self.lanes for other in self.lanes):
+            if candidate not in connected and any(
+                candidate.shares_host_with(member) for member in connected
+            ):
+                connected.append(candidate)
+        return next(other.id for other in self.lanes if other in connected)
+
+    @property
+    def worker_groups(self) -> tuple[str, ...]:
+        """Return the groups of all lanes, each once."""
+        return tuple(dict.fromkeys(self.get_worker_group(lane) for lane in self.lanes))
 
     def list_pair_lanes(self, pair: PairEntry) -> tuple[PairEntry, ...]:
         """List `pair` and the replicas of `pair`."""

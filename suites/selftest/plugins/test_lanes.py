@@ -57,9 +57,9 @@ def test_numbered(pair, number, request):
 PLUGINS = ("session", "requirement_markers", "lanes")
 
 
-def run_suite(folder: Path, *options: str) -> list[dict[str, str]]:
+def run_suite(folder: Path, *options: str, inventory: str = INVENTORY) -> list[dict[str, str]]:
     """Run the generated suite with three workers, and return the facts written by each test."""
-    (folder / "inventory.yml").write_text(INVENTORY)
+    (folder / "inventory.yml").write_text(inventory)
     (folder / "known_hosts").touch()
     (folder / "test_lanes.py").write_text(SUITE)
     (folder / "pytest.ini").write_text(
@@ -113,3 +113,26 @@ def test_spread_option_runs_each_test_on_a_single_lane(tmp_path: Path) -> None:
         f"test_numbered[{number}]" for number in range(8)
     ]
     assert {result["lane"] for result in results} == {"a1-b1", "a2-b2", "a3-b3"}
+
+
+def test_pairs_with_a_common_host_share_a_worker(tmp_path: Path) -> None:
+    """
+    Pairs with a common host never run at the same time; another pair runs beside them.
+
+    Preconditions: a host is the source of two pairs, and the third pair has hosts of its own.
+    Expected: both pairs of the common host run all their tests on one worker.
+    """
+    inventory = INVENTORY.replace(
+        "{source: a3, destination: b3, replica_of: a1-b1}", "{source: a1, destination: b3}"
+    )
+
+    results = run_suite(tmp_path, inventory=inventory)
+
+    workers_by_lane = {
+        lane: {result["worker"] for result in results if result["lane"] == lane}
+        for lane in ("a1-b1", "a1-b3", "a2-b2")
+    }
+    assert len(results) == 24
+    assert workers_by_lane["a1-b1"] == workers_by_lane["a1-b3"]
+    assert len(workers_by_lane["a1-b1"]) == 1
+    assert workers_by_lane["a2-b2"].isdisjoint(workers_by_lane["a1-b1"])
