@@ -19,6 +19,7 @@ DEFAULT_SCRATCH_FOLDER = PurePosixPath("/var/lib/migqual")
 SAVED_STATES_FOLDER = (
     "states"  # folder in the scratch directory where saved states of guests may stay
 )
+DEFAULT_SSH_PORT = 22
 DEFAULT_PEER_URI = "qemu+ssh://{address}/system"
 
 
@@ -131,8 +132,14 @@ class HostEntry:
 
     @property
     def peer_uri(self) -> str:
-        """Return the libvirt URI of the host for the peer in a pair."""
-        return self.peer_uri_template.format(
+        """Return the libvirt URI of the host for the peer in a pair.
+
+        The default URI contains the port of the SSH server when the port is not 22.
+        """
+        template = self.peer_uri_template
+        if template == DEFAULT_PEER_URI and self.port != DEFAULT_SSH_PORT:
+            template = template.replace("{address}", "{address}:{port}")
+        return template.format(
             address=format_uri_host(self.migration_endpoint),
             host=format_uri_host(self.address),
             name=self.name,

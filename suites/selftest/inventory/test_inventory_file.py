@@ -150,7 +150,7 @@ def test_pairs_and_addresses(load_text: LoadText) -> None:
 
     assert pair.source.migration_address == "10.2.0.1"
     assert pair.destination.migration_address == "10.1.0.2"
-    assert pair.source.peer_uri == "qemu+ssh://10.2.0.1/system"
+    assert pair.source.peer_uri == "qemu+ssh://10.2.0.1:2200/system"
     assert pair.reverse.id == "b1-a1"
 
 
