@@ -55,7 +55,8 @@ def test_large_output_on_both_streams_is_complete(shell: Shell) -> None:
 
     result = shell.run("sh", "-c", script)
 
-    assert (len(result.stdout), len(result.stderr)) == (3_000_000, 3_000_000)
+    assert len(result.stdout) == 3_000_000
+    assert result.stderr.count("\0") == 3_000_000  # a shell may add a warning about the locale
 
 
 def test_answers_of_an_emulator_that_logs_all_the_time(

@@ -11,7 +11,7 @@ from migqual.preflight.run import raise_if_refused
 from migqual.testbed.testbed import Testbed
 from suites.support.faults import inject_tcp_reset
 
-CONTROL_PORT = "tcp dport 22"
+CONTROL_PORT = "tcp dport {ssh_port}"
 DATA_PORTS = "tcp dport 49152-49215"
 
 
@@ -38,10 +38,10 @@ def test_port_closed_in_one_direction(
     """
     source_address = testbed.source.entry.migration_endpoint
     address_field = "saddr" if hook == "input" else "daddr"
+    server = testbed.destination if hook == "input" else testbed.source
+    rule = f"{hook} ip {address_field} {source_address} {ports}"
     with inject_tcp_reset(
-        testbed.provisioner,
-        testbed.destination,
-        f"{hook} ip {address_field} {source_address} {ports}",
+        testbed.provisioner, testbed.destination, rule.format(ssh_port=server.entry.port)
     ):
         finding = run_preflight(shared_idle_guest.name)[f"LM-PRE-01.{check}"]
 
@@ -72,8 +72,9 @@ def test_libvirt_unreachable_from_source(
     Expected: refused for peer-to-peer. For managed direct the check is ok.
     """
     source_address = testbed.source.entry.migration_endpoint
+    control_port = CONTROL_PORT.format(ssh_port=testbed.destination.entry.port)
     with inject_tcp_reset(
-        testbed.provisioner, testbed.destination, f"input ip saddr {source_address} {CONTROL_PORT}"
+        testbed.provisioner, testbed.destination, f"input ip saddr {source_address} {control_port}"
     ):
         findings = run_preflight(shared_idle_guest.name, Plan(control=control))
 

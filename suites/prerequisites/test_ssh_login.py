@@ -34,7 +34,8 @@ def use_empty_known_hosts(entry: HostEntry, folder: Path) -> HostEntry:
 def use_wrong_host_key(entry: HostEntry, folder: Path) -> HostEntry:
     key_file = use_wrong_key(entry, folder).key
     public_key = Path(f"{key_file}.pub").read_text().split()[:2]
-    (folder / "known_hosts").write_text(f"{entry.address} {' '.join(public_key)}\n")
+    server = entry.address if entry.port == 22 else f"[{entry.address}]:{entry.port}"
+    (folder / "known_hosts").write_text(f"{server} {' '.join(public_key)}\n")
     return replace(entry, known_hosts=folder / "known_hosts")
 
 

@@ -267,9 +267,10 @@ def _is_answering(entry: HostEntry) -> bool:
 
 def _render_known_hosts(entry: HostEntry, port: int) -> str:
     """Render the host keys of `entry` for another port."""
+    server = entry.address if entry.port == 22 else f"[{entry.address}]:{entry.port}"
     lines = []
     for line in entry.known_hosts.read_text().splitlines():
         names, _, key = line.partition(" ")
-        if entry.address in names.split(","):
+        if server in names.split(","):
             lines.append(f"[{entry.address}]:{port} {key}\n")
     return "".join(lines)
