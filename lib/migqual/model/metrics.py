@@ -56,16 +56,17 @@ def _compute_disk_metrics(outcome: Outcome) -> dict[str, float | None]:
 
 def _compute_job_metrics(outcome: Outcome) -> dict[str, float | None]:
     stats = outcome.stats
-    total_ms, setup_ms = stats.total_time_ms, stats.setup_time_ms
+    total_ms = _convert_to_float(stats.total_time_ms)
+    setup_ms = _convert_to_float(stats.setup_time_ms)
     sent_bytes, memory_bytes = stats.memory_processed_bytes, stats.memory_total_bytes
     transfer_s = None if total_ms is None else (total_ms - (setup_ms or 0.0)) / 1000
     downtime_limit_ms = outcome.plan.downtime_ms
-    downtime_ms = stats.downtime_ms
+    downtime_ms = _convert_to_float(stats.downtime_ms)
     return {
         "total_time_ms": total_ms,
         "setup_time_ms": setup_ms,
         "downtime_libvirt_ms": downtime_ms,
-        "downtime_net_ms": stats.downtime_net_ms,
+        "downtime_net_ms": _convert_to_float(stats.downtime_net_ms),
         "downtime_qemu_ms": _read_qemu_downtime(outcome),
         "downtime_events_ms": outcome.pause_ms,
         "downtime_overshoot": downtime_ms / downtime_limit_ms
@@ -77,14 +78,18 @@ def _compute_job_metrics(outcome: Outcome) -> dict[str, float | None]:
         "amplification": round(sent_bytes / memory_bytes, 3)
         if sent_bytes and memory_bytes
         else None,
-        "iterations": stats.memory_iteration,
-        "zero_pages": stats.zero_pages,
-        "normal_pages": stats.normal_pages,
-        "dirty_rate_pages_s": stats.dirty_rate_pages_per_s,
+        "iterations": _convert_to_float(stats.memory_iteration),
+        "zero_pages": _convert_to_float(stats.zero_pages),
+        "normal_pages": _convert_to_float(stats.normal_pages),
+        "dirty_rate_pages_s": _convert_to_float(stats.dirty_rate_pages_per_s),
         "throttle_max_percent": outcome.throttle_max_percent,
-        "postcopy_requests": stats.postcopy_requests,
+        "postcopy_requests": _convert_to_float(stats.postcopy_requests),
         "disk_mib": _convert_to_mib(stats.disk_processed_bytes),
     }
+
+
+def _convert_to_float(value: int | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _convert_to_mib(byte_count: float | None) -> float | None:
