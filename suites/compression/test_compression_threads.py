@@ -122,7 +122,8 @@ def migrate_with_wait_setting(
         The value in force during the migration, and the number of uncompressed pages.
 
     Raises:
-        InconclusiveError: The migration ended before the value was read.
+        InconclusiveError: The migration ended before the value was read, or libvirt did not
+            report the number.
     """
     values_in_force: list[object] = []
 
@@ -136,7 +137,7 @@ def migrate_with_wait_setting(
         compression_options=CompressionOptions(level=9, threads=1),
         qemu_parameters=(QemuParameter("compress-wait-thread", wait_for_thread),),
     )
-    stats = migrate_and_count_bytes(testbed, guest, plan, on_sample=record_value).outcome.stats
+    migration = migrate_and_count_bytes(testbed, guest, plan, on_sample=record_value)
     if not values_in_force:
         raise InconclusiveError("the migration was over before the value could be read")
-    return values_in_force[0], stats.normal_pages or 0
+    return values_in_force[0], migration.normal_pages

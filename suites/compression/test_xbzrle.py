@@ -1,6 +1,6 @@
 """xbzrle: QEMU sends a slightly changed page as a difference from the last sent state."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -17,6 +17,7 @@ from suites.support.compression import (
     CountedMigration,
     migrate_and_count_bytes,
     query_migration_parameters,
+    require_statistic,
 )
 from suites.support.stack_refusals import expect_stack_refusal
 
@@ -82,11 +83,11 @@ def test_xbzrle_sends_differences(testbed: Testbed) -> None:
     ]
     large_cache, small_cache, smallest_cache = figures_by_cache
 
-    assert [figures["compression_cache"] for figures in figures_by_cache] == list(CACHE_SIZES)
-    assert large_cache["compression_pages"] > 0
-    assert large_cache["compression_bytes"] / large_cache["compression_pages"] < PAGE_BYTES / 2
-    assert small_cache["compression_cache_misses"] > small_cache["compression_pages"]
-    assert smallest_cache["compression_cache_misses"] > 10 * smallest_cache["compression_pages"]
+    assert [figures.cache_bytes for figures in figures_by_cache] == list(CACHE_SIZES)
+    assert large_cache.page_count > 0
+    assert large_cache.byte_count / large_cache.page_count < PAGE_BYTES / 2
+    assert small_cache.miss_count > small_cache.page_count
+    assert smallest_cache.miss_count > 10 * smallest_cache.page_count
     assert query_migration_parameters(guest) == parameters_before
 
 
@@ -134,7 +135,7 @@ def test_xbzrle_does_not_grow_random_pages(testbed: Testbed) -> None:
     xbzrle_migration = migrate_and_count_bytes(testbed, guest, build_xbzrle_plan(CACHE_SIZES[0]))
 
     figures = read_xbzrle_figures(xbzrle_migration.outcome)
-    if not figures["compression_pages"] + figures["compression_overflow"]:
+    if not figures.page_count + figures.overflow_count:
         raise InconclusiveError("QEMU compared no page with its previous content")
     assert (
         compute_bytes_per_page(xbzrle_migration)
@@ -148,22 +149,47 @@ def remove_compression(plan: Plan) -> Plan:
 
 def compute_bytes_per_page(migration: CountedMigration) -> float:
     """Return the bytes on the link for each sent page, whole or as a difference."""
-    stats = migration.outcome.stats
     return migration.link_bytes / (
-        (stats.normal_pages or 0) + stats.compression_counters.get("compression_pages", 0)
+        migration.normal_pages + (migration.outcome.stats.xbzrle_pages or 0)
     )
 
 
-def read_xbzrle_figures(outcome: Outcome) -> dict[str, int]:
-    """Return the compression statistics of the job.
+@dataclass(frozen=True)
+class XbzrleFigures:
+    """The statistics of xbzrle.
+
+    Attributes:
+        page_count: Pages sent as differences.
+        byte_count: Bytes of the differences.
+        miss_count: Pages that were not in the cache.
+        overflow_count: Pages with a difference too large to send.
+    """
+
+    cache_bytes: int
+    page_count: int
+    byte_count: int
+    miss_count: int
+    overflow_count: int
+
+
+def read_xbzrle_figures(outcome: Outcome) -> XbzrleFigures:
+    """Return the statistics of xbzrle of the job.
 
     Raises:
-        InconclusiveError: The migration had too few rounds: no page was sent three times.
+        InconclusiveError: The migration had too few rounds: no page was sent three times. Or
+            libvirt did not report a statistic.
     """
-    rounds = outcome.stats.memory_iteration or 0
+    stats = outcome.stats
+    rounds = require_statistic(stats.memory_iteration, "rounds")
     if rounds < MIN_ROUNDS:
         raise InconclusiveError(f"the migration ended after {rounds} rounds")
-    return dict(outcome.stats.compression_counters)
+    return XbzrleFigures(
+        cache_bytes=require_statistic(stats.xbzrle_cache_bytes, "bytes of the cache"),
+        page_count=require_statistic(stats.xbzrle_pages, "pages sent as differences"),
+        byte_count=require_statistic(stats.xbzrle_bytes, "bytes sent as differences"),
+        miss_count=require_statistic(stats.xbzrle_cache_misses, "cache misses"),
+        overflow_count=require_statistic(stats.xbzrle_overflow_pages, "too large differences"),
+    )
 
 
 @pytest.mark.requirement("LM-PAR-08")

@@ -56,6 +56,15 @@ class CountedMigration:
         return self.outcome.stats.memory_processed_bytes or 0
 
     @property
+    def normal_pages(self) -> int:
+        """Return the number of pages sent as a whole, according to the job statistics.
+
+        Raises:
+            InconclusiveError: libvirt did not report the number.
+        """
+        return require_statistic(self.outcome.stats.normal_pages, "pages sent as a whole")
+
+    @property
     def byte_mismatch(self) -> str:
         """Describe a mismatch of the two byte counts; return "" if both agree.
 
@@ -68,6 +77,17 @@ class CountedMigration:
         if plan.compression is Compression.NONE and not plan.qemu_parameters:
             return throughput.describe_byte_mismatch(self.link_bytes, self.reported_bytes)
         return throughput.describe_byte_mismatch(self.link_bytes, self.reported_bytes, min_share=0)
+
+
+def require_statistic(value: int | None, description: str) -> int:
+    """Return the value of a job statistic.
+
+    Raises:
+        InconclusiveError: libvirt did not report the statistic. An absent number is not 0.
+    """
+    if value is None:
+        raise InconclusiveError(f"libvirt reported no number of {description}")
+    return value
 
 
 @cache

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_COMPRESSION_PREFIX = "compression_"
-
 
 @dataclass(frozen=True)
 class JobStats:
     """The statistics of a job at one moment, or of a completed job.
 
-    Every property is None when libvirt did not report the statistic.
+    A property is None when libvirt did not report the statistic. Only ``is_active`` and
+    ``job_type`` read an absent type as 0. Reading a number raises ValueError for other text.
 
     Attributes:
         values: All statistics with libvirt's names.
@@ -128,10 +127,26 @@ class JobStats:
         return self._get_number("disk_processed")
 
     @property
-    def compression_counters(self) -> Mapping[str, int]:
-        """Return all counters of compression by libvirt's name, e.g. ``compression_pages``."""
-        return {
-            name: int(value)
-            for name, value in self.values.items()
-            if name.startswith(_COMPRESSION_PREFIX)
-        }
+    def xbzrle_cache_bytes(self) -> int | None:
+        """Return the size of the cache of xbzrle in bytes (``compression_cache``)."""
+        return self._get_number("compression_cache")
+
+    @property
+    def xbzrle_bytes(self) -> int | None:
+        """Return the bytes sent as differences (``compression_bytes``)."""
+        return self._get_number("compression_bytes")
+
+    @property
+    def xbzrle_pages(self) -> int | None:
+        """Return the number of pages sent as differences (``compression_pages``)."""
+        return self._get_number("compression_pages")
+
+    @property
+    def xbzrle_cache_misses(self) -> int | None:
+        """Return the number of pages missing in the cache (``compression_cache_misses``)."""
+        return self._get_number("compression_cache_misses")
+
+    @property
+    def xbzrle_overflow_pages(self) -> int | None:
+        """Return the number of pages with too large differences (``compression_overflow``)."""
+        return self._get_number("compression_overflow")

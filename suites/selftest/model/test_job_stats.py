@@ -6,6 +6,8 @@ import pytest
 
 from migqual.model.job_stats import JobStats
 
+pytestmark = pytest.mark.selftest
+
 PROPERTIES: dict[str, Callable[[JobStats], int | None]] = {
     "operation": lambda stats: stats.operation,
     "time_elapsed": lambda stats: stats.total_time_ms,
@@ -26,6 +28,11 @@ PROPERTIES: dict[str, Callable[[JobStats], int | None]] = {
     "auto_converge_throttle": lambda stats: stats.throttle_percent,
     "disk_total": lambda stats: stats.disk_total_bytes,
     "disk_processed": lambda stats: stats.disk_processed_bytes,
+    "compression_cache": lambda stats: stats.xbzrle_cache_bytes,
+    "compression_bytes": lambda stats: stats.xbzrle_bytes,
+    "compression_pages": lambda stats: stats.xbzrle_pages,
+    "compression_cache_misses": lambda stats: stats.xbzrle_cache_misses,
+    "compression_overflow": lambda stats: stats.xbzrle_overflow_pages,
 }
 
 
@@ -44,10 +51,21 @@ def test_job_without_a_type_is_not_active() -> None:
     assert not JobStats().is_active
     assert not JobStats({"type": 0}).is_active
     assert JobStats({"type": 2}).is_active
+    assert JobStats().job_type == 0
+    assert JobStats({"type": 2}).job_type == 2
 
 
-def test_compression_counters_keep_the_names_of_libvirt() -> None:
-    """The counters of compression are read as numbers, without other statistics."""
-    stats = JobStats({"compression_pages": 5, "compression_cache": "64", "memory_total": 1})
+def test_text_is_read_only_as_a_number() -> None:
+    """Text with a number is read as the number. Other text raises ValueError when read."""
+    stats = JobStats({"downtime": "44", "memory_total": "unknown", "errmsg": "no route"})
 
-    assert stats.compression_counters == {"compression_pages": 5, "compression_cache": 64}
+    assert stats.downtime_ms == 44
+    with pytest.raises(ValueError, match="unknown"):
+        _ = stats.memory_total_bytes
+
+
+def test_all_values_are_kept_as_reported() -> None:
+    """The evidence shows each statistic with libvirt's name, also one without a property."""
+    values: dict[str, int | str] = {"downtime": "44", "errmsg": "no route", "type": 2}
+
+    assert JobStats(values).values == values

@@ -1,0 +1,27 @@
+"""Page counts of the compression tests."""
+
+import pytest
+
+from migqual.errors import InconclusiveError
+from migqual.model.job_stats import JobStats
+from migqual.model.outcome import MigrationStatus, Outcome
+from migqual.model.plan import Plan
+from suites.support.compression import CountedMigration
+
+pytestmark = pytest.mark.selftest
+
+
+def count_migration(values: dict[str, int | str]) -> CountedMigration:
+    """Build a completed migration with the job statistics."""
+    outcome = Outcome(
+        *(Plan(), "guest", "a1", "b1", "virsh", MigrationStatus.COMPLETED, 1.0),
+        stats=JobStats(values),
+    )
+    return CountedMigration(outcome, link_bytes=1)
+
+
+def test_absent_page_count_is_inconclusive() -> None:
+    """An absent number of pages is no fault of the host, and is not 0 pages."""
+    assert count_migration({"memory_normal": 0}).normal_pages == 0
+    with pytest.raises(InconclusiveError, match="no number of pages"):
+        _ = count_migration({}).normal_pages
