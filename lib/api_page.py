@@ -45,7 +45,11 @@ CHAPTERS: dict[str, dict[str, tuple[str, ...]]] = {
         "migqual.migration.guarded": ("migrate_guarded",),
         "migqual.migration.job_sampler": ("OnSample", "SampleAction"),
     },
-    "Outcome": {"migqual.model.outcome": (), "migqual.model.metrics": ()},
+    "Outcome": {
+        "migqual.model.outcome": (),
+        "migqual.model.job_stats": (),
+        "migqual.model.metrics": (),
+    },
     "Gap meter": {
         "migqual.observe.gap_meter": ("GapMeter", "run_gap_meter"),
         "migqual.observe.probe_interval": ("ProbeInterval",),
