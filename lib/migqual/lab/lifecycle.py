@@ -167,6 +167,9 @@ def _build_lab(layout: LabLayout, report_progress: ProgressCallback, topology_na
             for process, _ in booting_hosts.values():
                 nspawn_host.kill_process_group(process)
             raise
+        finally:
+            for _, listener in booting_hosts.values():
+                listener.close()
     _write_controller_files(layout, lab_state, guest_image, accelerator)
     return Lab(layout, accelerator)
 
@@ -224,7 +227,6 @@ def _wait_for_hosts(layout: LabLayout, booting_hosts: BootingHosts) -> None:
     for host in layout.hosts:
         process, listener = booting_hosts[host.name]
         nspawn_host.wait_for_boot(host, listener, process, deadline)
-        listener.close()
 
 
 def _clear_lab(name: str) -> None:
