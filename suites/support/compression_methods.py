@@ -124,7 +124,12 @@ METHODS = {
 
 @dataclass
 class SendThreadCounter:
-    """A counter of the sender threads of parallel connections during a migration."""
+    """A counter of the sender threads of parallel connections during a migration.
+
+    Attributes:
+        thread_counts: All counts seen. The counts of the first and the last samples can be lower
+            than the number of connections: compare the maximum.
+    """
 
     guest: Guest
     thread_counts: set[int] = field(default_factory=set)

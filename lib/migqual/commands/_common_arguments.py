@@ -132,8 +132,9 @@ def _open_source(
             if destination.libvirt.find_domain(arguments.guest) is not None:
                 message = f"guest {arguments.guest} is already on {destination.name}"
                 raise UsageError(message, remedy="choose another destination")
+            searched_hosts = ", ".join(names) or f"any host except {destination.name}"
             raise UsageError(
-                f"no guest {arguments.guest!r} on {', '.join(names) or 'any other host'}",
+                f"no guest {arguments.guest!r} on {searched_hosts}",
                 remedy="name a domain that `virsh list --all` shows on a host of the inventory",
             )
         if host.name == arguments.destination:

@@ -30,9 +30,10 @@ class RunTarget:
 
 @contextmanager
 def sweep_afterwards() -> Iterator[list[Path]]:
-    """Sweep the journals of runs on the yielded inventories after the block.
+    """Yield an empty list for inventory files, and sweep the journals of their runs afterwards.
 
-    The sweep comes after the end of the lab: the end of a lab removes all objects on the hosts.
+    The sweep runs after the lab has ended. The end of the lab has then already removed all
+    objects on the hosts.
     """
     inventories: list[Path] = []
     try:

@@ -51,8 +51,8 @@ def find_migration_interface(host: Host, peer: Host) -> str:
 def read_speed_mbit_s(host: Host, interface: str) -> int | None:
     """Read the speed of an interface in Mbit/s.
 
-    A bridge, bond or VLAN has no device. For such an interface the function reads the
-    interfaces below and takes the fastest.
+    A bridge, bond or VLAN has no physical device. For such an interface the function reads the
+    interfaces below, and returns the highest speed.
 
     Returns:
         The speed; None when no physical device reports a speed. The reported speed of a virtual

@@ -70,6 +70,7 @@ def run_query_commands(host: Host) -> dict[str, Any]:
             host.name,
             f"{find_emulator_path(host)} did not answer the QMP commands "
             f"{', '.join(unanswered_commands)}; its replies: {replies}",
+            remedy="run the program by hand on the host, and read its error message",
         )
     return {name: replies[name]["return"] for name in QUERY_COMMANDS}
 

@@ -161,7 +161,7 @@ def _read_mugen_file(file: Path) -> _MugenEnvironment:
         position = f"line {error.lineno}, column {error.colno}"
         problems = [InputProblem(position, f"not JSON: {error.msg}")]
     except RecursionError:
-        problems = [InputProblem("file", "nested too deeply")]
+        problems = [InputProblem("file", "the JSON has too many nested levels")]
     except ValidationError as error:
         problems = [
             InputProblem(format_location(location), message)

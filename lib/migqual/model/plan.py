@@ -28,7 +28,7 @@ class DefinitionPolicy(StrEnum):
 
     Attributes:
         MOVES: The destination stores the definition, and the source removes the definition.
-        STAYS: The definition stays at the source only.
+        STAYS: The source keeps the definition; the guest is transient at the destination.
     """
 
     MOVES = "moves"
@@ -303,7 +303,10 @@ class Plan:
             "disks_uri",
         ):
             if getattr(self, name) != default_values[name]:
-                raise UsageError(f"{name} is set without copy_storage", remedy="set copy_storage")
+                raise UsageError(
+                    f"{name} is set without copy_storage",
+                    remedy=f"set copy_storage to ALL or INCREMENTAL, or leave out {name}",
+                )
 
     def list_non_default_fields(self) -> dict[str, Any]:
         """List the fields with non-default values, as plain data for records."""

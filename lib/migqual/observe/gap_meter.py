@@ -71,7 +71,7 @@ class GapMeter:
     def mark_time_ns(self) -> int:
         """Mark the current time, and return the time in ns of the client's clock.
 
-        `trace` holds all earlier data of the meter then.
+        After the return, `trace` contains all data that the meter sent before the mark.
 
         Raises:
             TimedOut: The meter did not answer within 10 s.

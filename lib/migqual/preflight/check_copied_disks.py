@@ -101,8 +101,8 @@ def check_disk_count(storage: StorageFacts) -> Iterator[Finding]:
             finding_id,
             f"{len(storage.copied_disks)} disks are copied, {present_count} images exist on "
             f"{storage.destination}; no image for {format_disk_targets(missing_images)}",
-            "create the missing images first, or let migqual create them "
-            "(destination_images: created)",
+            "create the missing images first, or let migqual create them: in a test with "
+            "Plan(destination_images=DestinationImages.CREATED)",
             **figures,
         )
     else:

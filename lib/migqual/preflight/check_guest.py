@@ -15,11 +15,13 @@ def check_guest_running(facts: MigrationFacts) -> Iterator[Finding]:
     if state is DomainState.RUNNING:
         yield report_ok(finding_id, f"{facts.guest} is running", state=state)
     else:
+        remedy = (
+            f"resume the guest: virsh resume {facts.guest}"
+            if state is DomainState.PAUSED
+            else "start the guest, or copy its definition and images while it is shut off"
+        )
         yield report_refusal(
-            finding_id,
-            f"{facts.guest} is {state}, not running",
-            "start or resume the guest, or copy its definition and images while it is shut off",
-            state=state,
+            finding_id, f"{facts.guest} is {state}, not running", remedy, state=state
         )
 
 

@@ -64,9 +64,9 @@ class Observers:
     ) -> ObservedMigration:
         """Migrate and observe the guest.
 
-        An error of the migration is part of the result, and is not raised. Copied disks are
-        compared block by block when the plan leaves the guest paused at the arrival. The guest
-        is resumed after the comparison.
+        An error of the migration is part of the result, and is not raised. If the plan pauses the
+        guest at the destination, the method compares the copied disks block by block, and then
+        resumes the guest.
 
         Args:
             destination: The host to migrate to.

@@ -141,7 +141,7 @@ def test_all_env_json_problems_are_reported_at_once(env_file: Path) -> None:
         ("3", "(top level)"),
         ("{}", "NODE: missing"),
         ('{"NODE": []}', "NODE: "),
-        ("[" * 100_000, "file: nested too deeply"),
+        ("[" * 100_000, "file: the JSON has too many nested levels"),
     ],
     ids=range(5),
 )
