@@ -10,8 +10,10 @@ from migqual.errors import LabError
 
 LAST_LINE_COUNT = 12
 _ISOLATION_TOOLS = ("setpriv", "unshare")
-# A parent that died before `setpriv` asked for the signal sends none.
-_CHECK_PARENT_SCRIPT = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
+# The signal of a parent that died before `setpriv` or `unshare` asked for the signal never comes.
+# So the command reports readiness, and starts only on the answer of a living parent. bash, because
+# dash knows only file descriptors of one digit.
+_WAIT_FOR_PARENT_SCRIPT = 'echo >&"$1"; read -r _ <&"$2" || exit 1; shift 2; exec "$@"'
 
 
 def run_isolated(
@@ -36,13 +38,7 @@ def run_isolated(
     for tool in (*_ISOLATION_TOOLS, arguments[0]):
         if shutil.which(tool) is None:
             raise LabError(f"{subject}: {tool} is not installed", remedy=remedy)
-    result = subprocess.run(
-        [*build_isolation_command(os.getpid()), *arguments],
-        input=stdin,
-        capture_output=True,
-        check=False,
-        env={**os.environ, "LC_ALL": "C"},
-    )
+    result = _run_with_living_parent(arguments, stdin)
     if result.returncode:
         raise LabError(
             f"{subject}: {arguments[0]} ended with status {result.returncode}\n"
@@ -52,17 +48,45 @@ def run_isolated(
     return result.stdout
 
 
-def build_isolation_command(parent_pid: int) -> list[str]:
+def _run_with_living_parent(
+    arguments: Sequence[str], stdin: bytes
+) -> subprocess.CompletedProcess[bytes]:
+    ready_read, ready_write = os.pipe()
+    go_read, go_write = os.pipe()
+    with subprocess.Popen(
+        [*build_isolation_command(ready_write, go_read), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=(ready_write, go_read),
+        env={**os.environ, "LC_ALL": "C"},
+    ) as process:
+        os.close(ready_write)
+        os.close(go_read)
+        try:
+            if os.read(ready_read, 1):
+                os.write(go_write, b"\n")
+        finally:
+            os.close(ready_read)
+            os.close(go_write)
+        stdout, stderr = process.communicate(stdin)
+    return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+
+
+def build_isolation_command(ready_fd: int, go_fd: int) -> list[str]:
     """Build the command line before a command in new namespaces.
 
+    The death of the parent kills the command.
+
     Args:
-        parent_pid: The process whose death kills the command. If another process is the parent
-            already, the command does not start.
+        ready_fd: Inherited file descriptor. The command writes a line when ready.
+        go_fd: Inherited file descriptor. The command starts after a line from the parent, and
+            does not start when the parent has closed the other end.
     """
     return [
-        *("setpriv", "--pdeathsig", "KILL", "sh", "-c", _CHECK_PARENT_SCRIPT, "sh"),
-        *(str(parent_pid), "unshare", "--mount", "--propagation", "private"),
-        *("--pid", "--fork", "--kill-child"),
+        *("setpriv", "--pdeathsig", "KILL"),
+        *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"),
+        *("bash", "-c", _WAIT_FOR_PARENT_SCRIPT, "bash", str(ready_fd), str(go_fd)),
     ]
 
 

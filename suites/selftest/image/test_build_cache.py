@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,9 @@ def test_killed_build_is_discarded(tmp_path: Path) -> None:
     Expected: after the kill neither the final path nor the command exists; after the next build
     only the final path exists.
     """
-    final_path = tmp_path / "thing"
+    folder = tmp_path / uuid.uuid4().hex  # another run may have left a command of this test
+    folder.mkdir()
+    final_path = folder / "thing"
     with subprocess.Popen(
         [sys.executable, "-c", ENDLESS_BUILD, str(final_path)],
         stdout=subprocess.PIPE,
@@ -80,33 +83,41 @@ def test_killed_build_is_discarded(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
-        Deadline(5).wait_for("the command", lambda: _is_command_running(tmp_path))
+        Deadline(5).wait_for("the command", lambda: _is_command_running(folder))
         process.send_signal(signal.SIGKILL)
 
     assert not final_path.exists()
-    assert len(_list_names(tmp_path)) == 1
-    Deadline(5).wait_for("its death", lambda: not _is_command_running(tmp_path))
+    assert len(_list_names(folder)) == 1
+    Deadline(5).wait_for("its death", lambda: not _is_command_running(folder))
 
     build_cache.ensure_cached(final_path, _build_two_files)
-    assert _list_names(tmp_path) == ["thing"]
+    assert _list_names(folder) == ["thing"]
     assert _list_names(final_path) == ["one", "two"]
 
 
-def test_command_of_a_dead_parent_does_not_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", [b"\n", b""], ids=["alive", "dead"])
+def test_command_starts_only_with_a_living_parent(answer: bytes, tmp_path: Path) -> None:
     """
-    A command does not start when the parent died before the command could ask for the signal.
+    A command does not start when the parent died before the command was protected.
 
-    Preconditions: another process is the parent, as after such a death.
-    Expected: the command fails and has created no file.
+    Preconditions: the parent answers, or closes the pipe as a killed parent does.
+    Expected: the command runs in the first case only.
     """
     file = tmp_path / "created"
-    orphan = [*isolated_command.build_isolation_command(os.getppid()), "touch", str(file)]
-    child = [*isolated_command.build_isolation_command(os.getpid()), "touch", str(file)]
+    ready_read, ready_write = os.pipe()
+    go_read, go_write = os.pipe()
+    with subprocess.Popen(
+        [*isolated_command.build_isolation_command(ready_write, go_read), "touch", str(file)],
+        pass_fds=(ready_write, go_read),
+    ) as process:
+        os.close(ready_write)
+        os.close(go_read)
+        assert os.read(ready_read, 1) == b"\n"
+        os.write(go_write, answer)
+        os.close(go_write)
+    os.close(ready_read)
 
-    assert subprocess.run(orphan, check=False).returncode != 0
-    assert not file.exists()
-    subprocess.run(child, check=True)
-    assert file.exists()
+    assert (process.returncode == 0, file.exists()) == (bool(answer), bool(answer))
 
 
 def _is_command_running(folder: Path) -> bool:
