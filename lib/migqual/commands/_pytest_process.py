@@ -14,6 +14,7 @@ from migqual.commands._run_target import RunTarget
 from migqual.commands.lab import print_progress
 from migqual.errors import UsageError
 from migqual.inventory.file import load_inventory
+from migqual.model.lane_assignment import list_worker_groups
 from migqual.report import report_folder
 
 CLEANUP_SECONDS = 120.0
@@ -94,7 +95,7 @@ def run_suites(arguments: argparse.Namespace, target: RunTarget) -> int:
 
 
 def _build_pytest_options(arguments: argparse.Namespace, target: RunTarget) -> list[str]:
-    worker_count = len(load_inventory(target.inventory).worker_groups)
+    worker_count = len(list_worker_groups(load_inventory(target.inventory)))
     marker_expression = OBSERVER_CHECK_MARKERS if arguments.observer_checks else HOST_TEST_MARKERS
     options = [
         f"--inventory={target.inventory}",

@@ -306,25 +306,6 @@ class Inventory:
         """Return all pairs for tests, replicas included. Each worker has a separate lane."""
         return (*self.pairs, *self.replicas)
 
-    def get_worker_group(self, lane: PairEntry) -> str:
-        """Return the group of the worker for a lane: lanes that share a host share a worker.
-
-        Returns:
-            The id of the first lane that is connected with `lane` by common hosts.
-        """
-        connected = [lane]
-        for candidate in (other for _ in self.lanes for other in self.lanes):
-            if candidate not in connected and any(
-                candidate.shares_host_with(member) for member in connected
-            ):
-                connected.append(candidate)
-        return next(other.id for other in self.lanes if other in connected)
-
-    @property
-    def worker_groups(self) -> tuple[str, ...]:
-        """Return the groups of all lanes, each once."""
-        return tuple(dict.fromkeys(self.get_worker_group(lane) for lane in self.lanes))
-
     def list_pair_lanes(self, pair: PairEntry) -> tuple[PairEntry, ...]:
         """List `pair` and the replicas of `pair`."""
         return (pair, *(replica for replica in self.replicas if replica.replica_of == pair.id))

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from migqual.inventory.entities import Inventory, PairEntry
+
 LANE_DEFAULT_SECONDS = 10.0  # of a test that never passed where the durations were taken
 
 
@@ -27,3 +29,23 @@ def assign_lanes(
         lane_seconds[lane] += seconds.get(test, LANE_DEFAULT_SECONDS)
         lane_by_test[test] = lane
     return lane_by_test
+
+
+def find_worker_group(inventory: Inventory, lane: PairEntry) -> str:
+    """Find the group of the worker for a lane: lanes that share a host share a worker.
+
+    Returns:
+        The id of the first lane that is connected with `lane` by common hosts.
+    """
+    connected = [lane]
+    for candidate in (other for _ in inventory.lanes for other in inventory.lanes):
+        if candidate not in connected and any(
+            candidate.shares_host_with(member) for member in connected
+        ):
+            connected.append(candidate)
+    return next(other.id for other in inventory.lanes if other in connected)
+
+
+def list_worker_groups(inventory: Inventory) -> tuple[str, ...]:
+    """List the groups of all lanes, each once."""
+    return tuple(dict.fromkeys(find_worker_group(inventory, lane) for lane in inventory.lanes))
