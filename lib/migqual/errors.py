@@ -120,6 +120,10 @@ class LoginRefused(ConnectionLost):
     """The SSH server refused the key, or the key of the host is not trusted."""
 
 
+class LoginUnusable(ConnectionLost):
+    """The SSH login works, but the commands do not run as root, or their output is not clean."""
+
+
 class RestoreFailed(HostError):  # noqa: N818 - the field's word
     """libvirt does not restore a guest from a saved state."""
 

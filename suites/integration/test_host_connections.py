@@ -71,7 +71,7 @@ def test_answers_of_an_emulator_that_logs_all_the_time(
     host = testbed.source
     wrapper = testbed.provisioner.get_run_folder(host) / "logging-emulator"
     host.shell.upload_file(
-        LOGGING_EMULATOR.format(emulator=qemu_probe.find_emulator_path(host)).encode(),
+        LOGGING_EMULATOR.format(emulator=host.names.emulator).encode(),
         wrapper,
         mode=0o755,
     )

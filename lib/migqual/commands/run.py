@@ -2,20 +2,22 @@
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migqual import paths
 from migqual.commands import lab as lab_command
 from migqual.commands._pytest_process import check_pytest_arguments, run_suites
-from migqual.commands._run_target import open_target, sweep_afterwards
+from migqual.commands._run_target import RunTarget, open_target, sweep_afterwards
 from migqual.commands.lab import print_progress
 from migqual.errors import TroubleError, UsageError
 from migqual.hosts import reachability
 from migqual.image.cloud_image import ensure_cloud_image
 from migqual.inventory.entities import Inventory
 from migqual.inventory.file import load_inventory
-from migqual.lab import lifecycle, state
+from migqual.lab import foreign_objects, lifecycle, state
 from migqual.lab.layout import check_lab_name
 from migqual.model.finding import Severity
 from migqual.model.profile import list_profile_names, load_profile
@@ -98,8 +100,29 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.observer_checks and target.lab is not None:
             # the build needs package mirrors, and the lab has no route to a mirror
             ensure_cloud_image(paths.get_cache_folder(), report_progress=print_progress)
-        status = run_suites(arguments, target)
-    return _print_verdict(arguments, status)
+        with _watch_foreign_objects(target) as changed_objects:
+            status = run_suites(arguments, target)
+    return _print_verdict(arguments, status) or (1 if changed_objects else 0)
+
+
+@contextmanager
+def _watch_foreign_objects(target: RunTarget) -> Iterator[list[str]]:
+    """Compare the foreign objects of a lab before and after the block; print each change.
+
+    Yields:
+        A list. The list contains the changed objects after the block.
+    """
+    changed_objects: list[str] = []
+    if target.lab is None:
+        yield changed_objects
+        return
+    foreign_objects.wait_for_foreign_guests(target.lab)
+    states_before = foreign_objects.read_foreign_objects(target.lab)
+    yield changed_objects
+    states_after = foreign_objects.read_foreign_objects(target.lab)
+    changed_objects += foreign_objects.find_changed_objects(states_before, states_after)
+    for name in changed_objects:
+        print_progress(f"changed, but not an object of the suite: {name}")
 
 
 def _verify_arguments(arguments: argparse.Namespace) -> Inventory | None:

@@ -17,6 +17,7 @@ from migqual.errors import ConnectionLost, HostError
 from migqual.hosts import event_loop
 from migqual.hosts.domain import Domain, DomainState
 from migqual.hosts.domain_events import EventCallback, subscribe_domain_events, watch_qemu_events
+from migqual.hosts.host_identity import HostIdentity
 
 T = TypeVar("T")
 
@@ -164,6 +165,11 @@ class Connection:
             lambda c: c.getDomainCapabilities(emulator, arch, machine, virt_type, 0),
         )
         return etree.fromstring(capabilities_xml)
+
+    def query_identity(self) -> HostIdentity:
+        """Query the UUID and the host name that libvirt has for the host."""
+        uuid = self.query_capabilities().findtext("host/uuid") or ""
+        return HostIdentity(uuid, self.call_libvirt("query host name", lambda c: c.getHostname()))
 
     def query_node_info(self) -> dict[str, int | str]:
         """Query the architecture, CPUs and memory of the host.

@@ -137,6 +137,11 @@ class Domain:
             self.call_libvirt("read XML", lambda d: d.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE))
         )
 
+    def read_inactive_xml(self) -> str:
+        """Read the persistent definition (VIR_DOMAIN_XML_INACTIVE and MIGRATABLE)."""
+        flags = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_MIGRATABLE
+        return str(self.call_libvirt("read XML", lambda d: d.XMLDesc(flags)))
+
     def read_live_xml(self) -> str:
         """Read the current domain XML; of a running domain the live definition."""
         return str(self.call_libvirt("read XML", lambda d: d.XMLDesc(0)))

@@ -3,14 +3,17 @@
 import os
 import shutil
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from migqual.errors import HostError
 from migqual.hosts import ssh_config
 from migqual.hosts.connection import Connection
+from migqual.hosts.host_names import HostNames
 from migqual.hosts.shell import Shell
 from migqual.inventory.entities import HostEntry, Transport
+from migqual.model.guest_spec import Architecture
 
 _FOLDER_PREFIX = "migqual-ssh-"  # and the id of the process that made it
 
@@ -39,6 +42,31 @@ class Host:
     def name(self) -> str:
         """Return the name of the host in the inventory."""
         return self.entry.name
+
+    @cached_property
+    def names(self) -> HostNames:
+        """Query the host's names for the service bridge and for QEMU.
+
+        The emulator of the inventory has priority. Otherwise libvirt chooses the emulator.
+
+        Raises:
+            HostError: libvirt names no emulator.
+        """
+        return HostNames(self.entry.emulator or self._query_emulator(), self.entry.service_bridge)
+
+    def _query_emulator(self) -> str:
+        arch = Architecture(str(self.libvirt.query_node_info()["arch"]))
+        domain_capabilities = self.libvirt.query_domain_capabilities(
+            emulator=None, arch=arch.value, machine=arch.machine_type, virt_type="qemu"
+        )
+        emulator_path = domain_capabilities.findtext("path")
+        if not emulator_path:
+            raise HostError(
+                self.name,
+                f"libvirt reports no QEMU binary for {arch.value}",
+                remedy="install QEMU, or set migqual_emulator of the host in the inventory",
+            )
+        return emulator_path
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +109,7 @@ class Host:
         config_file = folder / "config"
         config_file.write_text(ssh_config.render_ssh_config(self.entry))
         wrapper_file = folder / "ssh"
-        wrapper_file.write_text(ssh_config.render_ssh_wrapper(config_file))
+        wrapper_file.write_text(ssh_config.render_ssh_wrapper(self.entry, config_file))
         wrapper_file.chmod(0o700)
         return wrapper_file
 

@@ -8,7 +8,6 @@ from typing import Any
 from migqual.errors import HostError
 from migqual.hosts.host import Host
 from migqual.model import migration_features
-from migqual.model.guest_spec import Architecture
 from migqual.model.migration_features import MigrationFeatures
 from migqual.model.qemu_parameter import ParameterValue
 
@@ -68,7 +67,7 @@ def run_query_commands(host: Host) -> dict[str, Any]:
     if unanswered_commands:
         raise HostError(
             host.name,
-            f"{find_emulator_path(host)} did not answer the QMP commands "
+            f"{host.names.emulator} did not answer the QMP commands "
             f"{', '.join(unanswered_commands)}; its replies: {replies}",
             remedy="run the program by hand on the host, and read its error message",
         )
@@ -107,7 +106,7 @@ def try_parameter_values(
     if len(replies) < len(requests):
         raise HostError(
             host.name,
-            f"{find_emulator_path(host)} answered {len(replies)} of {len(requests)} QMP requests: "
+            f"{host.names.emulator} answered {len(replies)} of {len(requests)} QMP requests: "
             f"{replies}",
         )
     return [
@@ -126,9 +125,7 @@ def _send_requests(host: Host, requests: list[dict[str, Any]]) -> dict[str, dict
     `quit` follows only after the last reply: QEMU would not wait until all replies are read.
     """
     replies: dict[str, dict[str, Any]] = {}
-    with host.shell.start(
-        *_TIMEOUT_COMMAND, find_emulator_path(host), *_NO_GUEST_OPTIONS
-    ) as process:
+    with host.shell.start(*_TIMEOUT_COMMAND, host.names.emulator, *_NO_GUEST_OPTIONS) as process:
         for request in (_NEGOTIATE_REQUEST, *requests):
             process.send_line(json.dumps(request))
         for line in process:
@@ -139,27 +136,3 @@ def _send_requests(host: Host, requests: list[dict[str, Any]]) -> dict[str, dict
                 break
         process.send_line(json.dumps(_QUIT_REQUEST))
     return replies
-
-
-def find_emulator_path(host: Host) -> str:
-    """Find the path of QEMU for guests of the host.
-
-    The emulator of the inventory has priority. Otherwise libvirt chooses the emulator.
-
-    Raises:
-        HostError: libvirt names no emulator.
-    """
-    if host.entry.emulator:
-        return str(host.entry.emulator)
-    arch = Architecture(str(host.libvirt.query_node_info()["arch"]))
-    domain_capabilities = host.libvirt.query_domain_capabilities(
-        emulator=None, arch=arch.value, machine=arch.machine_type, virt_type="qemu"
-    )
-    emulator_path = domain_capabilities.findtext("path")
-    if not emulator_path:
-        raise HostError(
-            host.name,
-            f"libvirt reports no QEMU binary for {arch.value}",
-            remedy="install QEMU, or set migqual_emulator of the host in the inventory",
-        )
-    return emulator_path

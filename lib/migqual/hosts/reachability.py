@@ -1,9 +1,11 @@
 """Check the reachability of every host of an inventory, for `migqual inventory check`."""
 
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from migqual.errors import HostError
 from migqual.hosts.host import Host
+from migqual.hosts.host_identity import EQUAL_IDENTITY_REMEDY, HostIdentity
 from migqual.inventory.entities import HostEntry, HostRole, Inventory
 from migqual.model.finding import Finding, Severity
 
@@ -22,16 +24,24 @@ def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
     if not inventory.hosts:
         return ()
     with ThreadPoolExecutor(max_workers=min(MAX_PARALLEL_HOSTS, len(inventory.hosts))) as pool:
-        findings_by_host = pool.map(_check_host, inventory.hosts.values())
-        return tuple(finding for findings in findings_by_host for finding in findings)
+        results = dict(
+            zip(inventory.hosts, pool.map(_check_host, inventory.hosts.values()), strict=True)
+        )
+    identities = {name: identity for name, (_, identity) in results.items() if identity}
+    return (
+        *(finding for findings, _ in results.values() for finding in findings),
+        *_check_identities(inventory, identities),
+    )
 
 
-def _check_host(entry: HostEntry) -> list[Finding]:
+def _check_host(entry: HostEntry) -> tuple[list[Finding], HostIdentity | None]:
+    """Check the connections to a host; return the findings and the identity of a hypervisor."""
     with Host(entry) as host:
         findings = [_check_ssh(host)]
-        if HostRole.HYPERVISOR in entry.roles and findings[0].severity is Severity.OK:
-            findings.append(_check_libvirt(host))
-        return findings
+        if HostRole.HYPERVISOR not in entry.roles or findings[0].severity is not Severity.OK:
+            return findings, None
+        libvirt_finding, identity = _check_libvirt(host)
+        return [*findings, libvirt_finding], identity
 
 
 def _check_ssh(host: Host) -> Finding:
@@ -40,14 +50,33 @@ def _check_ssh(host: Host) -> Finding:
         system = host.shell.run("uname", "-srm").stdout.strip()
     except HostError as error:
         return Finding(finding_id, Severity.REFUSED, error.message, remedy=error.remedy)
-    return Finding(finding_id, Severity.OK, f"logged in as {host.entry.user}: {system}")
+    user = f"{host.entry.user}, with sudo" if host.entry.become else host.entry.user
+    return Finding(finding_id, Severity.OK, f"logged in as {user}: {system}")
 
 
-def _check_libvirt(host: Host) -> Finding:
+def _check_libvirt(host: Host) -> tuple[Finding, HostIdentity | None]:
     finding_id = f"{host.name}.libvirt"
     try:
-        versions = host.libvirt.query_versions()
+        versions, identity = host.libvirt.query_versions(), host.libvirt.query_identity()
     except HostError as error:
-        return Finding(finding_id, Severity.REFUSED, error.message, remedy=error.remedy)
+        return Finding(finding_id, Severity.REFUSED, error.message, remedy=error.remedy), None
     message = f"libvirt {versions['libvirt']}, QEMU {versions['qemu']}"
-    return Finding(finding_id, Severity.OK, message, figures=versions)
+    return Finding(finding_id, Severity.OK, message, figures=versions), identity
+
+
+def _check_identities(
+    inventory: Inventory, identities: Mapping[str, HostIdentity]
+) -> Iterator[Finding]:
+    """Refuse the destination of each pair whose two hosts are the same host for libvirt."""
+    for pair in inventory.lanes:
+        source, destination = (identities.get(one.name) for one in (pair.source, pair.destination))
+        if source is None or destination is None:
+            continue
+        if equal_part := source.find_equal_part(destination):
+            yield Finding(
+                f"{pair.destination.name}.identity",
+                Severity.REFUSED,
+                f"{pair.destination.name} and {pair.source.name} have the same {equal_part}: "
+                "libvirt refuses a migration to the same host",
+                remedy=EQUAL_IDENTITY_REMEDY,
+            )

@@ -16,20 +16,18 @@ from typing import BinaryIO, Self
 import paramiko
 
 from migqual.deadline import Deadline
-from migqual.errors import CommandFailed, ConnectionLost, LoginRefused, TimedOut
+from migqual.errors import CommandFailed, ConnectionLost, LoginRefused, LoginUnusable, TimedOut
+from migqual.hosts.ssh_command import log_in_as_root, render_command_line
 from migqual.hosts.ssh_login import (
     CONNECT_SECONDS,
     JumpHostChain,
     build_connection_lost,
     describe_ssh_error,
-    log_in,
 )
 from migqual.hosts.ssh_penalties import LEDGER
 from migqual.inventory.entities import HostEntry
 
 COMMAND_SECONDS = 120.0
-# A hardened host may have the umask 0077, and QEMU's user could not enter folders made with it.
-_SET_UMASK = "umask 022; "
 _CHUNK_BYTES = 2**18
 # The contents come on standard input, so the server needs no SFTP subsystem.
 _WRITE_FILE_SCRIPT = 'mkdir -p -- "${1%/*}" && cat > "$1" && chmod "$2" -- "$1"'
@@ -106,7 +104,7 @@ class Shell:
         self._client: paramiko.SSHClient | None = None
         self._jump_chain = JumpHostChain(host)
         self._lock = threading.Lock()
-        self._refusal: LoginRefused | None = None
+        self._refusal: ConnectionLost | None = None
 
     def __enter__(self) -> Self:
         self.open()
@@ -122,6 +120,7 @@ class Shell:
 
         Raises:
             ConnectionLost: The login fails.
+            LoginUnusable: The login does not run commands as root, or prints text.
         """
         self._get_client()
 
@@ -179,7 +178,7 @@ class Shell:
             # needs no end-of-file.
             first_chunk = stdin.read(_CHUNK_BYTES)
             redirection = "" if first_chunk else " </dev/null"
-            channel.exec_command(f"{_SET_UMASK}exec {command_line}{redirection}")
+            channel.exec_command(f"{render_command_line(self.host, arguments)}{redirection}")
             # Both streams are read before the exit status: a full window would block the
             # status.
             stderr_chunks: list[bytes] = []
@@ -221,8 +220,9 @@ class Shell:
         """
         channel = self._open_channel()
         try:
-            command_line = shlex.join(str(argument) for argument in argv)
-            channel.exec_command(f"{_SET_UMASK}exec {command_line}")
+            channel.exec_command(
+                render_command_line(self.host, [str(argument) for argument in argv])
+            )
             yield RemoteProcess(channel)
         finally:
             channel.close()
@@ -319,7 +319,10 @@ class Shell:
 
     def _connect_client(self) -> paramiko.SSHClient:
         try:
-            return log_in(self.host, self._jump_chain.open_channel())
+            return log_in_as_root(self.host, self._jump_chain.open_channel())
+        except LoginUnusable as error:
+            self._refusal = error
+            raise
         except (OSError, EOFError, paramiko.SSHException) as error:
             lost_connection = build_connection_lost(self.host, error)
             if isinstance(lost_connection, LoginRefused):

@@ -3,36 +3,61 @@
 import shlex
 from pathlib import Path
 
+from migqual.hosts.ssh_command import SUDO_ARGUMENTS
 from migqual.inventory.entities import HostEntry, Transport, format_uri_host
+
+_COMMON_OPTIONS = (
+    "  GlobalKnownHostsFile /dev/null",
+    "  StrictHostKeyChecking yes",
+    "  BatchMode yes",
+    "  PasswordAuthentication no",
+    "  ConnectTimeout 10",
+    "  ServerAliveInterval 5",
+)
+# libvirt's command for the host is the last argument.
+_SUDO_WRAPPER = """\
+arguments_left=$#
+for argument do
+    shift
+    arguments_left=$((arguments_left - 1))
+    [ $arguments_left -gt 0 ] || argument="{sudo} $argument"
+    set -- "$@" "$argument"
+done
+"""
 
 
 def render_ssh_config(host: HostEntry) -> str:
-    """Render an ssh_config for a host: only keys, checked host keys, no prompts."""
+    """Render an ssh_config for a host: only keys, checked host keys, no prompts.
+
+    The jump hosts have the same key and the same known_hosts file.
+    """
     lines = [
         f"Host {host.address}",
         f"  HostName {host.address}",
         f"  Port {host.port}",
         f"  User {host.user}",
-        f"  UserKnownHostsFile {host.known_hosts}",
-        "  GlobalKnownHostsFile /dev/null",
-        "  StrictHostKeyChecking yes",
-        "  BatchMode yes",
-        "  PasswordAuthentication no",
-        "  ConnectTimeout 10",
-        "  ServerAliveInterval 5",
     ]
-    if host.key is not None:
-        lines += [f"  IdentityFile {host.key}", "  IdentitiesOnly yes"]
     if host.jump_hosts:
         lines.append(f"  ProxyJump {','.join(host.jump_hosts)}")
+    lines += ["Host *", f"  UserKnownHostsFile {host.known_hosts}", *_COMMON_OPTIONS]
+    if host.key is not None:
+        lines += [f"  IdentityFile {host.key}", "  IdentitiesOnly yes"]
     if host.ssh_config is not None:
         lines = [*lines, "Match all", f"  Include {host.ssh_config}"]
     return "\n".join(lines) + "\n"
 
 
-def render_ssh_wrapper(config_file: Path) -> str:
-    """Render the script for libvirt to start in place of ssh, with `config_file`."""
-    return f'#!/bin/sh\nexec ssh -F {shlex.quote(str(config_file))} "$@"\n'
+def render_ssh_wrapper(host: HostEntry, config_file: Path) -> str:
+    """Render the script for libvirt to start in place of ssh.
+
+    The script runs libvirt's command on the host by ``sudo`` when the inventory says so.
+
+    Args:
+        host: The host of the inventory.
+        config_file: File with the configuration from `render_ssh_config`.
+    """
+    become = _SUDO_WRAPPER.format(sudo=" ".join(SUDO_ARGUMENTS)) if host.become else ""
+    return f'#!/bin/sh\n{become}exec ssh -F {shlex.quote(str(config_file))} "$@"\n'
 
 
 def build_libvirt_uri(host: HostEntry, ssh_program: Path | None) -> str:

@@ -20,6 +20,7 @@ SAVED_STATES_FOLDER = (
     "states"  # folder in the scratch directory where saved states of guests may stay
 )
 DEFAULT_SSH_PORT = 22
+DEFAULT_USER = "root"
 DEFAULT_PEER_URI = "qemu+ssh://{address}/system"
 
 
@@ -100,6 +101,7 @@ class HostEntry:
         migration_address: Address for libvirt and for guest memory, used by the peer.
         key: Private key; None leaves the choice to the agent or to `ssh_config`.
         jump_hosts: ``[user@]host[:port]``, outermost first.
+        become: Whether `user` becomes root for each command, by ``sudo``.
         service_bridge: Bridge for the service interfaces of guests; empty when not a
             hypervisor.
         scratch: Directory on the host for the suite only.
@@ -112,10 +114,11 @@ class HostEntry:
     address: str
     known_hosts: Path
     port: int = 22
-    user: str = "root"
+    user: str = DEFAULT_USER
     key: Path | None = None
     ssh_config: Path | None = None
     jump_hosts: tuple[str, ...] = ()
+    become: bool = False
     uri_transport: Transport = Transport.SSH
     migration_address: str = ""
     service_bridge: str = ""
@@ -134,11 +137,14 @@ class HostEntry:
     def peer_uri(self) -> str:
         """Return the libvirt URI of the host for the peer in a pair.
 
-        The default URI contains the port of the SSH server when the port is not 22.
+        The default URI contains the user unless the user is root, and the port of the SSH
+        server unless the port is 22.
         """
         template = self.peer_uri_template
-        if template == DEFAULT_PEER_URI and self.port != DEFAULT_SSH_PORT:
-            template = template.replace("{address}", "{address}:{port}")
+        if template == DEFAULT_PEER_URI:
+            user = "" if self.user == DEFAULT_USER else "{user}@"
+            port = "" if self.port == DEFAULT_SSH_PORT else ":{port}"
+            template = template.replace("{address}", f"{user}{{address}}{port}")
         return template.format(
             address=format_uri_host(self.migration_endpoint),
             host=format_uri_host(self.address),

@@ -213,6 +213,7 @@ def _build_host(draft: InventoryDraft, host: HostDraft) -> HostEntry:
         known_hosts=known_hosts or Path(os.devnull),  # never: the checks refuse its absence
         port=variables.ansible_port,
         user=variables.ansible_user,
+        become=variables.ansible_become,
         key=key,
         ssh_config=ssh_config,
         jump_hosts=variables.migqual_jump_hosts or variables.ansible_ssh_common_args,

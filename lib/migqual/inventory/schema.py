@@ -11,6 +11,7 @@ from pydantic import Field
 from migqual.inventory.entities import (
     DEFAULT_PEER_URI,
     DEFAULT_SCRATCH_FOLDER,
+    DEFAULT_USER,
     Acceleration,
     CertificateSource,
     StoreKind,
@@ -42,7 +43,8 @@ class HostVariables(StrictModel):
 
     ansible_host: AddressOrHostname = ""
     ansible_port: Port = 22
-    ansible_user: Name = "root"
+    ansible_user: Name = DEFAULT_USER
+    ansible_become: bool = False
     ansible_ssh_private_key_file: LocalPath | None = None
     ansible_ssh_common_args: ProxyJump = ()
     migqual_known_hosts: LocalPath | None = None

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from migqual.lab.foreign_objects import write_foreign_objects
 from migqual.lab.host_quirks import render_sshd_quirks, write_host_quirks
 from migqual.lab.layout import (
     EXPORTS_FOLDER,
@@ -12,6 +13,8 @@ from migqual.lab.layout import (
     LabLayout,
 )
 from migqual.lab.local_command import run_local_command
+from migqual.lab.login_user import create_login_user
+from migqual.lab.quirks import ROOT_USER
 from migqual.lab.topology import LabRole
 
 # A lab host needs none of the units below. With the units masked the boot takes half the time.
@@ -112,12 +115,14 @@ def write_host_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> None
     _write_host_file(
         host, "etc/systemd/journald.conf.d/lab.conf", "[Journal]\nStorage=volatile\nAudit=no\n"
     )
-    _write_ssh_config(layout, host)
+    _write_ssh_config(layout, host, rootfs)
     if host.spec.role is LabRole.HYPERVISOR:
         _write_libvirt_config(host)
     for folder in (SHARED_FOLDER, EXPORTS_FOLDER, SCRATCH_FOLDER):
         (host.upper / folder.relative_to("/")).mkdir(parents=True, exist_ok=True)
     write_host_quirks(host.upper, rootfs, host.spec.quirks)
+    if host.spec.quirks.has_foreign_guest:
+        write_foreign_objects(host.upper)
 
 
 def render_hosts_file(layout: LabLayout) -> str:
@@ -145,14 +150,9 @@ def render_controller_ssh_config(layout: LabLayout) -> str:
     With the configuration `ssh HOST` and `virsh -c qemu+ssh://HOST/system` need no more
     options.
     """
-    port_lines = "".join(
-        f"Host {host.name} {host.get_address('mgmt')}\n  Port {host.spec.quirks.ssh_port}\n"
-        for host in layout.hosts
-        if host.spec.quirks.ssh_port != 22
-    )
+    host_blocks = "".join(_render_ssh_host_block(layout, host) for host in layout.hosts)
     return f"""\
-{port_lines}Host {" ".join(host.name for host in layout.hosts)} {NETWORK_PREFIXES["mgmt"]}.*
-  User root
+{host_blocks}Host {" ".join(host.name for host in layout.hosts)} {NETWORK_PREFIXES["mgmt"]}*
   IdentityFile {layout.ssh_key_file}
   IdentitiesOnly yes
   UserKnownHostsFile {layout.known_hosts_file}
@@ -161,7 +161,19 @@ def render_controller_ssh_config(layout: LabLayout) -> str:
 """
 
 
-def _write_ssh_config(layout: LabLayout, host: HostLayout) -> None:
+def _render_ssh_host_block(layout: LabLayout, host: HostLayout) -> str:
+    quirks = host.spec.quirks
+    lines = [
+        f"Host {host.name} {host.get_address('mgmt')}",
+        f"  User {quirks.login_user}",
+        f"  Port {quirks.ssh_port}",
+    ]
+    if quirks.jump_host is not None:
+        lines.append(f"  ProxyJump {layout.get_host(quirks.jump_host).jump_address}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _write_ssh_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> None:
     keys_folder = layout.ssh_key_file.parent
     _write_host_file(
         host,
@@ -175,11 +187,14 @@ def _write_ssh_config(layout: LabLayout, host: HostLayout) -> None:
         (keys_folder / f"host_{host.name}.pub").read_text(),
     )
     _write_host_file(
-        host, "etc/ssh/sshd_config.d/lab.conf", SSHD_CONFIG + render_sshd_quirks(host.spec.quirks)
+        host, "etc/ssh/sshd_config.d/lab.conf", render_sshd_quirks(host.spec.quirks) + SSHD_CONFIG
     )
     public_key = layout.ssh_key_file.with_suffix(".pub").read_text()
     (host.upper / "root").mkdir(mode=0o700)
-    _write_host_file(host, "root/.ssh/authorized_keys", public_key, mode=0o600)
+    if host.spec.quirks.login_user == ROOT_USER:
+        _write_host_file(host, "root/.ssh/authorized_keys", public_key, mode=0o600)
+    else:
+        create_login_user(host.upper, rootfs, host.spec.quirks.login_user, public_key)
     if host.spec.role is LabRole.HYPERVISOR:
         # peer-to-peer migration: the source logs in at the destination
         _write_host_file(host, "root/.ssh/id_ed25519", layout.ssh_key_file.read_text(), mode=0o600)
@@ -194,7 +209,9 @@ def _write_libvirt_config(host: HostLayout) -> None:
     )
     _write_host_file(host, "etc/libvirt/qemu.conf", qemu_conf)
     _write_host_file(
-        host, "etc/libvirt/libvirtd.conf", LIBVIRTD_CONF_TEMPLATE.format(uuid=host.uuid)
+        host,
+        "etc/libvirt/libvirtd.conf",
+        LIBVIRTD_CONF_TEMPLATE.format(uuid=host.libvirt_uuid),
     )
     # Without the file libvirtd exits after two idle minutes and starts again only on a connection.
     _write_host_file(host, "etc/default/libvirtd", 'LIBVIRTD_ARGS=""\n')

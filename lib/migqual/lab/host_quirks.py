@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from migqual.errors import LabError
-from migqual.lab.topology import HostQuirks
+from migqual.lab.quirks import ROOT_USER, HostQuirks
 
 DEBIAN_EMULATOR = Path("/usr/bin/qemu-system-x86_64")
 DESCRIPTORS_FOLDER = Path("/usr/share/qemu/firmware")
@@ -17,6 +17,8 @@ SFTP_LINE = "Subsystem sftp"
 def render_sshd_quirks(quirks: HostQuirks) -> str:
     """Render the lines of sshd_config for the quirks."""
     lines = [f"Port {quirks.ssh_port}\n"] if quirks.ssh_port != 22 else []
+    if quirks.login_user != ROOT_USER:
+        lines.append("PermitRootLogin no\n")
     if quirks.locale is not None:
         lines.append(f"SetEnv LANG={quirks.locale} LC_ALL={quirks.locale}\n")
     return "".join(lines)
@@ -47,6 +49,8 @@ def write_host_quirks(upper: Path, rootfs: Path, quirks: HostQuirks) -> None:
         _hide(upper, DESCRIPTORS_FOLDER)
     if quirks.locale is not None:
         _write_file(upper / "etc/default/locale", f"LANG={quirks.locale}\n")
+    if quirks.login_shell_text:
+        _write_file(upper / "root/.bashrc", f"echo '{quirks.login_shell_text}'\n")
     if quirks.qemu_conf_target is not None:
         target = upper / quirks.qemu_conf_target.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -47,4 +47,5 @@ def choose_rootfs(host: LabHost) -> RootfsSpec | Path:
     """Return the ready rootfs from the topology, or the specification of a rootfs to build."""
     if host.rootfs is not None:
         return host.rootfs
-    return RootfsSpec(host.release, tuple(sorted({*host.role.packages, *host.packages})))
+    packages = {*host.role.packages, *host.packages, *host.quirks.packages}
+    return RootfsSpec(host.release, tuple(sorted(packages)))

@@ -5,17 +5,16 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from migqual.inventory.entities import Acceleration
+from migqual.inventory.entities import DEFAULT_SSH_PORT, DEFAULT_USER, Acceleration
 from migqual.lab.layout import (
     EXPORTS_FOLDER,
-    GUEST_ADDRESS_RANGE,
     ISCSI_TARGET,
     SCRATCH_FOLDER,
     SHARED_FOLDER,
     HostLayout,
     LabLayout,
+    get_prefix_length,
 )
-from migqual.lab.network import SERVICE_BRIDGE
 from migqual.lab.topology import LabRole
 
 _INVENTORY_GROUPS = {
@@ -47,17 +46,22 @@ def build_inventory(layout: LabLayout, acceleration: Acceleration) -> dict[str, 
     groups: dict[str, Any] = {}
     for host in layout.hosts:
         group = groups.setdefault(_INVENTORY_GROUPS[host.spec.role], {"hosts": {}})
-        group["hosts"][host.name] = _build_host_entry(host)
+        group["hosts"][host.name] = _build_host_entry(layout, host)
     return {"all": {"vars": _build_group_variables(layout, acceleration), "children": groups}}
 
 
-def _build_host_entry(host: HostLayout) -> dict[str, Any]:
+def _build_host_entry(layout: LabLayout, host: HostLayout) -> dict[str, Any]:
+    quirks = host.spec.quirks
     entry: dict[str, Any] = {"ansible_host": host.get_address("mgmt")}
-    if host.spec.quirks.ssh_port != 22:
-        entry["ansible_port"] = host.spec.quirks.ssh_port
+    if quirks.ssh_port != DEFAULT_SSH_PORT:
+        entry["ansible_port"] = quirks.ssh_port
+    if quirks.login_user != DEFAULT_USER:
+        entry |= {"ansible_user": quirks.login_user, "ansible_become": True}
+    if quirks.jump_host is not None:
+        entry["migqual_jump_hosts"] = [layout.get_host(quirks.jump_host).jump_address]
     if host.spec.role is LabRole.HYPERVISOR:
         entry["migqual_migration_address"] = host.get_address("mig")
-        entry["migqual_service_bridge"] = SERVICE_BRIDGE
+        entry["migqual_service_bridge"] = quirks.service_bridge
         if host.spec.emulator is not None:
             entry["migqual_emulator"] = host.spec.emulator
     return entry
@@ -65,7 +69,7 @@ def _build_host_entry(host: HostLayout) -> dict[str, Any]:
 
 def _build_group_variables(layout: LabLayout, acceleration: Acceleration) -> dict[str, Any]:
     return {
-        "ansible_user": "root",
+        "ansible_user": DEFAULT_USER,
         "ansible_ssh_private_key_file": str(layout.ssh_key_file),
         "migqual_known_hosts": str(layout.known_hosts_file),
         "migqual_tier": layout.topology.tier.value,
@@ -73,7 +77,10 @@ def _build_group_variables(layout: LabLayout, acceleration: Acceleration) -> dic
         "migqual_guest_cpu": layout.topology.cpu,
         "migqual_scratch": str(SCRATCH_FOLDER),
         "migqual_pairs": [pair.model_dump(exclude_none=True) for pair in layout.topology.pairs],
-        "migqual_service_network": {"addresses": GUEST_ADDRESS_RANGE, "prefix": 24},
+        "migqual_service_network": {
+            "addresses": layout.guest_address_range,
+            "prefix": get_prefix_length(layout.prefixes["svc"]),
+        },
         "migqual_stores": _list_store_entries(layout),
         "migqual_client": layout.topology.list_hosts(LabRole.CLIENT)[0],
     }

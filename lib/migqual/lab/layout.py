@@ -1,22 +1,25 @@
 """Derive addresses, namespaces and folders of a lab from topology and name. No side effects."""
 
-import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from uuid import NAMESPACE_DNS, UUID, uuid5
 
 from migqual import paths
 from migqual.errors import UsageError
-from migqual.lab.topology import LAB_NAME_PATTERN, LabHost, LabRole, Link, Topology
+from migqual.lab.topology import LAB_NAME_PATTERN, LabHost, LabRole, Link, Network, Topology
 
 # The networks exist only in the namespaces of a lab. So two labs can use the same addresses.
-NETWORK_PREFIXES = {"mgmt": "10.77.1", "mig": "10.77.2", "svc": "10.77.3"}
+NETWORK_PREFIXES = {"mgmt": "10.77.1.", "mig": "10.77.2.", "svc": "10.77.3."}
+IPV6_PREFIXES = {"mig": "fd77:2::", "svc": "fd77:3::"}
+IPV4_PREFIX_LENGTH, IPV6_PREFIX_LENGTH = 24, 64
 CONTROLLER_NAME = "ctl"
 BRIDGES_NAME = "net"
-GUEST_ADDRESS_RANGE = f"{NETWORK_PREFIXES['svc']}.100-{NETWORK_PREFIXES['svc']}.199"
 SHARED_FOLDER = Path("/srv/migqual/shared")
 EXPORTS_FOLDER = Path("/srv/migqual/exports")
 SCRATCH_FOLDER = Path("/var/lib/migqual")
+_NETWORK_INTERFACES = {Network.MIGRATION: "mig", Network.SERVICE: "svc"}
 ISCSI_TARGET = "iqn.2026-01.lab.migqual:store"
 
 
@@ -31,6 +34,7 @@ class HostLayout:
         namespace: Network namespace of the host.
         folder: Folder with the layers and the console log of the host.
         lab_name: Name of the lab.
+        prefixes: First part of every address, by network interface.
     """
 
     name: str
@@ -39,6 +43,7 @@ class HostLayout:
     namespace: str
     folder: Path
     lab_name: str
+    prefixes: Mapping[str, str]
 
     @property
     def machine_name(self) -> str:
@@ -66,17 +71,32 @@ class HostLayout:
         return f"migqual/{self.lab_name}/{self.name}"
 
     @cached_property
-    def uuid(self) -> uuid.UUID:
+    def uuid(self) -> UUID:
         """Return the UUID of the host. The same host name and lab name give the same UUID."""
-        return uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}.{self.lab_name}.migqual")
+        return uuid5(NAMESPACE_DNS, f"{self.name}.{self.lab_name}.migqual")
+
+    @property
+    def libvirt_uuid(self) -> UUID:
+        """Return the UUID of the host for libvirt: from the topology, or the UUID of the host."""
+        return self.spec.quirks.host_uuid or self.uuid
 
     def get_address(self, network: str) -> str:
-        """Return the IPv4 address of the host in the network `mgmt`, `mig` or `svc`."""
-        return f"{NETWORK_PREFIXES[network]}.{self.number}"
+        """Return the address of the host in the network `mgmt`, `mig` or `svc`."""
+        return f"{self.prefixes[network]}{self.number}"
+
+    def get_prefix_length(self, network: str) -> int:
+        """Return the prefix length of the addresses in the network, in bits."""
+        return get_prefix_length(self.prefixes[network])
+
+    @property
+    def jump_address(self) -> str:
+        """Return the host as a jump host: ``USER@ADDRESS:PORT`` in the management network."""
+        quirks = self.spec.quirks
+        return f"{quirks.login_user}@{self.get_address('mgmt')}:{quirks.ssh_port}"
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Return the IPv4 address by network interface.
+        """Return the address by network interface.
 
         On the service network a hypervisor has only a bridge and no address.
         """
@@ -151,6 +171,21 @@ class LabLayout:
         return build_namespace_name(self.name, CONTROLLER_NAME)
 
     @cached_property
+    def prefixes(self) -> Mapping[str, str]:
+        """Return the first part of every address, by network interface."""
+        ipv6_prefixes = {
+            interface: IPV6_PREFIXES[interface]
+            for network, interface in _NETWORK_INTERFACES.items()
+            if network in self.topology.ipv6_networks
+        }
+        return NETWORK_PREFIXES | ipv6_prefixes
+
+    @property
+    def guest_address_range(self) -> str:
+        """Return the first and the last service address of guests, ``FIRST-LAST``."""
+        return f"{self.prefixes['svc']}100-{self.prefixes['svc']}199"
+
+    @cached_property
     def hosts(self) -> tuple[HostLayout, ...]:
         """Return the layout of every host, in the order of the topology."""
         return tuple(
@@ -161,6 +196,7 @@ class LabLayout:
                 namespace=build_namespace_name(self.name, name),
                 folder=self.disk_folder / "hosts" / name,
                 lab_name=self.name,
+                prefixes=self.prefixes,
             )
             for number, (name, spec) in enumerate(self.topology.hosts.items(), start=11)
         )
@@ -183,6 +219,11 @@ class LabLayout:
         """Return the link properties of the network `mgmt`, `mig` or `svc`."""
         links = self.topology.links
         return {"mgmt": links.management, "mig": links.migration, "svc": links.service}[network]
+
+
+def get_prefix_length(prefix: str) -> int:
+    """Return the prefix length of the addresses that begin with `prefix`, in bits."""
+    return IPV6_PREFIX_LENGTH if ":" in prefix else IPV4_PREFIX_LENGTH
 
 
 def build_namespace_name(lab_name: str, host_name: str) -> str:

@@ -6,8 +6,9 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ from migqual.lab.topology import Topology
 
 BootingHosts = dict[str, tuple[subprocess.Popen[bytes], socket.socket]]
 BOOT_TIMEOUT_SECONDS = 90.0
+BUILD_UMASK = 0o022
 SAVED_STATE_MAX_AGE_DAYS = 14
 NETNS_CONFIG_FOLDER = Path("/etc/netns")
 
@@ -88,10 +90,24 @@ def start_lab(
             report_progress(f"removing leftovers of lab {name!r}, which ended without clean-up")
             _clear_lab(name)
         try:
-            return _build_lab(layout, report_progress, topology_name)
+            with _set_umask(BUILD_UMASK):
+                return _build_lab(layout, report_progress, topology_name)
         except BaseException:
             _clear_lab(name)
             raise
+
+
+@contextmanager
+def _set_umask(umask: int) -> Iterator[None]:
+    """Set the umask of the process during the block.
+
+    The services of a host run as several users, and read files and folders made on the machine.
+    """
+    previous_umask = os.umask(umask)
+    try:
+        yield
+    finally:
+        os.umask(previous_umask)
 
 
 def check_start_conditions(topology: Topology, name: str) -> None:

@@ -11,8 +11,7 @@ from migqual.lab.layout import CONTROLLER_NAME, NETWORK_PREFIXES, HostLayout, La
 from migqual.lab.local_command import run_local_command, try_local_command
 from migqual.lab.topology import LabRole, Link
 
-SERVICE_BRIDGE = "br-svc"
-CONTROLLER_ADDRESS = f"{NETWORK_PREFIXES['mgmt']}.2"
+CONTROLLER_ADDRESS = f"{NETWORK_PREFIXES['mgmt']}2"
 
 
 def create_network(layout: LabLayout) -> None:
@@ -138,13 +137,25 @@ def _build_port_commands(host: HostLayout) -> list[str]:
 
 
 def _build_interface_commands(host: HostLayout) -> list[str]:
-    lines = [f"addr add {address}/24 dev {name}" for name, address in host.addresses.items()]
+    lines = [
+        f"addr add {address}/{host.get_prefix_length(name)} dev {name}{_get_address_flags(address)}"
+        for name, address in host.addresses.items()
+    ]
     lines += [f"link set {name} up" for name in list_host_networks(host)]
+    quirks = host.spec.quirks
     if host.spec.role is LabRole.HYPERVISOR:
-        lines.append(f"link add {SERVICE_BRIDGE} type bridge forward_delay 0 mcast_snooping 0")
-        lines.append(f"link set svc master {SERVICE_BRIDGE}")
-        lines.append(f"link set {SERVICE_BRIDGE} up")
+        bridge = quirks.service_bridge
+        lines.append(f"link add {bridge} type bridge forward_delay 0 mcast_snooping 0")
+        lines.append(f"link set svc master {bridge}")
+        lines.append(f"link set {bridge} up")
+    if quirks.jump_host is not None:
+        lines.append(f"route add unreachable {CONTROLLER_ADDRESS}")
     return lines
+
+
+def _get_address_flags(address: str) -> str:
+    """Return the flag that makes an IPv6 address usable at once; no address is on two hosts."""
+    return " nodad" if ":" in address else ""
 
 
 def _apply_link_shaping(host: HostLayout, network: str, link: Link) -> None:

@@ -5,15 +5,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from migqual import paths
 from migqual.errors import InputProblem, InventoryError, UsageError
 from migqual.inventory.entities import Acceleration, Tier
+from migqual.lab.quirks import HostQuirks
+from migqual.lab.topology_types import HostName, StrictModel
 from migqual.yaml_file import load_yaml_model
 
-# A name becomes part of network interface names, which the kernel cuts at 15 characters.
-HOST_NAME_PATTERN = re.compile(r"[a-z][a-z0-9]{0,8}")
 LAB_NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]{0,11}$")
 
 HYPERVISOR_PACKAGES = (
@@ -49,30 +49,6 @@ SUPPORT_HOST_PACKAGES = (
 )
 
 
-def _check_host_name(name: str) -> str:
-    if not HOST_NAME_PATTERN.fullmatch(name):
-        raise ValueError(
-            "a host name is 1 to 9 lower-case letters and digits, and begins with a letter"
-        )
-    return name
-
-
-HostName = Annotated[str, AfterValidator(_check_host_name)]
-
-
-def _check_absolute(path: Path) -> Path:
-    if not path.is_absolute() or ".." in path.parts:
-        raise ValueError("give an absolute path without ..")
-    return path
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_check_absolute)]
-
-
-class _StrictModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class LabRole(StrEnum):
     """The role of a host in a lab."""
 
@@ -86,7 +62,14 @@ class LabRole(StrEnum):
         return HYPERVISOR_PACKAGES if self is LabRole.HYPERVISOR else SUPPORT_HOST_PACKAGES
 
 
-class BindMount(_StrictModel):
+class Network(StrEnum):
+    """A network of a lab that can have IPv6 addresses."""
+
+    MIGRATION = "migration"
+    SERVICE = "service"
+
+
+class BindMount(StrictModel):
     """A folder or device of the machine, mounted in a host.
 
     Attributes:
@@ -100,31 +83,7 @@ class BindMount(_StrictModel):
     read_only: bool = False
 
 
-class HostQuirks(_StrictModel):
-    """Properties of real hosts that a Debian host does not have by itself.
-
-    Attributes:
-        umask: umask of logins and commands, as octal digits.
-        ssh_port: Port of the SSH server.
-        has_sftp: Whether the SSH server has the SFTP subsystem.
-        emulator: The only path of QEMU, e.g. ``/usr/libexec/qemu-kvm``.
-        has_firmware_descriptors: Whether QEMU's firmware descriptors are installed.
-        qemu_user: User of the QEMU processes.
-        qemu_conf_target: File behind the symbolic link ``/etc/libvirt/qemu.conf``.
-        locale: Locale of the system and of logins, e.g. ``zh_CN.UTF-8``.
-    """
-
-    umask: Annotated[str, Field(pattern="^0?[0-7]{3}$")] = "022"
-    ssh_port: Annotated[int, Field(gt=0, lt=65536)] = 22
-    has_sftp: bool = True
-    emulator: AbsolutePath | None = None
-    has_firmware_descriptors: bool = True
-    qemu_user: Annotated[str, Field(pattern="^(root|libvirt-qemu)$")] = "root"
-    qemu_conf_target: AbsolutePath | None = None
-    locale: Annotated[str, Field(pattern=r"^[A-Za-z_]+\.[A-Za-z0-9-]+$")] | None = None
-
-
-class LabHost(_StrictModel):
+class LabHost(StrictModel):
     """A host of a lab.
 
     Attributes:
@@ -148,7 +107,7 @@ class LabHost(_StrictModel):
     quirks: HostQuirks = HostQuirks()
 
 
-class LabPair(_StrictModel):
+class LabPair(StrictModel):
     """A pair of hosts for migrations.
 
     Attributes:
@@ -169,7 +128,7 @@ class LabPair(_StrictModel):
         return f"{self.source}-{self.destination}"
 
 
-class Link(_StrictModel):
+class Link(StrictModel):
     """The properties of a network, applied at the port of each host.
 
     Attributes:
@@ -181,7 +140,7 @@ class Link(_StrictModel):
     latency_ms: Annotated[float, Field(gt=0)] | None = None
 
 
-class Links(_StrictModel):
+class Links(StrictModel):
     """The properties of the three networks of a lab."""
 
     management: Link = Link()
@@ -189,7 +148,7 @@ class Links(_StrictModel):
     service: Link = Link()
 
 
-class Topology(_StrictModel):
+class Topology(StrictModel):
     """A whole lab.
 
     Every pair names two hypervisors. A lab has a single client and at most a single storage
@@ -199,6 +158,7 @@ class Topology(_StrictModel):
         hosts: Hosts by name.
         pairs: Pairs of hosts and replicas, not empty.
         links: Properties of the three networks.
+        ipv6_networks: Networks with IPv6 addresses only.
         acceleration: `AUTO` tries KVM with a test boot.
         cpu: vCPU model of guests on hosts without a model in the topology.
         tier: Tier in the inventory of the lab. With `real` nothing outside the lab package can
@@ -208,6 +168,7 @@ class Topology(_StrictModel):
     hosts: dict[HostName, LabHost]
     pairs: tuple[LabPair, ...] = Field(min_length=1)
     links: Links = Links()
+    ipv6_networks: frozenset[Network] = frozenset()
     acceleration: Acceleration = Acceleration.AUTO
     tier: Tier = Tier.LAB
     cpu: str = Field(default="qemu64", description="vCPU model of guests where a host names none")
@@ -231,6 +192,11 @@ class Topology(_StrictModel):
             for pair in self.pairs
             if pair.replica_of is not None and pair.replica_of not in original_pair_ids
         ]
+        faults += [
+            f"host {name}: jump_host {host.quirks.jump_host} is no host without a jump host"
+            for name, host in self.hosts.items()
+            if host.quirks.jump_host is not None and not self._is_direct(host.quirks.jump_host)
+        ]
         if len(self.list_hosts(LabRole.CLIENT)) != 1:
             faults.append("exactly one host must have the role client: it measures gaps")
         if len(self.list_hosts(LabRole.STORAGE)) > 1:
@@ -238,6 +204,10 @@ class Topology(_StrictModel):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def _is_direct(self, name: str) -> bool:
+        """Return whether the controller reaches the host without a jump host."""
+        return name in self.hosts and self.hosts[name].quirks.jump_host is None
 
     def list_hosts(self, role: LabRole) -> tuple[str, ...]:
         """List the names of all hosts with the role."""

@@ -27,7 +27,7 @@ from migqual.errors import (
     MigrationTimedOut,
     StackError,
 )
-from migqual.hosts import domain_job
+from migqual.hosts import domain_job, host_names
 from migqual.hosts.domain import Domain
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
@@ -121,6 +121,7 @@ def render_virsh_command(guest: Guest, source: Host, destination: Host, plan: Pl
         source_uri=source.virsh_uri,
         domain=guest.name,
         endpoint=build_endpoint(destination, plan),
+        has_other_names=source.names != destination.names,
     )
     setup_argv = libvirt_call.build_virsh_monitor_command(
         plan, source_uri=source.virsh_uri, domain=guest.name
@@ -136,11 +137,7 @@ def _build_migrate_call(
     flags = libvirt_call.build_migrate_flags(plan, guest.spec.persistence)
     endpoint = build_endpoint(destination, plan)
     parameters = libvirt_call.build_typed_parameters(plan, endpoint)
-    destination_xml = qemu_parameters.set_parameters_in_xml(
-        plan.destination_xml or domain.read_migratable_xml(), plan.qemu_parameters
-    )
-    if destination_xml is not None:
-        parameters["destination_xml"] = destination_xml
+    parameters |= _build_destination_definitions(domain, destination, plan, guest)
     migrating_domain = guest.host.migration_connection.find_domain(guest.name)
     if migrating_domain is None:
         raise HostError(guest.host.name, f"{guest.name} is no longer on the host")
@@ -152,6 +149,32 @@ def _build_migrate_call(
     return lambda: domain_job.migrate_direct(
         migrating_domain, destination_connection, flags, parameters
     )
+
+
+def _build_destination_definitions(
+    domain: Domain, destination: Host, plan: Plan, guest: Guest
+) -> dict[str, str]:
+    """Build the definitions for the destination that differ from the source's, by parameter."""
+    source_names, destination_names = guest.host.names, destination.names
+    source_xml = domain.read_migratable_xml()
+    destination_xml = host_names.translate_domain_xml(
+        plan.destination_xml or source_xml, source_names, destination_names
+    )
+    destination_xml = (
+        qemu_parameters.set_parameters_in_xml(destination_xml, plan.qemu_parameters)
+        or destination_xml
+    )
+    definitions = {}
+    if destination_xml != source_xml:
+        definitions["destination_xml"] = destination_xml
+    if libvirt_call.moves_definition(plan, guest.spec.persistence):
+        inactive_xml = domain.read_inactive_xml()
+        persistent_xml = host_names.translate_domain_xml(
+            inactive_xml, source_names, destination_names
+        )
+        if persistent_xml != inactive_xml:
+            definitions["persistent_xml"] = persistent_xml
+    return definitions
 
 
 @contextmanager

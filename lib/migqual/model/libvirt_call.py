@@ -56,6 +56,11 @@ class DestinationEndpoint:
     migrate_uri: str
 
 
+def moves_definition(plan: Plan, persistence: Persistence) -> bool:
+    """Return whether the persistent definition of the guest moves to the destination."""
+    return plan.definition is DefinitionPolicy.MOVES and persistence is Persistence.PERSISTENT
+
+
 def build_migrate_flags(plan: Plan, persistence: Persistence) -> MigrateFlag:
     """Build the migration flags for `plan`.
 
@@ -65,13 +70,11 @@ def build_migrate_flags(plan: Plan, persistence: Persistence) -> MigrateFlag:
             so PERSIST_DEST and UNDEFINE_SOURCE are left out.
     """
     flags = MigrateFlag.LIVE
-    moves_definition = (
-        plan.definition is DefinitionPolicy.MOVES and persistence is Persistence.PERSISTENT
-    )
+    with_definition = moves_definition(plan, persistence)
     for flag, is_set in (
         (MigrateFlag.PEER2PEER, plan.control is Control.PEER_TO_PEER),
-        (MigrateFlag.PERSIST_DEST, moves_definition),
-        (MigrateFlag.UNDEFINE_SOURCE, moves_definition),
+        (MigrateFlag.PERSIST_DEST, with_definition),
+        (MigrateFlag.UNDEFINE_SOURCE, with_definition),
         (MigrateFlag.UNSAFE, plan.safety is Safety.UNSAFE),
         (MigrateFlag.TLS, plan.tls),
         (MigrateFlag.PARALLEL, plan.channels > 0),
@@ -124,11 +127,21 @@ def build_virsh_migrate(
     source_uri: str,
     domain: str,
     endpoint: DestinationEndpoint,
+    has_other_names: bool = False,
 ) -> list[str]:
     """Build the virsh command for the same migration, as an argument vector.
 
-    The option `--xml` names the file ``destination.xml`` where the destination needs a separate
-    definition.
+    The options `--xml` and `--persistent-xml` name the file ``destination.xml`` where the
+    destination needs a separate definition.
+
+    Args:
+        plan: Plan of the migration.
+        persistence: Persistence of the guest.
+        source_uri: libvirt URI of the source.
+        domain: Name of the guest.
+        endpoint: Addresses of the destination.
+        has_other_names: Whether the destination has another path of QEMU or another service
+            bridge.
     """
     flags = build_migrate_flags(plan, persistence)
     argv = ["virsh", "-c", source_uri, "migrate", "--live"]
@@ -153,8 +166,13 @@ def build_virsh_migrate(
     ):
         if value is not None:
             argv += [option, str(value)]
-    if plan.destination_xml is not None or select_for_destination(plan.qemu_parameters):
+    has_changed_xml = plan.destination_xml is not None or select_for_destination(
+        plan.qemu_parameters
+    )
+    if has_changed_xml or has_other_names:
         argv += ["--xml", DESTINATION_XML_FILE]
+    if has_other_names and moves_definition(plan, persistence):
+        argv += ["--persistent-xml", DESTINATION_XML_FILE]
     return [*argv, domain, endpoint.libvirt_uri, "--migrateuri", endpoint.migrate_uri]
 
 

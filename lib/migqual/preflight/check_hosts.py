@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from migqual.hosts.host_identity import EQUAL_IDENTITY_REMEDY
 from migqual.model.finding import Finding
 from migqual.model.plan import Control
 from migqual.preflight.facts import (
@@ -165,6 +166,20 @@ def check_guest_cpu(facts: MigrationFacts) -> Iterator[Finding]:
             "use a destination with these features, or a guest CPU model with fewer features",
             compared=comparison,
         )
+
+
+def check_identities(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether libvirt can tell the two hosts apart (LM-PRE-01.identity)."""
+    finding_id, source, destination = "LM-PRE-01.identity", facts.source, facts.destination
+    if equal_part := source.identity.find_equal_part(destination.identity):
+        yield report_refusal(
+            finding_id,
+            f"{source.name} and {destination.name} have the same {equal_part}: libvirt refuses "
+            "a migration to the same host",
+            EQUAL_IDENTITY_REMEDY,
+        )
+    else:
+        yield report_ok(finding_id, "the hosts have separate UUIDs and host names")
 
 
 def check_network_segments(facts: MigrationFacts) -> Iterator[Finding]:

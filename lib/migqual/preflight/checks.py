@@ -56,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     Check("LM-PRE-01.control", check_hosts.check_control_port),
     Check("LM-PRE-01.data", check_hosts.check_data_port),
     Check("LM-PRE-01.libvirt", check_hosts.check_peer_libvirt),
+    Check("LM-PRE-01.identity", check_hosts.check_identities),
     Check("LM-PRE-02.network", check_resources.check_guest_bridges),
     Check("LM-PRE-03.running", check_guest.check_guest_running),
     Check("LM-PRE-03.job", check_guest.check_active_job),

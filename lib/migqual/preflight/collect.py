@@ -109,7 +109,7 @@ def _collect_migration_facts(
         for host in request.hosts
     ]
     hypervisor_probe = pool.submit(
-        host_facts.query_hypervisor_facts, request.destination, definition
+        host_facts.query_hypervisor_facts, request.source, request.destination, definition
     )
     cpu_probe = pool.submit(fact_or_missing, lambda: host_facts.compare_host_cpus(*request.hosts))
     return MigrationFacts(

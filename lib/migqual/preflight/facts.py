@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from migqual.hosts.domain import DomainState
 from migqual.hosts.domain_definition import DomainDefinition, Nic
+from migqual.hosts.host_identity import HostIdentity
 from migqual.model.plan import Plan
 from migqual.preflight.storage_facts import DiskFact, StorageFacts
 from migqual.probes.fact import Fact, Missing
@@ -59,11 +60,13 @@ class HostFacts:
     """The facts about a host.
 
     Attributes:
+        identity: UUID and host name, as libvirt compares them.
         free_hugepages_mib: Free memory in pages of the guest's huge page size; None for a guest
             without huge pages.
     """
 
     name: str
+    identity: HostIdentity
     arch: str
     cpu_count: int
     memory_mib: int

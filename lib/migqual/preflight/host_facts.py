@@ -6,6 +6,7 @@ from migqual.errors import HostError, LoginRefused
 from migqual.hosts import libvirt_queries, ssh_probe
 from migqual.hosts.domain_definition import DomainDefinition
 from migqual.hosts.host import Host
+from migqual.hosts.host_names import translate_emulator
 from migqual.hosts.ssh_penalties import LEDGER, parse_server_settings
 from migqual.preflight.facts import HostCpu, HostFacts, HypervisorFacts, SshLogin
 from migqual.probes.fact import Fact, Missing, fact_or_missing
@@ -63,6 +64,7 @@ def collect_host_facts(host: Host, hugepage_kib: int = 0) -> HostFacts:
     )
     return HostFacts(
         name=host.name,
+        identity=host.libvirt.query_identity(),
         arch=str(node_info["arch"]),
         cpu_count=int(node_info["cpus"]),
         memory_mib=int(node_info["memory_mib"]),
@@ -121,9 +123,11 @@ def compare_host_cpus(source: Host, destination: Host) -> tuple[str, str]:
     )
 
 
-def query_hypervisor_facts(destination: Host, definition: DomainDefinition) -> HypervisorFacts:
+def query_hypervisor_facts(
+    source: Host, destination: Host, definition: DomainDefinition
+) -> HypervisorFacts:
     """Query the support of the destination's hypervisor for the guest."""
-    emulator = definition.emulator or destination.entry.emulator
+    emulator = _find_destination_emulator(source, destination, definition)
 
     def query_max_vcpus() -> int:
         vcpu_element = destination.libvirt.query_domain_capabilities(
@@ -138,12 +142,24 @@ def query_hypervisor_facts(destination: Host, definition: DomainDefinition) -> H
 
     return HypervisorFacts(
         max_vcpus=fact_or_missing(query_max_vcpus),
-        cpu_comparison=fact_or_missing(lambda: _compare_guest_cpu(destination, definition)),
+        cpu_comparison=fact_or_missing(
+            lambda: _compare_guest_cpu(destination, definition, emulator)
+        ),
     )
 
 
-def _compare_guest_cpu(destination: Host, definition: DomainDefinition) -> str:
-    emulator = definition.emulator or destination.entry.emulator
+def _find_destination_emulator(
+    source: Host, destination: Host, definition: DomainDefinition
+) -> str | None:
+    """Find the path of QEMU for the guest at the destination; None selects libvirt's default."""
+    if not definition.emulator:
+        return destination.entry.emulator
+    return translate_emulator(definition.emulator, source.names, destination.names)
+
+
+def _compare_guest_cpu(
+    destination: Host, definition: DomainDefinition, emulator: str | None
+) -> str:
     machine_arguments = {
         "arch": definition.arch,
         "machine": definition.machine,

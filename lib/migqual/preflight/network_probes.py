@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from migqual.errors import HostError
 from migqual.hosts import libvirt_queries
 from migqual.hosts.domain_definition import Nic
 from migqual.hosts.host import Host
+from migqual.hosts.host_names import translate_bridge
 from migqual.preflight.facts import ConnectionAttempt, ConnectionPurpose, NetworkSegment
 from migqual.probes.fact import Fact, Missing, fact_or_missing
 from migqual.probes.probe_context import ProbeContext, generate_token_name
@@ -91,7 +93,7 @@ def probe_network_segment(
 ) -> NetworkSegment:
     """Probe whether frames pass between a service interface's bridges, in both directions."""
     source_bridge = _find_bridge(nic, source)
-    destination_bridge = _find_bridge(nic, destination)
+    destination_bridge = _find_bridge(_translate_nic(nic, source, destination), destination)
     frames_pass: Fact[bool]
     if isinstance(source_bridge, Missing):
         frames_pass = source_bridge
@@ -175,6 +177,14 @@ def _resolve_ipv4(host: Host, name: str) -> str:
             host.name, f"{name} does not resolve to an IPv4 address; only IPv4 is probed"
         )
     return columns[0]
+
+
+def _translate_nic(nic: Nic, source: Host, destination: Host) -> Nic:
+    """Return the interface with the destination's name of the bridge."""
+    if nic.type != "bridge":
+        return nic
+    bridge = translate_bridge(nic.source or nic.bridge, source.names, destination.names)
+    return replace(nic, source=bridge)
 
 
 def _find_bridge(nic: Nic, host: Host) -> Fact[str]:

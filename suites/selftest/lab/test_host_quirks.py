@@ -7,7 +7,7 @@ import pytest
 
 from migqual.errors import LabError
 from migqual.lab.host_quirks import render_sshd_quirks, write_host_quirks
-from migqual.lab.topology import HostQuirks
+from migqual.lab.quirks import HostQuirks
 
 pytestmark = pytest.mark.selftest
 

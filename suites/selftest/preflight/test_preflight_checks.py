@@ -6,6 +6,7 @@ import pytest
 
 from migqual.errors import GuardRefusal
 from migqual.hosts.domain import DomainState
+from migqual.hosts.host_identity import HostIdentity
 from migqual.model.finding import Severity
 from migqual.preflight.checks import CHECKS
 from migqual.preflight.facts import AgentState, ConnectionPurpose
@@ -42,6 +43,16 @@ FIRING_CASES = [
     (
         "LM-PRE-01.libvirt",
         fail_connection(ConnectionPurpose.LIBVIRT, succeeded=False),
+        Severity.REFUSED,
+    ),
+    (
+        "LM-PRE-01.identity",
+        change_part("destination", identity=HostIdentity("uuid of a", "b")),
+        Severity.REFUSED,
+    ),
+    (
+        "LM-PRE-01.identity",
+        change_part("destination", identity=HostIdentity("", "a")),
         Severity.REFUSED,
     ),
     (

@@ -2,6 +2,7 @@
 
 from migqual.hosts.domain import DomainState
 from migqual.hosts.domain_definition import Disk, DomainDefinition, Nic
+from migqual.hosts.host_identity import HostIdentity
 from migqual.model.plan import Plan
 from migqual.preflight.facts import (
     AgentState,
@@ -76,6 +77,7 @@ def make_healthy_facts() -> MigrationFacts:
 def _make_host_facts(name: str) -> HostFacts:
     return HostFacts(
         name=name,
+        identity=HostIdentity(f"uuid of {name}", name),
         arch="x86_64",
         cpu_count=2,
         memory_mib=4096,

@@ -1,0 +1,52 @@
+"""Define the quirks of lab hosts: properties of real hosts that Debian does not have by itself."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from migqual.lab.topology_types import AbsolutePath, HostName, StrictModel
+
+DEFAULT_SERVICE_BRIDGE = "br-svc"
+ROOT_USER = "root"
+
+
+class HostQuirks(StrictModel):
+    """Properties of real hosts that a Debian host does not have by itself.
+
+    Attributes:
+        umask: umask of logins and commands, as octal digits.
+        ssh_port: Port of the SSH server.
+        has_sftp: Whether the SSH server has the SFTP subsystem.
+        emulator: The only path of QEMU, e.g. ``/usr/libexec/qemu-kvm``.
+        has_firmware_descriptors: Whether QEMU's firmware descriptors are installed.
+        qemu_user: User of the QEMU processes.
+        qemu_conf_target: File behind the symbolic link ``/etc/libvirt/qemu.conf``.
+        locale: Locale of the system and of logins, e.g. ``zh_CN.UTF-8``.
+        login_user: User for SSH logins, with ``sudo``. root itself cannot log in.
+        login_shell_text: Text that the login shell prints before each command.
+        jump_host: Host of the lab between the controller and the SSH server.
+        service_bridge: Name of the bridge for the service interfaces of guests.
+        host_uuid: UUID of the host for libvirt. None gives each host a separate UUID.
+        has_foreign_guest: Whether the host has a running guest and files of somebody else.
+    """
+
+    umask: Annotated[str, Field(pattern="^0?[0-7]{3}$")] = "022"
+    ssh_port: Annotated[int, Field(gt=0, lt=65536)] = 22
+    has_sftp: bool = True
+    emulator: AbsolutePath | None = None
+    has_firmware_descriptors: bool = True
+    qemu_user: Annotated[str, Field(pattern="^(root|libvirt-qemu)$")] = "root"
+    qemu_conf_target: AbsolutePath | None = None
+    locale: Annotated[str, Field(pattern=r"^[A-Za-z_]+\.[A-Za-z0-9-]+$")] | None = None
+    login_user: Annotated[str, Field(pattern="^[a-z][a-z0-9]{0,15}$")] = ROOT_USER
+    login_shell_text: str = ""
+    jump_host: HostName | None = None
+    service_bridge: Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,14}$")] = DEFAULT_SERVICE_BRIDGE
+    host_uuid: UUID | None = None
+    has_foreign_guest: bool = False
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Return the Debian packages that the quirks need."""
+        return ("sudo",) if self.login_user != ROOT_USER else ()

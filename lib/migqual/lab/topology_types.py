@@ -1,0 +1,36 @@
+"""Types of the values in a topology file."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+# A name becomes part of network interface names, which the kernel cuts at 15 characters.
+HOST_NAME_PATTERN = re.compile(r"[a-z][a-z0-9]{0,8}")
+
+
+class StrictModel(BaseModel):
+    """Base model of a part of a topology: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _check_host_name(name: str) -> str:
+    if not HOST_NAME_PATTERN.fullmatch(name):
+        raise ValueError(
+            "a host name is 1 to 9 lower-case letters and digits, and begins with a letter"
+        )
+    return name
+
+
+HostName = Annotated[str, AfterValidator(_check_host_name)]
+
+
+def _check_absolute(path: Path) -> Path:
+    if not path.is_absolute() or ".." in path.parts:
+        raise ValueError("give an absolute path without ..")
+    return path
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_check_absolute)]
