@@ -92,7 +92,8 @@ class Host:
         Raises:
             HostError: `pgrep` fails.
         """
-        result = self.shell.run_unchecked("pgrep", "-f", f"guest={guest_name},")
+        # The brackets keep the pattern from matching the command line of sudo.
+        result = self.shell.run_unchecked("pgrep", "-f", f"[g]uest={guest_name},")
         if result.status > 1:
             raise HostError(
                 self.name, f"pgrep: {result.stderr}", remedy="install procps on the host"

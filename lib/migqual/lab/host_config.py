@@ -165,6 +165,7 @@ def _render_ssh_host_block(layout: LabLayout, host: HostLayout) -> str:
     quirks = host.spec.quirks
     lines = [
         f"Host {host.name} {host.get_address('mgmt')}",
+        f"  HostName {host.get_address('mgmt')}",  # a jump host has other addresses for the name
         f"  User {quirks.login_user}",
         f"  Port {quirks.ssh_port}",
     ]
