@@ -1,4 +1,4 @@
-"""A typed libvirt connection: the values are plain data, the errors are migqual errors.
+"""Call libvirt on a host. Results are plain data, and errors are errors of migqual.
 
 Follows libvirt's public API: https://libvirt.org/html/index.html
 """
@@ -59,7 +59,7 @@ class Connection:
     def raw(self) -> Any:  # noqa: ANN401 - the binding is untyped
         """Return the connection object of the libvirt binding; re-open a lost connection.
 
-        Calls between two connections need the object.
+        libvirt calls with two connections need the object, e.g. virDomainMigrate3.
 
         Raises:
             ConnectionLost: libvirt refuses the connection, or does not answer within
@@ -71,10 +71,10 @@ class Connection:
             return self._raw
 
     def call_libvirt(self, action: str, function: Callable[[Any], T]) -> T:
-        """Call a function with the raw connection; re-open a lost connection once.
+        """Call `function`; after a lost connection, connect and call `function` once more.
 
         Args:
-            action: Name of the action for error messages.
+            action: Name of the action for error messages, for example `find domain`.
             function: Receives the connection object of the libvirt binding.
 
         Returns:
@@ -115,7 +115,7 @@ class Connection:
         )
 
     def restore_domain(self, path: PurePosixPath) -> None:
-        """Restore the domain in the save file `path` on the host (virDomainRestore)."""
+        """Restore the domain from the save file `path` on the host (virDomainRestore)."""
         self.call_libvirt(f"restore domain from {path}", lambda c: c.restore(str(path)))
 
     def find_domain(self, name: str) -> Domain | None:
@@ -133,7 +133,7 @@ class Connection:
         return None if raw_domain is None else self._wrap_domain(raw_domain)
 
     def list_domain_states(self) -> dict[str, DomainState]:
-        """List the state of every domain by domain name."""
+        """List the state of every domain on the host, by domain name."""
         raw_domains = self.call_libvirt("list domains", lambda c: c.listAllDomains(0))
         return {
             raw_domain.name(): Domain(self.host, raw_domain).query_state()
@@ -141,7 +141,7 @@ class Connection:
         }
 
     def query_capabilities(self) -> etree._Element:
-        """Query the capabilities of the host (virConnectGetCapabilities)."""
+        """Query the capabilities of the host as XML (virConnectGetCapabilities)."""
         return etree.fromstring(
             self.call_libvirt("query capabilities", lambda c: c.getCapabilities())
         )
@@ -191,7 +191,7 @@ class Connection:
         return tuple(int(part) for part in self.query_versions()["libvirt"].split("."))
 
     def query_versions(self) -> dict[str, str]:
-        """Query the dotted versions of libvirt and QEMU; the keys are `libvirt` and `qemu`."""
+        """Query the versions on the host, e.g. ``{"libvirt": "9.0.0", "qemu": "7.2.0"}``."""
         return {
             "libvirt": _format_version(
                 self.call_libvirt("query libvirt version", lambda c: c.getLibVersion())
@@ -202,13 +202,14 @@ class Connection:
         }
 
     def compare_cpu(self, xml: str) -> str:
-        """Compare the CPU of the host with another host CPU (virConnectCompareCPU).
+        """Compare the CPU of the host with the CPU of a peer (virConnectCompareCPU).
 
         Args:
-            xml: The `cpu` element of the other host.
+            xml: The `cpu` element in the capabilities of the peer.
 
         Returns:
-            `identical`, `superset` (the CPU of the host has more features) or `incompatible`.
+            `identical`, `superset` (the host has more features than the peer) or
+            `incompatible`.
         """
         result = self.call_libvirt("compare CPU", lambda c: c.compareCPU(xml, 0))
         result_names = {
@@ -218,17 +219,17 @@ class Connection:
         return result_names.get(result, "incompatible")
 
     def watch_domain_events(self, domain_name: str, on_event: EventCallback) -> Callable[[], None]:
-        """Watch a domain on the host and call `on_event` for every event.
+        """Call `on_event` for every event of a domain on the host.
 
-        libvirt reports life-cycle and job events. QEMU events also have the time of the host's
-        clock.
+        The events are the life-cycle and job events of libvirt, and the events of QEMU. Only
+        QEMU events have the time of the host's clock.
 
         Args:
             domain_name: Name of the domain. The domain may be created later.
             on_event: Receives the arguments of `EventCallback`.
 
         Returns:
-            A function to stop the watching.
+            A function that ends the calls of `on_event`.
         """
         raw = self.raw
         callback_ids = subscribe_domain_events(raw, domain_name, on_event)
@@ -250,7 +251,7 @@ class Connection:
 
     def _open_connection(self) -> Any:  # noqa: ANN401
         self._check_login()
-        uri = self.uri.partition("?")[0]  # as a person types it: our own ssh goes with us
+        uri = self.uri.partition("?")[0]  # without the temporary SSH wrapper
         event_loop.ensure_event_loop()
         try:
             raw_connection = _run_with_timeout(OPEN_SECONDS, lambda: libvirt.open(self.uri))
@@ -260,21 +261,22 @@ class Connection:
             raise ConnectionLost(
                 self.host,
                 f"libvirt at {uri}: no answer within {OPEN_SECONDS:g} s",
-                remedy="restart libvirt's daemon: it accepts connections but does not answer",
+                remedy="restart libvirt's daemon on the host: the daemon does not answer",
             ) from error
         except libvirt.libvirtError as error:
             raise ConnectionLost(
                 self.host,
                 f"libvirt at {uri}: {error}",
-                remedy="check libvirt's daemon on the host: `virsh -c qemu:///system version`",
+                remedy="check libvirt's daemon: run `virsh -c qemu:///system version` on the host",
             ) from error
         return raw_connection
 
 
 def _run_with_timeout(seconds: float, function: Callable[[], T]) -> T:
-    """Run a function without a time limit in a thread and wait for the result.
+    """Run `function` in a thread, and wait at most `seconds` for the result.
 
-    After `seconds` the function raises `TimeoutError`, and the thread continues.
+    Raises:
+        TimeoutError: `function` has no result after `seconds`. The thread continues.
     """
     future: Future[T] = Future()
 

@@ -1,11 +1,12 @@
 """Measure how fast a guest dirties memory, with QMP or with libvirt.
 
 The QMP commands follow QEMU's documented procedure. The libvirt calls are
-virDomainStartDirtyRateCalc and the domain statistics. QEMU has three modes:
+virDomainStartDirtyRateCalc and the domain statistics. QEMU measures during a time window of a
+given length, in one of three modes:
 
 page-sampling  compares the contents of some pages before and after the window
 dirty-bitmap   counts the pages in the dirty log; a migration reads the same log
-dirty-ring     counts the entries in the dirty ring of each vCPU; only with KVM and a ring
+dirty-ring     counts the entries in the dirty ring of each vCPU; needs KVM with dirty rings
 """
 
 from dataclasses import dataclass
@@ -40,12 +41,12 @@ _MODE_FLAGS = {
 
 @dataclass(frozen=True)
 class DirtyRateMeasurement:
-    """The unique memory dirtied in a time window, as a rate.
+    """The result of a dirty-rate measurement.
 
     Attributes:
         mib_s: Dirty rate in whole MiB/s.
-        seconds: Length of the window.
-        mode: Mode reported by QEMU or libvirt; empty without a report.
+        seconds: Length of the time window.
+        mode: Mode that QEMU or libvirt reported; empty when the mode was not reported.
     """
 
     mib_s: int
@@ -54,7 +55,7 @@ class DirtyRateMeasurement:
 
     @property
     def dirtied_mib(self) -> float:
-        """Return the dirtied memory in MiB.
+        """Return the memory that the guest dirtied in the time window, in MiB.
 
         QEMU rounds the rate down to whole MiB/s. The calculation adds 0.5 MiB/s to compensate.
         A rate of 0 stays 0.
@@ -63,7 +64,7 @@ class DirtyRateMeasurement:
 
 
 def list_supported_modes(domain: Domain) -> frozenset[DirtyRateMode]:
-    """List the dirty-rate modes in QEMU's QMP schema.
+    """List the dirty-rate modes that QEMU supports, from QEMU's QMP schema.
 
     Returns:
         The supported modes; only page sampling for a QEMU without the argument `mode`.
@@ -79,16 +80,15 @@ def list_supported_modes(domain: Domain) -> frozenset[DirtyRateMode]:
 
 
 def has_kvm_dirty_log(domain: Domain) -> bool:
-    """Check whether the guest has KVM's dirty log for dirty-bitmap and dirty-ring.
+    """Check whether the guest runs with KVM; dirty-bitmap and dirty-ring need KVM.
 
-    An emulated guest has no such log. QEMU may crash when a test measures an emulated guest in
-    the two modes.
+    QEMU may crash when a test measures an emulated guest in one of the two modes.
     """
     return domain.read_virt_type() == "kvm"
 
 
 def can_measure_milliseconds(domain: Domain) -> bool:
-    """Check whether QEMU accepts a window shorter than a second (`calc-time-unit`)."""
+    """Check whether QEMU accepts a time window in milliseconds (`calc-time-unit`)."""
     return "calc-time-unit" in _query_argument_types(domain)
 
 
@@ -103,8 +103,9 @@ def measure_by_qmp(
 
     Args:
         domain: The running domain.
-        seconds: Length of the window. A fraction of a second needs `can_measure_milliseconds`.
-        mode: None leaves the choice to QEMU, as the documented command does.
+        seconds: Length of the time window. A fraction is allowed only if
+            `can_measure_milliseconds` is true.
+        mode: Mode of the measurement; None leaves the choice to QEMU.
         sample_pages: Pages to compare in each GiB, at most `MAX_SAMPLE_PAGES`; None leaves the
             choice to QEMU.
 
@@ -114,7 +115,7 @@ def measure_by_qmp(
     Raises:
         UnsupportedError: QEMU refuses the command or the mode. The error has QEMU's message.
         StackError: libvirt refuses the monitor command.
-        TimedOut: QEMU has no result `GRACE_SECONDS` after the window.
+        TimedOut: QEMU has no result `GRACE_SECONDS` after the end of the window.
     """
     arguments: dict[str, Any] = {"calc-time": round(seconds)}
     if seconds != round(seconds):
@@ -135,7 +136,7 @@ def measure_by_qmp(
         return reply if reply["status"] == "measured" else None
 
     measured = Deadline(seconds + GRACE_SECONDS).wait_for(
-        f"{domain.name}: dirty-rate result", query_when_measured
+        f"the dirty-rate result of {domain.name} on {domain.host}", query_when_measured
     )
     return DirtyRateMeasurement(int(measured["dirty-rate"]), seconds, str(measured.get("mode", "")))
 
@@ -149,16 +150,16 @@ def measure_by_libvirt(
 
     Args:
         domain: The running domain.
-        seconds: Length of the window.
+        seconds: Length of the time window.
         mode: Mode of the measurement.
 
     Returns:
         The rate and the mode.
 
     Raises:
-        UnsupportedError: libvirt or QEMU refuses the measurement. The error has the refusal
+        UnsupportedError: libvirt or QEMU refuses the measurement. The error has libvirt's
             message.
-        TimedOut: libvirt has no result `GRACE_SECONDS` after the window.
+        TimedOut: libvirt has no result `GRACE_SECONDS` after the end of the window.
     """
     try:
         domain.call_libvirt(
@@ -172,7 +173,7 @@ def measure_by_libvirt(
         return stats if stats.get("dirtyrate.calc_status") == _MEASURED_STATUS else None
 
     measured = Deadline(seconds + GRACE_SECONDS).wait_for(
-        f"{domain.name}: dirty-rate result", query_when_measured
+        f"the dirty-rate result of {domain.name} on {domain.host}", query_when_measured
     )
     reported_mode = str(measured.get("dirtyrate.calc_mode", mode))
     return DirtyRateMeasurement(
@@ -194,7 +195,11 @@ def _query_qmp_schema(domain: Domain) -> dict[str, dict[str, Any]]:
 
 
 def _query_argument_types(domain: Domain) -> dict[str, object]:
-    """Query the argument names of `calc-dirty-rate` and the names of the argument types."""
+    """Query the type of each argument of `calc-dirty-rate`, by argument name.
+
+    Raises:
+        UnsupportedError: QEMU has no `calc-dirty-rate`.
+    """
     schema = _query_qmp_schema(domain)
     if "calc-dirty-rate" not in schema:
         raise UnsupportedError(f"{domain.host}: QEMU has no QMP command calc-dirty-rate")

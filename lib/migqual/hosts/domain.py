@@ -1,6 +1,6 @@
-"""A typed libvirt domain: identity, state, life cycle, migration limits, guest agent and QMP.
+"""Call libvirt for a domain: state, life cycle, migration limits, guest agent and QMP.
 
-The calls for jobs are in `domain_job`, the events in `domain_events`.
+The module `domain_job` has the calls for jobs, and `domain_events` the events.
 """
 
 import json
@@ -57,14 +57,14 @@ class RebootMethod(StrEnum):
 
 
 class BandwidthPhase(StrEnum):
-    """The migration phase of a bandwidth limit."""
+    """The phase of a migration in which a bandwidth limit applies."""
 
     PRECOPY = "pre-copy"
     POSTCOPY = "post-copy"
 
     @property
     def flags(self) -> int:
-        """Return the flags of the phase for libvirt's bandwidth calls."""
+        """Return the flags that select the phase in virDomainMigrateSetMaxSpeed."""
         postcopy_flag: int = libvirt.VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY
         return postcopy_flag if self is BandwidthPhase.POSTCOPY else 0
 
@@ -97,7 +97,7 @@ class Domain:
 
     @property
     def is_persistent(self) -> bool:
-        """Return whether libvirt keeps the definition of the domain."""
+        """Return whether libvirt keeps the definition of the domain after a shutdown."""
         return bool(self.call_libvirt("query persistence", lambda d: d.isPersistent()))
 
     def call_libvirt(self, action: str, function: Callable[[Any], T]) -> T:
@@ -119,10 +119,10 @@ class Domain:
             raise StackError(self.host, action, str(error), error.get_error_code()) from error
 
     def query_state(self) -> DomainState:
-        """Query the state of the domain.
+        """Query the state of the domain; `GONE` when libvirt does not know the domain.
 
         Raises:
-            HostError: libvirt refuses the query for another reason.
+            HostError: libvirt knows the domain, but refuses the query.
         """
         try:
             return _STATES.get(self.raw.state()[0], DomainState.UNKNOWN)
@@ -143,7 +143,7 @@ class Domain:
         return str(self.call_libvirt("read XML", lambda d: d.XMLDesc(flags)))
 
     def read_live_xml(self) -> str:
-        """Read the current domain XML; of a running domain the live definition."""
+        """Read the domain XML: of a running domain the live XML, otherwise the stored XML."""
         return str(self.call_libvirt("read XML", lambda d: d.XMLDesc(0)))
 
     def read_virt_type(self) -> str:
@@ -188,9 +188,9 @@ class Domain:
         self._call_ignoring_gone("destroy", lambda d: d.destroy())
 
     def undefine(self) -> None:
-        """Undefine the domain with the NVRAM file and the managed-save image.
+        """Undefine the domain, and remove the NVRAM file and the managed-save image.
 
-        A domain without a definition is no error, and neither is a domain already gone.
+        A domain without a definition or a domain already gone is no error.
         """
         flags = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
         self._call_ignoring_gone("undefine", lambda d: d.undefineFlags(flags))

@@ -1,4 +1,4 @@
-"""Parse the parts of a domain XML relevant to a migration (pure functions).
+"""Parse the parts of a domain XML that matter for a migration (pure functions).
 
 Follows https://libvirt.org/formatdomain.html
 """
@@ -48,9 +48,10 @@ class Disk:
     """A disk of a guest.
 
     Attributes:
-        source: Path or URI for QEMU's tools; empty without a source.
-        needs_secret: Whether the source needs credentials stored by libvirt.
-        alias: Name of the device in a running QEMU.
+        target: Target name, for example `vda`.
+        source: Path or URI of the image for QEMU's tools; empty when the XML names none.
+        needs_secret: Whether QEMU opens the image only with a secret stored in libvirt.
+        alias: Name of the device in a running QEMU; empty when the guest does not run.
     """
 
     target: str
@@ -66,9 +67,9 @@ class Disk:
 
     @property
     def is_copied_by_default(self) -> bool:
-        """Return whether the disk belongs to the guest alone, for reading and writing.
+        """Return whether libvirt copies the disk by default in a migration with disk copies.
 
-        Such a disk is neither read-only nor shareable. libvirt copies such a disk by default.
+        By default libvirt copies every disk that is neither read-only nor shareable.
         """
         return not (self.readonly or self.shareable)
 
@@ -80,7 +81,7 @@ class Nic:
     Attributes:
         source: Name of the virtual network or of the bridge.
         bridge: Name of the bridge; empty when the XML does not name the bridge.
-        host_device: Name of the interface on the host; known only of a running guest.
+        host_device: Name of the interface on the host; empty when the guest does not run.
     """
 
     mac: str
@@ -97,7 +98,7 @@ class DomainDefinition:
     Attributes:
         hugepage_kib: Size of the guest's huge pages in KiB; 0 without huge pages.
         cpu_xml: The CPU element; empty without a CPU element.
-        blockers: Descriptions of the devices preventing a migration.
+        blockers: Descriptions of the devices that prevent a migration.
     """
 
     vcpus: int
@@ -117,10 +118,10 @@ class DomainDefinition:
 
 
 def parse_domain_xml(xml: str) -> DomainDefinition:
-    """Parse a domain XML.
+    """Parse the XML of a domain into a definition.
 
     Args:
-        xml: XML of the domain. Live XML contains the most details.
+        xml: XML of the domain. The live XML of a running domain contains the most details.
 
     Returns:
         The definition.
@@ -156,7 +157,7 @@ def _convert_to_kib(element: etree._Element | None) -> float:
 def _parse_hugepage_kib(root: etree._Element) -> int:
     """Return the size of the guest's huge pages in KiB; 0 without huge pages.
 
-    Without a stated size the result is 2048.
+    Huge pages without a size in the XML count as 2048 KiB.
     """
     pages = root.find("memoryBacking/hugepages")
     if pages is None:
@@ -198,7 +199,7 @@ def _build_disk_uri(source: etree._Element) -> str:
     """Build the URI of a network disk.
 
     QEMU opens the URIs of the protocols nbd, iscsi and gluster unchanged. For any other
-    protocol the result is empty.
+    protocol, or without a host name, the result is empty.
     """
     host = source.find("host")
     protocol = source.get("protocol", "")

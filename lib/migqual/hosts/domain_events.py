@@ -1,4 +1,4 @@
-"""Subscribe to the events of a domain: life cycle and jobs from libvirt, and events of QEMU."""
+"""Subscribe to the events of a domain: life-cycle and job events of libvirt, events of QEMU."""
 
 import json
 import time
@@ -31,8 +31,8 @@ def subscribe_domain_events(
 ) -> list[int]:
     """Subscribe to the life-cycle, migration-iteration and job-completed events of a domain.
 
-    The callbacks compare the domain name, because the domain at a destination does not exist
-    yet.
+    libvirt reports the events of all domains, and the callbacks select the events by domain
+    name. So a subscription is possible before the domain exists, e.g. at a destination.
 
     Args:
         raw_connection: Connection object of the libvirt binding.
@@ -78,7 +78,7 @@ def watch_qemu_events(
     domain_name: str,
     on_event: EventCallback,
 ) -> Callable[[], None]:
-    """Watch the QEMU events of a domain; each event has the time of the host's clock.
+    """Call `on_event` for every QEMU event of a domain, with the time of the host's clock.
 
     Args:
         raw_connection: Connection object of the libvirt binding.
@@ -86,7 +86,7 @@ def watch_qemu_events(
         on_event: Receives the arguments of `EventCallback`.
 
     Returns:
-        A function to stop the watching.
+        A function that ends the calls of `on_event`.
     """
 
     def on_qemu_event(

@@ -1,4 +1,4 @@
-"""Start, query and abort the job of a domain: the migration, and the block jobs of its disks.
+"""Start, query and abort the migration job of a domain, and query the block jobs of disks.
 
 The functions raise `StackError` with libvirt's message, except where documented otherwise.
 """
@@ -17,8 +17,7 @@ def query_job_stats(domain: Domain) -> JobStats:
     """Query the statistics of the running job (virDomainGetJobStats).
 
     Returns:
-        The statistics; empty without a running job, or when libvirt refuses the
-        query.
+        The statistics; empty without a running job, or when libvirt refuses the query.
     """
     try:
         return JobStats(dict(domain.raw.jobStats()))
@@ -50,7 +49,7 @@ def query_block_job(domain: Domain, target: str) -> tuple[int, int] | None:
 
     Returns:
         The processed bytes and the total bytes; None without a block job, or when libvirt
-        refuses.
+        refuses the query.
     """
     try:
         job_info = domain.raw.blockJobInfo(target, 0)
@@ -62,7 +61,7 @@ def query_block_job(domain: Domain, target: str) -> tuple[int, int] | None:
 def abort_job(domain: Domain) -> None:
     """Abort the running job (virDomainAbortJob).
 
-    libvirt refuses the call in post-copy, and before the start or after the end of the job.
+    libvirt refuses the call during post-copy, before the start of the job and after the end.
     """
     domain.call_libvirt("abort the job", lambda d: d.abortJob())
 
@@ -78,19 +77,19 @@ def migrate_direct(
     flags: MigrateFlag,
     parameters: Mapping[str, Any],
 ) -> Any:  # noqa: ANN401
-    """Migrate the domain with virDomainMigrate3 and wait for the end.
+    """Migrate the domain with virDomainMigrate3 and wait for the end of the migration.
 
     Args:
         domain: The domain at the source.
-        destination: Connection object of the libvirt binding to the destination.
+        destination: Connection to the destination, an object of the libvirt binding.
         flags: Migration flags.
         parameters: Typed parameters of libvirt by name.
 
     Returns:
-        The domain object of the libvirt binding at the destination.
+        The domain at the destination, an object of the libvirt binding.
 
     Raises:
-        StackError: libvirt or QEMU refuses or breaks off the migration.
+        StackError: libvirt or QEMU refuses the migration, or the migration fails.
     """
     return domain.call_libvirt(
         "migrate", lambda d: d.migrate3(destination, dict(parameters), int(flags))
@@ -100,15 +99,15 @@ def migrate_direct(
 def migrate_peer_to_peer(
     domain: Domain, uri: str, flags: MigrateFlag, parameters: Mapping[str, Any]
 ) -> None:
-    """Migrate the domain with virDomainMigrateToURI3 and wait for the end.
+    """Migrate the domain with virDomainMigrateToURI3 and wait for the end of the migration.
 
     Args:
         domain: The domain at the source.
-        uri: libvirt URI of the destination, as the source uses the URI.
+        uri: libvirt URI with which the source connects to the destination.
         flags: Migration flags.
         parameters: Typed parameters of libvirt by name.
 
     Raises:
-        StackError: libvirt or QEMU refuses or breaks off the migration.
+        StackError: libvirt or QEMU refuses the migration, or the migration fails.
     """
     domain.call_libvirt("migrate", lambda d: d.migrateToURI3(uri, dict(parameters), int(flags)))

@@ -1,4 +1,4 @@
-"""Build the variables of the domain template for a guest and a host, without a connection."""
+"""Build the variables of the domain XML template for a guest, without a connection to a host."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -18,17 +18,18 @@ AUDIO_ELEMENT_VERSION = (7, 2)  # the release of libvirt whose schema has the el
 
 @dataclass(frozen=True)
 class DomainInputs:
-    """The properties of a guest and a host for the domain template.
+    """The properties of a guest and of the guest's first host, for the domain XML template.
 
     Attributes:
         virt_type: Domain type of libvirt: ``kvm``, or ``qemu`` for TCG.
         boot_folder: Folder with kernel and initramfs on both hosts.
         networks: MAC and ``ADDRESS/PREFIX`` (or empty text) of each NIC.
-        libvirt_version: Version of the host's libvirt; older releases know fewer elements.
+        libvirt_version: Version of the host's libvirt. The template omits elements that the
+            version does not know.
         firmware: UEFI firmware of the host; None for a guest with BIOS.
         default_cpu: vCPU model for a spec without a model; empty leaves the choice to QEMU.
         system_disk: System disk of a guest with a system image (`GuestSpec.image`).
-        seed_image: cloud-init seed of a guest with a system image.
+        seed_image: Path of the cloud-init seed of a guest with a system image.
     """
 
     name: str
@@ -87,7 +88,10 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
 
 
 def needs_uefi(spec: GuestSpec, architecture: Architecture) -> bool:
-    """Return whether a guest needs UEFI firmware: by the spec, for an image, or on aarch64."""
+    """Return whether a guest needs UEFI firmware.
+
+    The spec can request UEFI. A guest with a system image and an aarch64 guest always need UEFI.
+    """
     return (
         spec.firmware is Firmware.UEFI
         or spec.image is not None
@@ -108,12 +112,12 @@ def _build_disk_entry(
 
 
 def compute_tcg_memory_kib(spec: GuestSpec) -> int:
-    """Compute the memory of a TCG guest: the spec plus 8 KiB, not a multiple of 256 KiB.
+    """Compute the memory of a TCG guest in KiB: the memory of the spec plus 8 KiB.
 
-    QEMU before 9.0 has an error in memory blocks whose size is a multiple of 256 KiB. QEMU
-    collects the dirty pages of such blocks 64 at a time and does not notify the emulated TLBs.
-    The next writes to the pages are missed, and the destination gets stale memory. A block of
-    another size takes the page-wise path without the error. KVM does not use the path: hosts
-    with acceleration get exactly the memory of the spec.
+    The sum avoids an error of QEMU before 9.0 in a memory block whose size is a multiple of
+    256 KiB. QEMU collects the dirty pages of such a block 64 at a time, and does not notify the
+    emulated TLBs. QEMU then misses the next writes to the pages, and the destination gets stale
+    memory. In a block of another size QEMU collects page by page, without the error. The error
+    does not concern KVM, so KVM guests get exactly the memory of the spec.
     """
     return spec.memory_mib * 1024 + 8

@@ -1,4 +1,4 @@
-"""Render domain XML from `fixtures/domains` and validate the XML with libvirt's schema."""
+"""Render domain XML from templates in `fixtures/domains`; validate XML with libvirt's schema."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -25,7 +25,7 @@ def render_domain_xml(context: Mapping[str, Any], template: str = "guest.xml.j2"
         The domain XML.
 
     Raises:
-        GuestError: The XML violates the schema. The error has the first schema message.
+        GuestError: The XML violates the schema. The error has the validator's first message.
     """
     xml = _create_template_environment().get_template(template).render(context)
     validate_domain_xml(xml)
@@ -38,7 +38,7 @@ def validate_domain_xml(xml: str) -> None:
     A controller without the schema file accepts any well-formed XML.
 
     Raises:
-        GuestError: The XML violates the schema. The error has the first schema message.
+        GuestError: The XML violates the schema. The error has the validator's first message.
     """
     schema = _load_schema()
     document = etree.fromstring(xml)
@@ -63,8 +63,8 @@ def _create_template_environment() -> Environment:
 
 @cache
 def _load_schema() -> etree.RelaxNG | None:
-    """Load libvirt's schema; return None on a controller without libvirt files.
+    """Load libvirt's schema for domain XML; return None when the controller has no schema file.
 
-    The host validates the XML, too.
+    Without the schema file, only libvirt on the host validates the XML.
     """
     return etree.RelaxNG(etree.parse(SCHEMA_FILE)) if SCHEMA_FILE.exists() else None

@@ -36,8 +36,8 @@ class FirmwareFiles:
     """The files of a UEFI firmware on a host, in raw format.
 
     Attributes:
-        code: Path of the program, mapped read-only.
-        variables: Path of the template for the variable store of a guest.
+        code: Path of the firmware program. The guest has read access only.
+        variables: Path of the template for the variable store (NVRAM) of a guest.
     """
 
     code: str
@@ -83,24 +83,27 @@ def find_firmware(host: Host, architecture: Architecture, machine: str) -> Firmw
         if all(host.shell.run_unchecked("test", "-f", path).status == 0 for path in paths):
             return known_files
     raise GuestError(
-        f"{host.name} has no UEFI firmware for {architecture} and {machine}",
-        remedy="install the package with the firmware: ovmf or edk2-ovmf, qemu-efi-aarch64 or "
-        "edk2-aarch64",
+        f"{host.name} has no UEFI firmware for machine type {machine} ({architecture})",
+        remedy="install the firmware on the host: the package ovmf or edk2-ovmf for x86_64, "
+        "qemu-efi-aarch64 or edk2-aarch64 for aarch64",
     )
 
 
 def select_firmware(
     descriptors: Iterable[Mapping[str, Any]], architecture: Architecture, machine: str
 ) -> FirmwareFiles | None:
-    """Select the first descriptor of a plain UEFI firmware for a machine type.
+    """Select the first UEFI firmware without secure boot and memory encryption.
 
-    libvirt's own selection takes the first descriptor that fits the requested features. On
-    hosts with a firmware for encrypted guests at the first place, such a guest never boots.
+    libvirt's own selection can select a firmware for guests with encrypted memory. An ordinary
+    guest never boots with such a firmware.
 
     Args:
-        descriptors: Contents of the descriptor files, in the order of their names.
+        descriptors: Contents of the descriptor files, in the order of the file names.
         architecture: Architecture of the guest.
-        machine: QEMU's machine type or an alias.
+        machine: QEMU's machine type or an alias, e.g. ``q35``.
+
+    Returns:
+        The files of the firmware; None when no descriptor fits.
     """
     for descriptor in descriptors:
         mapping = descriptor.get("mapping", {})
@@ -127,7 +130,7 @@ def _fits_machine(descriptor: Mapping[str, Any], architecture: Architecture, mac
 
 
 def _read_descriptors(host: Host) -> list[Mapping[str, Any]]:
-    """Read all descriptors of a host, sorted by file name; unreadable files are left out."""
+    """Read the firmware descriptors of a host, sorted by file name; leave out invalid JSON."""
     output = host.shell.run("sh", "-c", _READ_DESCRIPTORS_SCRIPT, "sh", *DESCRIPTOR_FOLDERS).stdout
     parts = output.split("\0")
     texts = {

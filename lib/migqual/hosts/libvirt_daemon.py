@@ -25,14 +25,14 @@ def find_daemon_unit(host: Host) -> str:
     raise HostError(
         host.name,
         "libvirt's daemon is not running",
-        remedy=f"start {' or '.join(DAEMON_UNITS)}",
+        remedy=f"start {' or '.join(DAEMON_UNITS)} on the host",
     )
 
 
 def restart_daemon(host: Host) -> None:
     """Restart the libvirt daemon and wait until libvirt answers.
 
-    The restart is needed after a change of the daemon's files. Guests continue to run.
+    The daemon reads changed configuration files only after a restart. Guests continue to run.
 
     Raises:
         HostError: The daemon does not start. The error has the last 5 log lines of the daemon.
@@ -61,5 +61,5 @@ def restart_daemon(host: Host) -> None:
         return True
 
     Deadline(RESTART_SECONDS).wait_for(
-        f"reply of {unit_name} on {host.name}", is_reachable, interval_s=0.1
+        f"the reply of {unit_name} on {host.name}", is_reachable, interval_s=0.1
     )

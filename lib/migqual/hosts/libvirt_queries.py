@@ -1,4 +1,4 @@
-"""Query libvirt for preflight. No query taints a domain or changes a host."""
+"""Query facts for preflight from libvirt. No query taints a domain or changes a host."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def query_disk_errors(domain: Domain) -> dict[str, int]:
     """Query the disk errors of a domain (virDomainGetDiskErrors).
 
     Returns:
-        The error number by disk target, only for disks stopped by an error.
+        The error number by target name of the disk. Disks without an error are left out.
 
     Raises:
         StackError: libvirt refuses the query.
@@ -25,9 +25,9 @@ def query_disk_errors(domain: Domain) -> dict[str, int]:
 
 
 def check_guest_agent(domain: Domain) -> None:
-    """Check the guest agent with a query of the guest's time (virDomainGetTime).
+    """Check that the guest agent answers a query of the guest's time (virDomainGetTime).
 
-    Unlike a custom agent command, the query leaves the domain untainted.
+    A custom agent command would taint the domain; the query does not.
 
     Raises:
         GuestError: The agent does not answer.
@@ -35,7 +35,7 @@ def check_guest_agent(domain: Domain) -> None:
     try:
         domain.raw.getTime()
     except libvirt.libvirtError as error:
-        raise GuestError(f"{domain.name} on {domain.host}: {error}") from error
+        raise GuestError(f"{domain.name} on {domain.host}: guest agent: {error}") from error
 
 
 def compare_guest_cpu(
@@ -47,19 +47,19 @@ def compare_guest_cpu(
     machine: str,
     virt_type: str,
 ) -> str:
-    """Compare a CPU with the CPU of the hypervisor (virConnectCompareHypervisorCPU).
+    """Compare a guest's CPU with the CPU of the hypervisor (virConnectCompareHypervisorCPU).
 
     Args:
         connection: Connection to the host.
-        cpu_xml: The `cpu` element.
+        cpu_xml: The `cpu` element of the guest.
         emulator: Path of QEMU; None selects libvirt's default.
         arch: Architecture, for example `x86_64`.
         machine: Machine type, for example `q35`.
         virt_type: Domain type: `kvm` or `qemu`.
 
     Returns:
-        `identical` or `superset` when the hypervisor has the CPU; otherwise libvirt's
-        explanation, or `incompatible`.
+        `identical` or `superset` when the hypervisor can provide the guest's CPU; otherwise
+        libvirt's explanation, or `incompatible`.
 
     Raises:
         ConnectionLost: The connection broke during the query.
@@ -84,7 +84,7 @@ def compare_guest_cpu(
 
 
 def find_network_bridge(connection: Connection, network_name: str) -> str:
-    """Find the bridge of an active virtual network.
+    """Find the name of the bridge of an active virtual network.
 
     Raises:
         HostError: The network does not exist, or is not active.
@@ -96,5 +96,9 @@ def find_network_bridge(connection: Connection, network_name: str) -> str:
 
     bridge = connection.call_libvirt(f"find network {network_name}", query_bridge)
     if not bridge:
-        raise HostError(connection.host, f"network {network_name} is not active")
+        raise HostError(
+            connection.host,
+            f"network {network_name} is not active",
+            remedy=f"run `virsh net-start {network_name}` on {connection.host}",
+        )
     return bridge

@@ -1,4 +1,4 @@
-"""Storage pools of libvirt with image files in a folder.
+"""List the storage pools of libvirt that keep image files in a folder, and create volumes.
 
 Follows https://libvirt.org/html/libvirt-libvirt-storage.html
 """
@@ -18,7 +18,7 @@ _FILE_POOL_TYPES = {"dir", "fs", "netfs"}
 
 @dataclass(frozen=True)
 class StoragePool:
-    """An active storage pool of image files."""
+    """An active storage pool of libvirt, with image files in `folder` on the host."""
 
     host: str
     name: str
@@ -29,7 +29,7 @@ class StoragePool:
         """Create a volume in the pool (virStorageVolCreateXML).
 
         Raises:
-            HostError: libvirt refuses the volume, also when the volume already exists.
+            HostError: libvirt refuses the volume, for example when the volume already exists.
         """
         try:
             self.raw.createXML(xml, 0)
