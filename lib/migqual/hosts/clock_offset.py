@@ -13,7 +13,7 @@ class ClockOffset:
     """The clock of a host minus the clock of the controller, in µs.
 
     Attributes:
-        offset_us: Measured difference.
+        offset_us: Measured difference; positive when the clock of the host is ahead.
         error_us: Largest error of the difference: half of the round-trip time.
     """
 
@@ -22,7 +22,7 @@ class ClockOffset:
 
 
 def measure_clock_offset(host: Host) -> ClockOffset:
-    """Measure the clock offset of a host with `date` over SSH.
+    """Measure the clock offset between a host and the controller, with `date` over SSH.
 
     The function takes `SAMPLE_COUNT` samples and uses the sample with the shortest round trip.
     """

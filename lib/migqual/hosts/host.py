@@ -1,4 +1,4 @@
-"""A host with two libvirt connections and a shell."""
+"""Connect to a host of the inventory, with two libvirt connections and an SSH shell."""
 
 import os
 import shutil
@@ -24,10 +24,10 @@ class Host:
     The class is a context manager. Each connection opens when first used.
 
     Attributes:
-        libvirt: Connection for all calls with a short duration.
-        migration_connection: Connection for calls that block until the end of a migration.
-            libvirt's client before 10.0 can leave a call of one thread unsent while another
-            thread waits for a long call on the same connection, until the next keepalive.
+        libvirt: Connection for all short calls.
+        migration_connection: Connection for the calls that last as long as a migration. In
+            libvirt before 10.0, a long call can delay the calls of other threads on the same
+            connection.
     """
 
     def __init__(self, entry: HostEntry) -> None:
@@ -83,11 +83,11 @@ class Host:
 
     @property
     def virsh_uri(self) -> str:
-        """Return the libvirt URI for `virsh` commands of a person."""
+        """Return the libvirt URI of the host for `virsh` on the controller."""
         return ssh_config.build_libvirt_uri(self.entry, None)
 
     def list_qemu_pids(self, guest_name: str) -> list[int]:
-        """List the ids of the guest's QEMU processes. The guest may be running or not.
+        """List the ids of the QEMU processes of a guest on the host; empty without a process.
 
         Raises:
             HostError: `pgrep` fails.
@@ -96,12 +96,17 @@ class Host:
         result = self.shell.run_unchecked("pgrep", "-f", f"[g]uest={guest_name},")
         if result.status > 1:
             raise HostError(
-                self.name, f"pgrep: {result.stderr}", remedy="install procps on the host"
+                self.name,
+                f"cannot list QEMU processes with pgrep: {result.stderr.strip()}",
+                remedy="install the package procps on the host",
             )
         return [int(pid) for pid in result.stdout.split()]
 
     def _check_ssh_login(self) -> None:
-        """Log in before libvirt's own ssh does; a refused login is then not tried again."""
+        """Log in with the shell, before libvirt logs in with `ssh`.
+
+        After a refused login, the shell raises an error and libvirt does not try the login again.
+        """
         if self.entry.uri_transport is not Transport.TLS:
             self.shell.open()
 
@@ -116,7 +121,7 @@ class Host:
 
 
 def remove_stale_ssh_folders() -> None:
-    """Remove the temporary SSH folders of killed processes from the controller."""
+    """Remove the temporary SSH folders that killed processes left on the controller."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
         pid = folder.name.removeprefix(_FOLDER_PREFIX).partition("-")[0]
         if (

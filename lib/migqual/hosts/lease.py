@@ -1,4 +1,4 @@
-"""Lease hosts exclusively: a single process of the controller uses a host at a time."""
+"""Lease hosts: only one process of the controller uses a host at a time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from migqual.inventory.entities import Inventory, Tier
 def lease_hosts(
     inventory: Inventory, host_names: Sequence[str], *, seconds: float
 ) -> Iterator[None]:
-    """Lease hosts exclusively during the block.
+    """Lease hosts during the block, so that no other run on the controller uses the hosts.
 
     Args:
         inventory: The inventory with the hosts.

@@ -18,19 +18,20 @@ def start_nbd_server(
 ) -> int | None:
     """Start qemu-nbd on the first free port of `ports`.
 
-    The caller records the server in the journal before, and ends the server by its pid file.
+    The caller records the server in the journal before the call. To end the server, the caller
+    kills the process in the pid file.
 
     Args:
         host: The host with the image.
-        ports: Candidates for the TCP port, in order.
+        ports: TCP ports to try, in order.
         image: Path of the image on the host.
-        *options: Options of qemu-nbd, with `--pid-file`.
+        *options: Options of qemu-nbd, including `--pid-file`.
 
     Returns:
         The port of the server; None when every port is in use.
 
     Raises:
-        CommandFailed: qemu-nbd failed for another reason.
+        CommandFailed: qemu-nbd fails, but not because of a port in use.
     """
     for port in ports:
         argv = build_nbd_server_command(port, image, *options)
@@ -45,6 +46,6 @@ def start_nbd_server(
 def build_nbd_server_command(
     port: int, image: PurePosixPath | str, *options: str
 ) -> tuple[str, ...]:
-    """Build the command that starts qemu-nbd as a daemon and returns its messages."""
+    """Build the command that starts qemu-nbd as a daemon, with errors on standard error."""
     argv = ("qemu-nbd", "--fork", *options, f"--port={port}", str(image))
     return ("sh", "-c", _START_SCRIPT, "sh", *argv)

@@ -1,7 +1,4 @@
-"""The network link between two hosts: address, interface, speed and sent bytes.
-
-The kernel's interface counter gives the number of sent bytes.
-"""
+"""Query the migration link from a host to a peer: address, interface, speed and sent bytes."""
 
 from contextlib import suppress
 from ipaddress import ip_address
@@ -15,10 +12,10 @@ _LOWER_PREFIX = "lower_"  # what a bridge, bond or VLAN stands on
 
 
 def resolve_migration_address(host: Host, peer: Host) -> str:
-    """Resolve the migration address of `peer` to an IP address on `host`.
+    """Resolve the migration address of `peer` to an IP address; `host` resolves the name.
 
     Raises:
-        HostError: The name has no address on `host`.
+        HostError: `host` cannot resolve the name.
     """
     address = peer.entry.migration_endpoint
     with suppress(ValueError):
@@ -34,7 +31,7 @@ def resolve_migration_address(host: Host, peer: Host) -> str:
 
 
 def find_migration_interface(host: Host, peer: Host) -> str:
-    """Find the interface of `host` on the route to the migration address of `peer`.
+    """Find the interface through which `host` reaches the migration address of `peer`.
 
     Raises:
         HostError: `host` has no route to the address.
@@ -44,19 +41,22 @@ def find_migration_interface(host: Host, peer: Host) -> str:
     # "dev"
     route_fields = host.shell.run("ip", "-o", "route", "get", address).stdout.split()
     if "dev" not in route_fields:
-        raise HostError(host.name, f"no route to {address}: {' '.join(route_fields)}")
+        raise HostError(
+            host.name,
+            f"no route to {address}: {' '.join(route_fields)}",
+            remedy=f"check migqual_migration_address of {peer.name} and the routes of {host.name}",
+        )
     return route_fields[route_fields.index("dev") + 1]
 
 
 def read_speed_mbit_s(host: Host, interface: str) -> int | None:
     """Read the speed of an interface in Mbit/s.
 
-    A bridge, bond or VLAN has no physical device. For such an interface the function reads the
-    interfaces below, and returns the highest speed.
+    For a bridge, bond or VLAN, the result is the highest speed of the physical interfaces below.
+    The speed that Linux reports for the virtual interface itself has no meaning.
 
     Returns:
-        The speed; None when no physical device reports a speed. The reported speed of a virtual
-        interface has no meaning.
+        The speed; None when no physical interface reports a speed.
     """
     entries = host.shell.run_unchecked("ls", _SYSFS_NET / interface).stdout.split()
     if "device" in entries:
@@ -76,6 +76,6 @@ def read_speed_mbit_s(host: Host, interface: str) -> int | None:
 
 
 def read_sent_bytes(host: Host, peer: Host) -> int:
-    """Read the bytes sent by `host` so far through the migration interface to `peer`."""
+    """Read the kernel's count of bytes that `host` sent on the interface towards `peer`."""
     path = _SYSFS_NET / find_migration_interface(host, peer) / "statistics" / "tx_bytes"
     return int(host.shell.run("cat", path).stdout)

@@ -1,4 +1,4 @@
-"""Probe the QEMU of a host with a QEMU process without a guest."""
+"""Query features of a host's QEMU in a separate QEMU process, which runs no guest."""
 
 import json
 from collections.abc import Sequence
@@ -35,12 +35,12 @@ _TIMEOUT_COMMAND = ("timeout", "30")  # s; then it ends without having answered
 
 @dataclass(frozen=True)
 class ParameterTrial:
-    """The result of a try to set a migration parameter of QEMU.
+    """The result of an attempt to set a migration parameter of QEMU.
 
     Attributes:
         value: The requested value.
         refusal: QEMU's error message; empty when QEMU accepts the value.
-        effective_value: The value in force afterwards; None for an unknown parameter.
+        effective_value: The value of the parameter afterwards; None for an unknown parameter.
     """
 
     value: ParameterValue
@@ -49,12 +49,12 @@ class ParameterTrial:
 
 
 def query_migration_features(host: Host) -> MigrationFeatures:
-    """Query the migration features of the host's QEMU, without contact to any guest."""
+    """Query the migration features of the host's QEMU; running guests are not involved."""
     return migration_features.parse_migration_features(host.name, run_query_commands(host))
 
 
 def run_query_commands(host: Host) -> dict[str, Any]:
-    """Run the commands in `QUERY_COMMANDS` with the host's QEMU.
+    """Run the QMP commands in `QUERY_COMMANDS` in a new QEMU process on the host.
 
     Returns:
         The `return` value of each reply, by command name.
@@ -68,14 +68,14 @@ def run_query_commands(host: Host) -> dict[str, Any]:
         raise HostError(
             host.name,
             f"{host.names.emulator} did not answer the QMP commands "
-            f"{', '.join(unanswered_commands)}; its replies: {replies}",
-            remedy="run the program by hand on the host, and read its error message",
+            f"{', '.join(unanswered_commands)}; the replies: {replies}",
+            remedy="run the program by hand on the host, and read the error message",
         )
     return {name: replies[name]["return"] for name in QUERY_COMMANDS}
 
 
 def find_parameter_refusal(host: Host, name: str, value: ParameterValue) -> str:
-    """Find QEMU's refusal of a value for a migration parameter.
+    """Check whether the host's QEMU refuses a value for a migration parameter.
 
     Returns:
         The host name and QEMU's error message; empty when QEMU accepts the value.
@@ -87,7 +87,7 @@ def find_parameter_refusal(host: Host, name: str, value: ParameterValue) -> str:
 def try_parameter_values(
     host: Host, name: str, values: Sequence[ParameterValue]
 ) -> list[ParameterTrial]:
-    """Try values of a migration parameter: set each value in turn and read the value back.
+    """Try values for a migration parameter of QEMU: set each value in turn and read the value back.
 
     Returns:
         A result for each value, in the order of `values`.
@@ -106,8 +106,9 @@ def try_parameter_values(
     if len(replies) < len(requests):
         raise HostError(
             host.name,
-            f"{host.names.emulator} answered {len(replies)} of {len(requests)} QMP requests: "
-            f"{replies}",
+            f"{host.names.emulator} answered only {len(replies)} of {len(requests)} QMP "
+            f"requests; the replies: {replies}",
+            remedy="run the program by hand on the host, and read the error message",
         )
     return [
         ParameterTrial(
@@ -120,9 +121,10 @@ def try_parameter_values(
 
 
 def _send_requests(host: Host, requests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Send QMP requests to a new QEMU and return the replies by request id.
+    """Send QMP requests to a new QEMU process, and return the replies by request id.
 
-    `quit` follows only after the last reply: QEMU would not wait until all replies are read.
+    The function sends `quit` only after the last reply, because `quit` ends QEMU at once and
+    replies can be lost.
     """
     replies: dict[str, dict[str, Any]] = {}
     with host.shell.start(*_TIMEOUT_COMMAND, host.names.emulator, *_NO_GUEST_OPTIONS) as process:

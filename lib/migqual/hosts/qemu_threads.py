@@ -1,7 +1,7 @@
-"""The threads of a QEMU process: names, allowed CPUs and CPU time.
+"""List, pin, freeze and measure the threads of a QEMU process.
 
-QEMU names the threads (debug-threads, enabled by libvirt). The names differ between QEMU
-releases, and a name may contain blanks and slashes.
+libvirt starts QEMU with `debug-threads=on`, so each thread has a name. The names differ between
+QEMU releases, and a name may contain blanks and slashes.
 """
 
 import json
@@ -38,7 +38,7 @@ class QemuThread:
     Attributes:
         tid: Thread id.
         name: Name given by QEMU.
-        cpus: CPUs allowed for the thread.
+        cpus: Numbers of the host CPUs on which the thread may run.
     """
 
     tid: int
@@ -68,11 +68,11 @@ class QemuThread:
 
 @dataclass
 class CpuTime:
-    """The CPU time of a process in seconds; complete at the end of the measured block.
+    """The CPU time of a process in seconds.
 
     Attributes:
         process_s: CPU time of the process, including ended threads.
-        thread_s: CPU time by thread; the key is name and thread id.
+        thread_s: CPU time of each thread; the key is ``NAME TID``.
     """
 
     process_s: float = 0.0
@@ -80,7 +80,7 @@ class CpuTime:
 
     @property
     def non_vcpu_s(self) -> float:
-        """Return the CPU time of QEMU without the vCPU threads, in seconds."""
+        """Return the CPU time of the process in seconds, without the vCPU threads of QEMU."""
         vcpus_s = sum(
             seconds for name, seconds in self.thread_s.items() if VCPU_PATTERN.match(name)
         )
@@ -105,12 +105,12 @@ def find_qemu_pid(guest: Guest) -> int:
 
 
 def list_threads(host: Host, pid: int) -> list[QemuThread]:
-    """List the current threads of a process; an ended process has no threads."""
+    """List the current threads of a process; empty when the process has ended."""
     return parse_threads(host.shell.run("sh", "-c", _LIST_SCRIPT, "sh", str(pid)).stdout)
 
 
 def dump_threads(host: Host, pid: int) -> str:
-    """Dump the current state of each thread as text for people, a line for each thread.
+    """Dump the current state of the threads of a process as text, a line for each thread.
 
     A line has thread id, name, state, CPU ticks (user and system) and wait channel.
     """
@@ -118,7 +118,7 @@ def dump_threads(host: Host, pid: int) -> str:
 
 
 def count_threads_by_name(host: Host, guest_name: str) -> Counter[str]:
-    """Count the current threads of the guest's process on `host`, by thread name.
+    """Count the current threads of the guest's QEMU process on `host`, by thread name.
 
     Raises:
         InconclusiveError: The host has no QEMU process of the guest.
@@ -130,7 +130,7 @@ def count_threads_by_name(host: Host, guest_name: str) -> Counter[str]:
 
 
 def parse_threads(status_lines: str) -> list[QemuThread]:
-    """Parse threads from the lines of status files in /proc; read no file."""
+    """Parse threads from lines of /proc/PID/task/TID/status; the function reads no file."""
     threads: list[QemuThread] = []
     name, tid = "", 0
     for line in status_lines.splitlines():
@@ -145,7 +145,7 @@ def parse_threads(status_lines: str) -> list[QemuThread]:
 
 
 def _split_status_line(line: str) -> tuple[str, str]:
-    """Split a status line into key and value, without the file name from grep."""
+    """Split a line of grep's output into key and value, without the file name."""
     key, _, value = line.rpartition("status:")[2].partition(":")
     return key, value.strip()
 
@@ -160,12 +160,12 @@ def parse_cpu_list(cpu_list: str) -> frozenset[int]:
 
 
 def pin_threads(host: Host, threads: list[QemuThread], cpus: frozenset[int]) -> None:
-    """Pin threads to CPUs and skip threads already ended.
+    """Pin threads to host CPUs, and skip threads that have ended.
 
     Args:
         host: The host of the process.
         threads: Threads to pin.
-        cpus: Allowed CPU numbers.
+        cpus: Numbers of the host CPUs.
 
     Raises:
         HostError: The host refuses the new CPU affinity.
@@ -174,12 +174,15 @@ def pin_threads(host: Host, threads: list[QemuThread], cpus: frozenset[int]) -> 
     for thread in threads:
         result = host.shell.run_unchecked("taskset", "-pc", cpu_list, str(thread.tid))
         if result.status != 0 and "No such process" not in result.stderr:
-            raise HostError(host.name, f"cannot pin {thread.name}: {result.stderr.strip()}")
+            raise HostError(
+                host.name,
+                f"cannot pin the thread {thread.name} to CPUs {cpu_list}: {result.stderr.strip()}",
+            )
 
 
 @contextmanager
 def freeze_thread(host: Host, payload: PurePosixPath | str, thread: QemuThread) -> Iterator[None]:
-    """Freeze a thread during the block with ptrace(2); other threads continue.
+    """Freeze a thread of a process during the block with ptrace(2); other threads continue.
 
     The thread continues after the block, also when the block or the connection fails.
 
@@ -211,21 +214,23 @@ def measure_cpu_time(
         *options: Options of the payload command `threads`, for example `--whole-life`.
 
     Yields:
-        The CPU time; the values are complete at the end of the block.
+        The CPU time. The values are 0 until the end of the block.
 
     Raises:
-        HostError: The process does not exist, or the payload loses the process.
+        HostError: The process does not exist, or the payload ends without a result.
     """
     cpu_time = CpuTime()
     with host.shell.start(payload, "threads", "--pid", str(pid), *options) as process:
         lines = iter(process)
         if next(lines, "").strip() != "ready":
-            raise HostError(host.name, f"no process {pid}: its CPU time cannot be measured")
+            raise HostError(host.name, f"cannot measure CPU time: no process {pid}")
         yield cpu_time
         process.send_line("stop")
         report = json.loads(next(lines, "{}"))
     if not report:
-        raise HostError(host.name, f"the CPU time of process {pid} was not measured to its end")
+        raise HostError(
+            host.name, f"cannot measure CPU time: the payload sent no result for process {pid}"
+        )
     cpu_time.process_s = float(report["cpu_s"])
     cpu_time.thread_s = {f"{row['name']} {row['tid']}": row["cpu_s"] for row in report["threads"]}
 
@@ -233,7 +238,7 @@ def measure_cpu_time(
 def read_cpu_time(host: Host, payload: PurePosixPath, pid: int) -> CpuTime:
     """Read the CPU time of a process since the start of the process.
 
-    The time by thread covers only living threads.
+    `thread_s` has only threads that have not ended.
 
     Args:
         host: The host of the process.
@@ -244,7 +249,7 @@ def read_cpu_time(host: Host, payload: PurePosixPath, pid: int) -> CpuTime:
         The CPU time in seconds.
 
     Raises:
-        HostError: The process does not exist, or the payload loses the process.
+        HostError: The process does not exist, or the payload ends without a result.
     """
     with measure_cpu_time(host, payload, pid, "--whole-life") as cpu_time:
         pass

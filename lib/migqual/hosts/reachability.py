@@ -1,4 +1,4 @@
-"""Check the reachability of every host of an inventory, for `migqual inventory check`."""
+"""Check that the controller reaches every host of an inventory (`migqual inventory check`)."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +13,13 @@ MAX_PARALLEL_HOSTS = 16
 
 
 def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
-    """Check SSH on every host and libvirt on every hypervisor, hosts in parallel.
+    """Check the SSH login to every host, and the libvirt connection to every hypervisor.
 
-    libvirt is checked only after a successful SSH login. A fault of a host is a finding and
-    never an exception.
+    The hosts are checked in parallel. libvirt is checked only after a successful SSH login. A
+    host that does not answer gives a finding, not an exception.
 
     Returns:
-        A finding for each host and connection, in the order of the inventory.
+        A finding for each checked connection, in the order of the inventory.
     """
     if not inventory.hosts:
         return ()

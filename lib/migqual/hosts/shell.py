@@ -1,7 +1,7 @@
 """Run commands and copy files on a host, over SSH (paramiko).
 
-Commands are argument vectors: the module quotes the arguments once. A lost connection is
-re-opened once per call.
+A command is a list of arguments without quoting: the module quotes each argument. Each call
+re-opens a lost connection once.
 """
 
 import io
@@ -36,7 +36,7 @@ NO_STATUS = -1  # what paramiko returns when the server sent none
 
 @dataclass(frozen=True)
 class CompletedCommand:
-    """A command after the end: arguments, exit status and output."""
+    """A command that has ended: arguments, exit status and output."""
 
     argv: tuple[str, ...]
     status: int
@@ -45,10 +45,10 @@ class CompletedCommand:
 
 
 class RemoteProcess:
-    """A running command on a host, with line output and line input.
+    """A running command on a host; the caller reads and writes lines.
 
-    The command ends on `kill`, or at the end of the `Shell.start` block. Standard error is kept
-    apart: a program may log at any time, also in the middle of an answer.
+    `kill` or the end of the `Shell.start` block closes the channel. The lines come from standard
+    output only: on standard error a program may log at any time.
     """
 
     def __init__(self, channel: paramiko.Channel) -> None:
@@ -74,8 +74,8 @@ class RemoteProcess:
         """Read the first line of the standard output, for commands that report readiness.
 
         Returns:
-            The line without white space at the ends. A command that ended without output gives
-            the last line of standard error.
+            The line without white space at the ends. If the command ends without output: the
+            last line of standard error, or an empty text.
         """
         if first_line := next(iter(self), "").strip():
             return first_line
@@ -84,7 +84,7 @@ class RemoteProcess:
         return error_lines[-1] if error_lines else ""
 
     def close_stdin(self) -> None:
-        """Close the command's standard input. A well-behaved command then ends."""
+        """Close the command's standard input, as a request to end the command."""
         with suppress(OSError):
             self._channel.shutdown_write()
 
@@ -116,7 +116,8 @@ class Shell:
     def open(self) -> None:
         """Log in, unless the connection is already open.
 
-        A refused login is not tried again: the server may lock out a client that fails often.
+        After a refused login, each call raises the same error without a new login: the server
+        may lock out a client that fails often.
 
         Raises:
             ConnectionLost: The login fails.
@@ -158,7 +159,7 @@ class Shell:
     def run_unchecked(
         self, *argv: str | PurePosixPath, stdin: bytes = b"", seconds: float = COMMAND_SECONDS
     ) -> CompletedCommand:
-        """Run a command to the end and accept any exit status; arguments as for `run`."""
+        """Run a command to the end and accept any exit status; the arguments are those of `run`."""
         arguments = tuple(str(argument) for argument in argv)
         status, stdout, stderr = self._execute(arguments, io.BytesIO(stdin), seconds)
         return CompletedCommand(
@@ -196,7 +197,9 @@ class Shell:
             status = _read_exit_status(channel)
         except TimeoutError as error:
             raise ConnectionLost(
-                self.host.name, f"{command_line}: no answer within {seconds:g} s"
+                self.host.name,
+                f"{command_line}: no answer within {seconds:g} s",
+                remedy="check the load of the host, or run the command by hand on the host",
             ) from error
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise ConnectionLost(
@@ -230,10 +233,10 @@ class Shell:
     def upload_file(
         self, source: Path | bytes, target: PurePosixPath, *, mode: int = 0o644
     ) -> None:
-        """Copy a file or bytes to the host and create the folder.
+        """Copy a file or bytes to a file on the host; create the folder if necessary.
 
         Args:
-            source: File on the controller, or the contents.
+            source: Path of the file on the controller, or the contents.
             target: Path on the host.
             mode: Permissions of the file on the host.
 
@@ -283,9 +286,9 @@ class Shell:
                 raise build_connection_lost(self.host, error) from error
 
     def _wait_for_session(self) -> paramiko.Channel:
-        """Open a new channel and retry when the server has too many sessions (MaxSessions).
+        """Open a session; retry while the server has too many sessions (MaxSessions of sshd).
 
-        A refused session does not break the connection, and other threads use the connection.
+        The connection stays open meanwhile, because other threads use the connection.
         """
 
         def try_open_session() -> paramiko.Channel | None:
@@ -335,7 +338,7 @@ def _read_exit_status(channel: paramiko.Channel) -> int:
     status = channel.recv_exit_status()
     if status == NO_STATUS:
         raise EOFError(
-            "the command ended without a status: it was killed, or the connection was lost"
+            "the command ended without a status: by a signal, or because the connection broke"
         )
     return status
 

@@ -27,7 +27,7 @@ done
 
 
 def render_ssh_config(host: HostEntry) -> str:
-    """Render an ssh_config for a host: only keys, checked host keys, no prompts.
+    """Render an ssh_config for a host: login only with a key, known host keys only, no prompts.
 
     The jump hosts have the same key and the same known_hosts file.
     """
@@ -48,9 +48,9 @@ def render_ssh_config(host: HostEntry) -> str:
 
 
 def render_ssh_wrapper(host: HostEntry, config_file: Path) -> str:
-    """Render the script for libvirt to start in place of ssh.
+    """Render a shell script that libvirt starts in place of `ssh`.
 
-    The script runs libvirt's command on the host by ``sudo`` when the inventory says so.
+    If the inventory requests ``sudo`` for the host, libvirt's command on the host runs by ``sudo``.
 
     Args:
         host: The host of the inventory.
@@ -61,11 +61,11 @@ def render_ssh_wrapper(host: HostEntry, config_file: Path) -> str:
 
 
 def build_libvirt_uri(host: HostEntry, ssh_program: Path | None) -> str:
-    """Build the URI of libvirt on `host` for the controller.
+    """Build the libvirt URI with which the controller connects to `host`.
 
     Args:
         host: The host of the inventory.
-        ssh_program: Program for libvirt to start in place of ssh; None keeps ssh.
+        ssh_program: Program that libvirt starts in place of `ssh`; None for `ssh`.
 
     Returns:
         A `qemu+ssh` or `qemu+tls` URI.

@@ -1,6 +1,7 @@
 """Log in to a host by SSH, through jump hosts.
 
-Only keys are used. A host key outside the inventory's known_hosts is refused.
+The login uses keys, never a password. A host key that is not in the inventory's known_hosts is
+refused.
 """
 
 from collections.abc import Mapping
@@ -17,9 +18,9 @@ CONNECT_SECONDS = 15.0
 
 
 class JumpHostChain:
-    """The connections through the jump hosts to the SSH port of a host.
+    """The SSH connections to the jump hosts of a host.
 
-    The chain does not log in to the host at the end.
+    The chain logs in to each jump host, but not to the host behind the jump hosts.
     """
 
     def __init__(self, host: HostEntry) -> None:
@@ -33,7 +34,7 @@ class JumpHostChain:
         self.close()
 
     def open_channel(self) -> paramiko.Channel | None:
-        """Open a channel to the host through the jump hosts, outermost first.
+        """Open a channel to the SSH port of the host, through all jump hosts in turn.
 
         Returns:
             The channel; None for a host without jump hosts.
@@ -68,11 +69,11 @@ class JumpHostChain:
 
 
 def log_in(host: HostEntry, channel: paramiko.Channel | None = None) -> paramiko.SSHClient:
-    """Log in with the key and the known_hosts of the inventory, never with a password.
+    """Log in to a host by SSH, with the key and the known_hosts of the inventory.
 
     Args:
         host: The host of the inventory.
-        channel: Channel through the jump hosts; None connects directly.
+        channel: Channel through the jump hosts; None for a direct connection.
 
     Returns:
         The connected client.
@@ -114,18 +115,18 @@ def log_in(host: HostEntry, channel: paramiko.Channel | None = None) -> paramiko
 def resolve_ssh_address(host: HostEntry) -> str:
     """Resolve the address of the host's SSH server.
 
-    The user's ssh_config decides when the inventory names an ssh_config.
+    If the inventory names an ssh_config, `HostName` in the file replaces the address.
     """
     return str(_read_ssh_options(host).get("hostname", host.address))
 
 
 def _list_private_keys(host: HostEntry) -> list[str]:
-    """List the private keys to try: from the inventory, or from the user's ssh_config."""
+    """List the paths of the private keys to try: from the inventory, or from the ssh_config."""
     return [str(host.key)] if host.key else list(_read_ssh_options(host).get("identityfile", ()))
 
 
 def _read_ssh_options(host: HostEntry) -> Mapping[str, str | list[str]]:
-    """Read the options for the host from the user's ssh_config; the keys are a list."""
+    """Read the options of the host from the ssh_config in the inventory; empty without a file."""
     if host.ssh_config is None:
         return {}
     return paramiko.SSHConfig.from_path(str(host.ssh_config)).lookup(host.address)
@@ -146,12 +147,12 @@ def _parse_jump_host(host: HostEntry, jump_spec: str) -> HostEntry:
 
 
 def build_connection_lost(host: HostEntry, error: Exception) -> ConnectionLost:
-    """Build a `ConnectionLost` or `LoginRefused` with a remedy from an error of paramiko."""
+    """Build migqual's error for a failed SSH connection, with a remedy, from paramiko's error."""
     remedies = {
-        paramiko.BadHostKeyException: f"the host's key differs from {host.known_hosts}: check "
-        "the host's key, then correct the file",
-        paramiko.AuthenticationException: f"add the public part of {host.key} to the host's "
-        "authorized_keys",
+        paramiko.BadHostKeyException: f"the host key differs from {host.known_hosts}: check "
+        "the host key, then correct the file",
+        paramiko.AuthenticationException: f"add the public key of {host.key or 'the user'} to "
+        f"authorized_keys of {host.user} on {host.name}",
     }
     remedy = next(
         (
@@ -162,17 +163,21 @@ def build_connection_lost(host: HostEntry, error: Exception) -> ConnectionLost:
         "",
     )
     if "not found in known_hosts" in str(error):
-        remedy = f"check the host's key and add it to {host.known_hosts} (ssh-keyscan)"
+        remedy = f"check the host key, and add the key to {host.known_hosts} (see ssh-keyscan)"
     error_class = LoginRefused if _is_refusal(error) else ConnectionLost
     return error_class(
         host.name,
         f"SSH to {host.user}@{host.address}:{host.port}: {describe_ssh_error(host, error)}",
-        remedy=remedy or "check that the host is up and that its SSH port is reachable from here",
+        remedy=remedy
+        or "check that the host is up, and that the controller can reach the SSH port",
     )
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Return whether the login was refused; a dropped connection is no answer of the host."""
+    """Return whether the server refused the login, or paramiko refused the host key.
+
+    A timeout or a lost connection is no refusal.
+    """
     if isinstance(error, paramiko.AuthenticationException):
         return "timeout" not in str(error).lower()
     is_untrusted = "not found in known_hosts" in str(error)
@@ -182,8 +187,8 @@ def _is_refusal(error: Exception) -> bool:
 def describe_ssh_error(host: HostEntry, error: Exception) -> str:
     """Describe an SSH error for a message.
 
-    The text has a Python class name only when the error has no message. Addresses other than
-    the host's own address are included.
+    If paramiko tried several addresses, the text names each address other than the host's own.
+    An error without a message is described by the name of the Python class.
     """
     if isinstance(error, NoValidConnectionsError):
         descriptions = [

@@ -1,8 +1,8 @@
-"""Stay below the penalties of an SSH server for failed and unused connections.
+"""Wait before failed SSH logins, so that an SSH server does not lock out the controller.
 
 OpenSSH 9.8 and later refuse every connection of a client address for some time after several
-failed logins (`PerSourcePenalties` in sshd_config(5), on by default). Probes of preflight fail on
-purpose, so the controller would lock itself out.
+failed logins (`PerSourcePenalties` in sshd_config(5), on by default). Some probes of preflight try
+logins that must fail.
 """
 
 import re
@@ -19,12 +19,12 @@ MARGIN_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class PenaltySettings:
-    """The penalties of an SSH server in s; the defaults are the defaults of sshd_config(5).
+    """The penalties of an SSH server in seconds, with the defaults of sshd_config(5).
 
     Attributes:
         failed_login_s: Penalty for a connection with a failed login (``authfail``).
         unused_connection_s: Penalty for a connection without a login (``noauth``).
-        minimum_s: Sum of the running penalties from which the server refuses (``min``).
+        minimum_s: Sum of penalties from which the server refuses connections (``min``).
     """
 
     failed_login_s: float = 5.0
@@ -33,7 +33,7 @@ class PenaltySettings:
 
 
 def parse_version_settings(banner: str) -> PenaltySettings | None:
-    """Parse the version banner of a server; None for a server without penalties."""
+    """Parse the version banner of an SSH server: default penalties, or None before OpenSSH 9.8."""
     match = re.search(r"OpenSSH_(\d+)\.(\d+)", banner)
     if match is None or (int(match[1]), int(match[2])) < FIRST_VERSION:
         return None
@@ -56,10 +56,10 @@ def parse_server_settings(sshd_output: str) -> PenaltySettings | None:
 
 @dataclass
 class PenaltyLedger:
-    """The running penalties of the controller at each SSH server, as estimated here.
+    """The estimated penalties that each SSH server has given the controller.
 
-    A penalty expires by itself: the sum decreases by one second per second. A server has the
-    default penalties until its settings are known.
+    The sum of the penalties at a server decreases by one second per second. A server whose
+    settings are not known counts as a server with the default settings.
     """
 
     _expiry_times: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -67,24 +67,24 @@ class PenaltyLedger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set_settings(self, host: HostEntry, settings: PenaltySettings | None) -> None:
-        """Set the penalties of a server; None means no penalties."""
+        """Set the penalty settings of a server; None means no penalties."""
         self._settings[_get_server(host)] = settings
 
     def get_settings(self, host: HostEntry) -> PenaltySettings | None:
-        """Return the penalties of a server; None for a server without penalties."""
+        """Return the penalty settings of a server; None for a server without penalties."""
         return self._settings.get(_get_server(host), PenaltySettings())
 
     def knows_settings(self, host: HostEntry) -> bool:
-        """Return whether the settings of the server are known."""
+        """Return whether the penalty settings of the server are known."""
         return _get_server(host) in self._settings
 
     def wait_before_failed_login(self, host: HostEntry) -> None:
-        """Wait until the server tolerates a failed login, then record the penalty."""
+        """Wait until a failed login does not cause a refusal; record the penalty of the login."""
         if settings := self.get_settings(host):
             self._wait(host, settings.failed_login_s)
 
     def wait_before_unused_connection(self, host: HostEntry) -> None:
-        """Wait until the server tolerates a connection without a login; record the penalty."""
+        """Wait until a connection without a login does not cause a refusal; record the penalty."""
         if settings := self.get_settings(host):
             self._wait(host, settings.unused_connection_s)
 
@@ -94,7 +94,7 @@ class PenaltyLedger:
             self._add_penalty(host, settings.failed_login_s)
 
     def calculate_wait_s(self, host: HostEntry, seconds: float) -> float:
-        """Calculate the wait in s until a further penalty stays below the minimum."""
+        """Calculate the wait in s after which a new penalty of `seconds` causes no refusal."""
         settings = self.get_settings(host)
         if settings is None:
             return 0.0

@@ -1,4 +1,4 @@
-"""Probe the login methods of a host's SSH server: authentication requests of RFC 4252."""
+"""Probe which logins a host's SSH server accepts, with authentication requests of RFC 4252."""
 
 import os
 import socket
@@ -50,8 +50,8 @@ def probe_auth_methods(host: HostEntry) -> tuple[frozenset[str], bool]:
     """Probe the authentication methods of the SSH server.
 
     Returns:
-        The offered methods besides `publickey`, and whether the server accepts a newly
-        generated key.
+        The methods that the server offers besides `publickey`, and whether the server accepts a
+        newly generated key.
 
     Raises:
         HostError: The connection to the server fails.
@@ -67,10 +67,10 @@ def probe_auth_methods(host: HostEntry) -> tuple[frozenset[str], bool]:
 
 
 def accepts_unknown_host_key(host: HostEntry) -> bool:
-    """Check whether the login succeeds with an empty known_hosts file.
+    """Check whether migqual logs in to a host whose key is unknown (empty known_hosts file).
 
     Returns:
-        False when the client refuses the unknown host key.
+        False when migqual refuses the unknown host key.
 
     Raises:
         HostError: SSH fails for a reason other than the unknown host key.
@@ -96,7 +96,7 @@ def accepts_unknown_host_key(host: HostEntry) -> bool:
 
 
 def _query_auth_methods(transport: paramiko.Transport, user: str) -> frozenset[str]:
-    """Query the offered methods; return `none` when the server needs no authentication."""
+    """Query the methods that the server offers to `user`; `none` means no authentication."""
     try:
         transport.auth_none(user)
     except paramiko.BadAuthenticationType as error:
