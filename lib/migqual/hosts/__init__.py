@@ -1,1 +1,1 @@
-"""The only package of migqual with libvirt calls and SSH connections."""
+"""Connect to hosts with libvirt and SSH. No other package of migqual does so."""

@@ -1,8 +1,8 @@
-"""Cache saved states on a host, so later runs do not boot a guest for a new state.
+"""Cache saved states of guests on a host, so later runs do not boot a guest to create the state.
 
-A host caches states when the scratch directory has a folder `states`. A lab has a common folder
-for all hosts. On a real host the user creates the folder to turn on the cache. The file name
-holds a checksum of all inputs of the state.
+The cache is the folder `states` in the scratch directory of the host. Without the folder nothing
+is cached. All labs of a machine share a single folder. On a real host the user creates the folder
+to turn on the cache. The name of a state file is the result of `compute_cache_key`.
 """
 
 from dataclasses import dataclass
@@ -26,25 +26,33 @@ _COPY_SCRIPT = 'test -e "$1/$2" || exit 1; touch -- "$1/$2"; exec cp -- "$1/$2" 
 
 @dataclass(frozen=True)
 class CachedState:
-    """The place of a saved state in the cache of `host`. The file may be missing."""
+    """A file for a saved state in the cache of `host`. The file may not exist.
+
+    Attributes:
+        key: File name, from `compute_cache_key`.
+    """
 
     host: Host
     key: str
 
     def copy_to(self, path: PurePosixPath) -> bool:
-        """Copy the cached state to `path`; return False without a cached state."""
+        """Copy the cached state to `path` on the host.
+
+        Returns:
+            False when the cache has no such file, or when the copy fails.
+        """
         return self._run_script(_COPY_SCRIPT, path)
 
     def store_from(self, path: PurePosixPath) -> bool:
-        """Store a copy of the state at `path` when the host has the cache folder.
+        """Copy the state file `path` on the host into the cache.
 
         Returns:
-            False when the copy fails; True also without the folder.
+            False when the copy fails. True also on a host without a cache folder.
         """
         return self._run_script(_STORE_SCRIPT, path)
 
     def remove_file(self) -> None:
-        """Remove the cached state, so a later guest creates a new state."""
+        """Remove the file from the cache."""
         self.host.shell.run("rm", "-f", "--", self.path)
 
     @property
@@ -58,10 +66,10 @@ class CachedState:
 
 
 def compute_cache_key(host: Host, *inputs: str) -> str:
-    """Compute the cache key of a saved state.
+    """Compute the cache key of a saved state: a checksum.
 
-    The key covers `inputs` (the description of the guest), the libvirt and QEMU versions and
-    the CPU of `host`.
+    The checksum covers `inputs` (the description of the guest), the CPU of `host`, and the
+    versions of libvirt and QEMU on `host`.
     """
     versions = host.libvirt.query_versions()
     cpu_element = host.libvirt.query_capabilities().find("host/cpu")

@@ -1,4 +1,4 @@
-"""A guest on a host of the inventory, and the commands to the payload of the guest."""
+"""Query and control a guest on a host of the inventory; send commands to the guest's payload."""
 
 import threading
 import time
@@ -26,15 +26,16 @@ class Guest:
     """A guest made by migqual.
 
     Attributes:
-        host: The host of the running guest. `set_host` updates the field after a migration.
-        address: Address of the first service NIC. The client watches the address.
+        host: The host on which the guest runs. `set_host` updates the field after a migration.
+        address: IP address of the first service NIC. The gap meter probes the address.
         journal_entries: Journal entries of all resources of the guest, in the order of
             creation.
-        console_log: Path of the console log on the host.
+        console_log: Path of the guest's console log on the host.
         boot_id: Boot id of the guest at the start of the load.
-        memory_marker: Marker of the checked memory region.
-        prefix_length: Length of the network part of the address.
-        saved_macs: MAC addresses inside a restored guest, until the guest gets an identity.
+        memory_marker: Random bytes in every page of the checked memory region, as hex digits.
+        prefix_length: Number of bits in the network part of `address`.
+        saved_macs: MAC addresses in the saved state of a restored guest; empty after
+            `start_load`.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Guest:
         """Return the domain of the guest on the current host.
 
         Raises:
-            GuestError: The host has no such domain.
+            GuestError: The host has no domain of the guest.
         """
         domain = self.host.libvirt.find_domain(self.name)
         if domain is None:
@@ -65,10 +66,10 @@ class Guest:
         return domain
 
     def add_journal_entries(self, entries: Iterable[JournalEntry]) -> None:
-        """Add journal entries of the guest before the entry of the domain.
+        """Add journal entries to the guest, before the entry of the guest's domain.
 
-        Cleanup works from the newest to the oldest entry. The resources of `entries` are
-        therefore removed after the domain.
+        Cleanup removes the resources from the last to the first entry. The resources of
+        `entries` are therefore removed after the domain.
         """
         domain_index = next(
             (index for index, entry in enumerate(self.journal_entries) if entry.kind == "domain"),
@@ -77,11 +78,11 @@ class Guest:
         self.journal_entries[domain_index:domain_index] = entries
 
     def set_host(self, host: Host) -> None:
-        """Set the host of the guest after a migration."""
+        """Set the current host of the guest, after a migration."""
         self.host = host
 
     def query_state(self) -> DomainState:
-        """Query the state of the guest on the current host; `GONE` without a domain."""
+        """Query the state of the guest on the current host; `GONE` when the host has no domain."""
         domain = self.host.libvirt.find_domain(self.name)
         return DomainState.GONE if domain is None else domain.query_state()
 
@@ -89,8 +90,8 @@ class Guest:
         """Wait until the guest agent answers.
 
         Raises:
-            GuestError: The agent does not answer before the deadline, or the guest stops. After
-                the deadline the error has the end of the console log.
+            GuestError: The guest stops, or the agent does not answer before the deadline. After
+                the deadline, the error contains the last lines of the console log.
         """
         domain = self.domain
 
@@ -105,12 +106,12 @@ class Guest:
 
         try:
             deadline.wait_for(
-                f"{self.name}: reply of the guest agent", is_agent_answering, interval_s=0.05
+                f"the reply of the guest agent in {self.name}", is_agent_answering, interval_s=0.05
             )
         except TimedOut as error:
             raise GuestError(
                 f"{error.message}\nend of the console log:\n{self.read_console_tail()}",
-                remedy="read the guest's console log in the evidence",
+                remedy=f"read the whole console log of {self.name} in the evidence of the test",
             ) from error
 
     def wait_for_payload(self, deadline: Deadline) -> None:
@@ -130,11 +131,11 @@ class Guest:
             return True
 
         deadline.wait_for(
-            f"{self.name}: reply of the payload", is_payload_answering, interval_s=0.1
+            f"the reply of the payload in {self.name}", is_payload_answering, interval_s=0.1
         )
 
     def read_console_tail(self, line_count: int = 20) -> str:
-        """Read the last lines of the console log, or the error message of `tail`."""
+        """Read the last lines of the guest's console log; on an error, the message of `tail`."""
         result = self.host.shell.run_unchecked("tail", "-n", str(line_count), self.console_log)
         return result.stdout or result.stderr
 
@@ -181,28 +182,30 @@ class Guest:
             domain = self.domain
             if (state := domain.query_state()) is not DomainState.RUNNING:
                 raise GuestError(
-                    f"{guest_label} is {state}: cannot run payload {'; '.join(command_lines)}"
+                    f"{guest_label} is {state}: cannot run payload command "
+                    f"`{'; '.join(command_lines)}`"
                 )
             with open_payload_channel(domain.raw, guest_label) as channel:
                 replies = channel.run_commands(command_lines, deadline)
         if not replies[-1]["ok"]:
             raise GuestError(
-                f"{guest_label}: payload {command_lines[len(replies) - 1]}: {replies[-1]['error']}"
+                f"{guest_label}: payload command `{command_lines[len(replies) - 1]}`: "
+                f"{replies[-1]['error']}"
             )
         return replies
 
     def query_payload_status(self) -> dict[str, Any]:
-        """Query the payload status: `boot_id`, `uptime_ms`, regions, disks and counters."""
+        """Query the payload status: `boot_id`, `uptime_ms`, memory regions, disks and counters."""
         return self.run_payload_command("status")
 
     def map_disk_devices(self) -> dict[str, str]:
-        """Map the target name of each written disk to the device path in the guest."""
+        """Return the device path in the guest of each disk that the load writes, by target name."""
         return {target: f"/dev/{target}" for target in self.spec.list_written_targets()}
 
     def start_load(self) -> None:
-        """Start the load of the spec: fill the checked memory and start the disk writers.
+        """Start the guest load of the spec: fill the checked memory region, start the disk writers.
 
-        The writers write stamped blocks. A restored guest first gets an identity.
+        A restored guest first gets an identity. The method sets `memory_marker` and `boot_id`.
         """
         disk_commands = [
             ("disk", "start", target, f"device={device}", *self.spec.load.disk.payload_arguments)
@@ -222,7 +225,7 @@ class Guest:
         self.saved_macs = ()
 
     def _build_identity_commands(self) -> list[tuple[str, ...]]:
-        """Build the identity command of a restored guest; no command for a booted guest."""
+        """Build the payload command that gives a restored guest an identity; else no command."""
         if not self.saved_macs:
             return []
         address_suffixes = [f",{self.address}/{self.prefix_length}"] + [""] * (len(self.macs) - 1)
@@ -240,10 +243,10 @@ class Guest:
         return [("identity", *identity_arguments, *nic_arguments)]
 
     def query_states_by_host(self, hosts: tuple[Host, ...]) -> dict[str, DomainState]:
-        """Query the state of the guest on each host with a domain of the guest.
+        """Query the state of the guest on each of `hosts`.
 
         Returns:
-            The state by host name. Hosts without the domain are left out.
+            The state by host name. Hosts without a domain of the guest are left out.
         """
         states = {}
         for host in hosts:
@@ -254,11 +257,11 @@ class Guest:
 
 
 def require_running(guest: Guest) -> None:
-    """Require a running guest on the current host.
+    """Raise an error unless the guest runs on the current host.
 
     Raises:
-        HostError: The guest has another state.
+        HostError: The guest does not run. The error names the state.
     """
     state = guest.query_state()
     if state is not DomainState.RUNNING:
-        raise HostError(guest.host.name, f"{guest.name} is {state}, not running")
+        raise HostError(guest.host.name, f"guest {guest.name} is {state}, not running")

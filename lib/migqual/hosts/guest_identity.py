@@ -1,4 +1,4 @@
-"""Addresses of a guest: unique among all lanes of a run."""
+"""Choose IP and MAC addresses for guests, unique among all lanes of a run."""
 
 import uuid
 
@@ -11,7 +11,7 @@ QEMU_MAC_PREFIX = "52:54:00:"
 def choose_guest_address(
     inventory: Inventory, guest_number: int, lane_number: int, lane_count: int
 ) -> tuple[str, int]:
-    """Choose the service address of a guest from the addresses of a lane.
+    """Choose an IP address on the service network for a guest, from the addresses of a lane.
 
     Args:
         inventory: The inventory with the service network.
@@ -36,6 +36,6 @@ def choose_guest_address(
 
 
 def derive_mac(guest_name: str, nic_index: int) -> str:
-    """Derive the MAC address of a NIC from the name of the guest."""
+    """Derive the MAC address of a NIC from the guest name and the index of the NIC."""
     digest = uuid.uuid5(uuid.NAMESPACE_OID, f"{guest_name}/{nic_index}").bytes
     return QEMU_MAC_PREFIX + ":".join(f"{byte:02x}" for byte in digest[:3])

@@ -1,8 +1,9 @@
 """Record every resource before creation on a host, so cleanup can always remove the resource.
 
 Each process has a file of JSON lines in `get_state_folder() / "journal"`. A line holds either a
-new resource with the commands for the removal, or the number of a removed resource. A file
-without open entries is deleted. `migqual sweep` removes the open entries of dead processes.
+new resource with the commands for the removal, or the number of a removed resource. At the end a
+process deletes the file if all resources are removed. `migqual sweep` removes the resources that
+dead processes left.
 """
 
 import fcntl
@@ -21,17 +22,17 @@ Argv = tuple[str, ...]
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """A resource on a host.
+    """A resource that migqual creates on a host.
 
-    Cleanup removes a domain through libvirt (destroy, undefine), and every other resource with
-    the commands in `undo`.
+    Cleanup runs the commands in `undo`. For a domain, cleanup first calls libvirt (destroy,
+    undefine).
 
     Attributes:
         number: Number of the entry in the journal.
         host: Name of the host.
-        kind: For example `domain`, `image` or `folder`.
+        kind: Kind of the resource, for example `domain`, `image` or `folder`.
         name: Name or path of the resource.
-        undo: Commands for the removal. Each command is harmless after the removal.
+        undo: Commands for the removal, each harmless when repeated.
     """
 
     number: int
@@ -42,7 +43,9 @@ class JournalEntry:
 
 
 class Journal:
-    """The journal of a process. Every change is on disk before the method returns.
+    """The journal of the resources that a process creates on hosts.
+
+    Each method returns after the change is on the disk of the controller.
 
     Example:
         Create a folder on a host. After a crash, `migqual sweep` removes the folder::
@@ -72,16 +75,16 @@ class Journal:
         temporary_file.rename(self.file)
 
     def record(self, host: str, kind: str, name: str, undo: Sequence[Argv] = ()) -> JournalEntry:
-        """Record a resource before creation.
+        """Record a resource before the creation on the host.
 
         Args:
             host: Name of the host.
-            kind: For example `domain`, `image` or `folder`.
+            kind: Kind of the resource, for example `domain`, `image` or `folder`.
             name: Name or path of the resource.
             undo: Commands for the removal, each harmless when repeated.
 
         Returns:
-            The new entry for `record_removal`.
+            The new entry; pass the entry to `record_removal` after the removal.
         """
         entry = JournalEntry(self._next_number, host, kind, name, tuple(undo))
         self._next_number += 1
@@ -90,17 +93,17 @@ class Journal:
         return entry
 
     def record_removal(self, entry: JournalEntry) -> None:
-        """Record the removal of a resource."""
+        """Record that the resource of `entry` is removed."""
         self._open_entries.pop(entry.number, None)
         self._write_line({"removed": entry.number})
 
     @property
     def open_entries(self) -> tuple[JournalEntry, ...]:
-        """Return the entries of existing resources, newest first: the order of the removal."""
+        """Return the entries of resources not yet removed, newest first (the order of removal)."""
         return tuple(sorted(self._open_entries.values(), key=lambda entry: -entry.number))
 
     def close(self) -> None:
-        """Close the journal; delete the file without open entries."""
+        """Close the journal; delete the file when all resources are removed."""
         if not self._open_entries:
             self.file.unlink(missing_ok=True)
         self._stream.close()
@@ -120,7 +123,7 @@ class JournalFile:
         run_id: Id of the run; empty when the file is not a journal.
         inventory: Path of the inventory of the run.
         tier: Tier of the inventory.
-        open_entries: Entries of existing resources, newest first.
+        open_entries: Entries of resources not yet removed, newest first.
     """
 
     path: Path
@@ -130,7 +133,10 @@ class JournalFile:
     open_entries: tuple[JournalEntry, ...]
 
     def record_removal(self, entry: JournalEntry) -> None:
-        """Record the removal of a resource on a new line, also after an incomplete line."""
+        """Record in the file that the resource of `entry` is removed.
+
+        The record starts on a new line: the last line of a killed process may be incomplete.
+        """
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(f"\n{json.dumps({'removed': entry.number})}\n")
             stream.flush()
@@ -139,23 +145,22 @@ class JournalFile:
     def delete(self) -> None:
         """Delete the journal file.
 
-        The journal has no open entries, or the machine with the resources does not exist any
-        more.
+        Call the method when all resources are removed, or when the hosts no longer exist.
         """
         self.path.unlink(missing_ok=True)
 
 
 def list_journal_paths(folder: Path | None = None) -> list[Path]:
-    """List the journal files of living and dead processes."""
+    """List the journal files of running and ended processes, sorted by path."""
     return sorted((folder or paths.get_state_folder() / "journal").glob("*.jsonl"))
 
 
 @contextmanager
 def open_orphaned_journal(path: Path) -> Iterator[JournalFile | None]:
-    """Open the journal of a dead process and hold the lock during the block.
+    """Open the journal of a process that has ended, and lock the file during the block.
 
     Yields:
-        The journal; None when the process still lives or the file is gone.
+        The journal; None when the process still runs or the file is gone.
     """
     if not path.exists():
         yield None
@@ -170,13 +175,12 @@ def open_orphaned_journal(path: Path) -> Iterator[JournalFile | None]:
 
 
 def parse_journal(path: Path, text: str) -> JournalFile:
-    """Parse the text of a journal and return the open entries, newest first.
+    """Parse the text of a journal file; the function reads no file.
 
-    The function reads no file. An incomplete last line is ignored: the resource was not created
-    yet.
+    An incomplete last line is ignored, because the resource was not created yet.
 
     Args:
-        path: Path of the journal, for the result.
+        path: Path of the journal file, only copied into the result.
         text: Contents of the journal.
 
     Returns:

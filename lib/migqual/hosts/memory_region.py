@@ -1,6 +1,6 @@
-"""A second memory region of a guest: the payload dirties the pages and counts the writes.
+"""Add a second memory region to a guest, in which the payload dirties pages at a given rate.
 
-The checked memory region (`CHECKED_REGION`) exists beside the second region.
+The region is independent of the memory region that migqual checks after each migration.
 """
 
 from collections.abc import Iterator
@@ -17,27 +17,30 @@ _FILL_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class MemoryRegion:
-    """A dirtied memory region of a guest."""
+    """A memory region of a guest that the payload dirties at a given rate."""
 
     guest: Guest
 
     def set_dirty_rate(self, rate_mib_s: int | None) -> None:
-        """Set the dirty rate and reset the count; None dirties as fast as possible."""
+        """Set the rate in MiB/s at which the payload dirties the region; None means no limit.
+
+        The count for `query_dirty_rate_mib_s` begins again at 0.
+        """
         rate_argument = "max" if rate_mib_s is None else str(rate_mib_s)
         self.guest.run_payload_command("memory", "rate", LOAD_REGION, f"rate_mib_s={rate_argument}")
 
     def query_dirty_rate_mib_s(self) -> float:
-        """Query the dirty rate in MiB/s since `set_dirty_rate`, by the payload's count."""
+        """Query the mean dirty rate since `set_dirty_rate` in MiB/s, as the payload counted."""
         regions = self.guest.query_payload_status()["memory"]
         return next(
             float(region["dirty_mib_s"]) for region in regions if region["name"] == LOAD_REGION
         )
 
     def find_bad_pages(self) -> str:
-        """Find bad pages of the region.
+        """Find pages of the region with wrong contents.
 
         Returns:
-            The number of bad pages as a message; empty without bad pages.
+            A message with the number of wrong pages; empty without wrong pages.
 
         Raises:
             GuestError: The payload checked no page.
@@ -52,12 +55,15 @@ class MemoryRegion:
             )
         if not bad_page_count:
             return ""
-        return f"memory region {LOAD_REGION}: {bad_page_count} bad pages of {reply['checked']}"
+        return (
+            f"{self.guest.name}: memory region {LOAD_REGION}: wrong contents in {bad_page_count} "
+            f"of {reply['checked']} pages"
+        )
 
 
 @contextmanager
 def memory_region(guest: Guest, load: MemoryLoad) -> Iterator[MemoryRegion]:
-    """Yield a filled and dirtied memory region; free the memory after the block."""
+    """Create and dirty a second memory region in the guest; free the memory after the block."""
     guest.run_payload_command(
         "memory", "start", LOAD_REGION, *load.payload_arguments, seconds=_FILL_SECONDS
     )

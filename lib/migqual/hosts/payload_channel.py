@@ -30,8 +30,7 @@ _STREAM_EVENTS = (
 class PayloadChannel:
     """The open virtio-serial port of the payload in a guest.
 
-    Each request has an id. By the id the channel finds and skips a late reply to an earlier
-    request.
+    Each request and each reply has an id. The channel skips a late reply to an earlier request.
     """
 
     def __init__(self, stream: Any, guest_label: str) -> None:  # noqa: ANN401 - the binding is untyped
@@ -41,7 +40,7 @@ class PayloadChannel:
         self._buffer = b""
 
     def mark_readable(self, *_arguments: object) -> None:
-        """Wake the reader: the stream has data, an error or a hang-up.
+        """Wake the waiting reader when the stream has data, has an error or has ended.
 
         libvirt's event loop calls the method.
         """
@@ -55,12 +54,12 @@ class PayloadChannel:
             deadline: Time limit for the whole request.
 
         Returns:
-            The decoded JSON replies. The last reply may be a refusal (`ok` is false). Commands
-            after a refusal have no reply.
+            The decoded JSON replies. The last reply may be a refusal (`ok` is false): the
+            payload does not run the commands after a refusal.
 
         Raises:
-            TimedOut: A reply does not arrive before the deadline, or the channel accepts no
-                data.
+            TimedOut: The payload does not read the request or does not reply before the
+                deadline.
             GuestError: The stream ends, or a reply is not JSON.
         """
         request_id = token_hex(4)
@@ -88,7 +87,10 @@ class PayloadChannel:
             sent_count = self._stream.send(data)
             if sent_count == _WOULD_BLOCK:
                 if deadline.is_over:
-                    raise TimedOut(f"{self._guest_label}: the payload channel accepts no data")
+                    raise TimedOut(
+                        f"{self._guest_label}: the payload did not read the command "
+                        f"within {deadline.seconds:g} s"
+                    )
                 deadline.pause(_RETRY_SECONDS)
             else:
                 data = data[sent_count:]
@@ -98,12 +100,14 @@ class PayloadChannel:
             self._readable.clear()
             chunk = self._stream.recv(_CHUNK_BYTES)
             if chunk == b"":
-                raise GuestError(f"{self._guest_label}: payload {command}: the channel was closed")
+                raise GuestError(
+                    f"{self._guest_label}: payload command `{command}`: the channel was closed"
+                )
             if chunk != _WOULD_BLOCK:
                 self._buffer += chunk
             elif not self._readable.wait(deadline.seconds_left) or deadline.is_over:
                 raise TimedOut(
-                    f"{self._guest_label}: payload {command}: "
+                    f"{self._guest_label}: payload command `{command}`: "
                     f"no answer within {deadline.seconds:g} s"
                 )
         line, _, self._buffer = self._buffer.partition(b"\n")
@@ -116,14 +120,14 @@ def open_payload_channel(raw_domain: Any, guest_label: str) -> Iterator[PayloadC
 
     Args:
         raw_domain: Domain object of the libvirt binding.
-        guest_label: Name of the guest and the host for error messages.
+        guest_label: Names of the guest and the host, for error messages.
 
     Yields:
         The open channel. The stream is aborted at the end of the block.
 
     Raises:
-        GuestError: libvirt refuses a call, also a stream call inside the block. The error has
-            libvirt's message.
+        GuestError: libvirt refuses to open the port, or refuses a stream call inside the block.
+            The error has libvirt's message.
     """
     try:
         stream = raw_domain.connect().newStream(libvirt.VIR_STREAM_NONBLOCK)
@@ -138,4 +142,4 @@ def open_payload_channel(raw_domain: Any, guest_label: str) -> Iterator[PayloadC
             with suppress(libvirt.libvirtError):
                 stream.abort()
     except libvirt.libvirtError as error:
-        raise GuestError(f"{guest_label}: channel {PAYLOAD_CHANNEL_NAME}: {error}") from error
+        raise GuestError(f"{guest_label}: payload channel: {error}") from error

@@ -42,9 +42,11 @@ NVRAM_FOLDER = PurePosixPath("/var/lib/libvirt/qemu/nvram")
 
 @dataclass
 class Provisioner:
-    """The provisioner of the guests in a worker process.
+    """The provisioner of a worker process: creates, starts and removes guests.
 
     Attributes:
+        hosts: Hosts of the inventory, by name.
+        image: Kernel, initramfs and payload for the guests.
         lane_number: Number of the worker's lane, from 0.
         lane_count: Number of lanes. Each lane has an equal share of the service addresses.
     """
@@ -64,16 +66,21 @@ class Provisioner:
 
     @property
     def volume_provisioner(self) -> VolumeProvisioner:
-        """Return the provisioner of volumes on the same hosts."""
+        """Return a provisioner of volumes with the same hosts and the same journal."""
         return VolumeProvisioner(self.journal, self.hosts)
 
     def get_run_folder(self, host: Host) -> PurePosixPath:
-        """Return the folder of the process on a host. Cleanup removes the folder at the end."""
+        """Return the path of the folder on `host` for the files of this process.
+
+        Cleanup removes the folder at the end of the run.
+        """
         return host.entry.scratch / f"mq-{self.run_id}-{self.lane_number}"
 
     @time_step("copy files to the host")
     def stage_files(self, host: Host) -> PurePosixPath:
-        """Copy the payload to a host once, and kernel and initramfs to a hypervisor.
+        """Copy the payload to a host; to a hypervisor also the kernel and initramfs of guests.
+
+        Only the first call for a host copies the files.
 
         Returns:
             The folder with the files on the host.
@@ -100,8 +107,8 @@ class Provisioner:
         Args:
             spec: Description of the guest.
             host: The host of the guest.
-            destination: The host to prepare for a migration. The kernel and the folders of the
-                guest must exist at the destination before the guest arrives.
+            destination: The host to prepare for a migration: the kernel and the folders of the
+                guest must exist before the migration. None prepares no host.
         """
         if destination is not None:
             destination.shell.open()  # the journal names the guest there, too
@@ -113,7 +120,10 @@ class Provisioner:
             self.remove_guest(guest)
 
     def start_guest_load(self, guest: Guest, destination: Host | None = None) -> None:
-        """Start the load of a guest after the boot; prepare `destination` meanwhile."""
+        """Wait until a guest has booted, and start the guest load.
+
+        If `destination` is given, the method first prepares the host for a migration.
+        """
         if destination is not None:
             self.stage_files(destination)
             self._create_destination_folders(guest, destination)
@@ -122,7 +132,7 @@ class Provisioner:
         with time_step("start the load"):
             guest.start_load()
 
-    @time_step("wait for boot")
+    @time_step("wait for the boot")
     def _wait_for_boot(self, guest: Guest) -> None:
         deadline = Deadline(BOOT_SECONDS if guest.spec.image is None else IMAGE_BOOT_SECONDS)
         guest.wait_for_agent(deadline)
@@ -130,7 +140,7 @@ class Provisioner:
             guest.wait_for_payload(deadline)
 
     def _create_destination_folders(self, guest: Guest, destination: Host) -> None:
-        """Create the folders of the guest's local disks at the destination, too."""
+        """Create at the destination the folders for the guest's disks on local stores."""
         disks = zip(guest.spec.disks, guest.volumes, strict=True)
         local_disks = [
             (disk, volume)
@@ -145,12 +155,11 @@ class Provisioner:
             )
 
     def launch_guest(self, spec: GuestSpec, host: Host) -> Guest:
-        """Create the volumes of a guest and restore or boot the guest.
+        """Create the volumes of a guest; restore the guest from a saved state, or boot the guest.
 
-        The first guest with a spec creates a saved state on the host. Later guests with the
-        same devices are restored from the state. On a host without working save or restore the
-        guests boot, and `saved_states.restore_failures` has the reason. Call `start_guest_load`
-        afterwards.
+        The first call for a shape creates the saved state on the host. If the host cannot save
+        or restore a guest, the guests boot: `saved_states.restore_failures` has the reason.
+        Call `start_guest_load` afterwards.
         """
         state = self.saved_states.find_or_create(spec, host)
         while state is not None:
@@ -161,14 +170,14 @@ class Provisioner:
         return self.boot_guest(spec, host)
 
     def boot_guest(self, spec: GuestSpec, host: Host) -> Guest:
-        """Create the volumes of a guest and boot the guest, without a wait for the boot."""
+        """Create the volumes of a guest and start the boot; return before the boot ends."""
         return self._start_guest(self._build_guest(spec, host), None)
 
     def _create_saved_state(self, shape: GuestSpec, host: Host) -> SavedState:
-        """Copy the cached state of `shape` from the host, or create a new state.
+        """Copy the saved state of `shape` from the cache of the host, or create a new state.
 
-        For a new state the method boots a guest without addresses and saves the guest. The file
-        is in the folder of the process and is removed with the folder.
+        For a new state the method boots a guest without IP addresses and saves the guest. The
+        state file is in the folder from `get_run_folder`.
         """
         folder = self.stage_files(host)
         cached_state = CachedState(host, self.compute_state_key(shape, host))
@@ -186,7 +195,7 @@ class Provisioner:
         self._start_guest(guest, None, LocalStore("saved states", folder))
         try:
             self._wait_for_boot(guest)
-            with time_step("save the state"):
+            with time_step("save the state of the guest"):
                 # Zero the free memory: boot data would be restored and sent in each migration.
                 zeroed_mib = min(shape.memory_mib, MAX_ZEROED_MIB)
                 guest.run_payload_command("zero-free", f"mib={zeroed_mib}", seconds=BOOT_SECONDS)
@@ -197,7 +206,7 @@ class Provisioner:
             self.remove_guest(guest)
 
     def compute_state_key(self, shape: GuestSpec, host: Host) -> str:
-        """Compute the cache key of `shape` on `host`; every run gets the same key."""
+        """Compute the cache key for the saved state of `shape` on `host`, the same in every run."""
         guest = Guest(
             name="shape",
             uuid=str(uuid.UUID(int=0)),
@@ -232,9 +241,9 @@ class Provisioner:
     def _start_guest(
         self, guest: Guest, state: SavedState | None, store: Store | None = None
     ) -> Guest:
-        """Create the volumes of a guest and run the guest: from `state`, or by a boot.
+        """Create the volumes of a guest; restore the guest from `state`, or boot without a state.
 
-        `store`, if given, replaces the stores of the disks.
+        If `store` is given, all disks are on `store`. After an error the guest is removed.
         """
         folder = self.stage_files(guest.host)
         try:
@@ -263,7 +272,7 @@ class Provisioner:
             _run_domain(guest, xml, state)
 
     def list_lane_host_names(self, host: Host) -> list[str]:
-        """List the names of `host` and the peers of `host` in the lanes.
+        """List the names of `host` and of all peers of `host` in the lanes of the inventory.
 
         A guest from `host` may migrate to each of the peers.
         """
@@ -275,7 +284,7 @@ class Provisioner:
 
     @time_step("remove the guest")
     def remove_guest(self, guest: Guest) -> None:
-        """Remove the guest and the volumes from every host."""
+        """Remove the guest, the volumes and the log files of the guest from every host."""
         self.volume_provisioner.remove_entries(guest.journal_entries)
         guest.journal_entries.clear()
 
@@ -342,6 +351,6 @@ def _run_domain(guest: Guest, xml: str, state: SavedState | None) -> None:
 
 
 def _list_log_files(guest: Guest) -> tuple[str, ...]:
-    """List the files left by libvirt for a guest, with the source's UEFI variables."""
+    """List the log files and the UEFI variable files that libvirt leaves on a host for a guest."""
     nvram_files = (str(NVRAM_FOLDER / f"{guest.name}_VARS.{suffix}") for suffix in ("fd", "qcow2"))
     return guest.console_log, str(CONSOLE_LOG_FOLDER / f"{guest.name}.log"), *nvram_files

@@ -1,9 +1,8 @@
-"""Restore guests from saved states of libvirt, many times, each time as a new guest.
+"""Restore any number of new guests from a saved state of libvirt.
 
-libvirt restores a domain only with the name and the UUID of the saved domain. Both are in the
-header of the save file, and the header is edited in place before each restore. The code follows
-virDomainSave, virDomainRestore and the file header of libvirt since 3.10 (struct
-_virQEMUSaveHeader, version 2):
+libvirt restores a domain only with the name and the UUID in the header of the save file. The
+module therefore rewrites the header before each restore. The code follows virDomainSave,
+virDomainRestore and the file header of libvirt since 3.10 (struct _virQEMUSaveHeader, version 2):
 
     magic[16] version length was_running compressed cookie_offset unused[14]  (uint32 each)
     XML, NUL-terminated; cookie, NUL-terminated; padding: `length` bytes together
@@ -34,8 +33,8 @@ class SaveHeader:
 
     Attributes:
         length: Number of bytes for XML, cookie and padding.
-        was_running: Field of libvirt's header.
-        cookie: libvirt's cookie with the final NUL; may be empty.
+        was_running: Field `was_running` of libvirt's header, kept unchanged.
+        cookie: Additional XML of libvirt (the cookie) with the final NUL; may be empty.
         macs: MAC addresses of the NICs, in the order of the definition.
     """
 
@@ -45,7 +44,7 @@ class SaveHeader:
     macs: tuple[str, ...] = ()
 
     def render_with_xml(self, xml: str) -> bytes:
-        """Render the header of the same state with another domain XML.
+        """Render a header of the same length with `xml` in place of the original domain XML.
 
         Raises:
             ValueError: The XML is too long for the file.
@@ -54,7 +53,8 @@ class SaveHeader:
         body = xml_bytes + self.cookie
         if len(body) > self.length:
             raise ValueError(
-                f"the XML and the cookie take {len(body)} bytes, the file has only {self.length}"
+                f"the XML and the cookie need {len(body)} bytes, but the file has only "
+                f"{self.length} bytes for the XML and the cookie"
             )
         cookie_offset = len(xml_bytes) if self.cookie else 0
         header = _HEADER.pack(_MAGIC, _VERSION, self.length, self.was_running, 0, cookie_offset)
@@ -71,8 +71,8 @@ def parse_save_header(data: bytes) -> SaveHeader:
         The header.
 
     Raises:
-        ValueError: The file is not from libvirt, is incomplete or compressed, or has an unknown
-            format.
+        ValueError: The file is not a save file of libvirt, is incomplete or compressed, or has an
+            unknown format.
     """
     if len(data) < _HEADER.size:
         raise ValueError("the file is shorter than a save header")
@@ -83,7 +83,7 @@ def parse_save_header(data: bytes) -> SaveHeader:
         )
     if length > _MAX_BODY_BYTES or len(data) < _HEADER.size + length:
         raise ValueError(
-            f"the header announces {length} bytes of XML, but only {len(data)} bytes were read"
+            f"the header announces {length} bytes of XML, but migqual read only {len(data)} bytes"
         )
     cookie = data[_HEADER.size + cookie_offset : _HEADER.size + length] if cookie_offset else b""
     xml = data[_HEADER.size : _HEADER.size + length].partition(b"\0")[0].decode(errors="replace")
@@ -93,14 +93,14 @@ def parse_save_header(data: bytes) -> SaveHeader:
 
 @dataclass(frozen=True)
 class SavedState:
-    """A saved guest in a file on a host.
+    """The saved state of a guest, in a file on a host.
 
     Attributes:
         host: The host with the file.
         path: Path of the file.
         header: Header of the file.
-        cached_state: The origin of the copied file when an earlier run or another worker
-            created the state; otherwise None.
+        cached_state: The file in the cache from which `path` was copied; None when this process
+            created the state.
     """
 
     host: Host
@@ -109,7 +109,7 @@ class SavedState:
     cached_state: CachedState | None = None
 
     def restore(self, xml: str) -> None:
-        """Restore the state as the domain in `xml`.
+        """Restore the saved state as a new guest, with the domain XML `xml`.
 
         Raises:
             RestoreFailed: The XML is too long for the file, or libvirt does not restore the
@@ -134,10 +134,11 @@ class SavedStateRegistry:
     """The saved states of a process, by host and guest spec.
 
     Attributes:
-        restore_failures: Reason for boots instead of restores, by host name.
+        restore_failures: Error message of a failed save or restore, by host name. On these
+            hosts the guests boot.
 
     Args:
-        create_state: Function to create the saved state of a spec on a host.
+        create_state: Function that creates the saved state for a spec on a host.
     """
 
     def __init__(self, create_state: Callable[[GuestSpec, Host], SavedState]) -> None:
@@ -149,12 +150,12 @@ class SavedStateRegistry:
         """Find the saved state for `spec` on `host`, or create the state.
 
         Returns:
-            The state; None when guests of the spec or of the host have to boot.
+            The state; None when the guest must boot, because of the spec or of the host.
 
         Raises:
             ConnectionLost: The connection to the host broke.
-            GuestError: The guest for the new state does not boot. Other errors of a boot pass,
-                too.
+            GuestError: The guest for the new state does not boot.
+            TimedOut: The payload of the guest for the new state does not answer.
         """
         if host.name in self.restore_failures or not spec.can_be_restored:
             return None
@@ -174,8 +175,8 @@ class SavedStateRegistry:
     def replace_failed(self, spec: GuestSpec, host: Host, error: HostError) -> SavedState | None:
         """Replace the saved state for `spec` on `host` after a failed restore.
 
-        Only a cached state is replaced. After a failed restore of a new state the guests of the
-        host boot.
+        Only a state from the cache is replaced. After a failed restore of a new state, all
+        guests of the host boot.
 
         Args:
             spec: Spec of the guest.
@@ -183,7 +184,7 @@ class SavedStateRegistry:
             error: Error of the restore.
 
         Returns:
-            The new state; None when the guests have to boot.
+            The new state; None when the guest must boot.
         """
         failed_state = self._states.pop((host.name, spec.derive_saved_state_spec()))
         if failed_state.cached_state is None:
@@ -193,7 +194,7 @@ class SavedStateRegistry:
         return self.find_or_create(spec, host)
 
     def disable_restore(self, host: Host, error: HostError) -> None:
-        """Disable saved states on `host`: later guests boot. Keep the message of `error`."""
+        """Mark `host` as unable to restore guests, with the message of `error` as the reason."""
         self.restore_failures[host.name] = error.message
 
 
@@ -206,6 +207,4 @@ def read_save_header(host: Host, path: PurePosixPath) -> SaveHeader:
     try:
         return parse_save_header(host.shell.read_file(path, _HEADER.size + _MAX_BODY_BYTES))
     except ValueError as error:
-        raise HostError(
-            host.name, f"{path} is not a save file that migqual can read: {error}"
-        ) from error
+        raise HostError(host.name, f"migqual cannot read the save file {path}: {error}") from error

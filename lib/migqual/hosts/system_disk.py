@@ -21,12 +21,12 @@ def create_system_disk(
 ) -> tuple[Volume | None, PurePosixPath | None]:
     """Create the system disk and the seed of a guest with a system image.
 
-    Both hosts need access to the files. The files are therefore in the shared directory.
+    The files are in the shared directory, because the source and the destination need access.
 
     Args:
-        guest: The guest; a guest without a system image gets no files.
+        guest: The guest. A guest without a system image gets no files.
         networks: MAC and address (with prefix length, or empty) of each NIC.
-        payload: The payload program for the seed.
+        payload: Path of the payload program, which the seed contains.
         inventory: The inventory with the stores.
         journal: Records the files before their creation.
 
@@ -42,8 +42,8 @@ def create_system_disk(
     store = inventory.find_store(StoreKind.DIRECTORY)
     if not isinstance(store, DirectoryStore):
         raise UsageError(
-            "a guest with its own disk image needs a shared directory store",
-            remedy="add a store of `kind: directory` to migqual_stores",
+            "a guest with a system image needs a store of the kind directory",
+            remedy="add a store of `kind: directory` to migqual_stores in the inventory",
         )
     seed_file = ensure_seed_volume(
         guest.name, networks, payload, cache=paths.get_cache_folder(), port=GAP_METER_PORT

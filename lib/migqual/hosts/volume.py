@@ -16,7 +16,7 @@ QCOW2_OVERHEAD_MIB = 16  # tables and rounding, of any image that a suite makes
 
 @dataclass(frozen=True)
 class Volume:
-    """A disk image and the access of QEMU to the image.
+    """A disk image: a file, or an export that QEMU opens over the network.
 
     Attributes:
         type: ``file``, ``network`` for an export of the storage host, or ``none`` for an empty
@@ -24,8 +24,8 @@ class Volume:
         path: Path of the image file.
         host: Name of the host with the image file.
         protocol: ``nbd`` or ``iscsi``, for an export.
-        export_name: Name of the export, or iSCSI target and LUN.
-        address: Address of the export.
+        export_name: Name of the NBD export, or iSCSI target and LUN.
+        address: IP address of the export.
         port: TCP port of the export.
     """
 
@@ -39,7 +39,10 @@ class Volume:
 
 
 class VolumeProvisioner:
-    """The provisioner of volumes. The journal records every volume before creation."""
+    """The provisioner of volumes: creates and removes disk images and exports.
+
+    The journal records every volume before the creation.
+    """
 
     def __init__(self, journal: Journal, hosts: dict[str, Host]) -> None:
         self._journal = journal
@@ -49,13 +52,13 @@ class VolumeProvisioner:
     def create_volume(
         self, name: str, spec: DiskSpec, store: Store, host: Host
     ) -> tuple[Volume, list[JournalEntry]]:
-        """Create a volume for a disk.
+        """Create the volume for a disk of a guest.
 
         Args:
             name: Name of the volume.
             spec: Description of the disk.
             store: Store of the inventory.
-            host: Host for the files of a directory store or local store.
+            host: Host that creates the image on a directory store or local store.
 
         Returns:
             The volume and the journal entries, in the order of creation.
@@ -74,7 +77,10 @@ class VolumeProvisioner:
         """Remove the resources of journal entries, newest first.
 
         After a failed removal the entry stays in the journal, and the removal continues with
-        the other entries. A lost host is not tried again.
+        the next entry. After a lost connection, the method skips all entries of the host.
+
+        Args:
+            entries: The entries, oldest first.
 
         Raises:
             HostError: A removal failed. The first error is raised at the end.
@@ -117,15 +123,16 @@ class VolumeProvisioner:
         return Volume("file", path, host.name), entries
 
     def create_folder(self, host: Host, folder: PurePosixPath) -> JournalEntry:
-        """Create a folder for images. Cleanup removes the folder only when empty."""
+        """Create a folder for images on a host. Cleanup removes the folder only if empty."""
         entry = self._journal.record(host.name, "folder", str(folder), [("rmdir", str(folder))])
         host.shell.run("mkdir", "-p", folder)
         return entry
 
     def _create_export_image(self, host: Host, path: PurePosixPath, spec: DiskSpec) -> JournalEntry:
-        """Create an image for an export of fixed size.
+        """Create an image for an NBD or iSCSI export, which has a fixed size.
 
-        A qcow2 image grows and an export does not: the file gets `QCOW2_OVERHEAD_MIB` more.
+        A qcow2 file can grow beyond the virtual size, but an export cannot grow. The file of a
+        qcow2 image therefore gets the virtual size plus `QCOW2_OVERHEAD_MIB`.
         """
         entry = self._create_image(host, path, spec)
         if spec.format is DiskFormat.QCOW2:
@@ -161,7 +168,8 @@ class VolumeProvisioner:
             raise HostError(
                 server.name,
                 f"no free TCP port for an NBD export in {store.ports.start}-{store.ports.stop - 1}",
-                remedy="widen `ports` of the store in the inventory, or run `migqual sweep`",
+                remedy=f"widen `ports` of the store {store.name} in the inventory, or run "
+                "`migqual sweep`",
             )
         volume = Volume("network", path, server.name, "nbd", name, store.address, port)
         return volume, [image_entry, export_entry]
@@ -195,7 +203,10 @@ class VolumeProvisioner:
                 break
             self._journal.record_removal(target_entry)
             if "already exists" not in create_result.stderr:
-                raise HostError(server.name, f"tgtadm: {create_result.stderr.strip()}")
+                raise HostError(
+                    server.name,
+                    f"cannot create the iSCSI target {target}: {create_result.stderr.strip()}",
+                )
         lun_arguments = (
             "--mode",
             "logicalunit",
@@ -216,7 +227,7 @@ class VolumeProvisioner:
 
 
 def get_image_folder(name: str, spec: DiskSpec, store: PurePosixPath) -> PurePosixPath:
-    """Return the folder of the image `name` on a store of files."""
+    """Return the folder for the image of the volume `name` in the directory `store`."""
     return store / f"{name}.{spec.subfolder}" if spec.subfolder else store
 
 
@@ -234,15 +245,16 @@ def undo_entry(host: Host, entry: JournalEntry) -> None:
     """Remove the resource of a journal entry. A resource already gone is no error.
 
     Raises:
-        HostError: libvirt does not remove the domain, or the original files (certificates,
-            settings) are not restored.
+        HostError: libvirt does not remove the domain, or the host does not restore the original
+            certificates or settings.
     """
     if entry.kind == "domain":
         _remove_domain(host, entry.name)
     for argv in entry.undo:
         result = host.shell.run_unchecked(*argv)
         if entry.kind in BACKED_UP_KINDS and result.status != 0:
-            raise HostError(host.name, result.stderr.strip() or f"exit status {result.status}")
+            reason = result.stderr.strip() or f"exit status {result.status}"
+            raise HostError(host.name, f"cannot restore the {entry.kind} {entry.name}: {reason}")
 
 
 def _remove_domain(host: Host, name: str) -> None:
@@ -261,4 +273,7 @@ def _remove_domain(host: Host, name: str) -> None:
             "then run `migqual sweep`",
         ) from error
     if host.libvirt.find_domain(name) is not None:
-        raise HostError(host.name, f"libvirt removed domain {name}, but the domain is still there")
+        raise HostError(
+            host.name,
+            f"libvirt accepted the removal of domain {name}, but the domain is still there",
+        )
