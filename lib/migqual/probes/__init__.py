@@ -1,1 +1,1 @@
-"""Probes on hosts: the context of a probe, disk images, and facts with a reason if missing."""
+"""Probe hosts: the resources of a probe, disk images, and facts. A missing fact has a reason."""

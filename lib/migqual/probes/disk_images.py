@@ -1,4 +1,4 @@
-"""Query disk images and the destination paths of copies."""
+"""Query disk images on a host, and the paths to which a migration copies disks."""
 
 import json
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ HASH_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """An image as described by `qemu-img info`. Sizes are in bytes.
+    """The properties of a disk image, from `qemu-img info`. Sizes are in bytes.
 
     Attributes:
         file_size: Size of the file; larger than `allocated_size` for a file with holes.
-        create_options: Options of `qemu-img create -o` for a similar image.
+        create_options: Values for `qemu-img create -o` to create a similar image, by option name.
         backing_file: Full path of the backing file; empty without a backing file.
     """
 
@@ -35,7 +35,7 @@ class ImageInfo:
 
 
 class PathKind(StrEnum):
-    """The type of the object at a path."""
+    """The type of the object at a path on a host."""
 
     ABSENT = "absent"
     FILE = "file"
@@ -44,7 +44,7 @@ class PathKind(StrEnum):
 
 
 class FolderState(StrEnum):
-    """The state of the folder for a new image."""
+    """The state of the folder to which a disk is copied."""
 
     WRITABLE = "writable"
     READ_ONLY = "read-only"
@@ -53,12 +53,13 @@ class FolderState(StrEnum):
 
 @dataclass(frozen=True)
 class CopyDestination:
-    """The object at the destination path of a copy.
+    """The object at the path on the destination to which a disk is copied.
 
     Attributes:
+        folder_state: State of the folder of the path.
         image: The existing image; None without a regular file at the path.
-        in_use: Whether a running QEMU, on the destination or on a host with the same locks, has
-            the image open.
+        in_use: Whether a QEMU has the image open for writing, at the destination or on a host
+            with the same file locks.
     """
 
     path: str
@@ -81,8 +82,8 @@ def query_image_info(host: Host, path: str, image_format: str = "") -> ImageInfo
     Args:
         host: Host with the image.
         path: Path of the image on the host.
-        image_format: Format of the image, if known. A raw disk may contain data of another
-            format, written by a guest.
+        image_format: Format of the image; empty lets `qemu-img` detect the format. The detection
+            is unsafe for a raw disk: a guest can write data of another format.
 
     Returns:
         The description of the image.
@@ -151,7 +152,7 @@ def _derive_create_options(
 
 
 def probe_copy_destination(host: Host, path: str, probe_context: ProbeContext) -> CopyDestination:
-    """Probe the path on the host, following symbolic links."""
+    """Probe the path on `host` to which a disk is copied; follow symbolic links."""
     folder_state = _query_folder_state(host, PurePosixPath(path).parent)
     result = host.shell.run_unchecked("stat", "-L", "-c", "%F", path)
     if result.status != 0:
@@ -173,7 +174,7 @@ def _query_folder_state(host: Host, folder: PurePosixPath) -> FolderState:
 
 
 def has_same_contents(source: Host, destination: Host, path: str) -> bool:
-    """Return whether both hosts have the same bytes at the path, by SHA-256.
+    """Return whether both hosts have a file with the same SHA-256 checksum at `path`.
 
     Raises:
         HostError: A host cannot compute the checksum.

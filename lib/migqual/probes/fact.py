@@ -1,4 +1,4 @@
-"""Represent a fact about a host or a guest; a fact without a value gives the reason."""
+"""Represent a fact about a host or a guest: a value, or the reason for a missing value."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Missing:
-    """The reason for a fact without a value."""
+    """A fact without a value, with the reason."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""Hold the context of probes on hosts: the payload, a journal and the permission to write."""
+"""Hold the resources for probes on hosts: the payload, a journal and the permission to write."""
 
 import threading
 import uuid
@@ -15,12 +15,13 @@ _QEMU_WRITE_LOCK_OFFSET = 101
 
 
 class ProbeMode(StrEnum):
-    """The permitted effects of probes on a guest.
+    """The effects that probes may have on a guest.
 
     Attributes:
-        WRITING: Token files beside the guest's images and commands to the guest's QEMU monitor.
-            Permitted for guests of the test suite.
-        READ_ONLY: No effect noticeable to the guest's owner. libvirt does not taint the domain.
+        WRITING: Probes may create files beside the guest's images, and may send commands to the
+            QEMU monitor. Only for guests that migqual created.
+        READ_ONLY: Probes change nothing that the owner of the guest can notice. libvirt does not
+            taint the domain.
     """
 
     WRITING = "writing"
@@ -32,7 +33,9 @@ class ProbeContext:
     """The resources for probes on hosts.
 
     Attributes:
+        journal: Journal for the files that probes create.
         payload_paths: Path of the payload on each host, by host name.
+        mode: The effects that the probes may have on guests.
     """
 
     journal: Journal
@@ -45,7 +48,7 @@ class ProbeContext:
         return str(self.payload_paths[host.name])
 
     def is_locked(self, host: Host, path: PurePosixPath | str, offset: int) -> bool:
-        """Return whether the host sees a lock on a byte of the file.
+        """Return whether the host sees a lock of another process on a byte of the file.
 
         Args:
             host: Host with access to the file.
@@ -76,7 +79,7 @@ class ProbeContext:
 
 
 def generate_token_name() -> str:
-    """Generate a unique name for a probe file."""
+    """Generate a unique name for a probe file or a folder."""
     return f"mq-probe-{uuid.uuid4().hex[:16]}"
 
 
@@ -84,13 +87,13 @@ def generate_token_name() -> str:
 def staged_payload(
     hosts: tuple[Host, ...], journal: Journal, payload: Path, probe_mode: ProbeMode
 ) -> Iterator[ProbeContext]:
-    """Upload the payload to hosts without a payload, and remove the payload at the end.
+    """Upload the payload to `hosts` for probes, and remove the payload after the block.
 
     Args:
-        hosts: The hosts.
+        hosts: The hosts to probe.
         journal: Journal for the created folders.
-        payload: Local path of the payload.
-        probe_mode: The permitted effects of the probes.
+        payload: Path of the payload on the controller.
+        probe_mode: The effects that the probes may have on guests.
 
     Yields:
         The context for probes on the hosts.
