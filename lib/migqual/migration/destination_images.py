@@ -1,7 +1,8 @@
-"""Storage preparation: create the destination's images of the disks copied by a plan.
+"""Create at the destination the images for the disks that a migration copies.
 
-The steps are the documented procedure: same folder, format and virtual size, and the important
-options of qcow2. When the migration fails, only images created by the module are removed.
+An image at the destination has the same folder, format, virtual size and qcow2 options as the
+image at the source. Existing files are never overwritten. After a failed migration, only images
+that the module created are removed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,12 +27,13 @@ _POOL_OPTIONS = {"compat", "cluster_size", "lazy_refcounts"}
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """An image to create.
+    """The properties of an image to create at the destination.
 
     Attributes:
+        path: Path of the image at the destination.
         size_bytes: Virtual size in bytes.
         options: Values for `qemu-img create -o`, by option name.
-        backing_file: Path of the backing file; empty without backing file.
+        backing_file: Path of the backing file; empty without a backing file.
     """
 
     path: PurePosixPath
@@ -42,7 +44,7 @@ class ImageSpec:
     backing_format: str = ""
 
     def build_create_command(self, path: PurePosixPath) -> tuple[str, ...]:
-        """Build the `qemu-img create` command for the image at `path`."""
+        """Build the `qemu-img create` command; `path` replaces the path of the image."""
         argv = ["qemu-img", "create", "-q", "-f", self.format]
         for name, value in self.options.items():
             argv += ["-o", f"{name}={value}"]
@@ -76,8 +78,8 @@ class ImageSpec:
 def plan_images(storage: StorageFacts) -> tuple[ImageSpec, ...]:
     """List the images to create at the destination before the migration.
 
-    The function has no side effects. The list is empty when the plan says the images are
-    present.
+    The function has no side effects. The list is empty when the plan states that the images
+    already exist.
     """
     if storage.plan.destination_images is DestinationImages.EXISTING:
         return ()
@@ -103,7 +105,9 @@ def _build_image_spec(
 
 
 def create_images(host: Host, specs: Sequence[ImageSpec], journal: Journal) -> list[JournalEntry]:
-    """Create the images in parallel, all or none; record each image in the journal first.
+    """Create images on the destination in parallel: all images, or none after an error.
+
+    The journal records each image before the creation.
 
     Args:
         host: The destination.
@@ -140,7 +144,7 @@ def create_images(host: Host, specs: Sequence[ImageSpec], journal: Journal) -> l
 
 
 def remove_images(host: Host, entries: Iterable[JournalEntry], journal: Journal) -> None:
-    """Remove the images made by `create_images`, and record the removal in the journal."""
+    """Remove images that `create_images` created, and record the removal in the journal."""
     for entry in entries:
         for argv in entry.undo:
             host.shell.run_unchecked(*argv)
@@ -159,7 +163,7 @@ def _build_undo_commands(
 
 
 def _find_pool(spec: ImageSpec, host_pools: Sequence[StoragePool]) -> StoragePool | None:
-    """Return libvirt's storage pool of the folder; None if no pool can create the image."""
+    """Find the storage pool for the folder of the image; None if no pool can create the image."""
     if not spec.can_use_pool:
         return None
     return next((pool for pool in host_pools if pool.folder == spec.path.parent), None)
@@ -180,9 +184,9 @@ def _try_create_image(
 
 
 def _create_with_qemu_img(host: Host, spec: ImageSpec) -> None:
-    """Create the image with `qemu-img` under a temporary name, then link the final name.
+    """Create the image with `qemu-img` as a temporary file, then link the file to the final name.
 
-    An existing file is never overwritten.
+    The link fails when the final name exists, so no existing file is overwritten.
     """
     temporary_path = _build_temporary_path(spec)
     try:

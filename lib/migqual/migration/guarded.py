@@ -1,4 +1,4 @@
-"""Guarded migration: run the guard's checks, prepare the storage, migrate."""
+"""Migrate a guest with the guard: run the checks, create images at the destination, migrate."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +34,8 @@ def migrate_guarded(
 ) -> Outcome:
     """Run the guard's checks, create the images at the destination, and migrate the guest.
 
-    Disks are copied where the plan says so. After an error, all images created for the
-    migration are removed, unless the guest is at the destination.
+    The plan states which disks are copied. After an error, the function removes all images
+    created for the migration, unless the guest is at the destination.
 
     Args:
         guest: The guest to migrate.
@@ -73,13 +73,13 @@ def migrate_guarded(
 def prepare_destination_images(
     guest: Guest, destination: Host, plan: Plan, probe_context: ProbeContext
 ) -> Iterator[None]:
-    """Create the destination's images of the copied disks, and keep the images on success.
+    """Run the guard's storage checks, and create images at the destination for copied disks.
 
-    After the block the images belong to the guest, and are removed with the guest. The images
-    also stay where the block fails and the guest is at the destination.
+    After the block the images belong to the guest, and are removed with the guest. After an
+    error in the block the images are removed at once, unless the guest may be at the destination.
 
     Raises:
-        GuardRefusal: The guard refused the storage.
+        GuardRefusal: The guard refused the migration because of the storage.
         HostError: An image could not be created.
     """
     if plan.copy_storage is StorageCopy.NONE:
@@ -88,7 +88,7 @@ def prepare_destination_images(
     if plan.guard is Guard.OFF and plan.destination_images is DestinationImages.EXISTING:
         yield
         return
-    with time_step("run guard and create images"):
+    with time_step("run the guard and create images"):
         storage = collect.collect_storage_facts(
             MigrationRequest(guest.name, guest.host, destination, plan), probe_context
         )
@@ -109,10 +109,10 @@ def prepare_destination_images(
 
 
 def _can_be_on_host(host: Host, guest: Guest) -> bool:
-    """Return whether the guest is on the host, or can still be on the host.
+    """Return whether the guest may be on the host after a migration with an error.
 
-    The guest gets 3 s to leave. libvirt can report a failed or interrupted migration while the
-    guest arrives: the images must stay then. An unreachable host counts as True.
+    libvirt can report an error while the guest still arrives. The function waits up to 3 s until
+    the guest is gone from the host. For an unreachable host the result is True.
     """
 
     def has_left() -> bool:
@@ -121,7 +121,7 @@ def _can_be_on_host(host: Host, guest: Guest) -> bool:
 
     try:
         return not Deadline(DESTINATION_CLEANUP_SECONDS).wait_for(
-            f"{guest.name} to leave", has_left
+            f"the end of {guest.name} on {host.name}", has_left
         )
     except (HostError, TimedOut):
         return True

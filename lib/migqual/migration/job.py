@@ -1,4 +1,4 @@
-"""Run the blocking migration call in a thread, and send requests to libvirt meanwhile."""
+"""Run libvirt's blocking migration call in a thread, and send requests to libvirt meanwhile."""
 
 import threading
 import time
@@ -22,11 +22,11 @@ POLL_SECONDS = 0.05
 
 @dataclass
 class LibvirtRequest:
-    """A request to libvirt, sent once a second at most.
+    """A request to libvirt, repeated at most once a second.
 
     Attributes:
-        attempts: How often the request was sent.
-        refusal: libvirt's message about the last attempt; empty when libvirt accepted the
+        attempts: Number of times that the request was sent.
+        refusal: libvirt's error message for the last attempt; empty when libvirt accepted the
             request.
     """
 
@@ -63,14 +63,14 @@ class LibvirtRequest:
 
 @dataclass
 class Job:
-    """The blocking call in a separate thread, and the result of the call.
+    """A blocking migration call of libvirt in a separate thread, and the result of the call.
 
     Attributes:
         migrate_call: The blocking call.
         finished: Set at the end of the call.
         error: Error of the stack when the call failed.
-        unexpected_error: Any other exception; `raise_unexpected_error` raises the exception
-            again.
+        unexpected_error: Exception of the call that is no `StackError`;
+            `raise_unexpected_error` raises the exception again.
         ended_at: End of the call in seconds of the monotonic clock.
     """
 
@@ -109,23 +109,23 @@ class Job:
             raise self.unexpected_error
 
     def defer_abort(self) -> None:
-        """Hold back aborts for 15 s, because the migration switches to post-copy now."""
+        """Ignore abort requests for 15 s, because the migration switches to post-copy now."""
         self._postcopy_deadline = Deadline(POSTCOPY_SWITCH_SECONDS)
 
     def request_abort(self, guest: Guest) -> None:
-        """Request an abort (virDomainAbortJob); to be called until the job is over.
+        """Request an abort of the migration (virDomainAbortJob).
 
-        libvirt can refuse an abort or act late. The grace period of 60 s begins with the first
-        abort.
+        Call the method repeatedly until the job ends: libvirt can refuse an abort or act late.
+        The grace period of 60 s begins with the first request.
 
         Args:
             guest: The migrating guest.
 
         Raises:
-            InconclusiveError: The job outlived the grace period, and libvirt refused the last
-                abort. The error holds libvirt's message.
-            MigrationStuck: The job outlived the grace period, although libvirt accepted the
-                last abort.
+            InconclusiveError: The job still runs after the grace period, and libvirt refused the
+                last abort. The error holds libvirt's message.
+            MigrationStuck: The job still runs after the grace period, although libvirt accepted
+                the last abort.
         """
         if not self._postcopy_deadline.is_over:
             return
@@ -140,7 +140,7 @@ class Job:
         self._abort_request.send(abort_job)
 
     def abort_and_wait(self, guest: Guest) -> None:
-        """Abort the job, and wait for the end of the job or of the grace period."""
+        """Abort the job, and wait until the job ends or the grace period of 60 s is over."""
         with suppress(InconclusiveError, MigrationStuck):
             while not self.finished.wait(POLL_SECONDS):
                 self.request_abort(guest)
@@ -149,9 +149,12 @@ class Job:
         message = (
             f"{guest.name}: the migration still runs {ABORT_GRACE_SECONDS:g} s after the first of "
             f"{self._abort_request.attempts} aborts: "
-            f"{self._abort_request.refusal or 'libvirt accepted them'}"
+            f"{self._abort_request.refusal or 'libvirt accepted the last abort'}"
         )
-        remedy = "check `virsh domjobinfo` on the source; `virsh destroy` ends the migration"
+        remedy = (
+            f"run `virsh domjobinfo {guest.name}` on {guest.host.name}; "
+            f"`virsh destroy {guest.name}` ends the migration and the guest"
+        )
         if self._abort_request.is_accepted:
             raise MigrationStuck(message, remedy=remedy)
         raise InconclusiveError(message, remedy=remedy)

@@ -1,4 +1,4 @@
-"""Sample the job of a migration until the end, and apply the limits of the plan."""
+"""Sample the job of a migration until the end, and apply the plan's deadline and timeout."""
 
 import itertools
 import threading
@@ -21,7 +21,7 @@ DISK_JOIN_SECONDS = 5.0
 
 
 class SampleAction(Enum):
-    """An action requested by the callback of a job sample."""
+    """An action that an `OnSample` callback requests."""
 
     ABORT = "abort"
 
@@ -33,7 +33,10 @@ OnSample = Callable[[JobSample], SampleAction | None]
 
 
 def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None) -> None:
-    """Sample the job until the end, and apply the limits of the plan.
+    """Sample the job of a migration until the end, and apply the plan's deadline and timeout.
+
+    The function aborts the migration after the deadline or at the request of `on_sample`. If the
+    plan states so, the function suspends the guest or switches to post-copy.
 
     Args:
         progress: Collects the job samples, the disk samples and QEMU's downtime.
@@ -42,8 +45,10 @@ def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None
             migration.
 
     Raises:
-        InconclusiveError: libvirt refused the aborts during the whole grace period.
-        MigrationStuck: libvirt accepted the last abort, but the job outlived the grace period.
+        InconclusiveError: The job still runs 60 s after the first abort, and libvirt refused the
+            last abort.
+        MigrationStuck: The job still runs 60 s after the first abort, although libvirt accepted
+            the last abort.
     """
     domain, plan, event_log = progress.domain, progress.plan, progress.event_log
     disk_thread = threading.Thread(target=_sample_disks, args=(progress, job), daemon=True)
@@ -79,10 +84,10 @@ def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None
 
 
 def _sample_disks(progress: MigrationProgress, job: Job) -> None:
-    """Sample the copied disks in turn, in a separate thread.
+    """Sample the block jobs of the copied disks in turn, until the migration ends.
 
-    libvirt can need a second for a reply while libvirt talks with QEMU. The job must not wait
-    for the reply.
+    A reply of libvirt can take a second. The function runs in a separate thread, so that the
+    job samples do not wait for the reply.
     """
     domain = progress.domain
     for target in itertools.cycle(_list_copied_disks(progress.guest, progress.plan)):
@@ -101,15 +106,15 @@ def _list_copied_disks(guest: Guest, plan: Plan) -> tuple[str, ...]:
 
 
 def list_due_actions(plan: Plan, at_s: float, stats: JobStats) -> list[TimeoutAction]:
-    """List the actions due at a given time of the migration. The function has no side effects.
+    """List the actions of the plan that are due at a given time of the migration.
 
-    Post-copy is due only when memory moves. Before, QEMU may not know yet about the permission
-    for post-copy.
+    The switch to post-copy is due only after QEMU has sent memory: QEMU may refuse an earlier
+    switch. The function has no side effects.
 
     Args:
         plan: The plan of the migration.
         at_s: Seconds since the start of the migration.
-        stats: The latest job statistics.
+        stats: Statistics of the job at this time.
     """
     actions = []
     if plan.timeout is not None and at_s >= plan.timeout.seconds:
@@ -123,7 +128,7 @@ def list_due_actions(plan: Plan, at_s: float, stats: JobStats) -> list[TimeoutAc
 def _request_actions(
     progress: MigrationProgress, job: Job, actions: Iterable[TimeoutAction], at_s: float
 ) -> None:
-    """Request due actions until libvirt accepts, and add each refusal to the event log."""
+    """Request each due action until libvirt accepts the action; add refusals to the event log."""
     domain = progress.domain
     libvirt_calls = {
         TimeoutAction.SUSPEND: domain.suspend,

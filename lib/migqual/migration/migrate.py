@@ -1,7 +1,7 @@
-"""`migrate`: start a migration, follow the job and determine the outcome.
+"""Start a migration with `migrate`, follow the job and determine the outcome.
 
 Example:
-    Limit bandwidth and downtime, and keep the outcome of a migration without convergence::
+    Limit bandwidth and downtime, and keep the outcome of a migration that does not converge::
 
         plan = Plan(bandwidth_mib_s=64, downtime_ms=100, deadline_s=60.0)
         try:
@@ -55,7 +55,10 @@ OnInterrupted = Callable[[Outcome], None]
 
 
 def build_endpoint(destination: Host, plan: Plan) -> DestinationEndpoint:
-    """Build the destination's libvirt URI and migration URI for the plan."""
+    """Build the libvirt URI and the migration URI of the destination.
+
+    The libvirt URI depends on the control of the plan (peer-to-peer or direct).
+    """
     entry = destination.entry
     uri = entry.peer_uri if plan.control is Control.PEER_TO_PEER else destination.virsh_uri
     return DestinationEndpoint(uri, f"tcp://{format_uri_host(entry.migration_endpoint)}")
@@ -72,8 +75,8 @@ def migrate(
     """Migrate the guest from the current host to `destination`.
 
     The call is virDomainMigrate3 (managed direct) or virDomainMigrateToURI3 (peer-to-peer). The
-    function returns when the guest is at the destination, running or paused as planned.
-    `guest.host` is the destination then.
+    function returns when the guest is at the destination, running or paused as the plan states.
+    The function then sets `guest.host` to the destination.
 
     Args:
         guest: The guest to migrate.
@@ -87,9 +90,9 @@ def migrate(
         The outcome of the completed migration.
 
     Raises:
-        MigrationError: Another end, by the class: `MigrationRefused`, `MigrationFailed`,
-            `MigrationTimedOut`, `MigrationAborted` (by `on_sample`) or `MigrationStuck`. The
-            error holds the stack's message and the outcome so far.
+        MigrationError: The migration did not complete. The class states the end:
+            `MigrationRefused`, `MigrationFailed`, `MigrationTimedOut`, `MigrationAborted` (by
+            `on_sample`) or `MigrationStuck`. The error holds the stack's message and the outcome.
         InconclusiveError: libvirt refuses to abort the migration.
 
     Example:
@@ -140,7 +143,7 @@ def _build_migrate_call(
     parameters |= _build_destination_definitions(domain, destination, plan, guest)
     migrating_domain = guest.host.migration_connection.find_domain(guest.name)
     if migrating_domain is None:
-        raise HostError(guest.host.name, f"{guest.name} is no longer on the host")
+        raise HostError(guest.host.name, f"guest {guest.name} is no longer on the host")
     if plan.control is Control.PEER_TO_PEER:
         return lambda: domain_job.migrate_peer_to_peer(
             migrating_domain, endpoint.libvirt_uri, flags, parameters
@@ -181,9 +184,10 @@ def _build_destination_definitions(
 def _report_interruption(
     progress: MigrationProgress, on_interrupted: OnInterrupted | None
 ) -> Iterator[None]:
-    """Report the outcome so far when an error interrupts the block.
+    """Build the outcome so far when an error interrupts the block.
 
-    `MigrationStuck` holds the outcome; `on_interrupted` receives the outcome of any other error.
+    A `MigrationStuck` error gets the outcome as an attribute. For any other error,
+    `on_interrupted` is called with the outcome.
     """
     try:
         yield
@@ -198,9 +202,9 @@ def _report_interruption(
 
 @contextmanager
 def _run_job(job: Job, guest: Guest, destination: Host) -> Iterator[None]:
-    """Run the job while the block runs; after an error, abort the job and wait for the end.
+    """Start the job; after an error in the block, abort the job and wait for the end of the job.
 
-    The job must not go on while other code restores settings and removes the guest.
+    Otherwise the job could still run while other code restores settings or removes the guest.
     """
     job.start()
     try:
@@ -215,7 +219,7 @@ def _run_job(job: Job, guest: Guest, destination: Host) -> Iterator[None]:
 
 
 def _conclude_migration(job: Job, progress: MigrationProgress, stats: JobStats) -> Outcome:
-    """Return the outcome of the completed job, or raise the error of another end."""
+    """Build the outcome of an ended migration; raise an error unless the migration completed."""
     message = "; ".join((job.error.stack_message, *progress.refusals)) if job.error else ""
     outcome = progress.build_outcome(
         _determine_status(job.error, progress), message, ended_at=job.ended_at, stats=stats
@@ -228,10 +232,10 @@ def _conclude_migration(job: Job, progress: MigrationProgress, stats: JobStats) 
 
 
 def _raise_if_ssh_client_is_missing(progress: MigrationProgress) -> None:
-    """Raise an error of the host when the source has no program to reach the destination.
+    """Raise an error when a peer-to-peer migration over SSH needs `ssh` and the source has none.
 
     Raises:
-        HostError: libvirt of the source starts `ssh`, and the source has no such program.
+        HostError: The source has no program `ssh`.
     """
     source, plan = progress.source, progress.plan
     uri = build_endpoint(progress.destination, plan).libvirt_uri
@@ -240,16 +244,16 @@ def _raise_if_ssh_client_is_missing(progress: MigrationProgress) -> None:
     if source.shell.run_unchecked("sh", "-c", "command -v ssh").status != 0:
         raise HostError(
             source.name,
-            f"the source drives the migration over {uri}, but has no program ssh",
+            f"the host has no program ssh, which libvirt needs to connect to {uri}",
             remedy=f"install an SSH client on {source.name}",
         )
 
 
 def _read_final_stats(guest: Guest, source_domain: Domain, event_log: EventLog) -> JobStats:
-    """Read the figures of the completed job, first from the destination.
+    """Read the statistics of the completed migration: from a host, else from the event log.
 
-    Only the destination knows the whole downtime. Without figures, libvirt reports a job of
-    type 0.
+    The destination is the first choice: only the destination knows the whole downtime. The
+    source is the second choice. A job of type 0 means that libvirt has no statistics.
     """
     destination_domain = guest.host.libvirt.find_domain(
         guest.name

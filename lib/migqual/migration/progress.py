@@ -1,4 +1,4 @@
-"""Progress of a running migration, and the `Outcome` built from the progress."""
+"""Collect the data of a running migration, and build the `Outcome` from the data."""
 
 import time
 from dataclasses import dataclass, field
@@ -15,18 +15,20 @@ from migqual.observe.event_log import EventLog
 
 @dataclass
 class MigrationProgress:
-    """Progress of a single migration: the identity first, the observations from `samples` on.
+    """The settings of a single migration, and the observations so far.
 
     Attributes:
-        domain: The guest's domain at the source. The domain can disappear before the migration
-            is known to be over.
+        domain: The guest's domain at the source. The domain can disappear before libvirt
+            reports the end of the migration.
         virsh: The equivalent virsh command, for a person to repeat the migration.
         event_log: Events of the guest on both hosts.
         samples: Job samples so far.
         disks: Samples of the copied disks so far.
+        timed_out: Whether the migration exceeded the deadline of the plan.
+        aborted: Whether the `OnSample` callback requested an abort.
         suspended_at_s: Seconds from the start until the timeout action suspended the guest.
         requests: Requests to libvirt during the migration, by action.
-        qemu_stats: Figures under QEMU's own names.
+        qemu_stats: Figures that QEMU reported, by the name in QEMU, e.g. `downtime`.
     """
 
     guest: Guest
@@ -48,7 +50,7 @@ class MigrationProgress:
 
     @property
     def refusals(self) -> list[str]:
-        """Return the messages of libvirt about refused requests."""
+        """Return libvirt's error messages for refused requests."""
         return [request.refusal for request in self.requests.values() if request.refusal]
 
     def build_outcome(
@@ -59,7 +61,7 @@ class MigrationProgress:
         ended_at: float | None = None,
         stats: JobStats | None = None,
     ) -> Outcome:
-        """Build the outcome from the data known so far.
+        """Build the outcome of the migration from the observations so far.
 
         Args:
             status: How the migration ended.

@@ -1,4 +1,4 @@
-"""Apply a plan's QEMU parameters at both ends, and restore the old values afterwards."""
+"""Set a plan's QEMU parameters for a migration, and restore the old values afterwards."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,8 +17,8 @@ _MIGRATION_PREFIX = "migration."
 def apply_settings(guest: Guest, settings: Sequence[QemuParameter]) -> Iterator[None]:
     """Set the migration parameters of QEMU while the block runs.
 
-    Afterwards the guest gets the previous values back, on the source or on the destination. So
-    no later migration inherits the parameters.
+    After the block QEMU gets the previous values back, on the host on which the guest then is.
+    So no later migration uses the parameters.
 
     Args:
         guest: The guest to migrate.
@@ -46,10 +46,10 @@ def apply_settings(guest: Guest, settings: Sequence[QemuParameter]) -> Iterator[
 
 @contextmanager
 def limit_downtime(guest: Guest, limit_ms: int | None) -> Iterator[None]:
-    """Limit the downtime of a migration in the block (virDomainMigrateSetMaxDowntime).
+    """Limit the downtime of a migration during the block (virDomainMigrateSetMaxDowntime).
 
-    A guest still at the source gets the previous limit back. A migrated guest has the default
-    limit of the new QEMU.
+    After the block, a guest still at the source gets the previous limit back. A migrated guest
+    has the default limit of the QEMU at the destination.
 
     Args:
         guest: The guest to migrate.
