@@ -167,7 +167,7 @@ class Connection:
         return etree.fromstring(capabilities_xml)
 
     def query_identity(self) -> HostIdentity:
-        """Query the UUID and the host name that libvirt has for the host."""
+        """Query the UUID and the host name of the host from libvirt."""
         uuid = self.query_capabilities().findtext("host/uuid") or ""
         return HostIdentity(uuid, self.call_libvirt("query host name", lambda c: c.getHostname()))
 

@@ -138,7 +138,7 @@ class Domain:
         )
 
     def read_inactive_xml(self) -> str:
-        """Read the persistent definition (VIR_DOMAIN_XML_INACTIVE and MIGRATABLE)."""
+        """Read the persistent XML for a migration (VIR_DOMAIN_XML_INACTIVE and _MIGRATABLE)."""
         flags = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_MIGRATABLE
         return str(self.call_libvirt("read XML", lambda d: d.XMLDesc(flags)))
 

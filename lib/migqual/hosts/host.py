@@ -45,12 +45,12 @@ class Host:
 
     @cached_property
     def names(self) -> HostNames:
-        """Query the host's names for the service bridge and for QEMU.
+        """Return the path of QEMU and the name of the service bridge on the host.
 
-        The emulator of the inventory has priority. Otherwise libvirt chooses the emulator.
+        The inventory can state the path (migqual_emulator). Otherwise libvirt chooses the path.
 
         Raises:
-            HostError: libvirt names no emulator.
+            HostError: libvirt reports no QEMU program.
         """
         return HostNames(self.entry.emulator or self._query_emulator(), self.entry.service_bridge)
 
@@ -63,7 +63,7 @@ class Host:
         if not emulator_path:
             raise HostError(
                 self.name,
-                f"libvirt reports no QEMU binary for {arch.value}",
+                f"libvirt reports no QEMU program for {arch.value}",
                 remedy="install QEMU, or set migqual_emulator of the host in the inventory",
             )
         return emulator_path

@@ -1,16 +1,18 @@
-"""The identity of a host for libvirt, which refuses a migration between equal identities."""
+"""Compare the identities of two hosts. libvirt refuses a migration if the identities are equal."""
 
 from dataclasses import dataclass
 
-EQUAL_IDENTITY_REMEDY = "set separate values of host_uuid in libvirtd.conf, and separate host names"
+EQUAL_IDENTITY_REMEDY = (
+    "give each host a different host_uuid in libvirtd.conf and a different host name"
+)
 
 
 @dataclass(frozen=True)
 class HostIdentity:
-    """UUID and host name of a host, as libvirt compares them before a migration.
+    """The UUID and the host name of a host. libvirt compares both before a migration.
 
     Attributes:
-        uuid: From ``host_uuid`` of libvirtd.conf, or from the firmware of the machine.
+        uuid: Value of ``host_uuid`` in libvirtd.conf, or the UUID from the firmware.
         hostname: Name of the host.
     """
 
@@ -18,7 +20,7 @@ class HostIdentity:
     hostname: str
 
     def find_equal_part(self, other: "HostIdentity") -> str:
-        """Describe the part that both identities have; empty for separate identities."""
+        """Describe the UUID or host name that two hosts have in common; else an empty text."""
         if self.uuid and self.uuid == other.uuid:
             return f"UUID {self.uuid}"
         return f"host name {self.hostname}" if self.hostname == other.hostname else ""

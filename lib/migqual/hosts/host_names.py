@@ -1,7 +1,7 @@
-"""Translate the names that a domain XML has for objects of a host: bridge and emulator.
+"""Replace the names of the service bridge and of QEMU in a domain XML, for a migration.
 
-Two hosts may have different names for the same thing. libvirt migrates a guest with the XML of the
-source, unless the caller gives the XML for the destination.
+The service bridge or QEMU may have another name at the destination. Without an XML for the
+destination, libvirt uses the names of the source.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from lxml import etree
 
 @dataclass(frozen=True)
 class HostNames:
-    """Names of a host for objects that another host also has.
+    """The names of QEMU and of the service bridge on a host.
 
     Attributes:
         emulator: Path of QEMU.
@@ -25,8 +25,7 @@ class HostNames:
 def translate_domain_xml(xml: str, source: HostNames, destination: HostNames) -> str:
     """Replace the names of the source in a domain XML by the names of the destination.
 
-    A name that the source does not use for the object stays: a guest with another emulator than
-    the source's keeps that emulator.
+    Names other than those in `source` stay, for example the path of a special emulator.
 
     Args:
         xml: Domain XML of a guest at the source.
@@ -34,7 +33,7 @@ def translate_domain_xml(xml: str, source: HostNames, destination: HostNames) ->
         destination: Names of the destination.
 
     Returns:
-        The XML for the destination; `xml` itself where no name differs.
+        The XML for the destination; `xml` itself when no name differs.
     """
     if source == destination:
         return xml
@@ -54,11 +53,11 @@ def translate_domain_xml(xml: str, source: HostNames, destination: HostNames) ->
 
 
 def translate_emulator(emulator: str, source: HostNames, destination: HostNames) -> str:
-    """Return the destination's path of QEMU; any other program keeps the path."""
+    """Return the destination's QEMU if `emulator` is the source's QEMU, otherwise `emulator`."""
     return destination.emulator if emulator == source.emulator else emulator
 
 
 def translate_bridge(bridge: str, source: HostNames, destination: HostNames) -> str:
-    """Return the destination's name of a bridge; any other bridge keeps the name."""
+    """Return the destination's service bridge if `bridge` is the source's, otherwise `bridge`."""
     is_service_bridge = bridge == source.service_bridge and destination.service_bridge
     return destination.service_bridge if is_service_bridge else bridge

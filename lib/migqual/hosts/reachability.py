@@ -19,7 +19,8 @@ def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
     host that does not answer gives a finding, not an exception.
 
     Returns:
-        A finding for each checked connection, in the order of the inventory.
+        A finding for each checked connection, in the order of the inventory. Then a finding for
+        each pair of hosts with the same UUID or host name.
     """
     if not inventory.hosts:
         return ()
@@ -67,7 +68,7 @@ def _check_libvirt(host: Host) -> tuple[Finding, HostIdentity | None]:
 def _check_identities(
     inventory: Inventory, identities: Mapping[str, HostIdentity]
 ) -> Iterator[Finding]:
-    """Refuse the destination of each pair whose two hosts are the same host for libvirt."""
+    """Report each pair of hosts with the same UUID or host name: libvirt refuses migrations."""
     for pair in inventory.lanes:
         source, destination = (identities.get(one.name) for one in (pair.source, pair.destination))
         if source is None or destination is None:

@@ -121,7 +121,7 @@ class Shell:
 
         Raises:
             ConnectionLost: The login fails.
-            LoginUnusable: The login does not run commands as root, or prints text.
+            LoginUnusable: Commands do not run as root, or the login shell prints text.
         """
         self._get_client()
 

@@ -20,7 +20,7 @@ def render_command_line(host: HostEntry, arguments: Sequence[str]) -> str:
     """Render a command line that runs the command as root, with the umask 022.
 
     Args:
-        host: The host of the inventory. A user that is not root needs ``sudo``.
+        host: The host of the inventory, which states whether commands need ``sudo``.
         arguments: The command and the arguments, without quoting.
 
     Returns:
@@ -31,21 +31,21 @@ def render_command_line(host: HostEntry, arguments: Sequence[str]) -> str:
 
 
 def log_in_as_root(host: HostEntry, channel: paramiko.Channel | None) -> paramiko.SSHClient:
-    """Log in, and check that a command runs as root and that the login shell prints nothing.
+    """Log in to a host; check that commands run as root and that the login shell prints nothing.
 
     Any text of the login shell would become part of the output of every command, and would
     break libvirt's protocol over SSH.
 
     Args:
         host: The host of the inventory.
-        channel: Channel through the jump hosts; None connects directly.
+        channel: Channel through the jump hosts; None for a direct connection.
 
     Returns:
         The connected client.
 
     Raises:
         LoginUnusable: A command does not run as root, or the login shell prints text.
-        OSError: The connection fails. `paramiko.SSHException` and `EOFError` stand for the same.
+        OSError: The connection fails. The error can also be `paramiko.SSHException` or `EOFError`.
     """
     client = log_in(host, channel)
     try:
@@ -65,7 +65,7 @@ def _check_root_login(host: HostEntry, client: paramiko.SSHClient) -> None:
 
 
 def check_id_output(host: HostEntry, status: int, output: bytes, error_output: str) -> None:
-    """Check the result of ``id -u`` on a host (pure).
+    """Check that the result of ``id -u`` on a host is root without other text (pure).
 
     Args:
         host: The host of the inventory.
@@ -83,7 +83,7 @@ def check_id_output(host: HostEntry, status: int, output: bytes, error_output: s
 
 
 def _explain_unusable_login(host: HostEntry, output: bytes, error_output: str) -> tuple[str, str]:
-    """Explain the output of ``id -u``: return the problem and the remedy."""
+    """Explain a wrong output of ``id -u``; return the problem and the remedy."""
     *extra_lines, last_line = output.decode(errors="replace").splitlines() or [""]
     if extra_lines:
         extra_bytes = len(output) - len(last_line) - 1
@@ -102,4 +102,4 @@ def _explain_unusable_login(host: HostEntry, output: bytes, error_output: str) -
             f"sudo does not run commands: {last_error}",
             f"install sudo, and allow {host.user} all commands without a password (NOPASSWD)",
         )
-    return f"a command fails: {last_error}", f"check the login shell of {host.user}"
+    return f"the command `id -u` fails: {last_error}", f"check the login shell of {host.user}"

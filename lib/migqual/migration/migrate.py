@@ -157,7 +157,11 @@ def _build_migrate_call(
 def _build_destination_definitions(
     domain: Domain, destination: Host, plan: Plan, guest: Guest
 ) -> dict[str, str]:
-    """Build the definitions for the destination that differ from the source's, by parameter."""
+    """Build the XML for the destination, where different from the XML of the source.
+
+    Returns:
+        The XML by libvirt's parameter name: `destination_xml` and `persistent_xml`.
+    """
     source_names, destination_names = guest.host.names, destination.names
     source_xml = domain.read_migratable_xml()
     destination_xml = host_names.translate_domain_xml(

@@ -35,7 +35,7 @@ def test_command_line_of_another_user_uses_sudo() -> None:
         (HOST, b"1000\n", "", "commands run as the user id 1000, not as root"),
         (SUDO_HOST, b"", "x\nsudo: a password is required", "sudo: a password is required"),
         (SUDO_HOST, b"", "bash: line 1: exec: sudo: not found", "sudo: not found"),
-        (HOST, b"", "", "a command fails: no output"),
+        (HOST, b"", "", "the command `id -u` fails: no output"),
     ],
 )
 def test_unusable_login_has_reason_and_remedy(
