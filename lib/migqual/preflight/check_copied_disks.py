@@ -1,7 +1,7 @@
-"""Pure checks of the disks that a plan copies: LM-NSS-01, 02, 05, 06 and LM-LOC-02.
+"""Check the disks that a plan copies: LM-NSS-01, 02, 05, 06 and LM-LOC-02. No side effects.
 
-The checks yield no finding where the plan copies no disk. Only LM-NSS-05 then still compares
-the disks of both definitions.
+If the plan copies no disk, the checks yield no finding. The exception is LM-NSS-05: the check
+always compares the guest's disks with the disks in the plan's definition for the destination.
 """
 
 from collections.abc import Iterator
@@ -29,53 +29,53 @@ def check_copy_onto_itself(storage: StorageFacts) -> Iterator[Finding]:
     if common_disks:
         yield report_refusal(
             finding_id,
-            f"source and destination are the same image: {format_disk_evidence(common_disks)}",
-            f"copy only the disks that are local to {storage.source}, with --migrate-disks",
+            f"the plan copies a disk onto the same image: {format_disk_evidence(common_disks)}",
+            f"copy only disks that are local to {storage.source}: name them with --migrate-disks",
             **{fact.disk.target: fact.evidence for fact in common_disks},
         )
     elif ambiguous_disks:
         yield report_unknown(
             finding_id,
-            "whether a disk would be copied onto itself",
+            "whether the plan copies a disk onto the same image",
             Missing(format_disk_evidence(ambiguous_disks)),
         )
     elif storage.copied_disks:
         yield report_ok(
-            finding_id, f"{len(storage.copied_disks)} disks, each copied to a separate image"
+            finding_id, f"{len(storage.copied_disks)} copied disks, each with a separate image"
         )
 
 
 def check_shareable_disks(storage: StorageFacts) -> Iterator[Finding]:
     """Check whether the plan copies a shareable disk (LM-NSS-02.shareable).
 
-    Several guests may write to a shareable disk. A copy would separate the guest from the
-    others.
+    Several guests may write to a shareable disk. After a copy, the migrated guest would write to
+    a different image than the other guests.
     """
     shareable_disks = [fact for fact in storage.copied_disks if fact.disk.shareable]
     if shareable_disks:
         yield report_refusal(
             "LM-NSS-02.shareable",
             f"the plan copies shareable disks: {format_disk_targets(shareable_disks)}",
-            "remove them from --migrate-disks, and put them on storage that both hosts can reach",
+            "copy only other disks (--migrate-disks), and put shareable disks on shared storage",
         )
     elif storage.copied_disks:
         yield report_ok("LM-NSS-02.shareable", "no copied disk is shareable")
 
 
 def check_disk_count(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether the destination has as many disks as the source (LM-NSS-05.count).
+    """Check whether the guest keeps all its disks at the destination (LM-NSS-05.count).
 
-    If the plan holds a definition for the destination, both definitions must have the same disk
-    targets. If the images must exist before the migration, every copied disk needs an image.
+    The plan's definition for the destination must have the same disk targets as the guest. If
+    migqual does not create the images, the destination must have an image for each copied disk.
     """
     finding_id = "LM-NSS-05.count"
     destination_targets = storage.destination_targets
     if destination_targets is not None and set(destination_targets) != set(storage.disk_targets):
         yield report_refusal(
             finding_id,
-            f"{len(storage.disk_targets)} disks on {storage.source} "
-            f"({', '.join(storage.disk_targets)}), {len(destination_targets)} in the definition "
-            f"for {storage.destination} ({', '.join(destination_targets)})",
+            f"the guest has {len(storage.disk_targets)} disks on {storage.source} "
+            f"({', '.join(storage.disk_targets)}), but {len(destination_targets)} in the plan's "
+            f"definition for {storage.destination} ({', '.join(destination_targets)})",
             "list the same disks in the definition for the destination",
             source=len(storage.disk_targets),
             destination=len(destination_targets),
@@ -86,7 +86,7 @@ def check_disk_count(storage: StorageFacts) -> Iterator[Finding]:
     if storage.plan.destination_images is DestinationImages.CREATED:
         yield report_ok(
             finding_id,
-            f"{len(storage.copied_disks)} images will be created before the migration",
+            f"migqual will create {len(storage.copied_disks)} images on {storage.destination}",
         )
         return
     missing_images = [
@@ -99,20 +99,25 @@ def check_disk_count(storage: StorageFacts) -> Iterator[Finding]:
     if missing_images:
         yield report_refusal(
             finding_id,
-            f"{len(storage.copied_disks)} disks are copied, {present_count} images exist on "
-            f"{storage.destination}; no image for {format_disk_targets(missing_images)}",
-            "create the missing images first, or let migqual create them: in a test with "
+            f"the plan copies {len(storage.copied_disks)} disks, but {storage.destination} has "
+            f"only {present_count} images; no image for {format_disk_targets(missing_images)}",
+            "create the missing images, or let migqual create all images with "
             "Plan(destination_images=DestinationImages.CREATED)",
             **figures,
         )
     else:
-        yield report_ok(finding_id, f"{present_count} disks, {present_count} images", **figures)
+        yield report_ok(
+            finding_id,
+            f"{storage.destination} has an image for each of {present_count} copied disks",
+            **figures,
+        )
 
 
 def check_disk_selection(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether a copied disk is shared, read-only or empty (LM-NSS-06.set).
+    """Check whether the plan copies a disk that must not be copied (LM-NSS-06.set).
 
-    The check refuses a plan with such a disk.
+    Such a disk is read-only or shareable. If the plan names the disks, a named disk must also
+    not be empty, shared or remote.
     """
     finding_id = "LM-NSS-06.set"
     named_targets = storage.plan.migrate_disks
@@ -148,12 +153,13 @@ def check_disk_selection(storage: StorageFacts) -> Iterator[Finding]:
         yield report_refusal(
             finding_id,
             f"the plan copies disks that must not be copied: {', '.join(problems)}",
-            f"copy only {format_disk_targets(copyable_disks) or 'disks that are not shared'}",
+            f"copy only {format_disk_targets(copyable_disks) or 'local disks'}",
         )
     elif storage.copied_disks:
         yield report_ok(
             finding_id,
-            f"{format_disk_targets(storage.copied_disks)}: no disk is shared or read-only",
+            f"no copied disk is read-only or shareable: "
+            f"{format_disk_targets(storage.copied_disks)}",
         )
 
 
@@ -165,8 +171,8 @@ def check_disk_names(storage: StorageFacts) -> Iterator[Finding]:
     if unknown_targets:
         yield report_refusal(
             "LM-LOC-02.disks",
-            f"the guest has no disk {', '.join(unknown_targets)}",
-            f"name only disks that the guest has: {', '.join(storage.disk_targets) or 'none'}",
+            f"the plan names disks that the guest does not have: {', '.join(unknown_targets)}",
+            f"name only disks of the guest: {', '.join(storage.disk_targets) or 'none'}",
         )
     elif storage.plan.migrate_disks:
         yield report_ok("LM-LOC-02.disks", "the guest has every disk that the plan names")

@@ -1,6 +1,6 @@
-"""Pure checks of the images at the destination of a copy: LM-NSS-03, LM-NSS-04 and LM-LOC-01.
+"""Check the destination images of copied disks: LM-NSS-03, LM-NSS-04, LM-LOC-01. No side effects.
 
-The checks yield no finding where the plan copies no disk.
+If the plan copies no disk, the checks yield no finding.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from migqual.probes.fact import Missing
 
 
 def check_destination_is_file(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether each copy goes to a file, never to a raw device (LM-NSS-03.file)."""
+    """Check whether the destination of each copied disk is a file, no device (LM-NSS-03.file)."""
     non_file_copies = [
         f"{fact.disk.target} to {copy_destination.path}"
         for fact, copy_destination in storage.copy_destinations
@@ -23,18 +23,19 @@ def check_destination_is_file(storage: StorageFacts) -> Iterator[Finding]:
     if non_file_copies:
         yield report_refusal(
             "LM-NSS-03.file",
-            f"on {storage.destination} the copy would not go to a file: "
+            f"the plan copies disks to paths on {storage.destination} that are not files: "
             f"{', '.join(non_file_copies)}",
-            "create a file with the same name, format and size on the destination",
+            f"on {storage.destination}, create a file with the name, format and size of the "
+            f"image on {storage.source}",
         )
     elif storage.copied_disks:
-        yield report_ok("LM-NSS-03.file", "every copy goes to a file")
+        yield report_ok("LM-NSS-03.file", "the destination of each copied disk is a file")
 
 
 def check_image_sizes(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether an existing destination image has the disk's size (LM-NSS-04.size).
+    """Check whether each existing destination image has the size of its disk (LM-NSS-04.size).
 
-    The check compares the virtual sizes, exact to the byte.
+    The virtual sizes must be equal to the byte.
     """
     finding_id = "LM-NSS-04.size"
     has_mismatch = False
@@ -48,21 +49,24 @@ def check_image_sizes(storage: StorageFacts) -> Iterator[Finding]:
             )
             yield report_refusal(
                 finding_id,
-                f"{fact.disk.target} has {source_image.virtual_size} bytes, its image on "
-                f"{storage.destination} has {destination_image.virtual_size} bytes and is "
-                f"{comparison}",
-                f"create that image again with {source_image.virtual_size} bytes",
+                f"the image of {fact.disk.target} on {storage.destination} is {comparison}: "
+                f"{destination_image.virtual_size} bytes, but {source_image.virtual_size} bytes "
+                f"on {storage.source}",
+                f"create the image on {storage.destination} again with "
+                f"{source_image.virtual_size} bytes",
                 source_bytes=source_image.virtual_size,
                 destination_bytes=destination_image.virtual_size,
             )
     if storage.copied_disks and not has_mismatch:
-        yield report_ok(finding_id, "no image on the destination has a different size")
+        yield report_ok(
+            finding_id, f"each image that exists on {storage.destination} has the size of its disk"
+        )
 
 
 def check_destination_images(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether the destination can hold the image of each copy (LM-LOC-01.image).
+    """Check whether the destination path of each copied disk is usable (LM-LOC-01.image).
 
-    Either an image can be created at the destination path, or the right image exists already.
+    A path is usable when migqual can create the image, or when a suitable image exists.
     """
     problems = [
         (fact, *problem)
@@ -75,23 +79,23 @@ def check_destination_images(storage: StorageFacts) -> Iterator[Finding]:
         if isinstance(fact.copy_destination, Missing):
             yield report_unknown(
                 "LM-LOC-01.image",
-                f"where {fact.disk.target} would be copied",
+                f"the destination of the copy of {fact.disk.target}",
                 fact.copy_destination,
             )
     if storage.copied_disks and not problems:
-        yield report_ok("LM-LOC-01.image", "every copy has a valid destination")
+        yield report_ok("LM-LOC-01.image", "the destination path of each copied disk is usable")
 
 
 def _find_copy_problem(
     storage: StorageFacts, fact: DiskFact, copy_destination: CopyDestination
 ) -> tuple[str, str] | None:
-    """Return the problem at a copy's destination, and the remedy; None without a problem."""
+    """Find a problem with the copy of a disk; return message and remedy, or None."""
     destination_path = f"{storage.destination}:{copy_destination.path}"
     source_image, destination_image = fact.image, copy_destination.image
     if isinstance(source_image, ImageInfo) and source_image.encrypted:
         return (
             f"{fact.disk.source} is encrypted",
-            "copy the disk with another tool: migqual does not know its secret",
+            "copy the disk with another tool: migqual does not know the secret of the image",
         )
     if fact.location.is_common or copy_destination.kind in {PathKind.DEVICE, PathKind.OTHER}:
         return None  # LM-NSS-01 and LM-NSS-03 report these
@@ -102,12 +106,12 @@ def _find_copy_problem(
     if copy_destination.in_use:
         return (
             f"{destination_path} is in use by another guest",
-            "choose another name, or stop that guest",
+            "choose another file name, or stop the guest that uses the file",
         )
     if storage.plan.destination_images is DestinationImages.CREATED:
         return (
             f"{destination_path} already exists and would be overwritten",
-            "remove the file, or set destination_images: present in the plan",
+            "remove the file, or use Plan(destination_images=DestinationImages.EXISTING)",
         )
     if (
         isinstance(source_image, ImageInfo)
@@ -119,7 +123,7 @@ def _find_copy_problem(
                 f"the image format is {source_image.format} on {storage.source}, "
                 f"but {destination_image.format} at {destination_path}"
             ),
-            f"create the image at the destination again as {source_image.format}",
+            f"create the image on {storage.destination} again in the format {source_image.format}",
         )
     return _find_backing_problem(storage, fact)
 
@@ -130,9 +134,15 @@ def _find_folder_problem(
     if storage.plan.destination_images is DestinationImages.EXISTING:
         return None  # LM-NSS-05 reports a missing image
     if copy_destination.folder_state is FolderState.MISSING:
-        return f"{destination_path}: no such folder", "create the folder, or mount its file system"
+        return (
+            f"no such folder for the image {destination_path}",
+            "create the folder, or mount the file system of the folder",
+        )
     if copy_destination.folder_state is FolderState.READ_ONLY:
-        return f"{destination_path}: the folder is not writable", "mount its file system read-write"
+        return (
+            f"the folder of the image {destination_path} is not writable",
+            "mount the file system of the folder read-write",
+        )
     return None
 
 
@@ -149,11 +159,11 @@ def _find_backing_problem(storage: StorageFacts, fact: DiskFact) -> tuple[str, s
     reason = (
         fact.backing_file_equal.reason
         if isinstance(fact.backing_file_equal, Missing)
-        else "it is missing or different"
+        else "the file is missing or has different contents"
     )
     return (
         f"{storage.destination} does not have the same backing file {image.backing_file}: {reason}",
-        "copy the backing file to that host first, or copy the whole disk (`--copy-storage all`)",
+        f"copy the backing file to {storage.destination}, or use `--copy-storage all`",
     )
 
 

@@ -1,4 +1,4 @@
-"""Pure checks of the guest itself: LM-PRE-03."""
+"""Check the guest itself: state, job, guest agent, disks, devices (LM-PRE-03). No side effects."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def check_guest_running(facts: MigrationFacts) -> Iterator[Finding]:
         remedy = (
             f"resume the guest: virsh resume {facts.guest}"
             if state is DomainState.PAUSED
-            else "start the guest, or copy its definition and images while it is shut off"
+            else "start the guest, or copy the definition and the images without a migration"
         )
         yield report_refusal(
             finding_id, f"{facts.guest} is {state}, not running", remedy, state=state
@@ -35,7 +35,7 @@ def check_active_job(facts: MigrationFacts) -> Iterator[Finding]:
     else:
         yield report_refusal(
             finding_id,
-            f"a libvirt job is active: {job}",
+            f"libvirt runs a job for the guest: {job}",
             f"wait until the job ends, or abort it: virsh domjobabort {facts.guest}",
             job=job,
         )
@@ -60,8 +60,9 @@ def check_agent_response(facts: MigrationFacts) -> Iterator[Finding]:
     else:
         yield report_warning(
             finding_id,
-            "the guest has no channel for a guest agent, so its health cannot be checked",
-            "add the channel org.qemu.guest_agent.0 and install qemu-guest-agent in the guest",
+            "the guest has no channel for a guest agent: preflight cannot test whether the guest "
+            "hangs",
+            "add the channel org.qemu.guest_agent.0, and install qemu-guest-agent in the guest",
         )
 
 
@@ -79,16 +80,16 @@ def check_disk_errors(facts: MigrationFacts) -> Iterator[Finding]:
         yield report_refusal(
             finding_id,
             f"disks report I/O errors: {error_list}",
-            "repair the storage first; the error counters stay until QEMU is started again",
+            "repair the storage, then stop and start the guest to reset the error counters of QEMU",
             **dict(disk_errors),
         )
 
 
 def check_migration_blockers(facts: MigrationFacts) -> Iterator[Finding]:
-    """Check whether a device prevents the migration (LM-PRE-03.devices).
+    """Check whether a device of the guest prevents a migration (LM-PRE-03.devices).
 
-    The blockers come from the domain XML and from QEMU (`blocked-reasons` of QMP
-    `query-migrate`).
+    The check uses the devices in the domain XML, and the reasons that QEMU reports
+    (`blocked-reasons` of QMP `query-migrate`).
     """
     finding_id, qemu_blockers = "LM-PRE-03.devices", facts.health.qemu_blockers
     reported_blockers = () if isinstance(qemu_blockers, Missing) else qemu_blockers
@@ -96,11 +97,11 @@ def check_migration_blockers(facts: MigrationFacts) -> Iterator[Finding]:
     if blockers:
         yield report_refusal(
             finding_id,
-            f"the guest cannot be migrated: {'; '.join(blockers)}",
+            f"devices prevent a migration of the guest: {'; '.join(blockers)}",
             "detach these devices before the migration, and attach them again afterwards",
             blockers=len(blockers),
         )
     elif isinstance(qemu_blockers, Missing):
-        yield report_unknown(finding_id, "whether QEMU blocks a migration", qemu_blockers)
+        yield report_unknown(finding_id, "whether a device prevents a migration", qemu_blockers)
     else:
-        yield report_ok(finding_id, "no device blocks a migration", blockers=0)
+        yield report_ok(finding_id, "no device prevents a migration", blockers=0)

@@ -1,4 +1,7 @@
-"""Pure checks of hosts and host connections: LM-PRE-01, -05, LM-RES-09, -10, -11."""
+"""Check hosts and the connections between hosts, without side effects.
+
+The checks are LM-PRE-01, LM-PRE-05, LM-RES-09, LM-RES-10 and LM-RES-11.
+"""
 
 from collections.abc import Iterator
 
@@ -16,11 +19,11 @@ from migqual.preflight.findings import report_ok, report_refusal, report_unknown
 from migqual.probes.fact import Missing
 
 _CONNECTION_REMEDIES = {
-    ConnectionPurpose.CONTROL: "open the port of the libvirt URI between the two hosts",
-    ConnectionPurpose.DATA: "open the migration ports (49152-49215) between the migration "
-    "addresses of the two hosts",
-    ConnectionPurpose.LIBVIRT: "let root of each host log in to the other host with a key; to "
-    "test it, run virsh -c URI hostname on each host",
+    ConnectionPurpose.CONTROL: "open the port of the libvirt URI in the firewalls of both hosts",
+    ConnectionPurpose.DATA: "open the migration ports (49152-49215, or the range in qemu.conf) "
+    "in the firewalls of both hosts",
+    ConnectionPurpose.LIBVIRT: "allow root of each host to log in to the peer with an SSH key; for "
+    "a test, run virsh -c URI hostname on each host",
 }
 # CPU modes in which the guest's CPU depends on the host's CPU
 _HOST_CPU_MODES = {"host-passthrough", "host-model", "maximum"}
@@ -41,9 +44,9 @@ def check_data_port(facts: MigrationFacts) -> Iterator[Finding]:
 
 
 def check_peer_libvirt(facts: MigrationFacts) -> Iterator[Finding]:
-    """Check whether each host reaches the peer's libvirt (LM-PRE-01.libvirt).
+    """Check whether each host can connect to libvirt of the peer (LM-PRE-01.libvirt).
 
-    Only a peer-to-peer migration needs a connection from a host to the peer's libvirt.
+    Only a peer-to-peer migration needs such a connection.
     """
     finding_id = "LM-PRE-01.libvirt"
     if facts.plan.control is Control.DIRECT:
@@ -89,15 +92,14 @@ def _find_missing(attempts: list[ConnectionAttempt]) -> Missing:
     for attempt in attempts:
         if isinstance(attempt.succeeded, Missing):
             return attempt.succeeded
-    return Missing("not tested in both directions")
+    return Missing("only one direction or no direction was tested")
 
 
 def check_host_cpus(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether both hosts have the same CPU model (LM-RES-09.hosts).
 
-    Different CPUs are refused, with an exception. The exception is a guest with a CPU mode
-    independent of the host: if the destination offers the guest's CPU, the finding is a
-    warning.
+    Different CPUs are refused. The finding is only a warning when the guest has a CPU model of
+    its own, and the destination offers this model.
     """
     finding_id = "LM-RES-09.hosts"
     source_cpu, destination_cpu = facts.source.cpu, facts.destination.cpu
@@ -108,7 +110,9 @@ def check_host_cpus(facts: MigrationFacts) -> Iterator[Finding]:
         return
     comparison = facts.host_cpu_comparison
     comparison_text = (
-        "not compared by libvirt" if isinstance(comparison, Missing) else " and ".join(comparison)
+        "libvirt made no comparison"
+        if isinstance(comparison, Missing)
+        else " and ".join(comparison)
     )
     figures = {
         facts.source.name: source_cpu.signature,
@@ -128,14 +132,14 @@ def check_host_cpus(facts: MigrationFacts) -> Iterator[Finding]:
             finding_id,
             f"{_describe_cpu_difference(facts, source_cpu, destination_cpu)}; "
             "both hosts offer the guest's own CPU model",
-            "pair hosts with the same CPU model",
+            "use a pair of hosts with the same CPU model",
             **figures,
         )
     else:
         yield report_refusal(
             finding_id,
             _describe_cpu_difference(facts, source_cpu, destination_cpu),
-            "pair hosts with the same CPU model, or give the guest a model that both hosts offer",
+            "use hosts with the same CPU model, or give the guest a model that both hosts offer",
             **figures,
         )
 
@@ -144,9 +148,11 @@ def _describe_cpu_difference(
     facts: MigrationFacts, source_cpu: HostCpu, destination_cpu: HostCpu
 ) -> str:
     missing_flags = sorted(source_cpu.flags - destination_cpu.flags)
-    missing_text = f" (lacks {', '.join(missing_flags[:8])})" if missing_flags else ""
+    missing_text = f" (without the flags {', '.join(missing_flags[:8])})" if missing_flags else ""
     destination_text = f"{facts.destination.name} has {destination_cpu.model_name}{missing_text}"
-    return f"CPUs differ: {facts.source.name} has {source_cpu.model_name}, {destination_text}"
+    return (
+        f"the host CPUs differ: {facts.source.name} has {source_cpu.model_name}, {destination_text}"
+    )
 
 
 def check_guest_cpu(facts: MigrationFacts) -> Iterator[Finding]:
@@ -154,7 +160,9 @@ def check_guest_cpu(facts: MigrationFacts) -> Iterator[Finding]:
     finding_id, comparison = "LM-RES-09.guest", facts.destination_hypervisor.cpu_comparison
     model = facts.definition.cpu_model or facts.definition.cpu_mode or "the default CPU"
     if isinstance(comparison, Missing):
-        yield report_unknown(finding_id, f"whether the destination can offer {model}", comparison)
+        yield report_unknown(
+            finding_id, f"whether the destination offers the guest's CPU, {model}", comparison
+        )
     elif facts.destination_hypervisor.has_guest_cpu:
         yield report_ok(
             finding_id, f"the destination offers the guest's CPU, {model}", compared=comparison
@@ -162,8 +170,8 @@ def check_guest_cpu(facts: MigrationFacts) -> Iterator[Finding]:
     else:
         yield report_refusal(
             finding_id,
-            f"the destination cannot offer the guest's CPU, {model}: {comparison}",
-            "use a destination with these features, or a guest CPU model with fewer features",
+            f"the destination does not offer the guest's CPU, {model}: {comparison}",
+            "use a destination that offers this CPU, or give the guest a CPU with fewer features",
             compared=comparison,
         )
 
@@ -183,7 +191,7 @@ def check_identities(facts: MigrationFacts) -> Iterator[Finding]:
 
 
 def check_network_segments(facts: MigrationFacts) -> Iterator[Finding]:
-    """Check whether both hosts' service bridges form a layer-2 segment (LM-RES-10.segment)."""
+    """Check whether the guest's bridges on both hosts are connected (LM-RES-10.segment)."""
     finding_id = "LM-RES-10.segment"
     if not facts.segments:
         yield report_ok(finding_id, "the guest has no network interface")
@@ -197,7 +205,7 @@ def check_network_segments(facts: MigrationFacts) -> Iterator[Finding]:
             )
         elif segment.frames_pass:
             yield report_ok(
-                finding_id, f"frames pass in both directions between {bridge_label} of both hosts"
+                finding_id, f"frames pass in both directions between {bridge_label} on both hosts"
             )
         else:
             yield report_refusal(
@@ -224,14 +232,17 @@ def check_cpu_count(facts: MigrationFacts) -> Iterator[Finding]:
     if available_cpus >= needed_cpus:
         yield report_ok(finding_id, message, needed=needed_cpus, available=available_cpus)
     else:
-        remedy = "choose a destination with more CPUs; on this one the guest will be slower"
+        remedy = (
+            f"choose a destination with more CPUs; on {facts.destination.name} the guest will run "
+            "slower"
+        )
         yield report_warning(
             finding_id, message, remedy, needed=needed_cpus, available=available_cpus
         )
 
 
 def check_key_login(login: SshLogin) -> Iterator[Finding]:
-    """Check whether the host accepts the inventory's key (LM-PRE-05.key)."""
+    """Check whether the host accepts the SSH key of the inventory (LM-PRE-05.key)."""
     finding_id, accepted = "LM-PRE-05.key", login.accepts_inventory_key
     if isinstance(accepted, Missing):
         yield report_unknown(
@@ -240,46 +251,50 @@ def check_key_login(login: SshLogin) -> Iterator[Finding]:
     elif accepted:
         yield report_ok(finding_id, f"{login.host} accepts the inventory's SSH key")
     else:
-        remedy = "add the public key to the host's authorized_keys, the host key to known_hosts"
+        remedy = (
+            f"add the public key to authorized_keys on {login.host}, and the host key of "
+            f"{login.host} to known_hosts"
+        )
         yield report_refusal(
             finding_id, f"SSH login to {login.host} was refused: {login.key_refusal}", remedy
         )
 
 
 def check_password_login(login: SshLogin) -> Iterator[Finding]:
-    """Check whether the host refuses logins without a key (LM-PRE-05.password)."""
+    """Check whether the host refuses SSH logins without a key (LM-PRE-05.password)."""
     finding_id, methods = "LM-PRE-05.password", login.keyless_methods
     if isinstance(methods, Missing):
-        yield report_unknown(finding_id, f"whether {login.host} accepts passwords", methods)
+        yield report_unknown(finding_id, f"whether {login.host} accepts SSH passwords", methods)
     elif methods & {"password", "keyboard-interactive", "none"}:
         offered_methods = ", ".join(sorted(methods))
         yield report_refusal(
             finding_id,
             f"{login.host} offers SSH logins without a key: {offered_methods}",
-            "set PasswordAuthentication no and KbdInteractiveAuthentication no in sshd_config",
+            f"set PasswordAuthentication no and KbdInteractiveAuthentication no in sshd_config on "
+            f"{login.host}",
             offered=offered_methods,
         )
     else:
-        yield report_ok(finding_id, f"{login.host} accepts no password")
+        yield report_ok(finding_id, f"{login.host} accepts no SSH password")
 
 
 def check_wrong_key(login: SshLogin) -> Iterator[Finding]:
-    """Check whether the host refuses a newly generated key (LM-PRE-05.wrong-key)."""
+    """Check whether the host refuses an unknown SSH key (LM-PRE-05.wrong-key)."""
     finding_id, accepted = "LM-PRE-05.wrong-key", login.accepts_wrong_key
     if isinstance(accepted, Missing):
-        yield report_unknown(finding_id, f"whether {login.host} refuses unknown keys", accepted)
+        yield report_unknown(finding_id, f"whether {login.host} refuses unknown SSH keys", accepted)
     elif accepted:
         yield report_refusal(
             finding_id,
-            f"{login.host} accepted a new key that was generated for this check",
-            "check AuthorizedKeysCommand and PAM of the host's SSH server",
+            f"{login.host} accepted an SSH key that was generated for this check",
+            f"check AuthorizedKeysCommand and PAM of the SSH server on {login.host}",
         )
     else:
-        yield report_ok(finding_id, f"{login.host} refuses a wrong key")
+        yield report_ok(finding_id, f"{login.host} refuses an unknown SSH key")
 
 
 def check_unknown_host_key(login: SshLogin) -> Iterator[Finding]:
-    """Check whether our client refuses an unknown host key (LM-PRE-05.host-key)."""
+    """Check whether migqual refuses a host with an unknown host key (LM-PRE-05.host-key)."""
     finding_id, accepted = "LM-PRE-05.host-key", login.accepts_unknown_host_key
     if isinstance(accepted, Missing):
         yield report_unknown(

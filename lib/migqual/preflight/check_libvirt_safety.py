@@ -1,9 +1,9 @@
-"""Predict whether libvirt's own safety check will object to the disks: LM-SHR-02 (pure).
+"""Predict whether libvirt's own safety check will refuse a disk: LM-SHR-02. No side effects.
 
-The prediction covers the part of qemuMigrationSrcIsSafe based on the file system
-(virFileIsSharedFS). A disk file without a copy must lie on a file system counted as shared by
-libvirt. The results of our probes do not matter to libvirt. The part based on the cache mode
-has no effect where QEMU drops caches during a migration.
+libvirt's check (qemuMigrationSrcIsSafe) requires a shared file system for each disk file that
+the plan does not copy. libvirt decides by the type of the file system (virFileIsSharedFS), not
+by probes. Preflight predicts only this part. The part about cache modes has no effect when QEMU
+drops caches during a migration.
 """
 
 from collections.abc import Iterator
@@ -32,15 +32,15 @@ SHARED_FILESYSTEMS_BY_MAGIC = {
 SHARED_FUSE_FILESYSTEMS = frozenset({"fuse.glusterfs", "fuse.quobyte"})
 FILE_DISK_TYPES = frozenset({"file", "volume"})  # a volume of a directory pool is a file, too
 REMEDY = (
-    "if both hosts use the same file (LM-SHR-01), migrate with `--unsafe`, or set "
-    "`shared_filesystems` in qemu.conf where libvirt supports it"
+    "if both hosts use the same file (finding LM-SHR-01), migrate with `--unsafe`, or set "
+    "`shared_filesystems` in qemu.conf if libvirt supports this setting"
 )
 
 
 def check_libvirt_safety(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether libvirt's safety check will object to a disk file (LM-SHR-02.safety).
+    """Check whether libvirt's safety check will refuse a disk file (LM-SHR-02.safety).
 
-    The finding is a warning when libvirt will refuse or may refuse a migration without
+    The finding is a warning when libvirt will refuse, or may refuse, a migration without
     `--unsafe`.
     """
     uncopied_disks = [
@@ -57,21 +57,21 @@ def check_libvirt_safety(storage: StorageFacts) -> Iterator[Finding]:
         for fact in identified_disks or unshared_disks
     )
     if not unshared_disks:
-        yield report_ok(FINDING_ID, "libvirt's safety check has no reason to refuse a disk file")
+        yield report_ok(FINDING_ID, "libvirt's safety check is not expected to refuse a disk")
     elif storage.plan.safety is Safety.UNSAFE:
         yield report_ok(
-            FINDING_ID, f"the plan skips libvirt's safety check, which may refuse {disk_list}"
+            FINDING_ID, f"the plan skips libvirt's safety check of the disks {disk_list}"
         )
     elif identified_disks:
         yield report_warning(
             FINDING_ID,
-            f"libvirt will refuse: it does not treat these file systems as shared: {disk_list}",
+            f"libvirt will refuse disks on file systems that it counts as not shared: {disk_list}",
             REMEDY,
         )
     else:
         yield report_warning(
             FINDING_ID,
-            f"libvirt may refuse: the file system is not known for {disk_list}",
+            f"libvirt may refuse disks whose file system is unknown: {disk_list}",
             REMEDY,
         )
 

@@ -1,4 +1,7 @@
-"""Pure checks of the guest's resources except disks: LM-PRE-02, LM-PRE-04."""
+"""Check the resources of the destination for the guest, except storage: LM-PRE-02, LM-PRE-04.
+
+The functions have no side effects.
+"""
 
 from collections.abc import Iterator
 
@@ -12,9 +15,9 @@ QEMU_OVERHEAD_MIB = 64
 
 
 def check_guest_bridges(facts: MigrationFacts) -> Iterator[Finding]:
-    """Check whether the destination has the guest's bridges (LM-PRE-02.network).
+    """Check whether the destination has the bridges of the guest (LM-PRE-02.network).
 
-    Frames must pass between the bridges of both hosts.
+    Frames must pass between each bridge of the source and the same bridge of the destination.
     """
     finding_id = "LM-PRE-02.network"
     if not facts.segments:
@@ -24,28 +27,33 @@ def check_guest_bridges(facts: MigrationFacts) -> Iterator[Finding]:
         if isinstance(segment.destination_bridge, Missing):
             yield report_refusal(
                 finding_id,
-                f"the guest needs {bridge_label}: {segment.destination_bridge.reason}",
-                f"create {bridge_label} on {facts.destination.name}",
+                f"the guest needs the bridge or network {bridge_label}: "
+                f"{segment.destination_bridge.reason}",
+                f"create the bridge or network {bridge_label} on {facts.destination.name}",
             )
         elif isinstance(segment.frames_pass, Missing):
             yield report_unknown(
-                finding_id, f"whether {bridge_label} connects both hosts", segment.frames_pass
+                finding_id,
+                f"whether frames pass between {bridge_label} on both hosts",
+                segment.frames_pass,
             )
         elif segment.frames_pass:
             yield report_ok(
                 finding_id,
-                f"{bridge_label} connects {facts.source.name} and {facts.destination.name}",
+                f"frames pass between {bridge_label} on {facts.source.name} and "
+                f"{bridge_label} on {facts.destination.name}",
             )
         else:
             yield report_refusal(
                 finding_id,
-                f"{bridge_label} does not connect {facts.source.name} and {facts.destination.name}",
-                "connect the bridges of both hosts to the same network",
+                f"frames do not pass between {bridge_label} on {facts.source.name} and "
+                f"{bridge_label} on {facts.destination.name}",
+                "connect the bridges of both hosts to the same layer-2 network",
             )
 
 
 def check_vcpu_limit(facts: MigrationFacts) -> Iterator[Finding]:
-    """Check whether the destination's hypervisor supports the guest's vCPUs (LM-PRE-04.cpu).
+    """Check whether the destination supports the number of vCPUs of the guest (LM-PRE-04.cpu).
 
     The maximum number of vCPUs depends on the machine type. Both hosts must have the same
     architecture.
@@ -55,8 +63,8 @@ def check_vcpu_limit(facts: MigrationFacts) -> Iterator[Finding]:
     if facts.source.arch != facts.destination.arch:
         yield report_refusal(
             finding_id,
-            f"{facts.destination.name} is {facts.destination.arch}, "
-            f"the guest is {facts.definition.arch}",
+            f"{facts.destination.name} has the architecture {facts.destination.arch}, "
+            f"but the guest has {facts.definition.arch}",
             "choose a destination of the same architecture",
         )
     elif isinstance(max_vcpus, Missing):
@@ -69,8 +77,8 @@ def check_vcpu_limit(facts: MigrationFacts) -> Iterator[Finding]:
     elif needed_vcpus > max_vcpus:
         yield report_refusal(
             finding_id,
-            f"the guest needs {needed_vcpus} vCPUs, but {machine} has at most {max_vcpus} "
-            f"on {facts.destination.name}",
+            f"the guest needs {needed_vcpus} vCPUs, but the machine type {machine} allows at most "
+            f"{max_vcpus} on {facts.destination.name}",
             "give the guest fewer vCPUs",
             needed=needed_vcpus,
             available=max_vcpus,
@@ -78,7 +86,7 @@ def check_vcpu_limit(facts: MigrationFacts) -> Iterator[Finding]:
     else:
         yield report_ok(
             finding_id,
-            f"{facts.destination.name} supports {machine} with {needed_vcpus} vCPUs",
+            f"{facts.destination.name} supports {needed_vcpus} vCPUs with machine type {machine}",
             needed=needed_vcpus,
             available=max_vcpus,
         )
@@ -87,8 +95,8 @@ def check_vcpu_limit(facts: MigrationFacts) -> Iterator[Finding]:
 def check_available_memory(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether the destination has enough memory for the guest (LM-PRE-04.memory).
 
-    A guest with huge pages needs free huge pages of the same size. Any other guest needs
-    `QEMU_OVERHEAD_MIB` in addition to the guest's memory.
+    A guest with huge pages needs free huge pages of the same size. Any other guest needs the
+    guest's memory, and `QEMU_OVERHEAD_MIB` for QEMU.
     """
     finding_id, hugepage_kib = "LM-PRE-04.memory", facts.definition.hugepage_kib
     needed_mib = facts.definition.memory_mib + (0 if hugepage_kib else QEMU_OVERHEAD_MIB)
@@ -105,15 +113,15 @@ def check_available_memory(facts: MigrationFacts) -> Iterator[Finding]:
         )
         return
     message = (
-        f"{needed_mib} MiB of {memory_kind} needed, "
-        f"{available_mib} MiB available on {facts.destination.name}"
+        f"the guest needs {needed_mib} MiB of {memory_kind}, "
+        f"{available_mib} MiB are available on {facts.destination.name}"
     )
     figures = {"needed_mib": needed_mib, "available_mib": available_mib}
     if available_mib >= needed_mib:
         yield report_ok(finding_id, message, **figures)
     else:
         remedy = (
-            f"free {needed_mib - available_mib} MiB on {facts.destination.name}, "
-            "or choose another destination"
+            f"free {needed_mib - available_mib} MiB of {memory_kind} on "
+            f"{facts.destination.name}, or choose another destination"
         )
         yield report_refusal(finding_id, message, remedy, **figures)

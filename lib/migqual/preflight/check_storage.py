@@ -1,6 +1,6 @@
-"""Pure checks of the storage of a guest: location, reachability and free space.
+"""Check the location of a guest's disks, the access of both hosts, and the free space.
 
-The checks are LM-SHR-01, LM-PRE-02.storage and LM-PRE-04.storage.
+The checks are LM-SHR-01, LM-PRE-02.storage and LM-PRE-04.storage. They have no side effects.
 """
 
 from collections.abc import Iterator
@@ -36,16 +36,16 @@ def check_disk_locations(storage: StorageFacts) -> Iterator[Finding]:
             )
         elif fact.location is DiskLocation.UNREACHABLE:
             yield report_warning(
-                finding_id, message, "make the storage reachable from both hosts", **figures
+                finding_id, message, "give both hosts access to the storage", **figures
             )
         else:
             yield report_ok(finding_id, message, **figures)
 
 
 def check_disk_reachability(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether both hosts use the same disks (LM-PRE-02.storage).
+    """Check whether the guest has access to each disk at the destination (LM-PRE-02.storage).
 
-    The plan must copy every disk not shared by both hosts.
+    Both hosts must use the same disk, or the plan must copy the disk.
     """
     finding_id = "LM-PRE-02.storage"
     copied_disks = storage.copied_disks
@@ -62,8 +62,8 @@ def check_disk_reachability(storage: StorageFacts) -> Iterator[Finding]:
     if unreachable_disks:
         yield report_refusal(
             finding_id,
-            f"not reachable from both hosts: {format_disk_evidence(unreachable_disks)}",
-            "make the storage reachable from both hosts",
+            f"a host cannot open these disks: {format_disk_evidence(unreachable_disks)}",
+            "give both hosts access to the storage",
             **figures,
         )
     elif uncopied_disks:
@@ -85,7 +85,7 @@ def check_disk_reachability(storage: StorageFacts) -> Iterator[Finding]:
         copy_count = len(storage.disks) - common_count
         yield report_ok(
             finding_id,
-            f"{common_count} disks are reachable from both hosts, {copy_count} will be copied",
+            f"both hosts use the same {common_count} disks, the plan copies {copy_count} disks",
             **figures,
         )
 
@@ -93,7 +93,7 @@ def check_disk_reachability(storage: StorageFacts) -> Iterator[Finding]:
 def check_free_space(storage: StorageFacts) -> Iterator[Finding]:
     """Check whether the destination has enough free space for the copies (LM-PRE-04.storage).
 
-    A disk used by both hosts needs no space. The check adds up the needed space per mount
+    A disk that both hosts use needs no space. The check adds up the needed space for each mount
     point.
     """
     finding_id = "LM-PRE-04.storage"
@@ -103,9 +103,11 @@ def check_free_space(storage: StorageFacts) -> Iterator[Finding]:
         return
     for fact in separate_disks:
         if not isinstance(fact.space, CopySpace):
-            missing = fact.space or Missing("not measured")
+            missing = fact.space or Missing("the space was not measured")
             yield report_unknown(
-                finding_id, f"whether there is enough space for {fact.disk.target}", missing
+                finding_id,
+                f"whether {storage.destination} has enough space for {fact.disk.target}",
+                missing,
             )
     space_by_mount_point: dict[str, tuple[int, int]] = {}
     for space in (fact.space for fact in separate_disks):
@@ -121,7 +123,7 @@ def check_free_space(storage: StorageFacts) -> Iterator[Finding]:
 def _compare_space(
     finding_id: str, mount_path: str, needed_mib: int, available_mib: int
 ) -> Finding:
-    message = f"{needed_mib} MiB of storage needed, {available_mib} MiB available at {mount_path}"
+    message = f"the copies need {needed_mib} MiB, {available_mib} MiB are free at {mount_path}"
     if available_mib >= needed_mib:
         return report_ok(finding_id, message, needed_mib=needed_mib, available_mib=available_mib)
     remedy = f"free {needed_mib - available_mib} MiB at {mount_path}"

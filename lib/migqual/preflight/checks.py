@@ -25,7 +25,7 @@ class Check:
 
     Attributes:
         id: Id of the check's findings.
-        evaluate: Function from the facts to the findings.
+        evaluate: Function that computes the findings from the facts.
     """
 
     id: str
@@ -34,11 +34,11 @@ class Check:
 
 @dataclass(frozen=True)
 class StorageCheck:
-    """A check of the storage facts alone.
+    """A check of the storage facts.
 
     Attributes:
-        id: Id of the check's findings. LM-SHR-01 appends the disk's target.
-        evaluate: Function from the facts to the findings.
+        id: Id of the check's findings. A finding of LM-SHR-01 also has the disk's target.
+        evaluate: Function that computes the findings from the facts.
     """
 
     id: str
@@ -88,12 +88,12 @@ STORAGE_CHECKS: tuple[StorageCheck, ...] = (
 
 
 def evaluate_facts(facts: PreflightFacts) -> tuple[Finding, ...]:
-    """Run every check over the facts.
+    """Evaluate the facts with every check.
 
     Returns:
-        The findings of the login checks, of `CHECKS` and of `STORAGE_CHECKS`, in the given
-        order. When the migration facts are missing, each check except the login checks has an
-        unknown finding.
+        The findings of `LOGIN_CHECKS`, then of `CHECKS`, then of `STORAGE_CHECKS`. When the
+        migration facts are missing, each check of `CHECKS` and `STORAGE_CHECKS` has an unknown
+        finding.
     """
     login_findings = [
         finding for login in facts.logins for check in LOGIN_CHECKS for finding in check(login)
@@ -116,5 +116,5 @@ def evaluate_facts(facts: PreflightFacts) -> tuple[Finding, ...]:
 
 
 def evaluate_storage_facts(storage: StorageFacts) -> tuple[Finding, ...]:
-    """Run only the checks of the disks."""
+    """Evaluate the facts about the disks with `STORAGE_CHECKS`; return the findings."""
     return tuple(finding for check in STORAGE_CHECKS for finding in check.evaluate(storage))

@@ -1,4 +1,4 @@
-"""Collect facts from both hosts in parallel."""
+"""Collect the facts for preflight from the source and the destination, in parallel."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _WORKERS = 5
 
 @dataclass(frozen=True)
 class MigrationRequest:
-    """A requested migration.
+    """A migration to check before its start.
 
     Attributes:
         guest: Name of the domain.
@@ -50,8 +50,8 @@ def collect_facts(request: MigrationRequest, probe_context: ProbeContext) -> Pre
         probe_context: Payload, journal and mode of the probes.
 
     Returns:
-        The facts. `migration` is missing when a host refuses our login or libvirt of a host
-        does not answer.
+        The facts. The field `migration` is `Missing` when a host refuses the SSH login, or when
+        libvirt of a host does not answer.
 
     Raises:
         UsageError: The source has no domain with the requested name.
@@ -131,13 +131,13 @@ def _collect_migration_facts(
 
 
 def collect_storage_facts(request: MigrationRequest, probe_context: ProbeContext) -> StorageFacts:
-    """Collect the facts about the disks alone.
+    """Collect only the facts about the disks of the guest.
 
     The guard of a migration with copied disks needs no other facts.
 
     Raises:
         UsageError: The source has no domain with the requested name.
-        HostError: libvirt does not answer.
+        HostError: libvirt of the source does not answer.
     """
     definition = domain_definition.parse_domain_xml(_find_domain(request).read_live_xml())
     with ThreadPoolExecutor(_WORKERS) as pool, ThreadPoolExecutor(_WORKERS) as probe_pool:
@@ -163,12 +163,12 @@ def _create_disk_prober(
 
 
 def _list_destination_targets(plan: Plan) -> tuple[str, ...] | None:
-    """Return the targets in the plan's destination definition; None without a definition."""
+    """List the disk targets in the plan's definition for the destination; None without one."""
     return None if plan.destination_xml is None else tuple(_parse_destination_disks(plan))
 
 
 def _parse_destination_disks(plan: Plan) -> dict[str, Disk]:
-    """Parse the disks in the plan's definition for the destination, by target."""
+    """Parse the disks in the plan's definition for the destination, by target; else empty."""
     if plan.destination_xml is None:
         return {}
     return {
@@ -190,7 +190,7 @@ def _find_domain(request: MigrationRequest) -> Domain:
 def _submit_connection_probes(
     request: MigrationRequest, probe_context: ProbeContext, pool: ThreadPoolExecutor
 ) -> list[Future[tuple[ConnectionAttempt, ...]]]:
-    """Submit the probes of the connections in both directions."""
+    """Submit the connection probes from each host to its peer; return the futures."""
     source, destination = request.hosts
     return [
         pool.submit(_probe_connections, host, peer, probe_context)
@@ -208,12 +208,12 @@ def _probe_connections(
 
 
 def _list_distinct_nics(definition: DomainDefinition) -> list[Nic]:
-    """List the interfaces, with a single interface per bridge or network."""
+    """List the guest's network interfaces, but only one for each bridge or network."""
     return list({(nic.type, nic.source): nic for nic in definition.nics}.values())
 
 
 def _list_probed_disks(definition: DomainDefinition) -> list[Disk]:
-    """List the disks and the drives with a medium."""
+    """List the disks to probe: all except CD-ROM and floppy drives without a medium."""
     return [
         disk for disk in definition.disks if disk.source or disk.device not in {"cdrom", "floppy"}
     ]

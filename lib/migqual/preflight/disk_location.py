@@ -1,4 +1,4 @@
-"""Classify the location of a disk from the views of both hosts (pure functions)."""
+"""Classify the location of a disk from what both hosts see. No side effects."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from migqual.probes.fact import Fact, Missing
 
 @dataclass(frozen=True)
 class FileView:
-    """A file as seen by a host. Sizes are in bytes, times in s.
+    """The state of a disk file on a host. Sizes are in bytes, times in s.
 
     Attributes:
-        real_folder: Folder of the file after resolving symbolic links.
+        real_folder: Folder of the file, with all symbolic links resolved.
     """
 
     host: str
@@ -26,12 +26,12 @@ class FileView:
 
 @dataclass(frozen=True)
 class BlockView:
-    """A block device or an export as seen by a host.
+    """The state of a block device or network disk on a host.
 
     Attributes:
-        reported_size: Size in the words of `qemu-io`.
-        first_block: Hex dump of the first block.
-        device_id: Identity of the device (WWN, serial number); empty for exports.
+        reported_size: Size as printed by `qemu-io`, for example ``64 MiB``.
+        first_block: Lines of the hex dump of the first 4096 bytes.
+        device_id: WWN and serial number of a block device; empty for a network disk.
     """
 
     host: str
@@ -52,12 +52,12 @@ def classify_file_location(
     Args:
         source_view: The file as seen by the source.
         destination_view: The file as seen by the destination.
-        token_visible: Whether the destination sees a token written by the source; None when no
-            token could be written.
+        token_visible: Whether the destination sees a token file written by the source; None
+            when the source wrote no token file.
         lock_visible: Whether the destination sees QEMU's lock on the file.
 
     Returns:
-        The location and the evidence.
+        The location, and the evidence as a text for messages.
     """
     same_inode = destination_view.exists and source_view.inode == destination_view.inode
     if same_inode and token_visible:
@@ -75,7 +75,7 @@ def classify_file_location(
     if token_visible is None:
         return (
             DiskLocation.AMBIGUOUS,
-            "both hosts seem to use the same file, but no token was written to prove it",
+            "both hosts see a file with the same inode, but no token file was written as evidence",
         )
     return (
         DiskLocation.LOCAL,
@@ -86,25 +86,25 @@ def classify_file_location(
 def _classify_different_file(
     destination_view: FileView, *, is_folder_shared: bool
 ) -> tuple[DiskLocation, str]:
-    """Classify a disk file for which the destination has another file, or no file."""
+    """Classify the location when the destination has a different file or no file at the path."""
     host = destination_view.host
     if is_folder_shared:
         destination_text = (
-            "another file of this name" if destination_view.exists else "no file of this name"
+            "a different file of this name" if destination_view.exists else "no file of this name"
         )
         return DiskLocation.AMBIGUOUS, f"the folder is shared, but {host} has {destination_text}"
     if destination_view.exists:
-        return DiskLocation.LOCAL, f"{host} has another file of that name"
+        return DiskLocation.LOCAL, f"{host} has a different file of this name"
     return DiskLocation.LOCAL, f"{host} has no such file"
 
 
 def classify_block_location(
     disk: Disk, source_view: Fact[BlockView], destination_view: Fact[BlockView]
 ) -> tuple[DiskLocation, str]:
-    """Classify the location of a block device or an export.
+    """Classify the location of a block device or network disk.
 
     Returns:
-        The location and the evidence.
+        The location, and the evidence as a text for messages.
     """
     is_network_disk = disk.type == "network"
     if isinstance(source_view, Missing):
@@ -136,10 +136,10 @@ def classify_block_location(
     if not is_network_disk and not source_view.device_id:
         return (
             DiskLocation.AMBIGUOUS,
-            "same size and first block, but the device has no WWN or serial number",
+            "both hosts read the same size and first block, but no WWN and no serial number",
         )
     device_text = f"device ID {source_view.device_id}, " if source_view.device_id else ""
     return (
         DiskLocation.REMOTE,
-        f"both hosts open it: {device_text}{source_view.reported_size}, the same first block",
+        f"both hosts open the disk: {device_text}{source_view.reported_size}, the same first block",
     )

@@ -1,9 +1,9 @@
 """Locate each disk with probes on both hosts, never by a path or the name of a file system.
 
-For a file, the source locks a byte of the image and the destination searches for the lock. A
-visible lock proves a single file under any paths. Further evidence is a token beside the image,
-the image's inode and the lock of a running QEMU. For block devices and network disks, both
-hosts open the disk and read the same identity.
+For a disk file, the source locks a byte of the image, and the destination queries the lock. A
+visible lock proves that both hosts open the same file. Further evidence is a token file in the
+folder of the image, the inode of the image and the lock of a running QEMU. For a block device or
+network disk, both hosts open the disk and read size, first block and device id.
 """
 
 import secrets
@@ -35,10 +35,12 @@ _FUSE_MAGIC = 0x65735546  # what statfs(2) says of any file system in user space
 
 @dataclass(frozen=True)
 class DiskProber:
-    """A prober of a guest's disks from both hosts.
+    """The object that probes the disks of a guest from both hosts.
 
     Attributes:
-        destination_disks: Disks at the destination by target, where different from the source.
+        pool: Executor for probes that run at the same time on both hosts.
+        destination_disks: Disks in the plan's definition for the destination, by target; empty
+            without a definition.
     """
 
     source: Host
@@ -48,9 +50,9 @@ class DiskProber:
     destination_disks: Mapping[str, Disk] = field(default_factory=dict)
 
     def probe_disk(self, disk: Disk) -> DiskFact:
-        """Probe the location of a disk.
+        """Probe a disk on both hosts, and return the facts with the location.
 
-        The method raises no error: without a possible probe, the location is ambiguous.
+        The method raises no `HostError`: when a probe fails, the location is ambiguous.
         """
         if disk.type != "file":
             return self._collect_disk_fact(disk)
@@ -62,10 +64,12 @@ class DiskProber:
 
     def _collect_disk_fact(self, disk: Disk) -> DiskFact:
         if disk.needs_secret:
-            return DiskFact(disk, DiskLocation.AMBIGUOUS, "only libvirt has its credentials")
+            return DiskFact(
+                disk, DiskLocation.AMBIGUOUS, "only libvirt has the credentials of the disk"
+            )
         if not disk.source:
             return DiskFact(
-                disk, DiskLocation.AMBIGUOUS, f"disks of type {disk.type} are not probed"
+                disk, DiskLocation.AMBIGUOUS, f"preflight does not probe disks of type {disk.type}"
             )
         destination_disk = self.destination_disks.get(disk.target, disk)
         try:
@@ -140,10 +144,10 @@ class DiskProber:
         )
 
     def _is_lock_visible(self, source_path: PurePosixPath, destination_path: PurePosixPath) -> bool:
-        """Return whether both paths lead to the same file.
+        """Return whether the destination sees a lock that the source holds on the file.
 
-        For the same file, the destination sees a lock held by the source. The result is False
-        with read-only probes, and on a file system without locks.
+        A visible lock proves that both paths lead to the same file. With read-only probes, and
+        on a file system without locks, the result is False.
         """
         if self.probe_context.mode is ProbeMode.READ_ONLY:
             return False
@@ -162,9 +166,9 @@ class DiskProber:
             return self.probe_context.is_locked(self.destination, destination_path, offset)
 
     def _is_token_visible(self, source_view: FileView, destination_view: FileView) -> bool | None:
-        """Return whether the destination sees a token written by the source.
+        """Return whether the destination sees a token file written by the source.
 
-        The result is None with read-only probes, because such probes write no token.
+        Read-only probes write no token file: the result is None.
         """
         if self.probe_context.mode is ProbeMode.READ_ONLY:
             return None
@@ -202,9 +206,9 @@ class DiskProber:
     def _measure_copy_space(
         self, image: Fact[ImageInfo], copy_destination: Fact[CopyDestination]
     ) -> Fact[CopySpace]:
-        """Measure the space for a copy at the destination.
+        """Measure the needed and the free space for a copy at the destination.
 
-        The needed space is reduced by an existing image at the destination path.
+        The space of an existing image at the destination path counts as free.
         """
         if isinstance(image, Missing):
             return image
@@ -228,7 +232,7 @@ class DiskProber:
 
 
 def _query_filesystem(host: Host, path: str) -> FileSystem:
-    """Query the file system of the file, following symbolic links."""
+    """Query the type of the file system on which the file is, following symbolic links."""
     output = host.shell.run("stat", "-L", "-f", "-c", "%t %T", "--", path).stdout
     magic, _, name = output.strip().partition(" ")
     if int(magic, 16) == _FUSE_MAGIC:
@@ -251,20 +255,20 @@ def _read_file_view(host: Host, path: PurePosixPath) -> FileView:
 
 
 def _query_free_space(host: Host, path: PurePosixPath) -> tuple[int, str]:
-    """Query the free bytes and the mount point for a path.
+    """Query the free bytes and the mount point of the file system for a new file.
 
-    Folders of the path may be missing, because missing folders can be created.
+    If the folder does not exist, the function queries the nearest parent folder that exists.
     """
     for folder in path.parents:
         result = host.shell.run_unchecked("df", "-P", "-B1", folder)
         if result.status == 0:
             columns = result.stdout.splitlines()[-1].split()
             return int(columns[3]), columns[5]
-    raise HostError(host.name, f"df finds no file system for {path}")
+    raise HostError(host.name, f"df reports no file system for {path}")
 
 
 def _read_block_view(host: Host, disk: Disk) -> BlockView:
-    """Open the disk and read the size, the first block and the identity.
+    """Open the disk on the host, and read the size, the first block and the device id.
 
     Raises:
         HostError: The host cannot open the disk.

@@ -1,7 +1,7 @@
-"""Define the facts of preflight as frozen data; `storage_facts` has the disks.
+"""Define the facts of preflight about guest, hosts and connections as frozen data.
 
-A fact without a value gives the reason (`Missing`). Sizes are in MiB unless the name says
-otherwise.
+The module `storage_facts` defines the facts about disks. A fact that could not be collected is
+`Missing`, with the reason. Sizes are in MiB unless the name says otherwise.
 """
 
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ class AgentState(StrEnum):
 
 @dataclass(frozen=True)
 class GuestHealth:
-    """The state of the guest as reported by the guest's host.
+    """The health of the guest: state, job, guest agent, disk errors, reasons against migration.
 
     Attributes:
-        job: Type of the active job, or ``none``.
-        disk_errors: Errors reported by disks, by target; empty without errors.
-        qemu_blockers: QEMU's own reasons against a migration.
+        job: Type and operation of libvirt's active job; ``none`` without an active job.
+        disk_errors: Message for each disk with an error, by target; empty without errors.
+        qemu_blockers: Reasons against a migration, reported by QEMU; empty without reasons.
     """
 
     state: DomainState
@@ -46,8 +46,8 @@ class HostCpu:
     """The CPU of a host.
 
     Attributes:
-        signature: Identification read by the kernel from the CPU: vendor, family, model,
-            stepping.
+        signature: Vendor, family, model and stepping of the CPU in /proc/cpuinfo.
+        flags: Features of the CPU in /proc/cpuinfo.
     """
 
     signature: str
@@ -60,8 +60,9 @@ class HostFacts:
     """The facts about a host.
 
     Attributes:
-        identity: UUID and host name, as libvirt compares them.
-        free_hugepages_mib: Free memory in pages of the guest's huge page size; None for a guest
+        identity: UUID and host name; libvirt compares both to recognize the same host.
+        available_mib: Memory available for a new process.
+        free_hugepages_mib: Free memory in huge pages of the guest's page size; None for a guest
             without huge pages.
     """
 
@@ -81,8 +82,8 @@ class HypervisorFacts:
     """The support of the destination's hypervisor for the guest.
 
     Attributes:
-        max_vcpus: Maximum of the guest's machine type; missing when the hypervisor does not
-            know the machine type.
+        max_vcpus: Maximum number of vCPUs for the guest's machine type; `Missing` when the
+            hypervisor does not know the machine type.
         cpu_comparison: ``identical`` or ``superset`` when the destination's CPU has all
             features of the guest's CPU. Otherwise libvirt's message about the missing features.
     """
@@ -97,7 +98,13 @@ class HypervisorFacts:
 
 
 class ConnectionPurpose(StrEnum):
-    """The purpose of a connection between the hosts."""
+    """The purpose of a connection between the hosts.
+
+    Attributes:
+        CONTROL: TCP connection to the port of libvirt's URI.
+        DATA: TCP connection to a migration port.
+        LIBVIRT: libvirt connection with libvirt's URI.
+    """
 
     CONTROL = "control"
     DATA = "data"
@@ -106,10 +113,12 @@ class ConnectionPurpose(StrEnum):
 
 @dataclass(frozen=True)
 class ConnectionAttempt:
-    """An attempted connection from a host to the peer.
+    """An attempt to connect from a host to the peer.
 
     Attributes:
-        succeeded: Whether the connection was established; missing when no attempt was possible.
+        endpoint: Address and port, or the libvirt URI.
+        succeeded: Whether the connection succeeded; `Missing` when no attempt was possible.
+        message: Output of the attempt; empty without output.
     """
 
     purpose: ConnectionPurpose
@@ -122,12 +131,11 @@ class ConnectionAttempt:
 
 @dataclass(frozen=True)
 class NetworkSegment:
-    """The bridges of a service interface on both hosts.
+    """The bridges of a guest's network interface on both hosts.
 
     Attributes:
-        destination_bridge: Bridge at the destination; missing when the destination has no
-            bridge with the name.
-        frames_pass: Whether frames pass between the bridges.
+        destination_bridge: Name of the bridge at the destination; `Missing` without a bridge.
+        frames_pass: Whether frames pass between the two bridges, in both directions.
     """
 
     nic: Nic
@@ -138,15 +146,14 @@ class NetworkSegment:
 
 @dataclass(frozen=True)
 class SshLogin:
-    """The logins accepted by the SSH server of a host.
+    """The results of login attempts at the SSH server of a host.
 
     Attributes:
-        accepts_inventory_key: Whether the login with the inventory's key succeeds; missing when
-            the server gave no answer.
-        keyless_methods: Authentication methods offered by the server besides keys.
-        accepts_wrong_key: Whether the server accepted a newly generated key.
-        accepts_unknown_host_key: Whether our client logged in although the host key was
-            unknown.
+        accepts_inventory_key: Whether the login with the inventory's key succeeds; `Missing`
+            when the server gives no answer.
+        keyless_methods: Authentication methods that the server offers to clients without a key.
+        accepts_wrong_key: Whether the server accepts a key generated for this attempt.
+        accepts_unknown_host_key: Whether migqual logs in although the host key is unknown.
         key_refusal: Reason for a refused login with the inventory's key; else empty.
     """
 
@@ -163,10 +170,12 @@ class MigrationFacts:
     """All facts about a guest, both hosts and the connections between the hosts.
 
     Attributes:
-        host_cpu_comparison: Result of the comparison of each host's CPU with the CPU of the
-            peer: first from the source, then from the destination.
+        host_cpu_comparison: libvirt's comparison of each host's CPU with the peer's CPU: result
+            of the source, result of the destination.
+        connection_attempts: Attempts in both directions.
+        segments: Bridges of each network interface.
         destination_targets: Disk targets in the plan's definition for the destination; None
-            without such a definition.
+            without a definition.
     """
 
     guest: str
@@ -184,7 +193,7 @@ class MigrationFacts:
 
     @property
     def storage(self) -> StorageFacts:
-        """Return the facts about the disks alone."""
+        """Return only the facts about the disks."""
         return StorageFacts(
             self.source.name,
             self.destination.name,
@@ -200,7 +209,9 @@ class PreflightFacts:
     """All facts of a preflight run.
 
     Attributes:
-        migration: Missing when a host refused our login or libvirt did not answer.
+        logins: Results of the SSH login attempts, for each host.
+        migration: Facts about the migration; `Missing` when a host refused the SSH login or
+            libvirt did not answer.
     """
 
     logins: tuple[SshLogin, ...] = field(default=())

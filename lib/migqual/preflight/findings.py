@@ -1,4 +1,4 @@
-"""Build findings of each severity."""
+"""Build the findings of preflight checks: a function for each severity."""
 
 from migqual.model.finding import Finding, Severity
 from migqual.probes.fact import Missing
@@ -28,15 +28,15 @@ def report_unknown(
 
     Args:
         finding_id: Id of the finding, for example ``LM-PRE-03.agent``.
-        subject: The unknown matter, for example ``whether a job runs``.
-        missing: The missing fact with the reason.
-        remedy: The remedy; a general remedy when empty.
-        **figures: Numbers of the finding, with the units in the names.
+        subject: The unknown result as an indirect question: ``whether a job runs``.
+        missing: The reason for the missing fact.
+        remedy: The remedy; empty for a general remedy.
+        **figures: Figures behind the result, with the units in the names.
     """
     return Finding(
         finding_id,
         Severity.UNKNOWN,
         f"cannot determine {subject}: {missing.reason}",
         figures,
-        remedy or "fix the reported cause and run preflight again",
+        remedy or "remove the reported cause, and run preflight again",
     )

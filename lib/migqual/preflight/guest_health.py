@@ -1,4 +1,4 @@
-"""Collect facts about the guest's health."""
+"""Query the health of a guest: state, job, guest agent, disk errors, migration blockers."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,10 +23,10 @@ _ACTIVE_STATES = {DomainState.RUNNING, DomainState.PAUSED}
 def collect_guest_health(
     domain: Domain, definition: DomainDefinition, probe_mode: ProbeMode
 ) -> GuestHealth:
-    """Query the health of the guest.
+    """Query state, job, guest agent, disk errors and migration blockers of the guest.
 
-    Read-only probes never taint the domain. During an active job, only the state and the job
-    are queried.
+    During an active job, the function queries only the state and the job. Read-only probes never
+    taint the domain.
     """
     state = domain.query_state()
     active_job = fact_or_missing(lambda: read_active_job(domain))
@@ -46,7 +46,7 @@ def collect_guest_health(
 
 
 def read_active_job(domain: Domain) -> str:
-    """Return the type and operation of the active job, or ``none``."""
+    """Return type and operation of the active job (virDomainJobOperation), or ``none``."""
     stats = query_job_stats(domain)
     job_type = _ACTIVE_JOB_TYPES.get(stats.job_type)
     if job_type is None:
@@ -60,11 +60,11 @@ def query_agent_state(
 ) -> Fact[AgentState]:
     """Query whether the guest agent answers.
 
-    Writing probes send `guest-ping`. Read-only probes query the guest's clock, because such a
+    Writing probes send `guest-ping`. Read-only probes query the time of the guest, because this
     query does not taint the domain.
 
     Returns:
-        The state of the agent; missing when the guest does not run.
+        The state of the agent; `Missing` when the guest does not run.
     """
     if not definition.has_agent_channel:
         return AgentState.NO_CHANNEL
@@ -83,13 +83,13 @@ def query_agent_state(
 def collect_disk_errors(
     domain: Domain, definition: DomainDefinition, state: DomainState, probe_mode: ProbeMode
 ) -> Mapping[str, str]:
-    """Collect the errors of the guest's disks.
+    """Collect the I/O errors of the guest's disks.
 
-    The errors come from libvirt's list (virDomainGetDiskErrors). With writing probes, QEMU's
-    I/O status and QEMU's counts of failed operations are added.
+    libvirt lists disks with errors (virDomainGetDiskErrors). Writing probes also query QEMU's
+    I/O status and QEMU's counters of failed operations.
 
     Returns:
-        The error of each faulty disk, by target.
+        A message for each disk with errors, by target.
 
     Raises:
         HostError: The guest is neither running nor paused.
@@ -97,7 +97,7 @@ def collect_disk_errors(
     if state not in _ACTIVE_STATES:
         raise HostError(domain.host, f"disk errors cannot be queried while the guest is {state}")
     errors = {
-        target: f"libvirt reports disk error {code}"
+        target: f"libvirt reports virDomainDiskErrorCode {code}"
         for target, code in libvirt_queries.query_disk_errors(domain).items()
     }
     if probe_mode is ProbeMode.WRITING:
@@ -110,10 +110,11 @@ def collect_disk_errors(
 def query_qemu_blockers(
     domain: Domain, state: DomainState, probe_mode: ProbeMode
 ) -> tuple[str, ...]:
-    """Query QEMU's own reasons against a migration (QEMU 6.0 and later).
+    """Query the reasons of QEMU against a migration of the guest (QEMU 6.0 and later).
 
     Returns:
-        The reasons; empty with read-only probes, or for a guest neither running nor paused.
+        The reasons; empty without reasons, with read-only probes, or for a guest that is neither
+        running nor paused.
     """
     if probe_mode is ProbeMode.READ_ONLY or state not in _ACTIVE_STATES:
         return ()
@@ -122,7 +123,7 @@ def query_qemu_blockers(
 
 
 def _list_qemu_disk_errors(domain: Domain) -> Iterator[tuple[str, str]]:
-    """Iterate over the faulty devices and the error reported by QEMU for each device."""
+    """List the devices with I/O errors, each with a message about the error."""
     for block_stats in domain.run_qmp_command("query-blockstats"):
         failed_count = sum(
             int(block_stats["stats"].get(counter, 0)) for counter in _FAILURE_COUNTERS
@@ -134,12 +135,12 @@ def _list_qemu_disk_errors(domain: Domain) -> Iterator[tuple[str, str]]:
         if block_stats.get("io-status", "ok") != "ok":
             yield (
                 str(block_stats.get("qdev") or block_stats.get("device")),
-                f"I/O status {block_stats['io-status']}",
+                f"QEMU reports the I/O status {block_stats['io-status']}",
             )
 
 
 def _extract_alias(device: str) -> str:
-    """Extract the alias from the name of a device.
+    """Extract the alias from QEMU's path of a device; return another name unchanged.
 
     The alias of ``/machine/peripheral/virtio-disk0/virtio-backend`` is ``virtio-disk0``.
     """

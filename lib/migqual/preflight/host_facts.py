@@ -1,4 +1,4 @@
-"""Collect facts about a host."""
+"""Collect the facts of preflight about a host: SSH logins, CPU, memory, hypervisor."""
 
 from lxml import etree
 
@@ -16,7 +16,7 @@ _ARM_SIGNATURE_FIELDS = ("CPU implementer", "CPU variant", "CPU part", "CPU revi
 
 
 def probe_ssh_login(host: Host) -> SshLogin:
-    """Try logins with the inventory's key, no key, a wrong key and an unknown host key."""
+    """Try SSH logins with the inventory's key, no key, a wrong key and an unknown host key."""
     refusals: list[str] = []
 
     def try_inventory_key() -> bool:
@@ -56,7 +56,7 @@ def collect_host_facts(host: Host, hugepage_kib: int = 0) -> HostFacts:
         The facts.
 
     Raises:
-        HostError: libvirt does not answer.
+        HostError: libvirt of the host does not answer.
     """
     node_info = host.libvirt.query_node_info()
     proc_text = fact_or_missing(
@@ -86,7 +86,7 @@ def read_free_hugepages_mib(host: Host, hugepage_kib: int) -> int:
 
 
 def parse_available_mib(proc_text: str) -> Fact[int]:
-    """Parse the memory available to a new process from /proc/meminfo, in MiB (pure).
+    """Parse the memory that is available to a new process from /proc/meminfo, in MiB.
 
     The available memory includes page cache, because the kernel can release page cache.
     """
@@ -97,7 +97,7 @@ def parse_available_mib(proc_text: str) -> Fact[int]:
 
 
 def parse_host_cpu(proc_text: str) -> Fact[HostCpu]:
-    """Parse the first processor in /proc/cpuinfo (pure)."""
+    """Parse the CPU of the first processor in /proc/cpuinfo."""
     fields: dict[str, str] = {}
     for line in proc_text.splitlines():
         name, colon, value = line.partition(":")
@@ -115,8 +115,8 @@ def compare_host_cpus(source: Host, destination: Host) -> tuple[str, str]:
     """Compare the CPU of each host with the CPU of the peer.
 
     Returns:
-        libvirt's result at the source, then at the destination: ``identical``, ``superset`` or
-        ``incompatible``.
+        The result of libvirt at the source, and at the destination: ``identical``, ``superset``
+        or ``incompatible``.
     """
     return source.libvirt.compare_cpu(_read_cpu_xml(destination)), destination.libvirt.compare_cpu(
         _read_cpu_xml(source)
@@ -126,7 +126,7 @@ def compare_host_cpus(source: Host, destination: Host) -> tuple[str, str]:
 def query_hypervisor_facts(
     source: Host, destination: Host, definition: DomainDefinition
 ) -> HypervisorFacts:
-    """Query the support of the destination's hypervisor for the guest."""
+    """Query whether the destination supports the machine type and the CPU of the guest."""
     emulator = _find_destination_emulator(source, destination, definition)
 
     def query_max_vcpus() -> int:
@@ -174,7 +174,7 @@ def _compare_guest_cpu(
         return (
             "identical"
             if supported
-            else f"the hypervisor does not support CPU mode {definition.cpu_mode}"
+            else f"the hypervisor does not support the CPU mode {definition.cpu_mode}"
         )
     if not definition.cpu_xml:
         return "identical"  # the hypervisor's own default, which every one of them has

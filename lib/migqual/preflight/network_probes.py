@@ -1,4 +1,4 @@
-"""Probe host connections: ports in both directions, libvirt and service bridges."""
+"""Probe the connections between two hosts: migration ports, libvirt, bridges of the guest."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -23,9 +23,9 @@ _CONNECT_SECONDS = "2"
 
 
 def probe_data_port(host: Host, peer: Host, probe_context: ProbeContext) -> ConnectionAttempt:
-    """Probe a connection from the host to a free port in the peer's migration range.
+    """Try a TCP connection from the host to a free migration port of the peer.
 
-    The attempt succeeds when the peer's answer returns to the host.
+    The attempt succeeds when the host receives the peer's answer.
     """
     address = peer.entry.migration_endpoint
 
@@ -54,11 +54,11 @@ def probe_data_port(host: Host, peer: Host, probe_context: ProbeContext) -> Conn
 def probe_libvirt_connection(
     host: Host, peer: Host, probe_context: ProbeContext
 ) -> Iterator[ConnectionAttempt]:
-    """Probe the port of libvirt's URI, then the connection to libvirt.
+    """Try to connect from the host to libvirt of the peer, with the peer's libvirt URI.
 
     Yields:
-        The attempt at the port, then the attempt at libvirt: `virsh hostname` with the URI of a
-        peer-to-peer migration.
+        The attempt to connect to the port of the URI, then the attempt to run `virsh hostname`
+        with the URI.
     """
     uri = peer.entry.peer_uri
     uri_parts = urlsplit(uri)
@@ -79,7 +79,7 @@ def probe_libvirt_connection(
 
     def query_peer_hostname() -> tuple[bool, str, int]:
         if port_attempt.succeeded is False:
-            return False, f"port {port} cannot be reached", port
+            return False, f"port {port} of {peer_name} cannot be reached", port
         result = host.shell.run_unchecked("virsh", "-c", uri, "hostname", seconds=30)
         if result.status in {126, 127}:
             raise HostError(host.name, "virsh is not installed")
@@ -91,7 +91,7 @@ def probe_libvirt_connection(
 def probe_network_segment(
     nic: Nic, source: Host, destination: Host, probe_context: ProbeContext
 ) -> NetworkSegment:
-    """Probe whether frames pass between a service interface's bridges, in both directions."""
+    """Probe whether frames pass between the interface's bridges on both hosts, both ways."""
     source_bridge = _find_bridge(nic, source)
     destination_bridge = _find_bridge(_translate_nic(nic, source, destination), destination)
     frames_pass: Fact[bool]
@@ -143,10 +143,10 @@ def _connect_to_port(host: Host, address: str, port: int, probe_context: ProbeCo
 
 
 def _list_migration_ports(peer: Host) -> list[int]:
-    """List ports from the migration range in qemu.conf, or from libvirt's default range.
+    """List migration ports of the peer to try: the upper half of the port range.
 
-    The result is the upper half of the range. A small range is repeated to have enough
-    elements.
+    The range is from qemu.conf, else libvirt's default. A range of less than ten ports is listed
+    five times, because the caller takes five elements.
     """
     result = peer.shell.run_unchecked(
         "grep", "-E", "^ *migration_port_m(in|ax)", "/etc/libvirt/qemu.conf"
@@ -163,7 +163,7 @@ def _list_migration_ports(peer: Host) -> list[int]:
 
 
 def _resolve_ipv4(host: Host, name: str) -> str:
-    """Resolve the name to an IPv4 address on the host.
+    """Resolve the name to an IPv4 address, with the resolver of the host.
 
     Raises:
         HostError: The name has no IPv4 address.
@@ -173,9 +173,7 @@ def _resolve_ipv4(host: Host, name: str) -> str:
     except ValueError:
         columns = host.shell.run_unchecked("getent", "ahostsv4", name).stdout.split()
     if not columns:
-        raise HostError(
-            host.name, f"{name} does not resolve to an IPv4 address; only IPv4 is probed"
-        )
+        raise HostError(host.name, f"{name} has no IPv4 address, and preflight probes only IPv4")
     return columns[0]
 
 
@@ -188,13 +186,13 @@ def _translate_nic(nic: Nic, source: Host, destination: Host) -> Nic:
 
 
 def _find_bridge(nic: Nic, host: Host) -> Fact[str]:
-    """Find the bridge of the interface on the host."""
+    """Find the host's bridge for a guest interface; `Missing` without a bridge."""
 
     def find_name() -> str:
         if nic.type == "network":
             return libvirt_queries.find_network_bridge(host.libvirt, nic.source)
         if nic.type != "bridge":
-            raise HostError(host.name, f"an interface of type {nic.type} has no bridge")
+            raise HostError(host.name, f"a guest interface of type {nic.type} has no bridge")
         name = nic.source or nic.bridge
         result = host.shell.run_unchecked("cat", f"/sys/class/net/{name}/operstate")
         if result.status != 0:

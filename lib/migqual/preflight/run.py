@@ -22,12 +22,12 @@ def run_preflight_checks(
 ) -> tuple[Finding, ...]:
     """Run all preflight checks for a migration of the guest.
 
-    Problems of the hosts raise no error: the findings report such problems.
+    Problems of the hosts are reported as findings, and raise no error.
 
     Args:
         guest: Name of the domain at the source.
         source: Host with the guest.
-        destination: Host to migrate to.
+        destination: Host to which the guest would migrate.
         probe_context: Payload, journal and mode of the probes.
         plan: Settings of the migration.
 
@@ -58,11 +58,11 @@ _REFUSED_WHEN_UNKNOWN = ("LM-NSS-01",)
 def raise_if_refused(findings: Iterable[Finding]) -> None:
     """Raise an error when a finding refuses the migration.
 
-    An unknown result of LM-NSS-01 refuses, too: the migration could copy a disk onto the same
-    disk.
+    An unknown finding of LM-NSS-01 refuses, too: the migration could copy a disk onto the same
+    image.
 
     Raises:
-        GuardRefusal: A finding refuses. The error holds every refusing finding.
+        GuardRefusal: A finding refuses the migration. The error holds all such findings.
     """
     refusals = [
         finding

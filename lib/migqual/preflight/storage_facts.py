@@ -1,4 +1,4 @@
-"""Define the facts of preflight about the disks of a guest as frozen data.
+"""Define the facts of preflight about the disks of a guest, as frozen data.
 
 Sizes are in MiB unless the name says otherwise.
 """
@@ -17,11 +17,11 @@ class DiskLocation(StrEnum):
     """The location of a disk, according to probes on both hosts.
 
     Attributes:
-        SHARED: A single file, visible through both hosts.
-        REMOTE: A single export or LUN, opened from both hosts.
-        LOCAL: A disk of the source alone. The destination has no disk, or a different disk,
-            with the same name.
-        UNREACHABLE: Not a disk of the source alone, but a host cannot open the disk.
+        SHARED: Both hosts open the same file.
+        REMOTE: Both hosts open the same network disk or LUN.
+        LOCAL: Only the source has the disk. The destination has no disk or a different disk at
+            the path.
+        UNREACHABLE: A host cannot open the network disk.
         AMBIGUOUS: The probes give no clear answer.
     """
 
@@ -44,10 +44,10 @@ class DiskLocation(StrEnum):
 
 @dataclass(frozen=True)
 class CopySpace:
-    """The space needed and available for a copy of a disk, on a file system of the destination.
+    """The needed and the available space for the copy of a disk.
 
     Attributes:
-        mount_point: Mount point of the file system.
+        mount_point: Mount point of the file system at the destination.
     """
 
     needed_mib: int
@@ -72,12 +72,14 @@ class FileSystem:
 class DiskFact:
     """The facts about a disk of the guest.
 
-    Preflight collects the fields from `space` to `backing_file_equal` only for a disk not
-    common to both hosts.
+    Preflight collects the fields from `space` to `backing_file_equal` only for a disk that is
+    neither shared nor remote.
 
     Attributes:
+        evidence: Reason for the location, as a text for messages.
         filesystem: File system of a disk file at the source.
-        backing_file_equal: Whether the destination has the backing file with the same contents.
+        backing_file_equal: Whether the destination has the same backing file; None without a
+            backing file.
     """
 
     disk: Disk
@@ -95,10 +97,10 @@ class StorageFacts:
     """The facts about the disks of a migration.
 
     Attributes:
-        disks: All disks with a medium.
+        disks: All disks of the guest, without empty CD-ROM and floppy drives.
         disk_targets: Targets of all disks and drives of the guest.
         destination_targets: Targets of all disks and drives in the plan's definition for the
-            destination; None without such a definition.
+            destination; None without a definition.
     """
 
     source: str
@@ -110,9 +112,10 @@ class StorageFacts:
 
     @property
     def copied_disks(self) -> tuple[DiskFact, ...]:
-        """Return the disks copied by the plan: the named disks or libvirt's default.
+        """Return the disks that the plan copies; empty for a plan without a copy.
 
-        libvirt's default is all disks of the guest alone, neither read-only nor shareable.
+        If the plan names no disks, libvirt copies each disk that is neither read-only nor
+        shareable.
         """
         if self.plan.copy_storage is StorageCopy.NONE:
             return ()
@@ -123,7 +126,7 @@ class StorageFacts:
 
     @property
     def copy_destinations(self) -> tuple[tuple[DiskFact, CopyDestination], ...]:
-        """Return each copied disk with the destination of the copy, where known."""
+        """Return each copied disk with its destination; omit disks of unknown destination."""
         return tuple(
             (fact, fact.copy_destination)
             for fact in self.copied_disks
@@ -132,10 +135,10 @@ class StorageFacts:
 
 
 def format_disk_targets(facts: Iterable[DiskFact]) -> str:
-    """Format the targets of disks for a message: ``vda, vdb``."""
+    """Format the targets of disks for a message, for example ``vda, vdb``."""
     return ", ".join(fact.disk.target for fact in facts)
 
 
 def format_disk_evidence(facts: Iterable[DiskFact]) -> str:
-    """Format the targets of disks with the evidence of their locations, for a message."""
+    """Format the targets of disks, each with the evidence of the location, for a message."""
     return "; ".join(f"{fact.disk.target} ({fact.evidence})" for fact in facts)
