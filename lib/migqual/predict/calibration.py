@@ -1,4 +1,4 @@
-"""Calibrate the transfer model with migrations of an idle guest.
+"""Measure the link speed and the fixed times of a migration with migrations of an idle guest.
 
 Some of the migrations have a bandwidth limit, some have no limit.
 """
@@ -21,14 +21,14 @@ _MIN_SPEED_MIB_S = 1.0
 
 @dataclass(frozen=True)
 class CalibrationRun:
-    """A migration of an idle guest.
+    """The figures of one migration of an idle guest.
 
     Attributes:
         bandwidth_limit_mib_s: Bandwidth limit in MiB/s; None without a limit.
-        total_s: Duration of the whole migration.
-        transfer_s: Time from the first byte to the last byte, including the downtime.
-        downtime_s: Time of the paused guest.
-        sent_mib: Sent memory without the headers of zero pages.
+        total_s: Duration of the migration in s.
+        transfer_s: Time from the first byte to the last byte in s, including the downtime.
+        downtime_s: Downtime in s.
+        sent_mib: Memory sent as normal pages in MiB; zero pages do not count.
     """
 
     bandwidth_limit_mib_s: float | None
@@ -40,12 +40,12 @@ class CalibrationRun:
 
 @dataclass(frozen=True)
 class TransferCalibration:
-    """The calibrated times and speed of a transfer.
+    """The link speed and the fixed times of a migration, as measured with an idle guest.
 
     Attributes:
-        setup_s: Time besides the transfer of bytes.
-        link_mib_s: Speed without a limit, in MiB/s.
-        device_state_s: Downtime besides the transfer of the last bytes.
+        setup_s: Part of the total time in which QEMU sends no memory, in s.
+        link_mib_s: Speed without a bandwidth limit, in MiB/s.
+        device_state_s: Part of the downtime in which QEMU sends no memory, in s.
     """
 
     setup_s: float
@@ -53,7 +53,7 @@ class TransferCalibration:
     device_state_s: float
 
     def build_transfer_model(self, bandwidth_limit_mib_s: float | None) -> TransferModel:
-        """Build the transfer model for a bandwidth limit; None stands for no limit."""
+        """Build the transfer model for a bandwidth limit in MiB/s; None means no limit."""
         bandwidth_mib_s = (
             self.link_mib_s
             if bandwidth_limit_mib_s is None
@@ -67,18 +67,19 @@ class TransferCalibration:
 def calibrate_transfer(
     runs: Sequence[CalibrationRun], *, downtime_limit_s: float
 ) -> TransferCalibration:
-    """Calibrate the transfer with migrations of an idle guest.
+    """Calculate the link speed and the fixed times from migrations of an idle guest.
 
-    A migration with a limit sends the last part at the full link speed. The last part is as
-    large as fits into the downtime. A migration without a limit shows the link speed. Such a
-    migration ends before QEMU knows how much memory fits into the downtime.
+    Migrations without a bandwidth limit give the link speed. In a migration with a limit, QEMU
+    pauses the guest when the remaining memory is below bandwidth limit times downtime limit.
+    QEMU sends this memory at the link speed. A migration without a limit ends before QEMU has
+    measured the bandwidth: no memory is left for the downtime.
 
     Args:
-        runs: Migrations with and without a bandwidth limit.
+        runs: Figures of migrations with a bandwidth limit, and of migrations without a limit.
         downtime_limit_s: Downtime limit of the migrations in s.
 
     Returns:
-        The medians over the migrations.
+        The medians of the figures.
 
     Raises:
         ValueError: All migrations have a limit, or no migration has a limit.
@@ -86,7 +87,9 @@ def calibrate_transfer(
     limited_runs = [run for run in runs if run.bandwidth_limit_mib_s is not None]
     unlimited_runs = [run for run in runs if run.bandwidth_limit_mib_s is None]
     if not limited_runs or not unlimited_runs:
-        raise ValueError("calibration needs at least one run with a limit and one without")
+        raise ValueError(
+            "calibration needs a migration with a bandwidth limit, and a migration without a limit"
+        )
     setup_s = median(run.total_s - run.transfer_s for run in runs)
     link_mib_s = median(_calculate_speed_mib_s(run) for run in unlimited_runs)
     device_state_s = median(
@@ -108,15 +111,15 @@ def _estimate_last_mib(run: CalibrationRun, downtime_limit_s: float) -> float:
 
 
 def run_calibration(migrate: Callable[[Plan], Outcome]) -> TransferCalibration:
-    """Run migrations of an idle guest, and calibrate the transfer.
+    """Run migrations of an idle guest; calculate the link speed and the fixed times.
 
-    The first migration is a warm-up and does not count.
+    The first migration fills the caches, and does not count.
 
     Args:
-        migrate: Function to migrate the idle guest with a plan.
+        migrate: Function that migrates the idle guest with a plan.
 
     Returns:
-        The calibration of the link and the stack.
+        The link speed and the fixed times.
     """
     _, *runs = [
         extract_calibration_run(migrate(Plan(bandwidth_mib_s=limit, downtime_ms=DOWNTIME_MS)))
@@ -126,12 +129,12 @@ def run_calibration(migrate: Callable[[Plan], Outcome]) -> TransferCalibration:
 
 
 def extract_calibration_run(outcome: Outcome) -> CalibrationRun:
-    """Extract the figures of a calibration run from the job statistics (virDomainGetJobStats).
+    """Extract the figures of a calibration migration from libvirt's job statistics.
 
-    The reported speed covers only the time of the transfer.
+    The transfer time is the processed memory divided by the speed that libvirt reports.
 
     Raises:
-        InconclusiveError: A figure is missing or zero.
+        InconclusiveError: A job statistic is missing or zero.
     """
     stats = outcome.stats
     if not (
@@ -141,7 +144,9 @@ def extract_calibration_run(outcome: Outcome) -> CalibrationRun:
         and stats.memory_processed_bytes
         and stats.memory_bytes_per_s
     ):
-        raise InconclusiveError(f"the calibration migration reported no statistics: {stats.values}")
+        raise InconclusiveError(
+            f"libvirt reports incomplete statistics of a calibration migration: {stats.values}"
+        )
     bandwidth_limit_mib_s = outcome.plan.bandwidth_mib_s
     return CalibrationRun(
         bandwidth_limit_mib_s,

@@ -1,4 +1,4 @@
-"""Model how much unique memory a guest dirties in a time: build and fit curves (pure)."""
+"""Model the unique memory that a guest dirties as a function of time. No side effects."""
 
 import math
 from collections.abc import Callable
@@ -20,10 +20,10 @@ class DirtyModel:
     """A model of a guest's writes to memory.
 
     Attributes:
-        curve: Unique MiB dirtied in a time in s.
-        working_set_mib: Largest amount of memory the guest can dirty, in MiB.
-        is_random: Whether the guest writes to random pages of the working set. Some of the
-            pages are already dirty.
+        curve: Function from a time in s to the unique memory dirtied in this time, in MiB.
+        working_set_mib: Largest amount of memory that the guest can dirty, in MiB.
+        is_random: Whether the guest writes to random pages of the working set. Then some writes
+            go to pages that are already dirty.
     """
 
     curve: DirtyCurve
@@ -31,15 +31,15 @@ class DirtyModel:
     is_random: bool = False
 
     def pending_after(self, pending_mib: float, seconds: float) -> float:
-        """Return the MiB pending to be sent after more dirtying.
+        """Return the memory still to send in MiB, after the guest has dirtied more memory.
 
-        The result never exceeds the working set, unless more memory was pending before. A
-        sequential load writes to the pages with the oldest writes: as long as possible, to
-        pages already sent.
+        The result is at most the working set, or `pending_mib` if larger. A random load also
+        writes to pages that are still to send. A sequential load first writes to pages that QEMU
+        has already sent.
 
         Args:
-            pending_mib: Memory pending before, in MiB.
-            seconds: Time of further dirtying.
+            pending_mib: Memory still to send before the dirtying, in MiB.
+            seconds: Time in which the guest dirties memory, in s.
         """
         working_set_mib = self.working_set_mib
         dirtied_mib = min(self.curve(seconds), working_set_mib)
@@ -48,12 +48,12 @@ class DirtyModel:
         return max(pending_mib, min(pending_mib + dirtied_mib, working_set_mib))
 
     def throttled(self, cpu_share: float) -> "DirtyModel":
-        """Return a model with less CPU time for the guest, as with auto-converge.
+        """Return the model of the same guest with less CPU time, as with auto-converge.
 
-        The guest needs a longer time for the same dirtying.
+        The guest needs more time to dirty the same memory.
 
         Args:
-            cpu_share: Share of the CPU taken from the guest, 0 to 1. A negative share makes the
+            cpu_share: Share of CPU time taken from the guest, 0 to 1. A negative share makes the
                 guest faster.
         """
         curve = self.curve
@@ -61,7 +61,7 @@ class DirtyModel:
 
 
 def build_saturating_curve(rate_mib_s: float, working_set_mib: float) -> DirtyCurve:
-    """Build the curve of random writes to a working set: `W * (1 - exp(-d*t/W))`.
+    """Build the dirty curve of random writes to a working set: `W * (1 - exp(-d*t/W))`.
 
     W is the working set in MiB, d the write rate in MiB/s, t the time in s.
     """
@@ -71,30 +71,30 @@ def build_saturating_curve(rate_mib_s: float, working_set_mib: float) -> DirtyCu
 
 
 def build_cyclic_curve(rate_mib_s: float, working_set_mib: float) -> DirtyCurve:
-    """Build the curve of repeated sequential writes to a working set.
+    """Build the dirty curve of repeated sequential writes to a working set.
 
-    Each pass over the working set dirties each page once.
+    The curve rises with the write rate until the complete working set is dirty.
     """
     return lambda seconds: min(rate_mib_s * seconds, working_set_mib)
 
 
 def interpolate_curve(points: dict[float, float]) -> DirtyCurve:
-    """Build a curve through measured windows, with straight lines between the windows.
+    """Build a dirty curve through measured points, with straight lines between the points.
 
-    Before the first window the curve starts at zero. After the last window the curve continues
-    with the last slope: memory not measured is not assumed to be saturated.
+    The curve begins with 0 MiB at 0 s. After the last point the curve continues with the last
+    slope, because the guest may dirty further memory.
 
     Args:
-        points: Dirtied memory of each window in MiB, by window length in s.
+        points: Memory dirtied in each measured window in MiB, by window length in s.
 
     Returns:
         The curve.
 
     Raises:
-        ValueError: `points` is empty, or a window is not positive.
+        ValueError: `points` is empty, or a window length is not positive.
     """
     if not points or min(points) <= 0:
-        raise ValueError(f"a dirty curve needs windows longer than 0 s: {sorted(points)}")
+        raise ValueError(f"a dirty curve needs windows longer than 0 s, not {sorted(points)} s")
     anchor_points = [(0.0, 0.0), *sorted(points.items())]
 
     def interpolate(seconds: float) -> float:
@@ -108,22 +108,21 @@ def interpolate_curve(points: dict[float, float]) -> DirtyCurve:
 
 
 def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
-    """Fit a dirty model to measured windows, and extend the curve below the shortest window.
+    """Fit a dirty model to measured points; extend the curve to times below the first point.
 
-    Some stacks measure only whole seconds. The best-fitting load, sequential or random over a
-    working set, gives the shape of the curve before the first window.
-
-    Several loads may fit equally well. Then the function takes the larger working set and the
-    faster rate: an unmeasured load is not assumed to be harmless.
+    Some stacks measure only whole seconds. The function searches the load that fits best:
+    sequential or random writes, a rate and a working set. This load gives the shape of the curve
+    before the first point. If several loads fit equally well, the function takes the larger
+    working set, then the higher rate: the prediction must not be too optimistic.
 
     Args:
-        points: Dirtied memory of each window in MiB, by window length in s.
+        points: Memory dirtied in each measured window in MiB, by window length in s.
 
     Returns:
         A model with a curve through all points.
 
     Raises:
-        ValueError: `points` is empty, or a window is not positive.
+        ValueError: `points` is empty, or a window length is not positive.
     """
     interpolate_curve(points)  # for its check
     max_mib = max(points.values())
@@ -156,9 +155,9 @@ def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
 def _list_candidates(
     points: dict[float, float],
 ) -> list[tuple[Callable[[float, float], DirtyCurve], float, float]]:
-    """List curve shapes with working sets and rates to try.
+    """List the loads to fit: function that builds the curve, rate in MiB/s, working set in MiB.
 
-    The working sets grow from the largest measured amount to far more.
+    The smallest working set is the largest measured amount of memory.
     """
     max_mib, max_rate_mib_s = (
         max(points.values()),
@@ -181,7 +180,7 @@ def _calculate_misfit(curve: DirtyCurve, points: dict[float, float]) -> float:
 def build_load_curve(
     pattern: WritePattern, rate_mib_s: float, working_set_mib: float
 ) -> DirtyCurve:
-    """Build the dirty curve of a load of the guest program, for tests.
+    """Build the dirty curve that a memory load of the payload must cause, for tests.
 
     Args:
         pattern: Order of the writes.
@@ -189,7 +188,7 @@ def build_load_curve(
         working_set_mib: Size of the written memory in MiB.
 
     Returns:
-        The unique MiB dirtied in a time in s.
+        Function from a time in s to the unique memory dirtied in this time, in MiB.
     """
     if pattern is WritePattern.SEQUENTIAL:
         return build_cyclic_curve(rate_mib_s, working_set_mib)

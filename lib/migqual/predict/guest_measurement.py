@@ -30,7 +30,7 @@ class MemorySample:
     """A sample of a guest's memory.
 
     Attributes:
-        nonzero_mib: Memory in pages not all zero.
+        nonzero_mib: Memory in pages that are not all zero, in MiB.
         dirtied_mib_by_seconds: Memory changed in each window in MiB, by window length in s.
     """
 
@@ -45,11 +45,11 @@ def sample_memory(
     probe_context: ProbeContext,
     windows_s: Sequence[float],
 ) -> MemorySample | None:
-    """Sample the guest's memory with the payload: non-zero pages, and changed pages.
+    """Count the non-zero pages of the guest, and measure how many pages change in each window.
 
     The payload reads the memory of the QEMU process, without a request to the guest or to QEMU's
-    monitor. A page written again with the same contents is not detected. All windows begin
-    together, so the sample takes as long as the longest window.
+    monitor. A page written again with the same contents does not count as changed. All windows
+    begin at the same time, so the call takes as long as the longest window.
 
     Args:
         host: Host of the guest.
@@ -59,7 +59,7 @@ def sample_memory(
         windows_s: Window lengths in s, in ascending order.
 
     Returns:
-        The sample; None when QEMU's memory is not a single mapping of the given size.
+        The sample; None when QEMU has no memory mapping of the given size.
 
     Raises:
         HostError: The host has no QEMU process for the domain.
@@ -83,10 +83,11 @@ def sample_memory(
 
 
 def parse_memory_sample(text: str) -> MemorySample:
-    """Parse the output of the payload.
+    """Parse the output of `migqual-payload census`.
 
-    The first line is `FILLED BACKED SAMPLED`, in pages. A line `MICROSECONDS CHANGED` follows
-    for each window long enough to read all sampled pages.
+    The first line has the numbers of non-zero pages, existing pages and sampled pages. Each
+    further line is a window: length in µs, number of changed sampled pages. Windows too short to
+    read all sampled pages are missing.
     """
     (filled_pages, backed_pages, sampled_pages), *window_rows = (
         [int(number) for number in line.split()] for line in text.splitlines()
@@ -104,11 +105,11 @@ class GuestMeasurement:
     """The measured memory and dirtying of a guest.
 
     Attributes:
-        memory_to_send_mib: Memory in pages not all zero.
-        total_mib: All memory.
-        pages_counted: Whether the pages were counted. If not, all memory counts as memory to
-            send.
+        memory_to_send_mib: Memory in non-zero pages; all memory if the pages were not counted.
+        total_mib: Size of the guest's memory.
+        pages_counted: Whether the non-zero pages were counted.
         dirtied_mib_by_seconds: Memory dirtied in each window in MiB, by window length in s.
+        mode: Method of the measurement: `page-contents`, or a mode of `calc-dirty-rate`.
     """
 
     memory_to_send_mib: float
@@ -124,11 +125,11 @@ class GuestMeasurement:
 
 
 def measure_dirtying(host: Host, domain: Domain, probe_context: ProbeContext) -> GuestMeasurement:
-    """Count the non-zero pages, and measure the dirty curve.
+    """Count the non-zero pages of the guest, and measure the memory dirtied in each window.
 
-    KVM's dirty log comes first, because a migration reads the same log. Page contents serve the
-    windows missing in the log, and guests without the log. Without page contents, QEMU's
-    sampling measures the windows.
+    KVM's dirty log measures windows of whole seconds, because a migration reads the same log.
+    The payload compares page contents for shorter windows, and for guests without the log. If
+    the payload cannot measure, QEMU's page sampling measures instead.
     """
     memory_kib = int(etree.fromstring(domain.read_live_xml()).findtext("memory") or 0)
     total_mib = memory_kib / _KIB_PER_MIB
@@ -156,7 +157,7 @@ def measure_dirtying(host: Host, domain: Domain, probe_context: ProbeContext) ->
 
 
 def _list_missing_windows(log_measurements: list[DirtyRateMeasurement]) -> tuple[float, ...]:
-    """List the windows missing in the log: all windows, or windows shorter than a second."""
+    """List the lengths in s of the windows that the dirty log did not measure."""
     return tuple(
         seconds
         for seconds in WINDOWS_S
@@ -165,10 +166,10 @@ def _list_missing_windows(log_measurements: list[DirtyRateMeasurement]) -> tuple
 
 
 def _measure_by_kvm_log(domain: Domain, probe_context: ProbeContext) -> list[DirtyRateMeasurement]:
-    """Measure the windows with KVM's dirty log; empty when the log is not readable.
+    """Measure the windows with KVM's dirty log; return an empty list without a readable log.
 
-    Only an attempt shows whether the log is readable. A guest with a dirty ring has no dirty
-    log, but QEMU lists the mode anyway. QEMU may refuse the attempt.
+    Only an attempt shows whether the log is readable: QEMU lists the mode also for a guest with a
+    dirty ring, and then refuses the measurement.
     """
     if not dirty_rate.has_kvm_dirty_log(domain):
         return []  # an emulated guest may die of the question
@@ -189,8 +190,8 @@ def _measure_by_kvm_log(domain: Domain, probe_context: ProbeContext) -> list[Dir
 def _measure_by_sampling(domain: Domain, probe_context: ProbeContext) -> list[DirtyRateMeasurement]:
     """Measure the windows with QEMU's page sampling.
 
-    Read-only probes use libvirt, because libvirt does not taint the guest. Otherwise the
-    function uses QEMU's monitor, because the monitor allows more samples.
+    Read-only probes call libvirt, because a monitor command would taint the domain. Writing
+    probes use QEMU's monitor, because the monitor allows more samples.
     """
     if probe_context.mode is ProbeMode.READ_ONLY:
         return [

@@ -1,4 +1,4 @@
-"""Simulate pre-copy: as in QEMU, with auto-converge, and as described in textbooks (pure)."""
+"""Simulate a pre-copy migration, as in QEMU and as in textbooks. No side effects."""
 
 import math
 from collections.abc import Iterable
@@ -20,12 +20,11 @@ _FIXED_POINT_SHARE = 1e-6  # of the volume; rounds that shrink by less have met 
 class Throttle:
     """The share of CPU time that auto-converge takes from the guest; 0 at the start.
 
-    QEMU checks the dirtying at syncs of the dirty log more than a second apart
-    (`migration_trigger_throttle` in migration/ram.c). Each check compares the dirtied memory with
-    the sent memory since the last check. When more than half as much was dirtied for the second
-    time, QEMU takes the next step. So the guest dirties at full speed first. A throttle of 90 %
-    comes only after minutes where a pass over the memory takes long. QEMU 9.2 and later also sync
-    every few seconds, and may reach the step sooner.
+    QEMU checks the dirty rate when QEMU reads the dirty log, at most once per second
+    (`migration_trigger_throttle` in migration/ram.c). A check counts when the guest has dirtied
+    more than half of the memory sent since the last check. After two such checks QEMU takes the
+    next step: 20 %, 30 %, up to 99 %. If an iteration takes long, QEMU reaches 90 % only after
+    minutes. QEMU 9.2 and later read the dirty log more often, and may reach a step sooner.
     """
 
     def __init__(self, steps_percent: Iterable[int] = STEPS_PERCENT) -> None:
@@ -36,14 +35,14 @@ class Throttle:
 
     @property
     def cpu_share(self) -> float:
-        """Return the share of the CPU taken from the guest, 0 to 1."""
+        """Return the share of CPU time taken from the guest, 0 to 1."""
         return self.percent / 100
 
     def record_dirty_sync(self, dirtied_mib: float, sent_mib: float, elapsed_s: float) -> None:
-        """Record a sync of the dirty log.
+        """Record that QEMU reads the dirty log, and take the next step if due.
 
         Args:
-            dirtied_mib: Memory dirtied since the last sync, in MiB.
+            dirtied_mib: Memory dirtied since the last reading, in MiB.
             sent_mib: Memory sent since the first byte, in MiB.
             elapsed_s: Time since the first byte, in s.
         """
@@ -59,14 +58,14 @@ class Throttle:
 
 @dataclass(frozen=True)
 class TransferModel:
-    """The speeds and delays of a migration, as measured with an idle guest.
+    """The speeds and fixed times of a migration.
 
     Attributes:
-        bandwidth_mib_s: Speed while the guest runs: the lower of link speed and limit.
-        paused_bandwidth_mib_s: Speed while the guest is paused. The limit does not apply then.
-        setup_s: Time from the start to the first byte.
-        dirty_sync_s: Time for a sync of the dirty log.
-        device_state_s: Time for the device state and the hand-over.
+        bandwidth_mib_s: Speed while the guest runs: the lower of link speed and bandwidth limit.
+        paused_bandwidth_mib_s: Speed while the guest is paused: no bandwidth limit applies.
+        setup_s: Time from the start of the migration to the first byte of memory.
+        dirty_sync_s: Time for reading the dirty log.
+        device_state_s: Part of the downtime for the device state and the switch-over.
     """
 
     bandwidth_mib_s: float
@@ -81,8 +80,11 @@ class Prediction:
     """The prediction of a migration.
 
     Attributes:
+        converges: Whether the migration converges within the downtime limit and the deadline.
+        rounds: Number of simulated rounds.
         total_s: Total time. Without convergence, the time after the last simulated round.
         downtime_s: Downtime. Without convergence, the downtime after the last simulated round.
+        sent_mib: Memory sent, including pages sent again.
 
     Example:
         Predict a migration of 2 GiB over a link of 112 MiB/s. The guest writes 40 MiB/s to random
@@ -110,8 +112,8 @@ class MigrationLimits:
     """The limits of a migration.
 
     Attributes:
-        downtime_limit_s: Allowed downtime.
-        deadline_s: Allowed total time. A longer migration counts as not converging.
+        downtime_limit_s: Longest allowed downtime.
+        deadline_s: Longest allowed total time. A longer migration counts as not converging.
     """
 
     downtime_limit_s: float
@@ -125,15 +127,15 @@ def simulate_precopy(
     limits: MigrationLimits,
     throttle: Throttle | None = None,
 ) -> Prediction:
-    """Simulate pre-copy as QEMU does, in slices of the rate limit (docs/prediction.md).
+    """Simulate a pre-copy migration as QEMU runs it, in slices of 100 ms (docs/prediction.md).
 
     Args:
-        memory_to_send_mib: Memory in pages not all zero, in MiB.
+        memory_to_send_mib: Memory in non-zero pages, in MiB.
         dirty_model: How the guest dirties memory.
-        transfer_model: Speeds and delays of the transfer.
+        transfer_model: Speeds and fixed times of the migration.
         limits: The downtime limit and the deadline.
-        throttle: A new throttle to slow the guest down step by step. Afterwards the throttle
-            holds the last step.
+        throttle: A new throttle for a migration with auto-converge; None without auto-converge.
+            After the call, the throttle holds the last step.
 
     Returns:
         The prediction.
@@ -176,14 +178,14 @@ def is_near_boundary(
     *,
     tolerance: float = 0.1,
 ) -> bool:
-    """Return whether a little more or less dirtying changes the predicted convergence.
+    """Return whether a slightly lower or higher dirty rate changes the predicted convergence.
 
     Args:
-        memory_to_send_mib: Memory in pages not all zero, in MiB.
+        memory_to_send_mib: Memory in non-zero pages, in MiB.
         dirty_model: How the guest dirties memory.
-        transfer_model: Speeds and delays of the transfer.
+        transfer_model: Speeds and fixed times of the migration.
         limits: The downtime limit and the deadline.
-        tolerance: Change of the dirtying as a share, 0 to 1.
+        tolerance: Change of the dirty rate as a share, 0 to 1.
     """
     verdicts = {
         simulate_precopy(
@@ -200,13 +202,13 @@ def simulate_textbook_precopy(
     transfer_model: TransferModel,
     limits: MigrationLimits,
 ) -> Prediction:
-    """Simulate pre-copy in whole rounds, as a reference for `simulate_precopy`.
+    """Simulate a pre-copy migration in complete rounds, for comparison with `simulate_precopy`.
 
     Args:
-        memory_to_send_mib: Memory in pages not all zero, in MiB.
+        memory_to_send_mib: Memory in non-zero pages, in MiB.
         dirty_model: How the guest dirties memory.
-        transfer_model: Speeds and delays of the transfer. `dirty_sync_s` is the cost of a
-            round.
+        transfer_model: Speeds and fixed times of the migration. Each round takes `dirty_sync_s`
+            in addition to the transfer.
         limits: The downtime limit and the deadline.
 
     Returns:

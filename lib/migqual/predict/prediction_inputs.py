@@ -32,7 +32,7 @@ class SourcedValue:
 
 @dataclass(frozen=True)
 class UserOverrides:
-    """The values given by the user. None means: query the hosts.
+    """The values given by the user; for a value of None, migqual queries the hosts.
 
     Attributes:
         link_mib_s: Link speed in MiB/s.
@@ -47,7 +47,7 @@ class UserOverrides:
 
 @dataclass(frozen=True)
 class PredictionInputs:
-    """The link speed, and the present or future limits on bandwidth and downtime."""
+    """The link speed, bandwidth limit and downtime limit of a prediction, with their origins."""
 
     link_mib_s: SourcedValue
     bandwidth_mib_s: SourcedValue
@@ -55,10 +55,10 @@ class PredictionInputs:
 
     @property
     def transfer_model(self) -> TransferModel:
-        """Return the transfer model.
+        """Return the transfer model for the link speed and the bandwidth limit.
 
-        The bandwidth limit does not apply while the guest is paused. Without a known link
-        speed, the model assumes a gigabit link.
+        Without a known link speed, the model assumes a gigabit link. While the guest is paused,
+        no bandwidth limit applies.
         """
         link_mib_s = self.link_mib_s.value or GIGABIT_MIB_S
         bandwidth_mib_s = min(link_mib_s, self.bandwidth_mib_s.value or link_mib_s)
@@ -75,10 +75,10 @@ class PredictionInputs:
 def collect_prediction_inputs(
     overrides: UserOverrides, source: Host, destination: Host, domain: Domain
 ) -> PredictionInputs:
-    """Collect the inputs of a prediction without touching the guest.
+    """Collect the inputs of a prediction, without a change of the guest.
 
-    Values given by the user come first. All other values come from the network interface and
-    from libvirt.
+    A value given by the user is used. Otherwise the link speed comes from the network interface
+    of the source, and the limits come from libvirt.
     """
     return PredictionInputs(
         _determine_link_speed(overrides.link_mib_s, source, destination),
@@ -99,21 +99,21 @@ def _determine_link_speed(override: float | None, source: Host, destination: Hos
 def estimate_link_speed(interface_label: str, mbit_s: int | None) -> SourcedValue:
     """Estimate the link speed from the speed reported by a network interface.
 
-    The line rate is an upper limit: no migration is faster than the line.
+    The speed of the interface is an upper limit for the speed of a migration.
 
     Args:
-        interface_label: Name of the host and the interface, for the origin of the value.
-        mbit_s: Line rate in Mbit/s; None when the interface reports no speed.
+        interface_label: Names of the host and the interface, for the origin of the value.
+        mbit_s: Speed of the interface in Mbit/s; None when the interface reports no speed.
 
     Returns:
-        The link speed in MiB/s; a gigabit link without a reported speed.
+        The link speed in MiB/s; the speed of a gigabit link when `mbit_s` is None.
     """
     if mbit_s is None:
         return SourcedValue(
             GIGABIT_MIB_S, f"1 Gbit/s assumed: {interface_label} reports no speed; use --link"
         )
     return SourcedValue(
-        mbit_s * _MIB_S_PER_MBIT_S, f"at most: {interface_label} has {mbit_s} Mbit/s"
+        mbit_s * _MIB_S_PER_MBIT_S, f"upper limit: {interface_label} has {mbit_s} Mbit/s"
     )
 
 
@@ -134,10 +134,13 @@ def _determine_downtime_limit(override: float | None, domain: Domain) -> Sourced
 
 
 def list_missing_capabilities(source: Host, destination: Host) -> Mapping[str, str]:
-    """List useful capabilities missing in QEMU, each with the reason.
+    """List the capabilities for auto-converge, post-copy and multifd that QEMU does not offer.
 
-    The function queries a QEMU without a guest, on each host in need of the capability. On a
-    host without an answer, all capabilities count as missing.
+    The function queries a QEMU without a guest on each host that needs the capability. If QEMU
+    does not answer, all capabilities count as missing.
+
+    Returns:
+        The reason for each missing capability, by capability.
     """
     reasons: dict[str, str] = {}
     for host, capabilities in (

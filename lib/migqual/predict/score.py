@@ -21,11 +21,12 @@ from migqual.predict.precopy import (
 
 @dataclass(frozen=True)
 class EvaluatedPrediction:
-    """A prediction with details for the evaluation.
+    """A prediction with the data to evaluate its accuracy.
 
     Attributes:
-        near_boundary: Whether the prediction is too near the boundary to count for the verdict.
-        textbook_prediction: Prediction with whole rounds, for comparison.
+        near_boundary: Whether a change of the dirty rate by 10 % changes the predicted
+            convergence. Then the prediction does not count for the accuracy.
+        textbook_prediction: Prediction of `simulate_textbook_precopy`, for comparison.
     """
 
     prediction: Prediction
@@ -38,8 +39,10 @@ class PredictionTrial:
     """A predicted migration and the result of the migration.
 
     Attributes:
-        total_s: Total time; None when the migration did not converge in time.
-        downtime_s: Downtime; None when the migration did not converge in time.
+        converged: Whether the migration converged before its deadline.
+        total_s: Measured total time; None when the migration did not converge.
+        downtime_s: Measured downtime; None when the migration did not converge.
+        damage: Violations after the migration; empty without violations.
     """
 
     name: str
@@ -51,12 +54,12 @@ class PredictionTrial:
 
     @property
     def prediction(self) -> Prediction:
-        """Return the prediction."""
+        """Return the prediction made before the migration."""
         return self.evaluated_prediction.prediction
 
     @property
     def near_boundary(self) -> bool:
-        """Return whether the trial is too near to the boundary of convergence to be counted."""
+        """Return whether a change of the dirty rate by 10 % changes the predicted convergence."""
         return self.evaluated_prediction.near_boundary
 
     @property
@@ -69,12 +72,12 @@ class PredictionTrial:
 
     @property
     def downtime_error(self) -> float | None:
-        """Return the signed error of the downtime, as a share of the measured downtime."""
+        """Return the signed error of the predicted downtime, as a share of the measured one."""
         return _calculate_error(self.prediction, self.prediction.downtime_s, self.downtime_s)
 
     @property
     def textbook_error(self) -> float | None:
-        """Return the signed error of the total time predicted with whole rounds, as a share."""
+        """Return the signed error of the total time in `textbook_prediction`, as a share."""
         return _calculate_error(
             self.evaluated_prediction.textbook_prediction,
             self.evaluated_prediction.textbook_prediction.total_s,
@@ -82,7 +85,7 @@ class PredictionTrial:
         )
 
     def build_record(self) -> dict[str, Any]:
-        """Build a flat record of the prediction, the result and the errors."""
+        """Build the record of the trial for `prediction.json`: prediction, result, errors."""
         record: dict[str, Any] = asdict(self)
         prediction_record: dict[str, Any] = record.pop("evaluated_prediction")
         errors = {"total_error": self.total_error, "downtime_error": self.downtime_error}
@@ -96,20 +99,18 @@ class PredictionTrial:
 
 @dataclass(frozen=True)
 class PredictionScore:
-    """The score over all trials.
+    """The accuracy of the predictions in all trials.
 
-    Errors are shares of the measured times. An error is None when no trial has the error.
-    `confusion_matrix` counts only trials not near the boundary, by predicted and measured
-    result.
+    Errors are shares of the measured times. A result is None when no trial has such an error.
     """
 
     trials: tuple[PredictionTrial, ...]
 
     @property
     def confusion_matrix(self) -> dict[str, int]:
-        """Count the trials by predicted and measured convergence: ``PREDICTED / MEASURED``.
+        """Return the number of trials for each key ``PREDICTED / MEASURED``.
 
-        Trials near the boundary do not count.
+        An example is ``converges / does not converge``. Trials near the boundary do not count.
         """
         names = {True: "converges", False: "does not converge"}
         counts = {
@@ -123,7 +124,10 @@ class PredictionScore:
 
     @property
     def accuracy(self) -> float | None:
-        """Return the share of correct predictions, 0 to 1, without trials near the boundary."""
+        """Return the share of trials with correctly predicted convergence, 0 to 1.
+
+        Trials near the boundary do not count. The share is None without counted trials.
+        """
         counted_trials = self._counted_trials
         return (
             sum(trial.is_correct for trial in counted_trials) / len(counted_trials)
@@ -132,24 +136,24 @@ class PredictionScore:
         )
 
     def calculate_total_error(self, fraction: float) -> float | None:
-        """Calculate the total time error not exceeded by the given fraction of the trials."""
+        """Calculate a percentile of the errors of the total time; fraction 0.9 gives p90."""
         return _compute_percentile([trial.total_error for trial in self.trials], fraction)
 
     def calculate_downtime_error(self, fraction: float) -> float | None:
-        """Calculate the downtime error not exceeded by the given fraction of the trials."""
+        """Calculate a percentile of the errors of the downtime; fraction 0.9 gives p90."""
         return _compute_percentile([trial.downtime_error for trial in self.trials], fraction)
 
     def calculate_textbook_error(self, fraction: float) -> float | None:
-        """Calculate the textbook's time error not exceeded by a fraction of the trials."""
+        """Calculate a percentile of the errors of `textbook_prediction`; 0.9 gives p90."""
         return _compute_percentile([trial.textbook_error for trial in self.trials], fraction)
 
     @property
     def _counted_trials(self) -> list[PredictionTrial]:
-        """Return the trials not near the boundary."""
+        """Return the trials that are not near the boundary of convergence."""
         return [trial for trial in self.trials if not trial.near_boundary]
 
     def build_record(self) -> dict[str, Any]:
-        """Build the record for `prediction.json`."""
+        """Build the contents of `prediction.json`: percentiles of the errors, and all trials."""
         return {
             "total_time_error_p50": self.calculate_total_error(0.5),
             "total_time_error_p90": self.calculate_total_error(0.9),
@@ -170,7 +174,7 @@ def _calculate_error(
 
 
 def _compute_percentile(errors: Sequence[float | None], fraction: float) -> float | None:
-    """Compute the smallest absolute error not exceeded by the given fraction of the errors."""
+    """Compute a percentile of the absolute errors; None without errors."""
     magnitudes = [abs(error) for error in errors if error is not None]
     return compute_percentile(magnitudes, fraction) if magnitudes else None
 
@@ -178,7 +182,7 @@ def _compute_percentile(errors: Sequence[float | None], fraction: float) -> floa
 def predict_migration(
     measurement: GuestMeasurement, calibration: TransferCalibration, plan: Plan
 ) -> EvaluatedPrediction:
-    """Predict the migration with the plan, and judge whether the boundary is near."""
+    """Predict a migration with the plan, with the data to evaluate the prediction."""
     limits = MigrationLimits((plan.downtime_ms or DOWNTIME_MS) / 1000, plan.deadline_s)
     model_arguments = (
         measurement.memory_to_send_mib,
@@ -196,9 +200,9 @@ def predict_migration(
 def calculate_deadline_s(
     measurement: GuestMeasurement, calibration: TransferCalibration, bandwidth_mib_s: int
 ) -> float:
-    """Calculate the deadline for a converging migration, in s.
+    """Calculate the deadline of a trial, in s.
 
-    The time is enough to send the memory, and 1.5 times as much again.
+    The time is enough to send the memory of the guest 2.5 times.
     """
     return calibration.setup_s + 2.5 * measurement.memory_to_send_mib / bandwidth_mib_s + 1.0
 
@@ -211,17 +215,20 @@ def score_trial(
     converged: bool,
     damage: str,
 ) -> PredictionTrial:
-    """Score the prediction against the outcome of the migration.
+    """Build the trial from the prediction and the outcome of the migration.
 
     Args:
         name: Name of the trial.
         evaluated_prediction: The prediction made before the migration.
         outcome: The outcome of the migration.
-        converged: Whether the migration converged in time.
-        damage: Violations found after the migration; empty without violations.
+        converged: Whether the migration converged before its deadline.
+        damage: Violations after the migration; empty without violations.
 
     Returns:
         The trial.
+
+    Raises:
+        InconclusiveError: libvirt reported no total time or no downtime.
     """
     if not converged:
         return PredictionTrial(
@@ -234,7 +241,9 @@ def score_trial(
         )
     total_ms, downtime_ms = outcome.stats.total_time_ms, outcome.stats.downtime_ms
     if total_ms is None or downtime_ms is None:
-        raise InconclusiveError(f"libvirt reported no times of the migration {name}")
+        raise InconclusiveError(
+            f"libvirt reported no total time or no downtime of the migration {name}"
+        )
     return PredictionTrial(
         name,
         evaluated_prediction,

@@ -1,4 +1,4 @@
-"""Search settings for a converging migration (pure functions)."""
+"""Search settings with which a migration converges. No side effects."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,12 +20,12 @@ _RECOMMENDED_CHANNELS = 2
 
 @dataclass(frozen=True)
 class MigrationScenario:
-    """The inputs of a simulation.
+    """The inputs for the simulation of a migration.
 
     Attributes:
-        memory_to_send_mib: Memory in pages not all zero, in MiB.
-        dirty_model: How the guest dirties the memory.
-        transfer_model: Speeds and delays of the transfer.
+        memory_to_send_mib: Memory in non-zero pages, in MiB.
+        dirty_model: How the guest dirties memory.
+        transfer_model: Speeds and fixed times of the migration.
         limits: The downtime limit and the deadline.
     """
 
@@ -35,13 +35,13 @@ class MigrationScenario:
     limits: MigrationLimits
 
     def simulate(self, throttle: Throttle | None = None) -> Prediction:
-        """Simulate pre-copy with the scenario."""
+        """Simulate a pre-copy migration; a throttle simulates auto-converge."""
         return simulate_precopy(
             self.memory_to_send_mib, self.dirty_model, self.transfer_model, self.limits, throttle
         )
 
     def replace_bandwidth(self, bandwidth_mib_s: float) -> "MigrationScenario":
-        """Return a copy of the scenario with another bandwidth limit."""
+        """Return a copy of the scenario with another bandwidth limit, in MiB/s."""
         return replace(
             self, transfer_model=replace(self.transfer_model, bandwidth_mib_s=bandwidth_mib_s)
         )
@@ -56,8 +56,9 @@ class SettingChoice:
     """A setting and the prediction with the setting.
 
     Attributes:
-        option: Option of `virsh` for the setting, or the reason against the setting.
-        prediction: None where no value of the setting helps, or without a prediction.
+        setting: Name of the setting.
+        option: `virsh` command or option for the setting; the reason when no value helps.
+        prediction: Prediction with the setting; None when no value helps, or without a model.
     """
 
     setting: str
@@ -68,14 +69,14 @@ class SettingChoice:
 def list_setting_choices(
     scenario: MigrationScenario, missing_capabilities: Mapping[str, str]
 ) -> Iterator[SettingChoice]:
-    """List the choices of settings for a migration.
+    """List settings with which the requested migration may converge.
 
-    The first choice is the scenario as requested. If the request does not converge, a choice
-    follows for each setting alone.
+    The first choice is the requested migration without a change. If this migration does not
+    converge, a choice follows for each setting, with only this setting changed.
 
     Args:
         scenario: The requested migration.
-        missing_capabilities: Capabilities missing in QEMU, each with the reason.
+        missing_capabilities: Reason for each capability that QEMU does not offer.
 
     Yields:
         The choices.
@@ -112,7 +113,9 @@ def _evaluate_bandwidth(scenario: MigrationScenario) -> SettingChoice:
         scenario.transfer_model.paused_bandwidth_mib_s,
     )
     if bandwidth_range[0] >= bandwidth_range[1]:
-        return SettingChoice("bandwidth", "the link limits the speed, not this setting", None)
+        return SettingChoice(
+            "bandwidth", "no effect: the link limits the speed, not the bandwidth setting", None
+        )
     return _search_lowest_value(
         "bandwidth",
         scenario.replace_bandwidth,
@@ -127,7 +130,7 @@ def _search_lowest_value(
     value_range: tuple[float, float],
     format_option: Callable[[float], str],
 ) -> SettingChoice:
-    """Search the lowest converging value, and add 10 % as a distance from the boundary."""
+    """Search the lowest value with which the migration converges, and add 10 %."""
     low, high = value_range
     if not replace_value(high).simulate().converges:
         return SettingChoice(setting, "no value makes the migration converge", None)
@@ -147,8 +150,8 @@ def _evaluate_auto_converge(scenario: MigrationScenario) -> tuple[str, Predictio
     throttle = Throttle()
     prediction = scenario.simulate(throttle)
     if prediction.converges:
-        return f"--auto-converge (throttles the vCPUs by up to {throttle.percent} %)", prediction
-    return "no throttling is enough", None
+        return f"--auto-converge (takes up to {throttle.percent} % of the CPU time)", prediction
+    return "the migration does not converge with the highest throttle", None
 
 
 def _evaluate_postcopy(scenario: MigrationScenario) -> tuple[str, Prediction]:
@@ -179,4 +182,4 @@ def _evaluate_postcopy(scenario: MigrationScenario) -> tuple[str, Prediction]:
 
 def _evaluate_channels(_scenario: MigrationScenario) -> tuple[str, None]:
     option = f"--parallel --parallel-connections {_RECOMMENDED_CHANNELS}"
-    return f"{option}: helps if one connection does not fill the link", None
+    return f"{option}: helps if one connection does not use the full speed of the link", None

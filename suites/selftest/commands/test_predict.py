@@ -60,7 +60,7 @@ def test_prediction_table_lists_inputs() -> None:
 
     assert lines[2].split(None, 1) == [
         "link",
-        "320 MiB/s (at most: a1's mig has 2857 Mbit/s)",
+        "320 MiB/s (upper limit: a1's mig has 2857 Mbit/s)",
     ]
     assert lines[3].split(None, 1) == ["bandwidth", "32 MiB/s (virsh migrate-getspeed)"]
     assert lines[4].split(None, 1) == ["downtime", "300 ms (--downtime)"]
