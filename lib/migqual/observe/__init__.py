@@ -1,1 +1,1 @@
-"""Observers around every migration: job, gaps, integrity, split brain and leftovers."""
+"""Observe each migration: events, gaps, memory and disks of the guest, split brain, leftovers."""

@@ -1,8 +1,9 @@
-"""Check copied disks from outside: compare all blocks, then watch the old image for changes.
+"""Check copied disks on the hosts: compare all blocks, then check the old image for changes.
 
-The comparison runs when the guest arrives. Afterwards no process may open or change the old
-image. The source serves the old image read-only over NBD. `qemu-img compare` at the destination
-reads both images to the end: https://www.qemu.org/docs/master/tools/qemu-img.html
+The comparison runs when the guest arrives at the destination. The source serves the old image
+read-only over NBD. `qemu-img compare` at the destination reads both images to the end:
+https://www.qemu.org/docs/master/tools/qemu-img.html
+Afterwards no process may open or change the old image.
 """
 
 import random
@@ -31,15 +32,15 @@ _IDENTICAL_STATUS, _DIFFERENT_STATUS = 0, 1
 
 @dataclass(frozen=True)
 class CopiedDisk:
-    """A copied disk, with the old and the new image.
+    """A copied disk, with the old image at the source and the new image at the destination.
 
     Attributes:
         source: The host of the old image.
         old_disk: The disk before the migration.
         destination: The host of the new image.
         new_disk: The disk after the migration.
-        stat_at_arrival: Size and times of the old image at the guest's arrival. A write would
-            change the value.
+        stat_at_arrival: Size and times of the old image when the guest arrived at the
+            destination. A write changes these values.
     """
 
     source: Host
@@ -55,7 +56,7 @@ class CopiedDisk:
 
 
 def read_disks(guest: Guest) -> dict[str, Disk]:
-    """Read the guest's current disks from the live domain XML, by target."""
+    """Read the guest's disks with an image from the live domain XML, by target."""
     disks = domain_definition.parse_domain_xml(guest.domain.read_live_xml()).disks
     return {disk.target: disk for disk in disks if disk.source}
 
@@ -63,7 +64,7 @@ def read_disks(guest: Guest) -> dict[str, Disk]:
 def list_copied_disks(
     guest: Guest, source: Host, disks_before: dict[str, Disk], outcome: Outcome
 ) -> list[CopiedDisk]:
-    """List the disks copied by a migration, in the state right after the migration.
+    """List the disks that a migration copied. Call this function right after the migration.
 
     Args:
         guest: The migrated guest.
@@ -87,14 +88,14 @@ def list_copied_disks(
 
 
 def find_disk_differences(journal: Journal, copied_disks: Sequence[CopiedDisk]) -> list[str]:
-    """Find differences between old and new images. The guest must not run meanwhile.
+    """Find differences between old and new images. The guest must not run during the call.
 
     Args:
         journal: The journal of the run.
         copied_disks: The disks to compare.
 
     Returns:
-        A message for each different disk.
+        A message for each disk with different images.
 
     Raises:
         HostError: An image could not be served or compared.
@@ -105,7 +106,7 @@ def find_disk_differences(journal: Journal, copied_disks: Sequence[CopiedDisk]) 
 
 
 def find_old_image_violations(copied_disks: Sequence[CopiedDisk]) -> list[str]:
-    """Find old images opened by a process, or written after the guest's arrival."""
+    """Find old images that changed after the guest's arrival, or that a process has open."""
     violations = []
     for copied_disk in copied_disks:
         if (
@@ -119,7 +120,7 @@ def find_old_image_violations(copied_disks: Sequence[CopiedDisk]) -> list[str]:
         if pids := _find_pids_using(copied_disk.source, copied_disk.old_disk.source):
             violations.append(
                 f"{copied_disk.target}: the old image {copied_disk.source.name}:"
-                f"{copied_disk.old_disk.source} is still open in processes {pids}"
+                f"{copied_disk.old_disk.source} is still open in the processes {pids}"
             )
     return violations
 
@@ -144,7 +145,7 @@ def _compare_disk(journal: Journal, copied_disk: CopiedDisk) -> str:
         return ""
     message = " ".join((result.stdout + result.stderr).split())
     if result.status == _DIFFERENT_STATUS:
-        return f"{copied_disk.target}: the copy differs from the original: {message}"
+        return f"{copied_disk.target}: the copy differs from the old image: {message}"
     raise HostError(
         copied_disk.destination.name,
         f"qemu-img compare of {copied_disk.target} failed: {message}",
@@ -153,7 +154,7 @@ def _compare_disk(journal: Journal, copied_disk: CopiedDisk) -> str:
 
 @contextmanager
 def _serve_over_nbd(journal: Journal, host: Host, disk: Disk) -> Iterator[str]:
-    """Serve the image at `disk.source` of `host` as a read-only NBD export, and yield the URI."""
+    """Serve the image of the disk on `host` as a read-only NBD export; yield the NBD URI."""
     export_name = secrets.token_hex(8)
     pid_file = f"/run/mq-compare-{export_name}.pid"
     undo_commands = [("pkill", "-F", pid_file), ("rm", "-f", "--", pid_file)]
@@ -182,7 +183,7 @@ def _read_image_stat(host: Host, disk: Disk) -> str:
 
 
 def _find_pids_using(host: Host, path: str) -> str:
-    """Find the pids of processes with the file open; ending processes get up to 2 s."""
+    """Find the pids of processes that have the file open; wait up to 2 s for them to end."""
     argv = ("find", "/proc", "-maxdepth", "3", "-path", "/proc/[0-9]*/fd/*", "-lname", path)
     deadline = Deadline(2.0)
     while True:

@@ -1,7 +1,7 @@
-"""Echo replies of a guest, seen by the host's kernel on the guest's interface.
+"""Capture the echo replies of a guest on the guest's network interface of the host.
 
-The gap meter is calibrated against the replies. Between the interface and the client are only
-the network and the meter, and no part of the guest.
+The calibration of the gap meter uses the times of the replies as a reference. Between this
+interface and the client are only the network and the gap meter, and no part of the guest.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,10 +24,10 @@ class EchoReplies:
     times_us: list[int] = field(default_factory=list)
 
     def parse_lines(self, lines: Iterable[str]) -> None:
-        """Parse the output of the capture program after the end of the capture.
+        """Parse the output lines of the capture program, and add the times.
 
         Args:
-            lines: The remaining lines of the program.
+            lines: The output after the line `ready`.
 
         Raises:
             InconclusiveError: The program missed a reply, or the output is incomplete.
@@ -40,20 +40,22 @@ class EchoReplies:
                     return
                 case _:
                     break
-        raise InconclusiveError("the capture on the guest's host missed replies or ended early")
+        raise InconclusiveError(
+            "the capture of echo replies on the guest's host missed replies, or ended too early"
+        )
 
 
 @contextmanager
 def capture_echo_replies(guest: Guest, payload: PurePosixPath | str) -> Iterator[EchoReplies]:
-    """Capture echo replies on the guest's service interface, on the guest's host, in the block.
+    """Capture the echo replies of the guest on the guest's host while the block runs.
 
     Args:
         guest: The running guest.
         payload: Path of migqual-payload on the guest's host.
 
     Raises:
-        HostError: The program cannot listen on the interface.
-        InconclusiveError: The program missed a reply.
+        HostError: The capture program cannot listen on the guest's network interface.
+        InconclusiveError: The capture program missed a reply.
     """
     replies = EchoReplies()
     host = guest.host
@@ -66,18 +68,18 @@ def capture_echo_replies(guest: Guest, payload: PurePosixPath | str) -> Iterator
         first_line = process.read_first_line()
         lines = iter(process)
         if first_line != "ready":
-            raise HostError(host.name, f"cannot capture replies of {guest.name}: {first_line}")
+            raise HostError(host.name, f"cannot capture echo replies of {guest.name}: {first_line}")
         yield replies
         process.send_line("stop")
         replies.parse_lines(lines)
 
 
 def find_host_interface(xml: str, mac: str) -> str:
-    """Find the host's name of the guest interface with a MAC address. No side effects.
+    """Find the host's name for a network interface of the guest, for example `vnet0`.
 
     Args:
         xml: The live domain XML of the guest.
-        mac: The MAC address.
+        mac: The MAC address of the interface.
 
     Raises:
         InconclusiveError: No interface of the guest has the address.

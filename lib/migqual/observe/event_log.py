@@ -1,4 +1,4 @@
-"""Events of a single guest on all hosts of a migration, by the controller's clock."""
+"""Collect the events of a guest from all hosts of a migration."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from migqual.model.outcome import GuestEvent
 
 
 class EventLog:
-    """Events of a guest, written by libvirt's event thread and read by other threads."""
+    """The events of a guest. libvirt's event thread adds events, other threads read the log."""
 
     def __init__(self) -> None:
         self.started_at = time.monotonic()
@@ -21,7 +21,7 @@ class EventLog:
     def add_event(
         self, host: str, name: str, detail: str, received_at: float, host_us: int | None
     ) -> None:
-        """Add an event; set `memory_sent` when QEMU reports a completed migration."""
+        """Add an event to the log; set `memory_sent` if the event is a completed migration."""
         with self._lock:
             self._events.append(
                 GuestEvent(host, name, received_at - self.started_at, host_us, detail)
@@ -31,14 +31,14 @@ class EventLog:
 
     @property
     def events(self) -> tuple[GuestEvent, ...]:
-        """Return the events so far."""
+        """Return all events received until now."""
         with self._lock:
             return tuple(self._events)
 
 
 @contextmanager
 def collect_events(guest_name: str, hosts: tuple[Host, ...]) -> Iterator[EventLog]:
-    """Collect the events of a guest on each of `hosts` while the block runs."""
+    """Collect the events of a guest from all given hosts while the block runs."""
     event_log = EventLog()
     with ExitStack() as stack:
         for host in hosts:

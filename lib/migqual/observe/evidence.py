@@ -1,4 +1,4 @@
-"""Render the evidence of a migration as the text of files, without side effects."""
+"""Render the contents of evidence files of a migration. No side effects."""
 
 import csv
 import io
@@ -11,7 +11,8 @@ from migqual.model.outcome import DiskSample, Outcome
 def render_samples_csv(outcome: Outcome) -> str:
     """Render the job samples as CSV.
 
-    Columns: seconds from the start to the reply, seconds of the query, then libvirt's fields.
+    Columns: time from the start of the migration to libvirt's reply in s, duration of the query
+    in s, then a column for each statistic of libvirt.
     """
     field_names = sorted({name for sample in outcome.job_samples for name in sample.stats.values})
     buffer = io.StringIO()
@@ -26,8 +27,8 @@ def render_samples_csv(outcome: Outcome) -> str:
 def render_disks_csv(outcome: Outcome) -> str:
     """Render the progress of each copied disk as CSV.
 
-    Columns: seconds from the start, target, bytes done, bytes in total, rate in MiB/s since the
-    previous sample, phase.
+    Columns: time from the start of the migration in s, target, copied bytes, total bytes, rate
+    since the previous sample in MiB/s, phase: `copy`, or `mirror` for a mirrored disk.
     """
     lines = ["at_s,target,done,total,rate_mib_s,phase"]
     last_samples: dict[str, DiskSample] = {}
@@ -45,14 +46,14 @@ def render_disks_csv(outcome: Outcome) -> str:
 
 
 def render_gaps_csv(outcome: Outcome) -> str:
-    """Render the gaps as CSV: start by the client's clock, length, resolution, all in ms."""
+    """Render the gaps as CSV in ms: start by the client's clock, length, resolution."""
     gaps = outcome.gap_report.gaps if outcome.gap_report else ()
     lines = [f"{gap.start_ms:.3f},{gap.length_ms:.3f},{gap.resolution_ms:g}" for gap in gaps]
     return "\n".join(["start_ms,length_ms,resolution_ms", *lines]) + "\n"
 
 
 def render_events_json(outcome: Outcome) -> str:
-    """Render the events of all hosts as JSON."""
+    """Render the events of the guest on all hosts as a JSON list."""
     rows: list[dict[str, Any]] = [
         {
             "at_s": round(event.at_s, 4),

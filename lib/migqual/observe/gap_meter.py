@@ -1,4 +1,4 @@
-"""Gap meter: a program on the client probes the guest continuously."""
+"""Control the gap meter: a program on the client that sends probes to a guest."""
 
 import itertools
 import threading
@@ -23,7 +23,7 @@ NS_PER_S = 1_000_000_000
 
 
 class GapMeter:
-    """Gap meter on the client for a single guest, for the lifetime of the guest."""
+    """The gap meter of one guest, running on the client."""
 
     def __init__(self, client_name: str, process: RemoteProcess) -> None:
         self._client_name = client_name
@@ -44,7 +44,7 @@ class GapMeter:
         except ValueError as error:
             self._failure = str(error)
         with self._trace_condition:
-            self._failure = self._failure or "the gap meter program ended"
+            self._failure = self._failure or "the gap meter ended"
             self._trace_condition.notify_all()
 
     @property
@@ -53,14 +53,14 @@ class GapMeter:
         return self._probe_interval
 
     def set_probe_interval(self, interval: ProbeInterval) -> None:
-        """Set the probe interval from now on. The trace records the time of the change."""
+        """Set the probe interval. The trace records the time of the change."""
         if interval is not self._probe_interval:
             self._probe_interval = interval
             self._process.send_line(interval.meter_command)
 
     @contextmanager
     def probe_at(self, interval: ProbeInterval) -> Iterator[None]:
-        """Probe at the given interval while the block runs, then at the previous interval."""
+        """Use the given probe interval while the block runs, then the previous interval again."""
         previous_interval = self._probe_interval
         self.set_probe_interval(interval)
         try:
@@ -69,9 +69,9 @@ class GapMeter:
             self.set_probe_interval(previous_interval)
 
     def mark_time_ns(self) -> int:
-        """Mark the current time, and return the time in ns of the client's clock.
+        """Request a time mark from the meter, and return its time in ns by the client's clock.
 
-        After the return, `trace` contains all data that the meter sent before the mark.
+        After the return, `trace` contains all lines that the meter wrote before the mark.
 
         Raises:
             TimedOut: The meter did not answer within 10 s.
@@ -86,11 +86,11 @@ class GapMeter:
         )
 
     def wait_for_reply(self, after_ns: int, seconds: float = REPLY_TIMEOUT_SECONDS) -> int:
-        """Wait for the first reply later than `after_ns`, and return the time of the reply.
+        """Wait for a reply of the guest later than `after_ns`, and return its time in ns.
 
         Args:
-            after_ns: Time in ns of the client's clock.
-            seconds: How long to wait.
+            after_ns: Time in ns by the client's clock.
+            seconds: Maximum waiting time in s.
 
         Raises:
             TimedOut: No reply arrived in time.
@@ -106,13 +106,13 @@ class GapMeter:
         )
 
     def wait_for_session(self, after_ns: int) -> bool:
-        """Wait for a reply of the TCP session after `after_ns`.
+        """Wait for a reply in the TCP session of the guest later than `after_ns`.
 
         Args:
-            after_ns: Time in ns of the client's clock.
+            after_ns: Time in ns by the client's clock.
 
         Returns:
-            True when the session replies, False when the session broke.
+            True when a reply arrives, False when the session broke.
 
         Raises:
             TimedOut: No reply arrived in time.
@@ -129,39 +129,46 @@ class GapMeter:
 
         with self._trace_condition:
             timeout_s = compute_session_timeout_s(get_last_reply_ns() or after_ns, after_ns)
-        return self._wait_until("a TCP answer of the guest", check_session, timeout_s) == "alive"
+        return (
+            self._wait_until("an answer of the guest in the TCP session", check_session, timeout_s)
+            == "alive"
+        )
 
     def _wait_until(self, description: str, probe: Callable[[], T | None], seconds: float) -> T:
         deadline = Deadline(seconds)
         with self._trace_condition:
             while (result := probe()) is None:
                 if self._failure:
-                    raise HostError(self._client_name, f"{description}: {self._failure}")
+                    raise HostError(
+                        self._client_name, f"cannot wait for {description}: {self._failure}"
+                    )
                 if deadline.is_over:
-                    raise TimedOut(f"{description}: not within {seconds:g} s")
+                    raise TimedOut(
+                        f"{self._client_name}: {description} did not arrive within {seconds:g} s"
+                    )
                 self._trace_condition.wait(deadline.seconds_left)
         return result
 
 
 def compute_session_timeout_s(last_reply_ns: int, after_ns: int) -> float:
-    """Compute the timeout for a reply of the TCP session after `after_ns`. No side effects.
+    """Compute how long to wait for a reply in the TCP session after `after_ns`, in s.
 
-    TCP doubles the retransmission timeout with each retry (RFC 6298, 5.5). After a silence of N
-    s the next retry may take another N s.
+    TCP doubles the retransmission timeout with each retry (RFC 6298, 5.5). After a silence of
+    N s, the next retry may take another N s.
 
     Args:
-        last_reply_ns: Time of the last reply, in ns of the client's clock.
-        after_ns: Time in ns of the client's clock.
+        last_reply_ns: Time of the last reply, in ns by the client's clock.
+        after_ns: Start of the wait, in ns by the client's clock.
 
     Returns:
-        The timeout in s.
+        The timeout in s: 20 s, and the length of the silence before `after_ns`.
     """
     return REPLY_TIMEOUT_SECONDS + max(0.0, (after_ns - last_reply_ns) / NS_PER_S)
 
 
 @contextmanager
 def run_gap_meter(client: Host, payload: PurePosixPath, address: str) -> Iterator[GapMeter]:
-    """Run the meter on `client` against the guest at `address` while the block runs."""
+    """Run the gap meter on the client while the block runs; `address` is the guest's IP address."""
     probe_ms, session_ms = ProbeInterval.IDLE.value
     argv = (
         *(str(payload), "watch", "--address", address, "--port", str(GAP_METER_PORT)),

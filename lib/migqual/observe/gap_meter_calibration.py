@@ -1,9 +1,9 @@
 """Calibrate the gap meter: pause the guest for known times, and compare the measured gaps.
 
-The meter is compared with two references. QEMU's clock gives the start and the end of the
-pause. The host's kernel gives the times of the guest's replies; the first reply leaves only
-after the guest has woken up. The meter's error is the meter's extra time over the kernel's
-figure. The guest's share is the kernel's extra time over QEMU's figure.
+Two references exist for a gap. QEMU's events give the length of the pause. The host's kernel
+gives the silence: the longest time without a reply on the guest's network interface. The silence
+is longer than the pause, because the guest needs time to continue. The error of the meter is the
+difference between the measured gap and the silence.
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ NS_PER_US = 1000
 
 @dataclass(frozen=True)
 class PauseMeasurement:
-    """Measurement of a single known pause, all times in ms.
+    """The measurement of one known pause of the guest, in ms.
 
     Attributes:
-        injected_ms: Length by QEMU's own clock, from STOP to RESUME.
-        host_silence_ms: Time without a reply leaving the guest, seen by the host's kernel.
-        measured_ms: Gap measured by the meter.
-        noise_ms: The longest other silence around the pause, caused by the machine alone.
-        probe_delay_ms: The longest delay of a due probe during the measurement.
+        injected_ms: Length of the pause: from QEMU's event STOP to RESUME.
+        host_silence_ms: Longest silence of the guest, seen by the host's kernel.
+        measured_ms: Gap measured by the gap meter.
+        noise_ms: Second longest silence during the measurement, without relation to the pause.
+        probe_delay_ms: Longest delay with which the client sent a probe.
     """
 
     injected_ms: float
@@ -44,35 +44,35 @@ class PauseMeasurement:
 
     @property
     def error_ms(self) -> float:
-        """Return the meter's error, never negative.
+        """Return the error of the gap meter in ms, never negative.
 
-        The meter saw the silence end early or late, or sent a probe late.
+        The error is the difference from the host's silence, or the delay of a probe if larger.
         """
         return max(abs(self.measured_ms - self.host_silence_ms), self.probe_delay_ms)
 
     @property
     def excess_over_qemu_ms(self) -> float:
-        """Return how much longer the measured gap is than the pause by QEMU's clock."""
+        """Return the measured gap minus the length of QEMU's pause, in ms."""
         return self.measured_ms - self.injected_ms
 
 
 @dataclass(frozen=True)
 class SuspendInterval:
-    """Start and end of QEMU's pause of the guest, in µs of the host's wall clock."""
+    """The start and the end of a pause of the guest by QEMU, in µs by the host's wall clock."""
 
     stop_us: int
     resume_us: int
 
     @property
     def length_ms(self) -> float:
-        """Return the length of the pause."""
+        """Return the length of the pause in ms."""
         return (self.resume_us - self.stop_us) / 1000
 
 
 def calibrate_gap_meter(
     guest: Guest, meter: GapMeter, payload: PurePosixPath | str, *, rounds: int = 7
 ) -> tuple[PauseMeasurement, ...]:
-    """Pause the guest `rounds` times each for 50, 200 and 500 ms, and measure each pause.
+    """Pause the guest for 50, 200 and 500 ms, `rounds` times each, and measure each pause.
 
     Args:
         guest: The running guest.
@@ -84,7 +84,7 @@ def calibrate_gap_meter(
         The measurements in the order of the pauses.
 
     Raises:
-        InconclusiveError: The host did not see the guest silent while QEMU held the guest.
+        InconclusiveError: The host captured replies of the guest during a pause.
     """
     lengths_ms = [length_ms for _ in range(rounds) for length_ms in PAUSES_MS]
     with meter.probe_at(ProbeInterval.FINE), capture_echo_replies(guest, payload) as replies:
@@ -125,7 +125,7 @@ def _suspend_and_measure(
 
 
 def find_suspend_interval(events: Sequence[GuestEvent]) -> SuspendInterval | None:
-    """Find the time from QEMU's STOP to RESUME; None without both events. No side effects."""
+    """Find the pause between QEMU's events STOP and RESUME; None when an event is missing."""
     stop_us = next(
         (event.host_clock_us for event in events if event.name == "STOP" and event.host_clock_us),
         None,
@@ -137,18 +137,18 @@ def find_suspend_interval(events: Sequence[GuestEvent]) -> SuspendInterval | Non
 
 
 def measure_host_silence_ms(replies_us: Sequence[int], suspend_interval: SuspendInterval) -> float:
-    """Measure the host's silence around QEMU's pause. The function has no side effects.
+    """Measure the longest silence of the guest around a pause, from replies seen by the host.
 
     Args:
-        replies_us: Times of the replies, in µs of the host's wall clock.
-        suspend_interval: The pause by QEMU's clock.
+        replies_us: Times of the replies, in µs by the host's wall clock.
+        suspend_interval: The pause by QEMU.
 
     Returns:
         The longest silence in ms.
 
     Raises:
-        InconclusiveError: No silence is as long as the pause. The capture on the host is
-            unreliable then.
+        InconclusiveError: Each silence is shorter than the pause, so the capture on the host is
+            not reliable.
     """
     replies_ns = [reply_us * NS_PER_US for reply_us in replies_us]
     silences = gaps.list_silences(
@@ -157,7 +157,7 @@ def measure_host_silence_ms(replies_us: Sequence[int], suspend_interval: Suspend
     longest_ms = gaps.find_longest_ms(silences)  # 0 where nothing was seen at all
     if longest_ms < suspend_interval.length_ms - ProbeInterval.FINE.interval_ns / NS_PER_MS:
         raise InconclusiveError(
-            f"QEMU suspended the guest for {suspend_interval.length_ms:.1f} ms, but its host saw "
-            f"a silence of only {longest_ms:.1f} ms"
+            f"QEMU suspended the guest for {suspend_interval.length_ms:.1f} ms, but the capture on "
+            f"the host has a silence of only {longest_ms:.1f} ms"
         )
     return longest_ms

@@ -1,17 +1,17 @@
-"""Compute gaps from the lines of the gap meter, without side effects.
+"""Compute gaps from the output lines of the gap meter. No side effects.
 
-The program `migqual-payload watch` writes the following lines:
+The gap meter is the program `migqual-payload watch`. The program writes these lines:
 
     p SEQ SENT_NS RECEIVED_NS                          a probe with reply
     s SEQ SENT_NS RECEIVED_NS ACKED UPTIME_MS BAD      a reply of the TCP session
-    e session WORDS AT_NS                              the session broke and stays broken
+    e session WORDS AT_NS                              the session broke; WORDS is the reason
     r INTERVAL_NS AT_NS                                a new probe interval from now on
     b BOOT_ID                                          the boot id of the answering guest
     m LABEL AT_NS                                      a mark requested by the controller
 
 All times are by the client's monotonic clock. A silence is the time between two consecutive
-replies, minus the probe interval. Silences of an undisturbed guest are about 0. Where the
-interval changed between two replies, the longer interval counts.
+replies, minus the probe interval. Silences of an undisturbed guest are about 0. If the probe
+interval changed between the two replies, the longer interval counts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,12 +27,14 @@ FLOOR_FACTOR = 1.5
 
 @dataclass(frozen=True)
 class SessionReply:
-    """A reply of the guest over TCP.
+    """A reply of the guest in the TCP session.
 
     Attributes:
         at_ns: Time of arrival at the client.
-        acknowledged_writes: Disk writes acknowledged so far.
-        bad_pages: Bad memory pages counted by the guest.
+        round_trip_ns: Time from the request to the reply.
+        acknowledged_writes: Number of acknowledged disk writes so far.
+        uptime_ms: Uptime of the guest.
+        bad_pages: Number of memory pages with wrong contents, counted by the guest.
     """
 
     at_ns: int
@@ -44,15 +46,15 @@ class SessionReply:
 
 @dataclass
 class MeterTrace:
-    """All output of the meter so far; the trace grows while the meter runs.
+    """The parsed output of the gap meter; the trace grows while the meter runs.
 
     Attributes:
         replies_ns: Arrival time of each reply to a probe.
         probe_times: Number and sending time of each answered probe.
         marks: Time of each mark, by label.
         interval_changes: Time and value of each new probe interval.
-        session_error: Reason for the end of the TCP session; empty while the session lives.
-        probe_count: The highest number of an answered probe.
+        session_error: Reason for the end of the TCP session; empty for a working session.
+        probe_count: Highest number of an answered probe.
     """
 
     replies_ns: list[int] = field(default_factory=list)
@@ -65,13 +67,13 @@ class MeterTrace:
     probe_count: int = 0
 
     def parse_line(self, line: str) -> None:
-        """Parse a single line of the meter's output.
+        """Parse an output line of the gap meter, and add the data to the trace.
 
         Args:
             line: The line.
 
         Raises:
-            ValueError: The meter does not write such lines.
+            ValueError: The line is not a line of the gap meter.
         """
         fields = line.split()
         match fields:
@@ -110,13 +112,14 @@ def list_silences(
     end_ns: int,
     interval_changes: Sequence[ProbeIntervalChange] = (),
 ) -> list[Gap]:
-    """List the silences between consecutive replies; each silence overlaps [start, end].
+    """List the silences between consecutive replies that overlap the window [start, end].
 
     Args:
         replies_ns: Times of the replies.
         start_ns: Start of the window.
         end_ns: End of the window.
-        interval_changes: Changes of the probe interval; empty for the fine interval.
+        interval_changes: Changes of the probe interval; empty when the interval was always
+            `ProbeInterval.FINE`.
 
     Returns:
         The silences as gaps, with lengths and resolutions in ms.
@@ -143,15 +146,16 @@ def measure_probe_delay_ms(
     end_ns: int,
     interval_changes: Sequence[ProbeIntervalChange] = (),
 ) -> float:
-    """Measure the longest delay of a due probe within [start, end], in ms.
+    """Measure the longest delay with which the client sent a probe in [start, end], in ms.
 
-    A silence no longer than the delay can come from the client alone.
+    The client alone can cause a silence up to this length.
 
     Args:
         probe_times: Number and sending time of each answered probe.
         start_ns: Start of the window.
         end_ns: End of the window.
-        interval_changes: Changes of the probe interval; empty for the fine interval.
+        interval_changes: Changes of the probe interval; empty when the interval was always
+            `ProbeInterval.FINE`.
     """
     delays_ns = (
         (sent_ns - previous_ns)
@@ -169,17 +173,17 @@ def measure_noise_ms(
     end_ns: int,
     interval_changes: Sequence[ProbeIntervalChange] = (),
 ) -> float:
-    """Measure the longest silence of an undisturbed window, in ms."""
+    """Measure the noise: the longest silence in a window without a migration, in ms."""
     return find_longest_ms(list_silences(replies_ns, start_ns, end_ns, interval_changes))
 
 
 def find_longest_ms(silences: Iterable[Gap]) -> float:
-    """Find the longest silence in ms; 0 without silences."""
+    """Return the length of the longest silence in ms; 0 without silences."""
     return max((gap.length_ms for gap in silences), default=0.0)
 
 
 def build_gap_report(trace: MeterTrace, baseline_ns: int, start_ns: int, end_ns: int) -> GapReport:
-    """Build a report of the gaps in [start, end], compared with the noise of [baseline, start].
+    """Build the report of the gaps in [start, end], with the noise of [baseline, start].
 
     Args:
         trace: The output of the meter.
@@ -188,7 +192,7 @@ def build_gap_report(trace: MeterTrace, baseline_ns: int, start_ns: int, end_ns:
         end_ns: End of the migration.
 
     Returns:
-        The report. A silence is a gap when longer than 1.5 times the noise.
+        The report. Only a silence longer than 1.5 times the noise is a gap.
     """
     noise_ms = measure_noise_ms(trace.replies_ns, baseline_ns, start_ns, trace.interval_changes)
     silences = list_silences(trace.replies_ns, start_ns, end_ns, trace.interval_changes)
@@ -207,21 +211,23 @@ def build_gap_report(trace: MeterTrace, baseline_ns: int, start_ns: int, end_ns:
 
 
 def find_rollback(replies: Iterable[SessionReply]) -> str:
-    """Find the first rollback: the uptime or the number of acknowledged writes fell.
+    """Find the first reply that shows an earlier state of the guest than the reply before.
+
+    In such a reply, the uptime or the number of acknowledged writes is smaller.
 
     Args:
-        replies: The replies of the TCP session, in order.
+        replies: The replies in the TCP session, in order.
 
     Returns:
-        A description of the rollback; empty without rollback.
+        A message with the two values; empty when no value fell.
     """
     previous: SessionReply | None = None
     for reply in replies:
         if previous is not None and reply.uptime_ms < previous.uptime_ms:
-            return f"uptime fell from {previous.uptime_ms} to {reply.uptime_ms} ms"
+            return f"the uptime fell from {previous.uptime_ms} ms to {reply.uptime_ms} ms"
         if previous is not None and reply.acknowledged_writes < previous.acknowledged_writes:
             return (
-                f"acknowledged writes fell from {previous.acknowledged_writes} "
+                f"the number of acknowledged writes fell from {previous.acknowledged_writes} "
                 f"to {reply.acknowledged_writes}"
             )
         previous = reply

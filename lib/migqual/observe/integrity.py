@@ -1,4 +1,4 @@
-"""Check a guest's memory and disks from inside: every page, every acknowledged block."""
+"""Check memory and disks from inside the guest: memory region and acknowledged blocks."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from migqual.hosts.guest import CHECKED_REGION, Guest
 
 
 def find_integrity_violations(guest: Guest) -> list[str]:
-    """Find damage of the guest's memory and disks, while the loads go on.
+    """Find damage of the guest's memory and disks while the guest load runs.
 
-    Every page of the memory region is compared with the last write. Every block of every disk
-    is compared with the acknowledged write. The boot id must be unchanged.
+    The payload in the guest compares each page of the memory region with the last write, and each
+    disk block with the last acknowledged write. The boot id must be unchanged.
 
     Args:
         guest: The running guest.
@@ -27,27 +27,31 @@ def find_integrity_violations(guest: Guest) -> list[str]:
         violations += _find_disk_violations(target, reply)
     boot_id = status["boot_id"]
     if boot_id != guest.boot_id:
-        violations.append(f"the guest has rebooted: boot id {guest.boot_id} became {boot_id}")
+        violations.append(
+            f"the guest has rebooted: the boot id changed from {guest.boot_id} to {boot_id}"
+        )
     return violations
 
 
 def _find_memory_violations(reply: dict[str, Any]) -> list[str]:
     if not reply["checked"]:
-        return ["memory: no page was checked"]
+        return ["memory: the payload checked no page of the memory region"]
     bad_count = int(reply["bad"]) + int(reply["bad_dirtying"])
     first_bad_pages = (reply["bad_pages"] or reply["bad_pages_dirtying"])[:3]
     if not bad_count:
         return []
-    return [f"memory: {bad_count} bad pages of {reply['checked']}, the first: {first_bad_pages}"]
+    page_counts = f"{bad_count} bad pages of {reply['checked']}"
+    return [f"memory with wrong contents: {page_counts}, the first: {first_bad_pages}"]
 
 
 def _find_disk_violations(target: str, reply: dict[str, Any]) -> list[str]:
     if not reply["checked"]:
-        return [f"disk {target}: no block was checked"]
+        return [f"disk {target}: the payload checked no block"]
     violations = []
     if reply["bad"]:
         violations.append(
-            f"disk {target}: {reply['bad']} bad blocks, the first: {reply['bad_blocks'][:3]}"
+            f"disk {target} with wrong contents: {reply['bad']} bad blocks, the first: "
+            f"{reply['bad_blocks'][:3]}"
         )
     if reply["errors"]:
         error_count, last_error = reply["errors"], reply["error_words"]

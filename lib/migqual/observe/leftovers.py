@@ -1,4 +1,4 @@
-"""Find leftovers of guests on hosts: names with the run's prefix, in a lab also all interfaces."""
+"""Find leftovers on hosts by the name prefix of the run. In a lab, list all interfaces, too."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,17 +29,17 @@ _LIBVIRT_FOLDERS = (
 
 @dataclass(frozen=True)
 class LeftoverAudit:
-    """Audit of hosts for leftovers, before and after a test.
+    """The search for leftovers on hosts, before and after a test.
 
     Attributes:
-        prefix: Beginning of all names created on the hosts.
+        prefix: Beginning of the names of all objects that the run creates on the hosts.
     """
 
     inventory: Inventory
     prefix: str
 
     def list_leftovers(self, hosts: tuple[Host, ...]) -> frozenset[str]:
-        """List all leftovers on `hosts` now, a line each: host, kind, name."""
+        """List all leftovers on the hosts, for example ``b1: domain mq-3f1c2a-1-2``."""
         with ThreadPoolExecutor(max_workers=len(hosts)) as executor:
             return frozenset(
                 line for lines in executor.map(self._list_host_leftovers, hosts) for line in lines
@@ -64,7 +64,7 @@ class LeftoverAudit:
         return leftovers
 
     def _list_folders(self, host: Host) -> list[str]:
-        """List the folders for files of guests on a host. Some folders may be missing."""
+        """List the folders on a host that may contain files of guests; some may not exist."""
         folders = [str(host.entry.scratch), *_LIBVIRT_FOLDERS]
         for store in self.inventory.stores:
             match store:
@@ -76,5 +76,5 @@ class LeftoverAudit:
 
 
 def _extract_name(line: str, prefix: str) -> str:
-    """Extract the name from a command line, because process ids change between two audits."""
+    """Extract the word with the prefix from a line of `pgrep -a`; else return the line."""
     return next((word for word in line.replace(",", " ").split() if prefix in word), line)

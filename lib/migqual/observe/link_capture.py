@@ -1,7 +1,8 @@
-"""Capture the link between two hosts: connections, TLS or not, and known contents.
+"""Capture the traffic between two hosts: TCP connections, TLS, and known contents of guests.
 
 A program on a host listens on the interface of the migration address. The program searches for
-byte strings at the start of the guests' memory pages and disk blocks. No traffic is stored.
+markers: known bytes at the start of the memory pages and disk blocks of guests. The program
+stores no traffic.
 """
 
 import json
@@ -24,10 +25,12 @@ _MIN_GUEST_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class CapturedConnection:
-    """A TCP connection, possibly without any data.
+    """A captured TCP connection between the two hosts.
 
     Attributes:
-        marker_counts: Number of occurrences in the connection, by marker.
+        bytes: Number of captured bytes; 0 for a connection without data.
+        tls: Whether the connection uses TLS.
+        marker_counts: Number of occurrences of each marker in the connection.
     """
 
     local_port: int
@@ -38,13 +41,18 @@ class CapturedConnection:
 
     @property
     def has_guest_data(self) -> bool:
-        """Return whether the connection carried memory or a disk, not only control messages."""
+        """Return whether the connection carried memory or disk data: at least 256 KiB."""
         return self.bytes >= _MIN_GUEST_BYTES
 
 
 @dataclass
 class LinkCapture:
-    """Result of a capture; complete after the block of `capture_link`."""
+    """The result of a capture; complete after the block of `capture_link`.
+
+    Attributes:
+        packets: Number of captured packets.
+        dropped: Number of packets that the capture missed.
+    """
 
     connections: tuple[CapturedConnection, ...] = ()
     packets: int = 0
@@ -57,7 +65,7 @@ class LinkCapture:
 
     @property
     def marker_counts(self) -> dict[str, int]:
-        """Return the number of occurrences on all connections, by marker."""
+        """Return the number of occurrences of each marker on all connections."""
         counts: Counter[str] = Counter()
         for connection in self.connections:
             counts.update(connection.marker_counts)
@@ -68,18 +76,17 @@ class LinkCapture:
 def capture_link(
     host: Host, payload: PurePosixPath, peer: Host, markers: Sequence[str]
 ) -> Iterator[LinkCapture]:
-    """Capture on `host` the traffic with `peer` while the block runs. SSH is left out.
+    """Capture the traffic of `host` with `peer`, except SSH, while the block runs.
 
     Args:
-        host: The host to listen on.
+        host: The host on which the capture runs.
         payload: Path of migqual-payload on `host`.
-        peer: The other host of the link.
-        markers: Markers of the guest's pages and blocks, as reported by the payload.
+        peer: The host at the other end of the connections.
+        markers: Bytes to search for, in hex, as reported by the payload in the guest.
 
     Raises:
-        HostError: The program cannot listen on the link.
-        InconclusiveError: No packet was seen, or the machine was too busy to inspect every
-            packet.
+        HostError: The program cannot listen on the interface of the migration address.
+        InconclusiveError: The capture has no packet, or missed a packet.
     """
     host_address, peer_address = (
         network_link.resolve_migration_address(peer, host),
@@ -115,8 +122,8 @@ def _wait_until_ready(host: Host, process: RemoteProcess) -> None:
     if first_line != "ready":
         raise HostError(
             host.name,
-            f"cannot capture packets on the link: {first_line}",
-            remedy="log in to the host as root",
+            f"cannot capture packets on the interface of the migration address: {first_line}",
+            remedy=f"set ansible_user of {host.name} to root in the inventory",
         )
 
 

@@ -1,4 +1,4 @@
-"""Clean-up: a migration without success must also be over for the source's QEMU."""
+"""Check that QEMU at the source has ended a migration without success."""
 
 from migqual.deadline import Deadline
 from migqual.errors import HostError, TimedOut
@@ -16,19 +16,18 @@ NOT_MIGRATED_STATUSES = {
 
 
 def find_cleanup_violations(guest: Guest, outcome: Outcome) -> list[str]:
-    """Check whether QEMU still holds a migration reported as ended by libvirt.
+    """Find a migration that QEMU has not ended although libvirt reports its end.
 
-    QEMU lists the migration among the connections for QMP `query-yank` (since 6.0) until the
-    migration thread has ended. A thread waiting for dead sender threads never ends, and QEMU
-    accepts no other migration. A failed post-copy is kept on purpose: the migration can be
-    resumed.
+    QMP `query-yank` (QEMU 6.0 and later) lists the migration until QEMU's migration thread has
+    ended. If this thread hangs, QEMU accepts no other migration. A failed post-copy migration is
+    not checked, because QEMU keeps the migration to resume it.
 
     Args:
         guest: The guest, still at the source.
         outcome: The outcome of the migration.
 
     Returns:
-        A message when QEMU still holds the migration after 30 s or does not answer; else empty.
+        A message when QEMU does not answer, or still lists the migration after 30 s; else empty.
     """
     if outcome.status not in NOT_MIGRATED_STATUSES or outcome.has_entered_postcopy:
         return []
@@ -40,15 +39,15 @@ def find_cleanup_violations(guest: Guest, outcome: Outcome) -> list[str]:
     try:
         if "query-yank" in {command["name"] for command in monitor("query-commands")}:
             Deadline(CLEANUP_SECONDS).wait_for(
-                "an end", has_ended_migration, interval_s=POLL_SECONDS
+                "the end of the migration in QEMU", has_ended_migration, interval_s=POLL_SECONDS
             )
     except HostError as error:
-        return [f"QEMU of {guest.name} does not report the end of the migration: {error.message}"]
+        return [f"QEMU of {guest.name} does not answer after the migration: {error.message}"]
     except TimedOut:
         message = (
-            f"QEMU at the source still lists the migration ({outcome.status}) "
-            f"{CLEANUP_SECONDS:g} s after its end (QMP query-yank): the migration thread hangs, "
-            f"and {guest.name} cannot be migrated again"
+            f"QMP query-yank of {guest.name} still lists the migration ({outcome.status}) "
+            f"{CLEANUP_SECONDS:g} s after the end of the migration. QEMU's migration thread "
+            f"hangs, and {guest.name} cannot be migrated again"
         )
         return [message]
     return []

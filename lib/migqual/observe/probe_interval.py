@@ -1,8 +1,8 @@
 """Choose the probe interval of the gap meter by the time left until the switch-over.
 
-A probe every 2 ms costs two thirds of a core for an emulated guest and the network. So the
-meter uses the fine interval only where an interruption is due. A gap is reported with the
-resolution of the interval in use. The functions have no side effects.
+A probe every 2 ms needs two thirds of a CPU core with an emulated guest. So the meter uses this
+interval only when an interruption of the guest is expected. The resolution of a gap is the
+interval in use. The functions have no side effects.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ SWITCHOVER_NEAR_S = 1.0
 
 
 class ProbeInterval(Enum):
-    """Interval between two probes, and between two requests over the TCP session, in ms."""
+    """The interval between two probes, and between two requests in the TCP session, in ms."""
 
     IDLE = (200, 1000)
     MEDIUM = (20, 100)
@@ -28,19 +28,19 @@ class ProbeInterval(Enum):
 
     @property
     def interval_ns(self) -> int:
-        """Return the interval between two probes."""
+        """Return the interval between two probes in ns."""
         return self.value[0] * NS_PER_MS
 
     @property
     def meter_command(self) -> str:
-        """Return the line for a running `migqual-payload watch` to set the interval."""
+        """Return the input line with which the gap meter sets this interval."""
         probe_ms, session_ms = self.value
         return f"pace {probe_ms * 1000} {session_ms}"
 
 
 @dataclass(frozen=True)
 class ProbeIntervalChange:
-    """Change of the probe interval: `interval_ns`, from `at_ns` on by the client's clock."""
+    """A change of the probe interval to `interval_ns`, at `at_ns` by the client's clock."""
 
     at_ns: int
     interval_ns: int
@@ -49,7 +49,7 @@ class ProbeIntervalChange:
 def find_longest_interval_ns(
     changes: Sequence[ProbeIntervalChange], from_ns: int, to_ns: int
 ) -> int:
-    """Find the longest interval in force between two times; `FINE` without a known change."""
+    """Find the longest probe interval between two times, in ns; `FINE` without changes."""
     longest_ns = 0
     for position, change in enumerate(changes):
         end_ns = changes[position + 1].at_ns if position + 1 < len(changes) else to_ns + 1
@@ -63,16 +63,15 @@ def choose_probe_interval(
 ) -> ProbeInterval:
     """Choose the probe interval for a migration with `sample` as the latest job sample.
 
-    A plan with a timeout or with post-copy gets the fine interval all the time: the
-    interruption can come at any moment. Otherwise the switch-over is due when the remaining
-    memory has been sent (virDomainGetJobStats: memory_remaining, memory_bps). Before the first
-    byte of memory the guest runs undisturbed: the destination's QEMU starts, or disks are
-    copied.
+    A plan with a timeout or with post-copy always gets `FINE`, because an interruption can come
+    at any time. Otherwise the interval depends on the time to send the remaining memory
+    (virDomainGetJobStats: memory_remaining, memory_bps): `MEDIUM` above 2 s, `FINE` below 1 s.
+    Before the first byte of memory, the guest runs undisturbed: `MEDIUM`.
 
     Args:
         plan: The plan of the migration.
         sample: The latest job sample.
-        current_interval: The interval in use, kept between the two limits.
+        current_interval: The interval in use; does not change between 1 and 2 s.
     """
     if plan.timeout is not None or plan.postcopy:
         return ProbeInterval.FINE

@@ -1,4 +1,4 @@
-"""Split brain: check the number of running copies of a guest, at most 1 at any time."""
+"""Find split brain: two copies of a guest that run at the same time."""
 
 import re
 from pathlib import PurePosixPath
@@ -17,23 +17,24 @@ def find_split_brain_violations(
 ) -> list[str]:
     """Find violations of the rule: the guest runs on `guest.host` and on no other host.
 
-    A process of the guest on another host is a violation, too: the process is a second writer.
+    A QEMU process of the guest on another host is also a violation: the process could write to
+    the disks.
 
     Args:
         guest: The guest to check.
-        hosts: All hosts with a possible copy.
-        is_still_migrating: Permit a process on another host, because a running migration still
-            sends to the process.
+        hosts: All hosts on which a copy of the guest may run.
+        is_still_migrating: Permit a QEMU process of the guest on another host, because the
+            migration still runs.
 
     Returns:
-        A message for each violation. When the guest does not run, the message quotes QEMU's
-        log.
+        A message for each violation. When the guest does not run, the message contains the last
+        lines of QEMU's log.
     """
     states = guest.query_states_by_host(hosts)
     violations = []
     if states.get(guest.host.name) not in RUNNING_STATES:
         state = states.get(guest.host.name, DomainState.GONE)
-        message = f"{guest.name} is {state} on {guest.host.name}, but should run there"
+        message = f"{guest.name} does not run on {guest.host.name}: its state is {state}"
         log_path = PurePosixPath(guest.console_log).with_suffix(".log")
         last_messages = extract_last_messages(
             guest.host.shell.run_unchecked("tail", "-n", "20", log_path).stdout
@@ -45,14 +46,17 @@ def find_split_brain_violations(
         if host.name == guest.host.name:
             continue
         if states.get(host.name) in RUNNING_STATES:
-            violations.append(f"split brain: {guest.name} also runs on {host.name}")
+            violations.append(
+                f"split brain: {guest.name} runs on {host.name}, but should run only on "
+                f"{guest.host.name}"
+            )
         if not is_still_migrating and (pids := host.list_qemu_pids(guest.name)):
-            violations.append(f"a QEMU process of {guest.name} is left on {host.name}: {pids}")
+            violations.append(f"{host.name} still has QEMU processes of {guest.name}: pids {pids}")
     return violations
 
 
 def extract_last_messages(log: str) -> str:
-    """Extract the last messages of QEMU or libvirt from QEMU's log, at most 3. No side effects."""
+    """Extract the last messages of QEMU and libvirt from QEMU's log, at most 3, in one line."""
     messages = [
         line
         for line in log.splitlines()
