@@ -1,1 +1,1 @@
-"""Measure the cost of migqual against the bare tools in the same run: `migqual bench ...`."""
+"""Measure the cost of migqual in comparison with the plain tools: `migqual bench`."""

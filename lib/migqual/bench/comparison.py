@@ -1,4 +1,4 @@
-"""Comparison of timed runs: migqual and tools by hand."""
+"""Compare the times of migqual with the times of plain tools."""
 
 import os
 import statistics
@@ -9,13 +9,13 @@ from migqual.errors import UsageError
 
 
 def run_tool(argv: Sequence[str]) -> str:
-    """Run a tool as on a command line, and return the output.
+    """Run a tool as on a command line, and return the standard output.
 
     Args:
         argv: The tool and the arguments.
 
     Raises:
-        UsageError: The tool failed. The error holds the tool's message.
+        UsageError: The tool failed. The error contains the message of the tool.
     """
     environment = os.environ | {"LC_ALL": "C"}
     result = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
@@ -28,8 +28,8 @@ def run_tool(argv: Sequence[str]) -> str:
 
 
 def format_table(rows: Sequence[tuple[str, Sequence[float]]]) -> list[str]:
-    """Format the smallest, median and largest value of each row, in s."""
-    lines = [f"{'':24}{'min':>8}{'median':>8}{'max':>8}  s, {len(rows[0][1])} runs each"]
+    """Format a table with the smallest, median and largest time of each row, in s."""
+    lines = [f"{'':24}{'min':>8}{'median':>8}{'max':>8}  in s, {len(rows[0][1])} rounds"]
     for name, values in rows:
         figures = (min(values), statistics.median(values), max(values))
         lines.append(f"{name:24}" + "".join(f"{value:8.3f}" for value in figures))
@@ -37,5 +37,5 @@ def format_table(rows: Sequence[tuple[str, Sequence[float]]]) -> list[str]:
 
 
 def compute_median_ratio(values: Sequence[float], reference_values: Sequence[float]) -> float:
-    """Compute the ratio of the medians of `values` and `reference_values`."""
+    """Compute the median of `values` divided by the median of `reference_values`."""
     return statistics.median(values) / statistics.median(reference_values)

@@ -1,4 +1,4 @@
-"""Measure the CPU time of an idle observed guest: QEMU, the gap meter and migqual."""
+"""Measure the CPU usage for an idle guest: QEMU, the gap meter and migqual."""
 
 import time
 from dataclasses import dataclass
@@ -20,10 +20,13 @@ _UTIME_FIELD, _STIME_FIELD = (
 
 @dataclass(frozen=True)
 class IdleCost:
-    """CPU usage in percent of a core over `seconds`.
+    """The CPU usage for an idle guest, in percent of one CPU core.
 
     Attributes:
-        migqual_percent: CPU usage of the observing process.
+        seconds: Length of the measurement.
+        qemu_percent: CPU usage of the guest's QEMU process on the host.
+        meter_percent: CPU usage of the gap meter on the client.
+        migqual_percent: CPU usage of migqual on the controller.
     """
 
     seconds: float
@@ -33,12 +36,12 @@ class IdleCost:
 
     @property
     def total_percent(self) -> float:
-        """Return the sum of all CPU usage."""
+        """Return the sum of the CPU usage of QEMU, gap meter and migqual."""
         return self.qemu_percent + self.meter_percent + self.migqual_percent
 
 
 def measure_idle_cost(inventory: Inventory, *, seconds: int) -> IdleCost:
-    """Observe an idle guest for `seconds`, and measure the CPU usage."""
+    """Measure the CPU usage of QEMU, gap meter and migqual with an idle guest for `seconds`."""
     with connect_testbed(inventory) as testbed:
         guest = testbed.make_guest(GuestSpec())
         (qemu_pid,) = guest.host.list_qemu_pids(guest.name)
@@ -67,26 +70,26 @@ def measure_idle_cost(inventory: Inventory, *, seconds: int) -> IdleCost:
 def _find_meter_pid(client: Host, address: str) -> int:
     pids = client.shell.run("pgrep", "-f", f"payload watch --address {address} ").stdout.split()
     if not pids:
-        raise HostError(client.name, f"no gap meter runs for {address}")
+        raise HostError(client.name, f"no gap meter runs for the guest with the address {address}")
     return int(pids[0])
 
 
 def _read_cpu_time_s(host: Host, pid: int) -> float:
-    """Read the user and system time of a process so far, in s."""
+    """Read the CPU time of a process since its start, user and system, in s."""
     ticks_per_s = int(host.shell.run("getconf", "CLK_TCK").stdout)
     stat_fields = host.shell.run("cat", f"/proc/{pid}/stat").stdout.rpartition(")")[2].split()
     return (int(stat_fields[_UTIME_FIELD]) + int(stat_fields[_STIME_FIELD])) / ticks_per_s
 
 
 def format_idle_cost(cost: IdleCost) -> list[str]:
-    """Format the output of `migqual bench idle`; the last line is the sum."""
+    """Format the output of `migqual bench idle`; the last line is the sum of the CPU usage."""
     rows = (
         ("QEMU", cost.qemu_percent),
         ("gap meter", cost.meter_percent),
         ("migqual", cost.migqual_percent),
     )
     return [
-        f"percent of one core over {cost.seconds:.0f} s, for one idle guest that is observed:",
+        f"CPU usage for one idle guest over {cost.seconds:.0f} s, in percent of one core:",
         *(f"  {name:12}{value:6.1f}" for name, value in rows),
         f"sum: {cost.total_percent:.1f} %",
     ]

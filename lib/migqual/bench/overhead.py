@@ -1,4 +1,4 @@
-"""Measure how much longer an observed migration takes than a bare `virsh migrate`."""
+"""Measure how much longer a migration by migqual with observers takes than `virsh migrate`."""
 
 import time
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from migqual.testbed.testbed import Testbed, connect_testbed
 
 @dataclass(frozen=True)
 class OverheadTimes:
-    """Wall times in s, a value for each round.
+    """The wall times of migrations in s, one value for each round.
 
     Attributes:
-        virsh_s: Bare `virsh migrate`.
-        observed_s: The call of `migrate` while all observers run.
-        with_checks_s: The same call, with the baseline window before and every check after the
-            call.
+        virsh_s: Times of `virsh migrate`.
+        observed_s: Times of migrations by migqual while all observers run.
+        with_checks_s: Times of the same migrations, including the baseline window before and all
+            checks after the migration.
     """
 
     virsh_s: tuple[float, ...]
@@ -38,13 +38,16 @@ class OverheadTimes:
 def measure_overhead(
     inventory: Inventory, *, rounds: int, memory_mib: int, report_progress: Callable[[str], None]
 ) -> OverheadTimes:
-    """Measure migrations of an idle guest back and forth, bare and observed in turn (ABBA).
+    """Measure migrations of an idle guest by virsh and by migqual with observers.
+
+    Each round has one migration by virsh and one by migqual. The order alternates from round to
+    round.
 
     Args:
         inventory: The inventory with the pair and the client.
-        rounds: Number of migrations of each kind.
-        memory_mib: Memory of the guest.
-        report_progress: Called with a line after each round.
+        rounds: Number of rounds.
+        memory_mib: Memory of the guest in MiB.
+        report_progress: Called with a line of text after each round.
     """
     with connect_testbed(inventory) as testbed:
         guest = testbed.make_guest(GuestSpec(memory_mib=memory_mib))
@@ -79,13 +82,14 @@ def _alternate_migrations(
         for step in order:
             step()
         report_progress(
-            f"{round_index + 1:3}  bare {virsh_s[-1]:.3f} s  observed {observed_s[-1]:.3f} s"
+            f"round {round_index + 1:3}  virsh {virsh_s[-1]:.3f} s  "
+            f"migqual, observed {observed_s[-1]:.3f} s"
         )
     return OverheadTimes(tuple(virsh_s), tuple(observed_s), tuple(with_checks_s))
 
 
 def measure_virsh_migration(guest: Guest, destination: Host, plan: Plan) -> float:
-    """Run `virsh migrate` with the flags and parameters of `plan`; return the seconds."""
+    """Run `virsh migrate` with the flags and parameters of the plan; return the time in s."""
     argv = libvirt_call.build_virsh_migrate(
         plan,
         guest.spec.persistence,
@@ -101,12 +105,13 @@ def measure_virsh_migration(guest: Guest, destination: Host, plan: Plan) -> floa
 
 
 def format_overhead(overhead: OverheadTimes) -> list[str]:
-    """Format the output of `migqual bench overhead`; the last line is the ratio."""
+    """Format the output of `migqual bench overhead`; the last line is the ratio of medians."""
     rows = [("virsh migrate", overhead.virsh_s), ("migqual, observed", overhead.observed_s)]
     rows.append(("with baseline and checks", overhead.with_checks_s))
+    observed_ratio = compute_median_ratio(overhead.observed_s, overhead.virsh_s)
     with_checks_ratio = compute_median_ratio(overhead.with_checks_s, overhead.virsh_s)
     return [
         *format_table(rows),
-        f"ratio with baseline and checks: {with_checks_ratio:.2f}",
-        f"ratio: {compute_median_ratio(overhead.observed_s, overhead.virsh_s):.2f}",
+        f"median of migqual with baseline and checks / median of virsh: {with_checks_ratio:.2f}",
+        f"median of migqual / median of virsh, ratio: {observed_ratio:.2f}",
     ]

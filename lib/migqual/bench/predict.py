@@ -1,6 +1,6 @@
-"""Measure the accuracy of predictions on a grid of rates, working sets and bandwidths.
+"""Measure the accuracy of predictions on a grid of dirty rates, working sets and bandwidths.
 
-Each point of the grid is first predicted and then migrated.
+For each point of the grid, the benchmark predicts a migration and then runs the migration.
 """
 
 import json
@@ -37,7 +37,7 @@ _PATTERNS = (WritePattern.RANDOM, WritePattern.SEQUENTIAL, WritePattern.HOT_SPOT
 
 @dataclass(frozen=True)
 class GridPoint:
-    """A point of the grid: a bandwidth and a memory load."""
+    """A point of the grid: a bandwidth limit and a memory load."""
 
     bandwidth_mib_s: int
     load: MemoryLoad
@@ -45,13 +45,13 @@ class GridPoint:
     def __str__(self) -> str:
         load = self.load
         return (
-            f"{load.rate_mib_s} MiB/s {load.pattern} in {load.size_mib} MiB, "
-            f"limit {self.bandwidth_mib_s} MiB/s"
+            f"writes {load.rate_mib_s} MiB/s {load.pattern} in {load.size_mib} MiB, "
+            f"bandwidth {self.bandwidth_mib_s} MiB/s"
         )
 
 
 def list_grid_points(point_count: int | None = None) -> list[GridPoint]:
-    """List all grid points, or about `point_count` points spread over the grid.
+    """List all points of the grid, or `point_count` points spread evenly over the grid.
 
     The write patterns alternate from point to point.
     """
@@ -75,19 +75,19 @@ def list_grid_points(point_count: int | None = None) -> list[GridPoint]:
 
 
 def get_pattern(number: int) -> WritePattern:
-    """Return the write pattern for a number; the patterns alternate."""
+    """Return the write pattern for the number of a point; the patterns alternate."""
     return _PATTERNS[number % len(_PATTERNS)]
 
 
 def measure_predictions(
     inventory: Inventory, *, point_count: int | None, report_progress: Callable[[str], None]
 ) -> PredictionScore:
-    """Predict and migrate each point of the grid with the same guest.
+    """Predict and run a migration of the same guest for each point of the grid.
 
     Args:
         inventory: The inventory with the pair.
         point_count: Number of points; None for all points.
-        report_progress: Called with a line after each point.
+        report_progress: Called with a line of text after each point.
     """
     with (
         connect_testbed(inventory) as testbed,
@@ -97,8 +97,9 @@ def measure_predictions(
             lambda plan: migrate(guest, testbed.pair.get_peer(guest.host), plan)
         )
         report_progress(
-            f"calibration: setup {calibration.setup_s:.2f} s, link {calibration.link_mib_s:.0f} "
-            f"MiB/s, device state {calibration.device_state_s * 1000:.0f} ms"
+            f"calibration: setup time {calibration.setup_s:.2f} s, "
+            f"link {calibration.link_mib_s:.0f} MiB/s, "
+            f"device state {calibration.device_state_s * 1000:.0f} ms"
         )
         trials = []
         for point in list_grid_points(point_count):
@@ -110,10 +111,10 @@ def measure_predictions(
 def run_prediction_trial(
     testbed: Testbed, guest: Guest, point: GridPoint, calibration: TransferCalibration
 ) -> PredictionTrial:
-    """Predict a migration, then migrate the guest.
+    """Predict a migration for a point of the grid, then run the migration.
 
-    A migration without convergence is aborted at the deadline. The guest must be undamaged
-    afterwards.
+    A migration that does not converge is aborted at the deadline. Afterwards the function checks
+    memory and disks of the guest.
     """
     with memory_region(guest, point.load) as dirty_region:
         measurement = measure_dirtying(guest.host, guest.domain, testbed.probe_context)
@@ -137,28 +138,28 @@ def run_prediction_trial(
 
 
 def format_trial(scored_trial: PredictionTrial) -> str:
-    """Format a finished trial as a line."""
+    """Format a finished trial as a line of text: predicted and measured times."""
     prediction = scored_trial.prediction
     predicted_time = f"{prediction.total_s:6.2f} s" if prediction.converges else "   never"
     measured_time = "   never" if scored_trial.total_s is None else f"{scored_trial.total_s:6.2f} s"
     downtimes = ""
     if scored_trial.downtime_s is not None:
         downtimes = f"  downtime {prediction.downtime_s:.3f} / {scored_trial.downtime_s:.3f} s"
-    judgement = "" if scored_trial.is_correct else "  WRONG"
+    judgement = "" if scored_trial.is_correct else "  WRONG prediction of convergence"
     if scored_trial.near_boundary:
-        judgement = "  near the boundary"
+        judgement = "  near the boundary of convergence"
     times = f"predicted {predicted_time}  measured {measured_time}{downtimes}"
-    return f"{scored_trial.name:46}{times}{judgement}  {scored_trial.damage}".rstrip()
+    return f"{scored_trial.name:58}{times}{judgement}  {scored_trial.damage}".rstrip()
 
 
 def format_score(score: PredictionScore) -> Iterator[str]:
-    """Format the final lines of `migqual bench predict`."""
-    yield "confusion matrix, predicted / measured: " + ", ".join(
+    """Yield the last lines of `migqual bench predict`: accuracy and errors of all trials."""
+    yield "number of trials, predicted / measured: " + ", ".join(
         f"{name}: {count}" for name, count in score.confusion_matrix.items()
     )
     boundary_count = sum(scored_trial.near_boundary for scored_trial in score.trials)
     yield (
-        f"trials: {len(score.trials)}, of these near the boundary and not counted above: "
+        f"all trials: {len(score.trials)}; near the boundary of convergence, not counted above: "
         f"{boundary_count}"
     )
     rows = {
@@ -169,11 +170,11 @@ def format_score(score: PredictionScore) -> Iterator[str]:
     for name, compute_error in rows.items():
         p50, p90 = (_format_percent(compute_error(share)) for share in (0.5, 0.9))
         yield f"error of {name}: p50 {p50}, p90 {p90}"
-    yield f"convergence predicted correctly: {_format_percent(score.accuracy)}"
+    yield f"trials with correctly predicted convergence: {_format_percent(score.accuracy)}"
 
 
 def write_prediction_json(score: PredictionScore, folder: Path = paths.DEFAULT_OUTPUT) -> Path:
-    """Write `prediction.json` into the folder, and return the path."""
+    """Write the file `prediction.json` into the folder, and return the path of the file."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "prediction.json"
     file.write_text(json.dumps(score.build_record(), indent=2) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ GUEST_PING = '{"execute":"guest-ping"}'
 
 @dataclass(frozen=True)
 class ReadyTimes:
-    """Seconds from the definition to the agent's first reply, by virsh and by migqual."""
+    """The times from the definition of a guest to the first reply of the guest agent, in s."""
 
     virsh_s: tuple[float, ...]
     migqual_s: tuple[float, ...]
@@ -28,13 +28,13 @@ class ReadyTimes:
 def measure_ready_times(
     inventory: Inventory, *, rounds: int, memory_mib: int, report_progress: Callable[[str], None]
 ) -> ReadyTimes:
-    """Measure boots by migqual and by virsh in turn, with a single guest at a time.
+    """Measure the boot of guests, one after the other, by migqual and by virsh.
 
     Args:
         inventory: The inventory with the pair and the client.
-        rounds: Number of boots of each kind.
-        memory_mib: Memory of the guest.
-        report_progress: Called with a line after each round.
+        rounds: Number of rounds, with one boot by migqual and one by virsh in each round.
+        memory_mib: Memory of the guest in MiB.
+        report_progress: Called with a line of text after each round.
     """
     virsh_s: list[float] = []
     migqual_s: list[float] = []
@@ -45,7 +45,8 @@ def measure_ready_times(
             migqual_s.append(_measure_migqual(testbed, spec))
             virsh_s.append(_measure_virsh(testbed, spec))
             report_progress(
-                f"{round_index + 1:3}  virsh {virsh_s[-1]:.3f} s  migqual {migqual_s[-1]:.3f} s"
+                f"round {round_index + 1:3}  "
+                f"virsh {virsh_s[-1]:.3f} s  migqual {migqual_s[-1]:.3f} s"
             )
     return ReadyTimes(tuple(virsh_s), tuple(migqual_s))
 
@@ -61,7 +62,7 @@ def _measure_migqual(testbed: Testbed, spec: GuestSpec) -> float:
 
 
 def _measure_virsh(testbed: Testbed, spec: GuestSpec) -> float:
-    """Measure the same by hand: define, start, and ping the agent until the first reply."""
+    """Measure a boot by virsh: define, start, and ping the agent until the first reply; in s."""
     guest = testbed.provisioner.boot_guest(
         spec, testbed.source
     )  # the journal names it from here on
@@ -100,9 +101,10 @@ def _can_run(argv: Sequence[str]) -> bool:
 
 
 def format_ready_times(ready_times: ReadyTimes) -> list[str]:
-    """Format the output of `migqual bench ready`; the last line is the ratio."""
+    """Format the output of `migqual bench ready`; the last line is the ratio of medians."""
     rows = [("virsh define, start", ready_times.virsh_s), ("migqual", ready_times.migqual_s)]
+    ratio = compute_median_ratio(ready_times.migqual_s, ready_times.virsh_s)
     return [
         *format_table(rows),
-        f"ratio: {compute_median_ratio(ready_times.migqual_s, ready_times.virsh_s):.2f}",
+        f"median of migqual / median of virsh, ratio: {ratio:.2f}",
     ]

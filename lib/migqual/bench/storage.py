@@ -1,7 +1,7 @@
-"""Measure how much longer a disk copy takes by migqual than by bare virsh.
+"""Measure how much longer a migration with a disk copy takes by migqual than by virsh.
 
-The time of migqual includes guard and preparation. virsh runs `virsh migrate
---copy-storage-all` onto an image created before.
+The time of migqual includes the guard and the creation of the image at the destination. The time
+of virsh is `virsh migrate --copy-storage-all` to an existing image.
 """
 
 import time
@@ -25,7 +25,7 @@ MIN_DISK_MIB = 2 * _GUEST_AREA_MIB
 
 @dataclass(frozen=True)
 class DiskCopyTimes:
-    """Wall times in s for copying a disk of `disk_mib`."""
+    """The wall times in s of migrations that copy a disk of `disk_mib` MiB."""
 
     disk_mib: int
     virsh_s: tuple[float, ...]
@@ -35,13 +35,16 @@ class DiskCopyTimes:
 def measure_disk_copies(
     inventory: Inventory, *, rounds: int, disk_mib: int, report_progress: Callable[[str], None]
 ) -> DiskCopyTimes:
-    """Measure migrations of a guest with a disk, by virsh and by migqual in turn (ABBA).
+    """Measure migrations that copy the disk of a guest, by virsh and by migqual.
+
+    Each round has one migration by virsh and one by migqual. The order alternates from round to
+    round.
 
     Args:
         inventory: The inventory with the pair.
-        rounds: Number of migrations of each kind.
-        disk_mib: Size of the disk.
-        report_progress: Called with a line after each round.
+        rounds: Number of rounds.
+        disk_mib: Size of the disk in MiB.
+        report_progress: Called with a line of text after each round.
     """
     virsh_s: list[float] = []
     migqual_s: list[float] = []
@@ -61,13 +64,14 @@ def measure_disk_copies(
                 seconds = step(testbed, guest)
                 (virsh_s if step is _measure_virsh else migqual_s).append(seconds)
             report_progress(
-                f"{round_index + 1:3}  virsh {virsh_s[-1]:.3f} s  migqual {migqual_s[-1]:.3f} s"
+                f"round {round_index + 1:3}  "
+                f"virsh {virsh_s[-1]:.3f} s  migqual {migqual_s[-1]:.3f} s"
             )
     return DiskCopyTimes(disk_mib, tuple(virsh_s), tuple(migqual_s))
 
 
 def _fill_disk(guest: Guest, disk_mib: int) -> None:
-    """Fill the part of the disk without guest writes with random bytes, from outside."""
+    """Fill the disk with random bytes, except the first 64 MiB, to which the guest load writes."""
     argv = ("dd", "if=/dev/urandom", f"of={guest.volumes[0].path}", "bs=1M", "oflag=direct")
     range_arguments = (
         f"seek={_GUEST_AREA_MIB}",
@@ -102,19 +106,20 @@ def _measure_virsh(testbed: Testbed, guest: Guest) -> float:
 
 
 def _remove_old_image(guest: Guest, source: Host) -> None:
-    """Remove the image left behind, because the next copy goes to the same path."""
+    """Remove the old image at the source, because the next copy goes to the same path."""
     source.shell.run("rm", "-f", "--", guest.volumes[0].path)
 
 
 def format_disk_copy_times(copy_times: DiskCopyTimes) -> list[str]:
-    """Format the output of `migqual bench storage`; the last line is the ratio."""
+    """Format the output of `migqual bench storage`; the last line is the ratio of medians."""
     rows = [("virsh migrate", copy_times.virsh_s), ("migqual", copy_times.migqual_s)]
     speeds = [
         f"{name:24}{copy_times.disk_mib / sorted(seconds)[len(seconds) // 2]:8.0f} MiB/s"
         for name, seconds in rows
     ]
+    ratio = compute_median_ratio(copy_times.migqual_s, copy_times.virsh_s)
     return [
         *format_table(rows),
         *speeds,
-        f"ratio: {compute_median_ratio(copy_times.migqual_s, copy_times.virsh_s):.2f}",
+        f"median of migqual / median of virsh, ratio: {ratio:.2f}",
     ]
