@@ -183,7 +183,7 @@ def _read_image_stat(host: Host, disk: Disk) -> str:
 
 
 def _find_pids_using(host: Host, path: str) -> str:
-    """Find the pids of processes that have the file open; wait up to 2 s for them to end."""
+    """Find the processes that still have the file open after up to 2 s; return the pids."""
     argv = ("find", "/proc", "-maxdepth", "3", "-path", "/proc/[0-9]*/fd/*", "-lname", path)
     deadline = Deadline(2.0)
     while True:

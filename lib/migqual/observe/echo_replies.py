@@ -1,4 +1,4 @@
-"""Capture the echo replies of a guest on the guest's network interface of the host.
+"""Capture the echo replies of a guest on the host, at the guest's network interface.
 
 The calibration of the gap meter uses the times of the replies as a reference. Between this
 interface and the client are only the network and the gap meter, and no part of the guest.

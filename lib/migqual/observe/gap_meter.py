@@ -69,7 +69,7 @@ class GapMeter:
             self.set_probe_interval(previous_interval)
 
     def mark_time_ns(self) -> int:
-        """Request a time mark from the meter, and return its time in ns by the client's clock.
+        """Request a time mark from the meter; return the time in ns by the client's clock.
 
         After the return, `trace` contains all lines that the meter wrote before the mark.
 
@@ -86,7 +86,7 @@ class GapMeter:
         )
 
     def wait_for_reply(self, after_ns: int, seconds: float = REPLY_TIMEOUT_SECONDS) -> int:
-        """Wait for a reply of the guest later than `after_ns`, and return its time in ns.
+        """Wait for a reply of the guest later than `after_ns`; return the reply time in ns.
 
         Args:
             after_ns: Time in ns by the client's clock.
@@ -161,7 +161,7 @@ def compute_session_timeout_s(last_reply_ns: int, after_ns: int) -> float:
         after_ns: Start of the wait, in ns by the client's clock.
 
     Returns:
-        The timeout in s: 20 s, and the length of the silence before `after_ns`.
+        The timeout in s: 20 s plus the length of the silence before `after_ns`.
     """
     return REPLY_TIMEOUT_SECONDS + max(0.0, (after_ns - last_reply_ns) / NS_PER_S)
 

@@ -1,4 +1,4 @@
-"""Find leftovers on hosts by the name prefix of the run. In a lab, list all interfaces, too."""
+"""Find leftovers on hosts by the name prefix of the run. In a lab, also list all interfaces."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

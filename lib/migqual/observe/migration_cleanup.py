@@ -45,9 +45,9 @@ def find_cleanup_violations(guest: Guest, outcome: Outcome) -> list[str]:
         return [f"QEMU of {guest.name} does not answer after the migration: {error.message}"]
     except TimedOut:
         message = (
-            f"QMP query-yank of {guest.name} still lists the migration ({outcome.status}) "
-            f"{CLEANUP_SECONDS:g} s after the end of the migration. QEMU's migration thread "
-            f"hangs, and {guest.name} cannot be migrated again"
+            f"QMP query-yank of {guest.name} on {guest.host.name} still lists the migration "
+            f"({outcome.status}) {CLEANUP_SECONDS:g} s after the end of the migration. QEMU's "
+            f"migration thread hangs, and {guest.name} cannot be migrated again"
         )
         return [message]
     return []

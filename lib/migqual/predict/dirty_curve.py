@@ -94,7 +94,9 @@ def interpolate_curve(points: dict[float, float]) -> DirtyCurve:
         ValueError: `points` is empty, or a window length is not positive.
     """
     if not points or min(points) <= 0:
-        raise ValueError(f"a dirty curve needs windows longer than 0 s, not {sorted(points)} s")
+        raise ValueError(
+            f"a dirty curve needs windows longer than 0 s; the windows in s: {sorted(points)}"
+        )
     anchor_points = [(0.0, 0.0), *sorted(points.items())]
 
     def interpolate(seconds: float) -> float:

@@ -39,7 +39,7 @@ class Throttle:
         return self.percent / 100
 
     def record_dirty_sync(self, dirtied_mib: float, sent_mib: float, elapsed_s: float) -> None:
-        """Record that QEMU reads the dirty log, and take the next step if due.
+        """Record that QEMU reads the dirty log, and increase the throttle if necessary.
 
         Args:
             dirtied_mib: Memory dirtied since the last reading, in MiB.

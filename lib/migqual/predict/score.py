@@ -72,7 +72,7 @@ class PredictionTrial:
 
     @property
     def downtime_error(self) -> float | None:
-        """Return the signed error of the predicted downtime, as a share of the measured one."""
+        """Return the signed error of the downtime prediction, relative to the measured downtime."""
         return _calculate_error(self.prediction, self.prediction.downtime_s, self.downtime_s)
 
     @property
@@ -136,15 +136,15 @@ class PredictionScore:
         )
 
     def calculate_total_error(self, fraction: float) -> float | None:
-        """Calculate a percentile of the errors of the total time; fraction 0.9 gives p90."""
+        """Calculate a percentile of the absolute total-time errors; fraction 0.9 gives p90."""
         return _compute_percentile([trial.total_error for trial in self.trials], fraction)
 
     def calculate_downtime_error(self, fraction: float) -> float | None:
-        """Calculate a percentile of the errors of the downtime; fraction 0.9 gives p90."""
+        """Calculate a percentile of the absolute downtime errors; fraction 0.9 gives p90."""
         return _compute_percentile([trial.downtime_error for trial in self.trials], fraction)
 
     def calculate_textbook_error(self, fraction: float) -> float | None:
-        """Calculate a percentile of the errors of `textbook_prediction`; 0.9 gives p90."""
+        """Calculate a percentile of the absolute `textbook_error`; fraction 0.9 gives p90."""
         return _compute_percentile([trial.textbook_error for trial in self.trials], fraction)
 
     @property
@@ -202,7 +202,7 @@ def calculate_deadline_s(
 ) -> float:
     """Calculate the deadline of a trial, in s.
 
-    The time is enough to send the memory of the guest 2.5 times.
+    The time is enough to send the memory of the guest 2.5 times with the bandwidth limit.
     """
     return calibration.setup_s + 2.5 * measurement.memory_to_send_mib / bandwidth_mib_s + 1.0
 

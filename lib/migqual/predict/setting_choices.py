@@ -58,7 +58,8 @@ class SettingChoice:
     Attributes:
         setting: Name of the setting.
         option: `virsh` command or option for the setting; the reason when no value helps.
-        prediction: Prediction with the setting; None when no value helps, or without a model.
+        prediction: Prediction with the setting; None when no value helps, or when migqual cannot
+            predict the effect.
     """
 
     setting: str
@@ -150,7 +151,10 @@ def _evaluate_auto_converge(scenario: MigrationScenario) -> tuple[str, Predictio
     throttle = Throttle()
     prediction = scenario.simulate(throttle)
     if prediction.converges:
-        return f"--auto-converge (takes up to {throttle.percent} % of the CPU time)", prediction
+        return (
+            f"--auto-converge (takes up to {throttle.percent} % of the guest's CPU time)",
+            prediction,
+        )
     return "the migration does not converge with the highest throttle", None
 
 

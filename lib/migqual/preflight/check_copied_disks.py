@@ -1,4 +1,4 @@
-"""Check the disks that a plan copies: LM-NSS-01, 02, 05, 06 and LM-LOC-02. No side effects.
+"""Check the disks that a plan copies (LM-NSS-01, -02, -05, -06, LM-LOC-02). No side effects.
 
 If the plan copies no disk, the checks yield no finding. The exception is LM-NSS-05: the check
 always compares the guest's disks with the disks in the plan's definition for the destination.
@@ -20,7 +20,7 @@ from migqual.probes.fact import Missing
 
 
 def check_copy_onto_itself(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether source and destination of a copy are the same image (LM-NSS-01.image)."""
+    """Check whether the plan copies a disk onto its own image (LM-NSS-01.image)."""
     finding_id = "LM-NSS-01.image"
     common_disks = [fact for fact in storage.copied_disks if fact.location.is_common]
     ambiguous_disks = [
@@ -29,14 +29,14 @@ def check_copy_onto_itself(storage: StorageFacts) -> Iterator[Finding]:
     if common_disks:
         yield report_refusal(
             finding_id,
-            f"the plan copies a disk onto the same image: {format_disk_evidence(common_disks)}",
+            f"the plan copies a disk onto its own image: {format_disk_evidence(common_disks)}",
             f"copy only disks that are local to {storage.source}: name them with --migrate-disks",
             **{fact.disk.target: fact.evidence for fact in common_disks},
         )
     elif ambiguous_disks:
         yield report_unknown(
             finding_id,
-            "whether the plan copies a disk onto the same image",
+            "whether the plan copies a disk onto its own image",
             Missing(format_disk_evidence(ambiguous_disks)),
         )
     elif storage.copied_disks:

@@ -1,4 +1,4 @@
-"""Check the destination images of copied disks: LM-NSS-03, LM-NSS-04, LM-LOC-01. No side effects.
+"""Check the destination images of copied disks (LM-NSS-03, -04, LM-LOC-01). No side effects.
 
 If the plan copies no disk, the checks yield no finding.
 """
@@ -14,7 +14,7 @@ from migqual.probes.fact import Missing
 
 
 def check_destination_is_file(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether the destination of each copied disk is a file, no device (LM-NSS-03.file)."""
+    """Check whether each copied disk has a file as destination, not a device (LM-NSS-03.file)."""
     non_file_copies = [
         f"{fact.disk.target} to {copy_destination.path}"
         for fact, copy_destination in storage.copy_destinations
@@ -35,7 +35,7 @@ def check_destination_is_file(storage: StorageFacts) -> Iterator[Finding]:
 def check_image_sizes(storage: StorageFacts) -> Iterator[Finding]:
     """Check whether each existing destination image has the size of its disk (LM-NSS-04.size).
 
-    The virtual sizes must be equal to the byte.
+    The virtual sizes must have the same number of bytes.
     """
     finding_id = "LM-NSS-04.size"
     has_mismatch = False

@@ -69,7 +69,7 @@ def _check_connections(
     }
     if failed_attempts:
         failure_list = "; ".join(
-            f"{attempt.host} to {attempt.peer} ({attempt.endpoint}): {attempt.message}"
+            f"from {attempt.host} to {attempt.peer} ({attempt.endpoint}): {attempt.message}"
             for attempt in failed_attempts
         )
         yield report_refusal(
@@ -161,16 +161,20 @@ def check_guest_cpu(facts: MigrationFacts) -> Iterator[Finding]:
     model = facts.definition.cpu_model or facts.definition.cpu_mode or "the default CPU"
     if isinstance(comparison, Missing):
         yield report_unknown(
-            finding_id, f"whether the destination offers the guest's CPU, {model}", comparison
+            finding_id,
+            f"whether {facts.destination.name} offers the guest's CPU, {model}",
+            comparison,
         )
     elif facts.destination_hypervisor.has_guest_cpu:
         yield report_ok(
-            finding_id, f"the destination offers the guest's CPU, {model}", compared=comparison
+            finding_id,
+            f"{facts.destination.name} offers the guest's CPU, {model}",
+            compared=comparison,
         )
     else:
         yield report_refusal(
             finding_id,
-            f"the destination does not offer the guest's CPU, {model}: {comparison}",
+            f"{facts.destination.name} does not offer the guest's CPU, {model}: {comparison}",
             "use a destination that offers this CPU, or give the guest a CPU with fewer features",
             compared=comparison,
         )

@@ -1,4 +1,4 @@
-"""List all preflight checks, and turn facts into findings with pure functions."""
+"""List all preflight checks, and compute the findings from the facts. No side effects."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -163,12 +163,12 @@ def _create_disk_prober(
 
 
 def _list_destination_targets(plan: Plan) -> tuple[str, ...] | None:
-    """List the disk targets in the plan's definition for the destination; None without one."""
+    """List the disk targets in the plan's definition for the destination, or return None."""
     return None if plan.destination_xml is None else tuple(_parse_destination_disks(plan))
 
 
 def _parse_destination_disks(plan: Plan) -> dict[str, Disk]:
-    """Parse the disks in the plan's definition for the destination, by target; else empty."""
+    """Parse the plan's definition for the destination: disks by target, or an empty dict."""
     if plan.destination_xml is None:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Classify the location of a disk from what both hosts see. No side effects."""
+"""Classify the location of a disk from observations on both hosts. No side effects."""
 
 from dataclasses import dataclass
 

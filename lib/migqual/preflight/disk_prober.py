@@ -52,7 +52,8 @@ class DiskProber:
     def probe_disk(self, disk: Disk) -> DiskFact:
         """Probe a disk on both hosts, and return the facts with the location.
 
-        The method raises no `HostError`: when a probe fails, the location is ambiguous.
+        A failed probe raises no error: the location is ambiguous, or unreachable for a network
+        disk.
         """
         if disk.type != "file":
             return self._collect_disk_fact(disk)

@@ -52,7 +52,7 @@ def read_active_job(domain: Domain) -> str:
     if job_type is None:
         return "none"
     operation = "unknown" if stats.operation is None else stats.operation
-    return f"{job_type}, operation {operation}"
+    return f"{job_type}, virDomainJobOperation {operation}"
 
 
 def query_agent_state(

@@ -46,7 +46,9 @@ def probe_data_port(host: Host, peer: Host, probe_context: ProbeContext) -> Conn
                 if first_line.startswith("ready"):
                     message = _connect_to_port(host, ip_address, port, probe_context)
                     return message == "passed", message, port
-        raise HostError(peer.name, f"cannot listen on {ip_address}: {first_line}")
+        raise HostError(
+            peer.name, f"cannot listen on a migration port of {ip_address}: {first_line}"
+        )
 
     return _attempt_connection(ConnectionPurpose.DATA, host, peer, address, connect_to_free_port)
 
@@ -91,7 +93,7 @@ def probe_libvirt_connection(
 def probe_network_segment(
     nic: Nic, source: Host, destination: Host, probe_context: ProbeContext
 ) -> NetworkSegment:
-    """Probe whether frames pass between the interface's bridges on both hosts, both ways."""
+    """Probe, in both directions, whether frames pass between the bridges of both hosts."""
     source_bridge = _find_bridge(nic, source)
     destination_bridge = _find_bridge(_translate_nic(nic, source, destination), destination)
     frames_pass: Fact[bool]
@@ -223,7 +225,9 @@ def _is_frame_received(
         first_line = listener.read_first_line()
         lines = iter(listener)
         if first_line != "ready":
-            raise HostError(receiver.name, f"cannot listen on {receiver_bridge}: {first_line}")
+            raise HostError(
+                receiver.name, f"cannot receive frames on {receiver_bridge}: {first_line}"
+            )
         with sender.shell.start(
             probe_context.get_payload_path(sender), "l2", "send", sender_bridge, token
         ):

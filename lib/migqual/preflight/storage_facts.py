@@ -38,7 +38,7 @@ class DiskLocation(StrEnum):
 
     @property
     def is_known(self) -> bool:
-        """Return whether the probes determined the location."""
+        """Return whether the location is neither ambiguous nor unreachable."""
         return self not in {DiskLocation.AMBIGUOUS, DiskLocation.UNREACHABLE}
 
 

@@ -74,7 +74,11 @@ FIRING_CASES = [
     ),
     ("LM-PRE-03.running", change_part("health", state=DomainState.PAUSED), Severity.REFUSED),
     ("LM-PRE-03.running", change_part("health", state=DomainState.SHUT_OFF), Severity.REFUSED),
-    ("LM-PRE-03.job", change_part("health", job="unbounded, operation 5"), Severity.REFUSED),
+    (
+        "LM-PRE-03.job",
+        change_part("health", job="unbounded, virDomainJobOperation 5"),
+        Severity.REFUSED,
+    ),
     ("LM-PRE-03.job", change_part("health", job=UNKNOWN_FACT), Severity.UNKNOWN),
     (
         "LM-PRE-03.agent",
