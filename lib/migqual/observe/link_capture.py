@@ -123,7 +123,7 @@ def _wait_until_ready(host: Host, process: RemoteProcess) -> None:
         raise HostError(
             host.name,
             f"cannot capture packets on the interface of the migration address: {first_line}",
-            remedy=f"set ansible_user of {host.name} to root in the inventory",
+            remedy=f"log in to {host.name} as root, or set ansible_become in the inventory",
         )
 
 

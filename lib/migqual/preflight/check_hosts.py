@@ -1,7 +1,4 @@
-"""Check hosts and the connections between hosts, without side effects.
-
-The checks are LM-PRE-01, LM-PRE-05, LM-RES-09, LM-RES-10 and LM-RES-11.
-"""
+"""Check hosts and host connections (LM-PRE-01, -05, LM-RES-09, -10, -11). No side effects."""
 
 from collections.abc import Iterator
 
@@ -110,9 +107,7 @@ def check_host_cpus(facts: MigrationFacts) -> Iterator[Finding]:
         return
     comparison = facts.host_cpu_comparison
     comparison_text = (
-        "libvirt made no comparison"
-        if isinstance(comparison, Missing)
-        else " and ".join(comparison)
+        "not compared by libvirt" if isinstance(comparison, Missing) else " and ".join(comparison)
     )
     figures = {
         facts.source.name: source_cpu.signature,
@@ -150,38 +145,29 @@ def _describe_cpu_difference(
     missing_flags = sorted(source_cpu.flags - destination_cpu.flags)
     missing_text = f" (without the flags {', '.join(missing_flags[:8])})" if missing_flags else ""
     destination_text = f"{facts.destination.name} has {destination_cpu.model_name}{missing_text}"
-    return (
-        f"the host CPUs differ: {facts.source.name} has {source_cpu.model_name}, {destination_text}"
-    )
+    return f"the CPUs differ: {facts.source.name} has {source_cpu.model_name}, {destination_text}"
 
 
 def check_guest_cpu(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether the destination offers the guest's CPU (LM-RES-09.guest)."""
     finding_id, comparison = "LM-RES-09.guest", facts.destination_hypervisor.cpu_comparison
     model = facts.definition.cpu_model or facts.definition.cpu_mode or "the default CPU"
+    host = facts.destination.name
     if isinstance(comparison, Missing):
-        yield report_unknown(
-            finding_id,
-            f"whether {facts.destination.name} offers the guest's CPU, {model}",
-            comparison,
-        )
+        yield report_unknown(finding_id, f"whether {host} offers the CPU {model}", comparison)
     elif facts.destination_hypervisor.has_guest_cpu:
-        yield report_ok(
-            finding_id,
-            f"{facts.destination.name} offers the guest's CPU, {model}",
-            compared=comparison,
-        )
+        yield report_ok(finding_id, f"{host} offers the guest's CPU, {model}", compared=comparison)
     else:
         yield report_refusal(
             finding_id,
-            f"{facts.destination.name} does not offer the guest's CPU, {model}: {comparison}",
+            f"{host} does not offer the guest's CPU, {model}: {comparison}",
             "use a destination that offers this CPU, or give the guest a CPU with fewer features",
             compared=comparison,
         )
 
 
 def check_identities(facts: MigrationFacts) -> Iterator[Finding]:
-    """Check whether libvirt can tell the two hosts apart (LM-PRE-01.identity)."""
+    """Check whether the hosts have different UUIDs and host names (LM-PRE-01.identity)."""
     finding_id, source, destination = "LM-PRE-01.identity", facts.source, facts.destination
     if equal_part := source.identity.find_equal_part(destination.identity):
         yield report_refusal(
@@ -191,7 +177,7 @@ def check_identities(facts: MigrationFacts) -> Iterator[Finding]:
             EQUAL_IDENTITY_REMEDY,
         )
     else:
-        yield report_ok(finding_id, "the hosts have separate UUIDs and host names")
+        yield report_ok(finding_id, "the hosts have different UUIDs and different host names")
 
 
 def check_network_segments(facts: MigrationFacts) -> Iterator[Finding]:
@@ -209,7 +195,9 @@ def check_network_segments(facts: MigrationFacts) -> Iterator[Finding]:
             )
         elif segment.frames_pass:
             yield report_ok(
-                finding_id, f"frames pass in both directions between {bridge_label} on both hosts"
+                finding_id,
+                f"frames pass in both directions between {bridge_label} on {facts.source.name} "
+                f"and the bridge on {facts.destination.name}",
             )
         else:
             yield report_refusal(
@@ -236,10 +224,7 @@ def check_cpu_count(facts: MigrationFacts) -> Iterator[Finding]:
     if available_cpus >= needed_cpus:
         yield report_ok(finding_id, message, needed=needed_cpus, available=available_cpus)
     else:
-        remedy = (
-            f"choose a destination with more CPUs; on {facts.destination.name} the guest will run "
-            "slower"
-        )
+        remedy = "choose a destination with more CPUs: with too few CPUs, the guest runs slower"
         yield report_warning(
             finding_id, message, remedy, needed=needed_cpus, available=available_cpus
         )
@@ -255,10 +240,7 @@ def check_key_login(login: SshLogin) -> Iterator[Finding]:
     elif accepted:
         yield report_ok(finding_id, f"{login.host} accepts the inventory's SSH key")
     else:
-        remedy = (
-            f"add the public key to authorized_keys on {login.host}, and the host key of "
-            f"{login.host} to known_hosts"
-        )
+        remedy = f"add the public key to {login.host}, and the host key to the known_hosts file"
         yield report_refusal(
             finding_id, f"SSH login to {login.host} was refused: {login.key_refusal}", remedy
         )

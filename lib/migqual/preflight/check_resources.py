@@ -17,7 +17,7 @@ QEMU_OVERHEAD_MIB = 64
 def check_guest_bridges(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether the destination has the bridges of the guest (LM-PRE-02.network).
 
-    Frames must pass between each bridge of the source and the same bridge of the destination.
+    Frames must pass between the bridges of both hosts.
     """
     finding_id = "LM-PRE-02.network"
     if not facts.segments:
@@ -27,27 +27,27 @@ def check_guest_bridges(facts: MigrationFacts) -> Iterator[Finding]:
         if isinstance(segment.destination_bridge, Missing):
             yield report_refusal(
                 finding_id,
-                f"the guest needs the bridge or network {bridge_label}: "
+                f"the destination has no bridge for the guest's {bridge_label}: "
                 f"{segment.destination_bridge.reason}",
-                f"create the bridge or network {bridge_label} on {facts.destination.name}",
+                f"create the missing bridge or network on {facts.destination.name}",
             )
         elif isinstance(segment.frames_pass, Missing):
             yield report_unknown(
                 finding_id,
-                f"whether frames pass between {bridge_label} on both hosts",
+                f"whether frames pass between the bridges of both hosts for {bridge_label}",
                 segment.frames_pass,
             )
         elif segment.frames_pass:
             yield report_ok(
                 finding_id,
                 f"frames pass between {bridge_label} on {facts.source.name} and "
-                f"{bridge_label} on {facts.destination.name}",
+                f"the bridge on {facts.destination.name}",
             )
         else:
             yield report_refusal(
                 finding_id,
                 f"frames do not pass between {bridge_label} on {facts.source.name} and "
-                f"{bridge_label} on {facts.destination.name}",
+                f"the bridge on {facts.destination.name}",
                 "connect the bridges of both hosts to the same layer-2 network",
             )
 

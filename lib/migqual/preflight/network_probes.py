@@ -180,7 +180,7 @@ def _resolve_ipv4(host: Host, name: str) -> str:
 
 
 def _translate_nic(nic: Nic, source: Host, destination: Host) -> Nic:
-    """Return the interface with the destination's name of the bridge."""
+    """Return the guest interface with the name that its bridge has at the destination."""
     if nic.type != "bridge":
         return nic
     bridge = translate_bridge(nic.source or nic.bridge, source.names, destination.names)
