@@ -1,6 +1,7 @@
-"""Choose KVM or TCG for the guests of a lab, by a test boot.
+"""Choose KVM or TCG for the guests of a lab, with the test boot of a guest.
 
-The file /dev/kvm is no proof of a working KVM. Only a boot is a proof.
+The file /dev/kvm may exist although KVM does not work. Only the boot of a guest shows that KVM
+works.
 """
 
 import json
@@ -22,16 +23,16 @@ _READY_TEXT = b"migqual"
 def choose_accelerator(
     layout: LabLayout, rootfs: Path, guest_image: GuestImage, report_progress: Callable[[str], None]
 ) -> Acceleration:
-    """Choose the accelerator of the guests, as the topology requests.
+    """Choose the QEMU accelerator for the guests of a lab, as the topology requests.
 
-    With `auto` and `kvm` the function boots a guest with KVM. The cache keeps the result of the
-    test boot until the next reboot of the machine.
+    If the topology requests `auto` or `kvm`, the function boots a test guest with KVM. The cache
+    keeps the result of the test boot until the next reboot of the machine.
 
     Args:
         layout: Layout of the lab with the topology.
-        rootfs: Rootfs with the QEMU for the test boot.
+        rootfs: Root file system with the QEMU for the test boot.
         guest_image: Kernel and initramfs for the test boot.
-        report_progress: Called with the result of the test boot.
+        report_progress: Called with a line of text after a test boot.
 
     Returns:
         `KVM` or `TCG`.
@@ -47,7 +48,8 @@ def choose_accelerator(
     if acceleration is Acceleration.KVM:
         raise LabError(
             f"no guest boots with KVM within {KVM_BOOT_TIMEOUT_SECONDS} s on this machine",
-            remedy="use acceleration: auto or tcg in the topology, or a machine with nested KVM",
+            remedy="write `acceleration: auto` or `acceleration: tcg` in the topology, or use a "
+            "machine on which KVM works",
         )
     return Acceleration.TCG
 
@@ -56,7 +58,7 @@ def _can_boot_with_kvm(
     rootfs: Path, guest_image: GuestImage, report_progress: Callable[[str], None]
 ) -> bool:
     if not Path("/dev/kvm").exists():
-        report_progress("acceleration: no /dev/kvm, guests run under TCG")
+        report_progress("acceleration: this machine has no /dev/kvm; guests use TCG")
         return False
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     key = build_cache.compute_key("kvm", platform.release(), boot_id, guest_image.key, str(rootfs))
@@ -67,24 +69,25 @@ def _can_boot_with_kvm(
         result_file.write_text(json.dumps({"kvm": kvm_works}))
         result_text = "boots" if kvm_works else f"does not boot within {KVM_BOOT_TIMEOUT_SECONDS} s"
         report_progress(
-            f"acceleration: a guest {result_text} with KVM; using {'KVM' if kvm_works else 'TCG'}"
+            f"acceleration: a test guest with KVM {result_text}; guests use "
+            f"{'KVM' if kvm_works else 'TCG'}"
         )
     return bool(json.loads(result_file.read_text())["kvm"])
 
 
 def can_boot_guest(rootfs: Path, guest_image: GuestImage, accelerator: str) -> bool:
-    """Boot the guest kernel with the QEMU of the rootfs and check the console output.
+    """Start a test guest and return whether the guest boots with the accelerator.
 
     Args:
-        rootfs: Rootfs with QEMU for x86_64.
-        guest_image: Kernel and initramfs to boot.
-        accelerator: Accelerator for the QEMU option `-accel`.
+        rootfs: Root file system with QEMU for x86_64.
+        guest_image: Kernel and initramfs of the test guest.
+        accelerator: Value of the QEMU option `-accel`, for example `kvm`.
 
     Returns:
         True if the guest prints `migqual` on the console within `KVM_BOOT_TIMEOUT_SECONDS`.
 
     Raises:
-        LabError: The command cannot run in the rootfs.
+        LabError: The machine does not allow a command in the rootfs, see `run_in_rootfs`.
     """
     qemu_command = [
         *("qemu-system-x86_64", "-machine", "q35", "-accel", accelerator, "-cpu", "max"),
@@ -106,8 +109,8 @@ def can_boot_guest(rootfs: Path, guest_image: GuestImage, accelerator: str) -> b
             '"$@" || true',
             "sh",
             *timeout_command,
-        ],  # it never ends by itself when it boots
-        subject=f"boot of a guest with {accelerator}",
+        ],  # a guest that boots never ends by itself
+        subject=f"test boot of a guest with {accelerator}",
         bind_mounts={Path("/dev"): "/dev", guest_image.kernel.parent: "/mnt"},
     )
     return _READY_TEXT in console_output

@@ -1,4 +1,7 @@
-"""Find and kill all processes of a lab by control group, independent of the parent process."""
+"""Find and kill all processes of a lab by control group (cgroup).
+
+A process stays in the control group even after the death of the parent process.
+"""
 
 import os
 import signal
@@ -16,21 +19,21 @@ mount -t cgroup2 none "$1" && cd "$1" && [ -d "$2" ] && find "$2" -depth -type d
 
 
 def list_hierarchies() -> tuple[Path, ...]:
-    """Return the root folders of the cgroup hierarchies used by systemd.
+    """Return the root folder of each cgroup hierarchy that systemd uses on the machine.
 
-    systemd uses the unified hierarchy, or the named hierarchy of cgroup version 1.
+    Each is the unified hierarchy (cgroup version 2) or the hierarchy `name=systemd` of version 1.
     """
     candidates = (CGROUP_ROOT, CGROUP_ROOT / "unified", CGROUP_ROOT / "systemd")
     return tuple(root for root in candidates if (root / "cgroup.procs").exists())
 
 
 def list_group_folders(name: str) -> tuple[Path, ...]:
-    """Return the folder of the group in each hierarchy. A folder may be absent."""
+    """Return the path of the control group `name` in each hierarchy. The folder may not exist."""
     return tuple(root / name for root in list_hierarchies())
 
 
 def list_group_pids(name: str) -> set[int]:
-    """Return the ids of all processes in the groups called `name` and in all groups below."""
+    """Return the PIDs of all processes in the control group `name` and in the groups below."""
     pids: set[int] = set()
     for folder in list_group_folders(name):
         for path in _walk_groups(folder):
@@ -40,17 +43,17 @@ def list_group_pids(name: str) -> set[int]:
 
 
 def kill_group(name: str, deadline: Deadline) -> None:
-    """Kill every process in the group and below, and remove the groups.
+    """Kill all processes in a control group and in the groups below, then remove all groups.
 
-    A process may join late: after a kill of `migqual lab up`, a process just started still
-    moves into the group. So the function repeats both steps until no group is left.
+    A process that `migqual lab up` started just before a kill can still join the group. So the
+    function kills and removes again until no group is left.
 
     Args:
         name: Path of the group below the root of a hierarchy, for example `migqual/LAB`.
-        deadline: Time limit for all steps.
+        deadline: Time limit for the whole function.
 
     Raises:
-        TimedOut: Processes or groups are left at the deadline.
+        TimedOut: A process or a group is left at the deadline.
     """
 
     def kill_and_remove() -> bool:
@@ -64,10 +67,10 @@ def kill_group(name: str, deadline: Deadline) -> None:
 
 
 def remove_unified_groups(name: str) -> None:
-    """Remove the empty groups of a killed lab from the unified hierarchy.
+    """Remove the empty control groups of a killed lab on a machine with cgroup version 1.
 
-    Hosts always use the unified hierarchy. A machine with cgroup version 1 does not mount the
-    unified hierarchy, so the function mounts the hierarchy in a private namespace.
+    The hosts of a lab always use the unified hierarchy (cgroup version 2). The machine does not
+    mount this hierarchy at /sys/fs/cgroup, so the function uses a private mount namespace.
 
     Args:
         name: Path of the group below the root of the hierarchy.
@@ -83,14 +86,14 @@ def remove_unified_groups(name: str) -> None:
 
 
 def _remove_groups(folder: Path) -> bool:
-    """Remove the group and all groups below. Return True if no group is left."""
+    """Remove the group at `folder` and all groups below. Return True if no group is left."""
     for path in _walk_groups(folder):
-        with suppress(OSError):  # busy: asked again; or gone already
+        with suppress(OSError):  # a busy group stays; a group may be gone already
             path.rmdir()
     return not folder.exists()
 
 
 def _walk_groups(folder: Path) -> Iterator[Path]:
-    """Yield the folders of the group and of all groups below, deepest folder first."""
+    """Yield the folder of a control group and of all groups below, deepest folder first."""
     for path, _, _ in os.walk(folder, topdown=False):
         yield Path(path)

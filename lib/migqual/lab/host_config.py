@@ -1,4 +1,4 @@
-"""Write the configuration of a lab host into the temporary upper layer, before the boot."""
+"""Write the configuration files of a lab host into the overlayfs upper layer, before the boot."""
 
 from pathlib import Path
 
@@ -91,12 +91,12 @@ def create_ssh_keys(layout: LabLayout) -> None:
 
 
 def write_host_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> None:
-    """Write the configuration files of the host into the upper layer of the host.
+    """Write the configuration files of a lab host into the upper layer of the host's overlayfs.
 
     Args:
         layout: The layout of the lab.
-        host: The host.
-        rootfs: The lower layer of the host, which stays unchanged.
+        host: The host to configure.
+        rootfs: The root file system below the upper layer; never changed.
     """
     _write_host_file(host, "etc/hostname", f"{host.name}\n")
     _write_host_file(host, "etc/machine-id", f"{host.uuid.hex}\n")
@@ -126,10 +126,10 @@ def write_host_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> None
 
 
 def render_hosts_file(layout: LabLayout) -> str:
-    """Render /etc/hosts of the lab hosts.
+    """Render the file /etc/hosts for all hosts of the lab.
 
-    A host name has the migration address. Without a migration address a host name has the
-    management address.
+    The file gives each host name the migration address of the host. A host without a migration
+    address has the management address.
     """
     lines = ["127.0.0.1 localhost"]
     for host in layout.hosts:
@@ -139,16 +139,15 @@ def render_hosts_file(layout: LabLayout) -> str:
 
 
 def render_controller_hosts_file(layout: LabLayout) -> str:
-    """Render /etc/hosts of the controller: every host name has the management address."""
+    """Render the file /etc/hosts for the controller: host names with management addresses."""
     lines = [f"{host.addresses['mgmt']} {host.name}" for host in layout.hosts]
     return "\n".join(["127.0.0.1 localhost", *lines]) + "\n"
 
 
 def render_controller_ssh_config(layout: LabLayout) -> str:
-    """Render the SSH client configuration of the controller.
+    """Render the SSH client configuration for the controller.
 
-    With the configuration `ssh HOST` and `virsh -c qemu+ssh://HOST/system` need no more
-    options.
+    With the file, `ssh HOST` and `virsh -c qemu+ssh://HOST/system` need no more options.
     """
     host_blocks = "".join(_render_ssh_host_block(layout, host) for host in layout.hosts)
     return f"""\

@@ -1,9 +1,8 @@
-"""Start a lab host: join the control groups, mount the root, execute systemd-nspawn.
+"""Start a lab host: join the control groups, mount the root folder, execute systemd-nspawn.
 
-The launcher runs as a separate process (`python -S -I host_launcher.py CONFIG`). So the mount
-lives in a mount namespace and ends with the host: a killed lab leaves no mount behind. The
-module imports no other module of migqual and only a few modules of the standard library,
-because every host of a lab waits for the launcher.
+The launcher runs as a separate process (`python -S -I host_launcher.py CONFIG`) in a mount
+namespace of the host. So no mount is left after a kill of the host. The module imports only a
+few modules of the standard library, because each import delays the boot of every host.
 """
 
 import ctypes
@@ -16,7 +15,7 @@ CLONE_NEWNS = 0x00020000
 
 
 def main(config_file: str) -> None:
-    """Start the host in place of the current process. The function does not return.
+    """Replace the current process with systemd-nspawn, which boots the host. Do not return.
 
     Args:
         config_file: JSON file from `boot_host`, with control groups, rootfs, folders, command
@@ -34,7 +33,7 @@ def main(config_file: str) -> None:
             procs.write("0")
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) != 0:
-        raise OSError(ctypes.get_errno(), "cannot unshare the mount namespace")
+        raise OSError(ctypes.get_errno(), "cannot create a mount namespace with unshare")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     overlay_options = (
         f"lowerdir={config['rootfs']},upperdir={config['upper']},workdir={config['work']}"

@@ -1,4 +1,7 @@
-"""Give a lab host the properties of real hosts, in the upper layer before the boot."""
+"""Write the quirks of a lab host into the overlayfs upper layer, before the boot.
+
+A quirk is a property of real hosts that Debian does not have, for example another SSH port.
+"""
 
 import os
 import shutil
@@ -15,7 +18,7 @@ SFTP_LINE = "Subsystem sftp"
 
 
 def render_sshd_quirks(quirks: HostQuirks) -> str:
-    """Render the lines of sshd_config for the quirks."""
+    """Render the lines of sshd_config for the SSH port and the locale; empty for the defaults."""
     lines = [f"Port {quirks.ssh_port}\n"] if quirks.ssh_port != 22 else []
     if quirks.login_user != ROOT_USER:
         lines.append("PermitRootLogin no\n")
@@ -25,12 +28,12 @@ def render_sshd_quirks(quirks: HostQuirks) -> str:
 
 
 def write_host_quirks(upper: Path, rootfs: Path, quirks: HostQuirks) -> None:
-    """Write the quirks of a host into the upper layer of the host.
+    """Write the files for the quirks of a lab host into the upper layer of the host's overlayfs.
 
     Args:
-        upper: The upper layer, with the configuration of the host.
-        rootfs: The lower layer.
-        quirks: The quirks.
+        upper: Folder of the upper layer. The folder contains the configuration of the host.
+        rootfs: Root file system below the upper layer; never changed.
+        quirks: Quirks from the topology.
 
     Raises:
         LabError: The rootfs lacks a file that a quirk changes.
@@ -68,7 +71,10 @@ def _remove_sftp(upper: Path, rootfs: Path) -> None:
 def _move_emulator(upper: Path, rootfs: Path, emulator: Path) -> None:
     source = rootfs / DEBIAN_EMULATOR.relative_to("/")
     if not source.exists():
-        raise LabError(f"{source} does not exist: no emulator to move to {emulator}")
+        raise LabError(
+            f"{source} does not exist, but the quirk `emulator: {emulator}` needs this QEMU",
+            remedy="add the package qemu-system-x86 to the host, or remove the quirk",
+        )
     target = upper / emulator.relative_to("/")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(source, target)
@@ -76,7 +82,7 @@ def _move_emulator(upper: Path, rootfs: Path, emulator: Path) -> None:
 
 
 def _hide(upper: Path, path: Path) -> None:
-    """Hide a path of the lower layer by a whiteout of overlayfs (a character device 0:0)."""
+    """Hide a path of the lower layer with an overlayfs whiteout: a character device 0:0."""
     whiteout = upper / path.relative_to("/")
     whiteout.parent.mkdir(parents=True, exist_ok=True)
     os.mknod(whiteout, stat.S_IFCHR, os.makedev(0, 0))
@@ -86,7 +92,10 @@ def _read_lower_file(rootfs: Path, path: Path) -> str:
     try:
         return (rootfs / path.relative_to("/")).read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise LabError(f"the rootfs {rootfs} has no {path}") from error
+        raise LabError(
+            f"the root file system {rootfs} has no file {path}, but a quirk changes this file",
+            remedy="choose another root file system for the host, or remove the quirk",
+        ) from error
 
 
 def _write_file(file: Path, text: str) -> None:

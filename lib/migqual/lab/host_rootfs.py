@@ -1,4 +1,4 @@
-"""The rootfs of each lab host: built once for each specification."""
+"""Build the root file systems (rootfs) of lab hosts, once for hosts with the same packages."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +12,10 @@ ProgressCallback = Callable[[str], None]
 
 
 def ensure_host_rootfs(topology: Topology, report_progress: ProgressCallback) -> dict[str, Path]:
-    """Ensure the rootfs of every host and return the rootfs path by host name.
+    """Return the rootfs path of each host by host name; build each rootfs that is missing.
 
-    Hosts with the same specification share a rootfs. A shared rootfs is built only once. Up to
-    two builds run at the same time.
+    Hosts with the same release and the same packages share a rootfs. At most two builds run at
+    the same time.
 
     Args:
         topology: Topology of the lab.
@@ -44,7 +44,7 @@ def ensure_host_rootfs(topology: Topology, report_progress: ProgressCallback) ->
 
 
 def choose_rootfs(host: LabHost) -> RootfsSpec | Path:
-    """Return the ready rootfs from the topology, or the specification of a rootfs to build."""
+    """Return the host's rootfs path in the topology, or else the specification of a new rootfs."""
     if host.rootfs is not None:
         return host.rootfs
     packages = {*host.role.packages, *host.packages, *host.quirks.packages}

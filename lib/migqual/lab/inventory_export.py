@@ -1,4 +1,7 @@
-"""Write the inventory file of a lab. The rest of migqual knows a lab only by the inventory."""
+"""Write the inventory file of a lab.
+
+The packages outside `migqual.lab` know the hosts of a lab only from this file.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -34,14 +37,14 @@ def write_inventory(layout: LabLayout, *, acceleration: Acceleration) -> Path:
 
 
 def build_inventory(layout: LabLayout, acceleration: Acceleration) -> dict[str, Any]:
-    """Build the content of the inventory file, with variables of Ansible and of migqual.
+    """Build the contents of a lab's inventory file, with the variables of Ansible and migqual.
 
     Args:
         layout: Names, addresses and folders of the lab.
         acceleration: Accelerator of the guests, `KVM` or `TCG`.
 
     Returns:
-        The group `all`, with common variables and the groups of hosts, ready for YAML.
+        The Ansible group `all`, with common variables and a group for each role, ready for YAML.
     """
     groups: dict[str, Any] = {}
     for host in layout.hosts:

@@ -1,4 +1,7 @@
-"""Derive addresses, namespaces and folders of a lab from topology and name. No side effects."""
+"""Compute the addresses, namespaces and folders of a lab from the lab's topology and name.
+
+The module creates nothing on the machine.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,10 +32,10 @@ class HostLayout:
 
     Attributes:
         name: Name of the host in the topology.
-        number: Last part of every address of the host, 11 or more.
+        number: Last number of every IPv4 address of the host, 11 or more.
         spec: Description of the host in the topology.
-        namespace: Network namespace of the host.
-        folder: Folder with the layers and the console log of the host.
+        namespace: Name of the network namespace of the host.
+        folder: Folder with the overlayfs layers and the console log of the host.
         lab_name: Name of the lab.
         prefixes: First part of every address, by network interface.
     """
@@ -52,12 +55,12 @@ class HostLayout:
 
     @property
     def upper(self) -> Path:
-        """Return the temporary upper layer for the writes of the host."""
+        """Return the folder of the overlayfs upper layer, with all files that the host writes."""
         return self.folder / "upper"
 
     @property
     def merged(self) -> Path:
-        """Return the mount point of the overlay: the root folder of the host."""
+        """Return the mount point of the overlayfs: the root folder of the host."""
         return self.folder / "root"
 
     @property
@@ -67,7 +70,7 @@ class HostLayout:
 
     @property
     def cgroup_name(self) -> str:
-        """Return the control group of the host, as path below the root of a hierarchy."""
+        """Return the path of the host's control group, relative to the root of a hierarchy."""
         return f"migqual/{self.lab_name}/{self.name}"
 
     @cached_property
@@ -81,7 +84,11 @@ class HostLayout:
         return self.spec.quirks.host_uuid or self.uuid
 
     def get_address(self, network: str) -> str:
-        """Return the address of the host in the network `mgmt`, `mig` or `svc`."""
+        """Return the IPv4 or IPv6 address of the host in a network.
+
+        Args:
+            network: `mgmt` (management), `mig` (migration) or `svc` (service).
+        """
         return f"{self.prefixes[network]}{self.number}"
 
     def get_prefix_length(self, network: str) -> int:
@@ -96,7 +103,7 @@ class HostLayout:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Return the address by network interface.
+        """Return the addresses of the host by network interface: `mgmt`, `mig` or `svc`.
 
         On the service network a hypervisor has only a bridge and no address.
         """
@@ -109,7 +116,7 @@ class HostLayout:
 
 @dataclass(frozen=True)
 class LabLayout:
-    """Names and folders of a whole lab.
+    """Names, addresses and folders of a whole lab.
 
     Attributes:
         name: Name of the lab. An invalid name raises `UsageError`.
@@ -124,50 +131,50 @@ class LabLayout:
 
     @property
     def runtime_folder(self) -> Path:
-        """Return the folder for state file, inventory and keys of the lab."""
+        """Return the folder with the state file, the inventory and the SSH keys of the lab."""
         return paths.get_labs_folder() / self.name
 
     @property
     def disk_folder(self) -> Path:
-        """Return the folder for the writes of the hosts.
+        """Return the folder with all data that the hosts of the lab write.
 
-        The folder is beside the rootfs cache, since `/run` is small on many machines.
+        The folder is in the cache folder, since `/run` is small on many machines.
         """
         return get_disk_folder(self.name)
 
     @property
     def shared_folder(self) -> Path:
-        """Return the folder shared by all hypervisors of the lab."""
+        """Return the folder on the machine that all hypervisors of the lab share."""
         return self.disk_folder / "shared"
 
     @property
     def exports_folder(self) -> Path:
-        """Return the folder served by the storage host."""
+        """Return the folder with the disk images that the storage host exports."""
         return self.disk_folder / "exports"
 
     @property
     def inventory_file(self) -> Path:
-        """Return the inventory file of the lab."""
+        """Return the path of the lab's inventory file."""
         return self.runtime_folder / "inventory.yml"
 
     @property
     def ssh_key_file(self) -> Path:
-        """Return the private SSH key for logins on all hosts of the lab."""
+        """Return the file with the private SSH key for logins on all hosts of the lab."""
         return self.runtime_folder / "keys" / "id_ed25519"
 
     @property
     def known_hosts_file(self) -> Path:
-        """Return the file with the host keys of the lab."""
+        """Return the known_hosts file with the SSH host keys of all lab hosts."""
         return self.runtime_folder / "keys" / "known_hosts"
 
     @property
     def bridge_namespace(self) -> str:
-        """Return the network namespace with the bridges of the lab."""
+        """Return the name of the network namespace that contains the bridges of the lab."""
         return build_namespace_name(self.name, BRIDGES_NAME)
 
     @property
     def controller_namespace(self) -> str:
-        """Return the network namespace of the controller."""
+        """Return the name of the lab's network namespace for the controller."""
         return build_namespace_name(self.name, CONTROLLER_NAME)
 
     @cached_property
@@ -216,7 +223,7 @@ class LabLayout:
         )
 
     def get_link(self, network: str) -> Link:
-        """Return the link properties of the network `mgmt`, `mig` or `svc`."""
+        """Return the rate limit and the latency of a network: `mgmt`, `mig` or `svc`."""
         links = self.topology.links
         return {"mgmt": links.management, "mig": links.migration, "svc": links.service}[network]
 
@@ -227,12 +234,12 @@ def get_prefix_length(prefix: str) -> int:
 
 
 def build_namespace_name(lab_name: str, host_name: str) -> str:
-    """Build the name of a host's network namespace. Only the lab uses the prefix `mq-LAB.`."""
+    """Build the name of the network namespace of a host: `mq-LAB.HOST`."""
     return f"mq-{lab_name}.{host_name}"
 
 
 def get_disk_folder(lab_name: str) -> Path:
-    """Return the folder on disk for the data of the lab."""
+    """Return the folder in the cache folder for the data that the hosts of a lab write."""
     return paths.get_cache_folder() / "labs" / lab_name
 
 

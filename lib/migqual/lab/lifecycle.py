@@ -1,4 +1,4 @@
-"""Start and remove labs, and clear the leftovers of dead labs."""
+"""Start and remove labs, and remove the leftovers of dead labs."""
 
 import os
 import shutil
@@ -54,14 +54,14 @@ class Lab:
 
     @property
     def inventory_file(self) -> Path:
-        """Return the inventory file of the lab."""
+        """Return the path of the lab's inventory file."""
         return self.layout.inventory_file
 
 
 def start_lab(
     topology: Topology, name: str, *, report_progress: ProgressCallback, topology_name: str = ""
 ) -> Lab:
-    """Build the lab, or return the running lab if the topology is the same.
+    """Build and boot a lab, or return the running lab with the same name and topology.
 
     The function first removes the leftovers of a dead lab with the same name. After an error no
     part of the lab stays on the machine.
@@ -76,9 +76,9 @@ def start_lab(
         The running lab.
 
     Raises:
-        LabError: The machine does not fulfill a condition, or a step of the build failed.
-        UsageError: The process runs inside the namespace of a lab, a lab with the same name and
-            another topology is up, or the name is not allowed.
+        LabError: The machine does not meet a condition of a lab, or a step of the build failed.
+        UsageError: The process runs inside the namespace of a lab, the running lab has another
+            topology, or the name is not allowed.
     """
     layout = LabLayout(name, topology)
     check_machine()
@@ -111,12 +111,12 @@ def _set_umask(umask: int) -> Iterator[None]:
 
 
 def check_start_conditions(topology: Topology, name: str) -> None:
-    """Check the conditions of `start_lab` before the start. No part of the lab is created.
+    """Check whether `start_lab` can start a lab, but create no part of the lab.
 
     Raises:
-        LabError: The machine does not fulfill a condition.
-        UsageError: The process runs inside the namespace of a lab, or a lab with the same name
-            and another topology is up.
+        LabError: The machine does not meet a condition of a lab.
+        UsageError: The process runs inside the namespace of a lab, or the running lab with the
+            same name has another topology.
     """
     if state.detect_lab_phase(name) is LabPhase.UP:
         _reuse_lab(topology, name)
@@ -125,7 +125,7 @@ def check_start_conditions(topology: Topology, name: str) -> None:
 
 
 def _reuse_lab(topology: Topology, name: str) -> Lab:
-    """Return the running lab. Raise `UsageError` if the lab has another topology."""
+    """Return the running lab `name`. Raise `UsageError` if the lab has another topology."""
     lab_state, running_layout = state.read_lab_state(name)
     if running_layout.topology != topology:
         raise UsageError(
@@ -214,15 +214,15 @@ def _prepare_hosts(layout: LabLayout, rootfs_paths: dict[str, Path]) -> None:
 
 
 def _remove_old_saved_states() -> None:
-    """Remove saved states without a use in the last `SAVED_STATE_MAX_AGE_DAYS` days.
+    """Remove the saved states that no run has used for `SAVED_STATE_MAX_AGE_DAYS` days.
 
-    Each use by a run updates the modification time of a saved state.
+    A run updates the modification time of each saved state that the run uses.
     """
     folder = nspawn_host.get_saved_states_folder()
     folder.mkdir(parents=True, exist_ok=True)
     oldest_mtime = time.time() - SAVED_STATE_MAX_AGE_DAYS * 86400
     for file in folder.iterdir():
-        with suppress(FileNotFoundError):  # of another lab that comes up just now
+        with suppress(FileNotFoundError):  # another lab that starts now may remove the file
             if file.stat().st_mtime < oldest_mtime:
                 file.unlink()
 
@@ -246,7 +246,7 @@ def _wait_for_hosts(layout: LabLayout, booting_hosts: BootingHosts) -> None:
 
 
 def _clear_lab(name: str) -> None:
-    """Remove all processes, namespaces and folders with the name of the lab, if present."""
+    """Kill all processes of the lab, and remove all namespaces, cgroups and folders of the lab."""
     deadline = Deadline(30.0)
     cgroup.kill_group(f"migqual/{name}", deadline)
     cgroup.remove_unified_groups(f"migqual/{name}")
@@ -268,7 +268,7 @@ def _clear_lab(name: str) -> None:
 
 
 def _kill_processes_in(namespace: str, deadline: Deadline) -> None:
-    """Kill all processes in the namespace, except the current process and all ancestors."""
+    """Kill all processes in a network namespace, except the current process and all ancestors."""
 
     def kill_processes() -> bool:
         result = subprocess.run(

@@ -1,4 +1,4 @@
-"""Run a command on the local machine for the lab."""
+"""Run the commands that create and remove parts of a lab, on the local machine."""
 
 import subprocess
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from migqual.errors import LabError
 def run_local_command(
     argv: Sequence[str | Path], *, stdin: str | None = None, remedy: str = ""
 ) -> str:
-    """Run the command and return the standard output.
+    """Run a command on the machine and return the standard output.
 
     Args:
         argv: Program and arguments.
         stdin: Text for the standard input.
-        remedy: Remedy in the error after a failed command.
+        remedy: Remedy in the `LabError` for an exit status other than 0.
 
     Raises:
         LabError: The program is not installed, or the exit status is not 0. The message
@@ -27,7 +27,7 @@ def run_local_command(
     except FileNotFoundError as error:
         raise LabError(
             f"{arguments[0]} is not installed",
-            remedy="run `make bootstrap`: it installs missing programs",
+            remedy="run `make bootstrap` to install all missing programs",
         ) from error
     if result.returncode != 0:
         last_lines = " | ".join((result.stderr or result.stdout).strip().splitlines()[-4:])
@@ -39,7 +39,7 @@ def run_local_command(
 
 
 def try_local_command(argv: Sequence[str | Path]) -> bool:
-    """Run the command and return True if the exit status is 0.
+    """Run a command on the machine and return True if the exit status is 0.
 
     Raises:
         FileNotFoundError: The program is not installed.

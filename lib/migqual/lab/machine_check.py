@@ -13,33 +13,36 @@ REQUIRED_FREE_GIB = 4
 def check_outside_lab() -> None:
     """Raise `UsageError` if the process runs inside the namespace of a lab.
 
-    Such a process cannot see the mounts and processes of the machine.
+    Such a process cannot see the mounts and control groups of the machine.
     """
     if namespace := state.find_current_namespace():
         raise UsageError(
-            f"this process runs inside the lab's namespace {namespace}: the machine's own mounts "
-            "and processes are not visible here",
-            remedy="leave `migqual lab exec` first",
+            f"this process runs inside the lab's namespace {namespace}, which hides the mounts "
+            "and control groups of the machine",
+            remedy="leave the shell of `migqual lab exec`, then run the command again",
         )
 
 
 def check_machine() -> None:
-    """Check the conditions of a lab: user root, no lab around the process, cgroups, free space.
+    """Check the conditions of a lab: user root, no namespace of a lab, cgroups, free disk space.
 
     Raises:
-        LabError: The machine does not fulfill a condition.
+        LabError: The machine does not meet a condition.
         UsageError: The process runs inside the namespace of a lab.
     """
     if os.geteuid() != 0:
         raise LabError("a lab can only be built by root", remedy="run as root")
     check_outside_lab()
     if not cgroup.list_hierarchies():
-        raise LabError("no writable control groups", remedy="mount a cgroup hierarchy with systemd")
+        raise LabError(
+            "no cgroup hierarchy of systemd is mounted in /sys/fs/cgroup",
+            remedy="run `mount -t cgroup2 none /sys/fs/cgroup`, or use a privileged container",
+        )
     folder = paths.get_cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     free_gib = shutil.disk_usage(folder).free / 2**30
     if free_gib < REQUIRED_FREE_GIB:
         raise LabError(
-            f"{folder}: {free_gib:.1f} GiB free, {REQUIRED_FREE_GIB} needed",
+            f"{folder}: {free_gib:.1f} GiB free, {REQUIRED_FREE_GIB} GiB needed for a lab",
             remedy="free disk space, or set MIGQUAL_CACHE to a folder on another disk",
         )

@@ -1,4 +1,7 @@
-"""Create the namespaces, bridges and links of a lab. The machine's network does not change."""
+"""Create the network namespaces, bridges and links of a lab.
+
+The network configuration of the machine does not change.
+"""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -48,20 +51,20 @@ def create_network(layout: LabLayout) -> None:
 
 
 def _mark_netns_folder() -> None:
-    """Create the marker file if the namespace folder is not mounted yet.
+    """Create a marker file if `/run/netns` is not mounted yet.
 
-    `ip netns` then mounts the folder for the lab. So `remove_netns_folder` may unmount the
-    folder.
+    Without the mount `ip netns add` mounts the folder for the lab. The marker file allows
+    `remove_netns_folder` to unmount the folder.
     """
     if not _is_mounted(state.NAMESPACE_FOLDER):
         _get_netns_marker().touch()
 
 
 def remove_netns_folder() -> None:
-    """Unmount and remove the namespace folder of `ip netns`.
+    """Unmount and remove `/run/netns`, the folder of network namespaces.
 
-    The function leaves the folder in place if another program mounted the folder, or if a
-    namespace is left.
+    The function does nothing if the folder contains a namespace, or if the folder was mounted
+    before the first lab.
     """
     if not _get_netns_marker().exists() or any(state.NAMESPACE_FOLDER.glob("*")):
         return
@@ -83,15 +86,15 @@ def _is_mounted(folder: Path) -> bool:
 
 
 def get_port_name(host_name: str, network: str) -> str:
-    """Return the name of the bridge port for the link of a host to a network.
+    """Return the name of the bridge port that connects a host to a network, such as `a1-mig`.
 
-    To cut only the link of the host, set the port down in the bridge namespace.
+    The port is in the bridge namespace. The command `ip link set PORT down` cuts the link.
     """
     return f"{host_name}-{network}"
 
 
 def list_host_networks(host: HostLayout) -> tuple[str, ...]:
-    """List the networks with a link to the host."""
+    """List the networks to which the host has a link: `mgmt`, `mig` or `svc`."""
     if host.spec.role is LabRole.HYPERVISOR:
         return tuple(NETWORK_PREFIXES)
     return tuple(host.addresses)
@@ -159,9 +162,9 @@ def _get_address_flags(address: str) -> str:
 
 
 def _apply_link_shaping(host: HostLayout, network: str, link: Link) -> None:
-    """Apply the rate and the latency of the link to all packets from the host.
+    """Apply the rate limit and the latency of a link to all packets that the host sends.
 
-    The shapers of the kernel (tbf, netem) apply every value. Raise `LabError` without netem.
+    A latency needs the qdisc netem, a rate alone needs tbf. Raise `LabError` without netem.
     """
     if link.rate_mbit is None and link.latency_ms is None:
         return
@@ -171,8 +174,8 @@ def _apply_link_shaping(host: HostLayout, network: str, link: Link) -> None:
         argv += ["netem", "delay", f"{link.latency_ms}ms", *rate_arguments]
         if not try_local_command(argv):
             raise LabError(
-                f"link {network}: this kernel cannot delay packets (no netem)",
-                remedy="remove latency_ms from the topology, or load the module sch_netem",
+                f"host {host.name}, network {network}: this kernel cannot delay packets (no netem)",
+                remedy="remove latency_ms from the topology, or run `modprobe sch_netem`",
             )
         return
     burst_kib = max(64, (link.rate_mbit or 0) // 8)

@@ -27,15 +27,15 @@ NSPAWN_STATE_FOLDER = Path("/run/systemd/nspawn")
 
 
 def boot_host(layout: LabLayout, host: HostLayout, rootfs: Path) -> subprocess.Popen[bytes]:
-    """Start the host and return at once. Call `wait_for_boot` to wait for the end of the boot.
+    """Start a lab host and return at once. `wait_for_boot` waits for the end of the boot.
 
     Args:
         layout: Layout of the lab.
         host: The host to start.
-        rootfs: Lower layer of the root. The host does not change the rootfs.
+        rootfs: Root file system: the overlayfs lower layer, which the host cannot change.
 
     Returns:
-        The process of the host, in a new session and process group.
+        The process of systemd-nspawn, in a new session and process group.
     """
     for folder in (host.upper, host.folder / "work", host.merged):
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def boot_host(layout: LabLayout, host: HostLayout, rootfs: Path) -> subprocess.P
 
 
 def bind_notify_socket(host: HostLayout) -> socket.socket:
-    """Bind the socket for the message READY of the host's systemd. Call before `boot_host`."""
+    """Bind the socket to which systemd in the host sends READY=1. Call before `boot_host`."""
     path = host.folder / "notify"
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -75,8 +75,8 @@ def wait_for_boot(
         deadline: Time limit for the boot.
 
     Raises:
-        LabError: The host ended or did not boot in time. The message contains the last lines of
-            the console. A copy of the console log stays after the end of the lab.
+        LabError: The host ended, or did not boot before the deadline. The message contains the
+            last lines of the console. A copy of the console log stays in the cache folder.
     """
 
     def is_ready() -> bool:
@@ -101,7 +101,7 @@ def wait_for_boot(
 
 
 def kill_lab_host(host: HostLayout, deadline: Deadline) -> None:
-    """Kill the host at once, like a power cut, and remove the leftovers of systemd-nspawn.
+    """Kill a lab host at once, as in a power failure, and remove the systemd-nspawn folders.
 
     Raises:
         TimedOut: Processes of the host are left at the deadline.
@@ -111,9 +111,9 @@ def kill_lab_host(host: HostLayout, deadline: Deadline) -> None:
 
 
 def clear_nspawn_state(lab_name: str) -> None:
-    """Remove the leftovers of systemd-nspawn for all killed hosts of the lab.
+    """Remove the folders that systemd-nspawn left in `/run` for killed hosts of the lab.
 
-    The folders of systemd-nspawn below `/run` are removed, too, if empty.
+    The function then removes the parent folders up to `/run/systemd`, if empty.
     """
     _remove_nspawn_folders(f"mq-{lab_name}-*")
     for folder in (*NSPAWN_STATE_FOLDER.glob("*"), NSPAWN_STATE_FOLDER, NSPAWN_STATE_FOLDER.parent):
@@ -122,10 +122,10 @@ def clear_nspawn_state(lab_name: str) -> None:
 
 
 def _remove_nspawn_folders(pattern: str) -> None:
-    """Remove the empty nspawn folders of the machines with a name like `pattern`.
+    """Remove the empty systemd-nspawn folders of hosts with a machine name that matches `pattern`.
 
-    Different releases of systemd-nspawn create different folders for a machine. Every folder
-    has the name of the machine.
+    Releases of systemd-nspawn create different folders. The last part of each path is the name
+    of the machine.
     """
     for folder in NSPAWN_STATE_FOLDER.glob(f"*/{pattern}"):
         with suppress(OSError):
@@ -133,20 +133,20 @@ def _remove_nspawn_folders(pattern: str) -> None:
 
 
 def kill_process_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process group of the process and wait for the end of the process."""
+    """Kill the whole process group that `process` leads, and wait for the end of `process`."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def _format_last_console_lines(host: HostLayout) -> str:
-    """Format the last lines of the console, without control sequences of a terminal."""
+    """Format the last lines of the host's console log, without terminal control sequences."""
     output = host.console_log.read_bytes() if host.console_log.exists() else b""
     return format_last_lines(_CONTROL_SEQUENCE.sub(b"", output)) or "    no console output"
 
 
 def _keep_console_log(host: HostLayout) -> Path:
-    """Copy the console log out of the folder of the lab, and return the path of the copy."""
+    """Copy the host's console log to the cache folder, and return the path of the copy."""
     folder = paths.get_cache_folder() / "consoles"
     folder.mkdir(parents=True, exist_ok=True)
     kept_log = folder / f"{host.lab_name}-{host.name}.log"
@@ -173,7 +173,7 @@ def _build_launch_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> d
 
 
 def build_nspawn_command(layout: LabLayout, host: HostLayout) -> list[str]:
-    """Build the systemd-nspawn command line for the boot of the host."""
+    """Build the command line of systemd-nspawn that boots the host."""
     argv = [
         "systemd-nspawn",
         "--quiet",
@@ -201,7 +201,7 @@ def build_nspawn_command(layout: LabLayout, host: HostLayout) -> list[str]:
 
 
 def get_saved_states_folder() -> Path:
-    """Return the folder for saved guest states. The hosts of all labs share the folder."""
+    """Return the folder on the machine for saved states of guests, shared by all labs."""
     return paths.get_cache_folder() / SAVED_STATES_FOLDER
 
 

@@ -1,4 +1,4 @@
-"""Store the state of a lab, and tell a running lab from the leftovers of a dead lab."""
+"""Store the state of a lab in a file, and detect a running lab or leftovers of a dead lab."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ NAMESPACE_FOLDER = Path("/run/netns")
 
 
 class LabPhase(StrEnum):
-    """The phase of a lab.
+    """The phase of a lab: absent, being built, up, or the leftovers of a dead lab.
 
     Only the state file contains `BUILDING`. `detect_lab_phase` reports an unfinished lab as
     `LEFTOVER`.
@@ -36,16 +36,16 @@ class LabPhase(StrEnum):
 class LabState:
     """The state of a lab in the file `lab.json`.
 
-    The file is written before any part of the lab is created. So `remove_lab` also knows a lab
-    after an interrupted `start_lab`.
+    `start_lab` writes the file before any other part of the lab. So `remove_lab` finds
+    a lab whose start was interrupted.
 
     Attributes:
         name: Name of the lab.
         phase: `BUILDING` or `UP`.
         topology_name: Name or path of the topology.
-        acceleration: `KVM` or `TCG`. While the lab is built: the value of the topology.
+        acceleration: `KVM` or `TCG`; during the build the value in the topology.
         started_at: Start of the build in UTC, ISO 8601, to the second.
-        guest_key: Key of the guest image. Empty while the lab is built.
+        guest_key: Cache key of the guest image; empty during the build.
     """
 
     name: str
@@ -86,7 +86,7 @@ def read_lab_state(name: str) -> tuple[LabState, LabLayout]:
 
 
 def detect_lab_phase(name: str) -> LabPhase:
-    """Detect whether a lab is running.
+    """Detect the phase of a lab from the state file and the processes.
 
     Returns:
         `UP` for a complete lab with a process on every host. `LEFTOVER` for an unfinished lab
@@ -120,12 +120,12 @@ def _list_namespace_paths(name: str) -> list[Path]:
 
 
 def list_namespaces(name: str) -> list[str]:
-    """List the network namespaces of the lab by name, sorted."""
+    """List the names of the lab's network namespaces, sorted."""
     return [path.name for path in _list_namespace_paths(name)]
 
 
 def find_current_namespace() -> str | None:
-    """Return the lab namespace of the current process, or None outside all labs."""
+    """Return the lab's network namespace in which the current process runs, or None."""
     own_stat = Path("/proc/self/ns/net").stat()
     for path in NAMESPACE_FOLDER.glob("mq-*.*"):
         with suppress(FileNotFoundError):
@@ -148,20 +148,24 @@ def list_lab_names() -> list[str]:
 def lock_labs() -> Iterator[None]:
     """Lock the labs of the machine: only a single process at a time builds or removes labs.
 
-    The lock is on a folder. So no lock file stays, and the lock ends with the process.
+    The lock is a lock of `flock` on the folder of the labs. So no lock file stays, and the lock
+    ends with the process.
     """
     descriptor = _lock_folder(paths.get_labs_folder())
     try:
         yield
     finally:
-        with suppress(OSError):  # it goes with the last lab
+        with suppress(OSError):  # a folder that still contains a lab stays
             paths.get_labs_folder().rmdir()
             paths.get_labs_folder().parent.rmdir()
         os.close(descriptor)
 
 
 def _lock_folder(folder: Path) -> int:
-    """Lock the folder. Try again if the previous holder of the lock has removed the folder."""
+    """Create and lock a folder, and return the file descriptor that holds the lock.
+
+    The function tries again if the previous holder of the lock has removed the folder.
+    """
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):

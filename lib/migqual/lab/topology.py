@@ -1,4 +1,4 @@
-"""Define the topology of a lab and load topologies from `fixtures/labs/*.yml`."""
+"""Define the topology of a lab, and load topology files, such as `fixtures/labs/default.yml`."""
 
 import re
 from enum import StrEnum
@@ -58,7 +58,7 @@ class LabRole(StrEnum):
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Return the Debian packages for a host with the role."""
+        """Return the names of the Debian packages that a host with the role needs."""
         return HYPERVISOR_PACKAGES if self is LabRole.HYPERVISOR else SUPPORT_HOST_PACKAGES
 
 
@@ -70,12 +70,12 @@ class Network(StrEnum):
 
 
 class BindMount(StrictModel):
-    """A folder or device of the machine, mounted in a host.
+    """A folder or device of the machine, bind-mounted into a lab host.
 
     Attributes:
         source: Path on the machine.
-        target: Path in the host. None stands for the same path.
-        read_only: The host cannot write below the mount.
+        target: Path in the host; None for the same path as on the machine.
+        read_only: Whether the host can only read below the path.
     """
 
     source: Path
@@ -84,26 +84,28 @@ class BindMount(StrictModel):
 
 
 class LabHost(StrictModel):
-    """A host of a lab.
+    """The description of a lab host in the topology.
 
     Attributes:
         role: Role of the host.
         release: Debian release of the rootfs.
         packages: Debian packages in addition to the packages of the role.
-        rootfs: Ready rootfs in place of a new build.
-        emulator: Path of QEMU in the host. None stands for libvirt's default.
-        binds: Further folders and devices of the machine for the host.
+        rootfs: Existing root file system for the host; None to build a root file system.
+        emulator: Path of QEMU in the host; None for libvirt's default.
+        binds: Folders and devices of the machine that the host can use.
         cpu: vCPU model of guests started on the host.
-        quirks: Properties of real hosts that Debian does not have by itself.
+        quirks: Properties of real hosts that the host imitates.
     """
 
     role: LabRole = LabRole.HYPERVISOR
     release: str = "bookworm"
-    packages: tuple[str, ...] = Field(default=(), description="packages beyond those of the role")
-    rootfs: Path | None = Field(default=None, description="a ready root file system to use")
+    packages: tuple[str, ...] = Field(
+        default=(), description="packages in addition to the role's packages"
+    )
+    rootfs: Path | None = Field(default=None, description="an existing root file system to use")
     emulator: str | None = None
     binds: tuple[BindMount, ...] = ()
-    cpu: str | None = Field(default=None, description="vCPU model of guests started here")
+    cpu: str | None = Field(default=None, description="vCPU model of guests started on the host")
     quirks: HostQuirks = HostQuirks()
 
 
@@ -113,13 +115,14 @@ class LabPair(StrictModel):
     Attributes:
         source: Name of the source host.
         destination: Name of the destination host.
-        replica_of: Id of the original pair. A replica takes over a share of the pair's tests.
+        replica_of: Id of the original pair, if the pair is a replica. A replica runs a share of
+            the tests of the original pair.
     """
 
     source: HostName
     destination: HostName
     replica_of: str | None = Field(
-        default=None, description="SOURCE-DESTINATION of the pair whose tests this pair shares"
+        default=None, description="id of the original pair, whose tests a replica shares"
     )
 
     @property
@@ -129,11 +132,11 @@ class LabPair(StrictModel):
 
 
 class Link(StrictModel):
-    """The properties of a network, applied at the port of each host.
+    """The rate limit and the latency of each host's link to a network.
 
     Attributes:
-        rate_mbit: Maximum rate in Mbit/s. None means no limit.
-        latency_ms: Delay of each packet in ms. None means no delay.
+        rate_mbit: Maximum rate in Mbit/s at which a host sends; None for no limit.
+        latency_ms: Delay in ms of each packet that a host sends; None for no delay.
     """
 
     rate_mbit: Annotated[int, Field(gt=0)] | None = None
@@ -141,7 +144,7 @@ class Link(StrictModel):
 
 
 class Links(StrictModel):
-    """The properties of the three networks of a lab."""
+    """The rate limits and latencies of the three networks of a lab."""
 
     management: Link = Link()
     migration: Link = Link()
@@ -149,10 +152,9 @@ class Links(StrictModel):
 
 
 class Topology(StrictModel):
-    """A whole lab.
+    """The topology of a lab: hosts, pairs and networks.
 
-    Every pair names two hypervisors. A lab has a single client and at most a single storage
-    host.
+    Every pair names two hypervisors. A lab has exactly one client and at most one storage host.
 
     Attributes:
         hosts: Hosts by name.
@@ -161,8 +163,8 @@ class Topology(StrictModel):
         ipv6_networks: Networks with IPv6 addresses only.
         acceleration: `AUTO` tries KVM with a test boot.
         cpu: vCPU model of guests on hosts without a model in the topology.
-        tier: Tier in the inventory of the lab. With `real` nothing outside the lab package can
-            know that the hosts are a lab.
+        tier: Tier in the inventory file of the lab. With `REAL` the inventory file describes the
+            lab hosts as real hosts.
     """
 
     hosts: dict[HostName, LabHost]
@@ -171,7 +173,7 @@ class Topology(StrictModel):
     ipv6_networks: frozenset[Network] = frozenset()
     acceleration: Acceleration = Acceleration.AUTO
     tier: Tier = Tier.LAB
-    cpu: str = Field(default="qemu64", description="vCPU model of guests where a host names none")
+    cpu: str = Field(default="qemu64", description="vCPU model of guests on hosts without a model")
 
     @model_validator(mode="after")
     def _check_consistency(self) -> "Topology":
@@ -198,7 +200,7 @@ class Topology(StrictModel):
             if host.quirks.jump_host is not None and not self._is_direct(host.quirks.jump_host)
         ]
         if len(self.list_hosts(LabRole.CLIENT)) != 1:
-            faults.append("exactly one host must have the role client: it measures gaps")
+            faults.append("exactly one host must have the role client, which runs the gap meter")
         if len(self.list_hosts(LabRole.STORAGE)) > 1:
             faults.append("at most one host may have the role storage")
         if faults:
@@ -215,7 +217,7 @@ class Topology(StrictModel):
 
 
 def find_topology_file(name_or_path: str) -> Path:
-    """Find the file of a topology.
+    """Return the path of the topology file for a name or a path.
 
     Args:
         name_or_path: Name of a file in `fixtures/labs` (`default`), or a path with the suffix
@@ -230,28 +232,32 @@ def find_topology_file(name_or_path: str) -> Path:
     file = labs_folder / f"{name_or_path}.yml"
     if not file.exists():
         names = ", ".join(sorted(path.stem for path in labs_folder.glob("*.yml")))
-        raise UsageError(f"no topology named {name_or_path!r}", remedy=f"choose one of: {names}")
+        raise UsageError(
+            f"no topology named {name_or_path!r}",
+            remedy=f"choose one of: {names}; or give the path of a .yml file",
+        )
     return file
 
 
 def load_topology(name_or_path: str) -> Topology:
-    """Load and check a topology.
+    """Load a topology file and check the contents.
 
-    The rootfs folders are checked last, after all other rules are fulfilled.
+    The function checks the folders in `rootfs` only if the file has no other problem.
 
     Args:
         name_or_path: Name of a file in `fixtures/labs` (`default`), or a path with the suffix
             `.yml` or `.yaml`.
 
     Raises:
-        InventoryError: The topology has faults. The error contains every fault with the place.
+        InventoryError: The file cannot be read or has problems. The error lists all problems.
         UsageError: No topology has the name.
     """
     file = find_topology_file(name_or_path)
     topology = load_yaml_model(file, Topology)
     faults = [
         InputProblem(
-            f"hosts.{name}.rootfs", f"{host.rootfs} is not a root file system: no folder usr"
+            f"hosts.{name}.rootfs",
+            f"{host.rootfs} is not a root file system: the folder usr is missing",
         )
         for name, host in topology.hosts.items()
         if host.rootfs is not None and not (host.rootfs / "usr").is_dir()
@@ -264,12 +270,11 @@ def load_topology(name_or_path: str) -> Topology:
 def add_replicas(topology: Topology, lanes: int) -> Topology:
     """Add replicas of the original pairs, in turn, until the topology has `lanes` pairs.
 
-    The hosts of a replica are built like the hosts of the original pair. If several pairs share
-    a host, each replica gets a separate copy of the host. A topology with enough pairs does not
-    change.
+    Each replica has two new hosts, with the same descriptions as the hosts of the original pair.
+    A topology with enough pairs does not change.
 
     Args:
-        topology: The topology, possibly with replicas.
+        topology: The topology, which may already contain replicas.
         lanes: Minimum number of pairs in the result.
 
     Returns:
