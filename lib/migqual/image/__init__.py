@@ -1,4 +1,4 @@
 """Build the boot files of guests and lab hosts: rootfs, payload, initramfs and cloud images.
 
-The controller builds every file. The cache keeps the file under a key of all inputs.
+All builds run on the controller. The cache stores each file under a hash of the inputs.
 """

@@ -1,8 +1,8 @@
-"""Cache the results of slow builds, each under a hash of all inputs.
+"""Store the results of slow builds in the cache, each under a hash of the inputs of the build.
 
-A build writes to a temporary name under a file lock. Only a complete result gets the final
-name. So a final name always means a complete result. A build killed at any moment leaves only a
-temporary folder or file. The next build of the same result removes the leftover.
+A build holds a file lock and writes to a temporary name. Only a complete result gets the final
+name. A killed build leaves only a file or folder with a temporary name. The next build of the
+same result removes the leftover.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ _PARTIAL_PREFIX = ".half-"
 
 
 def compute_key(*inputs: object) -> str:
-    """Compute a key of 16 hex digits over all inputs.
+    """Compute a cache key: a hash over all inputs, as 16 hex digits.
 
     Args:
-        *inputs: Strings, numbers, tuples of both, bytes, or paths of files. The contents of a
-            file count.
+        *inputs: Bytes, paths of files, or plain values such as text, numbers and tuples. For a
+            path the contents of the file count, not the name.
     """
     digest = hashlib.sha256()
     for item in inputs:
@@ -35,14 +35,14 @@ def compute_key(*inputs: object) -> str:
 
 
 def _encode_input(item: object) -> bytes:
-    """Encode the input as bytes. Files, bytes and other values never give the same result."""
+    """Encode an input of a cache key as bytes. A file, bytes and text never give the same bytes."""
     if isinstance(item, Path):
         return b"file " + item.read_bytes()
     return b"bytes " + item if isinstance(item, bytes) else repr(item).encode()
 
 
 def ensure_cached(final_path: Path, build: Callable[[Path], None]) -> Path:
-    """Return `final_path`, built with `build` if the path does not exist yet.
+    """Call `build` if `final_path` does not exist yet, and return `final_path`.
 
     Args:
         final_path: File or folder in the cache.
@@ -74,9 +74,10 @@ def ensure_cached(final_path: Path, build: Callable[[Path], None]) -> Path:
 
 
 def remove_path(path: Path) -> None:
-    """Remove a file or folder as far as possible.
+    """Remove a file, or a folder with all contents, if present.
 
-    A dying process may still write to a folder. So the function ignores errors in a folder.
+    A killed process may still write to a folder for a moment. So the function ignores errors in
+    a folder.
     """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
@@ -95,11 +96,11 @@ def _create_cache_folder(path: Path) -> None:
 
 
 def _flush_to_disk(path: Path) -> None:
-    """Flush all data to disk before the rename. Raise `LabError` if the build has no result.
+    """Flush the build result to disk. Raise `LabError` if the build created no file or folder.
 
-    After a power cut a name must not exist without data.
+    Without the flush the final name could exist after a power failure, but with incomplete data.
     """
     if not path.exists():
-        raise LabError(f"the build of {path.name} ended without a result")
+        raise LabError(f"the build ended without a result: {path} does not exist")
     # A rootfs has tens of thousands of files: a single sync is faster than an fsync per file.
     os.sync()

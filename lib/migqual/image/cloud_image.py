@@ -1,8 +1,8 @@
 """Build a disk image for UEFI guests: Debian with systemd, cloud-init and the guest agent.
 
 The image represents the images of users, for example a cloud image of openEuler. The build
-needs no mounted image and no loop device: tools from a second rootfs write the file systems
-directly into the image.
+mounts no image and uses no loop device: tools from a second root file system (rootfs) write the
+file systems into the image file.
 """
 
 import platform
@@ -71,10 +71,11 @@ _PARTITION_TABLE = (
 def ensure_cloud_image(
     cache: Path, release: str = "bookworm", report_progress: Callable[[str], None] = print
 ) -> Path:
-    """Return the qcow2 cloud image for the machine's architecture, built if the cache has none.
+    """Return the path of the qcow2 cloud image; build the image if the cache has none.
 
-    A build with an empty cache takes two minutes. Use `ensure_seed_volume` to configure a guest
-    with the image. Guests must write to copies or overlays of the image.
+    The image has the architecture of the machine. A build with an empty cache takes two minutes.
+    `ensure_seed_volume` makes the volume that configures a guest. Guests must write to a copy of
+    the image, or to an overlay with the image as backing file.
 
     Args:
         cache: Root folder of the cache.
@@ -86,7 +87,10 @@ def ensure_cloud_image(
     """
     architecture = _ARCHITECTURES.get(platform.machine())
     if architecture is None:
-        raise LabError(f"no cloud image for {platform.machine()}", remedy="use x86_64 or aarch64")
+        raise LabError(
+            f"no cloud image can be built for the architecture {platform.machine()}",
+            remedy="use a machine with x86_64 or aarch64",
+        )
     kernel = f"linux-image-cloud-{architecture.debian_name}"
     spec = RootfsSpec(release, (kernel, *_IMAGE_PACKAGES))
     tools_spec = RootfsSpec(release, _TOOL_PACKAGES)
@@ -104,7 +108,7 @@ def ensure_cloud_image(
             ensure_rootfs(spec, cache, report_progress),
             ensure_rootfs(tools_spec, cache, report_progress),
         )
-        report_progress(f"building the cloud image from {release}")
+        report_progress(f"building the cloud image from Debian {release}")
         work_folder = partial_path.with_name(f"{partial_path.name}-room")
         try:
             _build_disk(work_folder, rootfs, tools_rootfs, architecture)
@@ -125,8 +129,8 @@ def _build_disk(
     work_folder.mkdir()
     isolated_command.run_isolated(
         ["cp", "--archive", "--reflink=auto", rootfs, work_folder / "tree"],
-        subject="the cloud image's files",
-        remedy="free 4 GiB on the cache's disk",
+        subject="copy of the root file system for the cloud image",
+        remedy="free 4 GiB on the disk of the cache folder (MIGQUAL_CACHE)",
     )
     _configure_rootfs(work_folder / "tree")
     _copy_boot_files(work_folder, architecture)
@@ -140,7 +144,7 @@ def _build_disk(
 
 
 def _list_disk_commands() -> list[list[str]]:
-    """List the commands to partition and fill the image. The work folder is at `/mnt`."""
+    """List the commands that partition and fill the image. The work folder must be at `/mnt`."""
     disk = "/mnt/disk.raw"
     # Two sectors a cluster: with more, a volume this small has too few clusters to be FAT32.
     mkfs_vfat = ["mkfs.vfat", "--offset", str(MIB // 512), "-F", "32", "-s", "2", "-n", "ESP", disk]
@@ -174,7 +178,7 @@ def _configure_rootfs(rootfs: Path) -> None:
 
 
 def _copy_boot_files(work_folder: Path, architecture: _Architecture) -> None:
-    """Copy boot loader, kernel and initramfs to the folder of the EFI system partition."""
+    """Copy boot loader, kernel and initramfs to the source folder of the EFI system partition."""
     rootfs, esp_folder = work_folder / "tree", work_folder / "esp"
     (esp_folder / "EFI/BOOT").mkdir(parents=True)
     (esp_folder / "loader/entries").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Build the cloud-init seed volume: cloud-init turns a cloud image into a guest of migqual."""
+"""Build the seed volume with which cloud-init prepares a cloud image as a guest of migqual."""
 
 import ipaddress
 import json
@@ -52,22 +52,21 @@ def ensure_seed_volume(
     port: int = 7007,
     gateway: str = "",
 ) -> Path:
-    """Return the NoCloud seed volume of a guest, built if the cache has none.
+    """Return the path of a guest's NoCloud seed volume; build the volume if the cache has none.
 
-    The volume has the format ISO 9660 and the label CIDATA.
+    The volume has the format ISO 9660 and the label CIDATA. Attach the volume as a disk or a
+    virtio-scsi CD-ROM: cloud kernels have no SATA driver.
 
-    The guest gets the addresses by MAC, the payload as `migqual-payload.service`, and a guest
-    agent with permission to run commands. Attach the volume as a disk or a virtio-scsi CD-ROM:
-    cloud kernels have no SATA.
+    cloud-init then sets the IP addresses by MAC address, and starts the payload as
+    `migqual-payload.service`. The guest agent gets permission to run commands.
 
     Args:
         hostname: Host name of the guest.
-        networks: A pair (MAC, "ADDRESS/PREFIX") per NIC. "" means a link without address.
-        payload: Path of the static program. The seed volume carries the program, and systemd
-            runs the program as a service.
+        networks: A tuple (MAC, "ADDRESS/PREFIX") for each NIC; (MAC, "") for no IP address.
+        payload: Path of the static program `migqual-payload`, which the volume contains.
         cache: Root folder of the cache.
-        port: Port number of the payload.
-        gateway: Default route through the first NIC.
+        port: TCP port of the payload for the session with the client.
+        gateway: IP address of the default gateway, through the first NIC; empty for none.
 
     Raises:
         UsageError: An address of `networks` is not valid.
@@ -92,14 +91,15 @@ def ensure_seed_volume(
 
 
 def _encode_yaml(value: dict[str, Any]) -> bytes:
-    """Encode the value as JSON: JSON is valid YAML, and no YAML library is necessary."""
+    """Encode the value as YAML. The text is JSON, because JSON is valid YAML."""
     return json.dumps(value, indent=1).encode() + b"\n"
 
 
 def _build_network_config(networks: Sequence[tuple[str, str]], gateway: str) -> dict[str, Any]:
-    """Build the network configuration, in version 1.
+    """Build the network configuration for cloud-init, in format version 1.
 
-    In version 1 every renderer of every cloud-init in use matches an interface by MAC.
+    With version 1 every release of cloud-init finds a NIC by the MAC address, on every
+    distribution.
     """
     interfaces = []
     for index, (mac, address) in enumerate(networks):
@@ -115,5 +115,8 @@ def _build_subnet(address: str, gateway: str) -> dict[str, str]:
     try:
         ipaddress.ip_interface(address)
     except ValueError as error:
-        raise UsageError(f"{address!r} is not an address with a prefix length") from error
+        raise UsageError(
+            f"the address {address!r} of a NIC is not an IP address with a prefix length",
+            remedy="write ADDRESS/PREFIX, for example 10.77.3.100/24",
+        ) from error
     return {"type": "static", "address": address, **({"gateway": gateway} if gateway else {})}

@@ -1,4 +1,4 @@
-"""Build cpio archives (format newc) as initial root file system (initramfs) of a kernel."""
+"""Build cpio archives in the format newc, for the initramfs of a Linux kernel."""
 
 import stat
 from collections.abc import Mapping
@@ -26,31 +26,30 @@ class CpioEntry:
 
 
 def make_folder_entry(mode: int = 0o755) -> CpioEntry:
-    """Make the entry of a folder."""
+    """Make the cpio entry of a folder with the permissions `mode`."""
     return CpioEntry(stat.S_IFDIR | mode)
 
 
 def make_file_entry(data: bytes, mode: int = 0o644) -> CpioEntry:
-    """Make the entry of a regular file."""
+    """Make the cpio entry of a regular file with the contents `data`."""
     return CpioEntry(stat.S_IFREG | mode, data)
 
 
 def make_symlink_entry(target: str) -> CpioEntry:
-    """Make the entry of a symbolic link."""
+    """Make the cpio entry of a symbolic link to `target`."""
     return CpioEntry(stat.S_IFLNK | 0o777, target.encode())
 
 
 def make_character_device_entry(major: int, minor: int, mode: int = 0o600) -> CpioEntry:
-    """Make the entry of a character device."""
+    """Make the cpio entry of a character device with the given device numbers."""
     return CpioEntry(stat.S_IFCHR | mode, major=major, minor=minor)
 
 
 def build_cpio_archive(entries: Mapping[str, CpioEntry]) -> bytes:
-    """Build the archive of the entries.
+    """Build a cpio archive of the entries, and of all parent folders without an entry.
 
-    Missing parent folders are added. The same entries always give the same bytes: entries are
-    sorted, the owner is root, and the time is 0. The format follows the initramfs buffer format
-    in the kernel's documentation.
+    The same entries always give the same bytes: entries are sorted, the owner is root, and the
+    time is 0. The format follows "initramfs buffer format" in the kernel's documentation.
 
     Args:
         entries: Entry by path. A path is relative, without a leading slash.

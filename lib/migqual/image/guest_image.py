@@ -1,4 +1,4 @@
-"""Build the guest image: the kernel of the distribution and the initramfs of migqual."""
+"""Build the guest image: a Debian kernel, and an initramfs with the payload and guest agent."""
 
 import platform
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ class GuestImage:
         kernel: Path of the kernel.
         initrd: Path of the initramfs.
         payload: Path of the static program `migqual-payload`.
-        key: Release and hash of all inputs of the image.
+        key: Cache key: the Debian release and a hash of all inputs of the build.
     """
 
     kernel: Path
@@ -51,9 +51,9 @@ class GuestImage:
 def ensure_guest_image(
     cache: Path, release: str = "bookworm", *, report_progress: Callable[[str], None] = print
 ) -> GuestImage:
-    """Return the guest image for the machine's architecture, built if the cache has none.
+    """Return the guest image; build the image if the cache has none.
 
-    A build with an empty cache takes 10 s.
+    The image has the architecture of the machine. A build with an empty cache takes 10 s.
 
     Args:
         cache: Root folder of the cache.
@@ -76,7 +76,7 @@ def ensure_guest_image(
     def build_image(partial_path: Path) -> None:
         rootfs = ensure_rootfs(spec, cache, report_progress)
         payload = ensure_payload(cache, report_progress)
-        report_progress(f"building the guest image from {release}")
+        report_progress(f"building the guest image from Debian {release}")
         partial_path.mkdir()
         (partial_path / "vmlinuz").write_bytes(_find_kernel(rootfs).read_bytes())
         # Not compressed: unpacking gzip takes an emulated guest longer than reading 7 MB more.
@@ -104,17 +104,17 @@ def build_kernel_command_line(
     """Build the kernel command line of a guest.
 
     Args:
-        networks: A pair (MAC, "ADDRESS/PREFIX") per NIC. "" means a link without address.
-        port: Port number of the payload.
-        shutdown_delay: Seconds from the power button, or the request of the agent, to power
-            off.
-        arch: Architecture of the guest. Empty for the architecture of the machine.
-        gateway: Default route through the first NIC. The first NIC needs an address.
-        emulated: The guest runs under TCG. The guest makes QEMU flush the TLB, see
+        networks: A tuple (MAC, "ADDRESS/PREFIX") for each NIC; (MAC, "") for no IP address.
+        port: TCP port of the payload for the session with the client.
+        shutdown_delay: Seconds between a shutdown request and the power-off. The power button or
+            the guest agent requests the shutdown.
+        arch: Architecture of the guest; empty for the architecture of the machine.
+        gateway: IP address of the default gateway, through the first NIC; empty for none.
+        emulated: Whether the guest runs under TCG. Such a guest makes QEMU flush the TLB, see
             `fixtures/guest/tlb.c`.
 
     Raises:
-        UsageError: The first NIC has no address for the gateway.
+        UsageError: A gateway is given, but the first NIC has no IP address.
     """
     arguments = [
         f"console={_CONSOLE_DEVICES.get(arch or platform.machine(), 'ttyS0')}",
@@ -129,7 +129,10 @@ def build_kernel_command_line(
         ",".join(filter(None, (mac.lower(), address))) for mac, address in networks
     ]
     if gateway and not (networks and networks[0][1]):
-        raise UsageError(f"gateway {gateway}: the first network has no address")
+        raise UsageError(
+            f"gateway {gateway}: the first NIC has no address",
+            remedy="give the first NIC an IP address, or omit the gateway",
+        )
     if gateway:
         network_arguments[0] += f",{gateway}"
     if network_arguments:
@@ -144,7 +147,10 @@ def build_kernel_command_line(
 def _build_rootfs_spec(release: str) -> RootfsSpec:
     arch = _DEBIAN_ARCHITECTURES.get(platform.machine())
     if arch is None:
-        raise LabError(f"no guest image for {platform.machine()}", remedy="use x86_64 or aarch64")
+        raise LabError(
+            f"no guest image can be built for the architecture {platform.machine()}",
+            remedy="use a machine with x86_64 or aarch64",
+        )
     packages = (f"linux-image-cloud-{arch}", "busybox-static", "qemu-guest-agent")
     return RootfsSpec(release, packages, variant="extract")
 
@@ -152,7 +158,10 @@ def _build_rootfs_spec(release: str) -> RootfsSpec:
 def _find_kernel(rootfs: Path) -> Path:
     kernels = sorted((rootfs / "boot").glob("vmlinuz-*"))
     if not kernels:
-        raise LabError(f"{rootfs}: no kernel in /boot")
+        raise LabError(
+            f"root file system {rootfs}: no kernel in /boot",
+            remedy="remove the folder; migqual then builds the root file system again",
+        )
     return kernels[-1]
 
 
@@ -186,7 +195,7 @@ def _build_initramfs_entries(rootfs: Path, payload: Path) -> dict[str, cpio.Cpio
 
 
 def _collect_agent_files(rootfs: Path) -> dict[str, cpio.CpioEntry]:
-    """Collect the guest agent, the loader, and the shared libraries listed by the loader."""
+    """Collect the files of the guest agent: program, dynamic loader and shared libraries."""
     loader = next(
         path
         for prefix in ("lib64", "lib", "usr/lib64", "usr/lib")
@@ -208,9 +217,10 @@ def _collect_agent_files(rootfs: Path) -> dict[str, cpio.CpioEntry]:
 
 
 def _locate_in_rootfs(rootfs: Path, path: str) -> Path:
-    """Locate `path` in a rootfs without links such as `/lib64` into `/usr`.
+    """Locate the file `path` in the rootfs: at `path` itself, or else below `/usr`.
 
-    The links are missing, since the packages of the rootfs are not configured.
+    The packages of the rootfs are not configured, so links such as `/lib64` to `/usr/lib64` are
+    missing.
     """
     relative_path = path.lstrip("/")
     return (

@@ -17,18 +17,18 @@ SECTOR_BYTES = 2048
 
 
 def build_iso_volume(label: str, files: Mapping[str, bytes]) -> bytes:
-    """Build a volume with the files in the root folder.
+    """Build the bytes of an ISO 9660 volume with the files in the root folder.
 
-    The format follows ECMA-119. Names are stored in capital letters. Dashes stay, although the
-    strictest level of the standard forbids dashes. Linux shows the names in small letters. The
-    same files always give the same bytes.
+    The format follows ECMA-119. The volume stores names in capital letters; Linux shows small
+    letters. A name may contain dashes, which ECMA-119 does not allow. The same files always give
+    the same bytes.
 
     Args:
         label: Label of the volume, up to 32 characters.
         files: Contents by file name.
 
     Raises:
-        LabError: The directory of the files does not fit in a sector of 2048 bytes.
+        LabError: The list of the files needs more than one sector of 2048 bytes.
     """
     next_sector, file_sectors = _FIRST_FILE_SECTOR, {}
     for name, data in sorted(files.items()):
@@ -45,7 +45,7 @@ def build_iso_volume(label: str, files: Mapping[str, bytes]) -> bytes:
         + file_records
     )
     if len(directory) > SECTOR_BYTES:
-        raise LabError(f"{len(files)} files are too many for a seed volume")
+        raise LabError(f"{len(files)} files are too many for the volume {label}: use fewer files")
     sections = [
         bytes(SECTOR_BYTES * _DESCRIPTOR_SECTOR),
         _build_volume_descriptor(label, next_sector, root_record),

@@ -1,4 +1,4 @@
-"""Run build commands in separate namespaces, so no process and no mount stays behind."""
+"""Run build commands in new namespaces, so that a killed build leaves no process or mount."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ _WAIT_FOR_PARENT_SCRIPT = 'echo >&"$1"; read -r _ <&"$2" || exit 1; shift 2; exe
 def run_isolated(
     argv: Sequence[str | Path], *, subject: str, remedy: str, stdin: bytes = b""
 ) -> bytes:
-    """Run the command in new mount and process namespaces and return the standard output.
+    """Run a command in new mount and PID namespaces, and return the standard output.
 
     When the calling process dies, even by SIGKILL, all processes of the command die, too. The
     mounts of the command disappear.
@@ -27,7 +27,7 @@ def run_isolated(
     Args:
         argv: Program and arguments.
         subject: Name of the build result, for error messages.
-        remedy: Remedy in the error after a failed command.
+        remedy: Remedy in the `LabError`.
         stdin: Bytes for the standard input.
 
     Raises:
@@ -41,7 +41,7 @@ def run_isolated(
     result = _run_with_living_parent(arguments, stdin)
     if result.returncode:
         raise LabError(
-            f"{subject}: {arguments[0]} ended with status {result.returncode}\n"
+            f"{subject}: {arguments[0]} ended with exit status {result.returncode}\n"
             f"{format_last_lines(result.stderr or result.stdout)}",
             remedy=remedy,
         )
@@ -74,14 +74,16 @@ def _run_with_living_parent(
 
 
 def build_isolation_command(ready_fd: int, go_fd: int) -> list[str]:
-    """Build the command line before a command in new namespaces.
+    """Build the start of a command line that runs a command in new mount and PID namespaces.
 
-    The death of the parent kills the command.
+    Append the program and the arguments. The kernel kills the command when the parent process
+    dies. Before the command starts, the new process reports to the parent and waits for an
+    answer.
 
     Args:
-        ready_fd: Inherited file descriptor. The command writes a line when ready.
-        go_fd: Inherited file descriptor. The command starts after a line from the parent, and
-            does not start when the parent has closed the other end.
+        ready_fd: Inherited file descriptor, to which the new process writes a line.
+        go_fd: Inherited file descriptor, from which the new process reads the answer. If the
+            parent closes the other end without an answer, the command does not start.
     """
     return [
         *("setpriv", "--pdeathsig", "KILL"),
@@ -97,16 +99,16 @@ def run_in_rootfs(
     subject: str,
     bind_mounts: dict[Path, str] | None = None,
 ) -> bytes:
-    """Run the command in the rootfs with chroot, and return the standard output.
+    """Run a command in a root file system with chroot, and return the standard output.
 
     Only the command sees the bind mounts.
 
     Args:
-        rootfs: Root folder for the command.
+        rootfs: Root folder of the command.
         argv: Program and arguments.
         subject: Name of the build result, for error messages.
-        bind_mounts: Mount point in the rootfs by folder on the machine. A missing mount point
-            is created.
+        bind_mounts: Folders on the machine, each with its mount point in the rootfs. The
+            function creates a missing mount point.
 
     Raises:
         LabError: A tool is not installed, or a mount or the command failed.

@@ -13,7 +13,7 @@ _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 class KernelModules:
     """The modules of a kernel, from a folder `/lib/modules/VERSION` in a rootfs.
 
-    Dependencies are read from the modules. So the folder needs no run of depmod.
+    The class reads the dependencies from the module files, not from the output of `depmod`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,7 +26,7 @@ class KernelModules:
     def collect_with_dependencies(
         self, required_names: Iterable[str], optional_names: Iterable[str] = ()
     ) -> dict[str, bytes]:
-        """Collect modules and all dependencies.
+        """Collect the contents of modules and of all dependencies.
 
         Modules built into the kernel and missing optional modules are not part of the result.
 
@@ -35,7 +35,7 @@ class KernelModules:
             optional_names: Names of modules to add if present.
 
         Returns:
-            Contents of each module by name, decompressed, in loading order.
+            Decompressed contents of each module by name; dependencies come first.
 
         Raises:
             LabError: A required module or a dependency is missing, or the compression is
@@ -55,7 +55,7 @@ class KernelModules:
         if name not in self._files:
             raise LabError(
                 f"the guest kernel has no module {name}",
-                remedy="choose another release for the guest image",
+                remedy="choose another Debian release for the guest image",
             )
         data = _read_module(self._files[name])
         match = _DEPENDS.search(data)
@@ -76,5 +76,5 @@ def _read_module(path: Path) -> bytes:
         return path.read_bytes()
     raise LabError(
         f"{path.name}: only kernel modules *.ko and *.ko.xz can be read",
-        remedy="choose another release for the guest image",
+        remedy="choose another Debian release for the guest image",
     )

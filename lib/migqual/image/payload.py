@@ -1,4 +1,4 @@
-"""Compile the static payload program for guests, clients and hosts."""
+"""Compile the static program `migqual-payload`, which runs in guests and on hosts."""
 
 import shutil
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def ensure_payload(
     compiler: str = "cc",
     sources: Path = PAYLOAD_SOURCES,
 ) -> Path:
-    """Return the path of `migqual-payload`, compiled if the cache has no such program.
+    """Return the path of `migqual-payload`; compile the program if the cache has none.
 
     Args:
         cache: Root folder of the cache.
@@ -39,17 +39,17 @@ def ensure_payload(
 
     Raises:
         LabError: The compiler is not installed or failed. The message contains the last lines
-            of the compiler.
+            of the compiler's output.
     """
     if shutil.which(compiler) is None:
-        raise LabError(f"no C compiler ({compiler}) to build the payload", remedy=_REMEDY)
+        raise LabError(f"no C compiler: {compiler} is not installed", remedy=_REMEDY)
 
     def compile_payload(partial_path: Path) -> None:
-        report_progress("compiling the guest payload")
+        report_progress("compiling the payload (migqual-payload)")
         source_files = sorted(sources.glob("*.c"))
         isolated_command.run_isolated(
             [compiler, *_COMPILER_FLAGS, "-o", partial_path, *source_files],
-            subject="the guest payload",
+            subject="the payload (migqual-payload)",
             remedy=_REMEDY,
         )
         partial_path.chmod(0o755)

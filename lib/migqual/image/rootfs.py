@@ -18,9 +18,9 @@ _EXCLUDED_PATHS = (
     "/usr/share/info/*",
 )
 _REMEDY = (
-    "as root: `apt-get install mmdebstrap`; the lines above are the words of apt: correct the "
-    "machine's apt settings, or set MIGQUAL_MIRROR to use another mirror; the disk of the cache "
-    "needs 2 GiB free"
+    "as root: `apt-get install mmdebstrap`; after an error of apt above, correct the apt settings "
+    "of the machine, or set MIGQUAL_MIRROR to another mirror; the disk of the cache needs 2 GiB "
+    "free"
 )
 # The machine's settings that decide whether apt reaches and accepts a mirror (apt.conf(5)).
 _MIRROR_SETTINGS = (
@@ -47,12 +47,12 @@ _OPTIONS_FILE = "etc/apt/apt.conf.d/99mmdebstrap"
 
 @dataclass(frozen=True)
 class RootfsSpec:
-    """The contents of a rootfs.
+    """The contents of a root file system (rootfs) that mmdebstrap builds.
 
     Attributes:
         release: Debian release.
         packages: Debian packages to install.
-        variant: Variant of mmdebstrap.
+        variant: Value of the mmdebstrap option `--variant`.
     """
 
     release: str
@@ -68,9 +68,9 @@ class RootfsSpec:
 
 
 def ensure_rootfs(spec: RootfsSpec, cache: Path, report_progress: Callable[[str], None]) -> Path:
-    """Return the rootfs of the specification, built if the cache has none.
+    """Return the path of the rootfs for `spec`; build the rootfs if the cache has none.
 
-    Never write to the rootfs. A build takes half a minute for a host.
+    Never write to the rootfs. The build for a lab host takes half a minute.
 
     Args:
         spec: Release, packages and variant of the rootfs.
@@ -79,12 +79,12 @@ def ensure_rootfs(spec: RootfsSpec, cache: Path, report_progress: Callable[[str]
 
     Raises:
         LabError: The user is not root, or mmdebstrap failed. The message contains the last
-            lines of mmdebstrap.
+            lines of mmdebstrap's output.
     """
 
     def build_rootfs(partial_path: Path) -> None:
         report_progress(
-            f"building a root file system of {spec.release} with {len(spec.packages)} packages"
+            f"building a root file system from Debian {spec.release}, {len(spec.packages)} packages"
         )
         isolated_command.run_isolated(
             _build_mmdebstrap_command(spec, partial_path),
@@ -112,7 +112,7 @@ def _build_mmdebstrap_command(spec: RootfsSpec, target: Path) -> list[str]:
 
 
 def list_apt_settings() -> list[str]:
-    """List the machine's apt settings for mirrors: proxies, validity of Release files, retries.
+    """List the apt settings of the machine that affect downloads from mirrors, such as proxies.
 
     Returns:
         Lines of `apt-config dump`, for example ``Acquire::http::Proxy "http://proxy:3128"``.
@@ -122,7 +122,7 @@ def list_apt_settings() -> list[str]:
 
 
 def select_mirror_settings(dump: str) -> list[str]:
-    """Select the settings for mirrors from the output of `apt-config dump`."""
+    """Select the settings that affect downloads from mirrors in the output of `apt-config dump`."""
     prefixes = tuple(name.lower() for name in _MIRROR_SETTINGS)
     settings = []
     for line in dump.splitlines():
