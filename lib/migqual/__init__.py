@@ -1,3 +1,3 @@
-"""Live-migration validation and qualification for libvirt/QEMU hosts."""
+"""Test live migration between libvirt/QEMU hosts, and judge whether the hosts qualify."""
 
 __version__ = "0.1.0"

@@ -1,10 +1,12 @@
 """Run `migqual COMMAND ...` and turn errors into exit codes.
 
-0    the command is done, and the result is good
-1    the command is done; a host or a result does not qualify, answer or suffice
+0    success
+1    negative result, for example: a pair does not qualify, or a host does not reply
 2    bad input; standard error names the problem and the remedy
-3    the lab or a host broke; no statement about the hosts under test
-130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
+3    the lab or a host has a fault, so the command says nothing about the hosts under test
+129  stopped by SIGHUP
+130  stopped by Ctrl-C
+143  stopped by SIGTERM
 """
 
 import argparse
@@ -28,13 +30,13 @@ COMMANDS = {
     "lab": "build, use and remove a lab: hosts in containers on this machine",
     "inventory": "check, print or create an inventory file",
     "preflight": "check a guest and both hosts before a migration",
-    "storage": "show which disks are shared or local, and what a copy of the disks needs",
-    "predict": "predict whether a guest converges, how long it takes, and which settings help",
-    "params": "list the migration parameters of a guest beside the documented defaults",
-    "guest": "start a guest, run a command, and remove the guest again",
+    "storage": "show which disks of a guest are shared or local, and the space that a copy needs",
+    "predict": "predict whether and how fast a migration converges, and which settings help",
+    "params": "list the migration parameters of a guest with the documented defaults",
+    "guest": "start a test guest, run a command on this machine, and remove the guest",
     "tls": "install, check, rotate or restore certificates for encrypted migrations",
     "report": "judge the records of one or many runs; write verdict.json and index.html",
-    "sweep": "remove the objects that a crashed run left on hosts, as its journal names them",
+    "sweep": "remove the objects that crashed runs left on hosts, as listed in the journals",
     "bench": "measure the overhead of migqual, and the accuracy of its predictions",
 }
 DEBUG_VARIABLE = "MIGQUAL_DEBUG"
@@ -49,19 +51,20 @@ class StoppedBySignal(KeyboardInterrupt):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command of a command line and return the exit code.
+    """Run a migqual command and return the exit code.
 
-    An error of a user, a lab or a host is never raised. The message goes to standard error.
+    For an error of a user, a lab or a host the function prints a message on standard error and
+    raises no exception.
 
     Args:
-        argv: The command line without the program name; None takes `sys.argv`.
+        argv: The command line without the program name; None for the arguments in `sys.argv`.
 
     Returns:
         An exit code from the list at the top of the module.
     """
     command_line = list(sys.argv[1:] if argv is None else argv)
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signal_number) is not signal.SIG_IGN:  # nohup means it
+        if signal.getsignal(signal_number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(signal_number, _raise_stopped)
     if not os.environ.get(DEBUG_VARIABLE):
         # paramiko prints a traceback for every failed connection; our own message is enough
@@ -88,16 +91,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser(command_name: str | None) -> argparse.ArgumentParser:
-    """Build the parser of a single command, or the parser of all command names.
+    """Build the argument parser of one command, or a parser for the list of all commands.
 
     Args:
-        command_name: A key of `COMMANDS`; the module of the command is imported. None builds a
-            parser with the names and help texts of all commands.
+        command_name: A key of `COMMANDS`; the function imports the module of the command. None
+            builds a parser with only the names and help texts of all commands.
     """
     parser = argparse.ArgumentParser(
         prog="migqual",
         description="Tests live migration between libvirt/QEMU hosts, and judges each host pair.",
-        epilog=f"{DEBUG_VARIABLE}=1 prints the traceback of an error.",
+        epilog=f"Set {DEBUG_VARIABLE}=1 to print the traceback of an error.",
     )
     parser.add_argument("--version", action="version", version=f"migqual {migqual.__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -135,15 +138,15 @@ def _print_error(error: Exception) -> None:
 
 
 def _print_message(message: str) -> None:
-    """Print `message` on standard error; a closed standard error changes no exit code."""
+    """Print `message` on standard error, and ignore a standard error that is closed."""
     with suppress(BrokenPipeError):
         print(f"migqual: {message}", file=sys.stderr, flush=True)
 
 
 def _raise_stopped(signal_number: int, _frame: FrameType | None) -> NoReturn:
-    """Raise `StoppedBySignal`, and ignore all later signals to protect the cleanup.
+    """Raise `StoppedBySignal`, which ends the command, and ignore all later signals.
 
-    The first signal ends the command. A second signal must not disturb the cleanup.
+    A second SIGTERM or SIGHUP must not disturb the cleanup.
     """
     for handled_signal in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(handled_signal, signal.SIG_IGN)

@@ -1,6 +1,6 @@
-"""Wait with a deadline; nested waits share the same deadline.
+"""Wait until a condition is true or a deadline has passed.
 
-No other module of migqual waits by time.
+Only this module calls `time.sleep`.
 """
 
 import time
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Deadline:
-    """A point in time as the limit for an event.
+    """A point in time at which a wait gives up.
 
-    Pass the same `Deadline` through nested waits. Each wait gets the remaining time.
+    Pass the same `Deadline` to several waits to limit the total time of the waits.
 
     Attributes:
-        seconds: The time limit, counted from `started_at`.
+        seconds: The time limit in seconds, counted from `started_at`.
         started_at: The start on the monotonic clock, in seconds.
     """
 
@@ -29,33 +29,33 @@ class Deadline:
 
     @property
     def seconds_left(self) -> float:
-        """Return the seconds left, never negative."""
+        """Return the time until the deadline in seconds, never negative."""
         return max(0.0, self.started_at + self.seconds - time.monotonic())
 
     @property
     def is_over(self) -> bool:
-        """Return whether no time is left."""
+        """Return whether the deadline has passed."""
         return self.seconds_left <= 0.0
 
     def pause(self, seconds: float) -> None:
-        """Wait for `seconds`, but not longer than the time left."""
+        """Sleep for `seconds`, at most until the deadline."""
         time.sleep(min(seconds, self.seconds_left))
 
     def wait_for(
         self, condition: str, probe: Callable[[], T | None], *, interval_s: float = 0.02
     ) -> T:
-        """Call `probe` again and again until the result is true.
+        """Call `probe` repeatedly until `probe` returns a true value.
 
         Args:
             condition: The awaited condition; a noun phrase for the error message.
-            probe: Called at least once, also when no time is left.
+            probe: Called at least once, even if the deadline has passed.
             interval_s: The pause between two calls, in seconds.
 
         Returns:
             The first true result of `probe`.
 
         Raises:
-            TimedOut: The time is over. The message names `condition`.
+            TimedOut: The deadline has passed. The message names `condition`.
         """
         while True:
             if result := probe():

@@ -3,21 +3,21 @@
 MigqualError                    message, remedy
 ├── UsageError                  bad input: place and remedy, exit code 2
 │   └── InventoryError          all problems of an inventory, profile or topology file
-├── TimedOut                    a deadline passed
-├── TroubleError                the experiment was not possible; no fault of a tested host
-│   ├── LabError                the embedded lab
+├── TimedOut                    a condition was not true before the deadline
+├── TroubleError                a fault prevented the test; no result about the hosts
+│   ├── LabError                the lab cannot be built, or has a fault
 │   ├── HostError               a host is unreachable or fails at a basic operation
-│   │   ├── ConnectionLost      SSH or libvirt connection
+│   │   ├── ConnectionLost      an SSH or libvirt connection cannot be made, or was lost
 │   │   │   └── LoginRefused    the SSH server refuses the key, or the host key is not trusted
 │   │   ├── RestoreFailed       libvirt does not restore a guest from a saved state
 │   │   ├── CommandFailed       a command on a host: argv, status, output
 │   │   └── StackError          libvirt or QEMU refused a call: message of the stack
 │   ├── GuestError              a guest cannot be defined, started or contacted
-│   └── InconclusiveError       the experiment did not happen as planned
+│   └── InconclusiveError       the test did not happen as planned
 ├── UnsupportedError            the host lacks a feature and says so
-├── GuardRefusal                a preflight guard refused before any change: findings
+├── GuardRefusal                the guard refused a migration before any change: findings
 ├── ViolationError              the observers found violations; also an AssertionError
-└── MigrationError              plan, message of the stack
+└── MigrationError              a migration did not succeed: message of the stack, outcome
     ├── MigrationRefused        refused before any data moved
     ├── MigrationFailed         started, then failed
     ├── MigrationTimedOut       not finished in time; was aborted
@@ -39,7 +39,7 @@ class MigqualError(Exception):
 
     Attributes:
         message: The problem.
-        remedy: An action for the user to solve the problem; empty when unknown.
+        remedy: What the user can do to solve the problem; empty when unknown.
     """
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
@@ -52,15 +52,15 @@ class MigqualError(Exception):
 
 
 class UsageError(MigqualError):
-    """Input of the user cannot be used. Exit code 2."""
+    """The input of the user is wrong. The exit code is 2."""
 
 
 @dataclass(frozen=True)
 class InputProblem:
-    """A problem in a file written by a person.
+    """A problem in an input file, for example in an inventory.
 
     Attributes:
-        path: The place inside the YAML document, or `file`.
+        path: The place in the file, for example `hosts.a1.cpu`; `file` for the whole file.
         message: The problem.
     """
 
@@ -89,19 +89,19 @@ class InventoryError(UsageError):
 
 
 class TimedOut(MigqualError):  # noqa: N818 - the field's word
-    """A deadline passed."""
+    """A condition was not true before the deadline."""
 
 
 class TroubleError(MigqualError):
-    """The experiment was not possible. The error is no statement about the hosts under test."""
+    """A fault prevented the test, so there is no result about the hosts under test."""
 
 
 class LabError(TroubleError):
-    """The embedded lab could not be built, or broke."""
+    """The lab could not be built, or has a fault."""
 
 
 class HostError(TroubleError):
-    """A host fails at an operation expected of every host.
+    """A host is unreachable, or an operation failed that every host must support.
 
     Attributes:
         host: The name of the host.
@@ -113,7 +113,7 @@ class HostError(TroubleError):
 
 
 class ConnectionLost(HostError):  # noqa: N818 - the field's word
-    """A connection could not be made, or was lost and could not be re-opened."""
+    """An SSH or libvirt connection could not be opened, or was lost and could not be re-opened."""
 
 
 class LoginRefused(ConnectionLost):
@@ -125,7 +125,7 @@ class LoginUnusable(ConnectionLost):
 
 
 class RestoreFailed(HostError):  # noqa: N818 - the field's word
-    """libvirt does not restore a guest from a saved state."""
+    """libvirt could not restore a guest from a saved state."""
 
 
 class CommandFailed(HostError):  # noqa: N818 - the field's word
@@ -163,18 +163,18 @@ class GuestError(TroubleError):
 
 
 class InconclusiveError(TroubleError):
-    """The experiment did not happen as planned, so the result is not known."""
+    """The test did not happen as planned, so the result is not known."""
 
 
 class UnsupportedError(MigqualError):
-    """The host lacks a feature and says so. The profile decides whether the lack is allowed."""
+    """A host reports a missing feature. The profile decides whether the feature may be absent."""
 
 
 class GuardRefusal(MigqualError):  # noqa: N818 - the field's word
-    """The guard of the library refused the migration before any change.
+    """The guard refused an unsafe migration before any change on a host.
 
     Attributes:
-        findings: The findings against the migration.
+        findings: The findings that forbid the migration.
     """
 
     def __init__(self, findings: "Sequence[Finding]") -> None:
@@ -183,7 +183,7 @@ class GuardRefusal(MigqualError):  # noqa: N818 - the field's word
 
 
 class ViolationError(MigqualError, AssertionError):
-    """Observers found violations: the guest, the guest's data or the hosts were harmed."""
+    """Observers found violations: damage to the guest, to the guest's data or to the hosts."""
 
 
 class MigrationError(MigqualError):
@@ -191,7 +191,7 @@ class MigrationError(MigqualError):
 
     Attributes:
         message: The original message of libvirt or QEMU.
-        outcome: The outcome of the migration, except in an error raised without a migration.
+        outcome: The outcome of the migration; None if no migration took place.
     """
 
     def __init__(self, message: str, *, outcome: Any = None, remedy: str = "") -> None:  # noqa: ANN401 - None in tests of other errors
@@ -208,7 +208,7 @@ class MigrationFailed(MigrationError):  # noqa: N818 - the field's word
 
 
 class MigrationTimedOut(MigrationError):  # noqa: N818 - the field's word
-    """The migration did not end within the time of the plan; migqual aborted the migration."""
+    """The migration did not end before the deadline of the plan; migqual aborted the migration."""
 
 
 class MigrationAborted(MigrationError):  # noqa: N818 - the field's word
@@ -218,5 +218,5 @@ class MigrationAborted(MigrationError):  # noqa: N818 - the field's word
 class MigrationStuck(MigrationError):  # noqa: N818 - the field's word
     """The migration did not end although libvirt accepted the aborts.
 
-    The fault lies with the stack. The migration may still continue.
+    The fault is in libvirt or QEMU. The migration may still continue.
     """

@@ -1,7 +1,4 @@
-"""Paths of the checkout, the cache and the state.
-
-No other module knows paths.
-"""
+"""Define the base folders of migqual: checkout, reports, cache, journals and labs."""
 
 import os
 from pathlib import Path
@@ -13,26 +10,25 @@ DEFAULT_OUTPUT = REPORTS / "out"
 
 
 def get_cache_folder() -> Path:
-    """Return the folder of root trees and guest images; `MIGQUAL_CACHE` changes the folder.
+    """Return the folder of root file systems and guest images; `MIGQUAL_CACHE` overrides the path.
 
-    The files are expensive to build. migqual can build the files again at any time.
+    migqual builds a missing file again, which may take some minutes.
     """
     return Path(os.environ.get("MIGQUAL_CACHE", "/var/cache/migqual"))
 
 
 def get_state_folder() -> Path:
-    """Return the folder of journals; `MIGQUAL_STATE` changes the folder.
+    """Return the parent folder of the journals; `MIGQUAL_STATE` overrides the path.
 
-    A journal lists the objects created on hosts by a run and not yet removed. Never delete a
-    journal by hand.
+    A journal lists the objects that a run created on hosts and has not yet removed. Never delete
+    a journal by hand.
     """
     return Path(os.environ.get("MIGQUAL_STATE", "/var/lib/migqual"))
 
 
 def get_labs_folder() -> Path:
-    """Return the parent of the lab folders; `MIGQUAL_LABS` changes the folder.
+    """Return the parent folder of the lab folders; `MIGQUAL_LABS` overrides the path.
 
-    Each embedded lab has a run-time folder with the lab's name. `migqual lab down` removes the
-    folder.
+    Each lab has a folder with the name of the lab, until `migqual lab down` removes the folder.
     """
     return Path(os.environ.get("MIGQUAL_LABS", "/run/migqual/labs"))

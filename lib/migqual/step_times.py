@@ -1,15 +1,15 @@
-"""Measure the seconds of named steps; each second counts once.
+"""Measure how many seconds each named step of a test takes.
 
-A collector records the steps timed while the collector is active. Steps may nest: the outer
-step does not include the time of the inner step.
+`collect_steps` collects the times of all steps in a block. A step may contain inner steps: the
+time of an inner step does not count for the outer step.
 
     with collect_steps() as steps:
         with time_step("migrate"):
             ...
     steps.seconds  # {"migrate": 1.2}
 
-Only steps in the thread of the collector are timed. Other threads run in parallel and add no
-time.
+Only steps in the thread of the `collect_steps` block are measured. Other threads run in parallel
+and add no time.
 """
 
 import time
@@ -24,10 +24,10 @@ WAIT_FOR_MACHINE = "wait for exclusive machine"
 
 @dataclass
 class StepTimes:
-    """Seconds and number of runs of each step.
+    """The total time and the number of runs of each step.
 
     Attributes:
-        seconds: The time of each step by name, without inner steps.
+        seconds: The total seconds of each step by name, without the time of inner steps.
         counts: The number of runs of each step by name.
     """
 
@@ -36,15 +36,15 @@ class StepTimes:
     _inner_seconds: list[float] = field(default_factory=list)
 
     def begin_step(self) -> None:
-        """Begin a step inside the current step."""
+        """Begin a step. A step that is already running becomes the outer step."""
         self._inner_seconds.append(0.0)
 
     def end_step(self, name: str, elapsed_s: float) -> None:
-        """End the last step begun.
+        """End the step that began last, and add the time of the step to `seconds`.
 
         Args:
             name: The name of the step.
-            elapsed_s: The duration of the step, inner steps included.
+            elapsed_s: The duration of the step in seconds, inner steps included.
         """
         own_s = elapsed_s - self._inner_seconds.pop()
         self.seconds[name] = self.seconds.get(name, 0.0) + own_s
@@ -58,7 +58,7 @@ _ACTIVE: ContextVar[StepTimes | None] = ContextVar("migqual-steps", default=None
 
 @contextmanager
 def collect_steps() -> Iterator[StepTimes]:
-    """Collect the steps timed in the current thread while the block runs."""
+    """Collect the times of all steps that the current thread runs in the `with` block."""
     steps = StepTimes()
     token = _ACTIVE.set(steps)
     try:
@@ -69,9 +69,9 @@ def collect_steps() -> Iterator[StepTimes]:
 
 @contextmanager
 def time_step(name: str) -> Iterator[None]:
-    """Time the block as the step `name`; also usable as a decorator.
+    """Measure the time of the `with` block as the step `name`; also usable as a decorator.
 
-    Without an active collector the block runs without measurement and without extra cost.
+    Outside of a `collect_steps` block nothing is measured.
     """
     steps = _ACTIVE.get()
     if steps is None:

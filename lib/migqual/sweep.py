@@ -1,4 +1,4 @@
-"""Remove from hosts the objects of a dead run: exactly the open entries of the journal."""
+"""Remove the objects that a dead run left on hosts: the open entries of the run's journal."""
 
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
@@ -14,28 +14,28 @@ ProgressCallback = Callable[[str], None]
 
 
 def describe_entry(entry: JournalEntry) -> str:
-    """Describe a journal entry by kind, name and host."""
+    """Describe a journal entry as text, for example `domain mq-1 on a1`."""
     return f"{entry.kind} {entry.name} on {entry.host}"
 
 
 def remove_open_entries(
     journal_file: JournalFile, report_progress: ProgressCallback, host_names: Collection[str] = ()
 ) -> bool:
-    """Remove the open entries of a journal from the hosts, newest first.
+    """Remove the objects of all open journal entries from the hosts, newest object first.
 
-    After a failed removal the entry stays in the journal for the next sweep. A journal without
-    open entries is deleted.
+    After a failed removal the entry stays open for the next sweep. A journal without open entries
+    is deleted.
 
     Args:
         journal_file: The journal of a dead run.
-        report_progress: Called with a message for each removed or kept entry.
-        host_names: Only entries on the named hosts; empty for all hosts.
+        report_progress: Called with a line of text for each entry: removed or not removed.
+        host_names: Names of the hosts to sweep; empty for all hosts.
 
     Returns:
-        Whether all entries on the chosen hosts were removed.
+        Whether all open entries on the chosen hosts were removed.
 
     Raises:
-        UsageError: The inventory cannot be read. No host was touched.
+        UsageError: The inventory of the dead run cannot be read. No object was removed.
     """
     entries = [
         entry for entry in journal_file.open_entries if not host_names or entry.host in host_names
@@ -54,7 +54,7 @@ def remove_open_entries(
 
 
 class _HostConnections:
-    """Hosts by name, connected on first use. A lost host is not tried again."""
+    """Connections to hosts by name, opened on first use. A lost host is not tried again."""
 
     def __init__(self, inventory: Inventory | None, stack: ExitStack) -> None:
         self._inventory = inventory
@@ -67,7 +67,7 @@ class _HostConnections:
 
         Raises:
             UsageError: The inventory no longer has the host.
-            ConnectionLost: The connection to the host was lost before.
+            ConnectionLost: The host is unreachable, now or in an earlier call.
         """
         if name in self._lost_connections:
             raise self._lost_connections[name]
@@ -78,7 +78,7 @@ class _HostConnections:
         return self._hosts[name]
 
     def mark_lost(self, name: str, error: ConnectionLost) -> None:
-        """Mark the host as lost; `open_host` raises `error` from now on."""
+        """Mark the host `name` as lost; `open_host` then raises `error` for the host."""
         self._lost_connections[name] = error
 
 

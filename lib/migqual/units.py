@@ -1,3 +1,3 @@
-"""Units of memory and disk sizes, in bytes."""
+"""Define units for the sizes of memory and disks, in bytes."""
 
 MIB = 2**20

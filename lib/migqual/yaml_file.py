@@ -1,8 +1,8 @@
-"""Read a user-written YAML file strictly, and report all problems of the file at once.
+"""Read a YAML file that a user wrote, and report all problems of the file at once.
 
-The reader accepts YAML 1.2 (so ``12:30`` and ``yes`` stay text): a single document, no
-duplicate keys, no tags. Inventories, topologies, profiles and the requirements table use the
-reader.
+The file must be YAML 1.2, where ``12:30`` and ``yes`` are text. The file must contain a single
+document, without duplicate keys and without tags. Inventories, topologies, profiles and the
+table of requirements are such files.
 """
 
 import warnings
@@ -33,25 +33,26 @@ ERROR_MESSAGES = {
 
 
 class StrictModel(BaseModel):
-    """Base model for user-written files. Unknown keys are problems; values never change."""
+    """A pydantic base class for data from user files: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def format_location(location: Location) -> str:
-    """Format a location for messages: ``all.vars.migqual_pairs[0].source``."""
+    """Format a location in a YAML file for messages: ``all.vars.migqual_pairs[0].source``."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return text.removeprefix(".") or "(top level)"
 
 
 @dataclass(frozen=True)
 class YamlDocument:
-    """The content of a file as plain data, with the line of each value.
+    """The contents of a YAML file as dicts, lists and scalars, with the line of each value.
 
     Attributes:
-        lines: Line of each value, counted from 1.
-        problems: Problems with otherwise readable data: duplicate keys, and keys of a type
-            other than text.
+        file: Path of the file.
+        data: Contents of the file, without the parts in `problems`.
+        lines: Line number of each value by location, counted from 1.
+        problems: Problems of single keys and values, for example duplicate keys.
     """
 
     file: Path
@@ -60,13 +61,13 @@ class YamlDocument:
     problems: tuple[InputProblem, ...] = ()
 
     def find_line(self, location: Location) -> int:
-        """Find the line of `location`, or of the nearest enclosing location in the file."""
+        """Find the line number of `location`, or of the nearest enclosing location in the file."""
         while location and location not in self.lines:
             location = location[:-1]
         return self.lines.get(location, 1)
 
     def make_problem(self, location: Location, message: str) -> InputProblem:
-        """Make a problem with the location and the line number."""
+        """Make an input problem from a message, with the location and the line number."""
         return InputProblem(
             format_location(location), f"{message} (line {self.find_line(location)})"
         )
@@ -74,7 +75,7 @@ class YamlDocument:
 
 @dataclass
 class _NodeConverter:
-    """A converter from composed YAML nodes to plain data; collects problems and continues."""
+    """A converter from YAML nodes to dicts, lists and scalars, which collects all problems."""
 
     yaml: YAML
     lines: dict[Location, int] = field(default_factory=dict)
@@ -117,14 +118,14 @@ class _NodeConverter:
         try:
             return self.yaml.constructor.construct_object(node)
         except (ValueError, YAMLError):
-            self.add_problem(node, location, f"not a value: {node.value[:40]!r}")
+            self.add_problem(node, location, f"not a valid {tag}: {node.value[:40]!r}")
             return None
 
     def convert_mapping(self, node: MappingNode, location: Location) -> dict[str, Any]:
         items: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode) or key.tag != CORE_TAG_PREFIX + "str":
-                self.add_problem(key, location, "a key that is not text; put it in quotes")
+                self.add_problem(key, location, "a key that is not text; put the key in quotes")
                 continue
             item_location = (*location, str(key.value))
             if key.value in items:
@@ -168,14 +169,12 @@ def read_yaml_document(file: Path) -> YamlDocument:
 def _suggest_files(file: Path) -> str:
     folder = file if file.is_dir() else file.parent
     if not folder.is_dir():
-        return f"the folder {folder.absolute()} does not exist"
+        return f"correct the path: the folder {folder.absolute()} does not exist"
     yaml_names = sorted(path.name for path in folder.glob("*.y*ml"))
-    description = f"YAML files in {folder.absolute()}"
-    return (
-        f"{description}: {', '.join(yaml_names[:MAX_SUGGESTED_FILES])}"
-        if yaml_names
-        else f"there are no {description}"
-    )
+    if not yaml_names:
+        return f"correct the path: there are no YAML files in {folder.absolute()}"
+    suggestions = ", ".join(yaml_names[:MAX_SUGGESTED_FILES])
+    return f"choose one of the YAML files in {folder.absolute()}: {suggestions}"
 
 
 def _make_syntax_problem(error: YAMLError) -> InputProblem:
@@ -190,16 +189,16 @@ def _make_syntax_problem(error: YAMLError) -> InputProblem:
 def validate_data(
     model: type[Model], data: object, document: YamlDocument, location: Location = ()
 ) -> tuple[Model | None, list[InputProblem]]:
-    """Validate `data` as an instance of `model`.
+    """Validate `data` with a pydantic model.
 
     Args:
-        model: Model of the data.
-        data: Plain data from `document`.
-        document: Document for the line numbers in problems.
+        model: Pydantic class of the data.
+        data: Part of the data of `document`.
+        document: File with the data, for the line numbers in problems.
         location: Location of `data` in the document.
 
     Returns:
-        The instance and an empty list, or None and all problems.
+        The instance of `model` and an empty list, or None and the list of all problems.
     """
     if data is None:
         return None, [document.make_problem(location, "empty")]
@@ -224,7 +223,7 @@ def list_validation_messages(error: ValidationError, data: object) -> list[tuple
 
 
 def _is_consequence(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
-    """Return whether the error only reports a list as too short because of invalid items."""
+    """Return whether the error is "list too short" only because items of the list are invalid."""
     location = detail["loc"]
     return detail["type"] == "too_short" and any(
         sibling["loc"][: len(location)] == location and sibling["loc"] != location
@@ -233,7 +232,7 @@ def _is_consequence(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bo
 
 
 def load_yaml_model(file: Path, model: type[Model]) -> Model:
-    """Load `file` as an instance of `model`.
+    """Load a YAML file as an instance of the pydantic class `model`.
 
     Raises:
         InventoryError: The file cannot be read or has problems. The error lists all problems.
@@ -241,7 +240,7 @@ def load_yaml_model(file: Path, model: type[Model]) -> Model:
     document = read_yaml_document(file)
     instance, problems = validate_data(model, document.data, document)
     raise_problems(document, [*document.problems, *problems])
-    if instance is None:  # never without a fault, which only the type checker cannot see
+    if instance is None:  # always with a problem; for the type checker
         raise InventoryError(str(file), [InputProblem("file", "empty")])
     return instance
 
@@ -264,7 +263,7 @@ def _describe_error(detail: ErrorDetails) -> str:
 
 
 def _locate_error(detail: ErrorDetails, data: object) -> Location:
-    """Locate the error in the file: pydantic's location without the names of union branches."""
+    """Return the location of the error in the file: pydantic's location without union branches."""
     steps: list[str | int] = []
     for step in detail["loc"]:
         try:

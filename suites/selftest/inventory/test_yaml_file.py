@@ -71,7 +71,7 @@ def test_all_yaml_problems_are_reported_at_once(yaml_file: Path) -> None:
         ("items: &a [1]\ntimes: &a {}", "found duplicate anchor"),
         ("? [a]\n: 1\n", "a key that is not text"),
         ("items: " + "[" * 3000, "file: nested too deeply"),
-        ("1: 2", "a key that is not text; put it in quotes (line 1)"),
+        ("1: 2", "a key that is not text; put the key in quotes (line 1)"),
     ],
     ids=range(11),
 )
