@@ -1,7 +1,7 @@
 """Write docs/api.md from the docstrings of the library: `tox -e api`.
 
-The page shows the source text of each signature, so the standard library (`ast`) is sufficient.
-No module is imported. A selftest compares the page with the docstrings.
+The module reads the source text with `ast` and imports no module of the library. A selftest fails
+if the page differs from the docstrings.
 """
 
 import ast
@@ -21,9 +21,10 @@ INTRODUCTION = """\
 
 This page is generated from the docstrings: `.venv/bin/tox run -e api`. Do not edit the page.
 
-It describes the classes and functions for tests and for programs that use migqual as a library.
-[Writing a test](writing-a-test.md) shows the first steps, and [architecture](architecture.md) shows
-how the parts work together. Names contain their units: `_s`, `_ms`, `_us`, `_mib`, `_mib_s`.
+The page describes the classes and functions for tests, and for programs that use migqual as a
+library. [Writing a test](writing-a-test.md) shows the first steps, and
+[architecture](architecture.md) shows how the parts work together. Names contain their units: `_s`,
+`_ms`, `_us`, `_mib`, `_mib_s`.
 """
 # The entries of each chapter, by module; without names all public definitions of the module.
 CHAPTERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -101,7 +102,7 @@ _TYPE_NAME = re.compile(r"[A-Z]+[a-z]\w*")
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of the page: a public definition of a module."""
+    """An entry of the API page: a public class, function, type or constant of a module."""
 
     module: str
     name: str
@@ -109,7 +110,7 @@ class Entry:
 
     @property
     def kind(self) -> str:
-        """Return the kind of the definition, for the heading."""
+        """Return `class`, `function`, `type` or `constant`, for the heading of the entry."""
         if isinstance(self.node, ast.ClassDef):
             return "class"
         if isinstance(self.node, ast.FunctionDef):
@@ -118,12 +119,12 @@ class Entry:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the API page to `docs/api.md`."""
     PAGE.write_text(render_api_page(), encoding="utf-8")
 
 
 def render_api_page() -> str:
-    """Render the whole page.
+    """Render the whole API page as Markdown.
 
     Raises:
         ValueError: A name in `CHAPTERS` does not exist.
@@ -141,19 +142,19 @@ def render_api_page() -> str:
 
 
 def list_entries(chapter: str) -> list[Entry]:
-    """List the entries of a chapter, in the order of `CHAPTERS` or else of the source text."""
+    """List the entries of a chapter: the names in `CHAPTERS`, or all public names of a module."""
     entries = []
     for module, names in CHAPTERS[chapter].items():
         definitions = {entry.name: entry for entry in list_definitions(module)}
         for name in names:
             if name not in definitions:
-                raise ValueError(f"{module}.{name} does not exist; see CHAPTERS in {__file__}")
+                raise ValueError(f"{module}.{name} does not exist: correct CHAPTERS in {__file__}")
         entries += [definitions[name] for name in names or definitions]
     return entries
 
 
 def list_definitions(module: str) -> list[Entry]:
-    """List the public classes, functions, types and constants of a module."""
+    """List the public classes, functions, types and constants of a module, in source order."""
     entries = []
     for node in ast.parse(_read_source(module)).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
@@ -166,7 +167,7 @@ def list_definitions(module: str) -> list[Entry]:
 
 
 def render_entry(entry: Entry) -> Iterator[str]:
-    """Render a definition with the import, the signature, the docstring and the methods."""
+    """Render an entry as Markdown lines: import, signature, docstring and methods."""
     yield f"### {entry.name} ({entry.kind})"
     yield ""
     yield f"    from {entry.module} import {entry.name}"
@@ -182,7 +183,7 @@ def render_entry(entry: Entry) -> Iterator[str]:
 
 
 def render_signature(node: ast.ClassDef | ast.FunctionDef, source_lines: list[str]) -> list[str]:
-    """Render the signature as the lines of a stub file; a class with its fields."""
+    """Render the signature of a function, or the public fields of a class, as in a stub file."""
     decorators = [f"@{ast.unparse(decorator)}" for decorator in node.decorator_list]
     header = _extract_lines(source_lines, node.lineno, node.body[0].lineno - 1)
     if isinstance(node, ast.FunctionDef):
@@ -203,7 +204,7 @@ def list_fields(node: ast.ClassDef) -> list[ast.Assign | ast.AnnAssign]:
 
 
 def render_docstring(docstring: str) -> Iterator[str]:
-    """Render a docstring as Markdown, with a list for each section of names."""
+    """Render a docstring as Markdown lines, with a list for each section such as `Args`."""
     sections = split_sections(docstring)
     yield from ["", sections.pop("")]
     for title, body in sections.items():
@@ -217,7 +218,7 @@ def render_docstring(docstring: str) -> Iterator[str]:
 
 
 def split_sections(docstring: str) -> dict[str, str]:
-    """Split a docstring at the titles of the Google convention; the text before has no title."""
+    """Return the text of each section by title, such as `Args`; the first section has no title."""
     first_text, *titles_and_bodies = _SECTION.split(inspect.cleandoc(docstring) + "\n")
     bodies = [textwrap.dedent(body).strip("\n") for body in titles_and_bodies[1::2]]
     sections = zip(titles_and_bodies[::2], bodies, strict=True)
@@ -225,14 +226,14 @@ def split_sections(docstring: str) -> dict[str, str]:
 
 
 def split_names(body: str) -> dict[str, str]:
-    """Split a section into names and texts."""
+    """Return the text for each name in the body of a section, for example for each argument."""
     _, *names_and_texts = _ENTRY.split(body)
     texts = [" ".join(text.split()) for text in names_and_texts[1::2]]
     return dict(zip(names_and_texts[::2], texts, strict=True))
 
 
 def _render_members(node: ast.ClassDef, source_lines: list[str]) -> Iterator[str]:
-    """Render the properties as a list, then each public method."""
+    """Render the public properties of a class as a list, then each public method."""
     functions = [item for item in _list_functions(node) if not item.name.startswith("_")]
     properties = [item for item in functions if is_property(item)]
     if properties:
@@ -258,7 +259,7 @@ def _list_functions(node: ast.ClassDef) -> list[ast.FunctionDef]:
 
 
 def _render_example(body: str) -> str:
-    """Render an example: text ending with `::` and indented code, as text and fenced code."""
+    """Render the section `Example` as Markdown, with fenced code for each indented block."""
     return LITERAL_BLOCK.sub(
         lambda match: f":\n\n```python\n{textwrap.dedent(match[1]).rstrip()}\n```\n\n",
         body + "\n",
@@ -270,7 +271,7 @@ def _render_code(lines: list[str]) -> list[str]:
 
 
 def _extract_statement(node: ast.stmt, source_lines: list[str]) -> list[str]:
-    """Extract a statement; a statement of a module with the comment lines above."""
+    """Return the source lines of a statement; at module level with the comment lines above."""
     first_line = node.lineno
     while source_lines[first_line - 2].startswith("#"):
         first_line -= 1
@@ -287,7 +288,7 @@ def _read_source(module: str) -> str:
 
 
 def locate_module(dotted_name: str) -> Path:
-    """Return the path that a module of this name has; the file may not exist."""
+    """Return the path for a module name such as `migqual.errors`; the file may not exist."""
     return LIBRARY.joinpath(*dotted_name.split(".")).with_suffix(".py")
 
 

@@ -1,7 +1,8 @@
 """Prepare the machine for `make`: install missing packages, check the kernel, create `.venv`.
 
-The module runs on the system's Python with the standard library alone. A failure prints one line
-with the remedy and ends with status 2. A repeated run takes a fraction of a second.
+The module needs only the Python of the system and the standard library. After a failure the
+program prints a line with the problem and the remedy, and the exit code is 2. On a prepared
+machine a run takes a fraction of a second.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ VENV_INPUT_FILES = (ROOT / "pyproject.toml", ROOT / "lib" / "constraints.txt")
 MIN_PYTHON = (3, 11)
 VENV_GIB = 0.6
 LAB_GIB = 4.0
-OWN_HOSTS_REMEDY = "name hosts of your own instead: make qualify INVENTORY=file"
+OWN_HOSTS_REMEDY = "name hosts of your own in an inventory: make qualify INVENTORY=file"
 PRIVILEGES_REMEDY = (
-    "run on a machine or in a privileged container (docker run --privileged), or "
+    "run outside of containers or in a privileged container (docker run --privileged), or "
     + (OWN_HOSTS_REMEDY)
 )
 CGROUP_HIERARCHIES = ("", "unified", "systemd")
 
 
 class BootstrapError(Exception):
-    """A problem of the machine, with a remedy."""
+    """A problem that prevents the preparation of the machine, with a remedy."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}: {remedy}")
@@ -42,9 +43,14 @@ class BootstrapError(Exception):
 
 @dataclass(frozen=True)
 class Package:
-    """A package to install.
+    """A package of the distribution that migqual uses.
 
-    An empty name means: the family of distributions has no such package.
+    Attributes:
+        reason: What migqual does with the package; printed before the installation.
+        apt: Name of the package for apt; empty if no such package exists.
+        dnf: Name of the package for dnf; empty if no such package exists.
+        lab: Whether only a lab needs the package.
+        needed: False if the machine works without the package.
     """
 
     reason: str
@@ -55,7 +61,7 @@ class Package:
 
 
 def list_packages(*, lab: bool) -> list[Package]:
-    """List the packages that the machine needs, installed or not."""
+    """List the packages that migqual needs on the machine, installed or not."""
     headers = Path(sysconfig.get_path("include"), "Python.h").exists()
     venv = importlib.util.find_spec("ensurepip") is not None
     table = [
@@ -63,15 +69,17 @@ def list_packages(*, lab: bool) -> list[Package]:
         Package("builds the libvirt binding", "python3-dev", "python3-devel", needed=not headers),
         Package("builds the libvirt binding", "libvirt-dev", "libvirt-devel"),
         Package("finds the libvirt headers", "pkg-config", "pkgconf-pkg-config"),
-        Package("compiles the binding and the guests' program", "gcc", "gcc"),
-        Package("links the guests' program statically", "libc6-dev", "glibc-static"),
-        Package("logs in at hosts", "openssh-client", "openssh-clients"),
-        Package("virsh, for comparison with migqual", "libvirt-clients", "libvirt-client"),
+        Package("compiles the libvirt binding and the program for guests", "gcc", "gcc"),
+        Package("links the program for guests statically", "libc6-dev", "glibc-static"),
+        Package("logs in to hosts", "openssh-client", "openssh-clients"),
+        Package("provides virsh, for comparison with migqual", "libvirt-clients", "libvirt-client"),
         Package("builds the guest image and the root file systems of the lab", "mmdebstrap", ""),
-        Package("checks the packages of these file systems", "debian-archive-keyring", ""),
+        Package("verifies the Debian packages of root file systems", "debian-archive-keyring", ""),
         Package("boots the lab's hosts", "systemd-container", "", lab=True),
         Package("makes the lab's networks", "iproute2", "", lab=True),
-        Package("shows that the firewall of the machine does not change", "nftables", "", lab=True),
+        Package(
+            "shows in a test that a lab does not change the firewall", "nftables", "", lab=True
+        ),
         Package("unpacks the guest image in a selftest", "cpio", "cpio", lab=True),
         Package("loads kernel modules for the lab", "kmod", "", lab=True),
         Package("mounts the root file systems of the lab", "mount", "", lab=True),
@@ -81,7 +89,7 @@ def list_packages(*, lab: bool) -> list[Package]:
 
 @dataclass(frozen=True)
 class Manager:
-    """A package manager."""
+    """A package manager, apt or dnf, with the command lines to query and install packages."""
 
     program: str
     family: str
@@ -90,11 +98,11 @@ class Manager:
     install: tuple[str, ...]
 
     def get_name(self, package: Package) -> str:
-        """Return the name of the package for this package manager."""
+        """Return the name of the package for this package manager; empty if none exists."""
         return package.apt if self.family == "apt" else package.dnf
 
     def is_installed(self, name: str) -> bool:
-        """Return whether the package is installed."""
+        """Return whether the package `name` is installed on the machine."""
         result = subprocess.run([*self.query, name], capture_output=True, text=True, check=False)
         return result.returncode == 0 and not result.stdout.endswith(
             ("not-installed", "config-files")
@@ -150,13 +158,13 @@ def main() -> int:
 
 
 def check_start(*, lab: bool) -> None:
-    """Check the version of Python, and for a lab the rights of root."""
+    """Check that Python is new enough, and that the user is root if a lab is requested."""
     if sys.version_info < MIN_PYTHON:
         min_version = ".".join(map(str, MIN_PYTHON))
         version = ".".join(map(str, sys.version_info[:2]))
         raise BootstrapError(
-            f"Python {min_version} or newer is needed, {sys.executable} is {version}",
-            "install a newer Python, and name the program: make PYTHON=/path/to/python3 ...",
+            f"Python {min_version} or newer is needed, but {sys.executable} is Python {version}",
+            "install a newer Python, and give its path: make PYTHON=/path/to/python3 ...",
         )
     if lab and os.geteuid() != 0:
         raise BootstrapError("a lab can only be built by root", "use sudo make")
@@ -166,7 +174,8 @@ def find_manager(*, lab: bool) -> Manager:
     """Find the package manager of the machine.
 
     Raises:
-        BootstrapError: The machine has neither apt-get nor dnf, or a lab needs Debian.
+        BootstrapError: The machine has neither apt-get nor dnf, or a lab is requested on a
+            machine without apt-get.
     """
     if shutil.which(APT.program):
         return APT
@@ -176,13 +185,13 @@ def find_manager(*, lab: bool) -> Manager:
         )
     if lab:
         raise BootstrapError(
-            "the lab is built by mmdebstrap, which needs Debian or Ubuntu", OWN_HOSTS_REMEDY
+            "a lab needs mmdebstrap, which needs Debian or Ubuntu", OWN_HOSTS_REMEDY
         )
     return DNF
 
 
 def check_space(*, lab: bool) -> None:
-    """Check the free space for `.venv` and for the lab."""
+    """Check the free disk space for `.venv`, and for the lab if a lab is requested."""
     needs = [(ROOT, 0.0 if STAMP_FILE.exists() else VENV_GIB, "clone migqual to a larger disk")]
     if lab:
         needs.append(
@@ -200,19 +209,19 @@ def check_space(*, lab: bool) -> None:
 
 
 def get_cache_folder() -> Path:
-    """Return the folder for root file systems and for the data of lab hosts."""
+    """Return the cache folder, for root file systems and for the data of lab hosts."""
     return Path(os.environ.get("MIGQUAL_CACHE", "/var/cache/migqual"))
 
 
 def find_existing_parent(folder: Path) -> Path:
-    """Find the folder, or the nearest existing folder above."""
+    """Return `folder`, or the nearest existing parent if `folder` does not exist."""
     while not folder.exists():
         folder = folder.parent
     return folder
 
 
 def install_packages(manager: Manager, packages: list[Package]) -> None:
-    """Install the missing packages, and print each package with the reason first."""
+    """Print each missing package with the reason, then install the packages."""
     missing = [
         package
         for package in packages
@@ -243,7 +252,7 @@ def install_packages(manager: Manager, packages: list[Package]) -> None:
 
 
 def check_rights() -> None:
-    """Check namespaces and control groups by use, before the installation."""
+    """Check that the user may create namespaces and control groups, by a test of each."""
     for option, kind in (("--mount", "mount"), ("--net", "network"), ("--pid", "process")):
         argv = ["unshare", option, "--fork", "true"]
         check_command(argv, f"{kind} namespaces are not allowed on this machine", PRIVILEGES_REMEDY)
@@ -253,7 +262,7 @@ def check_rights() -> None:
 
 
 def check_kernel() -> None:
-    """Check the features of the kernel by use, in temporary namespaces."""
+    """Check that the kernel can create networks and overlays, with tests in private namespaces."""
     private = ("unshare", "--mount", "--propagation", "private")
     netns = "mount -t tmpfs tmpfs /run && ip netns add probe"
     check_command(
@@ -263,17 +272,23 @@ def check_kernel() -> None:
     )
     link = ("unshare", "--net", "ip", "link", "add", "probe0", "type")
     for kind in ("bridge", "veth"):
-        check_command([*link, kind], f"the kernel cannot create {kind} links", f"modprobe {kind}")
+        check_command(
+            [*link, kind], f"the kernel cannot create {kind} links", f"run modprobe {kind}"
+        )
     tap = ["unshare", "--net", "ip", "tuntap", "add", "probe0", "mode", "tap"]
-    check_command(tap, "no /dev/net/tun", "modprobe tun; in a container pass --device=/dev/net/tun")
+    check_command(
+        tap,
+        "the kernel cannot create a tap device with /dev/net/tun",
+        "run modprobe tun; start a container with --device=/dev/net/tun",
+    )
     check_overlay(private)
 
 
 def check_overlay(private: tuple[str, ...]) -> None:
-    """Check an overlay mount in the cache folder: not every file system can carry an overlay."""
+    """Check that overlayfs can be mounted over the cache folder, since some file systems refuse."""
     disk = find_existing_parent(get_cache_folder())
     problem = f"an overlay cannot be mounted over {disk}"
-    remedy = "modprobe overlay; in a container set MIGQUAL_CACHE to a folder of a real disk"
+    remedy = "run modprobe overlay; in a container set MIGQUAL_CACHE to a folder on a volume"
     try:
         with tempfile.TemporaryDirectory(prefix=".migqual-probe-", dir=disk) as folder:
             for name in ("lower", "upper", "work", "root"):
@@ -286,10 +301,11 @@ def check_overlay(private: tuple[str, ...]) -> None:
 
 
 def check_command(argv: list[str], problem: str, remedy: str) -> None:
-    """Run a command that must succeed.
+    """Run a command that tests the machine.
 
     Raises:
-        BootstrapError: The command failed.
+        BootstrapError: The exit status is not 0. The message contains `problem` and the first line
+            of standard error.
     """
     result = subprocess.run(argv, capture_output=True, text=True, check=False)
     if result.returncode:
@@ -298,7 +314,7 @@ def check_command(argv: list[str], problem: str, remedy: str) -> None:
 
 
 def prepare_venv() -> None:
-    """Create `.venv` with the packages of pyproject.toml, at the versions of constraints.txt."""
+    """Create `.venv` with the Python packages in pyproject.toml, if `.venv` is missing or old."""
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in VENV_INPUT_FILES)).hexdigest()
     python = VENV / "bin" / "python"
     is_working = (
@@ -312,12 +328,10 @@ def prepare_venv() -> None:
         run_command(
             [sys.executable, "-m", "venv", str(VENV)],
             ".venv cannot be created",
-            "read the output above",
+            "read the output of the command above",
         )
     STAMP_FILE.unlink(missing_ok=True)
-    print(
-        "migqual: installing Python packages into .venv, as pyproject.toml names them", flush=True
-    )
+    print("migqual: installing the Python packages of pyproject.toml into .venv", flush=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run_command(
         [*pip, "--constraint", str(VENV_INPUT_FILES[1]), "--editable", ".[dev]"],
@@ -328,7 +342,11 @@ def prepare_venv() -> None:
 
 
 def run_command(argv: list[str] | tuple[str, ...], problem: str, remedy: str) -> None:
-    """Run a command, and print the output only after a failure."""
+    """Run a command in the checkout. After a failure print the last 15 lines of the output.
+
+    Raises:
+        BootstrapError: The exit status is not 0.
+    """
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     result = subprocess.run(
         argv,
