@@ -8,7 +8,8 @@ MigqualError                    message, remedy
 │   ├── LabError                the lab cannot be built, or has a fault
 │   ├── HostError               a host is unreachable or fails at a basic operation
 │   │   ├── ConnectionLost      an SSH or libvirt connection cannot be made, or was lost
-│   │   │   └── LoginRefused    the SSH server refuses the key, or the host key is not trusted
+│   │   │   ├── LoginRefused    the SSH server refuses the key, or the host key is not trusted
+│   │   │   └── LoginUnusable   the SSH login works, but commands do not work as root
 │   │   ├── RestoreFailed       libvirt does not restore a guest from a saved state
 │   │   ├── CommandFailed       a command on a host: argv, status, output
 │   │   └── StackError          libvirt or QEMU refused a call: message of the stack
@@ -121,7 +122,7 @@ class LoginRefused(ConnectionLost):
 
 
 class LoginUnusable(ConnectionLost):
-    """The SSH login works, but the commands do not run as root, or their output is not clean."""
+    """The SSH login works, but commands do not run as root, or the login shell prints own text."""
 
 
 class RestoreFailed(HostError):  # noqa: N818 - the field's word

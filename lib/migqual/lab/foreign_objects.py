@@ -1,7 +1,7 @@
-"""Give a lab host the objects of somebody else, and find changes of these objects after a run.
+"""Create foreign objects on a lab host, and find changes of these objects after a run.
 
-Real hosts carry guests and files that do not belong to the suite. The objects are watched from
-the machine: the processes of the host, and the upper layer of the host.
+A foreign object is a guest or a file that does not belong to migqual, as on real hosts. The module
+reads the objects without a login: from the processes and the overlayfs upper layer of the host.
 """
 
 import hashlib
@@ -38,10 +38,10 @@ _DEFINITION = f"""\
 
 
 def write_foreign_objects(upper: Path) -> None:
-    """Write the foreign objects into the upper layer of a host, before the boot.
+    """Write a foreign guest and foreign files into the upper layer of a host, before the boot.
 
-    libvirt starts the guest with the host. The disk of the guest is not bootable, so the guest
-    waits in the firmware without load.
+    libvirt starts the guest when the host boots. The disk of the guest is not bootable, so the
+    guest waits in the firmware without load.
     """
     definition_file = _locate(upper, _DEFINITION_FILE)
     _write_file(definition_file, _DEFINITION.encode())
@@ -53,16 +53,17 @@ def write_foreign_objects(upper: Path) -> None:
 
 
 def wait_for_foreign_guests(layout: LabLayout) -> None:
-    """Wait until the foreign guest of each host with the quirk runs.
+    """Wait until the foreign guest runs on each host with the quirk `has_foreign_guest`.
 
     Raises:
-        TimedOut: A foreign guest does not start.
+        TimedOut: A foreign guest does not start within 30 s.
     """
     deadline = Deadline(_START_SECONDS)
     for host in layout.hosts:
         if host.spec.quirks.has_foreign_guest:
             deadline.wait_for(
-                f"the foreign guest of host {host.name}", partial(_find_guest_process, host)
+                f"start of the foreign guest on host {host.name}",
+                partial(_find_guest_process, host),
             )
 
 
@@ -70,9 +71,9 @@ def read_foreign_objects(layout: LabLayout) -> dict[str, str]:
     """Read the state of all foreign objects of a running lab.
 
     Returns:
-        The state of each object, by ``HOST: OBJECT``. The state of a guest is the process with
-        the start time; the state of a file is the owner, the mode and the checksum. Empty for a
-        lab without foreign objects.
+        The state of each object by ``HOST: OBJECT``, empty for a lab without foreign objects.
+        The state of a guest is the process id with the start time. The state of a file is the
+        owner, the mode and the checksum.
     """
     states = {}
     for host in layout.hosts:
@@ -84,12 +85,12 @@ def read_foreign_objects(layout: LabLayout) -> dict[str, str]:
 
 
 def find_changed_objects(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """List the foreign objects with another state than before."""
+    """List the names of the foreign objects whose state in `after` is not the state in `before`."""
     return [name for name, state in before.items() if after.get(name) != state]
 
 
 def _find_guest_process(host: HostLayout) -> str:
-    """Find the QEMU process of the foreign guest: return id and start time, or an empty text."""
+    """Return the id and the start time of the foreign guest's QEMU process; empty if none runs."""
     for pid in sorted(cgroup.list_group_pids(host.cgroup_name)):
         try:
             command_line = Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -32,12 +32,12 @@ class HostLayout:
 
     Attributes:
         name: Name of the host in the topology.
-        number: Last number of every IPv4 address of the host, 11 or more.
+        number: Last number of every IP address of the host, 11 or more.
         spec: Description of the host in the topology.
         namespace: Name of the network namespace of the host.
         folder: Folder with the overlayfs layers and the console log of the host.
         lab_name: Name of the lab.
-        prefixes: First part of every address, by network interface.
+        prefixes: First part of the IP address in each network, for example `10.77.1.` for `mgmt`.
     """
 
     name: str
@@ -80,7 +80,7 @@ class HostLayout:
 
     @property
     def libvirt_uuid(self) -> UUID:
-        """Return the UUID of the host for libvirt: from the topology, or the UUID of the host."""
+        """Return the host UUID for libvirt: `host_uuid` from the topology, or else `uuid`."""
         return self.spec.quirks.host_uuid or self.uuid
 
     def get_address(self, network: str) -> str:
@@ -92,18 +92,18 @@ class HostLayout:
         return f"{self.prefixes[network]}{self.number}"
 
     def get_prefix_length(self, network: str) -> int:
-        """Return the prefix length of the addresses in the network, in bits."""
+        """Return the prefix length of the network `mgmt`, `mig` or `svc`, in bits."""
         return get_prefix_length(self.prefixes[network])
 
     @property
     def jump_address(self) -> str:
-        """Return the host as a jump host: ``USER@ADDRESS:PORT`` in the management network."""
+        """Return ``USER@ADDRESS:PORT`` for SSH logins that use the host as a jump host."""
         quirks = self.spec.quirks
         return f"{quirks.login_user}@{self.get_address('mgmt')}:{quirks.ssh_port}"
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Return the addresses of the host by network interface: `mgmt`, `mig` or `svc`.
+        """Return the IP addresses of the host by network interface: `mgmt`, `mig` or `svc`.
 
         On the service network a hypervisor has only a bridge and no address.
         """
@@ -179,7 +179,7 @@ class LabLayout:
 
     @cached_property
     def prefixes(self) -> Mapping[str, str]:
-        """Return the first part of every address, by network interface."""
+        """Return the first part of all IP addresses in each network, by `mgmt`, `mig` and `svc`."""
         ipv6_prefixes = {
             interface: IPV6_PREFIXES[interface]
             for network, interface in _NETWORK_INTERFACES.items()
@@ -189,7 +189,7 @@ class LabLayout:
 
     @property
     def guest_address_range(self) -> str:
-        """Return the first and the last service address of guests, ``FIRST-LAST``."""
+        """Return the range of guest addresses in the service network: ``FIRST-LAST``."""
         return f"{self.prefixes['svc']}100-{self.prefixes['svc']}199"
 
     @cached_property
@@ -229,7 +229,7 @@ class LabLayout:
 
 
 def get_prefix_length(prefix: str) -> int:
-    """Return the prefix length of the addresses that begin with `prefix`, in bits."""
+    """Return the prefix length in bits: 64 if `prefix` is the start of an IPv6 address, else 24."""
     return IPV6_PREFIX_LENGTH if ":" in prefix else IPV4_PREFIX_LENGTH
 
 

@@ -99,9 +99,9 @@ def start_lab(
 
 @contextmanager
 def _set_umask(umask: int) -> Iterator[None]:
-    """Set the umask of the process during the block.
+    """Set the umask of the process during the `with` block.
 
-    The services of a host run as several users, and read files and folders made on the machine.
+    The services of a lab host run as several users, and must read the files that migqual creates.
     """
     previous_umask = os.umask(umask)
     try:

@@ -1,4 +1,4 @@
-"""Create the user for SSH logins on a lab host, with the rights to run every command by sudo."""
+"""Create a user for SSH logins on a lab host, who may run every command with sudo."""
 
 import os
 from pathlib import Path
@@ -10,19 +10,19 @@ _LIBVIRT_GROUP = "libvirt"
 
 
 def create_login_user(upper: Path, rootfs: Path, name: str, public_key: str) -> None:
-    """Create a user in the upper layer of a host.
+    """Create a login user in the overlayfs upper layer of a lab host.
 
-    The user may run every command by sudo without a password, and may use libvirt: the peer in a
-    pair connects to libvirt as the user.
+    The user may run every command with sudo, without a password. The user may also use libvirt,
+    because the peer of the host connects to libvirt as this user.
 
     Args:
-        upper: The upper layer.
-        rootfs: The lower layer, with the package sudo.
+        upper: Folder of the upper layer.
+        rootfs: Root file system below the upper layer, with the package sudo; never changed.
         name: Name of the user.
-        public_key: Line for ``authorized_keys``.
+        public_key: Public SSH key of the user, a line for ``authorized_keys``.
 
     Raises:
-        LabError: The rootfs lacks an account file.
+        LabError: The rootfs has no /etc/passwd, /etc/shadow or /etc/group.
     """
     home = f"/home/{name}"
     for file, line in (
@@ -63,7 +63,10 @@ def _read_account_file(rootfs: Path, name: str) -> str:
     try:
         return (rootfs / "etc" / name).read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise LabError(f"the rootfs {rootfs} has no /etc/{name}") from error
+        raise LabError(
+            f"the root file system {rootfs} has no file /etc/{name}, which login_user needs",
+            remedy="choose another root file system for the host, or remove login_user",
+        ) from error
 
 
 def _write_account_file(upper: Path, name: str, text: str) -> None:

@@ -157,7 +157,7 @@ def _build_interface_commands(host: HostLayout) -> list[str]:
 
 
 def _get_address_flags(address: str) -> str:
-    """Return the flag that makes an IPv6 address usable at once; no address is on two hosts."""
+    """Return the flag ` nodad` for an IPv6 address: no duplicate address detection. Else ""."""
     return " nodad" if ":" in address else ""
 
 

@@ -1,4 +1,4 @@
-"""Define the quirks of lab hosts: properties of real hosts that Debian does not have by itself."""
+"""Define the quirks of lab hosts: properties of real hosts that a lab host imitates."""
 
 from typing import Annotated
 from uuid import UUID
@@ -12,23 +12,25 @@ ROOT_USER = "root"
 
 
 class HostQuirks(StrictModel):
-    """Properties of real hosts that a Debian host does not have by itself.
+    """Properties of real hosts that a lab host with Debian can imitate.
 
     Attributes:
         umask: umask of logins and commands, as octal digits.
         ssh_port: Port of the SSH server.
         has_sftp: Whether the SSH server has the SFTP subsystem.
-        emulator: The only path of QEMU, e.g. ``/usr/libexec/qemu-kvm``.
+        emulator: The only path of QEMU, e.g. ``/usr/libexec/qemu-kvm``; None for Debian's path.
         has_firmware_descriptors: Whether QEMU's firmware descriptors are installed.
         qemu_user: User of the QEMU processes.
-        qemu_conf_target: File behind the symbolic link ``/etc/libvirt/qemu.conf``.
-        locale: Locale of the system and of logins, e.g. ``zh_CN.UTF-8``.
-        login_user: User for SSH logins, with ``sudo``. root itself cannot log in.
+        qemu_conf_target: Target of the symbolic link ``/etc/libvirt/qemu.conf``; None for a file.
+        locale: Locale of the system and of logins, e.g. ``zh_CN.UTF-8``; None for Debian's.
+        login_user: User for SSH logins. Another user than root has ``sudo``, and root then cannot
+            log in.
         login_shell_text: Text that the login shell prints before each command.
-        jump_host: Host of the lab between the controller and the SSH server.
-        service_bridge: Name of the bridge for the service interfaces of guests.
-        host_uuid: UUID of the host for libvirt. None gives each host a separate UUID.
-        has_foreign_guest: Whether the host has a running guest and files of somebody else.
+        jump_host: Lab host through which the controller must log in; None for direct logins.
+        service_bridge: Name of the bridge that connects guests to the service network.
+        host_uuid: UUID of the host for libvirt; None for a separate UUID of each host.
+        has_foreign_guest: Whether the host has a running guest and files that do not belong to
+            migqual.
     """
 
     umask: Annotated[str, Field(pattern="^0?[0-7]{3}$")] = "022"
@@ -48,5 +50,5 @@ class HostQuirks(StrictModel):
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Return the Debian packages that the quirks need."""
+        """Return the names of the Debian packages that the quirks need."""
         return ("sudo",) if self.login_user != ROOT_USER else ()

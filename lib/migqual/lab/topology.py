@@ -63,7 +63,7 @@ class LabRole(StrEnum):
 
 
 class Network(StrEnum):
-    """A network of a lab that can have IPv6 addresses."""
+    """A lab network for which a topology can select IPv6 addresses."""
 
     MIGRATION = "migration"
     SERVICE = "service"
@@ -159,9 +159,9 @@ class Topology(StrictModel):
     Attributes:
         hosts: Hosts by name.
         pairs: Pairs of hosts and replicas, not empty.
-        links: Properties of the three networks.
-        ipv6_networks: Networks with IPv6 addresses only.
-        acceleration: `AUTO` tries KVM with a test boot.
+        links: Rate limits and latencies of the three networks.
+        ipv6_networks: Networks with IPv6 addresses instead of IPv4 addresses.
+        acceleration: Accelerator of the guests. `AUTO` selects KVM if a test guest boots.
         cpu: vCPU model of guests on hosts without a model in the topology.
         tier: Tier in the inventory file of the lab. With `REAL` the inventory file describes the
             lab hosts as real hosts.
@@ -195,7 +195,7 @@ class Topology(StrictModel):
             if pair.replica_of is not None and pair.replica_of not in original_pair_ids
         ]
         faults += [
-            f"host {name}: jump_host {host.quirks.jump_host} is no host without a jump host"
+            f"host {name}: jump_host {host.quirks.jump_host} is unknown, or has a jump_host, too"
             for name, host in self.hosts.items()
             if host.quirks.jump_host is not None and not self._is_direct(host.quirks.jump_host)
         ]

@@ -1,4 +1,4 @@
-"""Types of the values in a topology file."""
+"""Define types for the values in a topology file."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ HOST_NAME_PATTERN = re.compile(r"[a-z][a-z0-9]{0,8}")
 
 
 class StrictModel(BaseModel):
-    """Base model of a part of a topology: unknown keys are refused, values never change."""
+    """A pydantic base class for the parts of a topology: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
