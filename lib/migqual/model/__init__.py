@@ -1,1 +1,1 @@
-"""Frozen data and pure rules. The package imports only `errors`, `paths` and `inventory`."""
+"""Define plans, guests, outcomes, records and verdicts as frozen data with pure functions."""

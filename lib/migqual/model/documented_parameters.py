@@ -1,4 +1,4 @@
-"""Migration parameters in openEuler's documentation, with the documented default values.
+"""Compare migration parameters of QEMU with the defaults in openEuler's documentation.
 
 https://docs.openeuler.org/en/docs/24.03_LTS/docs/Virtualization/vm-live-migration.html
 """
@@ -38,11 +38,11 @@ DOCUMENTED_DEFAULTS: Mapping[str, bool | int | str | None] = {
 
 @dataclass(frozen=True)
 class ParameterComparison:
-    """A migration parameter: the value in effect and the documented default value.
+    """A migration parameter: the value in QEMU and the documented default.
 
     Attributes:
-        value: Value in effect; None where the stack lacks the parameter.
-        default: Documented default value; None where no default value is documented.
+        value: Value in QEMU; None if QEMU does not have the parameter.
+        default: Default in openEuler's documentation; None if the documentation has no default.
     """
 
     name: str
@@ -51,23 +51,24 @@ class ParameterComparison:
 
     @property
     def is_missing(self) -> bool:
-        """Return whether the stack lacks the parameter."""
+        """Return whether QEMU does not have the parameter."""
         return self.value is None
 
     @property
     def differs_from_default(self) -> bool:
-        """Return whether the value differs from the documented default value, if both exist."""
+        """Return whether the value differs from the default; False if one of the two is None."""
         return not self.is_missing and self.default is not None and self.value != self.default
 
 
 def compare_parameters(parameters: Mapping[str, Any]) -> Iterator[ParameterComparison]:
-    """Compare the parameters of the stack with the documented parameters.
+    """Compare QEMU's migration parameters with openEuler's documentation.
 
     Args:
         parameters: QEMU's reply to `query-migrate-parameters`.
 
     Yields:
-        Every documented parameter, then the other parameters of the stack, sorted by name.
+        The documented parameters in the order of the documentation. Afterwards the parameters
+        that only QEMU has, sorted by name.
     """
     for name, default in DOCUMENTED_DEFAULTS.items():
         yield ParameterComparison(name, parameters.get(name), default)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """Severity of a finding for the examined migration."""
+    """Importance of a finding for the migration."""
 
     OK = "ok"
     WARNING = "warning"
@@ -20,11 +20,11 @@ class Finding:
 
     Attributes:
         id: Requirement id with a suffix for the check, e.g. ``LM-PRE-04.memory``.
-        severity: ok, warning (the migration may run, with a drawback), refused, or unknown (the
-            check found no answer).
-        message: A sentence with enough detail for the user to act.
-        figures: Numbers behind the result, with the units in the names.
-        remedy: Advice for the user; empty when ok.
+        severity: ok: no problem. warning: the migration may run, with a disadvantage. refused:
+            the migration must not run. unknown: the facts for the check are missing.
+        message: The result of the check in a sentence, with the object and the values.
+        figures: Numbers of the result, with the units in the names.
+        remedy: An action that solves the problem; empty when ok.
     """
 
     id: str

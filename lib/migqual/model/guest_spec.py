@@ -1,4 +1,4 @@
-"""Specification of a guest, as pure data. The hosts layer renders the domain."""
+"""Specify a guest: devices, load and start. `migqual.hosts` renders the domain XML."""
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -73,14 +73,14 @@ class Architecture(StrEnum):
 
 
 class Persistence(StrEnum):
-    """Persistence of a guest: after power off, libvirt keeps only persistent definitions."""
+    """Persistence of a definition: libvirt deletes a transient definition at power-off."""
 
     PERSISTENT = "persistent"
     TRANSIENT = "transient"
 
 
 class WritePattern(StrEnum):
-    """Order of the page writes of a memory load."""
+    """Order in which a memory load writes pages; HOT_SPOT prefers a tenth of the pages."""
 
     SEQUENTIAL = "sequential"
     RANDOM = "random"
@@ -96,7 +96,7 @@ class PageContent(StrEnum):
 
 
 class WrittenPart(StrEnum):
-    """Part of a page that a memory load writes: the whole page, or only the header."""
+    """Part of a page that a memory load writes: the whole page, or the first 64 bytes."""
 
     PAGE = "page"
     HEADER = "header"
@@ -108,9 +108,9 @@ class DiskSpec:
 
     Attributes:
         size_mib: Size in MiB.
-        subfolder: Separate folder on a file store, e.g. to have images in different folders.
+        subfolder: Suffix of a separate folder for the image; empty: the folder of the store.
         create_options: Options for `qemu-img create -o`, e.g. ``("cluster_size=4k",)``.
-        has_backing_file: True when the image lies over a backing file with content.
+        has_backing_file: True gives the image a backing file that contains data.
     """
 
     store: StoreKind
@@ -129,18 +129,18 @@ class DiskSpec:
 
     @property
     def is_written_by_load(self) -> bool:
-        """Return whether the guest's load writes to the disk."""
+        """Return whether the guest load writes to the disk."""
         return self.medium is Medium.DISK and self.access is not DiskAccess.READ_ONLY
 
 
 @dataclass(frozen=True)
 class MemoryLoad:
-    """A memory load: pages with verifiable content, written at a fixed rate.
+    """A memory load: the guest writes pages with known contents at a given rate.
 
     Attributes:
         size_mib: Size of the memory region in MiB.
-        rate_mib_s: Rate of the page writes in MiB/s. 0 leaves the pages unchanged. None writes
-            as fast as the guest can.
+        rate_mib_s: Rate of the writes in MiB/s. 0 writes each page only once, at the start. None
+            writes as fast as the guest can.
     """
 
     size_mib: int = 32
@@ -151,7 +151,7 @@ class MemoryLoad:
 
     @property
     def payload_arguments(self) -> tuple[str, ...]:
-        """Return the arguments for the memory load in the guest, each as ``name=value``."""
+        """Return the arguments of the payload command `memory start`, each ``name=value``."""
         rate = "max" if self.rate_mib_s is None else str(self.rate_mib_s)
         return (
             f"mib={self.size_mib}",
@@ -164,7 +164,7 @@ class MemoryLoad:
 
 @dataclass(frozen=True)
 class DiskLoad:
-    """A disk load: stamped blocks. The guest acknowledges each block after fsync.
+    """A disk load: the guest writes numbered blocks, and acknowledges each block after fsync.
 
     Attributes:
         rate_per_s: Blocks per second; None writes as fast as the guest can.
@@ -178,7 +178,7 @@ class DiskLoad:
 
     @property
     def payload_arguments(self) -> tuple[str, ...]:
-        """Return the arguments for the disk load in the guest, each as ``name=value``."""
+        """Return the arguments of the payload command `disk start`, each ``name=value``."""
         rate = "max" if self.rate_per_s is None else str(self.rate_per_s)
         return (f"rate_per_s={rate}", f"span_mib={self.span_mib}", f"block_kib={self.block_kib}")
 
@@ -187,8 +187,8 @@ class DiskLoad:
 class GuestLoad:
     """The load in a guest during a migration.
 
-    The default is an idle guest with data for the checks. The guest holds 32 MiB of known
-    pages. A slow writer on every disk acknowledges blocks for a later count.
+    The default is an idle guest with data for the checks: 32 MiB of memory with known contents,
+    and 20 block writes per second on each writable disk.
     """
 
     name: str = "idle"
@@ -207,7 +207,7 @@ DISK_LOAD = GuestLoad("disk", disk=DiskLoad(rate_per_s=200))
 
 
 class StartMode(StrEnum):
-    """Start of a guest: restored from a saved idle state where possible, or booted."""
+    """Start of a guest: from a saved state where possible, or always with a boot."""
 
     RESTORED = "restored"
     BOOTED = "booted"
@@ -217,18 +217,17 @@ class StartMode(StrEnum):
 class GuestSpec:
     """The specification of a guest.
 
-    The default guest boots the distribution's kernel with an initramfs and needs no content on
-    disks.
+    The default guest has a Linux kernel, an initramfs and no disks.
 
     Attributes:
         memory_mib: Guest memory in MiB.
-        nics: Number of service NICs. The client probes the address of the first NIC.
-        cpu: vCPU model. None takes the model of the inventory, else the model of the host.
+        nics: Number of NICs on the service network. The client probes the first NIC.
+        cpu: CPU model. None takes `migqual_guest_cpu` of the inventory. Without this variable, a
+            KVM guest has the CPU of the host.
         image: qcow2 system image (UEFI) with a cloud-init seed; replaces the initramfs.
-        shutdown_delay_s: Delay in s between the shutdown request and power off.
+        shutdown_delay_s: Seconds that the guest waits between a shutdown request and power-off.
         dirty_ring_size: Entries in the dirty ring of each vCPU, a power of two. 0 uses KVM's
-            dirty log. An emulated guest has neither.
-        start_mode: Restored from a saved state where possible, or booted.
+            dirty log. Only KVM guests have a dirty ring.
 
     Example:
         Make a guest with 512 MiB, a qcow2 disk on the shared directory, and a memory load::
@@ -256,8 +255,8 @@ class GuestSpec:
     def can_be_restored(self) -> bool:
         """Return whether the guest can start from a saved state.
 
-        Guests of equal shape share a saved state. UEFI firmware and a system image keep state
-        on disks, so such guests boot.
+        A guest with UEFI firmware or a system image always boots, because a part of the guest's
+        state is on disks.
         """
         return (
             self.start_mode is StartMode.RESTORED
@@ -266,11 +265,10 @@ class GuestSpec:
         )
 
     def derive_saved_state_spec(self) -> "GuestSpec":
-        """Derive the specification of the guest for the saved state.
+        """Derive the specification of the guest that migqual saves, to restore this guest later.
 
-        Guests with equal derived specifications share a saved state. The derived guest has the
-        same devices, the idle load and plain images. Images of a freshly booted guest hold no
-        data, so plain images are sufficient.
+        Guests with equal derived specifications share a saved state. The saved guest has the
+        same devices, but the idle load and empty raw images on a local store.
         """
         plain_disk = DiskSpec(StoreKind.LOCAL)
         plain_fields = {
@@ -287,7 +285,7 @@ class GuestSpec:
         )
 
     def list_disk_targets(self) -> tuple[str, ...]:
-        """List libvirt's target name of each disk, in order: vda, vdb, sda, ..."""
+        """List libvirt's target name of each disk in `disks`: vda, vdb, sda, ..."""
         disk_counts: dict[str, int] = {}
         names = []
         for disk in self.disks:
@@ -297,6 +295,6 @@ class GuestSpec:
         return tuple(names)
 
     def list_written_targets(self) -> tuple[str, ...]:
-        """List the target names of the disks for the writes of the guest's load."""
+        """List libvirt's target names of the disks that the guest load writes to."""
         targets_and_disks = zip(self.list_disk_targets(), self.disks, strict=True)
         return tuple(target for target, disk in targets_and_disks if disk.is_written_by_load)

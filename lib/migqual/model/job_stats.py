@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 class JobStats:
     """The statistics of a job at one moment, or of a completed job.
 
-    A property is None when libvirt did not report the statistic. Only ``is_active`` and
-    ``job_type`` read an absent type as 0. Reading a number raises ValueError for other text.
+    A property is None when libvirt did not report the statistic, except `is_active` (False) and
+    `job_type` (0). A property raises ValueError when the statistic is not a number.
 
     Attributes:
-        values: All statistics with libvirt's names.
+        values: All statistics, by libvirt's name.
     """
 
     values: Mapping[str, int | str] = field(default_factory=dict)
@@ -43,27 +43,27 @@ class JobStats:
 
     @property
     def setup_time_ms(self) -> int | None:
-        """Return the time before the first data in ms (``setup_time``)."""
+        """Return the time from the start to the first memory data in ms (``setup_time``)."""
         return self._get_number("setup_time")
 
     @property
     def downtime_ms(self) -> int | None:
-        """Return the downtime in ms, expected or measured (``downtime``)."""
+        """Return the downtime in ms; an estimate while the job runs (``downtime``)."""
         return self._get_number("downtime")
 
     @property
     def downtime_net_ms(self) -> int | None:
-        """Return the downtime in ms without the network latency (``downtime_net``)."""
+        """Return the downtime in ms without the transfer of control data (``downtime_net``)."""
         return self._get_number("downtime_net")
 
     @property
     def data_processed_bytes(self) -> int | None:
-        """Return the bytes of memory and disks sent so far (``data_processed``)."""
+        """Return the bytes sent so far for memory and disks (``data_processed``)."""
         return self._get_number("data_processed")
 
     @property
     def memory_total_bytes(self) -> int | None:
-        """Return the bytes of guest memory (``memory_total``)."""
+        """Return the size of guest memory in bytes (``memory_total``)."""
         return self._get_number("memory_total")
 
     @property
@@ -93,17 +93,17 @@ class JobStats:
 
     @property
     def zero_pages(self) -> int | None:
-        """Return the number of pages with a single repeated byte (``memory_constant``)."""
+        """Return the number of pages in which all bytes are equal (``memory_constant``)."""
         return self._get_number("memory_constant")
 
     @property
     def normal_pages(self) -> int | None:
-        """Return the number of pages sent as a whole (``memory_normal``)."""
+        """Return the number of normal pages, sent with the whole contents (``memory_normal``)."""
         return self._get_number("memory_normal")
 
     @property
     def normal_bytes(self) -> int | None:
-        """Return the bytes of the pages sent as a whole (``memory_normal_bytes``)."""
+        """Return the size of all normal pages in bytes (``memory_normal_bytes``)."""
         return self._get_number("memory_normal_bytes")
 
     @property
@@ -118,7 +118,7 @@ class JobStats:
 
     @property
     def disk_total_bytes(self) -> int | None:
-        """Return the bytes of the copied disks (``disk_total``)."""
+        """Return the total size of the copied disks in bytes (``disk_total``)."""
         return self._get_number("disk_total")
 
     @property
@@ -128,25 +128,25 @@ class JobStats:
 
     @property
     def xbzrle_cache_bytes(self) -> int | None:
-        """Return the size of the cache of xbzrle in bytes (``compression_cache``)."""
+        """Return the size of the xbzrle cache in bytes (``compression_cache``)."""
         return self._get_number("compression_cache")
 
     @property
     def xbzrle_bytes(self) -> int | None:
-        """Return the bytes sent as differences (``compression_bytes``)."""
+        """Return the bytes that xbzrle sent for page differences (``compression_bytes``)."""
         return self._get_number("compression_bytes")
 
     @property
     def xbzrle_pages(self) -> int | None:
-        """Return the number of pages sent as differences (``compression_pages``)."""
+        """Return the number of pages that xbzrle sent as differences (``compression_pages``)."""
         return self._get_number("compression_pages")
 
     @property
     def xbzrle_cache_misses(self) -> int | None:
-        """Return the number of pages missing in the cache (``compression_cache_misses``)."""
+        """Return the number of pages not in the xbzrle cache (``compression_cache_misses``)."""
         return self._get_number("compression_cache_misses")
 
     @property
     def xbzrle_overflow_pages(self) -> int | None:
-        """Return the number of pages with too large differences (``compression_overflow``)."""
+        """Return the number of pages too different for xbzrle (``compression_overflow``)."""
         return self._get_number("compression_overflow")

@@ -1,9 +1,9 @@
-"""Convert between plain JSON data and frozen dataclasses, checked against type annotations.
+"""Encode frozen dataclasses as plain JSON data, and decode the data with a check of each type.
 
-Decoding is strict: a missing key, an unknown key or a value of another type raises
-`ValueError`. The message names the path of the problem. Supported annotations: `str`, `bool`,
-`int`, `float`, `Any`, unions with `None`, `StrEnum`, frozen dataclasses, `tuple[X, ...]` and
-`Mapping[str, X]`.
+Decoding is strict: a missing key, an unknown key or a value of a wrong type raises
+`ValueError`. The message contains the path of the value in the data. Supported annotations:
+`str`, `bool`, `int`, `float`, `Any`, unions with `None`, `StrEnum`, frozen dataclasses,
+`tuple[X, ...]` and `Mapping[str, X]`.
 """
 
 import dataclasses
@@ -46,11 +46,11 @@ def decode_json_value(expected_type: type[T], data: object, path: str = "") -> T
     Args:
         expected_type: Type annotation of the result.
         data: Plain JSON data.
-        path: Path of `data`, as prefix in error messages.
+        path: Path of `data` in the document, for error messages; empty for the whole document.
 
     Raises:
-        ValueError: The data does not match the type. The message names the path of the first
-            problem.
+        ValueError: The data does not match the type. The message contains the path of the first
+            wrong value.
     """
     return cast("T", _decode_value(expected_type, data, path))
 
@@ -104,9 +104,9 @@ def _decode_dataclass(expected_type: type[Any], data: dict[str, Any], path: str)
     hints = get_type_hints(expected_type)
     names = {field.name for field in dataclasses.fields(expected_type)}
     if missing := sorted(names - data.keys()):
-        raise _build_error(path, f"{', '.join(missing)} missing")
+        raise _build_error(path, f"missing keys: {', '.join(missing)}")
     if unknown := sorted(data.keys() - names):
-        raise _build_error(path, f"{', '.join(unknown)} unknown")
+        raise _build_error(path, f"unknown keys: {', '.join(unknown)}")
     return expected_type(
         **{name: _decode_value(hints[name], data[name], f"{path}.{name}") for name in names}
     )

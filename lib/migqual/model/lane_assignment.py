@@ -1,10 +1,10 @@
-"""Assign tests to lanes where several lanes can run a test. The functions are pure."""
+"""Assign tests to lanes, and lanes to groups of workers. The functions are pure."""
 
 from collections.abc import Iterable, Mapping
 
 from migqual.inventory.entities import Inventory, PairEntry
 
-LANE_DEFAULT_SECONDS = 10.0  # of a test that never passed where the durations were taken
+LANE_DEFAULT_SECONDS = 10.0  # for a test without a measured duration
 
 
 def assign_lanes(
@@ -14,11 +14,11 @@ def assign_lanes(
 
     Args:
         tests: Test ids without the pair.
-        seconds: Measured duration of each test in s, by id.
-        lanes: Ids of the lanes. Among equally loaded lanes the first lane wins.
+        seconds: Measured duration of each test in s, by id. A missing duration counts as 10 s.
+        lanes: Ids of the lanes. The first of several equally loaded lanes gets the test.
 
     Returns:
-        The lane of each test. Equal input gives equal output in every process.
+        Lane id by test id. Equal input gives equal output in every process.
     """
     lane_seconds = dict.fromkeys(lanes, 0.0)
     lane_by_test = {}
@@ -32,10 +32,12 @@ def assign_lanes(
 
 
 def find_worker_group(inventory: Inventory, lane: PairEntry) -> str:
-    """Find the group of the worker for a lane: lanes that share a host share a worker.
+    """Find the group of lanes that must run in the same worker as `lane`.
+
+    Lanes with a common host, directly or through further lanes, are in the same group.
 
     Returns:
-        The id of the first lane that is connected with `lane` by common hosts.
+        The id of the group: the id of the first lane of the group in the inventory.
     """
     connected = [lane]
     for candidate in (other for _ in inventory.lanes for other in inventory.lanes):
@@ -47,5 +49,5 @@ def find_worker_group(inventory: Inventory, lane: PairEntry) -> str:
 
 
 def list_worker_groups(inventory: Inventory) -> tuple[str, ...]:
-    """List the groups of all lanes, each once."""
+    """List the id of each group of lanes in the inventory once."""
     return tuple(dict.fromkeys(find_worker_group(inventory, lane) for lane in inventory.lanes))

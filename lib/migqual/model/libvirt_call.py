@@ -47,9 +47,9 @@ class DestinationEndpoint:
     """Addresses of the destination of a migration.
 
     Attributes:
-        libvirt_uri: libvirt of the destination. The controller uses the URI in a direct
-            migration, the source in a peer-to-peer migration.
-        migrate_uri: Target for guest memory, ``tcp://ADDRESS``.
+        libvirt_uri: URI of the destination's libvirt. The controller connects to the URI in a
+            direct migration, and the source in a peer-to-peer migration.
+        migrate_uri: Address to which QEMU sends guest memory, ``tcp://ADDRESS``.
     """
 
     libvirt_uri: str
@@ -66,8 +66,8 @@ def build_migrate_flags(plan: Plan, persistence: Persistence) -> MigrateFlag:
 
     Args:
         plan: Plan of the migration.
-        persistence: Persistence of the guest. The definition of a transient guest cannot move,
-            so PERSIST_DEST and UNDEFINE_SOURCE are left out.
+        persistence: Persistence of the guest. A transient guest gets no PERSIST_DEST and no
+            UNDEFINE_SOURCE, because libvirt stores no definition of the guest.
     """
     flags = MigrateFlag.LIVE
     with_definition = moves_definition(plan, persistence)
@@ -95,7 +95,7 @@ def build_typed_parameters(plan: Plan, endpoint: DestinationEndpoint) -> dict[st
     """Build the typed parameters for virDomainMigrate3 or virDomainMigrateToURI3.
 
     Returns:
-        Values by libvirt's parameter name. Bandwidths are in MiB/s.
+        Value by libvirt's parameter name. Bandwidths are in MiB/s.
     """
     parameters: dict[str, Any] = {"migrate_uri": endpoint.migrate_uri}
     if plan.bandwidth_mib_s is not None:
@@ -129,10 +129,10 @@ def build_virsh_migrate(
     endpoint: DestinationEndpoint,
     has_other_names: bool = False,
 ) -> list[str]:
-    """Build the virsh command for the same migration, as an argument vector.
+    """Build the `virsh migrate` command for the migration of `domain` with `plan`.
 
-    The options `--xml` and `--persistent-xml` name the file ``destination.xml`` where the
-    destination needs a separate definition.
+    If the destination needs another definition than the source, the options `--xml` and
+    `--persistent-xml` name the file ``destination.xml``.
 
     Args:
         plan: Plan of the migration.
@@ -142,6 +142,9 @@ def build_virsh_migrate(
         endpoint: Addresses of the destination.
         has_other_names: Whether the destination has another path of QEMU or another service
             bridge.
+
+    Returns:
+        The argument vector.
     """
     flags = build_migrate_flags(plan, persistence)
     argv = ["virsh", "-c", source_uri, "migrate", "--live"]
@@ -177,14 +180,13 @@ def build_virsh_migrate(
 
 
 def build_virsh_monitor_command(plan: Plan, *, source_uri: str, domain: str) -> list[str]:
-    """Build the virsh command for the QEMU parameters without a libvirt option.
+    """Build the virsh command that sets the QEMU parameters of `plan` at the source.
 
-    The user runs the command before the migration. The command sets the parameters at the
-    source through the monitor. The destination gets parameters as QEMU arguments, ``-global
-    migration.NAME=VALUE``, from the definition of `--xml`.
+    The user runs the command before the migration. The destination's QEMU gets parameters from
+    the file of the option `--xml`, as arguments ``-global migration.NAME=VALUE``.
 
     Returns:
-        The argument vector; empty where the plan sets no QEMU parameter.
+        The argument vector; empty if the plan sets no QEMU parameter.
     """
     if not plan.qemu_parameters:
         return []
@@ -211,7 +213,7 @@ VIRSH_OPTIONS = {
     MigrateFlag.NON_SHARED_SYNCHRONOUS_WRITES: "--copy-storage-synchronous-writes",
     MigrateFlag.PAUSED: "--suspend",
 }
-# File name for `--xml`. The user saves the definition from the record in the file.
+# File name for `--xml`. The user saves the definition from the record under this name.
 DESTINATION_XML_FILE = "destination.xml"
 
 

@@ -5,10 +5,11 @@ from migqual.units import MIB
 
 
 def compute_metrics(outcome: Outcome) -> dict[str, float | None]:
-    """Compute all figures of the outcome.
+    """Compute the figures of a migration from the outcome.
 
     Returns:
-        The figures by name, with the unit in the name; None where the stack reported no value.
+        The figures by name; None for a value that the stack did not report. Without a gap report
+        the figures of the gaps are left out.
     """
     figures = _compute_job_metrics(outcome)
     gap_report = outcome.gap_report
@@ -31,7 +32,7 @@ def compute_metrics(outcome: Outcome) -> dict[str, float | None]:
 
 
 def _compute_sample_rate(outcome: Outcome) -> float | None:
-    """Compute the samples per second between first and last sample; None below two samples."""
+    """Compute the number of job samples per second; None for fewer than two samples."""
     if len(outcome.job_samples) < 2:
         return None
     seconds = outcome.job_samples[-1].at_s - outcome.job_samples[0].at_s
@@ -39,9 +40,9 @@ def _compute_sample_rate(outcome: Outcome) -> float | None:
 
 
 def _compute_disk_metrics(outcome: Outcome) -> dict[str, float | None]:
-    """Compute the copied MiB of each disk, and the seconds until the disk was mirrored.
+    """Compute for each disk the copied MiB, and the seconds until the disk was mirrored.
 
-    The time is None where no sample shows the disk as mirrored.
+    The seconds are None if no sample shows the disk as mirrored.
     """
     figures: dict[str, float | None] = {}
     for target in sorted({sample.target for sample in outcome.disk_samples}):
@@ -101,15 +102,15 @@ def _compute_rate_mib_s(byte_count: float | None, seconds: float | None) -> floa
 
 
 def _read_qemu_downtime(outcome: Outcome) -> float | None:
-    """Read QEMU's downtime in ms: from `query-migrate` if queried, else from QEMU's events."""
+    """Read the downtime in ms that QEMU reported; None if no job sample has the downtime."""
     value = outcome.qemu_stats.get("downtime")
     return float(value) if isinstance(value, int | float) else None
 
 
 def _find_peak_rate(outcome: Outcome) -> float | None:
-    """Find the highest throughput in MiB/s over a period of at least 1 s.
+    """Find the highest throughput of guest memory in MiB/s, averaged over 1 s or a little more.
 
-    The result is None for a migration shorter than 1 s.
+    The result is None if the job samples cover less than 1 s.
     """
     points = [
         (sample.at_s, sample.stats.memory_processed_bytes)

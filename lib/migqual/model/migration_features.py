@@ -1,4 +1,4 @@
-"""Migration features reported by QEMU, and the features missing for a plan.
+"""Parse the migration features that QEMU reports, and describe features missing for a plan.
 
 The functions are pure. The features come from `query-qmp-schema`,
 `query-migrate-capabilities` and `query-migrate-parameters` of a QEMU without a guest:
@@ -33,8 +33,8 @@ class MigrationFeatures:
 
     Attributes:
         capabilities: Names of the migration capabilities.
-        parameters: Migration parameters, with the initial values of a new guest.
-        enum_values: Allowed values of each parameter with an enum type.
+        parameters: Value of each migration parameter in a new QEMU process, by name.
+        enum_values: Allowed values of each parameter with an enum type, by name.
     """
 
     host: str
@@ -44,25 +44,28 @@ class MigrationFeatures:
     enum_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def describe_missing_parameter(self, name: str, value: object = "") -> str:
-        """Describe why QEMU cannot set a migration parameter; empty when QEMU can.
+        """Describe why QEMU cannot set the migration parameter `name` to `value`.
 
         Args:
             name: Name of the parameter.
-            value: Required value. A text is compared with the enum values of the parameter. An
-                empty text checks the name only.
+            value: Value to set. If the parameter has an enum type, a text must be one of the
+                allowed values. An empty text checks only the name.
+
+        Returns:
+            The description with the host; empty if QEMU can set the parameter.
         """
         if name not in self.parameters:
             return f"{self.host}: {self.version} has no migration parameter {name}"
         enum_values = self.enum_values.get(name, ())
         if isinstance(value, str) and value and enum_values and value not in enum_values:
             return (
-                f"{self.host}: {self.version} does not support {name} {value}, "
+                f"{self.host}: {self.version} does not support the value {value} of {name}, "
                 f"only {', '.join(enum_values)}"
             )
         return ""
 
     def describe_missing_feature(self, plan: Plan) -> str:
-        """Describe the first QEMU feature missing for `plan`; empty when complete."""
+        """Describe the first feature that `plan` needs and QEMU lacks; empty if QEMU has all."""
         capability, parameter, value = _REQUIRED_FEATURES[plan.compression]
         if capability and capability not in self.capabilities:
             return f"{self.host}: {self.version} has no migration capability {capability}"
@@ -81,7 +84,7 @@ class MigrationFeatures:
 
 
 def describe_missing_features(plan: Plan, host_features: Sequence[MigrationFeatures]) -> str:
-    """Describe the first feature missing for `plan` on each host; empty when complete."""
+    """Describe for each host the first feature missing for `plan`; empty if none is missing."""
     return "; ".join(
         description
         for features in host_features
@@ -90,7 +93,7 @@ def describe_missing_features(plan: Plan, host_features: Sequence[MigrationFeatu
 
 
 def is_unsupported_message(message: str) -> bool:
-    """Return whether `message` is libvirt's refusal of an unsupported method or option."""
+    """Return whether libvirt's `message` refuses a compression method or option as unsupported."""
     return bool(_UNSUPPORTED_MESSAGE.search(message))
 
 
@@ -116,7 +119,7 @@ def parse_migration_features(host: str, replies: Mapping[str, Any]) -> Migration
 
 
 def _list_enum_values(schema: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """List the allowed values of each migration parameter with an enum type."""
+    """List name and allowed values of each migration parameter with an enum type."""
     types = {entry["name"]: entry for entry in schema}
     command = types.get("migrate-set-parameters")
     for member in types[command["arg-type"]]["members"] if command else ():

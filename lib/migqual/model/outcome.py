@@ -1,4 +1,4 @@
-"""Outcome of a migration: samples, events and figures."""
+"""Outcome of a migration: status, job samples, events and gaps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,11 +9,12 @@ from migqual.model.plan import Plan
 
 
 class MigrationStatus(StrEnum):
-    """End of a migration.
+    """Status with which a migration ended.
 
     Attributes:
         STUCK: The migration did not end, although libvirt accepted the aborts.
-        INTERRUPTED: The suite did not wait for the end, or another event ended the migration.
+        INTERRUPTED: migqual did not wait for the end, or an error outside the migration ended the
+            migration.
     """
 
     COMPLETED = "completed"
@@ -27,7 +28,7 @@ class MigrationStatus(StrEnum):
 
 @dataclass(frozen=True)
 class JobSample:
-    """A sample of virDomainGetJobStats.
+    """The statistics of a migration job at one moment (virDomainGetJobStats).
 
     Attributes:
         at_s: Time of the reply, in s from the start of the migration.
@@ -55,17 +56,17 @@ class DiskSample:
 
     @property
     def is_mirrored(self) -> bool:
-        """Return whether the copy is complete. From then on, guest writes go to both images."""
+        """Return whether all blocks are copied; new writes then go to the old and new image."""
         return self.total_bytes > 0 and self.copied_bytes >= self.total_bytes
 
 
 @dataclass(frozen=True)
 class GuestEvent:
-    """An event of a guest.
+    """An event that libvirt or QEMU reported for a guest.
 
     Attributes:
-        at_s: Time on the controller's clock, in s from the start of the migration.
-        host_clock_us: Time on the host's clock in µs; None where QEMU gave no time.
+        at_s: Arrival at the controller, in s from the start of the migration.
+        host_clock_us: Time on the host's clock in µs; None if the event contains no time.
     """
 
     host: str
@@ -77,11 +78,12 @@ class GuestEvent:
 
 @dataclass(frozen=True)
 class Gap:
-    """An interval without a reply to the client, in ms on the client's clock.
+    """A time in which the client got no reply from the guest.
 
     Attributes:
-        resolution_ms: Probe interval of the client during the gap. The length is exact to the
-            probe interval.
+        start_ms: Time of the last reply before the gap, on the client's clock.
+        length_ms: Time without a reply, minus the probe interval.
+        resolution_ms: Probe interval during the gap: the largest error of `length_ms`.
     """
 
     start_ms: float
@@ -91,14 +93,14 @@ class Gap:
 
 @dataclass(frozen=True)
 class GapReport:
-    """The client's report of a migration.
+    """The measurements of the gap meter during a migration.
 
     Attributes:
         noise_ms: Longest silence in the baseline window before the migration.
-        gaps: Silences above the noise floor, in order of time.
-        window_ms: Length of the evaluated window.
-        session_alive: True when the TCP session survived.
-        session_stall_ms: Longest round trip in the TCP session.
+        gaps: Silences clearly longer than the noise, in order of time.
+        window_ms: Length of the measured period, from the start to the end of the migration.
+        session_alive: True when the TCP session survived the migration.
+        session_stall_ms: Longest time from a request to the reply in the TCP session.
     """
 
     noise_ms: float
@@ -116,7 +118,7 @@ class GapReport:
 
     @property
     def resolution_ms(self) -> float | None:
-        """Return the resolution of the longest gap in ms; None without a gap."""
+        """Return the resolution in ms of the longest gap; None without a gap."""
         longest = max(self.gaps, key=lambda gap: gap.length_ms, default=None)
         return None if longest is None else longest.resolution_ms
 
@@ -128,12 +130,15 @@ class GapReport:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A migration, as observed by libvirt and by the observers. Times are in s.
+    """The result of a migration. Times are in s from the start of the migration.
 
     Attributes:
+        virsh: The virsh command that starts the same migration by hand.
+        seconds: Duration of the migration.
         message: Error message of the stack; empty without an error.
         stats: Statistics of the completed job (virDomainGetJobStats).
-        qemu_stats: Figures with QEMU's names.
+        suspended_at_s: Time at which `Plan.timeout` suspended the guest; None if not suspended.
+        qemu_stats: Figures that QEMU measured, by QEMU's name.
     """
 
     plan: Plan
@@ -156,8 +161,8 @@ class Outcome:
     def pause_ms(self) -> float | None:
         """Return the time from QEMU's STOP at the source to RESUME at the destination, in ms.
 
-        The times come from the clocks of the hosts. A negative value means a guest running on
-        both hosts at the same time. None means a missing event.
+        The times come from the clocks of the two hosts. A negative value means that the guest
+        ran on both hosts at the same time. None means that an event or its time is missing.
         """
         stops = [e.host_clock_us for e in self.events if _is_timed_event(e, self.source, "STOP")]
         resumes = [
@@ -171,15 +176,12 @@ class Outcome:
 
     @property
     def has_entered_postcopy(self) -> bool:
-        """Return whether the guest ran at the destination before all guest memory arrived."""
+        """Return whether the migration switched to post-copy."""
         return any(e.name == "MIGRATION" and "postcopy-active" in e.detail for e in self.events)
 
     @property
     def throttle_percents(self) -> tuple[int, ...]:
-        """Return the throttle values of auto-converge in percent.
-
-        Each value appears once, in order of time.
-        """
+        """Return the different throttle values of auto-converge in percent, in order of time."""
         percents = (sample.stats.throttle_percent for sample in self.job_samples)
         return tuple(dict.fromkeys(value for value in percents if value))
 

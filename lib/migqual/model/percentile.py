@@ -12,7 +12,7 @@ def compute_percentile(values: Sequence[float], fraction: float) -> float:
         fraction: The percentile as a fraction, 0 to 1.
 
     Returns:
-        The smallest value with at least `fraction` of the values less or equal.
+        The smallest of `values` for which at least `fraction` of all values are less or equal.
     """
     sorted_values = sorted(values)
     return sorted_values[max(0, math.ceil(fraction * len(sorted_values)) - 1)]

@@ -1,4 +1,4 @@
-"""The plan of a migration: all options for the migration."""
+"""The plan of a migration: all settings of one migration."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,14 +10,14 @@ from migqual.model.qemu_parameter import QemuParameter
 
 
 class Control(StrEnum):
-    """Control of the migration: managed direct or managed peer-to-peer, in libvirt's terms."""
+    """Program that drives a migration: migqual (DIRECT), or libvirt of the source."""
 
     DIRECT = "direct"
     PEER_TO_PEER = "p2p"
 
 
 class Safety(StrEnum):
-    """Use of libvirt's own safety check; `--unsafe` skips the check."""
+    """Use of libvirt's safety check of the disks. UNSAFE skips the check (`--unsafe`)."""
 
     CHECKED = "checked"
     UNSAFE = "unsafe"
@@ -36,7 +36,7 @@ class DefinitionPolicy(StrEnum):
 
 
 class StorageCopy(StrEnum):
-    """Copy of disks without shared storage: no disk, full copies, or incremental copies."""
+    """Disks that a migration copies: none, whole disks, or disks without backing files."""
 
     NONE = "none"
     ALL = "all"
@@ -44,11 +44,11 @@ class StorageCopy(StrEnum):
 
 
 class DestinationImages(StrEnum):
-    """Origin of the destination images for copied disks.
+    """Origin of the images at the destination for copied disks.
 
     Attributes:
-        CREATED: The library creates the images, and refuses an existing image.
-        EXISTING: The images exist before the migration, as in the documented procedure.
+        CREATED: migqual creates the images, and refuses the migration if an image exists.
+        EXISTING: The user created the images, as openEuler's documentation describes.
     """
 
     CREATED = "created"
@@ -56,13 +56,12 @@ class DestinationImages(StrEnum):
 
 
 class WriteMode(StrEnum):
-    """Completion of guest writes to a disk during the copy.
-
-    The virsh option is `--copy-storage-synchronous-writes`.
+    """Moment at which a guest write to a disk completes while the disk is copied.
 
     Attributes:
-        BACKGROUND: The write is complete at the source; the copy follows in the background.
-        SYNCHRONOUS: The write is complete only at both ends.
+        BACKGROUND: When the source has the data. The destination gets the data later.
+        SYNCHRONOUS: When source and destination have the data. The virsh option is
+            `--copy-storage-synchronous-writes`.
     """
 
     BACKGROUND = "background"
@@ -70,7 +69,7 @@ class WriteMode(StrEnum):
 
 
 class Arrival(StrEnum):
-    """State of the guest after arrival: running, or paused by `--suspend`."""
+    """State of the guest after the migration: running, or paused (`--suspend`)."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -87,10 +86,7 @@ class Compression(StrEnum):
 
     @property
     def needs_channels(self) -> bool:
-        """Return whether the method needs channels.
-
-        libvirt offers zlib and zstd only on parallel connections.
-        """
+        """Return whether the method needs channels (parallel connections): zlib and zstd."""
         return self in {Compression.ZLIB, Compression.ZSTD}
 
     def build_compression_parameters(
@@ -99,7 +95,7 @@ class Compression(StrEnum):
         """Build libvirt's typed parameters for the method.
 
         Raises:
-            UsageError: The method does not have an option set in `compression_options`.
+            UsageError: `compression_options` sets an option that the method does not have.
         """
         if self is Compression.NONE:
             return {}
@@ -113,7 +109,7 @@ class Compression(StrEnum):
         """Build the virsh options for the method.
 
         Raises:
-            UsageError: The method does not have an option set in `compression_options`.
+            UsageError: `compression_options` sets an option that the method does not have.
         """
         if self is Compression.NONE:
             return []
@@ -140,8 +136,7 @@ class CompressionOptions:
     Attributes:
         threads: Number of compression threads at the source.
         decompress_threads: Number of decompression threads at the destination.
-        cache_bytes: Size of the xbzrle page cache in bytes. xbzrle sends only the differences
-            to cached pages.
+        cache_bytes: Size of the page cache of xbzrle at the source, in bytes.
     """
 
     level: int | None = None
@@ -150,10 +145,10 @@ class CompressionOptions:
     cache_bytes: int | None = None
 
     def list_set_options(self, method: Compression) -> list[tuple[str, int]]:
-        """List the name and value of each option with a value.
+        """List name and value of each option that is not None.
 
         Raises:
-            UsageError: `method` does not have the option.
+            UsageError: An option is set that `method` does not have.
         """
         set_options = [(name, value) for name, value in asdict(self).items() if value is not None]
         for name, _ in set_options:
@@ -161,7 +156,7 @@ class CompressionOptions:
                 allowed_names = ", ".join(_OPTION_NAMES[method]) or "none"
                 raise UsageError(
                     f"compression method {method} has no option {name}",
-                    remedy=f"options of {method}: {allowed_names}",
+                    remedy=f"remove the option; options of the method {method}: {allowed_names}",
                 )
         return set_options
 
@@ -174,7 +169,7 @@ class TimeoutAction(StrEnum):
 
 
 class Guard(StrEnum):
-    """Use of the library's own checks. OFF serves only to record the stack's behavior."""
+    """Use of migqual's guard. OFF is only for tests of libvirt and QEMU without the guard."""
 
     ON = "on"
     OFF = "off"
@@ -182,7 +177,7 @@ class Guard(StrEnum):
 
 @dataclass(frozen=True)
 class AutoConverge:
-    """Throttle of auto-converge in percent; None keeps QEMU's default."""
+    """First throttle and increment of auto-converge in percent; None keeps QEMU's default."""
 
     initial_percent: int | None = None
     increment_percent: int | None = None
@@ -190,7 +185,7 @@ class AutoConverge:
 
 @dataclass(frozen=True)
 class Timeout:
-    """An action for a migration still running after `seconds`."""
+    """An action that migqual takes if the migration still runs after `seconds`."""
 
     seconds: float
     action: TimeoutAction = TimeoutAction.SUSPEND
@@ -198,27 +193,28 @@ class Timeout:
 
 @dataclass(frozen=True)
 class Plan:
-    """The options of a migration.
+    """The settings of a migration.
 
     Bandwidths are in MiB/s (libvirt's unit), downtime in ms, times in s.
 
     Attributes:
-        channels: Number of parallel connections; 0 uses the traditional single stream.
-        tls_destination: Name in the destination's certificate, when different from the host's
-            name.
-        postcopy: True lets the guest run at the destination before all memory arrived.
-            `timeout` or the end of the first pre-copy round triggers the switch to post-copy.
-        disks_port: Port for disks at the destination; None leaves the choice to libvirt.
-        disks_uri: Target for disks, ``tcp://ADDRESS:PORT``, when different from the target for
-            guest memory.
-        destination_xml: Definition at the destination, when different from the source's
-            definition.
-        qemu_parameters: QEMU migration parameters without a libvirt option.
-        deadline_s: Time limit in s. After the limit the library aborts the migration.
+        channels: Number of parallel connections (multifd). 0 uses one connection, without
+            multifd.
+        tls_destination: Name in the destination's certificate; None means the migration address.
+        downtime_ms: Downtime limit; None keeps QEMU's default.
+        postcopy: True permits post-copy. `timeout` or `postcopy_after_precopy` starts post-copy.
+        postcopy_after_precopy: True starts post-copy after the first iteration.
+        migrate_disks: libvirt's target names of the disks to copy; empty means libvirt's default.
+        disks_port: TCP port for copied disks at the destination; None lets libvirt choose.
+        disks_uri: Address for copied disks, ``tcp://ADDRESS:PORT``; None means the migration
+            address.
+        destination_xml: Domain XML for the destination; None means the domain XML of the source.
+        qemu_parameters: QEMU's migration parameters for which libvirt has no option.
+        deadline_s: Time limit in s, after which migqual aborts the migration.
 
     Raises:
-        UsageError: Two options contradict each other, or an option lacks another required
-            option.
+        UsageError: Two settings contradict each other, or a setting needs another setting that
+            is missing.
 
     Example:
         Migrate a guest over TLS with four channels and with a bandwidth limit of 200 MiB/s::
@@ -261,36 +257,40 @@ class Plan:
     def __post_init__(self) -> None:
         if self.channels < 0:
             raise UsageError(
-                f"channels is negative: {self.channels}",
-                remedy="0 is a single stream; else give the number of parallel connections",
+                f"the plan has a negative number of channels: {self.channels}",
+                remedy="set channels to the number of parallel connections, or to 0 for no multifd",
             )
         if self.compression.needs_channels and self.channels == 0:
             raise UsageError(
-                f"compression {self.compression} needs parallel connections",
+                f"the plan uses the compression {self.compression} without channels",
                 remedy="set channels to 2 or more",
             )
         self.compression_options.list_set_options(self.compression)
         if self.tls_destination is not None and not self.tls:
-            raise UsageError("tls_destination is set without tls", remedy="set tls=True")
+            raise UsageError(
+                "the plan sets tls_destination without tls", remedy="set tls=True in the plan"
+            )
         if self.postcopy_bandwidth_mib_s is not None and not self.postcopy:
             raise UsageError(
-                "postcopy_bandwidth_mib_s is set without postcopy", remedy="set postcopy=True"
+                "the plan sets postcopy_bandwidth_mib_s without postcopy",
+                remedy="set postcopy=True in the plan",
             )
         if self.postcopy_after_precopy and not self.postcopy:
             raise UsageError(
-                "postcopy_after_precopy is set without postcopy", remedy="set postcopy=True"
+                "the plan sets postcopy_after_precopy without postcopy",
+                remedy="set postcopy=True in the plan",
             )
         if self.timeout and self.timeout.action is TimeoutAction.POSTCOPY and not self.postcopy:
             raise UsageError(
-                "the timeout switches to post-copy, but postcopy is not set",
-                remedy="set postcopy=True",
+                "the plan sets a timeout that switches to post-copy, without postcopy",
+                remedy="set postcopy=True in the plan",
             )
         if self.copy_storage is StorageCopy.NONE:
             self._refuse_storage_options()
         if self.disks_port is not None and self.disks_uri is not None:
             raise UsageError(
-                "disks_port and disks_uri cannot be used together",
-                remedy="give only one of them; the URI contains a port",
+                "the plan sets disks_port and disks_uri, but only one of the two is allowed",
+                remedy="remove disks_port, and write the port into disks_uri",
             )
 
     def _refuse_storage_options(self) -> None:
@@ -304,12 +304,12 @@ class Plan:
         ):
             if getattr(self, name) != default_values[name]:
                 raise UsageError(
-                    f"{name} is set without copy_storage",
+                    f"the plan sets {name} without copy_storage",
                     remedy=f"set copy_storage to ALL or INCREMENTAL, or leave out {name}",
                 )
 
     def list_non_default_fields(self) -> dict[str, Any]:
-        """List the fields with non-default values, as plain data for records."""
+        """List the settings that differ from the default, as plain data by name, for records."""
         default_values = asdict(Plan())
         values = asdict(self)
         return {name: value for name, value in values.items() if value != default_values[name]}

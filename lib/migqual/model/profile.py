@@ -1,8 +1,8 @@
-"""Profiles: the required features, the optional features and the thresholds for a kind of host.
+"""Load profiles: the demand for each requirement, and the thresholds, for one kind of hosts.
 
-A profile is a file in `fixtures/profiles/`. A requirement without an entry is required: a
-missing entry never excuses a host. A pair does not qualify without a test of each required
-requirement, even if the tests do not exist yet.
+A profile is a file in `fixtures/profiles/`. A requirement without an entry in the profile is
+required. A pair does not qualify if a required requirement was not tested, even if the
+requirement has no tests yet.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,24 +31,25 @@ PROFILES_FOLDER = paths.FIXTURES / "profiles"
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The thresholds for the tests. The names contain the units.
+    """The limits with which tests compare figures. The names contain the units.
 
     Attributes:
-        gap_max_ms: Longest gap of a guest during a migration, seen by a client.
+        gap_max_ms: Longest gap of a guest during a migration, measured by the client.
         tcp_stall_max_ms: Longest stall of an open TCP session during a migration.
         downtime_qemu_max_ms: Downtime reported by QEMU, in a plan without a downtime limit.
-        downtime_overshoot_max_ratio: Downtime reported by QEMU / requested downtime limit.
-        migration_time_max_s: Time from start to completion, for a converging guest.
+        downtime_overshoot_max_ratio: Downtime reported by QEMU, divided by the downtime limit.
+        migration_time_max_s: Time from the start to the completion of a converging migration.
         guest_ready_max_s: Time from the definition to the first reply of the guest agent.
-        suspend_delay_max_ms: Delay of the suspension of a guest after the `--timeout`.
-        bandwidth_tolerance_percent: Accepted throughput above the bandwidth limit.
-        dirty_rate_tolerance_percent: Difference between measured dirty rate and the load's
-            count.
+        suspend_delay_max_ms: Delay between the `--timeout` and the suspension of the guest.
+        bandwidth_tolerance_percent: Throughput above the bandwidth limit, in percent of the
+            limit.
+        dirty_rate_tolerance_percent: Difference between the measured dirty rate and the dirty
+            rate that the memory load counted.
         prediction_time_error_p90_percent: 90th percentile of the error of the predicted total
             time.
-        gap_calibration_error_p95_ms: 95th percentile of the gap meter's error against the
-            silence measured on the guest's host. With a larger error, gaps are no evidence.
-        job_sample_rate_min_hz: Samples of the job per second. Fewer samples miss peaks.
+        gap_calibration_error_p95_ms: 95th percentile of the difference between gap meter and
+            kernel of the guest's host. With a larger difference, gaps are no evidence.
+        job_sample_rate_min_hz: Smallest number of job samples per second.
     """
 
     gap_max_ms: float = 1000
@@ -67,11 +68,11 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile, merged with all extended profiles.
+    """A profile, merged with the profiles named by `extends`.
 
     Attributes:
         demands: Demands by requirement id. A requirement without an entry is required.
-        files: Source files of the profile, the most general file first.
+        files: Files of the profile. The file of an extended profile is before the extending file.
     """
 
     name: str
@@ -81,25 +82,21 @@ class Profile:
     files: tuple[Path, ...] = ()
 
     def get_demand(self, requirement_id: str) -> Demand:
-        """Return the demand for a requirement.
-
-        REQUIRED must pass. OPTIONAL does not influence the qualification. ABSENT is expected to
-        be `unsupported`; a host with the feature may pass all the same.
-        """
+        """Return the demand for a requirement; the default is REQUIRED."""
         return self.demands.get(requirement_id, Demand.REQUIRED)
 
     def select_required(self, ids: Iterable[str]) -> tuple[str, ...]:
-        """Select the ids required for the qualification of a pair, in the given order."""
+        """Select from `ids` the requirements with the demand REQUIRED, in the given order."""
         return tuple(id_ for id_ in ids if self.get_demand(id_) is Demand.REQUIRED)
 
     def make_snapshot(self) -> ProfileSnapshot:
-        """Make a snapshot of the profile for records."""
+        """Copy name, demands and thresholds of the profile for the record of a run."""
         return ProfileSnapshot(self.name, dict(self.demands), asdict(self.thresholds))
 
 
 def _check_threshold_name(name: str) -> str:
     if name not in {threshold.name for threshold in fields(Thresholds)}:
-        raise ValueError("no such threshold")
+        raise ValueError("no such threshold; docs/inventory.md lists all thresholds")
     return name
 
 
@@ -123,7 +120,7 @@ class _ProfileSchema(StrictModel):
 
 
 def list_profile_names() -> tuple[str, ...]:
-    """List the names of the profiles in the suite."""
+    """List the names of the profiles in `fixtures/profiles`, sorted."""
     return tuple(sorted(file.stem for file in PROFILES_FOLDER.glob("*.yml")))
 
 
@@ -135,7 +132,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
             ``.yml``).
 
     Raises:
-        UsageError: No profile has the name. The remedy lists the names.
+        UsageError: No profile has the name. The remedy lists the names of all profiles.
         InventoryError: The file has problems. The error lists all problems.
     """
     return _load_profile_file(_find_profile_file(str(name_or_path)), ())
@@ -146,7 +143,8 @@ def _find_profile_file(name_or_path: str) -> Path:
         return Path(name_or_path)
     if name_or_path not in list_profile_names():
         raise UsageError(
-            f"no profile {name_or_path!r}", remedy=f"profiles: {', '.join(list_profile_names())}"
+            f"no profile {name_or_path!r}",
+            remedy=f"give the path of a file, or one of {', '.join(list_profile_names())}",
         )
     return PROFILES_FOLDER / f"{name_or_path}.yml"
 
@@ -176,7 +174,7 @@ def _load_profile_file(file: Path, extending_files: tuple[Path, ...]) -> Profile
 
 
 def _find_base_file(name: str, file: Path) -> Path:
-    """Find the extended profile: first in the folder of `file`, then in the suite."""
+    """Find the file of the profile `name` in the folder of `file`, else in `fixtures/profiles`."""
     sibling_file = file.parent / f"{name}.yml"
     return sibling_file if sibling_file.is_file() else PROFILES_FOLDER / f"{name}.yml"
 
@@ -188,16 +186,16 @@ def _check_base_profile(
         return []
     base_file = _find_base_file(entry.extends, chain[-1])
     if not base_file.is_file():
-        message = f"no profile {entry.extends!r}; profiles: {', '.join(list_profile_names())}"
+        message = f"no profile {entry.extends!r}; use one of {', '.join(list_profile_names())}"
         return [document.make_problem(("extends",), message)]
     if base_file.resolve() in {file.resolve() for file in chain}:
         names = " -> ".join(file.stem for file in (*chain, base_file))
-        return [document.make_problem(("extends",), f"circular extension: {names}")]
+        return [document.make_problem(("extends",), f"profiles extend each other: {names}")]
     return []
 
 
 def _expand_patterns(demands_by_pattern: Mapping[str, Demand]) -> dict[str, Demand]:
-    """Expand patterns to ids. An id takes precedence over a matching pattern ``LM-XXX-*``."""
+    """Expand each pattern ``LM-XXX-*`` to ids. An entry for an id overrides a pattern."""
     demands_by_id: dict[str, Demand] = {}
     for pattern, demand in sorted(demands_by_pattern.items(), key=lambda item: "*" not in item[0]):
         ids = (id_ for id_ in load_requirements() if fnmatchcase(id_, pattern))

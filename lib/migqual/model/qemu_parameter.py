@@ -1,6 +1,6 @@
-"""QEMU migration parameters without a libvirt option.
+"""QEMU's migration parameters for which libvirt has no option.
 
-The library sets the parameters through the monitor, as in::
+migqual sets the parameters through the monitor, as in::
 
     virsh qemu-monitor-command GUEST '{"execute": "migrate-set-parameters", ...}'
 """
@@ -14,12 +14,12 @@ ParameterValue = bool | int | str
 
 
 class ParameterEnds(StrEnum):
-    """Ends of the migration with the parameter set.
+    """Hosts on which a migration parameter is set.
 
     Attributes:
-        SOURCE: Set the parameter at the source only.
-        BOTH: Set the parameter at both ends, because both ends must agree. The destination's
-            QEMU starts with the parameter: data may arrive before a monitor command is
+        SOURCE: Only the source.
+        BOTH: Source and destination, because the two values must be equal. The destination's
+            QEMU starts with the value, because data may arrive before a monitor command is
             possible.
     """
 
@@ -29,7 +29,7 @@ class ParameterEnds(StrEnum):
 
 @dataclass(frozen=True)
 class QemuParameter:
-    """A parameter, with the name from `query-migrate-parameters`, e.g. ``compress-method``."""
+    """A migration parameter, named as in `query-migrate-parameters`, and the value to set."""
 
     name: str
     value: ParameterValue
@@ -43,11 +43,11 @@ class QemuParameter:
 
 
 def select_for_destination(parameters: Sequence[QemuParameter]) -> tuple[QemuParameter, ...]:
-    """Select the parameters for the start of the destination's QEMU."""
+    """Select the parameters with which the destination's QEMU must start."""
     return tuple(parameter for parameter in parameters if parameter.ends is ParameterEnds.BOTH)
 
 
 def render_set_parameters_command(parameters: Sequence[QemuParameter]) -> str:
-    """Render the QMP command `migrate-set-parameters` for `parameters`."""
+    """Render the QMP command `migrate-set-parameters` for `parameters`, as JSON text."""
     values = {parameter.name: parameter.value for parameter in parameters}
     return json.dumps({"execute": "migrate-set-parameters", "arguments": values})

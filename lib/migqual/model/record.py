@@ -18,14 +18,20 @@ RECORD_FORMAT = 5
 
 
 class RunTier(StrEnum):
-    """Origin of the hosts of a run: the embedded lab or real machines."""
+    """Kind of the hosts of a run: hosts of a lab, or real machines."""
 
     LAB = "lab"
     REAL = "real"
 
 
 class Demand(StrEnum):
-    """Demand of a profile for a requirement."""
+    """Demand of a profile for a requirement.
+
+    Attributes:
+        REQUIRED: The requirement must pass.
+        OPTIONAL: The requirement does not decide whether a pair qualifies.
+        ABSENT: As OPTIONAL. The expected verdict is `unsupported`, and `pass` is allowed.
+    """
 
     REQUIRED = "required"
     OPTIONAL = "optional"
@@ -68,11 +74,12 @@ class ProfileSnapshot:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run of the suite. Times are ISO 8601 in UTC.
+    """The record of a run. Times are ISO 8601 in UTC.
 
     Attributes:
         finished: Time of the end; None until the run ends.
-        environment: Provenance in free form: `{"host a1": {"qemu": "7.2.15", ...}, ...}`.
+        environment: Versions and properties of hosts and programs, for example
+            `{"host a1": {"qemu": "7.2.15", ...}, ...}`.
     """
 
     id: str
@@ -89,15 +96,15 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class MigrationRecord:
-    """A migration of a test.
+    """The record of a migration in a test.
 
     Attributes:
-        plan: Plan options with non-default values, as plain data.
-        virsh: Equivalent virsh command, to repeat the migration by hand.
-        metrics: Figures with the unit in the name (`downtime_qemu_ms`); None where not
+        plan: Settings of the plan that differ from the default, by name.
+        virsh: The virsh command that starts the same migration by hand.
+        metrics: Figures by name, e.g. `downtime_qemu_ms`; None for a figure that was not
             measured.
-        status: End of the migration, a value of `MigrationStatus`.
-        error: Message of the stack when the migration did not complete, else empty.
+        status: Status with which the migration ended, a value of `MigrationStatus`.
+        error: Error message of the stack; empty for a completed migration.
     """
 
     plan: Mapping[str, Any]
@@ -109,7 +116,7 @@ class MigrationRecord:
 
 @dataclass(frozen=True)
 class PhaseSeconds:
-    """Seconds in each phase of a test; None for a phase without a start."""
+    """Seconds of each phase of a test; None for a phase that did not start."""
 
     setup: float | None = None
     call: float | None = None
@@ -117,7 +124,7 @@ class PhaseSeconds:
 
     @property
     def seconds(self) -> float:
-        """Return the seconds of all phases together."""
+        """Return the sum of the seconds of all phases."""
         return sum(
             phase_seconds
             for phase_seconds in (self.setup, self.call, self.teardown)
@@ -130,7 +137,7 @@ class Attachment:
     """A file of evidence.
 
     Attributes:
-        path: Path relative to the parent folder of the records folder.
+        path: Path relative to the output folder, the parent of the records folder.
     """
 
     name: str
@@ -140,17 +147,17 @@ class Attachment:
 
 @dataclass(frozen=True)
 class TestRecord:
-    """A test on a pair.
+    """The record of a test on a pair.
 
     Attributes:
         run: Id of the run.
         id: Node id without the pair.
         doc: Docstring of the test without the first line. The first line is the title.
-        pair: None until the pair is known. A record without a pair counts for every pair of the
-            run.
-        steps: Seconds of each timed step. The remaining seconds belong to the test body.
-        beyond_requirement: True when the test shows more than the requirements state. A missing
-            feature does not count against the host.
+        pair: The pair; None until the pair is known. A record without a pair counts for every
+            pair of the run.
+        steps: Seconds of each step, by name. The remaining time belongs to the test function.
+        beyond_requirement: True when the test shows more than the requirements state. Such a
+            test does not decide the verdict of a requirement if the test is `unsupported`.
         stack_messages: Messages of libvirt and QEMU about refusals that the test provoked.
     """
 
@@ -177,7 +184,7 @@ class TestRecord:
 
     @property
     def unknown_messages(self) -> tuple[StackMessage, ...]:
-        """Return the messages of the stack that the table of known messages does not have."""
+        """Return the stack messages that match no pattern in `fixtures/stack_messages.yml`."""
         return tuple(message for message in self.stack_messages if not message.is_known)
 
     def replace_verdict(self, verdict: Verdict, reason: str) -> "TestRecord":
@@ -190,7 +197,7 @@ Record = TypeVar("Record", RunRecord, TestRecord)
 
 
 def render_record(record: RunRecord | TestRecord) -> str:
-    """Render the text of a record file."""
+    """Render `record` as the JSON text of a record file."""
     kind = next(name for name, cls in RECORD_TYPES.items() if isinstance(record, cls))
     return (
         json.dumps({"format": RECORD_FORMAT, "kind": kind} | encode_json_value(record), indent=1)
@@ -207,15 +214,15 @@ def parse_record(record_type: type[Record], text: str, *, file: str) -> Record:
         file: Name of the file for the error message.
 
     Raises:
-        UsageError: The text is no complete record of the type and format. The message names the
-            file.
+        UsageError: The text is not a complete record of type `record_type` in the current
+            format. The message names the file.
     """
     try:
         return decode_json_value(record_type, _extract_fields(json.loads(text), record_type))
     except ValueError as error:
         raise UsageError(
             f"{file}: not a complete {record_type.__name__} of format {RECORD_FORMAT}: {error}",
-            remedy="copy the file again from the machine that wrote it, or leave out its run",
+            remedy="copy the file again from the machine of the run, or leave out this run",
         ) from error
 
 

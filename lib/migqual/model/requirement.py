@@ -1,4 +1,4 @@
-"""The requirements table, `fixtures/requirements.yml`, as data."""
+"""Load the requirements table, `fixtures/requirements.yml`."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ Sentence = Annotated[str, StringConstraints(min_length=3, strip_whitespace=True)
 
 
 class Enforcer(StrEnum):
-    """Enforcer of a requirement: the hypervisor, the guard, or the report."""
+    """Part that makes sure that a requirement is met: hypervisor, guard or report."""
 
     HYPERVISOR = "H"
     GUARD = "G"
@@ -35,9 +35,10 @@ class Chapter:
     """A group of requirements.
 
     Attributes:
+        slug: Short name of the chapter, e.g. ``encryption``.
         suites: Folders below `suites/` with the tests of the chapter.
-        has_tests: True when the tests exist. Before, no requirement of the chapter can have a
-            verdict.
+        has_tests: True when the tests of the chapter exist. A requirement can override the
+            value.
     """
 
     slug: str
@@ -51,12 +52,11 @@ class Requirement:
     """A requirement for a pair of hosts.
 
     Attributes:
-        chapter: Slug of the chapter.
-        statement: Claim about the hosts.
-        expected: Assertion of the suite.
-        enforcers: Components with the task to enforce the requirement.
-        has_tests: True when the tests exist. The entry of the requirement takes precedence over
-            the entry of the chapter.
+        chapter: Short name (`slug`) of the chapter.
+        statement: What the hosts do.
+        expected: Result of a test for the verdict `pass`.
+        enforcers: Parts that make sure that the requirement is met.
+        has_tests: True when tests of the requirement exist.
     """
 
     id: str
@@ -92,7 +92,7 @@ class _RequirementsTableSchema(StrictModel):
 
 
 def load_chapters(file: Path = REQUIREMENTS_FILE) -> Mapping[str, Chapter]:
-    """Load all chapters by slug, in the order of the table.
+    """Load all chapters by short name (`slug`), in the order of the requirements table.
 
     Raises:
         InventoryError: The table has problems. The error lists all problems.
@@ -101,7 +101,7 @@ def load_chapters(file: Path = REQUIREMENTS_FILE) -> Mapping[str, Chapter]:
 
 
 def load_requirements(file: Path = REQUIREMENTS_FILE) -> Mapping[str, Requirement]:
-    """Load all requirements by id, in the order of the table.
+    """Load all requirements by id, in the order of the requirements table.
 
     Raises:
         InventoryError: The table has problems. The error lists all problems.
@@ -113,7 +113,7 @@ def find_requirement(requirement_id: str, requirements: Mapping[str, Requirement
     """Find the requirement with the id `requirement_id`.
 
     Raises:
-        UsageError: The table has no such id. The remedy suggests similar ids.
+        UsageError: `requirements` has no such id. The remedy suggests similar ids.
     """
     if requirement_id not in requirements:
         raise UsageError(
@@ -123,12 +123,12 @@ def find_requirement(requirement_id: str, requirements: Mapping[str, Requirement
 
 
 def suggest_ids(unknown_id: str, ids: Iterable[str]) -> str:
-    """Suggest ids similar to `unknown_id`. Without a similar id, name the file with all ids."""
+    """Suggest ids similar to `unknown_id`; if no id is similar, name the file with all ids."""
     similar_ids = difflib.get_close_matches(unknown_id.upper(), list(ids), 3, cutoff=0.5)
     return (
         f"did you mean {' or '.join(similar_ids)}?"
         if similar_ids
-        else f"all ids are in {REQUIREMENTS_FILE.name}"
+        else f"all ids are in fixtures/{REQUIREMENTS_FILE.name}"
     )
 
 
@@ -158,7 +158,7 @@ def _find_unmatched_chapters(table: _RequirementsTableSchema) -> list[InputProbl
             if entry.chapter not in table.chapters
         ),
         *(
-            InputProblem(f"chapters.{slug}", "has no requirement")
+            InputProblem(f"chapters.{slug}", "no requirement belongs to the chapter")
             for slug in table.chapters
             if slug not in used_chapters
         ),

@@ -9,12 +9,12 @@ from migqual.errors import UsageError
 from migqual.paths import FIXTURES
 
 DURATIONS_FILE = FIXTURES / "durations.json"
-SMOKE_DEFAULT_SECONDS = 60.0  # of a test that never passed where the durations were taken
+SMOKE_DEFAULT_SECONDS = 60.0  # for a test without a measured duration
 
 
 @dataclass(frozen=True)
 class SmokeCandidate:
-    """A test for a possible smoke run.
+    """A test that a smoke run can select.
 
     Attributes:
         id: Test id without the pair.
@@ -30,11 +30,11 @@ def choose_tests(
 ) -> tuple[SmokeCandidate, ...]:
     """Choose a test for each requirement of the candidates.
 
-    Requirements with the fewest candidates choose first, so an already chosen test also serves
-    other requirements. Among several candidates the shortest test wins.
+    The requirement with the fewest candidates comes first. A requirement gets the shortest
+    candidate, unless an already chosen test covers the requirement.
 
     Args:
-        candidates: All possible tests.
+        candidates: All tests to choose from.
         seconds: Duration of each test by id, in s. A test without an entry counts as 60 s.
 
     Returns:
@@ -61,7 +61,7 @@ def choose_tests(
 
 
 def read_durations(file: Path = DURATIONS_FILE) -> dict[str, float]:
-    """Read the durations of the passed tests.
+    """Read the duration of each test from a durations file.
 
     Args:
         file: JSON file with the seconds of each test, by test id without the pair.
@@ -70,7 +70,7 @@ def read_durations(file: Path = DURATIONS_FILE) -> dict[str, float]:
         Seconds by test id.
 
     Raises:
-        UsageError: The file cannot be read or holds no durations.
+        UsageError: The file cannot be read, or does not contain durations.
     """
     try:
         durations = json.loads(file.read_text(encoding="utf-8"))
@@ -78,7 +78,7 @@ def read_durations(file: Path = DURATIONS_FILE) -> dict[str, float]:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{file}: no durations of tests can be read: {error}",
-            remedy=f"run all tests, then: migqual report --durations {file}",
+            remedy=f"run all tests, then run `migqual report --durations {file}`",
         ) from error
 
 
@@ -88,9 +88,9 @@ def render_durations(
     """Render the text of a durations file, sorted by test id.
 
     Args:
-        passed_tests: Id and seconds of each passed test. The shortest duration of a test
-            counts.
-        previous_durations: Earlier durations by id, kept for tests without a new duration.
+        passed_tests: Id and seconds of each passed test. If an id occurs several times, the
+            shortest duration counts.
+        previous_durations: Seconds by test id, kept for each test without a new duration.
 
     Returns:
         The JSON text, with durations rounded to 0.1 s.

@@ -1,4 +1,4 @@
-"""Messages of libvirt and QEMU about provoked refusals, compared with a table of known messages."""
+"""Compare messages of libvirt and QEMU with a table of known messages."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ MESSAGES_FILE = "stack_messages.yml"
 
 @dataclass(frozen=True)
 class StackMessage:
-    """A message of libvirt or QEMU about a provoked refusal or failure.
+    """A message of libvirt or QEMU about a refusal or failure that a test provoked.
 
     Attributes:
         kind: Name of the situation in `fixtures/stack_messages.yml`.
-        message: The original message.
+        message: The message of libvirt or QEMU, unchanged.
         is_known: Whether the table has a pattern for the message.
     """
 
@@ -25,15 +25,15 @@ class StackMessage:
 def classify_message(
     patterns: Mapping[str, Sequence[str]], kind: str, message: str
 ) -> StackMessage:
-    """Compare a message with the known patterns of a situation.
+    """Classify a message as known or unknown, with the patterns of the situation `kind`.
 
     Args:
-        patterns: The table: regular expressions by name of the situation.
+        patterns: Regular expressions of the known messages, by name of the situation.
         kind: Name of the situation.
         message: The message of libvirt or QEMU.
 
     Raises:
-        KeyError: The table does not have the situation.
+        KeyError: `patterns` does not have the situation.
     """
     is_known = any(
         re.search(pattern, message, re.IGNORECASE | re.DOTALL) for pattern in patterns[kind]

@@ -1,7 +1,7 @@
-"""Compute the throughput of a migration over windows of seconds, and check the byte counts.
+"""Compute the throughput of a migration in windows of 2 s, and compare byte counts.
 
-The functions are pure. QEMU grants bandwidth in slices of 100 ms and may exceed a slice. A
-window below 1 s therefore says little.
+The functions are pure. QEMU limits the bandwidth in slices of 100 ms, and may send too much in
+one slice. So the throughput in a window shorter than 1 s is inexact.
 """
 
 import statistics
@@ -24,15 +24,18 @@ LINK_SHARE_MIN = 0.98
 def compute_window_rates(
     samples: Sequence[JobSample], *, since_s: float = 0.0, until_s: float = float("inf")
 ) -> tuple[float, ...]:
-    """Compute the rate of guest memory over each window of `WINDOW_SECONDS` or a little more.
+    """Compute the throughput of guest memory in windows of `WINDOW_SECONDS` or a little more.
+
+    A window starts at each sample, so the windows overlap.
 
     Args:
-        samples: Samples of the migration job. Samples from slow queries are ignored.
+        samples: Samples of the migration job. A sample is ignored if the query took longer than
+            `QUERY_SECONDS_MAX`.
         since_s: Start of the evaluated period, in s from the start of the migration.
         until_s: End of the evaluated period, in s from the start of the migration.
 
     Returns:
-        The rates in MiB/s; empty for a period shorter than a window.
+        The throughput of each window in MiB/s; empty for a period shorter than a window.
     """
     return tuple(_iterate_window_rates(samples, since_s, until_s))
 
@@ -58,43 +61,43 @@ def _iterate_window_rates(
 
 
 def compute_median_rate(rates_mib_s: Sequence[float]) -> float:
-    """Compute the median of the rates, in MiB/s."""
+    """Compute the median of `rates_mib_s`, in MiB/s."""
     return statistics.median(rates_mib_s)
 
 
 def is_limit_unused(limit_mib_s: float, rates_mib_s: Sequence[float]) -> bool:
-    """Return whether the median rate stays below `USED_SHARE_MIN` of the limit."""
+    """Return whether the median rate is below the share `USED_SHARE_MIN` of the limit."""
     return compute_median_rate(rates_mib_s) < USED_SHARE_MIN * limit_mib_s
 
 
 def describe_byte_mismatch(
     link_bytes: int, reported_bytes: int, *, min_share: float = LINK_SHARE_MIN
 ) -> str:
-    """Describe the mismatch between the bytes on the link and the bytes reported by the job.
+    """Describe a difference between the bytes on the link and the bytes that the job reports.
 
-    A mismatch has two possible causes: other traffic on the link, or a migration on another
-    path.
+    A difference has two possible causes: other traffic used the link, or the migration used
+    another link.
 
     Args:
-        link_bytes: Bytes on the link, counted by the kernel.
-        reported_bytes: Bytes of the migration, reported by the job.
-        min_share: Smallest plausible value of `link_bytes` / `reported_bytes`.
+        link_bytes: Bytes that the kernel counted on the link during the migration.
+        reported_bytes: Bytes that the job reports as sent.
+        min_share: Smallest accepted value of `link_bytes` / `reported_bytes`.
 
     Returns:
-        The description; empty when the counts match.
+        The description; empty when the ratio is accepted.
     """
     share = link_bytes / reported_bytes
     if min_share <= share <= LINK_SHARE_MAX:
         return ""
     return (
         f"{link_bytes} bytes crossed the link, but the job reports {reported_bytes} bytes: "
-        f"{share:.1%}"
+        f"the ratio is {share:.1%}"
     )
 
 
 def select_rates_over_limit(
     limit_mib_s: float, tolerance_percent: float, rates_mib_s: Sequence[float]
 ) -> list[float]:
-    """Select the rates above the limit plus the tolerance, in MiB/s."""
+    """Select from `rates_mib_s` the rates above the limit plus the tolerance."""
     max_rate_mib_s = limit_mib_s * (1 + tolerance_percent / 100)
     return [rate for rate in rates_mib_s if rate > max_rate_mib_s]

@@ -83,11 +83,11 @@ def test_migration_features_from_qmp_replies(enum_form: str) -> None:
         (Plan(compression=Compression.ZLIB, channels=2), ""),
         (
             Plan(compression=Compression.ZSTD, channels=2),
-            "a: QEMU 8.2.0 does not support multifd-compression zstd, only none, zlib",
+            "a: QEMU 8.2.0 does not support the value zstd of multifd-compression, only none, zlib",
         ),
         (
             Plan(qemu_parameters=(QemuParameter("compress-method", "lzma"),)),
-            "a: QEMU 8.2.0 does not support compress-method lzma, only zlib, zstd",
+            "a: QEMU 8.2.0 does not support the value lzma of compress-method, only zlib, zstd",
         ),
         (
             Plan(qemu_parameters=(NO_WAIT_THREAD,)),

@@ -140,7 +140,9 @@ def test_all_problems_are_reported_at_once(profile_file: Path) -> None:
     assert any(
         "LM-CAP-9: no such requirement; did you mean LM-CAP" in problem for problem in problems
     )
-    assert "thresholds.gap_max_s: no such threshold (line 8)" in problems
+    assert any(
+        problem.startswith("thresholds.gap_max_s: no such threshold") for problem in problems
+    )
     assert "foo: unknown key (line 2)" in problems
 
 
@@ -151,7 +153,7 @@ def test_missing_and_circular_base_profiles(profile_file: Path) -> None:
 
     profile_file.with_name("other.yml").write_text("title: y\nextends: ours\n")
     assert (
-        "circular extension: ours -> other -> ours"
+        "profiles extend each other: ours -> other -> ours"
         in list_input_problems(load_profile, profile_file)[0]
     )
 

@@ -85,8 +85,8 @@ def render_changed_record(**changes: object) -> str:
         (render_changed_record(verdict="green"), "verdict: 'green' is not one of pass"),
         (render_changed_record(seconds="3"), "seconds: float expected, not str"),
         (render_changed_record(seconds=True), "seconds: float expected, not bool"),
-        (render_changed_record(color="red"), "color unknown"),
-        (render_changed_record(phases={"setup": 1.0}), "phases: call, teardown missing"),
+        (render_changed_record(color="red"), "unknown keys: color"),
+        (render_changed_record(phases={"setup": 1.0}), "phases: missing keys: call, teardown"),
         (
             render_changed_record(requirements=["LM-CAP-01", 3]),
             r"requirements\[1\]: str expected, not int",
