@@ -1,1 +1,1 @@
-"""The inventory file: hosts, pairs, stores and networks of a qualification."""
+"""Load the inventory file: hosts, pairs, stores and networks."""

@@ -1,6 +1,6 @@
-"""Checks between the values of an inventory: names resolve, files exist, values do not clash.
+"""Check an inventory for unknown host names, missing files, and contradicting values.
 
-A check covers readable values only. An unreadable value already has a separate problem.
+The checks leave out a value of a wrong type or form, because the value already has a problem.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,11 +19,11 @@ from migqual.inventory.schema import (
 )
 from migqual.yaml_file import Location
 
-GROUP_AND_OTHER_BITS = 0o077  # permission bits of everybody but the owner
+GROUP_AND_OTHER_BITS = 0o077  # permission bits of the group and of other users
 
 
 def find_inventory_problems(draft: InventoryDraft) -> list[InputProblem]:
-    """Find all problems between the values of `draft`."""
+    """Find unknown host names, missing files, and contradicting values in `draft`."""
     checks = (
         _check_pairs,
         _check_stores,
@@ -57,10 +57,9 @@ def _check_pairs(draft: InventoryDraft) -> Iterator[InputProblem]:
 
 
 def _check_replicas(draft: InventoryDraft) -> Iterator[InputProblem]:
-    """Check the replicas.
+    """Check that only a lab has replicas, and that each replica names an original pair.
 
-    A verdict on a pair of real hosts may rest on tests of the same hosts only. Therefore only a
-    lab has replicas.
+    A verdict on real hosts must come from tests on exactly these hosts.
     """
     original_pair_ids = {
         f"{pair.source}-{pair.destination}" for _, pair in draft.pairs if pair.replica_of is None
@@ -70,10 +69,13 @@ def _check_replicas(draft: InventoryDraft) -> Iterator[InputProblem]:
             continue
         if draft.all_variables.migqual_tier is not Tier.LAB:
             yield draft.make_problem(
-                (*location, "replica_of"), "only the pairs of a lab can be replicas"
+                (*location, "replica_of"),
+                "only the pairs of a lab (migqual_tier: lab) can be replicas",
             )
         if pair.replica_of not in original_pair_ids:
-            yield draft.make_problem((*location, "replica_of"), f"no pair {pair.replica_of!r}")
+            yield draft.make_problem(
+                (*location, "replica_of"), f"no pair {pair.replica_of!r} in migqual_pairs"
+            )
 
 
 def _check_hypervisor(
@@ -110,7 +112,7 @@ def _check_addresses(draft: InventoryDraft) -> Iterator[InputProblem]:
         address = host.migration_address
         if is_ip_address(address) and ip_address(address).is_loopback:
             name = "migqual_migration_address"
-            message = f"{address} is the loopback address; the other host cannot reach it"
+            message = f"{address} is a loopback address, which the peer cannot reach"
             yield draft.make_host_value_problem(host, name, message)
 
 
@@ -141,7 +143,7 @@ def _check_known_hosts(draft: InventoryDraft) -> Iterator[InputProblem]:
     hosts_without_file = [host for host in draft.hosts.values() if name not in host.raw_values]
     if hosts_without_file and len(hosts_without_file) == len(draft.hosts):
         yield draft.make_problem(
-            (*ALL_VARS_LOCATION, name), "missing; host keys are always checked"
+            (*ALL_VARS_LOCATION, name), "missing; name a known_hosts file with the SSH host keys"
         )
     else:
         yield from (
@@ -174,7 +176,9 @@ def _check_private_keys(draft: InventoryDraft) -> Iterator[InputProblem]:
             and _is_file(path)
             and (mode := path.stat().st_mode & GROUP_AND_OTHER_BITS)
         ):
-            message = f"other users can use the key (permission bits {mode:03o}); chmod 600 {path}"
+            message = (
+                f"other users can use the key (permission bits {mode:03o}); run chmod 600 {path}"
+            )
             yield draft.make_host_value_problem(host, name, message)
 
 
@@ -188,7 +192,7 @@ def _check_client(draft: InventoryDraft) -> Iterator[InputProblem]:
     if name and name not in draft.hosts:
         yield draft.make_all_vars_problem("migqual_client", (), f"no host {name!r}")
     elif len(clients) > 1 and "migqual_client" not in draft.raw_values:
-        message = f"missing; choose one of {', '.join(clients)}"
+        message = f"missing, but several hosts are clients; choose one of {', '.join(clients)}"
         yield draft.make_all_vars_problem("migqual_client", (), message)
 
 
@@ -199,7 +203,9 @@ def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:
     name = "migqual_service_network"
     first_address = entry.addresses[0]
     if entry.prefix > first_address.max_prefixlen:
-        message = f"an IPv{first_address.version} prefix is at most {first_address.max_prefixlen}"
+        message = (
+            f"an IPv{first_address.version} prefix has at most {first_address.max_prefixlen} bits"
+        )
         yield draft.make_all_vars_problem(name, ("prefix",), message)
         return
     network = ip_network(f"{first_address}/{entry.prefix}", strict=False)
@@ -213,7 +219,7 @@ def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:
     if network.num_addresses > len(reserved_addresses) and not reserved_addresses.isdisjoint(
         entry.addresses
     ):
-        message = f"contains the network address or the broadcast address of {network}"
+        message = f"the addresses contain the network address or the broadcast address of {network}"
         yield draft.make_all_vars_problem(name, ("addresses",), message)
     if entry.gateway is not None and entry.gateway not in network:
         yield draft.make_all_vars_problem(
@@ -234,7 +240,9 @@ def _check_guest_addresses(
         address_owners[entry.gateway] = "the gateway"
     for address in entry.addresses:
         if address in address_owners:
-            message = f"{address} belongs to {address_owners[address]}; no guest may use it"
+            message = (
+                f"{address} belongs to {address_owners[address]}, so a guest cannot use the address"
+            )
             yield draft.make_all_vars_problem("migqual_service_network", ("addresses",), message)
 
 
@@ -244,5 +252,5 @@ def _check_acceleration(draft: InventoryDraft) -> Iterator[InputProblem]:
         draft.all_variables.migqual_expected_acceleration,
     )
     if expected not in {None, Acceleration.AUTO, requested} and requested is not Acceleration.AUTO:
-        message = f"{expected} is expected, but migqual_acceleration is {requested}"
+        message = f"{expected} is expected, but the value of migqual_acceleration is {requested}"
         yield draft.make_all_vars_problem("migqual_expected_acceleration", (), message)

@@ -1,4 +1,4 @@
-"""The readable part of an inventory, before the checks between the values."""
+"""Hold the valid values of an inventory file, before the checks of `migqual.inventory.checks`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ ALL_VARS_LOCATION: Location = ("all", "vars")
 
 @dataclass(frozen=True)
 class HostDraft:
-    """The readable part of a host.
+    """The valid values of a host in the inventory file.
 
     Attributes:
         node: The host in the group tree.
-        raw_values: Effective raw values of the host.
-        variables: Valid variables of the host.
+        raw_values: Values in force for the host, by variable, before the check of types.
+        variables: Checked values. An invalid value is replaced by the default.
     """
 
     node: HostNode
@@ -29,12 +29,12 @@ class HostDraft:
 
     @property
     def roles(self) -> frozenset[HostRole]:
-        """Return the roles given by the groups of the host."""
+        """Return the roles that the groups of the host give to the host."""
         return frozenset(role for role in HostRole if role.group in self.node.groups)
 
     @property
     def address(self) -> str:
-        """Return the SSH address. As in Ansible, the default is the name of the host."""
+        """Return the address for SSH; as in Ansible, the default is the name of the host."""
         return self.variables.ansible_host or self.node.name
 
     @property
@@ -45,11 +45,14 @@ class HostDraft:
 
 @dataclass(frozen=True)
 class InventoryDraft:
-    """The readable part of an inventory. Pairs and stores have the location in the file.
+    """The valid values of an inventory file.
 
     Attributes:
-        raw_values: Effective raw values of the variables of `all`.
-        all_variables: Valid variables of `all`.
+        raw_values: Values of the variables of `all`, by variable, before the check of types.
+        all_variables: Checked variables of `all`. An invalid value is replaced by the default.
+        hosts: The hosts by name.
+        pairs: The valid pairs, each with the location in the file.
+        stores: The valid stores, each with the location in the file.
     """
 
     tree: GroupTree
@@ -60,21 +63,21 @@ class InventoryDraft:
     stores: Sequence[tuple[Location, StoreSchema]]
 
     def make_problem(self, location: Location, message: str) -> InputProblem:
-        """Make a problem at `location` in the file."""
+        """Make an `InputProblem` for the value at `location` in the file."""
         return self.tree.document.make_problem(location, message)
 
     def make_host_value_problem(self, host: HostDraft, name: str, message: str) -> InputProblem:
-        """Make a problem for the value of `name` on `host`, or for the missing value."""
+        """Make an `InputProblem` for the variable `name` of `host`, also if missing."""
         if name in host.raw_values:
             return host.raw_values[name].make_problem(self.tree.document, (), message)
         return self.make_problem((*host.node.location, name), message)
 
     def make_all_vars_problem(self, name: str, subpath: Location, message: str) -> InputProblem:
-        """Make a problem for a value of `all`, or for the missing value.
+        """Make an `InputProblem` for the variable `name` of `all`, also if missing.
 
         Args:
             name: Name of the variable.
-            subpath: Location inside the value.
+            subpath: Location of the problem inside the value; empty for the whole value.
             message: Description of the problem.
         """
         if name in self.raw_values:
@@ -82,17 +85,17 @@ class InventoryDraft:
         return self.make_problem((*ALL_VARS_LOCATION, name), message)
 
     def resolve_path(self, host: HostDraft, name: str) -> Path | None:
-        """Resolve the path of a file on the controller.
+        """Resolve the path in a variable of a host to an absolute path on the controller.
 
-        A relative path starts at the folder of the inventory file. A relative path from an
-        override starts at the working directory.
+        A relative path in the file starts at the folder of the inventory file. A relative path
+        from the environment or the command line starts at the working directory.
 
         Args:
             host: Host with the variable.
             name: Name of the variable.
 
         Returns:
-            The path; None where the variable is not set.
+            The path; None if the variable is not set.
         """
         path: Path | None = getattr(host.variables, name)
         if path is None or path.is_absolute():
@@ -101,7 +104,7 @@ class InventoryDraft:
         return (self.tree.document.file.absolute().parent if is_from_file else Path.cwd()) / path
 
     def find_client(self) -> HostDraft | None:
-        """Find the client: the named client, or the only host with the client role."""
+        """Find the client: `migqual_client`, or the only host with the role client; else None."""
         if self.all_variables.migqual_client:
             return self.hosts.get(self.all_variables.migqual_client)
         clients = [host for host in self.hosts.values() if HostRole.CLIENT in host.roles]

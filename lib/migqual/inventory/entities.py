@@ -1,7 +1,7 @@
 """Entities of an inventory: hosts, pairs, stores, the client and the service network.
 
-`migqual.inventory.file` builds the entities from a YAML file. All values are already checked:
-names resolve, paths are absolute, addresses are valid.
+`migqual.inventory.file` builds the entities from a YAML file, after all checks: named hosts
+exist, paths are absolute, addresses are valid.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,14 +42,14 @@ class HostRole(StrEnum):
 
 
 class Transport(StrEnum):
-    """Transport from the controller to libvirt."""
+    """Connection from the controller to libvirt of a host: over SSH or over TLS."""
 
     SSH = "ssh"
     TLS = "tls"
 
 
 class Tier(StrEnum):
-    """Origin of the hosts, embedded lab or real machines. The tier limits a verdict's use."""
+    """Kind of the hosts: hosts of a lab, or real machines. Each report prints the tier."""
 
     LAB = "lab"
     REAL = "real"
@@ -76,8 +76,8 @@ class CertificateSource(StrEnum):
     """Source of the certificates for encrypted migrations.
 
     Attributes:
-        ISSUED: The suite issues the certificates for the duration of a run.
-        OWN: The host already has certificates.
+        ISSUED: migqual issues certificates, and restores the original certificates afterwards.
+        OWN: migqual uses the certificates that the host already has.
     """
 
     ISSUED = "issued"
@@ -85,7 +85,7 @@ class CertificateSource(StrEnum):
 
 
 def format_uri_host(address: str) -> str:
-    """Format `address` for a URI: brackets around IPv6; a host name stays unchanged."""
+    """Format `address` for a URI: an IPv6 address in brackets, all others unchanged."""
     try:
         return f"[{address}]" if ip_address(address).version == 6 else address
     except ValueError:
@@ -94,20 +94,20 @@ def format_uri_host(address: str) -> str:
 
 @dataclass(frozen=True)
 class HostEntry:
-    """A machine: an address for SSH, and the resources for the suite.
+    """A host of the inventory: the access from the controller, and the settings for guests.
 
     Attributes:
-        address: Name or IP address for connections from the controller.
-        migration_address: Address for libvirt and for guest memory, used by the peer.
-        key: Private key; None leaves the choice to the agent or to `ssh_config`.
-        jump_hosts: ``[user@]host[:port]``, outermost first.
-        become: Whether `user` becomes root for each command, by ``sudo``.
-        service_bridge: Bridge for the service interfaces of guests; empty when not a
-            hypervisor.
-        scratch: Directory on the host for the suite only.
+        address: Name or IP address that the controller uses.
+        migration_address: Address that the peer uses for libvirt and for guest memory; empty
+            means `address`.
+        key: Private SSH key; None leaves the choice to the SSH agent or to `ssh_config`.
+        jump_hosts: SSH jump hosts, ``[user@]host[:port]``, outermost first.
+        become: True if migqual runs each command as root with ``sudo``.
+        service_bridge: Bridge that connects guests to the service network; empty if not set.
+        scratch: Directory on the host that only migqual writes to.
         emulator: Path of QEMU; None takes libvirt's default.
-        peer_uri_template: libvirt URI of the host for the peer, with placeholders.
-        certificate_source: Source of the certificates for encrypted migrations.
+        peer_uri_template: libvirt URI that the peer uses for the host, with placeholders such as
+            ``{address}``.
     """
 
     name: str
@@ -130,15 +130,15 @@ class HostEntry:
 
     @property
     def migration_endpoint(self) -> str:
-        """Return the address for migrations to the host: the migration address, if any."""
+        """Return the address for migrations to the host: `migration_address`, else `address`."""
         return self.migration_address or self.address
 
     @property
     def peer_uri(self) -> str:
-        """Return the libvirt URI of the host for the peer in a pair.
+        """Return the libvirt URI with which the peer connects to the host.
 
-        The default URI contains the user unless the user is root, and the port of the SSH
-        server unless the port is 22.
+        The default URI contains the user if the user is not root, and the port of the SSH server
+        if the port is not 22.
         """
         template = self.peer_uri_template
         if template == DEFAULT_PEER_URI:
@@ -159,8 +159,7 @@ class PairEntry:
     """A source host and a destination host.
 
     Attributes:
-        replica_of: Id of the original pair. A replica has the same hosts, built a second time.
-            Empty for an original pair.
+        replica_of: For a replica, the id of the original pair; else empty.
     """
 
     source: HostEntry
@@ -174,18 +173,18 @@ class PairEntry:
 
     @property
     def reverse(self) -> "PairEntry":
-        """Return the pair in the opposite direction."""
+        """Return the pair for the opposite direction, from destination to source."""
         return PairEntry(self.destination, self.source, self.replica_of)
 
     def shares_host_with(self, other: "PairEntry") -> bool:
-        """Return whether a host belongs to both pairs."""
+        """Return whether the pair and the pair `other` have a host in common."""
         names = {self.source.name, self.destination.name}
         return bool(names & {other.source.name, other.destination.name})
 
 
 @dataclass(frozen=True)
 class DirectoryStore:
-    """A directory with the same path and content on all of `hosts` (host names)."""
+    """A shared directory, with the same path and contents on each host named in `hosts`."""
 
     kind: ClassVar[StoreKind] = StoreKind.DIRECTORY
     name: str
@@ -195,7 +194,7 @@ class DirectoryStore:
 
 @dataclass(frozen=True)
 class NbdStore:
-    """Disks in `directory` on the host `server`, served by NBD with a port for each disk."""
+    """Disk images in `directory` on the host `server`, each served over NBD on its own port."""
 
     kind: ClassVar[StoreKind] = StoreKind.NBD
     name: str
@@ -207,7 +206,11 @@ class NbdStore:
 
 @dataclass(frozen=True)
 class IscsiStore:
-    """Disks in `directory` on the host `server`, served by iSCSI as LUNs of `target`."""
+    """Disk images in `directory` on the host `server`, served over iSCSI.
+
+    Attributes:
+        target: First part of the iSCSI target name of each disk.
+    """
 
     kind: ClassVar[StoreKind] = StoreKind.ISCSI
     name: str
@@ -220,7 +223,7 @@ class IscsiStore:
 
 @dataclass(frozen=True)
 class LocalStore:
-    """A directory with the same path on every hypervisor, but with separate content."""
+    """A local directory, with the same path but separate contents on each hypervisor."""
 
     kind: ClassVar[StoreKind] = StoreKind.LOCAL
     name: str
@@ -232,7 +235,7 @@ Store = DirectoryStore | NbdStore | IscsiStore | LocalStore
 
 @dataclass(frozen=True)
 class ServiceNetwork:
-    """Addresses for guests on the service network. All addresses lie in the same network."""
+    """Addresses for guests on the service network. All addresses are in the same subnet."""
 
     addresses: tuple[IPAddress, ...]
     prefix: int
@@ -240,16 +243,16 @@ class ServiceNetwork:
 
     @property
     def network(self) -> IPv4Network | IPv6Network:
-        """Return the network of the addresses."""
+        """Return the subnet that contains the addresses."""
         return ip_network(f"{self.addresses[0]}/{self.prefix}", strict=False)
 
 
 @dataclass(frozen=True)
 class EffectiveVariable:
-    """The effective value of a variable, and the origin of the value.
+    """A variable of the inventory with the value in force and the origin of the value.
 
     Attributes:
-        scope: ``all``, or the name of a host.
+        scope: Where the variable is in force: ``all``, or the name of a host.
         origin: ``FILE:LINE``, ``environment NAME``, ``command line`` or ``default``.
     """
 
@@ -261,11 +264,15 @@ class EffectiveVariable:
 
 @dataclass(frozen=True)
 class Inventory:
-    """All resources for the suite. Host names are unique.
+    """The content of an inventory file: hosts, pairs, stores and networks.
 
     Attributes:
-        pairs: Pairs with a verdict.
-        replicas: Pairs of a lab for a share of the tests of an original pair in `pairs`.
+        hosts: The hosts by name.
+        pairs: The pairs that get a verdict.
+        replicas: Additional lab pairs. Each replica runs a share of the tests of a pair in
+            `pairs`.
+        guest_cpu: CPU model of guests; None leaves the choice to migqual.
+        expected_acceleration: Acceleration that a run must use; None permits each.
     """
 
     hosts: Mapping[str, HostEntry]
@@ -289,7 +296,7 @@ class Inventory:
         """
         if name not in self.hosts:
             raise UsageError(
-                f"no host {name!r} in the inventory", remedy=f"hosts: {', '.join(self.hosts)}"
+                f"no host {name!r} in the inventory", remedy=f"use one of {', '.join(self.hosts)}"
             )
         return self.hosts[name]
 
@@ -304,16 +311,16 @@ class Inventory:
                 return pair
         raise UsageError(
             f"no pair {pair_id!r} in the inventory",
-            remedy=f"pairs: {', '.join(pair.id for pair in self.pairs)}",
+            remedy=f"use one of {', '.join(pair.id for pair in self.pairs)}",
         )
 
     @property
     def lanes(self) -> tuple[PairEntry, ...]:
-        """Return all pairs for tests, replicas included. Each worker has a separate lane."""
+        """Return all lanes: the pairs and the replicas."""
         return (*self.pairs, *self.replicas)
 
     def list_pair_lanes(self, pair: PairEntry) -> tuple[PairEntry, ...]:
-        """List `pair` and the replicas of `pair`."""
+        """List the lanes of `pair`: the pair and all replicas of the pair."""
         return (pair, *(replica for replica in self.replicas if replica.replica_of == pair.id))
 
     def list_hosts_with_role(self, role: HostRole) -> Iterator[HostEntry]:
@@ -322,7 +329,7 @@ class Inventory:
 
     @property
     def store_servers(self) -> tuple[str, ...]:
-        """Return the names of the hosts with an NBD or iSCSI store, sorted."""
+        """Return the names of the hosts that serve an NBD or iSCSI store, sorted."""
         served_stores = (store for store in self.stores if isinstance(store, NbdStore | IscsiStore))
         return tuple(sorted({one.server for one in served_stores}))
 
@@ -337,5 +344,5 @@ class Inventory:
                 return store
         raise UsageError(
             f"the inventory lists no {kind} store",
-            remedy=f"add one with `kind: {kind}` to migqual_stores in all.vars",
+            remedy=f"add a store with `kind: {kind}` to migqual_stores in all.vars",
         )

@@ -1,6 +1,6 @@
-"""Types of single values in user-written files: addresses, ports, paths and names.
+"""Define types for values in user-written files: addresses, ports, paths and names.
 
-Each type checks the text from the file and converts the text to the value for the library.
+Each type checks the value in the file, and converts the value to a Python object.
 """
 
 import re
@@ -42,7 +42,7 @@ def _check_printable(text: str) -> str:
 
 def _check_text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("not text; put it in quotes")  # noqa: TRY004 - pydantic collects ValueError
+        raise ValueError("not text; put the value in quotes")  # noqa: TRY004 - pydantic collects ValueError
     return _check_printable(value)
 
 
@@ -87,13 +87,13 @@ def _expand_home(value: object) -> Path:
     try:
         return Path(_check_text(value)).expanduser()
     except RuntimeError:
-        raise ValueError("no such home directory") from None
+        raise ValueError("the home directory of the path is not known") from None
 
 
 def _parse_absolute_path(value: object) -> PurePosixPath:
     path = PurePosixPath(_check_text(value))
     if not path.is_absolute() or ".." in path.parts or path == PurePosixPath("/"):
-        raise ValueError("not an absolute path below /")
+        raise ValueError("must be an absolute path below /, without ..")
     return path
 
 
@@ -102,11 +102,13 @@ def _split_comma_list(value: object) -> object:
 
 
 def _parse_proxy_jump(value: object) -> str:
-    """Parse the jump hosts from SSH arguments. Any other SSH argument is an error."""
+    """Extract the list of jump hosts from SSH arguments; refuse any other SSH argument."""
     text = _check_text(value)
     match = re.fullmatch(r"\s*(?:-J\s*|-o\s*ProxyJump[=\s]\s*)(\S+)\s*", text.replace('"', ""))
     if not match:
-        raise ValueError("only -J or -o ProxyJump=... is supported; or use migqual_jump_hosts")
+        raise ValueError(
+            "only -J HOSTS or -o ProxyJump=HOSTS is allowed; or use migqual_jump_hosts"
+        )
     return match[1]
 
 
@@ -123,12 +125,12 @@ def _check_uri_template(text: str) -> str:
     if not placeholders <= {(name, "", None) for name in allowed_names}:
         raise ValueError("use only the placeholders {" + "}, {".join(allowed_names) + "}")
     if "://" not in text:
-        raise ValueError("not a URI")
+        raise ValueError("not a URI: :// is missing")
     return text
 
 
 def _parse_addresses(value: object) -> tuple[IPAddress, ...]:
-    """Parse an address, a range ``first-last``, or a list of both to single addresses."""
+    """Parse an address, a range ``FIRST-LAST``, or a list of both; return each address."""
     entries = value if isinstance(value, list) else [value]
     addresses = tuple(address for entry in entries for address in _expand_address_range(str(entry)))
     if len(set(addresses)) != len(addresses):
@@ -162,7 +164,10 @@ def _parse_port_range(value: object) -> range:
 
 Text = Annotated[str, AfterValidator(_check_printable)]
 Name = Annotated[
-    str, _require_match(NAME_PATTERN, "not a name (letters, digits, _.-; first a letter or digit)")
+    str,
+    _require_match(
+        NAME_PATTERN, "not a name (letters, digits, _ . -; the first is a letter or digit)"
+    ),
 ]
 WholeNumber = Annotated[int, BeforeValidator(_check_whole_number)]
 Port = Annotated[WholeNumber, Field(ge=1, le=65535)]

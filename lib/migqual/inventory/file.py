@@ -67,14 +67,14 @@ def load_inventory(
 
     Args:
         file: Path of the YAML file.
-        environ: Environment variables to override the file; None uses the environment of the
-            process.
-        assignments: ``name=value`` from the command line. An assignment overrides the file and
+        environ: Environment variables. ``MIGQUAL_NAME`` overrides the file. None means the
+            environment of the process.
+        assignments: ``NAME=VALUE`` from the command line. An assignment overrides the file and
             the environment.
 
     Raises:
         InventoryError: The inventory has problems. The error lists all problems.
-        UsageError: An assignment cannot be understood.
+        UsageError: An assignment is not ``NAME=VALUE``, or the variable cannot be set.
 
     Example:
         Load the inventory, and connect to the source of the first pair as another user::
@@ -130,7 +130,7 @@ def _build_draft(
 def _validate_values(
     model: type[Model], values: RawValues, document: YamlDocument, problems: list[InputProblem]
 ) -> Model:
-    """Validate `values`: drop each invalid value and add a problem to `problems`."""
+    """Build `model` from the valid values; for each invalid value add a problem to `problems`."""
     data = {name: value.raw for name, value in values.items()}
     try:
         return model.model_validate(data)
@@ -245,7 +245,7 @@ def _build_store(entry: StoreSchema, draft: InventoryDraft) -> Store:
 
 
 def _list_effective_variables(draft: InventoryDraft) -> Iterator[EffectiveVariable]:
-    """List all effective variables: first the variables of `all`, then host by host."""
+    """List all variables with the values in force: first of `all`, then of each host."""
     document = draft.tree.document
     for name in AllVariables.model_fields:
         origin = draft.raw_values[name].origin if name in draft.raw_values else "default"
@@ -275,7 +275,7 @@ def _get_effective_value(draft: InventoryDraft, host: HostDraft, name: str) -> o
 
 
 def _format_value(value: object) -> str:
-    """Format a value in a single line; ``-`` stands for no value."""
+    """Format a value in one line for `migqual inventory show`; ``-`` means no value."""
     if value is None or value in ("", ()):
         return "-"
     if isinstance(value, BaseModel):

@@ -1,9 +1,8 @@
-"""Group tree of an inventory file: groups, hosts, and the effective values of each host.
+"""Read the groups and hosts of an inventory file, and merge the variables of each host.
 
-The precedence is the same as in Ansible. Variables of `all` come first. The groups around a
-host follow, from the outermost to the innermost (by name at equal depth). The host comes last
-and wins. A value from the environment or from the command line overrides the file for all
-hosts.
+The precedence is the same as in Ansible, from low to high: `all`, the groups of a host from the
+outermost to the innermost, the host. Groups at equal depth are in the order of their names. A
+value from the environment or from the command line overrides the file for all hosts.
 """
 
 import difflib
@@ -22,7 +21,8 @@ ALL_GROUP_VARIABLE_NAMES = frozenset(AllVariables.model_fields) | {
     "migqual_stores",
 }
 
-# Variables with an override, by short name. No addresses: all hosts would get the same address.
+# Variables that environment and command line can set, by short name. No addresses: all hosts
+# would get the same address.
 OVERRIDE_VARIABLES: Mapping[str, str] = {
     "key": "ansible_ssh_private_key_file",
     "user": "ansible_user",
@@ -39,12 +39,13 @@ OVERRIDE_VARIABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class RawValue:
-    """A raw value and the origin of the value.
+    """A value as written by the user, and the origin of the value.
 
     Attributes:
-        origin: As in `EffectiveVariable.origin`.
-        location: Location in the file; None for an override.
-        override_label: Name of an override in problem messages.
+        origin: ``FILE:LINE``, ``environment NAME`` or ``command line``.
+        location: Location in the file; None for environment and command line.
+        override_label: Name for problem messages of a value that is not from the file, e.g.
+            ``--set user``.
     """
 
     raw: object
@@ -53,7 +54,7 @@ class RawValue:
     override_label: str = ""
 
     def make_problem(self, document: YamlDocument, subpath: Location, message: str) -> InputProblem:
-        """Make a problem for the value, or for the part of the value at `subpath`."""
+        """Make an `InputProblem` for the value, or for the part of the value at `subpath`."""
         if self.location is None:
             return InputProblem(self.override_label, message)
         return document.make_problem((*self.location, *subpath), message)
@@ -64,12 +65,12 @@ RawValues = dict[str, RawValue]
 
 @dataclass
 class HostNode:
-    """A host in the file.
+    """A host of an inventory file, with the values of the host entry and of the groups.
 
     Attributes:
-        groups: Names of all groups around the host.
-        own_values: Raw values of the host entry.
-        group_values: Raw values of the groups around the host, by depth and name of the group.
+        groups: Names of the groups that contain the host, directly or through other groups.
+        own_values: Values in the entry of the host, by variable.
+        group_values: Values of each group in `groups`, by depth and name of the group.
     """
 
     name: str
@@ -81,10 +82,10 @@ class HostNode:
     def merge_values(
         self, all_values: Mapping[str, RawValue], override_values: Mapping[str, RawValue]
     ) -> RawValues:
-        """Merge the values of the host: `all_values`, groups, host entry, `override_values`.
+        """Merge `all_values`, groups, own values and `override_values`; the last value wins.
 
         Returns:
-            The effective raw values of all host variables.
+            The values in force for the host, by variable.
         """
         merged_values = dict(all_values)
         for _, variables in sorted(self.group_values.items()):
@@ -98,11 +99,12 @@ class HostNode:
 
 @dataclass
 class GroupTree:
-    """The result of `build_group_tree`.
+    """The groups and hosts of an inventory file, and the problems of the file.
 
     Attributes:
-        all_values: Raw values of `all.vars`.
-        group_locations: Location of each group in the file.
+        all_values: Values of `all.vars`, by variable.
+        hosts: The hosts by name.
+        group_locations: Location of each group in the file, by name.
     """
 
     document: YamlDocument
@@ -112,13 +114,13 @@ class GroupTree:
     group_locations: dict[str, Location] = field(default_factory=dict)
 
     def add_problem(self, location: Location, message: str) -> None:
-        """Add a problem at `location`."""
+        """Add an `InputProblem` for the value at `location` to `problems`."""
         self.problems.append(self.document.make_problem(location, message))
 
     def iterate_mapping(self, data: object, location: Location) -> Iterator[tuple[str, object]]:
-        """Iterate over the items of `data`.
+        """Iterate over the items of the mapping `data`; None has no items.
 
-        Empty data has no items. Data of a type other than mapping adds a problem.
+        If `data` is neither a mapping nor None, the method adds a problem.
         """
         if isinstance(data, dict):
             yield from data.items()
@@ -128,7 +130,7 @@ class GroupTree:
     def read_variables(
         self, data: object, location: Location, allowed_names: frozenset[str]
     ) -> RawValues:
-        """Read the variables at `location`. An unknown variable only adds a problem."""
+        """Read the variables in `data`; add a problem for each unknown variable."""
         values = {}
         for name, raw in self.iterate_mapping(data, location):
             variable_location = (*location, name)
@@ -141,7 +143,7 @@ class GroupTree:
 
 
 def build_group_tree(document: YamlDocument) -> GroupTree:
-    """Build the group tree of an inventory. The tree collects problems; no error is raised."""
+    """Build the group tree of an inventory file, with all problems in `problems`."""
     tree = GroupTree(document)
     for name, data in tree.iterate_mapping(document.data, ()):
         if name == "all":
@@ -161,7 +163,8 @@ def _add_group(
 ) -> None:
     if name in tree.group_locations:
         tree.add_problem(
-            location, "a group can be defined only once; put its hosts and children together"
+            location,
+            "the group is defined twice, but only once is allowed; merge the two definitions",
         )
         return
     tree.group_locations[name] = location
@@ -171,7 +174,9 @@ def _add_group(
         if key in {"vars", "hosts", "children"}:
             sections[key] = value
         else:
-            tree.add_problem((*location, key), "unknown key; a group has vars, hosts and children")
+            tree.add_problem(
+                (*location, key), "unknown key; a group may only have vars, hosts and children"
+            )
     allowed_names = (
         HOST_VARIABLE_NAMES | ALL_GROUP_VARIABLE_NAMES if is_all_group else HOST_VARIABLE_NAMES
     )
@@ -193,7 +198,9 @@ def _add_host(
     tree: GroupTree, name: str, data: object, location: Location, enclosing_groups: EnclosingGroups
 ) -> None:
     if not NAME_PATTERN.fullmatch(name):
-        tree.add_problem(location, "not a name (letters, digits, _.-; first a letter or digit)")
+        tree.add_problem(
+            location, "not a name (letters, digits, _ . -; the first is a letter or digit)"
+        )
         return
     node = tree.hosts.setdefault(name, HostNode(name, location))
     node.groups |= {group for _, group in enclosing_groups}
@@ -203,24 +210,24 @@ def _add_host(
 
 def _describe_unknown_variable(name: str, allowed_names: frozenset[str]) -> str:
     if name in ALL_GROUP_VARIABLE_NAMES:
-        return "belongs in all.vars"
+        return "the variable belongs in all.vars"
     if name in PASSWORD_VARIABLES:
-        return "passwords are not used; name a key with ansible_ssh_private_key_file"
+        return "migqual uses no passwords; name a key file with ansible_ssh_private_key_file"
     similar_names = difflib.get_close_matches(name, allowed_names, 1)
     return f"unknown key; did you mean {similar_names[0]}?" if similar_names else "unknown key"
 
 
 def read_overrides(environ: Mapping[str, str], assignments: Sequence[str]) -> RawValues:
-    """Read override values from the environment and from the command line.
+    """Read the variables that the environment or the command line sets.
 
-    The command line wins. An empty environment variable counts as not set.
+    The command line has precedence. An empty environment variable counts as not set.
 
     Args:
         environ: Environment variables, e.g. ``MIGQUAL_USER=...``.
         assignments: ``NAME=VALUE`` from the command line, e.g. ``user=...``.
 
     Returns:
-        Raw values by full variable name.
+        The values by full variable name, e.g. ``ansible_user``.
 
     Raises:
         UsageError: An assignment is not ``NAME=VALUE`` or has an unknown name.
@@ -237,8 +244,8 @@ def read_overrides(environ: Mapping[str, str], assignments: Sequence[str]) -> Ra
         variable = OVERRIDE_VARIABLES.get(name, name)
         if not separator or not text or variable not in OVERRIDE_VARIABLES.values():
             raise UsageError(
-                f"--set {assignment}: not NAME=VALUE, or a name that cannot be set",
-                remedy=f"names: {', '.join(OVERRIDE_VARIABLES)}",
+                f"--set {assignment}: not NAME=VALUE, or NAME cannot be set",
+                remedy=f"use one of the names {', '.join(OVERRIDE_VARIABLES)}",
             )
         values[variable] = RawValue(text, "command line", override_label=f"--set {name}")
     return values

@@ -1,7 +1,7 @@
-"""Render an inventory text from the node list of an openEuler lab, for completion by hand.
+"""Convert the node list of openEuler's mugen to the text of an inventory, to complete by hand.
 
-openEuler's test framework mugen keeps the machines of a lab in ``conf/env.json``. The keys have
-mugen's own spelling::
+The test framework mugen keeps the machines of a lab in ``conf/env.json``. The keys have mugen's
+own spelling::
 
     {
         "NODE": [
@@ -21,8 +21,8 @@ mugen's own spelling::
         ]
     }
 
-The text takes over all known values except passwords: the suite logs in with keys only.
-Comments in the text mark the unknown values to fill in.
+The inventory contains all values of mugen except passwords, because migqual logs in with keys
+only. Comments in the inventory name the values that a person must add.
 """
 
 import json
@@ -39,7 +39,7 @@ from migqual.yaml_file import format_location, list_validation_messages
 
 HEADER_TEMPLATE = """\
 # Converted from {file}. Complete the lines that begin with `# migqual_` or `# ansible_`.
-# Passwords were not copied: the suite logs in with keys only. Give the hosts your public key
+# Passwords were not copied: migqual logs in with keys only. Give the hosts your public key
 # (ssh-copy-id USER@ADDRESS) and collect their host keys (ssh-keyscan ADDRESS >> known_hosts).
 """
 
@@ -55,7 +55,7 @@ all:
     # migqual_stores:
     #   - {{name: shared, kind: directory, path: /path/that/both/hosts/mount}}
     #   - {{name: local, kind: local, path: /var/lib/migqual/images}}
-    # migqual_client: HOST  # a third machine on the service network; it measures the gaps
+    # migqual_client: HOST  # machine on the service network that measures the gaps
 """
 
 HOST_TEMPLATE = """\
@@ -63,17 +63,17 @@ HOST_TEMPLATE = """\
           ansible_host: "{address}"
           ansible_port: {port}
           ansible_user: "{user}"
-          # migqual_migration_address: ADDRESS  # if it differs from {address}
-          # migqual_service_bridge: BRIDGE  # the bridge for guests; interface in mugen: {nic}
+          # migqual_migration_address: ADDRESS  # if different from {address}
+          # migqual_service_bridge: BRIDGE  # bridge for guests; interface in mugen: {nic}
 {emulator}"""
 
 EMULATOR_COMMENT = (
-    "          # migqual_emulator: /usr/libexec/qemu-kvm  # if libvirt does not find QEMU itself\n"
+    "          # migqual_emulator: /usr/libexec/qemu-kvm  # if libvirt does not find QEMU\n"
 )
 
 
 def _parse_port(value: object) -> object:
-    """Return 22 for an empty port. mugen writes ports as numbers, as text, or empty."""
+    """Replace an empty port by 22. mugen writes ports as numbers, as text, or empty."""
     return 22 if value in ("", None) else value
 
 
@@ -92,7 +92,7 @@ NodeText = Annotated[str, BeforeValidator(_normalize_text)]
 
 
 class _MugenNode(BaseModel):
-    """The relevant keys of a node. The file belongs to mugen, so other keys are ignored."""
+    """A node in mugen's file. Only the keys below are read, all other keys are ignored."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -122,10 +122,10 @@ class _MugenEnvironment(BaseModel):
 
 
 def render_mugen_inventory(file: Path) -> str:
-    """Render the text of an inventory with the nodes of `file`.
+    """Render the text of an inventory with the nodes of mugen's file.
 
-    The first two nodes become the source and destination of a pair. Every further two nodes
-    become another pair.
+    The first two nodes become source and destination of a pair, and so on. The last of an odd
+    number of nodes is in no pair.
 
     Args:
         file: An ``env.json`` of mugen.
@@ -188,12 +188,12 @@ def _find_duplicates(nodes: Sequence[_MugenNode]) -> Iterator[InputProblem]:
 
 def _render_notes(nodes: Sequence[_MugenNode]) -> Iterator[str]:
     if len(nodes) % 2:
-        yield f"# {nodes[-1].name} is in no pair; it can be the client or the storage host.\n"
+        yield f"# {nodes[-1].name} is in no pair; use the host as client or storage host.\n"
     for node in nodes:
         if ip_address(node.IPV4).is_loopback:
-            yield f"# {node.name}: no other host can reach {node.IPV4}; give its real address.\n"
+            yield f"# {node.name}: other hosts cannot reach {node.IPV4}; give another address.\n"
         if node.MACHINE == "kvm":
-            yield f"# {node.name} is itself a virtual machine: it needs nested virtualization.\n"
+            yield f"# {node.name} is a virtual machine: KVM needs nested virtualization there.\n"
 
 
 def _render_host(node: _MugenNode) -> str:
@@ -209,8 +209,8 @@ def _render_host(node: _MugenNode) -> str:
 
 
 def _replace_unprintable(text: str) -> str:
-    """Replace unprintable characters and cut the text to 80 characters.
+    """Replace unprintable characters by spaces, and cut the text to 80 characters.
 
-    Foreign text inside a comment must not begin a new line.
+    A line break in a comment of the inventory would end the comment.
     """
     return "".join(char if char.isprintable() else " " for char in text)[:80]

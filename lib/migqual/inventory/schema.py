@@ -1,7 +1,7 @@
-"""Schema of an inventory file: names, types and defaults of the variables.
+"""Define the schema of an inventory file: names, types and defaults of the variables.
 
-Every variable has a default, so a wrong value does not hide problems of other variables.
-`migqual.inventory.checks` checks for missing mandatory variables.
+Every variable has a default, so one wrong value does not hide problems of other variables.
+`migqual.inventory.checks` finds missing values that must be given.
 """
 
 from typing import Annotated, Literal
@@ -39,7 +39,7 @@ from migqual.yaml_file import StrictModel
 
 
 class HostVariables(StrictModel):
-    """Variables of a host, a group, or `all`. The value nearest to the host is effective."""
+    """Variables of a host. The variables can be set for the host, for a group, or for `all`."""
 
     ansible_host: AddressOrHostname = ""
     ansible_port: Port = 22
@@ -60,7 +60,7 @@ class HostVariables(StrictModel):
 
 
 class ServiceNetworkSchema(StrictModel):
-    """The service network: addresses for guests, prefix length, and gateway."""
+    """The value of `migqual_service_network`: guest addresses, prefix length and gateway."""
 
     addresses: Addresses
     prefix: Annotated[WholeNumber, Field(ge=1, le=128)]
@@ -68,7 +68,7 @@ class ServiceNetworkSchema(StrictModel):
 
 
 class AllVariables(StrictModel):
-    """Variables for `all.vars` only, without the pairs and stores."""
+    """Variables that only `all.vars` can set, except `migqual_pairs` and `migqual_stores`."""
 
     migqual_client: Name | None = None
     migqual_service_network: ServiceNetworkSchema | None = None
@@ -79,7 +79,7 @@ class AllVariables(StrictModel):
 
 
 class PairSchema(StrictModel):
-    """A pair of hosts, by host name."""
+    """An entry of `migqual_pairs`: host names, and for a replica the id of the original pair."""
 
     source: Name
     destination: Name
@@ -87,7 +87,7 @@ class PairSchema(StrictModel):
 
 
 class DirectoryStoreSchema(StrictModel):
-    """A store in a directory shared by hosts."""
+    """An entry of `migqual_stores`: a directory that hosts share (default: all hypervisors)."""
 
     kind: Literal[StoreKind.DIRECTORY]
     name: Name
@@ -96,7 +96,7 @@ class DirectoryStoreSchema(StrictModel):
 
 
 class NbdStoreSchema(StrictModel):
-    """A store of disks on an NBD server."""
+    """An entry of `migqual_stores`: disk images on an NBD server."""
 
     kind: Literal[StoreKind.NBD]
     name: Name
@@ -107,7 +107,7 @@ class NbdStoreSchema(StrictModel):
 
 
 class IscsiStoreSchema(StrictModel):
-    """A store of disks on an iSCSI server."""
+    """An entry of `migqual_stores`: disk images on an iSCSI server."""
 
     kind: Literal[StoreKind.ISCSI]
     name: Name
@@ -119,7 +119,7 @@ class IscsiStoreSchema(StrictModel):
 
 
 class LocalStoreSchema(StrictModel):
-    """A store in a local directory of every hypervisor."""
+    """An entry of `migqual_stores`: a directory that each hypervisor has for itself."""
 
     kind: Literal[StoreKind.LOCAL]
     name: Name

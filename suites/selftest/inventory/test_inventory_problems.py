@@ -193,7 +193,7 @@ def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
             "all:\n  vars:",
             "all:\n  vars:\n    ansible_ssh_pass: z",
             f"{VARS}.ansible_ssh_pass",
-            "passwords are not used; name a key",
+            "migqual uses no passwords; name a key file",
         ),
         ("  children:", "  kids: {}\n  children:", "all.kids", "unknown key"),
         (
@@ -258,7 +258,7 @@ def list_expected_problems(key_file: Path) -> set[tuple[str, str]]:
         (f"{VARS}.migqual_pairs[0].destination", "no host 'b9' (line 6)"),
         (
             f"{VARS}.ansible_ssh_private_key_file",
-            f"other users can use the key (permission bits 044); chmod 600 {key_file} (line 3)",
+            f"other users can use the key (permission bits 044); run chmod 600 {key_file} (line 3)",
         ),
     }
 

@@ -66,7 +66,7 @@ def test_passwords_are_not_copied(env_file: Path) -> None:
 
     assert "hunter" not in text
     assert "keys only" in text
-    assert "node2 is itself a virtual machine" in text
+    assert "node2 is a virtual machine" in text
 
 
 def test_values_to_fill_in_are_reported(env_file: Path, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_all_env_json_problems_are_reported_at_once(env_file: Path) -> None:
 
     assert list_input_problems(render_mugen_inventory, env_file) == [
         "NODE[0].IPV4: not an IP address",
-        "NODE[0].USER: not a name (letters, digits, _.-; first a letter or digit)",
+        "NODE[0].USER: not a name (letters, digits, _ . -; the first is a letter or digit)",
         "NODE[1].ID: missing",
         "NODE[1].IPV4: missing",
         "NODE[1].SSH_PORT: Input should be greater than or equal to 1",
