@@ -1,21 +1,21 @@
 """Define shell scripts to back up, replace and restore a folder or file on a host.
 
-Each step is a single call of a shell script. So the journal alone can undo each step.
+Each step is one call of a script. So a journal entry can contain the call that undoes a step.
 
-A folder belongs to migqual if the folder contains the manifest of migqual and every file
-matches the checksum in the manifest. The scripts remove no other folder. A changed folder or
-file stays in place, and the script fails. The error message names the changed path and the
-backup.
+A folder belongs to migqual if the folder contains the mark file of migqual, and every file
+matches the checksum in the mark file. The scripts remove no other folder. If somebody changed a
+folder or file, the script fails and leaves the change in place. The error message names the
+changed path and the backup.
 
-`$1` is the folder or file. `$2` is the tag in the names of backups and manifests. `$3` is the
-unit of libvirt's daemon.
+`$1` is the folder or file. `$2` is the tag in the names of backups and mark files. `$3` is the
+systemd unit of libvirt's daemon.
 """
 
 _FAIL_IF_FOREIGN = """\
 others() {
-    before="there was no earlier version"
-    test ! -e "$1.$2" || before="the earlier version is $1.$2"
-    echo "$1 was changed by somebody else; $before" >&2
+    before="before migqual, $1 did not exist"
+    test ! -e "$1.$2" || before="the version before migqual is $1.$2"
+    echo "$1 was changed by somebody else; $before; move the right version to $1" >&2
     exit 1
 }
 """

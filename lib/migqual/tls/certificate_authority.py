@@ -1,4 +1,4 @@
-"""Issue the certificates of a test authority: valid certificates, and certificates with a flaw.
+"""Issue certificates for hosts under test: valid certificates, and certificates with a flaw.
 
 The file names are the names in QEMU's credentials folder:
 https://www.qemu.org/docs/master/system/tls.html
@@ -44,7 +44,8 @@ _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 class CertificateFlaw(StrEnum):
     """A deliberate flaw in the certificates of a host.
 
-    A server does not check `WRONG_NAME` of a client: only QEMU at the source compares names.
+    Only the source detects `WRONG_NAME`, in the certificate of the destination. The destination
+    does not compare the name in the certificate of the source.
     """
 
     MISSING = "missing"
@@ -58,23 +59,23 @@ class CertificateFlaw(StrEnum):
 
 @dataclass(frozen=True)
 class LeafCertificate:
-    """A certificate and the private key of the certificate, both as PEM."""
+    """A certificate and the private key of the certificate, each as PEM."""
 
     certificate: bytes
     key: bytes
 
 
 class CertificateAuthority:
-    """A certificate authority for a set of hosts."""
+    """A certificate authority that issues the certificates of several hosts."""
 
-    WRONG_HOST_NAME = "elsewhere.invalid"  # the name that a `Flaw.WRONG_NAME` bears
+    WRONG_HOST_NAME = "elsewhere.invalid"  # in a certificate with the flaw `WRONG_NAME`
 
     def __init__(self, ca: trustme.CA | None = None) -> None:
         self._ca = ca or trustme.CA()
 
     @classmethod
     def from_pem(cls, certificate: bytes, key: bytes) -> "CertificateAuthority":
-        """Load an authority from certificate and private key, both as PEM."""
+        """Load an authority from the certificate and the private key of the authority, as PEM."""
         return cls(trustme.CA.from_pem(certificate, key))
 
     @property
@@ -88,25 +89,25 @@ class CertificateAuthority:
         return self._ca.private_key_pem.bytes()
 
     def issue_files(self, names: Sequence[str]) -> CredentialFiles:
-        """Issue the credential files of QEMU on a host, as client and as server.
+        """Issue the files that QEMU on a host needs for TLS, as client and as server.
 
         Args:
             names: DNS names and IP addresses of the host. The first is also the common name.
 
         Returns:
-            Contents by file name.
+            Certificates, private keys and DH parameters as PEM, by file name.
         """
         return self._build_files(self._issue_leaf(names))
 
     def issue_flawed_files(self, names: Sequence[str], flaw: CertificateFlaw) -> CredentialFiles:
-        """Issue the credential files of a host with a single flaw.
+        """Issue TLS files as `issue_files`, but with one deliberate flaw.
 
         Args:
             names: DNS names and IP addresses of the host.
             flaw: The flaw. For `MISSING` the result contains only the authority's certificate.
 
         Returns:
-            Contents by file name.
+            Certificates, private keys and DH parameters as PEM, by file name.
         """
         now = datetime.now(UTC)
         match flaw:
@@ -131,10 +132,10 @@ class CertificateAuthority:
         return self._build_files(leaf)
 
     def issue_crl(self, files: CredentialFiles) -> bytes:
-        """Issue a certificate revocation list (CRL) with the certificates of a host.
+        """Issue a certificate revocation list (CRL) that revokes the certificates of a host.
 
         Args:
-            files: Credential files of the host, with client and server certificate.
+            files: Files of the host as from `issue_files`, by file name.
 
         Returns:
             The CRL as PEM.
@@ -183,10 +184,9 @@ class CertificateAuthority:
         }
 
     def _issue_files_with_wrong_purpose(self, names: Sequence[str]) -> CredentialFiles:
-        """Issue credential files with exchanged purposes.
+        """Issue TLS files in which the purposes of the two certificates are exchanged.
 
-        The server role gets a certificate only for clients. The client role gets a certificate
-        only for servers.
+        The server certificate is only for clients, and the client certificate only for servers.
         """
         client = self._issue_custom_leaf(names, ExtendedKeyUsageOID.CLIENT_AUTH)
         server = self._issue_custom_leaf(names, ExtendedKeyUsageOID.SERVER_AUTH)
@@ -202,9 +202,9 @@ class CertificateAuthority:
     def _issue_custom_leaf(
         self, names: Sequence[str], purpose: x509.ObjectIdentifier, *, weak: bool = False
     ) -> LeafCertificate:
-        """Issue a certificate with a single purpose or a weak key.
+        """Issue a certificate with only one purpose, and on request with a weak RSA key.
 
-        trustme cannot issue such a certificate.
+        The library trustme cannot issue such a certificate.
         """
         now = datetime.now(UTC)
         key: _PrivateKey = (
@@ -235,7 +235,9 @@ class CertificateAuthority:
     def _load_signing_key(self) -> _PrivateKey:
         key = serialization.load_pem_private_key(self.key, password=None)
         if not isinstance(key, _PrivateKey):
-            raise TypeError(f"this type of key cannot sign certificates: {type(key).__name__}")
+            raise TypeError(
+                f"the authority has a key of type {type(key).__name__}, not an EC or RSA key"
+            )
         return key
 
 

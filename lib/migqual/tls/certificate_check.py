@@ -1,4 +1,4 @@
-"""Check the certificates of a host with pure rules."""
+"""Check facts about the certificates of hosts. The functions are pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -30,13 +30,14 @@ EXPIRY_WARNING = timedelta(days=14)
 
 
 def check_certificates_of_hosts(facts_by_host: Sequence[CertificateFacts]) -> list[Finding]:
-    """Check the certificates of hosts, and whether several hosts trust the same authority.
+    """Check the certificates of each host, and whether all hosts trust the same authority.
 
     Args:
         facts_by_host: Certificate facts, an item per host.
 
     Returns:
-        The findings of `check_certificates` for each host, and of `check_common_authority`.
+        The findings of `check_certificates` for each host. For several hosts, also the finding
+        of `check_common_authority`.
     """
     findings = [finding for facts in facts_by_host for finding in check_certificates(facts)]
     if len(facts_by_host) > 1:
@@ -49,11 +50,11 @@ def check_certificates(facts: CertificateFacts, now: datetime | None = None) -> 
 
     Args:
         facts: Facts of the host.
-        now: Time for the check of validity. None means the current time.
+        now: Time at which the certificates must be valid. None means the current time.
 
     Returns:
-        A finding per rule, for fulfilled and for broken rules. If a certificate is missing or
-        not valid PEM, the rules about contents are left out.
+        A finding for each rule, ok or not. If a certificate is missing or is not valid PEM, the
+        rules about the contents of certificates are left out.
     """
     reference_time = now or datetime.now(UTC)
     chains = {name: parse_certificates(pem) for name, pem in facts.certificates.items()}
@@ -78,11 +79,11 @@ def check_certificates(facts: CertificateFacts, now: datetime | None = None) -> 
 
 def _check_peer_verification(facts: CertificateFacts) -> Finding:
     if facts.settings.verify_peers:
-        return report_ok("LM-TLS-02.verification", f"{facts.host} verifies its peers")
+        return report_ok("LM-TLS-02.verification", f"{facts.host}: peer verification is on")
     return report_refusal(
         "LM-TLS-02.verification",
-        f"{facts.host} accepts guests from any host: peers are not verified",
-        f"set migrate_tls_x509_verify = 1 in {QEMU_CONF} and restart libvirt",
+        f"{facts.host}: peer verification is off, so any host can send guests",
+        f"on {facts.host}, set migrate_tls_x509_verify = 1 in {QEMU_CONF} and restart libvirt",
     )
 
 
@@ -90,14 +91,15 @@ def _check_files_present(facts: CertificateFacts, unparsable_files: Sequence[str
     missing = [name for name in REQUIRED_FILES if name not in facts.file_permissions]
     if not missing and not unparsable_files:
         return report_ok(
-            "LM-TLS-01.files", f"{facts.host} has all files in {facts.settings.certificate_folder}"
+            "LM-TLS-01.files",
+            f"{facts.host}: all TLS files are in {facts.settings.certificate_folder}",
         )
     problems = [f"missing files: {', '.join(missing)}"] if missing else []
     if unparsable_files:
         problems.append(f"no valid certificate in {', '.join(unparsable_files)}")
     return report_refusal(
         "LM-TLS-01.files",
-        f"{facts.host}: {facts.settings.certificate_folder}: {'; '.join(problems)}",
+        f"{facts.host}: in {facts.settings.certificate_folder}: {'; '.join(problems)}",
         "run `migqual tls install`, or install certificates of your own authority",
     )
 
@@ -106,7 +108,7 @@ def _check_expiry(
     facts: CertificateFacts, chains: Mapping[str, Sequence[x509.Certificate]], now: datetime
 ) -> Finding:
     certificates = {
-        f"{name} ({number})" if number else name: certificate
+        f"{name} (certificate {number + 1})" if number else name: certificate
         for name, chain in chains.items()
         for number, certificate in enumerate(chain)
     }
@@ -122,14 +124,16 @@ def _check_expiry(
     expiry_date = f"{expiry_times[first_to_expire]:%Y-%m-%d}"
     remedy = "run `migqual tls rotate`, or install a new certificate of your own authority"
     if not_yet_valid:
-        message = f"{facts.host}: not valid yet: {', '.join(not_yet_valid)}"
+        message = f"{facts.host}: certificates that are not valid yet: {', '.join(not_yet_valid)}"
         return report_refusal(
-            "LM-TLS-01.expiry", message, "check the clocks of the hosts", **figures
+            "LM-TLS-01.expiry", message, f"check the clock of {facts.host}", **figures
         )
     if days_left < 0:
         message = f"{facts.host}: {first_to_expire} expired on {expiry_date}"
         return report_refusal("LM-TLS-01.expiry", message, remedy, **figures)
-    message = f"{facts.host}: {first_to_expire} expires first, on {expiry_date}"
+    message = (
+        f"{facts.host}: the first certificate to expire is {first_to_expire}, on {expiry_date}"
+    )
     if expiry_times[first_to_expire] - now < EXPIRY_WARNING:
         return report_warning("LM-TLS-01.expiry", message, remedy, **figures)
     return report_ok("LM-TLS-01.expiry", message, **figures)
@@ -137,13 +141,13 @@ def _check_expiry(
 
 def _check_server_name(facts: CertificateFacts, server: x509.Certificate) -> Finding:
     certificate_names = list_subject_names(server)
-    message = f"{facts.host}: its certificate is for {', '.join(certificate_names) or 'no name'}"
+    message = f"{facts.host}: {SERVER_CERT} is for {', '.join(certificate_names) or 'no name'}"
     if normalize_address(facts.migration_endpoint) in certificate_names:
         return report_ok("LM-TLS-01.name", message)
     return report_refusal(
         "LM-TLS-01.name",
-        f"{message}, not for {facts.migration_endpoint}",
-        "issue a certificate for the migration address, or pass a name of the certificate with "
+        f"{message}, not for the migration address {facts.migration_endpoint}",
+        "issue a certificate for the migration address, or pass a name in the certificate with "
         "`--tls-destination`",
     )
 
@@ -157,10 +161,17 @@ def _check_key_strength(
         if (weakness := describe_key_weakness(certificate))
     }
     if not weak_keys:
-        return report_ok("LM-TLS-01.key", f"{facts.host}: keys are strong enough")
+        return report_ok(
+            "LM-TLS-01.key",
+            f"{facts.host}: the keys of {SERVER_CERT} and {CLIENT_CERT} are strong enough",
+        )
     details = ", ".join(f"{name}: {weakness}" for name, weakness in weak_keys.items())
-    remedy = f"use RSA keys of {MIN_RSA_BITS} bits or EC keys of {MIN_CURVE_BITS} bits, or longer"
-    return report_refusal("LM-TLS-01.key", f"{facts.host}: weak keys: {details}", remedy)
+    remedy = (
+        f"use RSA keys with {MIN_RSA_BITS} bits or more, or EC keys with {MIN_CURVE_BITS} or more"
+    )
+    return report_refusal(
+        "LM-TLS-01.key", f"{facts.host}: keys that are too weak: {details}", remedy
+    )
 
 
 def _check_issuer(
@@ -174,17 +185,18 @@ def _check_issuer(
     ]
     if not untrusted_files:
         return report_ok(
-            "LM-TLS-01.authority", f"{facts.host}: its trusted authority issued both certificates"
+            "LM-TLS-01.authority",
+            f"{facts.host}: the authority in {CA_CERT} issued {SERVER_CERT} and {CLIENT_CERT}",
         )
     message = f"{facts.host}: the authority in {CA_CERT} did not issue {', '.join(untrusted_files)}"
     return report_refusal(
-        "LM-TLS-01.authority", message, "install certificates of one authority on both hosts"
+        "LM-TLS-01.authority", message, "install certificates of the same authority on all hosts"
     )
 
 
 def _check_file_permissions(facts: CertificateFacts) -> Finding:
     problems = [
-        f"QEMU, as {facts.qemu_user.name}, cannot read {name}" for name in facts.unreadable_files
+        f"QEMU (user {facts.qemu_user.name}) cannot read {name}" for name in facts.unreadable_files
     ]
     for name in (SERVER_KEY, CLIENT_KEY):
         mode, uid = facts.file_permissions.get(name, (0o600, facts.qemu_user.uid))
@@ -193,8 +205,14 @@ def _check_file_permissions(facts: CertificateFacts) -> Finding:
         if uid not in {facts.qemu_user.uid, 0}:
             problems.append(f"{name} belongs to user id {uid}")
     if not problems:
-        return report_ok("LM-TLS-01.rights", f"{facts.host}: only QEMU can read the private keys")
-    remedy = f"keys: chown {facts.qemu_user.name}, mode 600; certificates: mode 644; folders: 755"
+        return report_ok(
+            "LM-TLS-01.rights",
+            f"{facts.host}: QEMU can read all files, other users cannot read the private keys",
+        )
+    remedy = (
+        f"set for private keys owner {facts.qemu_user.name} and mode 600, for certificates mode "
+        "644, for folders mode 755"
+    )
     return report_refusal("LM-TLS-01.rights", f"{facts.host}: {'; '.join(problems)}", remedy)
 
 

@@ -17,7 +17,7 @@ from migqual.tls.qemu_conf import TlsSettings
 REQUIRED_FILES = (CA_CERT, SERVER_CERT, SERVER_KEY, CLIENT_CERT, CLIENT_KEY)
 CERTIFICATE_FILES = (CA_CERT, SERVER_CERT, CLIENT_CERT)
 _LIST_FILES_SCRIPT = 'cd -- "$1" 2>/dev/null && stat -L -c "%n %a %u" -- *.pem 2>/dev/null || true'
-# The folders above count, too: a user without access to a folder can read no file below.
+# Without access to a parent folder a user cannot read a file, whatever the mode of the file.
 _LIST_UNREADABLE_SCRIPT = """\
 folder=$1 user=$2 group=$3
 shift 3
@@ -34,11 +34,11 @@ class CertificateFacts:
         host: Name of the host.
         settings: TLS settings of the host.
         qemu_user: User and group of QEMU.
-        migration_endpoint: Destination address of guests. The certificate must contain the
-            address.
-        file_permissions: Mode and user id by file name.
-        unreadable_files: Files without read access for the user of QEMU.
-        certificates: PEM by file name. Private keys are never read.
+        migration_endpoint: Address for migrations to the host. The server certificate must
+            contain the address.
+        file_permissions: Mode and user id of the owner, by file name.
+        unreadable_files: Names of the files that the user of QEMU cannot read.
+        certificates: Certificates as PEM, by file name.
     """
 
     host: str
@@ -51,10 +51,10 @@ class CertificateFacts:
 
 
 def collect_certificate_facts(host: Host) -> CertificateFacts:
-    """Collect the certificate facts of a host. The host does not change.
+    """Collect the certificate facts of a host, without a change on the host.
 
     Raises:
-        HostError: The host does not know the user or the group of QEMU.
+        HostError: The user or the group of QEMU does not exist on the host.
     """
     tls_settings = read_tls_settings(host)
     owner = find_qemu_user(host, tls_settings)

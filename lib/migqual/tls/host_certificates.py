@@ -1,7 +1,7 @@
 """Install the certificates of migqual on a host, and later restore the original state.
 
-The original folder is moved to a backup as a whole. A copy of qemu.conf is made before a change
-of qemu.conf. The journal contains the commands to restore both, before either is changed.
+The original certificate folder is renamed and becomes the backup. qemu.conf is copied before a
+change. The journal gets the commands that undo a change before the change.
 """
 
 import hashlib
@@ -38,9 +38,9 @@ _HOST_NAME_PATTERN = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
 
 
 def list_certificate_names(host: Host) -> tuple[str, ...]:
-    """List the names for the certificate of a host: inventory name and migration endpoint.
+    """List the names for the certificate of a host: inventory name and migration address.
 
-    Names with characters not allowed in a certificate are left out.
+    A name with characters that no certificate can contain is left out.
     """
     names = (host.entry.name, host.entry.migration_endpoint)
     return tuple(dict.fromkeys(name for name in names if _is_certificate_name(name)))
@@ -53,10 +53,10 @@ def _is_certificate_name(name: str) -> bool:
 def read_tls_checksums(host: Host) -> str:
     """Read the checksums of qemu.conf and of all files in the certificate folder.
 
-    Compare two results to detect a change.
+    Two equal results mean that no file has changed between the calls.
 
     Returns:
-        A line of `sha256sum` per file, sorted.
+        The lines of `sha256sum`, one for each file, sorted.
     """
     script = 'sha256sum -- "$1"; cd -- "$2" 2>/dev/null && find . -type f -exec sha256sum {} +'
     result = host.shell.run_unchecked(
@@ -66,13 +66,13 @@ def read_tls_checksums(host: Host) -> str:
 
 
 class HostCertificates:
-    """The certificates and TLS settings of migqual on a host, in force until `restore`.
+    """The certificates and TLS settings that migqual installs on a host until `restore`.
 
-    Every backup name contains the tag of the run.
+    The name of each backup contains the tag given at creation.
 
     Attributes:
         host: The host.
-        original_settings: TLS settings of the host before any change.
+        original_settings: TLS settings of the host before migqual changed anything.
     """
 
     def __init__(self, host: Host, journal: Journal, tag: str) -> None:
@@ -89,17 +89,16 @@ class HostCertificates:
         return self.original_settings.certificate_folder
 
     def install(self, files: CredentialFiles) -> None:
-        """Install the credential files in QEMU's certificate folder in place of the original.
+        """Replace the contents of QEMU's certificate folder by `files`.
 
-        Only QEMU can read the private keys. QEMU reads the files again for every migration. So
-        no daemon is restarted.
+        The original folder becomes a backup. Only QEMU can read the private keys. No daemon is
+        restarted, because QEMU reads the files again for every migration.
 
         Args:
             files: Contents by file name.
 
         Raises:
-            HostError: Another program or person has changed the installed files, or a command
-                failed.
+            HostError: Somebody has changed the installed files, or a command failed.
         """
         folder = str(self.folder)
         archive = _build_archive(files, self._qemu_user, self._tag)
@@ -111,17 +110,16 @@ class HostCertificates:
         self._run_script(backup_scripts.INSTALL_FOLDER, folder, stdin=archive)
 
     def configure(self, **values: int) -> None:
-        """Set keys of qemu.conf and restart libvirt's daemon if necessary.
+        """Set keys of qemu.conf, and restart libvirt's daemon if necessary.
 
-        A restart is necessary after a change of a setting, and after an earlier change without
-        a restart.
+        A restart is necessary if a setting has changed, now or in an earlier call that did not
+        restart the daemon.
 
         Args:
             **values: Value by key of qemu.conf.
 
         Raises:
-            HostError: Another program or person has changed the written file, or a command
-                failed.
+            HostError: Somebody has changed qemu.conf after migqual, or a command failed.
         """
         # a link into a managed folder stays a link: the file behind the link is changed
         conf_path = self.host.shell.run("readlink", "-f", QEMU_CONF).stdout.strip()
@@ -150,13 +148,13 @@ class HostCertificates:
         self._run_script(backup_scripts.CLEAR_RESTART_PENDING, conf_path)
 
     def restore(self) -> None:
-        """Restore the state before `install` and `configure`.
+        """Restore the certificate folder and qemu.conf from before `install` and `configure`.
 
-        After a failure the entry stays in the journal. The other entries are restored all the
-        same.
+        If a command fails, the journal entry stays open, and the method goes on with the next
+        entry.
 
         Raises:
-            HostError: The last error of an entry, after an attempt to restore every entry.
+            HostError: The folder or qemu.conf could not be restored.
         """
         last_error: HostError | None = None
         for entry in reversed(self._journal_entries):
@@ -191,9 +189,9 @@ class HostCertificates:
             raise HostError(self.host.name, f"{name}: {message}")
 
     def _list_parent_removal(self) -> list[Argv]:
-        """Return the command to remove the parent of the certificate folder after the test.
+        """List the command that later removes the parent of the certificate folder, if empty.
 
-        The result is empty if the parent exists already.
+        The list is empty if the parent exists already.
         """
         parent = str(self.folder.parent)
         parent_exists = self.host.shell.run_unchecked("test", "-e", parent).status == 0
@@ -208,18 +206,18 @@ class HostCertificates:
 def install_certificates(
     hosts: Sequence[Host], authority: CertificateAuthority, journal: Journal, tag: str
 ) -> Iterator[dict[str, HostCertificates]]:
-    """Install certificates of the authority on every host while the block runs.
+    """Install certificates of `authority` on every host, and restore the hosts after the block.
 
-    Every host verifies peers. No host forces TLS.
+    In the block every host verifies peers, and no host refuses migrations without TLS.
 
     Args:
         hosts: The hosts.
-        authority: Authority for all certificates.
-        journal: Journal for the commands to restore the hosts.
-        tag: Part of all backup names.
+        authority: Authority that issues the certificates.
+        journal: Journal that gets the commands to restore the hosts.
+        tag: Part of the name of each backup.
 
     Yields:
-        The certificates by host name.
+        The installed certificates, by host name.
 
     Raises:
         HostError: A command failed on a host.
@@ -236,10 +234,10 @@ def install_certificates(
 
 
 def _build_archive(files: CredentialFiles, qemu_user: QemuUser, tag: str) -> bytes:
-    """Build a tar archive of the files, with owners and permissions, and with the manifest.
+    """Build a tar archive of the files and the mark file, with owners and permissions.
 
-    The manifest contains the checksum of each file, as `sha256sum` prints the checksum. By the
-    manifest migqual recognizes installed files.
+    The mark file contains the line of `sha256sum` for each file. By the mark file,
+    migqual recognizes the folders that migqual installed.
     """
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     manifest = "".join(f"{checksum}  ./{name}\n" for name, checksum in checksums.items()).encode()

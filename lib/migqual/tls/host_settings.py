@@ -13,7 +13,7 @@ from migqual.tls.qemu_conf import (
     TlsSettings,
 )
 
-_DEFAULT_QEMU_USERS = ("libvirt-qemu", "qemu")  # as distributions call who QEMU runs as
+_DEFAULT_QEMU_USERS = ("libvirt-qemu", "qemu")  # names in the packages of distributions
 # libvirt accepts a number after a plus sign, or a number in place of an unknown name.
 _RESOLVE_IDS_SCRIPT = """\
 case $1 in +*) user=${1#+} ;; *) user=$(id -u -- "$1" 2>/dev/null) || user=$1 ;; esac
@@ -41,20 +41,17 @@ class QemuUser:
 
 
 def read_tls_settings(host: Host) -> TlsSettings:
-    """Read the TLS settings in force on the host.
-
-    The settings come from qemu.conf. libvirt's defaults apply to missing keys.
-    """
+    """Read the TLS settings in force on the host: qemu.conf, with libvirt's defaults."""
     return qemu_conf.parse_qemu_conf(read_qemu_conf(host), read_tls_defaults(host))
 
 
 def is_libvirt_at_least(host: Host, version: tuple[int, ...]) -> bool:
-    """Return True if libvirt on the host has the version or a later version."""
+    """Return whether libvirt on the host has the version or a later version."""
     return tuple(map(int, host.libvirt.query_versions()["libvirt"].split("."))) >= version
 
 
 def read_tls_defaults(host: Host) -> TlsDefaults:
-    """Read libvirt's defaults for keys that are missing in qemu.conf."""
+    """Read the defaults of libvirt on the host for keys that are missing in qemu.conf."""
     has_migration_folder = (
         host.shell.run_unchecked("test", "-e", MIGRATION_CERTIFICATE_FOLDER).status == 0
     )
@@ -65,17 +62,18 @@ def read_tls_defaults(host: Host) -> TlsDefaults:
 
 
 def read_qemu_conf(host: Host) -> str:
-    """Read qemu.conf of the host; empty without the file."""
+    """Read the text of qemu.conf on the host; empty if the file does not exist."""
     return host.shell.run_unchecked("cat", QEMU_CONF).stdout
 
 
 def find_qemu_user(host: Host, tls_settings: TlsSettings) -> QemuUser:
     """Find the user and the group of QEMU on the host.
 
-    The names come from qemu.conf, else from the defaults of the distribution.
+    The names come from qemu.conf. Without names in qemu.conf, the function tries the usual names
+    of distributions, and then root.
 
     Raises:
-        HostError: The host does not know the user or the group.
+        HostError: The user or the group does not exist on the host.
     """
     candidates = [tls_settings.user] if tls_settings.user else _DEFAULT_QEMU_USERS
     existing_users = [name for name in candidates if tls_settings.user or _has_user(host, name)]
@@ -85,7 +83,9 @@ def find_qemu_user(host: Host, tls_settings: TlsSettings) -> QemuUser:
     ).stdout.split()
     if len(ids) != 2 or not all(number.isdigit() for number in ids):
         message = f"{QEMU_CONF}: user {user!r} or group {tls_settings.group!r} does not exist"
-        raise HostError(host.name, message, remedy="set `user` and `group` to existing names")
+        raise HostError(
+            host.name, message, remedy="set `user` and `group` in the file to existing names"
+        )
     return QemuUser(int(ids[0]), int(ids[1]), user)
 
 

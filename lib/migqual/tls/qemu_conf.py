@@ -1,6 +1,6 @@
-"""Parse and update the TLS settings for migrations in libvirt's qemu.conf. Pure functions.
+"""Parse and update libvirt's TLS settings for migrations in qemu.conf. The functions are pure.
 
-The keys and defaults come from the documentation in qemu.conf and from qemu_conf.c:
+The keys and defaults are documented in qemu.conf and in libvirt's source file qemu_conf.c:
 https://libvirt.org/kbase/tlscerts.html and https://libvirt.org/drvqemu.html
 """
 
@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 QEMU_CONF = PurePosixPath("/etc/libvirt/qemu.conf")
 DEFAULT_CERTIFICATE_FOLDER = PurePosixPath("/etc/pki/qemu")
 MIGRATION_CERTIFICATE_FOLDER = PurePosixPath("/etc/pki/libvirt-migrate")
-VERIFY_DEFAULT_SINCE = (6, 10)  # before, libvirt verified nobody unless it was told to
+VERIFY_DEFAULT_SINCE = (6, 10)  # earlier versions verify peers only on request
 MIGRATE_TLS_FORCE_SINCE = (6, 9)
 _SETTING_LINE = re.compile(
     r"""^[ \t]*(\w+)[ \t]*=[ \t]*(?:"([^"]*)"|'([^']*)'|(\d+))[ \t]*(?:#.*)?$""", re.MULTILINE
@@ -20,12 +20,12 @@ _SETTING_LINE = re.compile(
 
 @dataclass(frozen=True)
 class TlsDefaults:
-    """The defaults of a host for keys without a value in qemu.conf.
+    """The defaults of libvirt on a host for keys that are missing in qemu.conf.
 
     Attributes:
-        verify_peers: True for libvirt 6.10 and later. Earlier versions do not verify.
-        certificate_folder: libvirt's folder for migrations, or None if absent. The folder has
-            priority over the common folder of all TLS services.
+        verify_peers: Whether the host verifies peers: True for libvirt 6.10 and later.
+        certificate_folder: libvirt's certificate folder for migrations only; None if the folder
+            does not exist. The folder has precedence over the common folder of all TLS services.
     """
 
     verify_peers: bool = True
@@ -34,14 +34,14 @@ class TlsDefaults:
 
 @dataclass(frozen=True)
 class TlsSettings:
-    """The settings in qemu.conf of a host, completed with defaults.
+    """The TLS settings of a host: the values in qemu.conf, else the defaults.
 
     Attributes:
         certificate_folder: Folder with the certificates for migrations.
-        verify_peers: The sender of a guest must present a certificate.
-        force_tls: The host refuses a migration without TLS.
-        user: User of QEMU. Empty for libvirt's default.
-        group: Group of QEMU. Empty for libvirt's default.
+        verify_peers: True if the source of a migration must present a valid certificate.
+        force_tls: True if the host refuses migrations without TLS.
+        user: User of QEMU; empty for libvirt's default.
+        group: Group of QEMU; empty for libvirt's default.
     """
 
     certificate_folder: PurePosixPath
@@ -54,12 +54,12 @@ class TlsSettings:
 def parse_qemu_conf(text: str, host_defaults: TlsDefaults | None = None) -> TlsSettings:
     """Parse the text of qemu.conf and return the settings in force.
 
-    If a key has several lines, the first line counts.
+    If several lines set the same key, the first line counts.
 
     Args:
         text: Text of qemu.conf.
-        host_defaults: Defaults for missing keys. None means libvirt 6.10 or later without a
-            folder for migrations.
+        host_defaults: Defaults for missing keys. None means the defaults of libvirt 6.10 on a
+            host without a separate certificate folder for migrations.
     """
     values = _parse_values(text)
     defaults = host_defaults or TlsDefaults()
@@ -77,13 +77,13 @@ def parse_qemu_conf(text: str, host_defaults: TlsDefaults | None = None) -> TlsS
 
 
 def update_qemu_conf(text: str, **values: int) -> str:
-    """Update the text of qemu.conf to put each value in force.
+    """Set each of `values` in the text of qemu.conf.
 
-    All other lines stay the same. The new lines are at the end.
+    Old lines of the keys are removed, and the new lines are at the end. All other lines stay.
 
     Args:
         text: Text of qemu.conf.
-        **values: Value by key.
+        **values: Value by key of qemu.conf.
 
     Returns:
         The new text.

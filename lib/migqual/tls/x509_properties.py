@@ -1,4 +1,4 @@
-"""Read the properties of X.509 certificates: names, strength of the key, issuer (pure)."""
+"""Read properties of X.509 certificates: names, key strength, issuer. No side effects."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,10 @@ MIN_RSA_BITS, MIN_CURVE_BITS = 2048, 256
 
 
 def parse_certificates(pem: bytes) -> list[x509.Certificate]:
-    """Parse the certificates of a PEM file: the own certificate first, then the intermediates.
+    """Parse the certificates in a PEM file, in the order of the file.
 
-    Return an empty list for a file without a valid certificate.
+    Returns:
+        The certificates; empty if the file contains no valid certificate.
     """
     try:
         return x509.load_pem_x509_certificates(pem)
@@ -21,7 +22,7 @@ def parse_certificates(pem: bytes) -> list[x509.Certificate]:
 
 
 def list_subject_names(certificate: x509.Certificate) -> list[str]:
-    """List the DNS names and addresses of a certificate (RFC 5280, subjectAltName)."""
+    """List the DNS names and IP addresses in a certificate (RFC 5280, subjectAltName)."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
@@ -32,7 +33,7 @@ def list_subject_names(certificate: x509.Certificate) -> list[str]:
 
 
 def describe_key_weakness(certificate: x509.Certificate) -> str:
-    """Describe the weakness of the key; empty for a strong key or an unknown kind of key."""
+    """Describe a weak key by type and bits; empty for a strong key or an unknown type."""
     try:
         key = certificate.public_key()
     except UnsupportedAlgorithm:
@@ -50,7 +51,7 @@ def is_issued_by_authority(
     intermediates: Sequence[x509.Certificate],
     trusted_certificates: Sequence[x509.Certificate],
 ) -> bool:
-    """Return True if a trusted authority has issued `leaf`, directly or by intermediates."""
+    """Return whether a trusted authority issued `leaf`, directly or through intermediates."""
     if any(_is_issued_by(leaf, issuer) for issuer in trusted_certificates):
         return True
     return any(
