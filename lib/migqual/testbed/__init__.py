@@ -1,1 +1,1 @@
-"""The testbed: connected hosts, guests, and migrations watched by every observer."""
+"""Connect hosts, make guests, and migrate the guests with all observers."""

@@ -10,8 +10,8 @@ class HostPair:
     """A source host and a destination host, connected.
 
     Attributes:
-        lane_number: Position of the pair among the lanes of the inventory.
-        clock_error_us: The largest possible difference between the clocks of the hosts.
+        lane_number: Position of the pair in the lanes of the inventory, from 0.
+        clock_error_us: Largest possible difference between the clocks of the two hosts, in µs.
     """
 
     source: Host
@@ -26,9 +26,9 @@ class HostPair:
 
     @property
     def hosts(self) -> tuple[Host, Host]:
-        """Return the source and the destination."""
+        """Return the source and the destination, in order."""
         return self.source, self.destination
 
     def get_peer(self, host: Host) -> Host:
-        """Return the other host of the pair."""
+        """Return the host of the pair that is not `host`."""
         return self.destination if host.name == self.source.name else self.source

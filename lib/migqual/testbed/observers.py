@@ -1,4 +1,4 @@
-"""Migration with all observers."""
+"""Migrate a guest, and check guest and hosts with all observers."""
 
 from dataclasses import dataclass, field, replace
 
@@ -22,11 +22,11 @@ BASELINE_NS = 200_000_000
 
 @dataclass(frozen=True)
 class ObservedMigration:
-    """An ended migration, with all violations found by the observers.
+    """A migration that has ended, with all violations that the observers found.
 
     Attributes:
         outcome: The outcome, with the gap report.
-        error: The error of the migration; None after a success.
+        error: The error of the migration; None for a completed migration.
         violations: A message for each violation.
     """
 
@@ -40,10 +40,10 @@ class Observers:
     """All observers of a single guest, for the lifetime of the guest.
 
     Attributes:
-        hosts: All hosts with a possible copy of the guest.
-        clock_error_us: The largest possible difference between the clocks of two hosts.
-        migrations: The observed migrations so far.
-        copied_disks: Copied disks, with the old images left behind.
+        hosts: The hosts on which a copy of the guest can be.
+        clock_error_us: Largest possible difference between the clocks of two hosts, in µs.
+        migrations: The migrations of the guest so far.
+        copied_disks: The disks that these migrations copied, each with the old and the new image.
     """
 
     guest: Guest
@@ -62,11 +62,11 @@ class Observers:
         on_sample: OnSample | None = None,
         on_interrupted: OnInterrupted | None = None,
     ) -> ObservedMigration:
-        """Migrate and observe the guest.
+        """Migrate the guest, and check guest and hosts during and after the migration.
 
-        An error of the migration is part of the result, and is not raised. If the plan pauses the
-        guest at the destination, the method compares the copied disks block by block, and then
-        resumes the guest.
+        An error of the migration is in the result, and is not raised. If the plan pauses the
+        guest at the destination, the method compares the copied disks block by block. Then the
+        method resumes the guest.
 
         Args:
             destination: The host to migrate to.
@@ -80,7 +80,7 @@ class Observers:
             The outcome, the error and the violations.
 
         Raises:
-            GuardRefusal: The guard refused. No migration was tried.
+            GuardRefusal: The guard refused the migration before the start.
             InconclusiveError: libvirt refused to abort the migration.
         """
         with self.meter.probe_at(ProbeInterval.FINE):
@@ -125,7 +125,7 @@ class Observers:
         return self.migrations[-1]
 
     def _adapt_probe_interval(self, plan: Plan, on_sample: OnSample | None) -> OnSample:
-        """Adjust the probe interval to each sample, then pass the sample to `on_sample`."""
+        """Return a function that sets the probe interval for a sample, then calls `on_sample`."""
 
         def process_sample(sample: JobSample) -> SampleAction | None:
             self.meter.set_probe_interval(
@@ -147,7 +147,7 @@ class Observers:
 
     @time_step("observe the baseline window")
     def _watch_baseline_window(self) -> tuple[int, int]:
-        """Watch the undisturbed guest; return start and end by the client's clock, in ns."""
+        """Watch the guest for 0.2 s; return start and end in ns of the client's clock."""
         baseline_ns = self.meter.mark_time_ns()
         self.meter.wait_for_reply(baseline_ns + BASELINE_NS)
         return baseline_ns, self.meter.mark_time_ns()
@@ -160,11 +160,13 @@ class Observers:
         end_ns = self.meter.mark_time_ns()
         for wait_for_guest in (self.meter.wait_for_reply, self.meter.wait_for_session):
             try:
-                with time_step("wait for replies"):
+                with time_step("wait for replies of the guest"):
                     wait_for_guest(end_ns)
             except TimedOut as error:
-                violations.append(f"{self.guest.name} does not answer: {error.message}")
-                break  # its session may be waited for as long as the guest was away
+                violations.append(
+                    f"{self.guest.name} does not answer after the migration: {error.message}"
+                )
+                break  # the wait for the TCP session could take as long as the silence of the guest
         gap_report = gaps.build_gap_report(self.meter.trace, baseline_ns, start_ns, end_ns)
         outcome = replace(outcome, gap_report=gap_report)
         violations += self.find_violations(outcome)
@@ -174,13 +176,13 @@ class Observers:
         try:
             return integrity.find_integrity_violations(self.guest)
         except (GuestError, TimedOut) as error:
-            return [f"memory and disks of the guest cannot be checked: {error.message}"]
+            return [f"memory and disks of {self.guest.name} cannot be checked: {error.message}"]
 
     def find_violations(self, outcome: Outcome | None = None) -> list[str]:
-        """Find all violations of the guest at the current time.
+        """Check the guest and the hosts now, and return all violations.
 
         Args:
-            outcome: Outcome of a migration just ended; None to check the guest alone.
+            outcome: Outcome of the migration that has just ended; None without a migration.
 
         Returns:
             A message for each violation.
@@ -193,7 +195,7 @@ class Observers:
         if not violations:
             with time_step("check memory and disks"):
                 violations += self._check_integrity()
-            with time_step("check migration clean-up"):
+            with time_step("check clean-up of the migration"):
                 violations += (
                     migration_cleanup.find_cleanup_violations(self.guest, outcome)
                     if outcome is not None
@@ -203,13 +205,20 @@ class Observers:
             violations += disk_copies.find_old_image_violations(self.copied_disks)
         trace = self.meter.trace
         if trace.session_error:
-            violations.append(f"the TCP session broke: {trace.session_error}")
+            violations.append(
+                f"{self.guest.name}: the TCP session with the client broke: {trace.session_error}"
+            )
         if rollback := gaps.find_rollback(trace.session_replies):
-            violations.append(f"the guest's state was rolled back: {rollback}")
+            violations.append(f"{self.guest.name} went back to an earlier state: {rollback}")
         if len(trace.boot_ids) > 1:
-            violations.append(f"the guest has rebooted: boot ids {', '.join(trace.boot_ids)}")
+            violations.append(
+                f"{self.guest.name} has rebooted: boot ids {', '.join(trace.boot_ids)}"
+            )
         if outcome is not None:
             pause_ms = outcome.pause_ms
             if pause_ms is not None and pause_ms < -self.clock_error_us / 1000:
-                violations.append(f"split brain: both copies ran for {-pause_ms:.1f} ms")
+                violations.append(
+                    f"split brain: {self.guest.name} ran on {outcome.source} and "
+                    f"{outcome.destination} at the same time for {-pause_ms:.1f} ms"
+                )
         return violations

@@ -1,4 +1,4 @@
-"""Testbed: a pair of hosts, a client, and guests that observers watch during every migration."""
+"""Provide a testbed: a pair of hosts, a client, and guests that observers check."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -34,10 +34,10 @@ class Testbed:
 
     Attributes:
         pair: The source and the destination.
-        client: The host of the gap meters.
+        client: The host on which the gap meters run.
         provisioner: Creates and removes the guests.
         observers: The observers of each guest, by guest name.
-        guests: All guests made so far.
+        guests: All guests that `make_guest` has made.
 
     Example:
         Migrate a guest to the destination and back, with all observers::
@@ -69,31 +69,31 @@ class Testbed:
 
     @property
     def hosts(self) -> tuple[Host, Host]:
-        """Return the source and the destination."""
+        """Return the source and the destination, in order."""
         return self.pair.hosts
 
     @property
     def inventory(self) -> Inventory:
-        """Return the inventory of the hosts."""
+        """Return the inventory that contains the hosts."""
         return self.provisioner.inventory
 
     @cached_property
     def probe_context(self) -> ProbeContext:
-        """Return the context for probes on both hosts."""
+        """Return what probes on source and destination need: journal and payload paths."""
         return build_probe_context(self.provisioner, self.hosts)
 
     def running_guest(self, spec: GuestSpec) -> AbstractContextManager[Guest]:
-        """Run a guest without observers on the source, and remove the guest after the block."""
+        """Run a guest on the source without observers; remove the guest after the block."""
         return self.provisioner.running_guest(spec, self.source, self.destination)
 
     def make_guest(self, spec: GuestSpec) -> Guest:
-        """Make a guest on the source: up, loaded, and observed until `close`.
+        """Make a guest on the source with load, gap meter and observers, until `close`.
 
         Args:
             spec: The specification of the guest.
 
         Returns:
-            The guest. The gap meter has received a reply.
+            The running guest. The gap meter has received a reply.
 
         Raises:
             GuestError: The guest does not start or does not answer.
@@ -124,20 +124,20 @@ class Testbed:
         destination: Host | None = None,
         on_sample: OnSample | None = None,
     ) -> Outcome:
-        """Migrate a guest to the other host of the pair, with every observer.
+        """Migrate a guest to the destination, and check the guest with all observers.
 
         Args:
-            guest: A guest of `make_guest`.
-            plan: Options and limits of the migration.
-            destination: The destination host; None for the other host of the pair.
-            on_sample: Called with each sample of the job.
+            guest: A guest from `make_guest`.
+            plan: Settings of the migration.
+            destination: The host to migrate to; None means the peer of the guest's host.
+            on_sample: Called with each job sample. The result `SampleAction.ABORT` aborts the
+                migration.
 
         Returns:
             The outcome of the migration.
 
         Raises:
-            MigrationError: libvirt or QEMU refused or failed the migration, or a limit of the
-                plan ended the migration.
+            MigrationError: The migration did not complete: refused, failed or aborted.
             GuardRefusal: The guard refused the migration before the start.
             ViolationError: An observer found a violation.
         """
@@ -158,22 +158,22 @@ class Testbed:
         destination: Host | None = None,
         on_sample: OnSample | None = None,
     ) -> ObservedMigration:
-        """Migrate as `migrate`, and return error and violations instead of raising them.
+        """Migrate a guest as in `migrate`, but return the error and the violations.
 
         Args:
-            guest: A guest of `make_guest`.
-            plan: Options and limits of the migration.
-            destination: The destination host; None for the other host of the pair.
-            on_sample: Called with each sample of the job.
+            guest: A guest from `make_guest`.
+            plan: Settings of the migration.
+            destination: The host to migrate to; None means the peer of the guest's host.
+            on_sample: Called with each job sample. The result `SampleAction.ABORT` aborts the
+                migration.
 
         Returns:
             The outcome, the error of the migration and the violations.
 
         Raises:
             GuardRefusal: The guard refused the migration before the start.
-            HostError: A call failed although the QEMU of the guest still exists.
-            ViolationError: A call failed, because the QEMU of the guest died.
-            ViolationError: A call failed, because the QEMU of the guest died.
+            HostError: A call to a host failed, and QEMU of the guest still runs.
+            ViolationError: A call to a host failed, because QEMU of the guest died.
         """
         try:
             migration = self.observers[guest.name].migrate(
@@ -189,19 +189,21 @@ class Testbed:
         return migration
 
     def _raise_if_lost(self, guest: Guest, error: HostError) -> None:
-        """Raise a violation for a guest whose QEMU died; otherwise the error says enough."""
+        """Raise a violation if QEMU of the guest runs on neither host; otherwise do nothing."""
         with suppress(HostError, TimedOut):
             if any(host.list_qemu_pids(guest.name) for host in self.hosts):
                 return
             violations = split_brain.find_split_brain_violations(guest, self.hosts)
-            raise_violations(tuple(f"{text}; then {error.message}" for text in violations))
+            raise_violations(
+                tuple(f"{text}; the call that failed: {error.message}" for text in violations)
+            )
 
     def detach_observers(self, guest: Guest) -> Observers:
-        """Detach and return the observers of a guest: later checks leave the guest out."""
+        """Detach and return the observers of a guest; `check_guests` then omits the guest."""
         return self.observers.pop(guest.name)
 
     def check_guests(self) -> None:
-        """Check every observed guest: each page, each acknowledged block, a single copy.
+        """Check memory, disks, TCP session and number of copies of every observed guest.
 
         Raises:
             ViolationError: An observer found a violation.
@@ -215,25 +217,25 @@ class Testbed:
         )
 
     def close(self) -> None:
-        """Stop the gap meters, and remove the guests."""
+        """Stop the gap meters, and remove all guests of the testbed from the hosts."""
         self.observers.clear()
         self._exit_stack.close()
 
     def handle_new_guest(self, guest: Guest) -> None:
-        """Handle a started guest, before the start of the load; a hook for subclasses."""
+        """Handle a guest that started and has no load yet. Subclasses can override the method."""
 
     def handle_outcome(self, outcome: Outcome) -> None:
-        """Handle the outcome of each ended or interrupted migration; a hook for subclasses."""
+        """Handle the outcome of an ended migration. Subclasses can override the method."""
 
 
 def build_probe_context(provisioner: Provisioner, hosts: tuple[Host, ...]) -> ProbeContext:
-    """Build the context for probes on `hosts`, and stage the payload on each host."""
+    """Copy the payload to each of `hosts`, and build the context that probes need."""
     payloads = {host.name: provisioner.stage_files(host) / "payload" for host in hosts}
     return ProbeContext(provisioner.journal, payloads)
 
 
 def raise_violations(violations: tuple[str, ...]) -> None:
-    """Raise all violations as a single error.
+    """Raise one error with all of `violations`, if any.
 
     Raises:
         ViolationError: There is at least one violation.
@@ -244,7 +246,9 @@ def raise_violations(violations: tuple[str, ...]) -> None:
 
 @contextmanager
 def connect_testbed(inventory: Inventory) -> Iterator[Testbed]:
-    """Connect to the first pair; afterwards remove everything that was created on the hosts.
+    """Connect to all hosts, and yield a testbed with the first pair of the inventory.
+
+    After the block, all guests and files of the testbed are removed from the hosts.
 
     Args:
         inventory: The inventory, with a client.
@@ -253,7 +257,10 @@ def connect_testbed(inventory: Inventory) -> Iterator[Testbed]:
         UsageError: The inventory names no client.
     """
     if inventory.client is None:
-        raise UsageError("the inventory names no client", remedy="set migqual_client")
+        raise UsageError(
+            "the inventory names no client",
+            remedy="set migqual_client in all.vars of the inventory",
+        )
     pair = inventory.pairs[0]
     with ExitStack() as stack:
         hosts = {name: stack.enter_context(Host(entry)) for name, entry in inventory.hosts.items()}
