@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import bootstrap
+import machine_features
 from migqual import paths
 
 pytestmark = [
@@ -111,13 +112,13 @@ def test_no_overlay_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test mount detects a file system without support for an overlay, such as /proc."""
     monkeypatch.setenv("MIGQUAL_CACHE", "/proc/migqual")
 
-    with pytest.raises(bootstrap.BootstrapError, match=r"over /proc .*set MIGQUAL_CACHE"):
-        bootstrap.check_overlay(("unshare", "--mount"))
+    with pytest.raises(machine_features.BootstrapError, match=r"over /proc .*set MIGQUAL_CACHE"):
+        machine_features.check_overlay(("unshare", "--mount"))
 
 
 def test_failed_check_shows_the_error_of_the_command() -> None:
     """The error line contains the message of the failed command."""
     with pytest.raises(
-        bootstrap.BootstrapError, match=r"no luck \(ls: .*No such file.*\): try again"
+        machine_features.BootstrapError, match=r"no luck \(ls: .*No such file.*\): try again"
     ):
-        bootstrap.check_command(["ls", "/nonexistent"], "no luck", "try again")
+        machine_features.check_command(["ls", "/nonexistent"], "no luck", "try again")

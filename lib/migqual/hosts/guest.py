@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from secrets import token_hex
 from typing import Any
 
@@ -16,6 +17,8 @@ from migqual.hosts.payload_channel import open_payload_channel
 from migqual.hosts.volume import Volume
 from migqual.model.guest_spec import GuestSpec
 
+CONSOLE_LOG_FOLDER = PurePosixPath("/var/log/libvirt/qemu")
+NVRAM_FOLDER = PurePosixPath("/var/lib/libvirt/qemu/nvram")
 CHECKED_REGION = "witness"
 PAYLOAD_SECONDS = 15.0
 PAYLOAD_PROBE_SECONDS = 1.0
@@ -64,6 +67,13 @@ class Guest:
         if domain is None:
             raise GuestError(f"{self.host.name} has no domain {self.name}")
         return domain
+
+    def list_log_files(self) -> tuple[str, ...]:
+        """List the log files and the UEFI variable files that libvirt leaves on a host."""
+        nvram_files = (
+            str(NVRAM_FOLDER / f"{self.name}_VARS.{suffix}") for suffix in ("fd", "qcow2")
+        )
+        return self.console_log, str(CONSOLE_LOG_FOLDER / f"{self.name}.log"), *nvram_files
 
     def add_journal_entries(self, entries: Iterable[JournalEntry]) -> None:
         """Add journal entries to the guest, before the entry of the guest's domain.

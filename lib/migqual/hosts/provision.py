@@ -13,7 +13,7 @@ from migqual.hosts import domain_xml
 from migqual.hosts.cached_state import CachedState, compute_cache_key
 from migqual.hosts.domain_template import DomainInputs, build_template_context, needs_uefi
 from migqual.hosts.firmware import find_firmware
-from migqual.hosts.guest import Guest
+from migqual.hosts.guest import CONSOLE_LOG_FOLDER, Guest
 from migqual.hosts.guest_identity import choose_guest_address, derive_mac
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
@@ -36,8 +36,6 @@ IMAGE_BOOT_SECONDS = 240.0
 # Limit of the zeroed memory: a TCG guest takes a second for about 100 MiB, and the host needs as
 # much free memory.
 MAX_ZEROED_MIB = 512
-CONSOLE_LOG_FOLDER = PurePosixPath("/var/log/libvirt/qemu")
-NVRAM_FOLDER = PurePosixPath("/var/lib/libvirt/qemu/nvram")
 
 
 @dataclass
@@ -265,7 +263,7 @@ class Provisioner:
         for host_name in self.list_lane_host_names(host):
             guest.journal_entries.append(
                 self.journal.record(
-                    host_name, "domain", name, [("rm", "-f", "--", *_list_log_files(guest))]
+                    host_name, "domain", name, [("rm", "-f", "--", *guest.list_log_files())]
                 )
             )
         with time_step("restore the guest" if state else "define and start the guest"):
@@ -348,9 +346,3 @@ def _run_domain(guest: Guest, xml: str, state: SavedState | None) -> None:
         defined_domain.start()
     else:
         connection.create_domain(xml)
-
-
-def _list_log_files(guest: Guest) -> tuple[str, ...]:
-    """List the log files and the UEFI variable files that libvirt leaves on a host for a guest."""
-    nvram_files = (str(NVRAM_FOLDER / f"{guest.name}_VARS.{suffix}") for suffix in ("fd", "qcow2"))
-    return guest.console_log, str(CONSOLE_LOG_FOLDER / f"{guest.name}.log"), *nvram_files

@@ -85,12 +85,7 @@ def ensure_cloud_image(
     Raises:
         LabError: The architecture is unknown, or packages or tools are not available.
     """
-    architecture = _ARCHITECTURES.get(platform.machine())
-    if architecture is None:
-        raise LabError(
-            f"no cloud image can be built for the architecture {platform.machine()}",
-            remedy="use a machine with x86_64 or aarch64",
-        )
+    architecture = _find_architecture(platform.machine())
     kernel = f"linux-image-cloud-{architecture.debian_name}"
     spec = RootfsSpec(release, (kernel, *_IMAGE_PACKAGES))
     tools_spec = RootfsSpec(release, _TOOL_PACKAGES)
@@ -120,6 +115,20 @@ def ensure_cloud_image(
         cache / "cloud" / f"{release}-{build_cache.compute_key('cloud', *inputs)}.qcow2",
         build_image,
     )
+
+
+def _find_architecture(machine: str) -> _Architecture:
+    """Find the names of the machine's architecture.
+
+    Raises:
+        LabError: No cloud image can be built for the architecture.
+    """
+    if machine not in _ARCHITECTURES:
+        raise LabError(
+            f"no cloud image can be built for the architecture {machine}",
+            remedy="use a machine with x86_64 or aarch64",
+        )
+    return _ARCHITECTURES[machine]
 
 
 def _build_disk(

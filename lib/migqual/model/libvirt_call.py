@@ -148,9 +148,7 @@ def build_virsh_migrate(
     """
     flags = build_migrate_flags(plan, persistence)
     argv = ["virsh", "-c", source_uri, "migrate", "--live"]
-    for flag, option in VIRSH_OPTIONS.items():
-        if flag in flags:
-            argv.append(option)
+    argv += [option for flag, option in VIRSH_OPTIONS.items() if flag in flags]
     argv += plan.compression.build_virsh_options(plan.compression_options)
     if plan.postcopy_after_precopy:
         argv.append("--postcopy-after-precopy")
@@ -169,10 +167,7 @@ def build_virsh_migrate(
     ):
         if value is not None:
             argv += [option, str(value)]
-    has_changed_xml = plan.destination_xml is not None or select_for_destination(
-        plan.qemu_parameters
-    )
-    if has_changed_xml or has_other_names:
+    if has_other_names or plan.destination_xml or select_for_destination(plan.qemu_parameters):
         argv += ["--xml", DESTINATION_XML_FILE]
     if has_other_names and moves_definition(plan, persistence):
         argv += ["--persistent-xml", DESTINATION_XML_FILE]
