@@ -1,1 +1,4 @@
-"""Verdicts, HTML report and charts from records. The package reads record files only."""
+"""Compute verdicts from the record files of runs, and render reports and charts.
+
+The package reads no other input and connects to no host.
+"""

@@ -1,4 +1,4 @@
-"""Group the tests without a result by their cause (pure)."""
+"""Find the reasons that several failed or inconclusive tests have in common (pure functions)."""
 
 import re
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ _CHANGING_PART = re.compile(r"mq-[0-9a-f]{6}-\d+-\d+|[0-9a-f]{8,}|\d+")
 
 @dataclass(frozen=True)
 class CommonCause:
-    """A reason that several tests on a pair have in common.
+    """A reason that several failed or inconclusive tests have in common.
 
     Attributes:
-        reason: The reason of the first of the tests.
-        test_ids: The tests.
+        verdict: The verdict of all these tests, `fail` or `inconclusive`.
+        reason: The reason of the first test.
+        test_ids: Ids of the tests. A test that ran on two pairs is listed twice.
     """
 
     verdict: Verdict
@@ -29,8 +30,8 @@ class CommonCause:
 def find_common_causes(records: Sequence[TestRecord]) -> tuple[CommonCause, ...]:
     """Find the reasons that at least `MIN_TESTS` failed or inconclusive tests have in common.
 
-    Numbers and names of single guests do not count. One broken part of a host often stops many
-    tests, and the report then names the part once.
+    Two reasons are equal if they differ only in numbers, hexadecimal ids and names of guests.
+    One fault of a host often stops many tests. The summary then shows the reason only once.
 
     Returns:
         The causes, the most frequent first.

@@ -1,6 +1,7 @@
-"""Compute the geometry of strip charts: points on a line, and the ticks below.
+"""Compute the positions of points and ticks in the charts of the HTML report.
 
-The functions are pure.
+A chart has a row for each metric and pair, and in the row a point for each migration. The
+functions are pure.
 """
 
 import math
@@ -21,10 +22,12 @@ LOGARITHMIC_RATIO = 40  # a range of more than 1 to this is drawn on a logarithm
 
 @dataclass(frozen=True)
 class ChartPoint:
-    """The point of a migration.
+    """A point of a chart: the value of a metric in one migration.
 
     Attributes:
-        tooltip: Text under the mouse pointer.
+        x: Distance from the left edge of the chart, in px.
+        y: Distance from the upper edge of the chart, in px.
+        tooltip: Text that the browser shows when the mouse pointer is on the point.
     """
 
     x: float
@@ -34,7 +37,13 @@ class ChartPoint:
 
 @dataclass(frozen=True)
 class ChartRow:
-    """A row of a chart: the migrations of a group, with the values of a metric."""
+    """A row of a chart: the values of a metric in all migrations of a pair or transfer mode.
+
+    Attributes:
+        y: Distance from the upper edge of the chart, in px.
+        median: Median of the values, in the unit of the chart.
+        median_x: Distance of the median from the left edge of the chart, in px.
+    """
 
     label: str
     y: float
@@ -45,7 +54,12 @@ class ChartRow:
 
 @dataclass(frozen=True)
 class Chart:
-    """A strip chart: rows of points on a common scale. Lengths are in px, values in `unit`."""
+    """A chart: rows of points on a common horizontal scale. All lengths are in px.
+
+    Attributes:
+        unit: Unit of the values.
+        ticks: Distance from the left edge, and label, of each tick.
+    """
 
     title: str
     note: str
@@ -61,7 +75,11 @@ class Chart:
 
 @dataclass(frozen=True)
 class ChartDefinition:
-    """The content of a chart: labeled metrics with a common unit."""
+    """The title, the note, the unit and the metrics of a chart.
+
+    Attributes:
+        metrics: Label of each metric in the chart, by name of the metric.
+    """
 
     title: str
     note: str
@@ -72,7 +90,7 @@ class ChartDefinition:
 CHART_DEFINITIONS = (
     ChartDefinition(
         "Downtime and gap",
-        "downtime that QEMU and libvirt report, and the longest gap that a client measured",
+        "downtime that QEMU and libvirt report, and the longest gap that the client measured",
         "ms",
         {
             "downtime_qemu_ms": "downtime, QEMU",
@@ -81,10 +99,13 @@ CHART_DEFINITIONS = (
         },
     ),
     ChartDefinition(
-        "Throughput", "data sent per second", "MiB/s", {"throughput_avg_mib_s": "average"}
+        "Throughput", "memory sent per second", "MiB/s", {"throughput_avg_mib_s": "average"}
     ),
     ChartDefinition(
-        "Total time", "from start to completion", "ms", {"total_time_ms": "total time"}
+        "Total time",
+        "from the start of a migration to its completion",
+        "ms",
+        {"total_time_ms": "total time"},
     ),
 )
 
@@ -94,13 +115,13 @@ ENCRYPTION_REQUIREMENT = "LM-TLS-05"
 ENCRYPTION_CHART_DEFINITIONS = (
     ChartDefinition(
         "Cost of encryption: throughput",
-        "the same guest, migrated in turn with each choice of TLS and channels",
+        "the same guest, migrated without TLS, with TLS, and with TLS and several channels",
         "MiB/s",
         {"throughput_avg_mib_s": "average"},
     ),
     ChartDefinition(
         "Cost of encryption: total time and downtime",
-        "the same guest, migrated in turn with each choice of TLS and channels",
+        "the same guest, migrated without TLS, with TLS, and with TLS and several channels",
         "ms",
         {"total_time_ms": "total time", "downtime_libvirt_ms": "downtime, libvirt"},
     ),
@@ -111,7 +132,7 @@ RowLabeler = Callable[[TestRecord, MigrationRecord], str | None]
 
 
 def build_charts(records: Sequence[TestRecord]) -> tuple[Chart, ...]:
-    """Build the charts with figures of completed migrations in `records`."""
+    """Build all charts that have at least one value of a completed migration in `records`."""
     charts = [build_chart(definition, records, _describe_pair) for definition in CHART_DEFINITIONS]
     charts += [
         build_chart(subject, records, _describe_transfer)
@@ -123,15 +144,15 @@ def build_charts(records: Sequence[TestRecord]) -> tuple[Chart, ...]:
 def build_chart(
     definition: ChartDefinition, records: Sequence[TestRecord], row_labeler: RowLabeler
 ) -> Chart | None:
-    """Build a chart.
+    """Build a chart with a point for each metric of each completed migration.
 
     Args:
-        definition: Content of the chart.
-        records: Records with the migrations.
-        row_labeler: Function for the row label of a migration; None leaves out the migration.
+        definition: Title, note, unit and metrics of the chart.
+        records: Test records with the migrations.
+        row_labeler: Returns the row label of a migration, or None to leave out the migration.
 
     Returns:
-        The chart; None without a figure.
+        The chart, or None if no migration has a value.
     """
     series = {
         f"{label} · {row_name}": figures
@@ -179,7 +200,11 @@ def _describe_pair(record: TestRecord, _migration: MigrationRecord) -> str:
 
 
 def _describe_transfer(record: TestRecord, migration: MigrationRecord) -> str | None:
-    """Describe the transfer mode in tests for the comparison of modes; None in other tests."""
+    """Describe TLS and channels of a migration, e.g. ``TLS, 4 channels``.
+
+    Returns:
+        The text, or None for a test of another requirement than LM-TLS-05.
+    """
     if ENCRYPTION_REQUIREMENT not in record.requirements:
         return None
     channels = migration.plan.get("channels")
@@ -201,9 +226,10 @@ def _build_row(
 
 
 def _compute_point_offset(index: int) -> float:
-    """Compute the vertical offset of a point in px.
+    """Compute by how many px a point moves down (or up, if negative) from the line of its row.
 
-    Multiples of the golden ratio spread the points evenly, and equally in every run.
+    Equal values then do not hide each other. Multiples of the golden ratio spread the points
+    evenly, and give the same picture for the same records.
     """
     return ((index * 0.618034) % 1.0 - 0.5) * 2 * POINT_SPREAD
 
@@ -218,7 +244,11 @@ class Scale:
 
     @classmethod
     def fit_to_values(cls, values: Sequence[float]) -> "Scale":
-        """Fit a scale to `values`; logarithmic above a ratio of `LOGARITHMIC_RATIO`."""
+        """Choose the scale for `values`.
+
+        The scale is logarithmic if all values are positive and the largest value is more than
+        `LOGARITHMIC_RATIO` times the smallest value.
+        """
         minimum, maximum = min(values), max(values)
         if minimum > 0 and maximum / minimum > LOGARITHMIC_RATIO:
             return cls(
@@ -230,7 +260,7 @@ class Scale:
         return cls(0.0, max(step, math.ceil(maximum / step) * step), logarithmic=False)
 
     def map_to_x(self, value: float) -> float:
-        """Map a value to the x coordinate in px."""
+        """Map a value to the distance from the left edge of the chart, in px."""
         if self.logarithmic:
             fraction = math.log10(value / self.low) / math.log10(self.high / self.low)
         else:
@@ -238,7 +268,7 @@ class Scale:
         return round(LEFT_MARGIN + fraction * (CHART_WIDTH - RIGHT_MARGIN - LEFT_MARGIN), 1)
 
     def list_ticks(self) -> list[float]:
-        """List the values of the axis ticks."""
+        """List the values at which the scale has a tick."""
         if self.logarithmic:
             decades = round(math.log10(self.high / self.low))
             return [self.low * 10**power for power in range(decades + 1)]
@@ -247,7 +277,10 @@ class Scale:
 
 
 def choose_tick_step(maximum: float) -> float:
-    """Choose a step of 1, 2 or 5 times a power of ten: four to ten steps up to `maximum`."""
+    """Choose the difference between two ticks: 1, 2 or 5 times a power of ten.
+
+    A scale from 0 to `maximum` then has four to ten steps.
+    """
     if maximum <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(maximum / 4))

@@ -1,4 +1,4 @@
-"""Render the report for people: a single HTML page without external resources."""
+"""Render the HTML report: a single page that loads no other files."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -32,12 +32,12 @@ VERDICT_SIGNS = {
 def render_html_report(
     run: RunRecord, records: Sequence[TestRecord], comparison: StackComparison | None = None
 ) -> str:
-    """Render the HTML page. Text from the records is escaped and never becomes markup.
+    """Render the HTML report of a run. Text from the records is escaped.
 
     Args:
-        run: The run, or several runs merged.
-        records: The tests.
-        comparison: The differences between the stacks of several runs.
+        run: The record of the run; several runs are merged before.
+        records: The test records of the run.
+        comparison: The differences between the stacks of several runs; None for no comparison.
     """
     results = judge_pairs(run, records)
     environment = Environment(
@@ -72,12 +72,13 @@ def render_html_report(
 def group_by_chapter(
     results: Sequence[PairResult],
 ) -> Mapping[str, list[tuple[RequirementResult, ...]]]:
-    """Group the results by chapter.
+    """Group the results of all pairs by the chapter of the requirement.
 
-    Rows without a demand and without a test are left to `group_not_run`.
+    A requirement is left out if no test covered the requirement and the profile does not demand
+    the requirement.
 
     Returns:
-        The rows of each chapter. A row holds the results of a requirement on all pairs.
+        The rows by chapter title. A row contains the results of a requirement on all pairs.
     """
     chapters: dict[str, list[tuple[RequirementResult, ...]]] = {}
     ids = dict.fromkeys(item.id for result in results for item in result.requirements)
@@ -89,7 +90,7 @@ def group_by_chapter(
 
 
 def group_not_run(results: Sequence[PairResult]) -> Mapping[str, list[RequirementResult]]:
-    """Group the requirements without a verdict on every pair, by chapter."""
+    """Group by chapter title the requirements that are `not-run` on all pairs."""
     chapters: dict[str, list[RequirementResult]] = {}
     not_run_ids = [
         {item.id for item in result.requirements if item.verdict is Verdict.NOT_RUN}
@@ -102,7 +103,7 @@ def group_not_run(results: Sequence[PairResult]) -> Mapping[str, list[Requiremen
 
 
 def list_fact_lines(facts: Any, prefix: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - free provenance
-    """List nested provenance as flat lines of (dotted name, text)."""
+    """List nested facts as flat lines: ``{"cpu": {"model": "x"}}`` gives ``("cpu.model", "x")``."""
     if isinstance(facts, Mapping):
         return [
             line
@@ -115,14 +116,17 @@ def list_fact_lines(facts: Any, prefix: str = "") -> list[tuple[str, str]]:  # n
 
 
 def format_figure(value: float | None) -> str:
-    """Format a figure with three digits; a single migration gives no better precision."""
+    """Format a figure with three significant digits, from 100 on as an integer; None as ``—``."""
     if value is None:
         return "—"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def format_timestamp(timestamp: str | None) -> str:
-    """Format `2026-01-02T03:04:05.678Z` as `2026-01-02 03:04:05 UTC`; keep other text."""
+    """Format the time `2026-01-02T03:04:05.678Z` as `2026-01-02 03:04:05 UTC`.
+
+    None gives ``not finished``. Text of another form is returned unchanged.
+    """
     if timestamp is None:
         return "not finished"
     match = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)", timestamp)
@@ -130,5 +134,5 @@ def format_timestamp(timestamp: str | None) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Format a duration, e.g. ``12.3 s`` or ``2 min 5 s``."""
+    """Format seconds as ``12.3 s`` or, from 60 s on, as ``2 min 5 s``."""
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

@@ -1,14 +1,17 @@
-"""Judge pairs of hosts: from tests to requirements to pairs. The functions are pure.
+"""Judge pairs of hosts by the verdicts of their tests. The functions are pure.
 
-- The verdict of a requirement on a pair is the worst verdict of the tests on the pair.
-  Without a test the verdict is `not-run`. An `unsupported` test beyond the requirement does
-  not count where other tests count.
-- A pair qualifies when all demanded requirements pass and the profile demands a requirement.
-  In addition, a test ran on the pair, and the run came to an end. A requirement is demanded
-  when `required` in the profile, or when missing in the profile.
-- Optional and absent requirements never decide. A failed or inconclusive requirement is then a
-  reservation: the host offers the feature, but no test saw the feature work.
-- A requirement that passed, and whose tests saw a refusal in unknown words, is a reservation, too.
+- The verdict of a requirement on a pair is the worst verdict of its tests on this pair, or
+  `not-run` without a test. Tests with the marker `beyond_requirement` that are `unsupported`
+  count only if the requirement has no other tests.
+- A requirement is demanded if the profile says `required` or does not name the requirement.
+- A pair qualifies if all demanded requirements pass. In addition, the profile must demand at
+  least one requirement, at least one test must have run on the pair, and the run must have
+  ended normally.
+- A requirement that is not demanded never prevents the qualification. If its verdict is `fail`
+  or `inconclusive`, the report lists the requirement as a reservation: the host offers the
+  feature, but a test did not see the feature work.
+- A requirement that passed is a reservation if libvirt or QEMU gave a message that is not in
+  `fixtures/stack_messages.yml`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,14 +40,15 @@ class RequirementResult:
 
     @property
     def verdict(self) -> Verdict:
-        """Return the worst verdict of the deciding tests."""
+        """Return the worst verdict of the deciding tests, or `not-run` without a test."""
         return find_worst_verdict(test.verdict for test in self.deciding_tests)
 
     @property
     def deciding_tests(self) -> tuple[TestRecord, ...]:
-        """Return the deciding tests: all except unsupported tests beyond the requirement.
+        """Return the tests that decide the verdict of the requirement.
 
-        If no test is left, all tests decide.
+        Tests with the marker `beyond_requirement` that are `unsupported` decide only if the
+        requirement has no other tests.
         """
         counted_tests = (
             test
@@ -55,7 +59,7 @@ class RequirementResult:
 
     @property
     def reason(self) -> str:
-        """Return the reason of the worst test, or the text for a requirement without a test."""
+        """Return the reason of the test with the worst verdict, or a fixed text without a test."""
         if not self.tests:
             return "no test of this requirement ran"
         return max(self.deciding_tests, key=lambda test: test.verdict.rank).reason
@@ -67,10 +71,10 @@ class RequirementResult:
 
     @property
     def is_reservation(self) -> bool:
-        """Return whether the report must name the requirement although the pair can qualify.
+        """Return whether the report lists the requirement as a reservation.
 
-        The requirement is not demanded and failed or was inconclusive; or the stack refused in
-        words that migqual does not know.
+        Either the requirement is not demanded, and is `fail` or `inconclusive`. Or the
+        requirement passed with an unknown message of libvirt or QEMU.
         """
         has_problem = self.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE}
         if self.demand is not Demand.REQUIRED and has_problem:
@@ -79,12 +83,12 @@ class RequirementResult:
 
     @property
     def unknown_messages(self) -> tuple[StackMessage, ...]:
-        """Return the messages of libvirt and QEMU that the table of known messages lacks."""
+        """Return the messages of libvirt and QEMU that are not in `fixtures/stack_messages.yml`."""
         return tuple(message for test in self.tests for message in test.unknown_messages)
 
     @property
     def reservation(self) -> str:
-        """Return the text of the reservation, for a requirement with `is_reservation`."""
+        """Return why the requirement is a reservation: its verdict, or the unknown messages."""
         if self.verdict is Verdict.PASS:
             return "; ".join(
                 f"unknown message for {message.kind}: {message.message}"
@@ -95,10 +99,11 @@ class RequirementResult:
 
 @dataclass(frozen=True)
 class PairResult:
-    """The result of a pair.
+    """The result of a pair: the results of all requirements, and the qualification.
 
     Attributes:
-        blocking_reasons: Reasons against the qualification beyond single requirements.
+        blocking_reasons: Reasons against the qualification that concern the whole pair, for
+            example an unfinished run.
     """
 
     pair: PairName
@@ -107,27 +112,27 @@ class PairResult:
 
     @property
     def unmet_requirements(self) -> tuple[RequirementResult, ...]:
-        """Return the demanded requirements without a pass."""
+        """Return the demanded requirements that did not pass."""
         return tuple(result for result in self.requirements if result.is_unmet)
 
     @property
     def reservations(self) -> tuple[RequirementResult, ...]:
-        """Return the reservations of the pair."""
+        """Return the requirements that are reservations."""
         return tuple(result for result in self.requirements if result.is_reservation)
 
     @property
     def is_qualified(self) -> bool:
-        """Return whether the pair qualifies."""
+        """Return whether no blocking reason and no unmet requirement exists."""
         return not self.blocking_reasons and not self.unmet_requirements
 
 
 def judge_pairs(run: RunRecord, records: Sequence[TestRecord]) -> tuple[PairResult, ...]:
-    """Judge each pair of the run and of the records, in the order of the run."""
+    """Judge the pairs of the run, then the pairs that only the records name."""
     return tuple(_judge_pair(run, pair, records) for pair in _list_pairs(run, records))
 
 
 def is_run_qualified(results: Sequence[PairResult]) -> bool:
-    """Return whether every pair qualifies. False without a pair."""
+    """Return whether every pair qualifies; False if no pair was judged."""
     return bool(results) and all(result.is_qualified for result in results)
 
 
@@ -150,17 +155,18 @@ def build_verdict_json(run: RunRecord, records: Sequence[TestRecord]) -> dict[st
 
 
 def merge_runs(runs: Sequence[RunRecord]) -> RunRecord:
-    """Merge several runs with a common profile to a single run.
+    """Merge the records of several runs to the record of one run.
 
     The merged run is unfinished if any run is unfinished.
 
     Raises:
-        UsageError: `runs` is empty, or profile, tier or requirements differ. A verdict cannot
-            rest on different rules.
+        UsageError: `runs` is empty, or the runs differ in profile, tier or requirements. One
+            verdict cannot use different rules.
     """
     if not runs:
         raise UsageError(
-            "no record of a run", remedy="give the folder that `make qualify` wrote (reports/out)"
+            "the given folders contain no record of a run",
+            remedy="give the output folder of a run, for example reports/out",
         )
     first_run = runs[0]
     for run in runs[1:]:
@@ -186,13 +192,17 @@ def _check_comparable_runs(first_run: RunRecord, second_run: RunRecord) -> None:
     ):
         if first_value != second_value:
             raise UsageError(
-                f"runs {first_run.id} and {second_run.id} differ in {field_name}",
-                remedy="make a separate report for each run",
+                f"runs {first_run.id} and {second_run.id} differ in {field_name}: "
+                "one report cannot judge both runs",
+                remedy="run `migqual report` for each run separately",
             )
 
 
 def _merge_environments(runs: Sequence[RunRecord]) -> Mapping[str, Any]:
-    """Merge the provenance of all runs; keep both facts where two runs differ."""
+    """Merge the facts about the environments of all runs.
+
+    If two runs have different values, both stay: the name of the later value gets the run id.
+    """
     merged: dict[str, Any] = {}
     for run in runs:
         for name, facts in run.environment.items():

@@ -1,7 +1,10 @@
-"""Read and write a folder of record files. To merge runs or machines, copy the files together.
+"""Read and write the record files in a folder.
 
-`run-<run>.json` is a run, `test-<hash>.json` is a test of the run on a pair, and
-`environment-<run>-<hash>.json` is provenance collected during the run.
+- `run-<run id>.json` describes a run.
+- `test-<hash>.json` contains the result of a test on a pair.
+- `environment-<run id>-<hash>.json` contains facts about hosts, collected during the run.
+
+For one report on several runs, copy the files of all runs into one folder.
 """
 
 import hashlib
@@ -30,7 +33,7 @@ FILE_PREFIXES: Mapping[type, str] = {RunRecord: "run-", TestRecord: "test-"}
 
 @dataclass(frozen=True)
 class RecordSet:
-    """All records of some folders, sorted, so reports do not depend on the order of files."""
+    """All records of the given folders, sorted: the order of the files has no influence."""
 
     runs: tuple[RunRecord, ...]
     tests: tuple[TestRecord, ...]
@@ -51,23 +54,23 @@ def build_test_file_name(run_id: str, test_id: str, pair: PairName | None) -> st
 
 
 def write_run_record(folder: Path, run: RunRecord) -> Path:
-    """Write the record of a run and return the file."""
+    """Write the record of a run, and return the path of the file."""
     file = folder / f"run-{_replace_unsafe_characters(run.id)}.json"
     write_atomically(file, render_record(run))
     return file
 
 
 def write_test_record(folder: Path, record: TestRecord) -> Path:
-    """Write the record of a test and return the file."""
+    """Write the record of a test, and return the path of the file."""
     file = folder / build_test_file_name(record.run, record.id, record.pair)
     write_atomically(file, render_record(record))
     return file
 
 
 def write_environment(folder: Path, run_id: str, name: str, facts: Mapping[str, Any]) -> None:
-    """Add `{name: facts}` to the provenance of a run.
+    """Write a file with facts about the environment of a run.
 
-    A later call for the same name replaces the facts.
+    The report shows the facts below `name`. A later call with the same name replaces the facts.
     """
     key = hashlib.sha256(name.encode()).hexdigest()[:12]
     file = folder / f"environment-{_replace_unsafe_characters(run_id)}-{key}.json"
@@ -93,8 +96,8 @@ def read_records(folders: Iterable[Path]) -> RecordSet:
     """Read all records of `folders`. Equal records in two folders count once.
 
     Raises:
-        UsageError: A folder is missing, or a file is no complete record. Two records of the
-            same test differ, or the run of a record is missing.
+        UsageError: A folder does not exist, a file is not a complete record, two records of
+            the same test or run differ, or the run record of a test is missing.
     """
     files = [file for folder in folders for file in list_record_files(_find_records_folder(folder))]
     tests = _read_unique_records(files, TestRecord)
@@ -102,8 +105,8 @@ def read_records(folders: Iterable[Path]) -> RecordSet:
     for record in tests.values():
         if record.run not in runs_by_id:
             raise UsageError(
-                f"{record.id}: its run {record.run} has no record in these folders",
-                remedy="copy the whole records folder of its machine, with run-*.json",
+                f"test {record.id}: the given folders contain no record of its run {record.run}",
+                remedy="copy all record files of this run, with run-*.json, into one folder",
             )
     for file in files:
         if file.name.startswith("environment-"):
@@ -120,17 +123,21 @@ def read_test_records(folder: Path) -> list[TestRecord]:
 
 
 def _find_records_folder(folder: Path) -> Path:
-    """Find the records folder: `records` inside a report folder, or `folder` directly."""
+    """Return `folder/records` if this subfolder exists, else `folder`."""
     records_folder = folder / RECORDS_FOLDER
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", remedy="name a folder that holds records")
+        raise UsageError(f"{folder}: no such folder", remedy="give the output folder of a run")
     return records_folder if records_folder.is_dir() else folder
 
 
 def _read_unique_records(
     files: Iterable[Path], record_type: type[Record]
 ) -> dict[tuple[str, str, str], Record]:
-    """Read the records of a type from `files`, by record key."""
+    """Read the records of one type from `files`; return each record once, by its key.
+
+    Raises:
+        UsageError: A file is not a complete record, or two records have the same key and differ.
+    """
     records_by_key: dict[tuple[str, str, str], tuple[Record, Path]] = {}
     prefix = FILE_PREFIXES[record_type]
     for file in files:
@@ -142,8 +149,8 @@ def _read_unique_records(
         )
         if first_record != record:
             raise UsageError(
-                f"{file}: differs from {first_file}, which is about the same {prefix.rstrip('-')}",
-                remedy="two states of one run were mixed; keep only the newer files",
+                f"{file} and {first_file} are different records of the same {prefix.rstrip('-')}",
+                remedy="one run wrote both files at different times: delete the older file",
             )
     return {key: record for key, (record, _) in records_by_key.items()}
 
@@ -161,7 +168,8 @@ def _add_environment(runs: dict[str, RunRecord], file: Path) -> None:
         run_record = runs[run_id]
     except (ValueError, TypeError, KeyError) as error:
         raise UsageError(
-            f"{file}: not a complete environment record of a run in these folders: {error}"
+            f"{file}: incomplete, or the given folders contain no record of its run: {error}",
+            remedy="copy all record files of this run again, with run-*.json",
         ) from None
     runs[run_id] = replace(run_record, environment={**run_record.environment, str(name): facts})
 

@@ -1,9 +1,9 @@
-"""Create and publish the folder of a report.
+"""Lock and clear the report folder of a run, and write the report into the folder.
 
-records/       record files; the only input
-evidence/      logs, samples, XML of tests without a pass
-verdict.json   verdict for machines
-index.html     report for people; a single file without external resources
+records/       record files; the only input of the report
+evidence/      logs, job samples and XML of the tests that did not pass
+verdict.json   verdict for programs
+index.html     report for people; a single page that loads no other files
 """
 
 import fcntl
@@ -30,7 +30,7 @@ LOCK_FILE = ".in-use"
 
 
 def build_pytest_arguments(out_folder: Path) -> list[str]:
-    """Build the arguments for a pytest session with all output in `out_folder`."""
+    """Build the pytest arguments that direct all result files to `out_folder`."""
     return [
         f"--report-dir={out_folder}",
         f"--junit-xml={out_folder / JUNIT_FILE}",
@@ -40,15 +40,13 @@ def build_pytest_arguments(out_folder: Path) -> list[str]:
 
 
 def lock_report_folder(out_folder: Path) -> IO[str]:
-    """Lock the report folder for writing.
-
-    Two runs in the same folder would mix the records of both runs.
+    """Lock the report folder, because the records of two runs must not be mixed.
 
     Returns:
-        The open lock file. The lock holds until the file is closed.
+        The open lock file. The folder is locked until the file is closed.
 
     Raises:
-        UsageError: Another run holds the lock.
+        UsageError: Another run has locked the folder.
     """
     out_folder.mkdir(parents=True, exist_ok=True)
     lock_file = (out_folder / LOCK_FILE).open("a")
@@ -58,18 +56,19 @@ def lock_report_folder(out_folder: Path) -> IO[str]:
         lock_file.close()
         raise UsageError(
             f"{out_folder}: another run is writing to this folder",
-            remedy="wait until it ends, or choose another folder (--report-dir, or `run` --out)",
+            remedy="wait until the other run ends, or choose another folder with "
+            "`migqual run --out DIR` or `pytest --report-dir DIR`",
         ) from None
     return lock_file
 
 
 def clear_report_folder(out_folder: Path, *, include_pytest_files: bool = False) -> None:
-    """Remove the results of an earlier run, so no old verdict can pass for a new verdict.
+    """Remove the records, the evidence and the report of an earlier run.
 
     Args:
         out_folder: The report folder.
-        include_pytest_files: Also remove the files of pytest and allure-pytest. Not for a
-            running session: pytest already writes the files.
+        include_pytest_files: Also remove the files of pytest and allure-pytest. Use False
+            inside a pytest session, because pytest already writes these files.
     """
     record_files.remove_record_files(out_folder / record_files.RECORDS_FOLDER)
     for name in (VERDICT_FILE, INDEX_FILE, *([JUNIT_FILE] if include_pytest_files else [])):
@@ -79,10 +78,10 @@ def clear_report_folder(out_folder: Path, *, include_pytest_files: bool = False)
 
 
 def load_records(folders: Iterable[Path]) -> tuple[RunRecord, tuple[TestRecord, ...]]:
-    """Load the runs of `folders` as a single run, and all tests of the runs.
+    """Load the records of `folders`: all runs merged to one run, and all tests.
 
     Raises:
-        UsageError: The folders hold no usable records.
+        UsageError: A folder has no usable records, or the runs cannot be merged.
     """
     records = record_files.read_records(folders)
     return merge_runs(records.runs), records.tests
@@ -91,11 +90,11 @@ def load_records(folders: Iterable[Path]) -> tuple[RunRecord, tuple[TestRecord, 
 def publish_report(
     folders: Iterable[Path], out_folder: Path
 ) -> tuple[RunRecord, tuple[TestRecord, ...]]:
-    """Publish the verdict and the HTML report for the records in `folders`.
+    """Write `verdict.json` and `index.html` for the records in `folders`.
 
     Args:
         folders: Folders with records.
-        out_folder: Folder for `verdict.json` and `index.html`.
+        out_folder: Folder for the two files.
 
     Returns:
         The merged run and the test records.

@@ -1,4 +1,4 @@
-"""Summarize a smoke run: the requirements with passed tests. A smoke run qualifies no pair.
+"""Summarize a smoke run, which runs only the shortest test of each requirement.
 
 The functions are pure.
 """
@@ -15,7 +15,7 @@ from migqual.report.terminal_summary import render_requirement_row
 def list_tested_requirements(
     run: RunRecord, records: Sequence[TestRecord]
 ) -> list[tuple[PairResult, list[RequirementResult]]]:
-    """List the pairs with tests, each with the requirements of the selected tests."""
+    """List the pairs on which tests ran, each with the results of the tested requirements."""
     results = [
         (
             pair_result,
@@ -27,10 +27,9 @@ def list_tested_requirements(
 
 
 def is_smoke_passed(run: RunRecord, records: Sequence[TestRecord]) -> bool:
-    """Return whether all tested requirements passed.
+    """Return whether all tested requirements passed; False if no requirement was tested.
 
-    A requirement may also be `unsupported` where the profile does not demand the requirement.
-    The result is False without a tested requirement.
+    `unsupported` is also allowed if the profile does not demand the requirement.
     """
     rows = [row for _, pair_rows in list_tested_requirements(run, records) for row in pair_rows]
     return bool(rows) and all(
@@ -43,11 +42,10 @@ def is_smoke_passed(run: RunRecord, records: Sequence[TestRecord]) -> bool:
 def render_smoke_summary(
     run: RunRecord, records: Sequence[TestRecord], index_file: Path
 ) -> Iterator[str]:
-    """Render the summary of a smoke run.
+    """Render the summary of a smoke run as lines of text.
 
-    The lines show the requirements without a pass, the number of working requirements and the
-    report's path. A requirement with tests on several pairs works only when the tests pass on
-    every pair.
+    The lines show each requirement that did not pass, the number of requirements that work, and
+    the path of the report. A requirement works if it passed on every pair on which it was tested.
     """
     tested_pairs = list_tested_requirements(run, records)
     rows = [row for _, pair_rows in tested_pairs for row in pair_rows]
@@ -58,7 +56,7 @@ def render_smoke_summary(
         f"{pair_result.pair.source} -> {pair_result.pair.destination}"
         for pair_result, _ in tested_pairs
     ]
-    pair_text = pairs[0] if len(pairs) == 1 else f"one of {', '.join(pairs)}"
+    pair_text = pairs[0] if len(pairs) == 1 else f"one of the pairs {', '.join(pairs)}"
     yield from (render_requirement_row(row) for row in rows_not_passed)
     yield (
         f"smoke: {len(working_ids)} of {len(requirement_ids)} requirements work on {pair_text}; "

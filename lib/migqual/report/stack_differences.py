@@ -1,4 +1,8 @@
-"""Compare what different stacks did in the same tests: verdicts, refusals and messages (pure)."""
+"""Compare what different versions of libvirt and QEMU did in the same tests.
+
+The versions at both hosts of a pair are a stack. The comparison covers verdicts, messages of
+libvirt and QEMU, and the results of unguarded migrations. The functions are pure.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +22,11 @@ _CHANGING_PARTS = (
 
 @dataclass(frozen=True)
 class StackDifference:
-    """A subject on which stacks differ.
+    """A difference between the results of at least two stacks.
 
     Attributes:
-        subject: The test, the situation or the fact.
-        texts: What each stack did; a stack without a result is missing.
+        subject: The test id, the kind of the message, or the name of the recorded fact.
+        texts: The result of each stack, by stack; a stack without a result is missing.
     """
 
     subject: str
@@ -31,7 +35,7 @@ class StackDifference:
 
 @dataclass(frozen=True)
 class StackComparison:
-    """All differences between the stacks of some runs.
+    """All differences between the results of the stacks of several runs.
 
     Attributes:
         stacks: Versions of libvirt and QEMU at source and destination, in the order of the runs.
@@ -43,14 +47,14 @@ class StackComparison:
 
 
 def compare_stacks(runs: Sequence[RunRecord], tests: Sequence[TestRecord]) -> StackComparison:
-    """Compare the stacks of all runs.
+    """Compare the results of the stacks of all runs.
 
     Args:
-        runs: The runs, with the versions of the hosts in the environment.
-        tests: The tests of the runs.
+        runs: The run records; their environment contains the versions of the hosts.
+        tests: The test records of all runs.
 
     Returns:
-        The stacks, and the subjects on which at least two stacks differ.
+        The stacks, and all results that differ between at least two stacks.
     """
     texts: dict[str, dict[str, str]] = {}
     stacks: dict[str, None] = {}
@@ -73,7 +77,7 @@ def compare_stacks(runs: Sequence[RunRecord], tests: Sequence[TestRecord]) -> St
 
 
 def describe_stack(run: RunRecord, pair: PairName) -> str:
-    """Describe the versions of libvirt and QEMU at both hosts of a pair."""
+    """Describe the versions at both hosts of a pair, e.g. ``libvirt 9.0.0, QEMU 7.2.15``."""
     source, destination = (_describe_host(run, name) for name in (pair.source, pair.destination))
     return source if source == destination else f"{source} -> {destination}"
 
@@ -131,5 +135,5 @@ def _clean(text: str) -> str:
 
 
 def _normalize(text: str) -> str:
-    """Normalize a text for comparison: numbers and names of single guests do not count."""
+    """Replace all numbers and long hexadecimal ids by ``N``, so that only words are compared."""
     return re.sub(r"[0-9a-f]{8,}|\d+", "N", text)

@@ -1,4 +1,4 @@
-"""Render the verdict as lines of text. The functions are pure."""
+"""Render the verdict of a run as lines of text for the terminal. The functions are pure."""
 
 import textwrap
 from collections import Counter
@@ -21,7 +21,7 @@ WIDTH = 110
 def render_verdict_summary(
     run: RunRecord, records: Sequence[TestRecord], index_file: Path
 ) -> Iterator[str]:
-    """Render a table for each pair, then the verdict, the counts and the path of the report."""
+    """Render a table for each pair, then verdict, counts, common causes and path of the report."""
     results = judge_pairs(run, records)
     for result in results:
         yield from _render_pair_table(result)
@@ -34,7 +34,7 @@ def render_verdict_summary(
 
 
 def render_headline(run: RunRecord, results: Sequence[PairResult]) -> str:
-    """Render the headline: the verdict and the number of qualified pairs."""
+    """Render the verdict of the run and the number of qualified pairs as a line of text."""
     qualified_count = sum(result.is_qualified for result in results)
     verdict_text = "QUALIFIED" if is_run_qualified(results) else "NOT QUALIFIED"
     return (
@@ -44,7 +44,10 @@ def render_headline(run: RunRecord, results: Sequence[PairResult]) -> str:
 
 
 def render_counts(results: Sequence[PairResult], records: Sequence[TestRecord]) -> str:
-    """Render the counts of requirements (over all pairs), tests and migrations, by verdict."""
+    """Render the numbers of requirements and tests by verdict, and the number of migrations.
+
+    A requirement counts once for each pair.
+    """
     requirements = [item.verdict for result in results for item in result.requirements]
     migrations = sum(len(record.migrations) for record in records)
     return (
@@ -79,9 +82,10 @@ def _render_pair_table(result: PairResult) -> Iterator[str]:
 
 
 def render_requirement_row(requirement: RequirementResult) -> str:
-    """Render a requirement: mark, id, verdict, demand, tests, and the reason unless passed.
+    """Render a requirement as a line: mark, id, verdict, demand, number of tests, reason.
 
-    The mark ``!`` means an unmet requirement, ``~`` a reservation.
+    The mark ``!`` means an unmet requirement, ``~`` a reservation. A requirement that passed
+    has no reason, except a reservation.
     """
     mark = "!" if requirement.is_unmet else "~" if requirement.is_reservation else " "
     tests = f"{len(requirement.tests)} test{'s'[: len(requirement.tests) != 1]}"

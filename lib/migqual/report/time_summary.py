@@ -1,4 +1,4 @@
-"""Sum up the time of a run by step, over all tests. The functions are pure."""
+"""Add up the seconds of each step over all tests of a run. The functions are pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ UNTIMED_STEP = "outside all steps"
 
 @dataclass(frozen=True)
 class StepTotal:
-    """A step, summed up over all executed tests.
+    """The seconds of a step, added up over all executed tests.
 
     Attributes:
-        seconds: Seconds of all workers together.
-        test_count: Number of tests with the step.
-        share: Share of all seconds, from 0 to 1.
+        seconds: Sum over all tests. Tests of several workers may run at the same time.
+        test_count: Number of tests that contain the step.
+        share: Share in the seconds of all steps, from 0 to 1.
     """
 
     name: str
@@ -25,17 +25,17 @@ class StepTotal:
 
     @property
     def seconds_per_test(self) -> float:
-        """Return the mean seconds of the step in the tests with the step."""
+        """Return the mean seconds of the step in the tests that contain the step."""
         return self.seconds / self.test_count if self.test_count else 0.0
 
 
 def compute_step_totals(records: Sequence[TestRecord]) -> list[StepTotal]:
-    """Compute the total of each step over the executed tests, the longest step first.
+    """Compute the seconds of each step over all executed tests, the longest step first.
 
-    The time outside all steps forms a separate row.
+    The seconds outside all steps count as a step of their own.
 
     Returns:
-        The totals; empty without an executed test.
+        The total of each step; empty if no test was executed.
     """
     executed_records = [record for record in records if record.seconds]
     total_s = sum(record.seconds for record in executed_records)
@@ -59,9 +59,9 @@ def count_migrations(records: Sequence[TestRecord]) -> int:
 
 
 def render_time_summary(records: Sequence[TestRecord]) -> str:
-    """Render the worker seconds: in total, per test, and per migration.
+    """Render the seconds of all tests: the sum, the mean per test and the mean per migration.
 
-    The seconds per migration include all work around the migration.
+    The mean per migration is the sum divided by the number of migrations.
     """
     executed_records = [record for record in records if record.seconds]
     if not executed_records:
@@ -76,13 +76,13 @@ def render_time_summary(records: Sequence[TestRecord]) -> str:
         else ""
     )
     return (
-        f"{total_s:.0f} s of all workers: {total_s / len(executed_records):.1f} s per test "
+        f"{total_s:.0f} s of all tests: {total_s / len(executed_records):.1f} s per test "
         f"({len(executed_records)} tests){per_migration}"
     )
 
 
 def render_time_table(records: Sequence[TestRecord]) -> Iterator[str]:
-    """Render the time table for `migqual report --time-spent`, as lines of text."""
+    """Render a table with the seconds of each step, for `migqual report --time-spent`."""
     yield f"time spent: {render_time_summary(records)}"
     yield f"  {'step':<28}{'s':>9}{'share':>8}{'tests':>8}{'s/test':>9}"
     for total in compute_step_totals(records):

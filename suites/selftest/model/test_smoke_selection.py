@@ -151,7 +151,10 @@ def test_requirement_on_several_pairs_counts_once() -> None:
     ]
     summary_lines = list(smoke_summary.render_smoke_summary(RUN, records, Path("index.html")))
 
-    assert "smoke: 1 of 2 requirements work on one of a1 -> b1, a2 -> b2;" in summary_lines[-2]
+    assert (
+        "smoke: 1 of 2 requirements work on one of the pairs a1 -> b1, a2 -> b2;"
+        in summary_lines[-2]
+    )
     assert not smoke_summary.is_smoke_passed(RUN, records)
 
 

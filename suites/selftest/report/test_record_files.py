@@ -145,14 +145,14 @@ def test_conflicting_records_of_a_test_are_refused(tmp_path: Path) -> None:
     (tmp_path / "test-copy.json").write_text(
         render_record(TEST.replace_verdict(Verdict.FAIL, "no"))
     )
-    with pytest.raises(UsageError, match="about the same test"):
+    with pytest.raises(UsageError, match="different records of the same test"):
         record_files.read_records([tmp_path])
 
 
 def test_test_record_without_run_record_is_refused(tmp_path: Path) -> None:
     """A test record without the run record is refused: half a folder must not be judged."""
     record_files.write_test_record(tmp_path, TEST)
-    with pytest.raises(UsageError, match="has no record in these folders"):
+    with pytest.raises(UsageError, match="contain no record of its run"):
         record_files.read_records([tmp_path])
 
 
