@@ -46,6 +46,6 @@ def test_storage_command_lists_disks(testbed: Testbed, inventory: Inventory) -> 
         "no",
         "no",
     ]
-    assert rows["vda"]["destination_has"] == "nothing (writable folder)"
-    assert rows["vda"]["needed_space"].startswith("64 of ")
+    assert rows["vda"]["destination_has"] == "no image (writable folder)"
+    assert rows["vda"]["needed_space"].startswith("64 MiB (")
     assert all(row["evidence"] for row in rows.values())

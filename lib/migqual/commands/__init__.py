@@ -1,4 +1,5 @@
-"""Commands of `migqual`: a module adds the arguments of a command and handles the command.
+"""Define the commands of `migqual`, one command in each module without a leading underscore.
 
-Each handler returns an exit code.
+`register` adds the arguments of the command to a parser. The handler of the command returns the
+exit code.
 """

@@ -1,4 +1,4 @@
-"""Arguments shared by commands (GUEST, DESTINATION, --inventory), and access to the hosts."""
+"""Define arguments that several commands have, and connect to the hosts in these arguments."""
 
 import argparse
 import os
@@ -24,20 +24,23 @@ INVENTORY_VARIABLE = "MIGQUAL_INVENTORY"
 
 def add_migration_arguments(parser: argparse.ArgumentParser) -> None:
     """Add GUEST, DESTINATION, --inventory, --source and --write-probes to a parser."""
-    parser.add_argument("guest", metavar="GUEST", help="name of any guest (libvirt domain)")
+    parser.add_argument("guest", metavar="GUEST", help="name of the guest (any libvirt domain)")
     parser.add_argument(
-        "destination", metavar="DESTINATION", help="destination host, as named in the inventory"
+        "destination", metavar="DESTINATION", help="name of the destination host in the inventory"
     )
     add_inventory_option(parser)
     parser.add_argument(
-        "--source", metavar="HOST", help="host of the guest (default: search all hypervisors)"
+        "--source",
+        metavar="HOST",
+        help="name of the source host (default: the first hypervisor that has the guest)",
     )
     parser.add_argument(
         "--write-probes",
         action="store_true",
-        help="also run probes that write: create a small file beside the images of the guest for a "
-        "moment, lock one byte of each image, and query QEMU's monitor (libvirt marks the domain "
-        "as tainted). Without this option migqual changes nothing of the guest",
+        help="also run probes that write. For a moment, migqual creates a small file beside the "
+        "images of the guest and locks one byte of each image. migqual also queries QEMU's "
+        "monitor; libvirt then marks the domain as tainted. Without this option migqual changes "
+        "nothing of the guest",
     )
 
 
@@ -45,14 +48,14 @@ def add_migration_arguments(parser: argparse.ArgumentParser) -> None:
 def open_migration_request(
     arguments: argparse.Namespace, plan: Plan
 ) -> Iterator[tuple[MigrationRequest, ProbeContext]]:
-    """Yield the requested migration, and a probe context on both hosts.
+    """Connect to both hosts of the requested migration while the block runs.
 
     Args:
         arguments: The parsed arguments of `add_migration_arguments`.
         plan: The plan of the migration.
 
     Yields:
-        The migration request and the probe context. Both hosts stay connected during the block.
+        The migration request, and the context for probes on both hosts.
 
     Raises:
         UsageError: No inventory is named, or the guest or a host is unknown.
@@ -74,7 +77,7 @@ def open_migration_request(
 
 
 def add_inventory_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option --inventory; the default is the file in `MIGQUAL_INVENTORY`."""
+    """Add the option --inventory; the default is the environment variable MIGQUAL_INVENTORY."""
     parser.add_argument(
         "--inventory",
         type=Path,
@@ -85,31 +88,31 @@ def add_inventory_option(parser: argparse.ArgumentParser) -> None:
 
 
 def load_named_inventory(file: str | Path | None) -> Inventory:
-    """Load the named inventory.
+    """Load the inventory file of the option --inventory.
 
     Raises:
-        UsageError: No file is named, or the file has problems.
+        UsageError: `file` is None, or the file has errors.
     """
     if file is None:
         raise UsageError(
             "no inventory file is given",
-            remedy=f"give --inventory FILE, or set {INVENTORY_VARIABLE}",
+            remedy=f"give --inventory FILE, or set the variable {INVENTORY_VARIABLE}",
         )
     return load_inventory(Path(file))
 
 
 def select_hypervisors(inventory: Inventory, names: list[str]) -> list[str]:
-    """Return the named hypervisors, or all hypervisors of the inventory without names.
+    """Return `names` if all are hypervisors; if `names` is empty, return all hypervisors.
 
     Raises:
-        UsageError: A name is not the name of a hypervisor.
+        UsageError: The inventory has no hypervisor with one of the names.
     """
     hypervisor_names = [entry.name for entry in inventory.list_hosts_with_role(HostRole.HYPERVISOR)]
     for name in names:
         if name not in hypervisor_names:
             raise UsageError(
-                f"no hypervisor {name!r} in the inventory",
-                remedy=f"hypervisors: {', '.join(hypervisor_names)}",
+                f"the inventory has no hypervisor {name!r}",
+                remedy=f"choose one of the hypervisors: {', '.join(hypervisor_names)}",
             )
     return names or hypervisor_names
 
@@ -118,7 +121,7 @@ def select_hypervisors(inventory: Inventory, names: list[str]) -> list[str]:
 def _open_source(
     inventory: Inventory, arguments: argparse.Namespace, destination: Host
 ) -> Iterator[Host]:
-    """Yield the host named by --source, or the first host with the guest."""
+    """Connect to the host of --source, or to the first hypervisor that has the guest."""
     if arguments.source:
         names = select_hypervisors(inventory, [arguments.source])
     else:
@@ -132,14 +135,14 @@ def _open_source(
             if destination.libvirt.find_domain(arguments.guest) is not None:
                 message = f"guest {arguments.guest} is already on {destination.name}"
                 raise UsageError(message, remedy="choose another destination")
-            searched_hosts = ", ".join(names) or f"any host except {destination.name}"
             raise UsageError(
-                f"no guest {arguments.guest!r} on {searched_hosts}",
+                f"no guest {arguments.guest!r} on {', '.join([*names, destination.name])}",
                 remedy="name a domain that `virsh list --all` shows on a host of the inventory",
             )
         if host.name == arguments.destination:
             raise UsageError(
-                "source and destination are the same host", remedy="choose two different hosts"
+                f"source and destination are the same host: {host.name}",
+                remedy="choose two different hosts",
             )
         yield host
 

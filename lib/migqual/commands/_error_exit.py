@@ -1,4 +1,4 @@
-"""Exit codes of commands that print their errors themselves."""
+"""Print the error of a command, and choose the exit code."""
 
 import sys
 from collections.abc import Callable
@@ -7,14 +7,14 @@ from migqual.errors import MigqualError, UsageError
 
 
 def run_and_report_errors(command: str, action: Callable[[], int]) -> int:
-    """Run the action of a command, and print an error on standard error.
+    """Run a command; if the command fails, print the error on standard error.
 
     Args:
         command: Name of the command, for the message.
         action: Runs the command and returns the exit code.
 
     Returns:
-        The exit code of the action; 2 on bad input, 1 after any other error.
+        The exit code: from `action`, or 2 on bad input, or 1 after another error of migqual.
     """
     try:
         return action()

@@ -1,4 +1,4 @@
-"""The pytest process of `migqual run`: arguments, start, signals and end."""
+"""Start pytest for `migqual run`, and end pytest when migqual is interrupted."""
 
 import argparse
 import os
@@ -28,12 +28,13 @@ LAB_LIFECYCLE_TESTS = (
 
 
 def check_pytest_arguments(pytest_arguments: list[str]) -> None:
-    """Check the arguments for pytest with a pytest run without test collection.
+    """Check the options and paths for pytest before a lab is built.
 
-    Tests in files are not checked: test ids contain names of pairs, known only with a lab.
+    A pytest process parses the arguments and collects no tests. Test ids are not checked:
+    test ids contain the ids of pairs, and no inventory is loaded yet.
 
     Raises:
-        UsageError: pytest refuses the arguments. The error holds the message of pytest.
+        UsageError: pytest refuses the arguments. The error contains the message of pytest.
     """
     test_paths = [argument.partition("::")[0] for argument in pytest_arguments]
     result = subprocess.run(
@@ -61,7 +62,11 @@ def check_pytest_arguments(pytest_arguments: list[str]) -> None:
 
 
 def run_suites(arguments: argparse.Namespace, target: RunTarget) -> int:
-    """Run pytest in a new session, so each signal reaches pytest only once: from migqual."""
+    """Run pytest on the hosts of the target, and return the exit status of pytest.
+
+    pytest runs in a session (setsid) of its own: Ctrl-C reaches only migqual, and migqual then
+    terminates pytest.
+    """
     command = [
         sys.executable,
         "-m",
@@ -83,7 +88,7 @@ def run_suites(arguments: argparse.Namespace, target: RunTarget) -> int:
         return process.wait()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print_progress("stopping: removing guests and files from the hosts")
+        print_progress("stopping; pytest removes guests and files from the hosts first")
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(CLEANUP_SECONDS)

@@ -1,4 +1,4 @@
-"""The hosts of `migqual run`: the hosts of an inventory, or a lab built for the run."""
+"""Provide the hosts of `migqual run`: from an inventory file, or from a lab."""
 
 import argparse
 import fcntl
@@ -17,11 +17,11 @@ from migqual.lab.layout import LabLayout
 
 @dataclass(frozen=True)
 class RunTarget:
-    """The hosts to qualify.
+    """The hosts on which a run tests.
 
     Attributes:
         inventory: The inventory file.
-        lab: The layout of the lab; None when the hosts are not in a lab.
+        lab: The layout of the lab; None if the user gave an inventory file.
     """
 
     inventory: Path
@@ -30,10 +30,11 @@ class RunTarget:
 
 @contextmanager
 def sweep_afterwards() -> Iterator[list[Path]]:
-    """Yield an empty list for inventory files, and sweep the journals of their runs afterwards.
+    """Sweep the journals of dead runs at the end of the block.
 
-    The sweep runs after the lab has ended. The end of the lab has then already removed all
-    objects on the hosts.
+    Yields:
+        An empty list. The caller adds inventory files; only the journals of runs on these
+        inventories are swept.
     """
     inventories: list[Path] = []
     try:
@@ -45,7 +46,10 @@ def sweep_afterwards() -> Iterator[list[Path]]:
 
 @contextmanager
 def open_target(arguments: argparse.Namespace) -> Iterator[RunTarget]:
-    """Yield the hosts of the run. Afterwards remove a lab built for the run, unless in use."""
+    """Provide the hosts of a run while the block runs; without --inventory use or build a lab.
+
+    At the end a new lab is removed, unless the user gave --keep or another run uses the lab.
+    """
     if arguments.inventory is not None:
         yield RunTarget(arguments.inventory.absolute())
         return
@@ -62,12 +66,12 @@ def open_target(arguments: argparse.Namespace) -> Iterator[RunTarget]:
 
 
 def _ensure_lab(arguments: argparse.Namespace, *, was_up: bool) -> LabLayout:
-    """Return the layout of the lab: the lab already up, or a new lab.
+    """Use the lab that is up, or build a lab, and return its layout.
 
-    A lab already up is used unless --topology is given.
+    With --topology, a lab that is up must have the same topology.
     """
     if was_up and arguments.topology is None:
-        print_progress(f"lab {arguments.name} is up already; it stays up after the run")
+        print_progress(f"lab {arguments.name} is already up, and stays up after the run")
         return state.read_lab_state(arguments.name)[1]
     source = arguments.topology or lab_command.DEFAULT_TOPOLOGY
     requested_topology = lab_command.read_topology(source, arguments.lanes)
@@ -80,9 +84,11 @@ def _ensure_lab(arguments: argparse.Namespace, *, was_up: bool) -> LabLayout:
 
 @contextmanager
 def _share_lab(layout: LabLayout) -> Iterator[Callable[[], bool]]:
-    """Hold a shared lock on the lab, and yield a check for other runs.
+    """Hold a shared lock on the lab while the block runs.
 
-    Every run holds the shared lock. Only the last run can get an exclusive lock.
+    Yields:
+        A function that returns whether another run uses the lab. Every run holds the shared
+        lock, so only the last run can get the exclusive lock.
     """
     with (layout.runtime_folder / "lab.json").open() as stream:
         fcntl.flock(stream, fcntl.LOCK_SH)
@@ -91,7 +97,7 @@ def _share_lab(layout: LabLayout) -> Iterator[Callable[[], bool]]:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                print_progress(f"lab {layout.name} is in use by another run; it stays up")
+                print_progress(f"lab {layout.name} stays up, because another run uses the lab")
                 return True
             return False
 

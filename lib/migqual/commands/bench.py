@@ -1,4 +1,4 @@
-"""`migqual bench`: measure the cost of migqual in comparison with the bare tools."""
+"""`migqual bench`: measure the overhead of migqual and the accuracy of its predictions."""
 
 import argparse
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MEMORY_HELP = "guest memory (default: %(default)s)"
+MEMORY_HELP = "guest memory in MiB (default: %(default)s)"
 
 
 def register(subparsers: "Subparsers") -> None:
@@ -31,36 +31,39 @@ def register(subparsers: "Subparsers") -> None:
         benchmarks,
         "idle",
         "measure the CPU time of an idle guest and its observers",
-        "Observes an idle guest while no migration runs. The last line is the sum.",
+        "Observes an idle guest while no migration runs. Prints the CPU time of QEMU, the gap "
+        "meter and migqual, in percent of one core. The last line is the sum.",
     )
     idle.add_argument(
         "--seconds",
         type=int,
         default=30,
         metavar="S",
-        help="length of the measurement (default: %(default)s)",
+        help="length of the measurement in seconds (default: %(default)s)",
     )
     idle.set_defaults(run=_run_idle_benchmark)
     predict = _add_benchmark(
         benchmarks,
         "predict",
-        "compare predictions with the migrations that follow",
-        "Predicts and then runs a migration for each point of a grid of dirty rates, working sets "
-        "and bandwidths. Writes reports/out/prediction.json. The last lines are the results.",
+        "predict migrations, then compare the predictions with the real migrations",
+        "For each combination of dirty rate, working set and bandwidth: predicts a migration, then "
+        "runs the migration. Writes reports/out/prediction.json. The last lines are the errors of "
+        "the predictions.",
     )
     predict.add_argument(
-        "--trials", type=int, metavar="N", help="number of points of the grid (default: all)"
+        "--trials", type=int, metavar="N", help="number of combinations to run (default: all)"
     )
     predict.set_defaults(run=_run_predict_benchmark)
 
 
 def _register_comparisons(benchmarks: "Subparsers") -> None:
-    """Add the benchmarks that compare migqual with virsh, round by round."""
+    """Add the benchmarks that measure migqual and virsh in turn."""
     overhead = _add_comparison(
         benchmarks,
         "overhead",
         "compare observed migrations with plain `virsh migrate`",
-        "Migrates the same guest in turn with plain `virsh migrate` and with all observers.",
+        "Migrates the same guest in turn with plain `virsh migrate` and with migqual and all its "
+        "observers.",
         rounds=20,
     )
     overhead.add_argument("--memory", type=int, default=512, metavar="MIB", help=MEMORY_HELP)
@@ -78,12 +81,16 @@ def _register_comparisons(benchmarks: "Subparsers") -> None:
         benchmarks,
         "storage",
         "compare disk copies of migqual with plain `virsh migrate --copy-storage-all`",
-        "Copies the same disk of the same guest in turn with both. migqual creates the image at "
-        "the destination; virsh needs an existing image.",
+        "Copies the same disk of the same guest in turn with migqual and with virsh. migqual "
+        "creates the image at the destination; virsh needs an existing image.",
         rounds=5,
     )
     storage.add_argument(
-        "--size", type=int, default=2048, metavar="MIB", help="disk size (default: %(default)s)"
+        "--size",
+        type=int,
+        default=2048,
+        metavar="MIB",
+        help="disk size in MiB (default: %(default)s)",
     )
     storage.set_defaults(run=_run_storage_benchmark)
 
@@ -92,14 +99,18 @@ def _add_comparison(
     benchmarks: "Subparsers", name: str, help_text: str, description: str, rounds: int
 ) -> argparse.ArgumentParser:
     parser = _add_benchmark(
-        benchmarks, name, help_text, f"{description} The last line is the ratio of the medians."
+        benchmarks,
+        name,
+        help_text,
+        f"{description} The last line is the median time with migqual divided by the median time "
+        "with virsh.",
     )
     parser.add_argument(
         "--rounds",
         type=int,
         default=rounds,
         metavar="N",
-        help="number of rounds (default: %(default)s)",
+        help="number of rounds; a round measures each tool once (default: %(default)s)",
     )
     return parser
 
@@ -146,7 +157,7 @@ def _run_comparison(
     format_result: Callable[[T], Iterable[str]],
     **options: int,
 ) -> int:
-    """Measure in rounds, and print the result."""
+    """Run a comparison of migqual with virsh, print the result, and return the exit code 0."""
     inventory = _load_inventory(arguments)
     _require_minimum("--rounds", arguments.rounds, 1)
     result = measure(inventory, rounds=arguments.rounds, report_progress=print, **options)
@@ -187,7 +198,7 @@ def _load_inventory(arguments: argparse.Namespace) -> "Inventory":
     if arguments.inventory is None:
         raise UsageError(
             "no inventory file is given",
-            remedy="give --inventory FILE, or use a lab: migqual lab up; "
-            f"migqual lab exec -- .venv/bin/migqual bench {arguments.bench}",
+            remedy="give --inventory FILE, or use a lab with these two commands: `migqual lab up`; "
+            f"`migqual lab exec -- .venv/bin/migqual bench {arguments.bench}`",
         )
     return load_inventory(Path(arguments.inventory))

@@ -1,4 +1,4 @@
-"""`migqual guest [-- COMMAND]`: run a command with a test guest, then remove the guest."""
+"""`migqual guest [-- COMMAND]`: start a test guest, run a command, then remove the guest."""
 
 import argparse
 import os
@@ -32,8 +32,9 @@ def register(subparsers: "Subparsers") -> None:
         "guest",
         usage="migqual guest [options] [-- COMMAND ...]",
         description="Starts a guest with a load on the source of the first pair of the inventory, "
-        "runs COMMAND (default: a shell) on this machine, and removes the guest. In COMMAND the "
-        f"word GUEST stands for the name of the guest; ${GUEST_VARIABLE} contains the name, too. "
+        "runs COMMAND (default: a shell) on this machine, and removes the guest. migqual replaces "
+        "the word GUEST in COMMAND by the name of the guest. The environment variable "
+        f"{GUEST_VARIABLE} also contains the name. "
         "The exit code is the exit code of COMMAND.",
         allow_abbrev=False,
     )
@@ -43,33 +44,35 @@ def register(subparsers: "Subparsers") -> None:
         type=int,
         default=256,
         metavar="MIB",
-        help="memory of the guest (default: %(default)s)",
+        help="memory of the guest in MiB (default: %(default)s)",
     )
     parser.add_argument(
         "--dirty-rate",
         type=int,
         default=0,
         metavar="MIB_S",
-        help="memory that the guest dirties per second (default: %(default)s)",
+        help="memory that the guest dirties, in MiB per second (default: %(default)s)",
     )
     parser.add_argument(
         "--working-set",
         type=int,
         default=32,
         metavar="MIB",
-        help="memory that the guest dirties again and again (default: %(default)s)",
+        help="size in MiB of the memory that the guest writes again and again "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--pattern",
         choices=[str(pattern) for pattern in WritePattern],
         default="random",
-        help="order of the writes to memory (default: %(default)s)",
+        help="order in which the guest writes its memory (default: %(default)s)",
     )
     parser.add_argument(
         "--disk",
         choices=DISK_STORES,
         default="shared",
-        help="store of the guest's disk (default: %(default)s)",
+        help="disk of the guest: no disk (none), an image in a shared directory (shared), or an "
+        "image in a directory of the source (local) (default: %(default)s)",
     )
     parser.add_argument("command", nargs="*", metavar="COMMAND")
     parser.set_defaults(run=run)
@@ -113,8 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _leave_ctrl_c_to_command() -> Iterator[None]:
     """Ignore Ctrl-C in migqual while the block runs.
 
-    The command receives the signal, too. The guest is removed after the end of the command, not
-    before.
+    Only the command reacts to Ctrl-C. migqual removes the guest after the command has ended.
     """
     previous_handler = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
@@ -132,7 +134,8 @@ def _build_guest_spec(arguments: argparse.Namespace) -> GuestSpec:
         raise UsageError(
             f"a working set of {arguments.working_set} MiB does not fit into a guest of "
             f"{arguments.memory} MiB",
-            remedy=f"give --memory {minimum} or more",
+            remedy=f"give --memory {minimum} or more, because the system of the guest needs "
+            f"{SYSTEM_MEMORY_MIB} MiB",
         )
     memory = MemoryLoad(
         arguments.working_set, arguments.dirty_rate, WritePattern(arguments.pattern)

@@ -1,7 +1,7 @@
 """`migqual inventory check|show|from-mugen`: check, print or convert an inventory.
 
-Handlers return an exit code: 0, or 1 when a host does not answer as expected. A problem in a
-file raises `UsageError` (exit code 2).
+A handler returns the exit code: 0, or 1 if the check of a host fails. An error in a file raises
+`UsageError` (exit code 2).
 """
 
 import argparse
@@ -21,18 +21,20 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
 Connect = Callable[[Inventory], Sequence[Finding]]
-"""Reaches every host by SSH and every hypervisor's libvirt; one finding or more per host."""
+"""Connects to SSH of every host and libvirt of every hypervisor; returns findings on each host."""
 
 
 def register(subparsers: "Subparsers", connect: Connect) -> None:
-    """Add the command `inventory`. The chosen handler is `arguments.run`.
+    """Add the command `inventory`. The parser stores the handler of the action as `run`.
 
     Args:
         subparsers: The subparsers of `migqual`.
-        connect: Connects to all hosts of an inventory; returns at least a finding per host.
+        connect: Connects to all hosts of an inventory; returns one or more findings per host.
     """
     parser = subparsers.add_parser(
-        "inventory", description="Checks or prints an inventory, or converts a mugen env.json."
+        "inventory",
+        description="Checks or prints an inventory, or converts the file env.json of the test "
+        "framework mugen to an inventory.",
     )
     parser.add_argument(
         "--from-mugen", type=Path, metavar="ENV_JSON", help="the same as `inventory from-mugen`"
@@ -40,10 +42,14 @@ def register(subparsers: "Subparsers", connect: Connect) -> None:
     parser.set_defaults(run=partial(_run_without_action, parser))
     actions = parser.add_subparsers(metavar="ACTION")
 
-    check = actions.add_parser("check", help="check the file, then SSH and libvirt of every host")
-    check.add_argument("--offline", action="store_true", help="check the file only")
+    check = actions.add_parser("check", help="check the file, then connect to every host")
+    check.add_argument(
+        "--offline", action="store_true", help="check only the file, and connect to no host"
+    )
     check.set_defaults(run=partial(check_inventory, connect=connect))
-    show = actions.add_parser("show", help="print every value in force and its origin")
+    show = actions.add_parser(
+        "show", help="print every setting with its value in force and the origin of the value"
+    )
     show.set_defaults(run=show_inventory)
     for action in (check, show):
         action.add_argument("file", type=Path, metavar="FILE", help="inventory file")
@@ -53,20 +59,24 @@ def register(subparsers: "Subparsers", connect: Connect) -> None:
             default=[],
             metavar="NAME=VALUE",
             dest="assignments",
-            help=f"replace a value of the file; names: {', '.join(OVERRIDE_VARIABLES)}",
+            help="use VALUE in place of the value in the file; possible names: "
+            f"{', '.join(OVERRIDE_VARIABLES)}",
         )
 
-    convert = actions.add_parser("from-mugen", help="convert a mugen env.json to an inventory")
+    convert = actions.add_parser(
+        "from-mugen",
+        help="convert the file env.json of mugen, and print an inventory to complete by hand",
+    )
     convert.add_argument("file", type=Path, metavar="ENV_JSON")
     convert.set_defaults(run=convert_mugen)
 
 
 def check_inventory(arguments: argparse.Namespace, connect: Connect) -> int:
-    """Print the contents of the inventory; unless offline, connect to all hosts.
+    """Print the contents of an inventory, then connect to all hosts unless --offline is given.
 
     Args:
         arguments: `file`, `assignments` and `offline`.
-        connect: Connects to all hosts of an inventory; returns at least a finding per host.
+        connect: Connects to all hosts of an inventory; returns one or more findings per host.
 
     Returns:
         The exit code: 1 when a check failed or no check ran, else 0.
@@ -89,7 +99,7 @@ def check_inventory(arguments: argparse.Namespace, connect: Connect) -> int:
 
 
 def show_inventory(arguments: argparse.Namespace) -> int:
-    """Print every value in force with the origin of the value."""
+    """Print every setting of an inventory with its value in force and the origin of the value."""
     inventory = load_inventory(arguments.file, assignments=arguments.assignments)
     rows = [
         (setting.scope, setting.name, setting.value, setting.origin)
@@ -100,7 +110,7 @@ def show_inventory(arguments: argparse.Namespace) -> int:
 
 
 def convert_mugen(arguments: argparse.Namespace) -> int:
-    """Print the inventory made from an ``env.json``."""
+    """Convert an ``env.json`` of mugen, and print an inventory to complete by hand."""
     print(render_mugen_inventory(arguments.file), end="")
     return 0
 
@@ -136,7 +146,7 @@ def _describe_inventory(inventory: Inventory) -> list[tuple[str, str]]:
 
 
 def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; each column is as wide as the longest cell."""
+    """Print a table; each column is as wide as its longest cell."""
     table = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     for row in table:

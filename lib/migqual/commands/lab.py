@@ -1,4 +1,4 @@
-"""`migqual lab up|down|status|exec|logs`: build, use and remove an embedded lab."""
+"""`migqual lab up|down|status|exec|logs`: build, use and remove a lab on this machine."""
 
 import argparse
 import os
@@ -27,18 +27,19 @@ def register(subparsers: "Subparsers") -> None:
     """Add the command `lab` with a parser for each action."""
     parser = subparsers.add_parser(
         "lab",
-        description="Builds, uses and removes a lab: real hosts in containers on this machine.",
+        description="Builds, uses and removes a lab: hosts in namespaces of this machine, each "
+        "hypervisor with its own libvirt and QEMU.",
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     name_option = argparse.ArgumentParser(add_help=False)
     name_option.add_argument(
         "--name",
         default=DEFAULT_LAB_NAME,
-        help="name of the lab; several labs can be up at once (default: %(default)s)",
+        help="name of the lab; several labs can be up at the same time (default: %(default)s)",
     )
 
     up_parser = actions.add_parser(
-        "up", parents=[name_option], help="build the lab, or find that it is up"
+        "up", parents=[name_option], help="build the lab, unless the lab is already up"
     )
     add_topology_option(up_parser)
     add_lanes_option(up_parser, default=1)
@@ -46,13 +47,17 @@ def register(subparsers: "Subparsers") -> None:
     down_parser = actions.add_parser("down", parents=[name_option], help="remove the lab")
     down_parser.set_defaults(run=run_down)
     status_parser = actions.add_parser(
-        "status", parents=[name_option], help="show the lab; exit code 0 if it is up, else 1"
+        "status",
+        parents=[name_option],
+        help="show the state of the lab; exit code 0 if the lab is up, else 1",
     )
     status_parser.set_defaults(run=run_status)
 
     _add_exec_parser(actions, name_option)
     logs_parser = actions.add_parser(
-        "logs", parents=[name_option], help="print the console and the journal of a host"
+        "logs",
+        parents=[name_option],
+        help="print the console log and the systemd journal of a host",
     )
     logs_parser.add_argument("host", metavar="HOST", help="name of a host of the lab")
     logs_parser.add_argument(
@@ -61,7 +66,7 @@ def register(subparsers: "Subparsers") -> None:
         type=_parse_count,
         default=200,
         metavar="N",
-        help="number of lines at the end of the console and of the journal (default: 200)",
+        help="number of lines to print from the end of each of the two logs (default: 200)",
     )
     logs_parser.set_defaults(run=run_logs)
 
@@ -71,18 +76,19 @@ def _add_exec_parser(actions: "Subparsers", name_option: argparse.ArgumentParser
     exec_parser = actions.add_parser(
         "exec",
         parents=[name_option],
-        help="run a command in the namespace that reaches the hosts, or on one of the hosts",
+        help="run a command in the network namespace of the controller, from which the hosts are "
+        "reachable, or on a host",
         usage="migqual lab exec [--name NAME] [--on HOST] -- COMMAND ...",
     )
     exec_parser.add_argument(
-        "--on", metavar="HOST", help="run COMMAND on this host (default: a shell)"
+        "--on", metavar="HOST", help="run COMMAND, or without COMMAND a shell, on this host"
     )
     exec_parser.add_argument("command", nargs="*", metavar="COMMAND")
     exec_parser.set_defaults(run=run_exec)
 
 
 def add_lanes_option(parser: argparse.ArgumentParser, default: int) -> None:
-    """Add the option --lanes: the number of pairs working side by side."""
+    """Add the option --lanes: the number of pairs that run tests at the same time."""
     parser.add_argument(
         "--lanes",
         type=_parse_count,
@@ -99,10 +105,10 @@ def read_topology(source: str, lanes: int) -> Topology:
 
     Args:
         source: The name of a topology in `fixtures/labs`, or a file.
-        lanes: The number of pairs working side by side.
+        lanes: The number of pairs that run tests at the same time.
 
     Raises:
-        InventoryError: The topology cannot be built.
+        InventoryError: The topology does not exist or has errors.
     """
     return topology.add_replicas(topology.load_topology(source), lanes)
 
@@ -118,7 +124,7 @@ def add_topology_option(parser: argparse.ArgumentParser) -> None:
 
 
 def run_up(arguments: argparse.Namespace) -> int:
-    """Build the lab unless the lab is up; print the hosts and the next commands."""
+    """Build the lab unless the lab is up; print the hosts and commands to use the lab."""
     requested_topology = read_topology(arguments.topology, arguments.lanes)
     started = time.monotonic()
     lab = lifecycle.start_lab(
@@ -143,7 +149,7 @@ def run_up(arguments: argparse.Namespace) -> int:
 
 
 def run_down(arguments: argparse.Namespace) -> int:
-    """End the lab and remove all traces of the lab."""
+    """Remove the lab: all processes, namespaces and folders."""
     layout.check_lab_name(arguments.name)
     lab_existed = lifecycle.remove_lab(arguments.name)
     print_progress(f"lab {arguments.name}: {'removed' if lab_existed else 'does not exist'}")
@@ -151,7 +157,7 @@ def run_down(arguments: argparse.Namespace) -> int:
 
 
 def run_status(arguments: argparse.Namespace) -> int:
-    """Print the state of the lab; return 0 when the lab is up, else 1."""
+    """Print the state of the lab, and return the exit code: 0 if the lab is up, else 1."""
     layout.check_lab_name(arguments.name)
     check_outside_lab()
     phase = state.detect_lab_phase(arguments.name)
@@ -166,14 +172,14 @@ def run_status(arguments: argparse.Namespace) -> int:
         print("these are leftovers of an earlier lab: `migqual lab down` removes them,")
         print("`migqual lab up` removes them and builds the lab")
     if other_labs:
-        print(f"other labs: {', '.join(other_labs)}")
+        print(f"other labs on this machine: {', '.join(other_labs)}")
     return 0 if phase is LabPhase.UP else 1
 
 
 def run_exec(arguments: argparse.Namespace) -> int:
-    """Replace the process by a command in the lab or on a host.
+    """Replace the migqual process by a command in the network of the lab or on a host.
 
-    The exit code and the signals belong to the command.
+    The exit code of migqual is then the exit code of the command.
 
     Raises:
         UsageError: The lab is not up, or neither a command nor a host is given.
@@ -192,30 +198,29 @@ def run_exec(arguments: argparse.Namespace) -> int:
 
 
 def run_logs(arguments: argparse.Namespace) -> int:
-    """Print the console of a host, then the journal of a running host.
-
-    The console is also available for a dead host and for a dead lab.
+    """Print the console log of a host and, if the host runs, the systemd journal.
 
     Returns:
-        1 when the host is not running. Else `journalctl` replaces the process.
+        The exit code 1 if the host does not run. If the host runs, the function does not return,
+        because `journalctl` replaces the migqual process.
     """
     _, lab = state.read_lab_state(arguments.name)
     host = lab.get_host(arguments.host)
     text = host.console_log.read_text(errors="replace") if host.console_log.exists() else ""
-    print(f"== console of {host.name}")
+    print(f"== console log of {host.name}")
     print("\n".join(text.splitlines()[-arguments.lines :]))
     if not cgroup.list_group_pids(host.cgroup_name):
-        print(f"== no journal: {host.name} is not running")
+        print(f"== no systemd journal: {host.name} is not running")
         return 1
-    print(f"== journal of {host.name}")
+    print(f"== systemd journal of {host.name}")
     journal = ["journalctl", "--no-pager", f"--lines={arguments.lines}"]
     return exec_in_lab(lab, build_ssh_command(host.name, journal))
 
 
 def print_progress(message: str) -> None:
-    """Print a progress message at once and in order, also into a pipe.
+    """Print a progress message, and flush standard output.
 
-    A closed pipe does not stop the command: later output is discarded.
+    If standard output is a closed pipe, this output and all later output is discarded.
     """
     try:
         print(f"migqual: {message}", flush=True)
@@ -224,13 +229,13 @@ def print_progress(message: str) -> None:
 
 
 def build_ssh_command(host: str, argv: Sequence[str]) -> list[str]:
-    """Build the ssh command for a command on a host, or for a login.
+    """Build the ssh command that runs `argv` on a host.
 
-    The lab configures ssh in the network namespace of the controller.
+    ssh finds the host only in the network namespace of the controller.
 
     Args:
         host: The name of the host.
-        argv: The command; empty for a login.
+        argv: The command; an empty sequence opens a shell.
     """
     return ["ssh", host, *([shlex.join(argv)] if argv else [])]
 
@@ -239,7 +244,7 @@ def load_running_lab(name: str) -> LabLayout:
     """Load the layout of a running lab.
 
     Raises:
-        UsageError: The lab is not up. The remedy is the command to type.
+        UsageError: The lab is not up. The remedy is the command that builds the lab.
     """
     layout.check_lab_name(name)
     if state.detect_lab_phase(name) is not LabPhase.UP:
@@ -249,17 +254,17 @@ def load_running_lab(name: str) -> LabLayout:
 
 
 def build_namespace_command(lab: LabLayout, argv: Sequence[str]) -> list[str]:
-    """Build the command to run `argv` in the network namespace of the controller.
+    """Build the command that runs `argv` in the network namespace of the controller.
 
-    The hosts are reachable from the controller's namespace only.
+    Only from this namespace the hosts are reachable.
     """
     return ["ip", "netns", "exec", lab.controller_namespace, *argv]
 
 
 def build_environment(lab: LabLayout) -> dict[str, str]:
-    """Build the environment of a command in the lab.
+    """Build the environment variables of a command in the lab.
 
-    The environment names the inventory, and PATH begins with the programs of migqual.
+    MIGQUAL_INVENTORY names the inventory of the lab. PATH begins with the folder of migqual.
     """
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return {**os.environ, "MIGQUAL_INVENTORY": str(lab.inventory_file), "PATH": path}
@@ -272,7 +277,7 @@ def _parse_count(text: str) -> int:
 
 
 def exec_in_lab(lab: LabLayout, argv: Sequence[str]) -> NoReturn:
-    """Replace the process by a command in the network namespace of the controller."""
+    """Replace the migqual process by `argv` in the network namespace of the controller."""
     command = build_namespace_command(lab, argv)
     sys.stdout.flush()
     os.execvpe(command[0], command, build_environment(lab))  # noqa: S606 - there is no shell
@@ -281,7 +286,7 @@ def exec_in_lab(lab: LabLayout, argv: Sequence[str]) -> NoReturn:
 def _render_summary(lab_state: LabState, lab: LabLayout) -> str:
     pairs = ", ".join(f"{pair.source} -> {pair.destination}" for pair in lab.topology.pairs)
     return (
-        f"topology {lab_state.topology_name}, since {lab_state.started_at}, "
+        f"topology {lab_state.topology_name}, up since {lab_state.started_at}, "
         f"acceleration {lab_state.acceleration}\n"
         f"pairs {pairs}; inventory {lab.inventory_file}"
     )

@@ -1,4 +1,4 @@
-"""`migqual params GUEST`: list migration parameters beside the documented defaults."""
+"""`migqual params GUEST`: list migration parameters beside openEuler's documented defaults."""
 
 import argparse
 import json
@@ -23,13 +23,16 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command `params`. The handler `run` returns the exit code."""
     parser = subparsers.add_parser(
         "params",
-        description="Lists every parameter that the openEuler documentation names, with its value "
-        "or `missing`, then the other parameters of this QEMU. Queries QEMU's monitor: libvirt "
-        "marks the domain as tainted. Exit code 0; 1 if QEMU cannot be queried, 2 on bad input.",
+        description="Lists the migration parameters of the guest's QEMU: first every parameter "
+        "that the openEuler documentation names, with its value or `missing`, then all other "
+        "parameters. migqual queries QEMU's monitor, and libvirt then marks the domain as tainted. "
+        "Exit code 0; 1 if QEMU cannot be queried, 2 on bad input.",
     )
-    parser.add_argument("guest", metavar="GUEST", help="name of any guest (libvirt domain)")
+    parser.add_argument("guest", metavar="GUEST", help="name of the guest (any libvirt domain)")
     parser.add_argument(
-        "--source", metavar="HOST", help="host of the guest (default: search all hypervisors)"
+        "--source",
+        metavar="HOST",
+        help="name of the host on which the guest runs (default: search all hypervisors)",
     )
     common_arguments.add_inventory_option(parser)
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
@@ -54,7 +57,7 @@ def _print_parameters(arguments: argparse.Namespace) -> int:
 
 
 def render_parameters_json(rows: Sequence[ParameterComparison]) -> str:
-    """Render a JSON list of objects: name, value (null when missing), default."""
+    """Render the parameters as a JSON list of objects: name, value (null if missing), default."""
     return json.dumps([asdict(row) for row in rows], indent=2)
 
 

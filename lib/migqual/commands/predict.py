@@ -1,4 +1,4 @@
-"""`migqual predict GUEST DESTINATION`: predict convergence, duration and useful settings."""
+"""`migqual predict GUEST DESTINATION`: predict a migration, and suggest settings."""
 
 import argparse
 import json
@@ -40,20 +40,22 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--link",
         type=float,
         metavar="MIB_S",
-        help="speed of the link in MiB/s (default: from the speed that the interface of the source "
-        f"reports; {GIGABIT_MIB_S:g}, one gigabit per second, if it reports no speed)",
+        help="speed of the migration link in MiB/s (default: the speed that the network interface "
+        f"of the source reports; {GIGABIT_MIB_S:g}, that is 1 Gbit/s, if the interface reports "
+        "none)",
     )
     parser.add_argument(
         "--bandwidth",
         type=float,
         metavar="MIB_S",
-        help="bandwidth limit of the migration in MiB/s (default: from virsh migrate-getspeed)",
+        help="bandwidth limit of the migration in MiB/s (default: the limit that "
+        "`virsh migrate-getspeed` prints)",
     )
     parser.add_argument(
         "--downtime",
         type=int,
         metavar="MS",
-        help="downtime limit in ms (default: from virsh migrate-getmaxdowntime)",
+        help="downtime limit in ms (default: the limit that `virsh migrate-getmaxdowntime` prints)",
     )
     parser.add_argument("--json", action="store_true", help="print the prediction as JSON")
     parser.set_defaults(run=run)
@@ -114,7 +116,8 @@ def _find_running_domain(request: MigrationRequest) -> Domain:
     domain = request.source.libvirt.find_domain(request.guest)
     if domain is None:
         raise UsageError(
-            f"no guest {request.guest!r} on {request.source.name}", remedy="see `virsh list --all`"
+            f"no guest {request.guest!r} on {request.source.name}",
+            remedy=f"name a domain that `virsh list --all` shows on {request.source.name}",
         )
     if domain.query_state() is not DomainState.RUNNING:
         raise UsageError(
@@ -155,11 +158,11 @@ def render_prediction_json(
 def render_prediction_table(
     measurement: GuestMeasurement, inputs: PredictionInputs, suggestions: list[SettingChoice]
 ) -> Iterator[str]:
-    """Yield the measurement and the inputs, then a line for each setting."""
+    """Yield the lines of a table: the measurement, the inputs, and each suggested setting."""
     memory_note = (
         "without zero pages"
         if measurement.pages_counted
-        else "all of it: the zero pages could not be counted"
+        else "all memory, because the zero pages could not be counted"
     )
     yield (
         f"memory to send   {measurement.memory_to_send_mib:.0f} of {measurement.total_mib:.0f} MiB "
@@ -175,8 +178,8 @@ def render_prediction_table(
     yield f"{'setting':15}{'converges':11}{'time':>9}{'downtime':>11}  option"
     for suggestion in suggestions:
         yield _format_suggestion(suggestion).rstrip()
-    devices = f"{DEFAULT_DEVICE_STATE_S * 1000:.0f} ms for the device state"
-    yield f"assumed: {DEFAULT_SETUP_S:g} s before the first byte, {devices}"
+    devices = f"{DEFAULT_DEVICE_STATE_S * 1000:.0f} ms of downtime for the device state"
+    yield f"assumed: {DEFAULT_SETUP_S:g} s before the first byte of memory, {devices}"
 
 
 def _format_value(name: str, sourced_value: SourcedValue, unit: str) -> str:

@@ -1,4 +1,4 @@
-"""`migqual preflight GUEST DESTINATION`: list obstacles to the migration of a guest."""
+"""`migqual preflight GUEST DESTINATION`: check a guest and both hosts before a migration."""
 
 import argparse
 import json
@@ -20,8 +20,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = subparsers.add_parser(
         "preflight",
         description="Checks a guest and both hosts before a migration. Exit code 0 if every "
-        "finding is ok or a warning, 1 if a finding is refused or unknown, or if a host had an "
-        "error, 2 on bad input.",
+        "finding is ok or a warning; 1 if a finding is refused or unknown, or if the checks end "
+        "with an error; 2 on bad input.",
     )
     common_arguments.add_migration_arguments(parser)
     parser.add_argument(
@@ -35,8 +35,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--copy-storage",
         choices=[str(storage_copy) for storage_copy in StorageCopy],
         default=str(StorageCopy.NONE),
-        help="copy of the disks: no disk (none), full copies (all), or copies without backing "
-        "files (inc) (default: %(default)s)",
+        help="disks that the migration copies: no disk (none), each disk as a whole (all), or each "
+        "disk without its backing file (inc) (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.set_defaults(run=run)
@@ -64,7 +64,7 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
 
 
 def render_findings_json(findings: Sequence[Finding]) -> str:
-    """Render a JSON list of objects: id, severity, message, remedy, figures."""
+    """Render the findings as a JSON list of objects: id, severity, message, remedy, figures."""
     keys = ("id", "severity", "message", "remedy")
     objects = [
         {key: getattr(finding, key) for key in keys} | {"figures": dict(finding.figures)}
@@ -74,7 +74,7 @@ def render_findings_json(findings: Sequence[Finding]) -> str:
 
 
 def render_findings_table(findings: Sequence[Finding]) -> str:
-    """Render a line for each finding, the remedy below, and the counts at the end."""
+    """Render findings as text: each message with its remedy below, then the count by severity."""
     id_width = max(len(finding.id) for finding in findings)
     lines = []
     for one in findings:

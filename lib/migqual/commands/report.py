@@ -1,4 +1,4 @@
-"""`migqual report [DIR ...]`: judge the records of any number of runs and machines."""
+"""`migqual report [DIR ...]`: judge the records of one or several runs, and write a report."""
 
 import argparse
 import sys
@@ -39,23 +39,26 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="folder for verdict.json and index.html (default: %(default)s)",
     )
     parser.add_argument(
-        "--time-spent", action="store_true", help="also print the seconds of each step of the tests"
+        "--time-spent",
+        action="store_true",
+        help="also print the seconds of each step, added up over all tests",
     )
     parser.add_argument(
         "--durations",
         type=Path,
         metavar="FILE",
-        help="write the seconds of each passed test to this file, without the wait for an "
-        "exclusive machine. A smoke run selects tests by this file, and lanes are filled by it",
+        help="write the seconds of each passed test to this file. The wait for an exclusive "
+        "machine does not count. From fixtures/durations.json migqual selects the tests of a smoke "
+        "run, and divides the tests among lanes",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Publish the report, print a summary, and judge all pairs.
+    """Write the report of the given records, and print a summary.
 
     Returns:
-        The exit code: 0 when every pair qualifies, 1 when a pair fails, 2 on bad input.
+        The exit code: 0 if every pair qualifies, 1 if a pair does not qualify, 2 on bad input.
     """
     try:
         run_record, records = report_folder.publish_report(arguments.folders, arguments.out)

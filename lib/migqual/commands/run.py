@@ -1,4 +1,4 @@
-"""`migqual run`: build the lab or take an inventory, run the suites, print the verdict."""
+"""`migqual run`: run the suites on a lab or on the hosts of an inventory; print the verdict."""
 
 import argparse
 import os
@@ -44,22 +44,28 @@ def register(subparsers: "Subparsers") -> None:
     )
     host_options = parser.add_mutually_exclusive_group()
     host_options.add_argument(
-        "--inventory", type=Path, metavar="FILE", help="test your own hosts; build no lab"
+        "--inventory",
+        type=Path,
+        metavar="FILE",
+        help="test the hosts of this inventory; build no lab",
     )
     host_options.add_argument(
-        "--topology", metavar="NAME|FILE", help="topology of the lab to build if none is up"
+        "--topology",
+        metavar="NAME|FILE",
+        help="topology of the lab, which is built if no lab is up",
     )
     lab_command.add_lanes_option(parser, default=min(MAX_LANES, len(os.sched_getaffinity(0))))
     parser.add_argument(
         "--profile",
         metavar="NAME|FILE",
-        help="profile with the demands on the hosts (default: lab for a lab, else upstream)",
+        help="profile with the demands on the hosts (default: the profile `lab` for a lab, the "
+        "profile `upstream` for your own hosts)",
     )
     parser.add_argument(
         "--name", default=lab_command.DEFAULT_LAB_NAME, help="name of the lab (default: lab)"
     )
     parser.add_argument("--keep", action="store_true", help="keep the lab up after the run")
-    parser.add_argument("--serial", action="store_true", help="test one pair after the other")
+    parser.add_argument("--serial", action="store_true", help="test the pairs one after the other")
     parser.add_argument(
         "--out",
         type=Path,
@@ -126,9 +132,10 @@ def _watch_foreign_objects(target: RunTarget) -> Iterator[list[str]]:
 
 
 def _verify_arguments(arguments: argparse.Namespace) -> Inventory | None:
-    """Check all arguments; return the named inventory, or None.
+    """Check all arguments before a lab is built and before an older report is cleared.
 
-    Bad arguments are reported before a lab is built and before an older report is cleared.
+    Returns:
+        The inventory of --inventory; None without this option.
     """
     check_lab_name(arguments.name)
     if arguments.pytest:
@@ -174,7 +181,7 @@ def _check_reachability(inventory: Inventory) -> None:
     ):
         raise TroubleError(
             f"no pair can be tested: {messages}",
-            remedy=f"migqual inventory check {inventory.file}",
+            remedy=f"run `migqual inventory check {inventory.file}`",
         )
     if findings:
         print_progress(
@@ -184,7 +191,7 @@ def _check_reachability(inventory: Inventory) -> None:
 
 
 def _print_verdict(arguments: argparse.Namespace, status: int) -> int:
-    """Print the results in the records, and return the exit code of the whole run."""
+    """Write the report, print the summary, and return the exit code of `migqual run`."""
     if not record_files.list_record_files(arguments.out / record_files.RECORDS_FOLDER):
         raise UsageError(
             f"pytest ended with exit status {status} before it selected a test",
@@ -201,11 +208,11 @@ def _print_verdict(arguments: argparse.Namespace, status: int) -> int:
     )  # no verdict where tests were spread
     print("\n".join(summary_lines if status in NORMAL_EXIT_STATUSES else lines))
     if status not in NORMAL_EXIT_STATUSES:
-        print_progress(f"pytest did not end normally: exit status {status}")
+        print_progress(f"pytest did not end normally: exit status {status}; read its output above")
         return 1
     if arguments.observer_checks:
         print_progress(
-            "a test did not pass" if status else "every test passed, each on one of the pairs"
+            "at least one test did not pass" if status else "every test passed, each on one pair"
         )
         return 1 if status else 0
     return 0 if is_run_qualified(judge_pairs(run_record, records)) else 1

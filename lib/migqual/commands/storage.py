@@ -1,4 +1,4 @@
-"""`migqual storage GUEST DESTINATION`: show the place of each disk and the cost of a copy."""
+"""`migqual storage GUEST DESTINATION`: show the location of each disk and the space for a copy."""
 
 import argparse
 import json
@@ -39,7 +39,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Collect the storage facts of the guest and print a table.
+    """Query all disks of the guest on both hosts, and print a table.
 
     Returns:
         The exit code: 0 when the location of every disk is known; 1 when a location is not
@@ -61,7 +61,7 @@ def _print_storage(arguments: argparse.Namespace) -> int:
 
 
 def render_storage_json(storage: StorageFacts) -> str:
-    """Render a JSON list with an object for each disk."""
+    """Render the table as a JSON list with an object for each disk."""
     keys = [name.replace(" ", "_") for name in _HEADER]
     rows = [
         dict(zip(keys, _format_row(storage, fact), strict=True))
@@ -72,7 +72,7 @@ def render_storage_json(storage: StorageFacts) -> str:
 
 
 def render_storage_table(storage: StorageFacts) -> Iterator[str]:
-    """Yield the lines of a table; below each disk the image and the evidence."""
+    """Yield a line for each disk, then the path of its image and the evidence for its location."""
     rows = [_HEADER, *(_format_row(storage, fact) for fact in storage.disks)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     yield _format_line(_HEADER, widths)
@@ -100,12 +100,12 @@ def _format_row(storage: StorageFacts, fact: DiskFact) -> tuple[str, ...]:
 
 def _describe_destination_image(fact: DiskFact) -> str:
     if fact.location.is_common:
-        return "the same"
+        return "the same image"
     if not isinstance(fact.copy_destination, CopyDestination):
         return "not known"
     if fact.copy_destination.kind is PathKind.ABSENT:
-        return f"nothing ({fact.copy_destination.folder_state} folder)"
-    return f"another {fact.copy_destination.kind}"
+        return f"no image ({fact.copy_destination.folder_state} folder)"
+    return f"another object ({fact.copy_destination.kind})"
 
 
 def _describe_free_space(fact: DiskFact) -> str:
@@ -113,7 +113,7 @@ def _describe_free_space(fact: DiskFact) -> str:
         return "none"
     if not isinstance(fact.space, CopySpace):
         return "not known"
-    return f"{fact.space.needed_mib} of {fact.space.available_mib} MiB free"
+    return f"{fact.space.needed_mib} MiB ({fact.space.available_mib} MiB are free)"
 
 
 def _format_mib(size: int) -> str:

@@ -1,4 +1,4 @@
-"""`migqual sweep`: remove from hosts the objects in the journals of dead runs."""
+"""`migqual sweep`: remove the objects that dead runs left on hosts."""
 
 import argparse
 import shlex
@@ -33,7 +33,7 @@ def register(subparsers: "Subparsers") -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the objects that sweep would remove; connect to no host; the exit code is 0",
+        help="only print the objects that sweep would remove; connect to no host; exit code 0",
     )
     parser.add_argument(
         "--forget",
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         The exit code: 0, or 1 when an object could not be removed.
 
     Raises:
-        UsageError: A file is not a journal, or options exclude each other.
+        UsageError: A file is not a journal, or --dry-run and --forget are given together.
     """
     remove_stale_ssh_folders()
     journal_paths = (
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _find_journal(path: Path) -> Path:
-    """Find a journal by path, or by a name printed by `migqual sweep`.
+    """Find a journal by its path, or by its file name in the journal folder.
 
     Raises:
         UsageError: No such journal exists, or the file is not a journal.
@@ -96,12 +96,12 @@ def _find_journal(path: Path) -> Path:
 
 
 def _forget_hosts(paths: Iterable[Path], host_names: list[str]) -> None:
-    """Remove the entries on the given hosts from the journals of dead runs.
+    """Delete the entries of the given hosts from the journals of dead runs.
 
     The objects stay on the hosts. The commands for a removal by hand are printed.
 
     Raises:
-        UsageError: No journal of a dead run names the host.
+        UsageError: No journal of a dead run has an entry of one of the hosts.
     """
     unknown_hosts = set(host_names)
     for path in paths:
@@ -114,18 +114,18 @@ def _forget_hosts(paths: Iterable[Path], host_names: list[str]) -> None:
                     journal_file.record_removal(entry)
                     undo_commands = "; ".join(shlex.join(argv) for argv in entry.undo)
                     print_progress(
-                        f"{path.name}: forgot {sweep.describe_entry(entry)}; "
-                        f"to undo it by hand: {undo_commands}"
+                        f"{path.name}: deleted the entry of {sweep.describe_entry(entry)}; "
+                        f"to remove or restore this object by hand: {undo_commands}"
                     )
     if unknown_hosts:
         raise UsageError(
-            f"no journal of a crashed run has an entry for {', '.join(sorted(unknown_hosts))}",
+            f"no journal of a crashed run has an entry of host {', '.join(sorted(unknown_hosts))}",
             remedy="`migqual sweep --dry-run` lists the entries of all journals",
         )
 
 
 def find_journals(inventory_file: Path) -> list[Path]:
-    """Find the journals of dead runs on the hosts of an inventory file."""
+    """Find the journals of dead runs that used an inventory file."""
     absolute_path = inventory_file.absolute()
     journal_paths = []
     for path in journal.list_journal_paths():
@@ -136,14 +136,14 @@ def find_journals(inventory_file: Path) -> list[Path]:
 
 
 def sweep_journals(paths: Iterable[Path], *, dry_run: bool = False) -> bool:
-    """Sweep each journal.
+    """Remove the objects in journals from the hosts, and print each removed object.
 
     Args:
-        paths: The journal files.
-        dry_run: Print the objects to remove, and connect to no host.
+        paths: The journal files. The journal of an active run is skipped.
+        dry_run: Only print the objects, and connect to no host.
 
     Returns:
-        Whether no object had to stay.
+        False if an object could not be removed, else True.
     """
     results = [_sweep_journal(path, dry_run=dry_run) for path in paths]
     return all(results)
@@ -152,7 +152,7 @@ def sweep_journals(paths: Iterable[Path], *, dry_run: bool = False) -> bool:
 def _sweep_journal(path: Path, *, dry_run: bool) -> bool:
     with journal.open_orphaned_journal(path) as journal_file:
         if journal_file is None:
-            print_progress(f"{path.name}: its run is still active; skipped")
+            print_progress(f"{path.name}: skipped, because its run is still active")
             return True
         if journal_file.open_entries and _is_lab_gone(journal_file):
             print_progress(f"{path.name}: the lab is gone; nothing is left to remove")
@@ -184,7 +184,10 @@ def _remove_or_list_entries(journal_file: JournalFile, *, dry_run: bool) -> bool
 
 
 def _is_lab_gone(journal_file: JournalFile) -> bool:
-    """Return whether the lab is gone; all objects on the hosts are gone with the lab."""
+    """Return whether the journal belongs to a lab that no longer exists.
+
+    The hosts of this lab, and all objects on the hosts, do not exist either.
+    """
     if journal_file.tier != LAB_TIER:
         return False
     if not journal_file.inventory.exists():
@@ -193,7 +196,11 @@ def _is_lab_gone(journal_file: JournalFile) -> bool:
 
 
 def _find_namespace_to_enter(journal_file: JournalFile) -> str | None:
-    """Return the network namespace with access to the hosts; None when no change is needed."""
+    """Find the network namespace that a process must enter to reach the hosts of the journal.
+
+    Returns:
+        The name of the namespace; None if this process need not enter a namespace.
+    """
     if (
         not journal_file.open_entries
         or journal_file.tier != LAB_TIER

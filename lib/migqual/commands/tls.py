@@ -52,7 +52,7 @@ def register(subparsers: "Subparsers") -> None:
         ),
         (
             "check",
-            "check the certificates on the hosts; exit code 1 if a check is refused",
+            "check the certificates on the hosts; exit code 1 if a finding is refused",
             _check_certificates,
         ),
         (
@@ -60,14 +60,16 @@ def register(subparsers: "Subparsers") -> None:
             "issue and install new certificates of the same authority; no daemon is restarted",
             _rotate_certificates,
         ),
-        ("restore", "restore the files from before `install`", _restore_hosts),
+        ("restore", "restore the files that the hosts had before `install`", _restore_hosts),
     )
     for name, help_text, handler in handlers:
         action = actions.add_parser(name, help=help_text, description=help_text)
         common_arguments.add_inventory_option(action)
         if name == "check":
             action.add_argument("--json", action="store_true", help="print the findings as JSON")
-        action.add_argument("names", nargs="*", metavar="HOST", help="only these hosts")
+        action.add_argument(
+            "names", nargs="*", metavar="HOST", help="only these hosts (default: all)"
+        )
         action.set_defaults(run=handler)
 
 
@@ -159,9 +161,10 @@ def _restore_hosts(arguments: argparse.Namespace) -> int:
 
 
 def _describe_nothing_installed(authority_folder: "_AuthorityFolder") -> str:
-    """Describe the missing installation, and name other inventories with certificates.
+    """Build the message that no certificates are installed for the inventory.
 
-    An inventory file at a new path counts as another inventory.
+    The message names all other inventories with certificates. An inventory file that was moved
+    to another path counts as another inventory.
     """
     other_inventories = {
         str(journal.parse_journal(file, file.read_text(encoding="utf-8")).inventory)
@@ -169,7 +172,7 @@ def _describe_nothing_installed(authority_folder: "_AuthorityFolder") -> str:
         for file in journal.list_journal_paths(folder)
     }
     location_note = (
-        f"; there are certificates for {', '.join(sorted(other_inventories))}"
+        f"; certificates are installed for {', '.join(sorted(other_inventories))}"
         if other_inventories
         else ""
     )
@@ -184,23 +187,23 @@ def _open_hosts(inventory: Inventory, names: list[str]) -> Iterator[list[Host]]:
 
 @dataclass(frozen=True)
 class _AuthorityFolder:
-    """The private folder with the authority and the journals of an inventory.
+    """The folder with the certificate authority and the TLS journals of an inventory.
 
-    Only the owner has access to the folder.
+    Only its owner can read the folder.
     """
 
     folder: Path
 
     @property
     def tag(self) -> str:
-        """Return the tag in the names of backups on hosts.
+        """Return the tag: a text in the names of all backups that migqual makes on hosts.
 
-        Each state folder and each inventory has a different tag.
+        The tag is different for each inventory and for each state folder.
         """
         return f"{TAG_PREFIX}-{self.folder.name[:8]}"
 
     def list_hosts(self) -> set[str]:
-        """List the hosts with certificates installed by migqual."""
+        """List the hosts on which migqual installed certificates."""
         journals = [
             journal.parse_journal(file, file.read_text(encoding="utf-8"))
             for file in journal.list_journal_paths(self.folder)
@@ -226,8 +229,8 @@ def _open_host_certificates(
 def _lock_authority_folder(inventory: Inventory, names: list[str]) -> Iterator[_AuthorityFolder]:
     """Lock the authority folder and lease the hosts while the block runs.
 
-    Only a single `migqual tls` command runs at a time: `restore` must not remove the authority
-    during an `install`. No run of the suites can use the hosts during the lease.
+    A second `migqual tls` command waits for the lock, because `restore` must not remove the
+    authority during an `install`. No run of the suites can use the leased hosts.
     """
     state_folder, inventory_file = (
         paths.get_state_folder().absolute(),
@@ -261,14 +264,14 @@ def _load_authority(folder: Path) -> CertificateAuthority | None:
     except ValueError as error:
         raise UsageError(
             f"{folder}: the certificate authority in this folder cannot be used: {error}",
-            remedy="`migqual tls restore`, then `migqual tls install`",
+            remedy="run `migqual tls restore`, then `migqual tls install`",
         ) from error
 
 
 def _create_authority(folder: Path) -> CertificateAuthority:
-    """Create an authority, and write the certificate and the key.
+    """Create a certificate authority, and write its certificate and its key to `folder`.
 
-    The key gets the final name last: a folder with a key is complete.
+    The key file gets its final name last. So a folder with a key file is complete.
     """
     authority = CertificateAuthority()
     (folder / CERTIFICATE_FILE).write_bytes(authority.certificate)

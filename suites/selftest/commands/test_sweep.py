@@ -161,7 +161,10 @@ def test_forget_gives_up_entries_of_a_host(
     assert cli.main(["sweep", "--forget", "h1"]) == 0
 
     assert not journal_path.exists()
-    assert "forgot image /x on h1; to undo it by hand: rm /x" in capsys.readouterr().out
+    assert (
+        "entry of image /x on h1; to remove or restore this object by hand: rm /x"
+        in capsys.readouterr().out
+    )
 
 
 def test_forget_refuses_journal_of_live_run(machine_folder: Path) -> None:
