@@ -61,7 +61,7 @@ def test_acpi_reboot_during_a_migration_ends_in_shutdown(
     require_still_running(slow_shutdown_guest)
 
     if wait_for_shutdown_or_reboot(slow_shutdown_guest) is DomainState.RUNNING:
-        versions = pair.destination.libvirt.query_versions()
+        versions = pair.destination.query_versions()
         raise UnsupportedError(f"libvirt and QEMU restart the guest at the destination: {versions}")
     assert pair.source.libvirt.find_domain(slow_shutdown_guest.name) is None
 

@@ -71,7 +71,7 @@ def compute_cache_key(host: Host, *inputs: str) -> str:
     The checksum covers `inputs` (the description of the guest), the CPU of `host`, and the
     versions of libvirt and QEMU on `host`.
     """
-    versions = host.libvirt.query_versions()
+    versions = host.query_versions()
     cpu_element = host.libvirt.query_capabilities().find("host/cpu")
     cpu_xml = "" if cpu_element is None else etree.tostring(cpu_element).decode()
     return build_cache.compute_key("state", *inputs, versions["libvirt"], versions["qemu"], cpu_xml)

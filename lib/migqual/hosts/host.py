@@ -1,6 +1,7 @@
 """Connect to a host of the inventory, with two libvirt connections and an SSH shell."""
 
 import os
+import re
 import shutil
 import tempfile
 from functools import cached_property
@@ -15,6 +16,7 @@ from migqual.hosts.shell import Shell
 from migqual.inventory.entities import HostEntry, Transport
 from migqual.model.guest_spec import Architecture
 
+_QEMU_VERSION_PATTERN = re.compile(r"^QEMU emulator version (\d+\.\d+\.\d+)", re.MULTILINE)
 _FOLDER_PREFIX = "migqual-ssh-"  # and the id of the process that made it
 
 
@@ -53,6 +55,31 @@ class Host:
             HostError: libvirt reports no QEMU program.
         """
         return HostNames(self.entry.emulator or self._query_emulator(), self.entry.service_bridge)
+
+    def query_versions(self) -> dict[str, str]:
+        """Query the dotted versions of libvirt and of QEMU; the keys are `libvirt` and `qemu`.
+
+        libvirt knows only the version of its default QEMU. An emulator of the inventory is asked
+        itself.
+
+        Raises:
+            HostError: The emulator of the inventory does not tell a version.
+        """
+        versions = self.libvirt.query_versions()
+        return versions | {"qemu": self._emulator_version} if self.entry.emulator else versions
+
+    @cached_property
+    def _emulator_version(self) -> str:
+        result = self.shell.run_unchecked(self.names.emulator, "--version")
+        version = _QEMU_VERSION_PATTERN.search(result.stdout)
+        if version is None:
+            output = (result.stderr or result.stdout).strip()
+            raise HostError(
+                self.name,
+                f"{self.names.emulator} --version tells no version: {output}",
+                remedy="correct migqual_emulator of the host, or install the missing libraries",
+            )
+        return version[1]
 
     def _query_emulator(self) -> str:
         arch = Architecture(str(self.libvirt.query_node_info()["arch"]))

@@ -58,7 +58,7 @@ def _check_ssh(host: Host) -> Finding:
 def _check_libvirt(host: Host) -> tuple[Finding, HostIdentity | None]:
     finding_id = f"{host.name}.libvirt"
     try:
-        versions, identity = host.libvirt.query_versions(), host.libvirt.query_identity()
+        versions, identity = host.query_versions(), host.libvirt.query_identity()
     except HostError as error:
         return Finding(finding_id, Severity.REFUSED, error.message, remedy=error.remedy), None
     message = f"libvirt {versions['libvirt']}, QEMU {versions['qemu']}"

@@ -65,8 +65,8 @@ def _build_host_entry(layout: LabLayout, host: HostLayout) -> dict[str, Any]:
     if host.spec.role is LabRole.HYPERVISOR:
         entry["migqual_migration_address"] = host.get_address("mig")
         entry["migqual_service_bridge"] = quirks.service_bridge
-        if host.spec.emulator is not None:
-            entry["migqual_emulator"] = host.spec.emulator
+        if host.spec.emulator_path is not None:
+            entry["migqual_emulator"] = host.spec.emulator_path
     return entry
 
 

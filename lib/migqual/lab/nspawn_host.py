@@ -211,6 +211,8 @@ def _list_bind_mounts(layout: LabLayout, host: HostLayout) -> list[BindMount]:
         bind_mounts += [
             BindMount(source=Path(device)) for device in HYPERVISOR_DEVICES if Path(device).exists()
         ]
+        if host.spec.qemu_prefix is not None:
+            bind_mounts.append(BindMount(source=host.spec.qemu_prefix, read_only=True))
         bind_mounts.append(BindMount(source=layout.shared_folder, target=SHARED_FOLDER))
         bind_mounts.append(
             BindMount(source=get_saved_states_folder(), target=SCRATCH_FOLDER / SAVED_STATES_FOLDER)

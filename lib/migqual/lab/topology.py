@@ -1,6 +1,8 @@
 """Define the topology of a lab, and load topology files, such as `fixtures/labs/default.yml`."""
 
+import platform
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +13,7 @@ from migqual import paths
 from migqual.errors import InputProblem, InventoryError, UsageError
 from migqual.inventory.entities import Acceleration, Tier
 from migqual.lab.quirks import HostQuirks
-from migqual.lab.topology_types import HostName, StrictModel
+from migqual.lab.topology_types import AbsolutePath, HostName, StrictModel
 from migqual.yaml_file import load_yaml_model
 
 LAB_NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]{0,11}$")
@@ -92,6 +94,8 @@ class LabHost(StrictModel):
         packages: Debian packages in addition to the packages of the role.
         rootfs: Existing root file system for the host; None to build a root file system.
         emulator: Path of QEMU in the host; None for libvirt's default.
+        qemu_prefix: Installation prefix of a QEMU on the machine, mounted in the host. Guests use
+            the QEMU in place of the host's QEMU.
         binds: Folders and devices of the machine that the host can use.
         cpu: vCPU model of guests started on the host.
         quirks: Properties of real hosts that the host imitates.
@@ -104,9 +108,17 @@ class LabHost(StrictModel):
     )
     rootfs: Path | None = Field(default=None, description="an existing root file system to use")
     emulator: str | None = None
+    qemu_prefix: AbsolutePath | None = None
     binds: tuple[BindMount, ...] = ()
     cpu: str | None = Field(default=None, description="vCPU model of guests started on the host")
     quirks: HostQuirks = HostQuirks()
+
+    @property
+    def emulator_path(self) -> str | None:
+        """Return the path of QEMU for the inventory; None for libvirt's default."""
+        if self.qemu_prefix is None:
+            return self.emulator
+        return str(self.qemu_prefix / f"bin/qemu-system-{platform.machine()}")
 
 
 class LabPair(StrictModel):
@@ -254,17 +266,25 @@ def load_topology(name_or_path: str) -> Topology:
     """
     file = find_topology_file(name_or_path)
     topology = load_yaml_model(file, Topology)
-    faults = [
-        InputProblem(
+    if faults := [
+        fault for name, host in topology.hosts.items() for fault in _check_paths(name, host)
+    ]:
+        raise InventoryError(str(file), faults)
+    return topology
+
+
+def _check_paths(name: str, host: LabHost) -> Iterator[InputProblem]:
+    """Check the files of the machine that the description of a host names."""
+    if host.rootfs is not None and not (host.rootfs / "usr").is_dir():
+        yield InputProblem(
             f"hosts.{name}.rootfs",
             f"{host.rootfs} is not a root file system: the folder usr is missing",
         )
-        for name, host in topology.hosts.items()
-        if host.rootfs is not None and not (host.rootfs / "usr").is_dir()
-    ]
-    if faults:
-        raise InventoryError(str(file), faults)
-    return topology
+    if host.qemu_prefix is not None and not Path(str(host.emulator_path)).is_file():
+        yield InputProblem(
+            f"hosts.{name}.qemu_prefix",
+            f"no QEMU is installed there: {host.emulator_path} is missing",
+        )
 
 
 def add_replicas(topology: Topology, lanes: int) -> Topology:

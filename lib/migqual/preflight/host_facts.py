@@ -72,7 +72,7 @@ def collect_host_facts(host: Host, hugepage_kib: int = 0) -> HostFacts:
         if isinstance(proc_text, Missing)
         else parse_available_mib(proc_text),
         cpu=proc_text if isinstance(proc_text, Missing) else parse_host_cpu(proc_text),
-        versions=host.libvirt.query_versions(),
+        versions=host.query_versions(),
         free_hugepages_mib=fact_or_missing(lambda: read_free_hugepages_mib(host, hugepage_kib))
         if hugepage_kib
         else None,
