@@ -1,5 +1,6 @@
-"""Provide the compiled payload program and a running payload daemon to the tests."""
+"""Provide the compiled payload program, a running payload daemon and namespaces to the tests."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from migqual import paths
 from migqual.image.payload import ensure_payload
+from suites.selftest.support.network_namespace import LinkedNamespaces, create_linked_namespaces
 from suites.selftest.support.payload_daemon import PayloadDaemon, run_payload_daemon
 
 
@@ -24,3 +26,12 @@ def daemon(program: Path, tmp_path: Path) -> Iterator[PayloadDaemon]:
     """Yield a payload daemon on the local machine."""
     with run_payload_daemon(program, tmp_path) as payload_daemon:
         yield payload_daemon
+
+
+@pytest.fixture
+def namespaces() -> Iterator[LinkedNamespaces]:
+    """Yield the network namespaces of a guest and a client."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces are made by root")
+    with create_linked_namespaces() as linked_namespaces:
+        yield linked_namespaces

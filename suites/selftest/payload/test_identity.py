@@ -1,13 +1,17 @@
 """A restored guest gets an identity; several commands run in a single process."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from suites.selftest.support.payload_daemon import PayloadDaemon
+from suites.selftest.support.meter_process import run_meter_process
+from suites.selftest.support.network_namespace import GUEST_MAC, LinkedNamespaces
+from suites.selftest.support.payload_daemon import PayloadDaemon, run_payload_daemon
 
 pytestmark = pytest.mark.selftest
 UUID_PATTERN = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+NEW_MAC, NEW_LINK_LOCAL_ADDRESS = "02:00:00:00:00:0a", "fe80::ff:fe00:a"
 GUEST_ID, OTHER_GUEST_ID, SEED = "00112233445566778899aabbccddeeff", "01" * 16, "ab" * 32
 
 
@@ -49,6 +53,82 @@ def test_invalid_identity_is_refused(daemon: PayloadDaemon, arguments: str, erro
 
     assert error in daemon.expect_error(f"identity {arguments}")
     assert daemon.run_command("status")["boot_id"] == boot_id_before
+
+
+@pytest.mark.parametrize(
+    ("address", "prefix_length"), [("10.77.9.5", 24), ("fd77::5", 64)], ids=["ipv4", "ipv6"]
+)
+def test_identity_sets_an_address_for_use_at_once(
+    program: Path, tmp_path: Path, namespaces: LinkedNamespaces, address: str, prefix_length: int
+) -> None:
+    """
+    A restored guest gets an address by the identity, and answers the client under the address.
+
+    Preconditions: the interface is up, and has the link-local address of the saved state.
+    Expected: no address waits for duplicate address detection. The client gets replies to
+    probes and on the TCP session. The guest reports the address.
+    """
+    namespaces.guest.run("ip", "link", "set", "guest", "up")
+    launcher = namespaces.guest.launcher
+    with run_payload_daemon(program, tmp_path, launcher=launcher) as daemon:
+        nic_argument = f"nic0={GUEST_MAC},{NEW_MAC},{address}/{prefix_length}"
+        daemon.run_command(f"identity id={GUEST_ID} seed={SEED} {nic_argument}")
+        addresses = namespaces.guest.run("ip", "-o", "address", "show", "dev", "guest")
+        watch_command = (str(program), "watch", "--address", address, "--port", str(daemon.port))
+        with run_meter_process(*namespaces.client.launcher, *watch_command) as meter:
+            meter.read_until("p")
+            meter.read_until("s")
+        devices = daemon.run_command("devices")["devices"]
+
+    assert f" {address}/{prefix_length} " in addresses
+    if ":" in address:
+        assert "tentative" not in addresses
+        assert re.findall(r" (fe80::\S+)/", addresses) == [NEW_LINK_LOCAL_ADDRESS]
+    assert [
+        (device["mac"], device["address"]) for device in devices if device["name"] == "guest"
+    ] == [(NEW_MAC, address)]
+
+
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [
+        ("10.77.9.5", "not ADDRESS/PREFIX"),
+        ("10.77.9.5/33", "not ADDRESS/PREFIX"),
+        ("fd77::5/0", "not ADDRESS/PREFIX"),
+        ("fd77::5/129", "not ADDRESS/PREFIX"),
+        ("fd77::5/64x", "not ADDRESS/PREFIX"),
+        ("fd77:::5/64", "not an IP address"),
+    ],
+)
+def test_identity_with_invalid_address_is_refused(
+    program: Path, tmp_path: Path, namespaces: LinkedNamespaces, address: str, error: str
+) -> None:
+    """The error names the invalid part, and the interface gets no address."""
+    launcher = namespaces.guest.launcher
+    with run_payload_daemon(program, tmp_path, launcher=launcher) as daemon:
+        nic_argument = f"nic0={GUEST_MAC},{NEW_MAC},{address}"
+        message = daemon.expect_error(f"identity id={GUEST_ID} seed={SEED} {nic_argument}")
+
+    assert error in message
+    assert namespaces.guest.run("ip", "-o", "address", "show", "dev", "guest") == ""
+
+
+def test_later_identity_replaces_the_ipv6_address(
+    program: Path, tmp_path: Path, namespaces: LinkedNamespaces
+) -> None:
+    """The interface has only the addresses of the last identity."""
+    namespaces.guest.run("ip", "link", "set", "guest", "up")
+    launcher = namespaces.guest.launcher
+    with run_payload_daemon(program, tmp_path, launcher=launcher) as daemon:
+        for old_mac, new_mac, address in (
+            (GUEST_MAC, GUEST_MAC, "fd77::5"),
+            (GUEST_MAC, NEW_MAC, "fd77::6"),
+        ):
+            nic_argument = f"nic0={old_mac},{new_mac},{address}/64"
+            daemon.run_command(f"identity id={GUEST_ID} seed={SEED} {nic_argument}")
+    addresses = namespaces.guest.run("ip", "-6", "-o", "address", "show", "dev", "guest")
+
+    assert set(re.findall(r" inet6 (\S+)/64", addresses)) == {"fd77::6", NEW_LINK_LOCAL_ADDRESS}
 
 
 def test_ctl_runs_several_commands_in_order(daemon: PayloadDaemon) -> None:

@@ -10,49 +10,24 @@ from pathlib import Path
 import pytest
 
 from migqual.deadline import Deadline
+from suites.selftest.support.loopback import LOOPBACK_ADDRESSES
+from suites.selftest.support.meter_process import MeterProcess, run_meter_process
 from suites.selftest.support.payload_daemon import PayloadDaemon, run_payload_daemon
 
 pytestmark = pytest.mark.selftest
 NS_PER_MS = 1_000_000
 
 
-class MeterProcess:
-    """A running gap meter and the lines of output so far."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.lines: list[list[str]] = []
-
-    def send_command(self, command: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{command}\n")
-        self.process.stdin.flush()
-
-    def read_until(self, first_word: str) -> list[str]:
-        """Read lines until a line begins with `first_word`, and return the line."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.split())
-            if self.lines[-1][0] == first_word:
-                return self.lines[-1]
-        raise AssertionError(f"ended without a line {first_word!r}: {self.lines[-3:]}")
-
-    def select_lines(self, first_word: str) -> list[list[str]]:
-        return [line for line in self.lines if line[0] == first_word]
-
-
 @pytest.fixture
-def meter(daemon: PayloadDaemon) -> Iterator[MeterProcess]:
-    argv = [str(daemon.program), "watch", "--address", "127.0.0.1", "--port", str(daemon.port)]
-    with subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield MeterProcess(process)
-        finally:
-            process.kill()
+def meter(daemon: PayloadDaemon, request: pytest.FixtureRequest) -> Iterator[MeterProcess]:
+    """Yield a gap meter; the parameter is the address of the daemon."""
+    address = getattr(request, "param", "127.0.0.1")
+    argv = (str(daemon.program), "watch", "--address", address, "--port", str(daemon.port))
+    with run_meter_process(*argv) as meter_process:
+        yield meter_process
 
 
+@pytest.mark.parametrize("meter", LOOPBACK_ADDRESSES, indirect=True)
 def test_gap_meter_writes_probes_session_and_marks(
     meter: MeterProcess, daemon: PayloadDaemon
 ) -> None:
@@ -187,11 +162,8 @@ def test_session_starts_when_the_guest_is_up(program: Path, tmp_path: Path) -> N
     """
     with run_payload_daemon(program, tmp_path) as first_daemon:
         port = first_daemon.port
-    argv = [str(program), "watch", "--address", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        meter = MeterProcess(process)
+    argv = (str(program), "watch", "--address", "127.0.0.1", "--port", str(port))
+    with run_meter_process(*argv) as meter:
         meter.read_until("p")
         serve_command = [
             str(program),
@@ -208,7 +180,8 @@ def test_session_starts_when_the_guest_is_up(program: Path, tmp_path: Path) -> N
             daemon.kill()
 
 
-def test_tcp_probe_needs_a_listener(daemon: PayloadDaemon) -> None:
+@pytest.mark.parametrize("address", LOOPBACK_ADDRESSES)
+def test_tcp_probe_needs_a_listener(daemon: PayloadDaemon, address: str) -> None:
     """
     A token goes to the listener and back over a new connection; without a listener the client
     reports the reason.
@@ -216,16 +189,14 @@ def test_tcp_probe_needs_a_listener(daemon: PayloadDaemon) -> None:
     Expected: both processes exit with 0. Without a listener the client exits with 3 and the
     reason.
     """
-    argv = [str(daemon.program), "tcp", "listen", "127.0.0.1", "0", "--seconds", "5"]
+    argv = [str(daemon.program), "tcp", "listen", address, "0", "--seconds", "5"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as listener:
         assert listener.stdout is not None
         _, port = listener.stdout.readline().split()
-        success_result = daemon.run_subcommand(
-            "tcp", "connect", "127.0.0.1", port, "--seconds", "5"
-        )
+        success_result = daemon.run_subcommand("tcp", "connect", address, port, "--seconds", "5")
         assert (success_result.returncode, success_result.stdout) == (0, "passed\n")
         assert listener.wait(timeout=5) == 0
-    refused_result = daemon.run_subcommand("tcp", "connect", "127.0.0.1", port, "--seconds", "1")
+    refused_result = daemon.run_subcommand("tcp", "connect", address, port, "--seconds", "1")
     assert (refused_result.returncode, refused_result.stdout) == (3, "Connection refused\n")
 
 

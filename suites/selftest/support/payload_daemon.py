@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +62,19 @@ class PayloadDaemon:
 
 
 @contextmanager
-def run_payload_daemon(program: Path, folder: Path, *options: str) -> Iterator[PayloadDaemon]:
-    """Run a payload daemon on a free port, with the control socket in `folder`."""
+def run_payload_daemon(
+    program: Path, folder: Path, *options: str, launcher: Sequence[str] = ()
+) -> Iterator[PayloadDaemon]:
+    """Run a payload daemon on a free port, with the control socket in `folder`.
+
+    `launcher` is the beginning of the command, for example to run in another namespace.
+    """
     with socket.socket() as port_finder:
         port_finder.bind(("127.0.0.1", 0))
         port = port_finder.getsockname()[1]
     socket_path = folder / "s"
-    argv = [str(program), "serve", "--port", str(port), "--socket", str(socket_path), *options]
+    serve_command = (str(program), "serve", "--port", str(port), "--socket", str(socket_path))
+    argv = [*launcher, *serve_command, *options]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -1,0 +1,44 @@
+"""The init script of a guest sets up the network interfaces from the kernel command line."""
+
+import pytest
+
+from migqual.image.guest_image import build_kernel_command_line
+from migqual.image.payload import PAYLOAD_SOURCES
+from suites.selftest.support.network_namespace import GUEST_MAC, LinkedNamespaces
+
+pytestmark = pytest.mark.selftest
+
+
+def extract_network_script() -> str:
+    """Extract the part of the init script that sets up the network interfaces."""
+    script = (PAYLOAD_SOURCES / "init").read_text()
+    return script[script.index("configure() {") : script.index("unset IFS")]
+
+
+@pytest.mark.parametrize(
+    ("address", "gateway"),
+    [("10.77.9.5/24", "10.77.9.1"), ("fd77::5/64", "fd77::1")],
+    ids=["ipv4", "ipv6"],
+)
+def test_booted_guest_has_address_and_gateway(
+    namespaces: LinkedNamespaces, address: str, gateway: str
+) -> None:
+    """
+    A guest uses the address of the kernel command line without a wait.
+
+    Preconditions: an interface with the MAC address of the command line, and without addresses.
+    Expected: no address waits for duplicate address detection; the default route has the gateway.
+    """
+    words = build_kernel_command_line([(GUEST_MAC, address)], gateway=gateway).split()
+    (nets,) = (word.partition("=")[2] for word in words if word.startswith("migqual.net="))
+
+    namespaces.guest.run("sh", "-ec", f"nets='{nets}'\n{extract_network_script()}")
+
+    addresses = namespaces.guest.run("ip", "-o", "address", "show", "dev", "guest")
+    assert f" {address} " in addresses
+    if ":" in address:
+        assert "tentative" not in addresses
+    routes = [
+        namespaces.guest.run("ip", family, "route", "show", "default") for family in ("-4", "-6")
+    ]
+    assert "".join(routes).startswith(f"default via {gateway} dev guest")

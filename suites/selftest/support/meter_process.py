@@ -1,0 +1,42 @@
+"""Run a gap meter of the payload for a test and read the output."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class MeterProcess:
+    """A running gap meter and the lines of output so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[list[str]] = []
+
+    def send_command(self, command: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+
+    def read_until(self, first_word: str) -> list[str]:
+        """Read lines until a line begins with `first_word`, and return the line."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.split())
+            if self.lines[-1][0] == first_word:
+                return self.lines[-1]
+        raise AssertionError(f"ended without a line {first_word!r}: {self.lines[-3:]}")
+
+    def select_lines(self, first_word: str) -> list[list[str]]:
+        return [line for line in self.lines if line[0] == first_word]
+
+
+@contextmanager
+def run_meter_process(*argv: str) -> Iterator[MeterProcess]:
+    """Run the command of a gap meter while the block runs."""
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield MeterProcess(process)
+        finally:
+            process.kill()

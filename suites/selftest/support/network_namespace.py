@@ -1,0 +1,71 @@
+"""Network namespaces of a guest and a client, with a link between the two, for payload tests."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+GUEST_MAC = "02:00:00:00:00:01"
+CLIENT_ADDRESSES = ("10.77.9.1/24", "fd77::1/64")
+# The namespace has files in /sys only for network interfaces, and a console without effect.
+_HOLD_SCRIPT = """\
+mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs /sys/block && mount -t tmpfs tmpfs /sys/bus &&
+mount --bind /dev/null /dev/console && ip link set lo up && echo ready && exec cat
+"""
+
+
+@dataclass(frozen=True)
+class NetworkNamespace:
+    """A network namespace with a mount namespace, held by a process."""
+
+    pid: int
+
+    @property
+    def launcher(self) -> tuple[str, ...]:
+        """Return the beginning of a command that runs in the namespace."""
+        return ("nsenter", f"--target={self.pid}", "--net", "--mount", "--")
+
+    def run(self, *argv: str) -> str:
+        """Run a command in the namespace; return the standard output."""
+        return subprocess.run(
+            [*self.launcher, *argv], stdout=subprocess.PIPE, text=True, timeout=60, check=True
+        ).stdout
+
+
+@dataclass(frozen=True)
+class LinkedNamespaces:
+    """The namespaces of a guest and a client; each interface has the name of the owner."""
+
+    guest: NetworkNamespace
+    client: NetworkNamespace
+
+
+@contextmanager
+def create_linked_namespaces() -> Iterator[LinkedNamespaces]:
+    """Create two namespaces with a link while the block runs; only the client has addresses."""
+    with _hold_namespace() as guest, _hold_namespace() as client:
+        guest.run(
+            *("ip", "link", "add", "guest", "address", GUEST_MAC),
+            *("type", "veth", "peer", "name", "client", "netns", str(client.pid)),
+        )
+        for address in CLIENT_ADDRESSES:
+            flags = ["nodad"] if ":" in address else []
+            client.run("ip", "address", "add", address, "dev", "client", *flags)
+        client.run("ip", "link", "set", "client", "up")
+        yield LinkedNamespaces(guest, client)
+
+
+@contextmanager
+def _hold_namespace() -> Iterator[NetworkNamespace]:
+    with subprocess.Popen(
+        ["unshare", "--net", "--mount", "sh", "-c", _HOLD_SCRIPT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield NetworkNamespace(process.pid)
+        finally:
+            process.kill()
