@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 
 from migqual import paths
+from migqual.hosts.host import Host
 from migqual.image.payload import ensure_payload
-from suites.selftest.support.network_namespace import LinkedNamespaces, create_linked_namespaces
+from suites.selftest.support.namespace_host import open_namespace_host
+from suites.selftest.support.network_namespace import (
+    GUEST_ADDRESSES,
+    LinkedNamespaces,
+    create_linked_namespaces,
+)
 from suites.selftest.support.payload_daemon import PayloadDaemon, run_payload_daemon
 
 
@@ -35,3 +41,19 @@ def namespaces() -> Iterator[LinkedNamespaces]:
         pytest.skip("network namespaces are made by root")
     with create_linked_namespaces() as linked_namespaces:
         yield linked_namespaces
+
+
+@pytest.fixture(params=[("10.77.9.1", "10.77.9.2"), ("fd77::1", "fd77::2")], ids=["ipv4", "ipv6"])
+def linked_hosts(
+    namespaces: LinkedNamespaces, request: pytest.FixtureRequest
+) -> Iterator[tuple[Host, Host]]:
+    """Yield two hosts with a link between the two, once for each family of addresses."""
+    first_address, second_address = request.param
+    namespaces.guest.run("ip", "link", "set", "guest", "up")
+    for address in GUEST_ADDRESSES:
+        namespaces.guest.add_address(address, "guest")
+    with (
+        open_namespace_host("first", first_address, namespaces.client) as first_host,
+        open_namespace_host("second", second_address, namespaces.guest) as second_host,
+    ):
+        yield first_host, second_host

@@ -17,17 +17,28 @@ def resolve_migration_address(host: Host, peer: Host) -> str:
     Raises:
         HostError: `host` cannot resolve the name.
     """
-    address = peer.entry.migration_endpoint
+    return resolve_addresses(host, peer.entry.migration_endpoint)[0]
+
+
+def resolve_addresses(host: Host, name: str) -> tuple[str, ...]:
+    """Resolve a name to all IPv4 and IPv6 addresses; `host` resolves the name.
+
+    The order is the order of getaddrinfo(3). For an IP address the result is only the address.
+
+    Raises:
+        HostError: `host` cannot resolve the name.
+    """
     with suppress(ValueError):
-        return str(ip_address(address))
-    fields = host.shell.run_unchecked("getent", "ahosts", address).stdout.split()
-    if not fields:
+        return (str(ip_address(name)),)
+    lines = host.shell.run_unchecked("getent", "ahosts", name).stdout.splitlines()
+    addresses = tuple(dict.fromkeys(line.split()[0] for line in lines))
+    if not addresses:
         raise HostError(
             host.name,
-            f"the name {address} resolves to no IP address",
-            remedy=f"set migqual_migration_address of {peer.name} to an IP address",
+            f"the name {name} resolves to no IP address",
+            remedy="set migqual_migration_address of the other host to an IP address",
         )
-    return fields[0]
+    return addresses
 
 
 def find_migration_interface(host: Host, peer: Host) -> str:

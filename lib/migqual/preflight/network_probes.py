@@ -3,11 +3,10 @@
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address
 from urllib.parse import urlsplit
 
 from migqual.errors import HostError
-from migqual.hosts import libvirt_queries
+from migqual.hosts import libvirt_queries, network_link
 from migqual.hosts.domain_definition import Nic
 from migqual.hosts.host import Host
 from migqual.hosts.host_names import translate_bridge
@@ -29,8 +28,7 @@ def probe_data_port(host: Host, peer: Host, probe_context: ProbeContext) -> Conn
     """
     address = peer.entry.migration_endpoint
 
-    def connect_to_free_port() -> tuple[bool, str, int]:
-        ip_address = _resolve_ipv4(host, address)
+    def connect_to_free_port(ip_address: str) -> tuple[bool, str, int]:
         for port in random.sample(_list_migration_ports(peer), _PORT_ATTEMPTS):
             listen_command = (
                 probe_context.get_payload_path(peer),
@@ -50,7 +48,13 @@ def probe_data_port(host: Host, peer: Host, probe_context: ProbeContext) -> Conn
             peer.name, f"cannot listen on a migration port of {ip_address}: {first_line}"
         )
 
-    return _attempt_connection(ConnectionPurpose.DATA, host, peer, address, connect_to_free_port)
+    return _attempt_connection(
+        ConnectionPurpose.DATA,
+        host,
+        peer,
+        address,
+        lambda: _try_addresses(host, address, connect_to_free_port),
+    )
 
 
 def probe_libvirt_connection(
@@ -68,14 +72,18 @@ def probe_libvirt_connection(
     port = uri_parts.port or _DEFAULT_LIBVIRT_PORTS.get(transport, 0)
     peer_name = uri_parts.hostname or peer.entry.address
 
-    def connect_to_libvirt_port() -> tuple[bool, str, int]:
-        message = _connect_to_port(host, _resolve_ipv4(host, peer_name), port, probe_context)
+    def connect_to_libvirt_port(ip_address: str) -> tuple[bool, str, int]:
+        message = _connect_to_port(host, ip_address, port, probe_context)
         # a server of another protocol accepts the connection, but does not return our token
         accepted = message.startswith(("passed", "connected"))
         return accepted, "passed" if accepted else message, port
 
     port_attempt = _attempt_connection(
-        ConnectionPurpose.CONTROL, host, peer, peer_name, connect_to_libvirt_port
+        ConnectionPurpose.CONTROL,
+        host,
+        peer,
+        peer_name,
+        lambda: _try_addresses(host, peer_name, connect_to_libvirt_port),
     )
     yield port_attempt
 
@@ -130,6 +138,17 @@ def _attempt_connection(
     return ConnectionAttempt(purpose, host.name, peer.name, endpoint, succeeded, message)
 
 
+def _try_addresses(
+    host: Host, name: str, connect: Callable[[str], tuple[bool, str, int]]
+) -> tuple[bool, str, int]:
+    """Try each address of the name until a connection succeeds, as libvirt and QEMU do."""
+    for ip_address in network_link.resolve_addresses(host, name):
+        result = connect(ip_address)
+        if result[0]:
+            break
+    return result
+
+
 def _connect_to_port(host: Host, address: str, port: int, probe_context: ProbeContext) -> str:
     connect_command = (
         probe_context.get_payload_path(host),
@@ -162,21 +181,6 @@ def _list_migration_ports(peer: Host) -> list[int]:
     # libvirt takes the lowest free port: avoid the ports of running migrations
     ports = list(range(first_port, last_port + 1))
     return ports[len(ports) // 2 :] if len(ports) >= 2 * _PORT_ATTEMPTS else ports * _PORT_ATTEMPTS
-
-
-def _resolve_ipv4(host: Host, name: str) -> str:
-    """Resolve the name to an IPv4 address, with the resolver of the host.
-
-    Raises:
-        HostError: The name has no IPv4 address.
-    """
-    try:
-        return str(IPv4Address(name))
-    except ValueError:
-        columns = host.shell.run_unchecked("getent", "ahostsv4", name).stdout.split()
-    if not columns:
-        raise HostError(host.name, f"{name} has no IPv4 address, and preflight probes only IPv4")
-    return columns[0]
 
 
 def _translate_nic(nic: Nic, source: Host, destination: Host) -> Nic:

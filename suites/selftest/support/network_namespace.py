@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 GUEST_MAC = "02:00:00:00:00:01"
 CLIENT_ADDRESSES = ("10.77.9.1/24", "fd77::1/64")
+GUEST_ADDRESSES = ("10.77.9.2/24", "fd77::2/64")
 # The namespace has files in /sys only for network interfaces, and a console without effect.
 _HOLD_SCRIPT = """\
 mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs /sys/block && mount -t tmpfs tmpfs /sys/bus &&
@@ -31,6 +32,11 @@ class NetworkNamespace:
             [*self.launcher, *argv], stdout=subprocess.PIPE, text=True, timeout=60, check=True
         ).stdout
 
+    def add_address(self, address: str, interface: str) -> None:
+        """Add an address that is usable at once."""
+        flags = ["nodad"] if ":" in address else []
+        self.run("ip", "address", "add", address, "dev", interface, *flags)
+
 
 @dataclass(frozen=True)
 class LinkedNamespaces:
@@ -49,8 +55,7 @@ def create_linked_namespaces() -> Iterator[LinkedNamespaces]:
             *("type", "veth", "peer", "name", "client", "netns", str(client.pid)),
         )
         for address in CLIENT_ADDRESSES:
-            flags = ["nodad"] if ":" in address else []
-            client.run("ip", "address", "add", address, "dev", "client", *flags)
+            client.add_address(address, "client")
         client.run("ip", "link", "set", "client", "up")
         yield LinkedNamespaces(guest, client)
 
