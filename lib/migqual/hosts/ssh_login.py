@@ -12,7 +12,7 @@ from paramiko.hostkeys import InvalidHostKey
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from migqual.errors import ConnectionLost, LoginRefused
-from migqual.inventory.entities import HostEntry
+from migqual.inventory.entities import HostEntry, format_uri_host
 
 CONNECT_SECONDS = 15.0
 
@@ -134,12 +134,15 @@ def _read_ssh_options(host: HostEntry) -> Mapping[str, str | list[str]]:
 
 def _parse_jump_host(host: HostEntry, jump_spec: str) -> HostEntry:
     user, _, host_port = jump_spec.rpartition("@")
-    address, _, port = host_port.partition(":")
+    if host_port.startswith("["):
+        address, _, port = host_port[1:].partition("]")
+    else:
+        address, _, port = host_port.partition(":")
     return HostEntry(
         name=f"jump host {address}",
         address=address,
         known_hosts=host.known_hosts,
-        port=int(port or 22),
+        port=int(port.removeprefix(":") or 22),
         user=user or host.user,
         key=host.key,
         ssh_config=host.ssh_config,
@@ -167,7 +170,8 @@ def build_connection_lost(host: HostEntry, error: Exception) -> ConnectionLost:
     error_class = LoginRefused if _is_refusal(error) else ConnectionLost
     return error_class(
         host.name,
-        f"SSH to {host.user}@{host.address}:{host.port}: {describe_ssh_error(host, error)}",
+        f"SSH to {host.user}@{format_uri_host(host.address)}:{host.port}: "
+        f"{describe_ssh_error(host, error)}",
         remedy=remedy
         or "check that the host is up, and that the controller can reach the SSH port",
     )
@@ -192,9 +196,13 @@ def describe_ssh_error(host: HostEntry, error: Exception) -> str:
     """
     if isinstance(error, NoValidConnectionsError):
         descriptions = [
-            ("" if address == (host.address, host.port) else f"{address[0]}:{address[1]}: ")
+            (
+                ""
+                if (address, port) == (host.address, host.port)
+                else f"{format_uri_host(address)}:{port}: "
+            )
             + describe_ssh_error(host, cause)
-            for address, cause in error.errors.items()
+            for (address, port, *_), cause in error.errors.items()
         ]
         return ", ".join(descriptions)
     if isinstance(error, OSError) and error.strerror:

@@ -1,12 +1,15 @@
 """Tests of SSH connection errors: the message names the machine and the reason."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from paramiko.ssh_exception import NoValidConnectionsError
 
 from migqual.errors import ConnectionLost
 from migqual.hosts.shell import Shell
+from migqual.hosts.ssh_login import describe_ssh_error
 from migqual.inventory.entities import HostEntry
 
 pytestmark = pytest.mark.selftest
@@ -40,6 +43,38 @@ def test_message_names_failed_jump_host(host_entry: HostEntry) -> None:
         get_connection_error(entry_with_jump_host)
         == "jump host 127.0.0.3: SSH to me@127.0.0.3:1: connection refused"
     )
+
+
+def test_message_of_ipv6_address_has_brackets(host_entry: HostEntry) -> None:
+    """The address of a host and of a jump host is an IPv6 address."""
+    entry = replace(host_entry, address="::1")
+    entry_with_jump_host = replace(entry, jump_hosts=("me@[::1]:2",))
+
+    assert get_connection_error(entry).startswith("h1: SSH to root@[::1]:1: ")
+    assert get_connection_error(entry_with_jump_host).startswith(
+        "jump host ::1: SSH to me@[::1]:2: "
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("h1", "127.0.0.2:1: connection refused, [fd77::2]:1: connection timed out"),
+        ("fd77::2", "127.0.0.2:1: connection refused, connection timed out"),
+    ],
+)
+def test_message_names_the_tried_addresses(
+    host_entry: HostEntry, address: str, message: str
+) -> None:
+    """Each address of the name has a reason; the host's own address is not repeated."""
+    error = NoValidConnectionsError(
+        {
+            ("127.0.0.2", 1): ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+            ("fd77::2", 1, 0, 0): TimeoutError(errno.ETIMEDOUT, "Connection timed out"),
+        }
+    )
+
+    assert describe_ssh_error(replace(host_entry, address=address), error) == message
 
 
 def test_message_of_invalid_known_hosts_file(host_entry: HostEntry) -> None:
