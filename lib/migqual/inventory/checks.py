@@ -4,7 +4,7 @@ The checks leave out a value of a wrong type or form, because the value already 
 """
 
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 from migqual.errors import InputProblem
@@ -110,10 +110,17 @@ def _check_addresses(draft: InventoryDraft) -> Iterator[InputProblem]:
     yield from _check_duplicate_addresses(draft, "migqual_migration_address", hypervisors)
     for host in hypervisors:
         address = host.migration_address
-        if is_ip_address(address) and ip_address(address).is_loopback:
-            name = "migqual_migration_address"
-            message = f"{address} is a loopback address, which the peer cannot reach"
-            yield draft.make_host_value_problem(host, name, message)
+        if is_ip_address(address) and (message := _describe_unusable_address(ip_address(address))):
+            yield draft.make_host_value_problem(host, "migqual_migration_address", message)
+
+
+def _describe_unusable_address(address: IPAddress) -> str:
+    """Describe why no other machine can use the address; the result is empty for a usable one."""
+    if address.is_loopback:
+        return f"{address} is a loopback address, which no other machine can reach"
+    if address.version == 6 and address.is_link_local:
+        return f"{address} is a link-local address; give a global or a unique local address"
+    return ""
 
 
 def _check_duplicate_addresses(
@@ -215,17 +222,26 @@ def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:
                 name, ("addresses",), f"{address} is not in {network}"
             )
             break
-    reserved_addresses = {network.network_address, network.broadcast_address}
-    if network.num_addresses > len(reserved_addresses) and not reserved_addresses.isdisjoint(
-        entry.addresses
-    ):
-        message = f"the addresses contain the network address or the broadcast address of {network}"
+    for address, purpose in _list_reserved_addresses(network).items():
+        if address in entry.addresses:
+            message = f"{address} is the {purpose} address of {network}"
+            yield draft.make_all_vars_problem(name, ("addresses",), message)
+    if message := _describe_unusable_address(first_address):
         yield draft.make_all_vars_problem(name, ("addresses",), message)
     if entry.gateway is not None and entry.gateway not in network:
         yield draft.make_all_vars_problem(
             name, ("gateway",), f"{entry.gateway} is not in {network}"
         )
     yield from _check_guest_addresses(draft, entry)
+
+
+def _list_reserved_addresses(network: IPv4Network | IPv6Network) -> dict[IPAddress, str]:
+    """List reserved addresses with their purpose; IPv6 has no broadcast (RFC 4291, 2.6.1)."""
+    if network.num_addresses <= 2:
+        return {}
+    if isinstance(network, IPv6Network):
+        return {network.network_address: "network"}
+    return {network.network_address: "network", network.broadcast_address: "broadcast"}
 
 
 def _check_guest_addresses(

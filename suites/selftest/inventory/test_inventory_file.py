@@ -201,6 +201,17 @@ def test_service_network(load_text: LoadText) -> None:
     assert str(network.network) == "10.0.0.0/24"
 
 
+def test_ipv6_service_network(load_text: LoadText) -> None:
+    """The last address of an IPv6 network belongs to a guest: IPv6 has no broadcast."""
+    text = VALID_INVENTORY.replace("10.0.0.100-10.0.0.199", "fd77::2-fd77::ff")
+    text = text.replace("prefix: 24", "prefix: 120").replace("10.0.0.1\n", "fd77::1\n")
+    network = load_text(text).service_network
+
+    assert network is not None
+    assert str(network.network) == "fd77::/120"
+    assert (str(network.addresses[-1]), str(network.gateway)) == ("fd77::ff", "fd77::1")
+
+
 @pytest.mark.parametrize(
     ("variable", "hosts"),
     [

@@ -168,6 +168,19 @@ def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
         ),
         ("10.0.0.199", "10.0.0.255", f"{VARS}.migqual_service_network.addresses", "broadcast"),
         ("10.0.0.199", "10.99.0.1", f"{VARS}.migqual_service_network.addresses", "more than 4096"),
+        (
+            "10.0.0.100-10.0.0.199, prefix: 24",
+            "'fd77::-fd77::9', prefix: 64",
+            f"{VARS}.migqual_service_network.addresses",
+            "fd77:: is the network address",
+        ),
+        (
+            "10.0.0.100-10.0.0.199, prefix: 24",
+            "'fe80::1-fe80::9', prefix: 64",
+            f"{VARS}.migqual_service_network.addresses",
+            "fe80::1 is a link-local address",
+        ),
+        ("10.2.0.1", "'fe80::1'", f"{A1}.migqual_migration_address", "a link-local address"),
         ("10.1.0.9", "10.0.0.150", f"{VARS}.migqual_service_network.addresses", "belongs to c1"),
         ("prefix: 24", "prefix: 33", f"{VARS}.migqual_service_network.prefix", "at most 32"),
         (
