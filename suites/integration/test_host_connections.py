@@ -14,6 +14,7 @@ from migqual.hosts import connection, libvirt_daemon, qemu_probe
 from migqual.hosts.domain_job import query_job_stats
 from migqual.hosts.host import Host
 from migqual.hosts.shell import Shell
+from migqual.inventory.entities import format_uri_host
 from migqual.migration.job_sampler import SampleAction
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad
 from migqual.model.outcome import JobSample
@@ -179,9 +180,8 @@ def test_hanging_daemon_is_an_error(pair: HostPair, monkeypatch: pytest.MonkeyPa
 def test_jump_host(pair: HostPair) -> None:
     """The destination is reached through the source."""
     source, destination = pair.source.entry, pair.destination.entry
-    entry_behind_jump_host = replace(
-        destination, jump_hosts=(f"{source.user}@{source.address}:{source.port}",)
-    )
+    jump_host = f"{source.user}@{format_uri_host(source.address)}:{source.port}"
+    entry_behind_jump_host = replace(destination, jump_hosts=(jump_host,))
 
     with Shell(entry_behind_jump_host) as shell:
         client_address = shell.run("printenv", "SSH_CONNECTION").stdout.split()[0]

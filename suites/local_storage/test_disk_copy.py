@@ -10,7 +10,7 @@ import pytest
 from fixtures.plugins.guests import RecordFigures
 from fixtures.plugins.matrix import build_parameters, select_rows
 from migqual.errors import MigrationError, MigrationRefused
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.entities import StoreKind, format_uri_host
 from migqual.migration.job_sampler import OnSample
 from migqual.model.guest_spec import (
     IDLE_LOAD,
@@ -313,7 +313,7 @@ def build_disk_route_plan(route_option: DiskRouteOption, pair: HostPair, port: i
     plan = replace(COPY_PLAN, bandwidth_mib_s=48, control=Control.DIRECT)
     if route_option is DiskRouteOption.PORT:
         return replace(plan, disks_port=port)
-    address = pair.destination.entry.migration_endpoint
+    address = format_uri_host(pair.destination.entry.migration_endpoint)
     return replace(plan, disks_uri=f"tcp://{address}:{port}")
 
 

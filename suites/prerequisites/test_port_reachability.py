@@ -9,7 +9,7 @@ from migqual.model.finding import Severity
 from migqual.model.plan import Control, Plan
 from migqual.preflight.run import raise_if_refused
 from migqual.testbed.testbed import Testbed
-from suites.support.faults import inject_tcp_reset
+from suites.support.faults import build_address_match, inject_tcp_reset
 
 CONTROL_PORT = "tcp dport {ssh_port}"
 DATA_PORTS = "tcp dport 49152-49215"
@@ -39,7 +39,7 @@ def test_port_closed_in_one_direction(
     source_address = testbed.source.entry.migration_endpoint
     address_field = "saddr" if hook == "input" else "daddr"
     server = testbed.destination if hook == "input" else testbed.source
-    rule = f"{hook} ip {address_field} {source_address} {ports}"
+    rule = f"{hook} {build_address_match(address_field, source_address)} {ports}"
     with inject_tcp_reset(
         testbed.provisioner, testbed.destination, rule.format(ssh_port=server.entry.port)
     ):
@@ -73,9 +73,8 @@ def test_libvirt_unreachable_from_source(
     """
     source_address = testbed.source.entry.migration_endpoint
     control_port = CONTROL_PORT.format(ssh_port=testbed.destination.entry.port)
-    with inject_tcp_reset(
-        testbed.provisioner, testbed.destination, f"input ip saddr {source_address} {control_port}"
-    ):
+    rule = f"input {build_address_match('saddr', source_address)} {control_port}"
+    with inject_tcp_reset(testbed.provisioner, testbed.destination, rule):
         findings = run_preflight(shared_idle_guest.name, Plan(control=control))
 
     assert findings["LM-PRE-01.libvirt"].severity is verdict
@@ -92,9 +91,8 @@ def test_guard_names_the_closed_port(
     Expected: a refusal with the finding, the figures and the remedy.
     """
     source_address = testbed.source.entry.migration_endpoint
-    with inject_tcp_reset(
-        testbed.provisioner, testbed.destination, f"input ip saddr {source_address} {DATA_PORTS}"
-    ):
+    rule = f"input {build_address_match('saddr', source_address)} {DATA_PORTS}"
+    with inject_tcp_reset(testbed.provisioner, testbed.destination, rule):
         findings = run_preflight(shared_idle_guest.name).values()
 
     with pytest.raises(GuardRefusal, match=r"LM-PRE-01\.data") as refusal:

@@ -75,6 +75,11 @@ def inject_fault(
         provisioner.journal.record_removal(journal_entry)
 
 
+def build_address_match(field: str, address: str) -> str:
+    """Build a match of nftables for `saddr` or `daddr`; the address decides the family."""
+    return f"{'ip6' if ':' in address else 'ip'} {field} {address}"
+
+
 @contextmanager
 def inject_tcp_reset(provisioner: Provisioner, host: Host, rule: str) -> Iterator[None]:
     """Reject traffic at `host` with a TCP reset, by a firewall table of nftables.
