@@ -40,15 +40,26 @@ class Demand(StrEnum):
 
 @dataclass(frozen=True)
 class PairName:
-    """A pair of hosts, identified by the host names."""
+    """A pair of hosts, identified by the host names.
+
+    Attributes:
+        stack: Versions of libvirt and QEMU, if several runs of the pair with different versions
+            are merged; else empty.
+    """
 
     source: str
     destination: str
+    stack: str = ""
 
     @property
     def id(self) -> str:
-        """Return the pair id, ``SOURCE-DESTINATION``."""
-        return f"{self.source}-{self.destination}"
+        """Return the pair id: ``SOURCE-DESTINATION``, and the stack in parentheses if set."""
+        return f"{self.source}-{self.destination}{self.suffix}"
+
+    @property
+    def suffix(self) -> str:
+        """Return the stack in parentheses after a space, or an empty text without a stack."""
+        return f" ({self.stack})" if self.stack else ""
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,9 @@ def _group_figures(
 
 
 def _describe_pair(record: TestRecord, _migration: MigrationRecord) -> str:
-    return f"{record.pair.source} → {record.pair.destination}" if record.pair else "no pair"
+    if record.pair is None:
+        return "no pair"
+    return f"{record.pair.source} → {record.pair.destination}{record.pair.suffix}"
 
 
 def _describe_transfer(record: TestRecord, migration: MigrationRecord) -> str | None:

@@ -261,6 +261,7 @@ def _list_blocking_reasons(
 
 def _build_pair_json(result: PairResult) -> dict[str, Any]:
     return {
+        "pair": result.pair.id,
         "source": result.pair.source,
         "destination": result.pair.destination,
         "qualified": result.is_qualified,

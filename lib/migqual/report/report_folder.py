@@ -19,7 +19,7 @@ from migqual.model.record import RunRecord, TestRecord
 from migqual.report import record_files
 from migqual.report.html_report import render_html_report
 from migqual.report.qualification import build_verdict_json, merge_runs
-from migqual.report.stack_differences import compare_stacks
+from migqual.report.stack_differences import compare_stacks, separate_stacks
 
 VERDICT_FILE = "verdict.json"
 INDEX_FILE = "index.html"
@@ -84,7 +84,8 @@ def load_records(folders: Iterable[Path]) -> tuple[RunRecord, tuple[TestRecord, 
         UsageError: A folder has no usable records, or the runs cannot be merged.
     """
     records = record_files.read_records(folders)
-    return merge_runs(records.runs), records.tests
+    runs, tests = separate_stacks(records.runs, records.tests)
+    return merge_runs(runs), tests
 
 
 def publish_report(
@@ -100,8 +101,9 @@ def publish_report(
         The merged run and the test records.
     """
     record_set = record_files.read_records(folders)
-    run, records = merge_runs(record_set.runs), record_set.tests
-    comparison = compare_stacks(record_set.runs, records)
+    comparison = compare_stacks(record_set.runs, record_set.tests)
+    runs, records = separate_stacks(record_set.runs, record_set.tests)
+    run = merge_runs(runs)
     text = json.dumps(encode_json_value(build_verdict_json(run, records)), indent=1)
     record_files.write_atomically(out_folder / VERDICT_FILE, text + "\n")
     record_files.write_atomically(

@@ -6,7 +6,7 @@ libvirt and QEMU, and the results of unguarded migrations. The functions are pur
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migqual.model.record import PairName, RunRecord, TestRecord
 from migqual.model.verdict import Verdict, find_worst_verdict
@@ -73,6 +73,39 @@ def compare_stacks(runs: Sequence[RunRecord], tests: Sequence[TestRecord]) -> St
                 key=lambda row: row.subject,
             )
         ),
+    )
+
+
+def separate_stacks(
+    runs: Sequence[RunRecord], tests: Sequence[TestRecord]
+) -> tuple[tuple[RunRecord, ...], tuple[TestRecord, ...]]:
+    """Give a pair a separate name for each stack, if the runs of the pair have several stacks.
+
+    A verdict must not mix the results of different versions of libvirt and QEMU.
+
+    Args:
+        runs: The run records; their environment contains the versions of the hosts.
+        tests: The test records of all runs.
+
+    Returns:
+        The runs and the tests, unchanged except for the names of pairs.
+    """
+    stacks = {(run.id, pair): describe_stack(run, pair) for run in runs for pair in run.pairs}
+    stacks_by_pair: dict[PairName, set[str]] = {}
+    for (_, pair), stack in stacks.items():
+        stacks_by_pair.setdefault(pair, set()).add(stack)
+
+    def name_pair(run_id: str, pair: PairName | None) -> PairName | None:
+        if pair is None or len(stacks_by_pair.get(pair, ())) < 2:
+            return pair
+        return replace(pair, stack=stacks.get((run_id, pair), "not known"))
+
+    return (
+        tuple(
+            replace(run, pairs=tuple(filter(None, (name_pair(run.id, one) for one in run.pairs))))
+            for run in runs
+        ),
+        tuple(replace(test, pair=name_pair(test.run, test.pair)) for test in tests),
     )
 
 

@@ -65,7 +65,7 @@ def _render_verdict_counts(verdicts: Sequence[Verdict]) -> str:
 
 def _render_pair_table(result: PairResult) -> Iterator[str]:
     verdict_text = "qualified" if result.is_qualified else "NOT QUALIFIED"
-    yield f"{result.pair.source} -> {result.pair.destination}: {verdict_text}"
+    yield f"{result.pair.source} -> {result.pair.destination}{result.pair.suffix}: {verdict_text}"
     for obstacle in result.blocking_reasons:
         yield f"  ! {obstacle}"
     not_demanded = [

@@ -253,6 +253,7 @@ def test_verdict_json_has_the_documented_form() -> None:
         },
         "pairs": [
             {
+                "pair": "a1-b1",
                 "source": "a1",
                 "destination": "b1",
                 "qualified": True,

@@ -7,6 +7,7 @@ import pytest
 from migqual.model.record import (
     PairName,
     ProfileSnapshot,
+    RequirementSummary,
     RunRecord,
     RunTier,
     TestRecord,
@@ -14,7 +15,8 @@ from migqual.model.record import (
 from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict
 from migqual.report.html_report import render_html_report
-from migqual.report.stack_differences import compare_stacks
+from migqual.report.qualification import judge_pairs, merge_runs
+from migqual.report.stack_differences import compare_stacks, separate_stacks
 
 pytestmark = pytest.mark.selftest
 
@@ -89,6 +91,36 @@ def test_unguarded_migrations_are_compared_without_the_pair() -> None:
 
     assert row.subject == "unguarded migration test_x[one-less]"
     assert row.texts == {OLD: "migrated", NEW: "MigrationRefused: no"}
+
+
+def test_pair_with_two_stacks_has_a_verdict_for_each_stack() -> None:
+    """
+    Two runs of the same pair with different versions are judged separately.
+
+    Expected: the stack that failed does not qualify; the other stack qualifies.
+    """
+    requirements = {"LM-CAP-01": RequirementSummary("title", "Caps")}
+    runs = [
+        replace(make_run(*one), requirements=requirements) for one in (("r1", OLD), ("r2", NEW))
+    ]
+    tests = [
+        replace(make_test("r1", Verdict.FAIL), requirements=("LM-CAP-01",)),
+        replace(make_test("r2", Verdict.PASS), requirements=("LM-CAP-01",)),
+    ]
+
+    separate_runs, separate_tests = separate_stacks(runs, tests)
+    results = judge_pairs(merge_runs(separate_runs), separate_tests)
+
+    assert {result.pair.stack: result.is_qualified for result in results} == {OLD: False, NEW: True}
+    assert {result.pair.id for result in results} == {f"a1-b1 ({OLD})", f"a1-b1 ({NEW})"}
+
+
+def test_pair_with_one_stack_keeps_the_name() -> None:
+    """Several runs of the same stack are one verdict, as before."""
+    runs = [make_run("r1", OLD), make_run("r2", OLD)]
+    tests = [make_test("r1", Verdict.PASS), make_test("r2", Verdict.PASS)]
+
+    assert separate_stacks(runs, tests) == (tuple(runs), tuple(tests))
 
 
 def test_table_is_in_the_report_of_several_stacks_only() -> None:
