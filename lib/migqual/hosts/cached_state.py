@@ -1,8 +1,8 @@
-"""Cache saved states of guests on a host, so later runs do not boot a guest to create the state.
+"""Cache saved states (libvirt save files) of guests on a host, so that later runs need no boot.
 
-The cache is the folder `states` in the scratch directory of the host. Without the folder nothing
-is cached. All labs of a machine share a single folder. On a real host the user creates the folder
-to turn on the cache. The name of a state file is the result of `compute_cache_key`.
+The cache is the folder `states` in the scratch directory of the host (`migqual_scratch`). Without
+the folder, nothing is cached. All labs of a machine share a single folder. On a real host the user
+creates the folder to turn on the cache. `compute_cache_key` returns the name of a cached file.
 """
 
 from dataclasses import dataclass
@@ -26,33 +26,36 @@ _COPY_SCRIPT = 'test -e "$1/$2" || exit 1; touch -- "$1/$2"; exec cp -- "$1/$2" 
 
 @dataclass(frozen=True)
 class CachedState:
-    """A file for a saved state in the cache of `host`. The file may not exist.
+    """The place of a saved state (a libvirt save file) in the cache of `host`.
+
+    The file exists only if migqual has stored the state.
 
     Attributes:
-        key: File name, from `compute_cache_key`.
+        key: Name of the file, from `compute_cache_key`.
     """
 
     host: Host
     key: str
 
     def copy_to(self, path: PurePosixPath) -> bool:
-        """Copy the cached state to `path` on the host.
+        """Copy the file from the cache to `path` on the host.
 
         Returns:
-            False when the cache has no such file, or when the copy fails.
+            True after the copy. False if the cache does not contain the file or the copy fails.
         """
         return self._run_script(_COPY_SCRIPT, path)
 
     def store_from(self, path: PurePosixPath) -> bool:
-        """Copy the state file `path` on the host into the cache.
+        """Copy the save file `path` on the host into the cache.
 
         Returns:
-            False when the copy fails. True also on a host without a cache folder.
+            False if the copy fails, otherwise True. On a host without a cache folder the method
+            copies nothing and returns True.
         """
         return self._run_script(_STORE_SCRIPT, path)
 
     def remove_file(self) -> None:
-        """Remove the file from the cache."""
+        """Remove the file of the saved state from the cache."""
         self.host.shell.run("rm", "-f", "--", self.path)
 
     @property
@@ -66,7 +69,7 @@ class CachedState:
 
 
 def compute_cache_key(host: Host, *inputs: str) -> str:
-    """Compute the cache key of a saved state: a checksum.
+    """Compute the file name of a saved state in the cache, which is a checksum.
 
     The checksum covers `inputs` (the description of the guest), the CPU of `host`, and the
     versions of libvirt and QEMU on `host`.

@@ -13,8 +13,8 @@ class ClockOffset:
     """The clock of a host minus the clock of the controller, in µs.
 
     Attributes:
-        offset_us: Measured difference; positive when the clock of the host is ahead.
-        error_us: Largest error of the difference: half of the round-trip time.
+        offset_us: Measured difference. A positive value means that the host's clock is ahead.
+        error_us: Largest possible error of `offset_us`, which is half of the round-trip time.
     """
 
     offset_us: int
@@ -37,9 +37,9 @@ def measure_clock_offset(host: Host) -> ClockOffset:
 
 
 def measure_clock_difference_us(host: Host, peer: Host) -> int:
-    """Measure the largest possible clock difference between two hosts, in µs.
+    """Measure the largest possible difference between the clocks of two hosts, in µs.
 
-    The result includes the errors of both measurements.
+    The result is the measured difference plus the largest errors of the two clock offsets.
     """
     host_offset, peer_offset = measure_clock_offset(host), measure_clock_offset(peer)
     return (

@@ -1,6 +1,6 @@
-"""Call libvirt on a host. Results are plain data, and errors are errors of migqual.
+"""Call libvirt on a host, and turn the errors of libvirt into errors of migqual.
 
-Follows libvirt's public API: https://libvirt.org/html/index.html
+The calls are described in libvirt's public API: https://libvirt.org/html/index.html
 """
 
 import threading
@@ -34,10 +34,11 @@ _CONNECTION_ERROR_CODES = {
 class Connection:
     """A libvirt connection to a host.
 
-    The connection opens when first used. A lost connection is re-opened once per call.
+    The first call opens the connection. If the connection is lost, each call tries once to open
+    the connection again.
 
     Attributes:
-        uri: The libvirt URI.
+        uri: The libvirt URI of the host.
     """
 
     def __init__(self, host: str, uri: str, check_login: Callable[[], None] = lambda: None) -> None:
@@ -57,9 +58,10 @@ class Connection:
 
     @property
     def raw(self) -> Any:  # noqa: ANN401 - the binding is untyped
-        """Return the connection object of the libvirt binding; re-open a lost connection.
+        """Return the open connection as an object of the libvirt binding.
 
-        libvirt calls with two connections need the object, e.g. virDomainMigrate3.
+        The method first opens a closed or lost connection. libvirt calls with two connections
+        need the object, e.g. virDomainMigrate3.
 
         Raises:
             ConnectionLost: libvirt refuses the connection, or does not answer within
@@ -71,7 +73,9 @@ class Connection:
             return self._raw
 
     def call_libvirt(self, action: str, function: Callable[[Any], T]) -> T:
-        """Call `function`; after a lost connection, connect and call `function` once more.
+        """Call `function` with the open connection.
+
+        If the connection was lost, the method connects again and repeats the call once.
 
         Args:
             action: Name of the action for error messages, for example `find domain`.
@@ -97,7 +101,7 @@ class Connection:
             raise ConnectionLost(
                 self.host,
                 f"{action}: {error}",
-                remedy="check that libvirt's daemon runs on the host",
+                remedy=f"check that libvirt's daemon runs on {self.host}",
             ) from error
 
     def define_domain(self, xml: str) -> Domain:
@@ -119,7 +123,7 @@ class Connection:
         self.call_libvirt(f"restore domain from {path}", lambda c: c.restore(str(path)))
 
     def find_domain(self, name: str) -> Domain | None:
-        """Find the domain with the name `name`; return None for an unknown name."""
+        """Return the domain with the name `name`, or None if the host has no such domain."""
 
         def find_raw_domain(connection: Any) -> Any:  # noqa: ANN401
             try:
@@ -221,15 +225,15 @@ class Connection:
     def watch_domain_events(self, domain_name: str, on_event: EventCallback) -> Callable[[], None]:
         """Call `on_event` for every event of a domain on the host.
 
-        The events are the life-cycle and job events of libvirt, and the events of QEMU. Only
-        QEMU events have the time of the host's clock.
+        The events are the life-cycle and job events of libvirt, and the events of QEMU. Only an
+        event of QEMU contains the time of the host's clock.
 
         Args:
             domain_name: Name of the domain. The domain may be created later.
-            on_event: Receives the arguments of `EventCallback`.
+            on_event: Called with the name, the detail and the times of each event.
 
         Returns:
-            A function that ends the calls of `on_event`.
+            A function that ends the subscription to the events.
         """
         raw = self.raw
         callback_ids = subscribe_domain_events(raw, domain_name, on_event)
@@ -261,13 +265,14 @@ class Connection:
             raise ConnectionLost(
                 self.host,
                 f"libvirt at {uri}: no answer within {OPEN_SECONDS:g} s",
-                remedy="restart libvirt's daemon on the host: the daemon does not answer",
+                remedy=f"restart libvirt's daemon on {self.host}",
             ) from error
         except libvirt.libvirtError as error:
             raise ConnectionLost(
                 self.host,
                 f"libvirt at {uri}: {error}",
-                remedy="check libvirt's daemon: run `virsh -c qemu:///system version` on the host",
+                remedy="check libvirt's daemon with `virsh -c qemu:///system version` on "
+                f"{self.host}",
             ) from error
         return raw_connection
 

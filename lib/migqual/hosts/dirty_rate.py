@@ -1,7 +1,7 @@
 """Measure how fast a guest dirties memory, with QMP or with libvirt.
 
-The QMP commands follow QEMU's documented procedure. The libvirt calls are
-virDomainStartDirtyRateCalc and the domain statistics. QEMU measures during a time window of a
+The QMP commands are `calc-dirty-rate` and `query-dirty-rate`. The libvirt calls are
+virDomainStartDirtyRateCalc and virDomainListGetStats. QEMU measures during a time window of a
 given length, in one of three modes:
 
 page-sampling  compares the contents of some pages before and after the window
@@ -67,7 +67,8 @@ def list_supported_modes(domain: Domain) -> frozenset[DirtyRateMode]:
     """List the dirty-rate modes that QEMU supports, from QEMU's QMP schema.
 
     Returns:
-        The supported modes; only page sampling for a QEMU without the argument `mode`.
+        The supported modes. A QEMU whose `calc-dirty-rate` has no argument `mode` supports only
+        page sampling.
 
     Raises:
         UnsupportedError: QEMU has no `calc-dirty-rate`.
@@ -80,15 +81,15 @@ def list_supported_modes(domain: Domain) -> frozenset[DirtyRateMode]:
 
 
 def has_kvm_dirty_log(domain: Domain) -> bool:
-    """Check whether the guest runs with KVM; dirty-bitmap and dirty-ring need KVM.
+    """Return whether the guest runs with KVM. The modes dirty-bitmap and dirty-ring need KVM.
 
-    QEMU may crash when a test measures an emulated guest in one of the two modes.
+    If a test uses the mode dirty-bitmap or dirty-ring for an emulated guest, QEMU may crash.
     """
     return domain.read_virt_type() == "kvm"
 
 
 def can_measure_milliseconds(domain: Domain) -> bool:
-    """Check whether QEMU accepts a time window in milliseconds (`calc-time-unit`)."""
+    """Return whether QEMU accepts a time window in milliseconds (`calc-time-unit`)."""
     return "calc-time-unit" in _query_argument_types(domain)
 
 
@@ -136,7 +137,8 @@ def measure_by_qmp(
         return reply if reply["status"] == "measured" else None
 
     measured = Deadline(seconds + GRACE_SECONDS).wait_for(
-        f"the dirty-rate result of {domain.name} on {domain.host}", query_when_measured
+        f"the result of the dirty-rate measurement of {domain.name} on {domain.host}",
+        query_when_measured,
     )
     return DirtyRateMeasurement(int(measured["dirty-rate"]), seconds, str(measured.get("mode", "")))
 
@@ -146,7 +148,8 @@ def measure_by_libvirt(
 ) -> DirtyRateMeasurement:
     """Measure the dirty rate with virDomainStartDirtyRateCalc and the domain statistics.
 
-    libvirt before 8.1 does not report the mode. The result then has the requested mode.
+    libvirt before 8.1 does not report the mode that QEMU used. For such a libvirt, the result
+    contains the requested mode.
 
     Args:
         domain: The running domain.
@@ -173,7 +176,8 @@ def measure_by_libvirt(
         return stats if stats.get("dirtyrate.calc_status") == _MEASURED_STATUS else None
 
     measured = Deadline(seconds + GRACE_SECONDS).wait_for(
-        f"the dirty-rate result of {domain.name} on {domain.host}", query_when_measured
+        f"the result of the dirty-rate measurement of {domain.name} on {domain.host}",
+        query_when_measured,
     )
     reported_mode = str(measured.get("dirtyrate.calc_mode", mode))
     return DirtyRateMeasurement(

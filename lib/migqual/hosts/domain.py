@@ -1,6 +1,7 @@
-"""Call libvirt for a domain: state, life cycle, migration limits, guest agent and QMP.
+"""Call libvirt for a domain.
 
-The module `domain_job` has the calls for jobs, and `domain_events` the events.
+The calls concern state, life cycle, migration limits, guest agent and QMP. The module `domain_job`
+has the calls for jobs. The module `domain_events` has the calls for events.
 """
 
 import json
@@ -22,7 +23,7 @@ _ALREADY_GONE_CODES = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVA
 
 
 class DomainState(StrEnum):
-    """The state of a domain (virDomainState); `GONE` when libvirt does not know the domain."""
+    """The state of a domain (virDomainState). `GONE` means that libvirt has no such domain."""
 
     NONE = "none"
     RUNNING = "running"
@@ -119,7 +120,7 @@ class Domain:
             raise StackError(self.host, action, str(error), error.get_error_code()) from error
 
     def query_state(self) -> DomainState:
-        """Query the state of the domain; `GONE` when libvirt does not know the domain.
+        """Query the state of the domain. The result is `GONE` if libvirt does not know the domain.
 
         Raises:
             HostError: libvirt knows the domain, but refuses the query.
@@ -143,11 +144,11 @@ class Domain:
         return str(self.call_libvirt("read XML", lambda d: d.XMLDesc(flags)))
 
     def read_live_xml(self) -> str:
-        """Read the domain XML: of a running domain the live XML, otherwise the stored XML."""
+        """Read the live XML of a running domain, or the stored XML of a domain that is off."""
         return str(self.call_libvirt("read XML", lambda d: d.XMLDesc(0)))
 
     def read_virt_type(self) -> str:
-        """Read the domain type: `kvm`, or `qemu` for an emulated guest."""
+        """Return the domain type, which is `kvm`, or `qemu` for an emulated guest."""
         return parse_domain_xml(self.read_live_xml()).virt_type
 
     def start(self) -> None:
@@ -184,23 +185,23 @@ class Domain:
         self.call_libvirt("save", lambda d: d.save(str(path)))
 
     def destroy(self) -> None:
-        """Destroy the domain: power off at once. A domain already off or gone is no error."""
+        """Power off the domain at once. A domain that is off or does not exist causes no error."""
         self._call_ignoring_gone("destroy", lambda d: d.destroy())
 
     def undefine(self) -> None:
         """Undefine the domain, and remove the NVRAM file and the managed-save image.
 
-        A domain without a definition or a domain already gone is no error.
+        A domain that has no definition or does not exist causes no error.
         """
         flags = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
         self._call_ignoring_gone("undefine", lambda d: d.undefineFlags(flags))
 
     def set_max_downtime(self, downtime_ms: int) -> None:
-        """Set the maximum downtime of a migration in ms (virDomainMigrateSetMaxDowntime)."""
+        """Set the maximum downtime in ms for migrations (virDomainMigrateSetMaxDowntime)."""
         self.call_libvirt("set maximum downtime", lambda d: d.migrateSetMaxDowntime(downtime_ms, 0))
 
     def query_max_downtime_ms(self) -> int:
-        """Query the maximum downtime of a migration in ms (virDomainMigrateGetMaxDowntime)."""
+        """Query the maximum downtime in ms for migrations (virDomainMigrateGetMaxDowntime)."""
         return int(self.call_libvirt("query maximum downtime", lambda d: d.migrateGetMaxDowntime()))
 
     def set_bandwidth(self, mib_s: int, phase: BandwidthPhase = BandwidthPhase.PRECOPY) -> None:

@@ -1,6 +1,6 @@
 """Parse the parts of a domain XML that matter for a migration (pure functions).
 
-Follows https://libvirt.org/formatdomain.html
+libvirt describes the XML in https://libvirt.org/formatdomain.html
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,8 @@ class Disk:
 
     Attributes:
         target: Target name, for example `vda`.
-        source: Path or URI of the image for QEMU's tools; empty when the XML names none.
+        source: Path or URI with which QEMU's tools open the image. The text is empty if the XML
+            does not contain a path or URI for the tools.
         needs_secret: Whether QEMU opens the image only with a secret stored in libvirt.
         alias: Name of the device in a running QEMU; empty when the guest does not run.
     """
@@ -93,7 +94,7 @@ class Nic:
 
 @dataclass(frozen=True)
 class DomainDefinition:
-    """The definition of a guest.
+    """The parts of a guest's domain XML that matter for a migration.
 
     Attributes:
         hugepage_kib: Size of the guest's huge pages in KiB; 0 without huge pages.
@@ -155,7 +156,7 @@ def _convert_to_kib(element: etree._Element | None) -> float:
 
 
 def _parse_hugepage_kib(root: etree._Element) -> int:
-    """Return the size of the guest's huge pages in KiB; 0 without huge pages.
+    """Return the size of the guest's huge pages in KiB, or 0 for a guest without huge pages.
 
     Huge pages without a size in the XML count as 2048 KiB.
     """

@@ -1,4 +1,4 @@
-"""Subscribe to the events of a domain: life-cycle and job events of libvirt, events of QEMU."""
+"""Subscribe to the events that libvirt and QEMU report about a domain."""
 
 import json
 import time
@@ -31,13 +31,13 @@ def subscribe_domain_events(
 ) -> list[int]:
     """Subscribe to the life-cycle, migration-iteration and job-completed events of a domain.
 
-    libvirt reports the events of all domains, and the callbacks select the events by domain
-    name. So a subscription is possible before the domain exists, e.g. at a destination.
+    libvirt reports the events of all domains. The callbacks ignore events with the name of another
+    domain. So a subscription can begin before the domain exists, e.g. at a destination.
 
     Args:
         raw_connection: Connection object of the libvirt binding.
         domain_name: Name of the domain.
-        on_event: Receives the arguments of `EventCallback`.
+        on_event: Called with the name, the detail and the times of each event.
 
     Returns:
         The callback ids for domainEventDeregisterAny.
@@ -83,10 +83,10 @@ def watch_qemu_events(
     Args:
         raw_connection: Connection object of the libvirt binding.
         domain_name: Name of the domain.
-        on_event: Receives the arguments of `EventCallback`.
+        on_event: Called with the name, the detail and the times of each event.
 
     Returns:
-        A function that ends the calls of `on_event`.
+        A function that ends the subscription to the events.
     """
 
     def on_qemu_event(

@@ -22,12 +22,14 @@ class DomainInputs:
 
     Attributes:
         virt_type: Domain type of libvirt: ``kvm``, or ``qemu`` for TCG.
-        boot_folder: Folder with kernel and initramfs on both hosts.
-        networks: MAC and ``ADDRESS/PREFIX`` (or empty text) of each NIC.
+        boot_folder: Folder with kernel and initramfs, at the source and at the destination.
+        networks: MAC address and ``ADDRESS/PREFIX`` of each NIC. The second text is empty for a NIC
+            without an IP address.
         libvirt_version: Version of the host's libvirt. The template omits elements that the
             version does not know.
         firmware: UEFI firmware of the host; None for a guest with BIOS.
-        default_cpu: vCPU model for a spec without a model; empty leaves the choice to QEMU.
+        default_cpu: CPU model of the guest if the spec names no model. With an empty text, QEMU
+            chooses the model.
         system_disk: System disk of a guest with a system image (`GuestSpec.image`).
         seed_image: Path of the cloud-init seed of a guest with a system image.
     """
@@ -90,7 +92,8 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
 def needs_uefi(spec: GuestSpec, architecture: Architecture) -> bool:
     """Return whether a guest needs UEFI firmware.
 
-    The spec can request UEFI. A guest with a system image and an aarch64 guest always need UEFI.
+    Guests with a system image and aarch64 guests always need UEFI. For other guests the spec
+    decides.
     """
     return (
         spec.firmware is Firmware.UEFI
@@ -112,12 +115,12 @@ def _build_disk_entry(
 
 
 def compute_tcg_memory_kib(spec: GuestSpec) -> int:
-    """Compute the memory of a TCG guest in KiB: the memory of the spec plus 8 KiB.
+    """Compute the memory of a TCG guest in KiB, which is the memory of the spec plus 8 KiB.
 
-    The sum avoids an error of QEMU before 9.0 in a memory block whose size is a multiple of
-    256 KiB. QEMU collects the dirty pages of such a block 64 at a time, and does not notify the
-    emulated TLBs. QEMU then misses the next writes to the pages, and the destination gets stale
-    memory. In a block of another size QEMU collects page by page, without the error. The error
-    does not concern KVM, so KVM guests get exactly the memory of the spec.
+    QEMU before 9.0 with TCG has an error in a memory block whose size is a multiple of 256 KiB.
+    QEMU collects the dirty pages of the block in groups of 64, and does not notify the emulated
+    TLBs. QEMU then misses later writes to the pages, and the destination gets stale memory. The
+    additional 8 KiB avoid the error, because QEMU collects a block of another size page by page.
+    KVM guests are not affected, and get exactly the memory of the spec.
     """
     return spec.memory_mib * 1024 + 8

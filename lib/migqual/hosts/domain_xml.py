@@ -1,4 +1,4 @@
-"""Render domain XML from templates in `fixtures/domains`; validate XML with libvirt's schema."""
+"""Render domain XML from `fixtures/domains`, and validate domain XML with libvirt's schema."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -63,7 +63,7 @@ def _create_template_environment() -> Environment:
 
 @cache
 def _load_schema() -> etree.RelaxNG | None:
-    """Load libvirt's schema for domain XML; return None when the controller has no schema file.
+    """Load libvirt's schema for domain XML. Return None if the controller has no schema file.
 
     Without the schema file, only libvirt on the host validates the XML.
     """

@@ -9,7 +9,7 @@ _loop_threads: list[threading.Thread] = []
 
 
 def ensure_event_loop() -> None:
-    """Start libvirt's event loop, unless already started. Call before the first connection."""
+    """Start libvirt's event loop once, before the process opens a libvirt connection."""
     with _start_lock:
         if _loop_threads:
             return

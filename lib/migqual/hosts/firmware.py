@@ -1,4 +1,8 @@
-"""Find the UEFI firmware files of a host: by QEMU's firmware descriptors, else by known paths."""
+"""Find the UEFI firmware files of a host.
+
+QEMU's firmware descriptors on the host name the files. If no descriptor fits, the module tries
+known paths.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -94,8 +98,8 @@ def select_firmware(
 ) -> FirmwareFiles | None:
     """Select the first UEFI firmware without secure boot and memory encryption.
 
-    libvirt's own selection can select a firmware for guests with encrypted memory. An ordinary
-    guest never boots with such a firmware.
+    libvirt could select a firmware for guests with encrypted memory, with which an ordinary guest
+    does not boot. migqual therefore selects the firmware.
 
     Args:
         descriptors: Contents of the descriptor files, in the order of the file names.
@@ -130,7 +134,7 @@ def _fits_machine(descriptor: Mapping[str, Any], architecture: Architecture, mac
 
 
 def _read_descriptors(host: Host) -> list[Mapping[str, Any]]:
-    """Read the firmware descriptors of a host, sorted by file name; leave out invalid JSON."""
+    """Return the firmware descriptors of a host that are valid JSON, sorted by file name."""
     output = host.shell.run("sh", "-c", _READ_DESCRIPTORS_SCRIPT, "sh", *DESCRIPTOR_FOLDERS).stdout
     parts = output.split("\0")
     texts = {

@@ -1,4 +1,4 @@
-"""Query and control a guest on a host of the inventory; send commands to the guest's payload."""
+"""Query and control a guest on a host, and send commands to migqual's program in the guest."""
 
 import threading
 import time
@@ -30,15 +30,16 @@ class Guest:
 
     Attributes:
         host: The host on which the guest runs. `set_host` updates the field after a migration.
-        address: IP address of the first service NIC. The gap meter probes the address.
+        address: IP address of the first NIC. The gap meter sends probes to the address.
         journal_entries: Journal entries of all resources of the guest, in the order of
             creation.
         console_log: Path of the guest's console log on the host.
-        boot_id: Boot id of the guest at the start of the load.
-        memory_marker: Random bytes in every page of the checked memory region, as hex digits.
+        boot_id: Boot id that the guest had when the guest load started.
+        memory_marker: Random bytes as hex digits. The bytes are in every page of the memory region
+            that migqual checks after a migration.
         prefix_length: Number of bits in the network part of `address`.
-        saved_macs: MAC addresses in the saved state of a restored guest; empty after
-            `start_load`.
+        saved_macs: MAC addresses in the saved state from which the guest was restored. Empty for
+            a booted guest, and after `start_load`.
     """
 
     name: str
@@ -69,7 +70,7 @@ class Guest:
         return domain
 
     def list_log_files(self) -> tuple[str, ...]:
-        """List the log files and the UEFI variable files that libvirt leaves on a host."""
+        """List the paths of the guest's log files and UEFI variable files on a host."""
         nvram_files = (
             str(NVRAM_FOLDER / f"{self.name}_VARS.{suffix}") for suffix in ("fd", "qcow2")
         )
@@ -92,7 +93,7 @@ class Guest:
         self.host = host
 
     def query_state(self) -> DomainState:
-        """Query the state of the guest on the current host; `GONE` when the host has no domain."""
+        """Return the guest's state on the current host, or `GONE` if the host has no such guest."""
         domain = self.host.libvirt.find_domain(self.name)
         return DomainState.GONE if domain is None else domain.query_state()
 
@@ -100,8 +101,8 @@ class Guest:
         """Wait until the guest agent answers.
 
         Raises:
-            GuestError: The guest stops, or the agent does not answer before the deadline. After
-                the deadline, the error contains the last lines of the console log.
+            GuestError: The guest stops, or the agent does not answer before the deadline. In the
+                second case, the error contains the last lines of the console log.
         """
         domain = self.domain
 
@@ -121,11 +122,11 @@ class Guest:
         except TimedOut as error:
             raise GuestError(
                 f"{error.message}\nend of the console log:\n{self.read_console_tail()}",
-                remedy=f"read the whole console log of {self.name} in the evidence of the test",
+                remedy=f"read the console log of {self.name}, which is attached to the test",
             ) from error
 
     def wait_for_payload(self, deadline: Deadline) -> None:
-        """Wait until the payload answers.
+        """Wait until the payload, migqual's program in the guest, answers.
 
         In a guest with a system image (`GuestSpec.image`) the agent starts before the payload.
 
@@ -141,18 +142,18 @@ class Guest:
             return True
 
         deadline.wait_for(
-            f"the reply of the payload in {self.name}", is_payload_answering, interval_s=0.1
+            f"the reply of migqual-payload in {self.name}", is_payload_answering, interval_s=0.1
         )
 
     def read_console_tail(self, line_count: int = 20) -> str:
-        """Read the last lines of the guest's console log; on an error, the message of `tail`."""
+        """Return the last lines of the guest's console log, or the error message of `tail`."""
         result = self.host.shell.run_unchecked("tail", "-n", str(line_count), self.console_log)
         return result.stdout or result.stderr
 
     def run_payload_command(
         self, *arguments: str, seconds: float = PAYLOAD_SECONDS
     ) -> dict[str, Any]:
-        """Run a command of the payload.
+        """Run a command of the payload, migqual's program in the guest.
 
         Args:
             *arguments: Name and arguments of the command.
@@ -171,7 +172,7 @@ class Guest:
     def run_payload_commands(
         self, commands: Sequence[Sequence[str]], *, seconds: float = PAYLOAD_SECONDS
     ) -> list[dict[str, Any]]:
-        """Run payload commands in sequence, up to the first refused command.
+        """Run commands of the payload (migqual's program in the guest) until a command is refused.
 
         Args:
             commands: Name and arguments of each command.
@@ -199,23 +200,28 @@ class Guest:
                 replies = channel.run_commands(command_lines, deadline)
         if not replies[-1]["ok"]:
             raise GuestError(
-                f"{guest_label}: payload command `{command_lines[len(replies) - 1]}`: "
+                f"{guest_label}: payload command `{command_lines[len(replies) - 1]}` failed: "
                 f"{replies[-1]['error']}"
             )
         return replies
 
     def query_payload_status(self) -> dict[str, Any]:
-        """Query the payload status: `boot_id`, `uptime_ms`, memory regions, disks and counters."""
+        """Query the status of migqual's program in the guest.
+
+        Returns:
+            A dictionary with `boot_id`, `uptime_ms`, memory regions, disks and counters.
+        """
         return self.run_payload_command("status")
 
     def map_disk_devices(self) -> dict[str, str]:
-        """Return the device path in the guest of each disk that the load writes, by target name."""
+        """Map the target name of each disk that the guest load writes to the path in the guest."""
         return {target: f"/dev/{target}" for target in self.spec.list_written_targets()}
 
     def start_load(self) -> None:
-        """Start the guest load of the spec: fill the checked memory region, start the disk writers.
+        """Start the memory and disk writes of the spec in the guest.
 
-        A restored guest first gets an identity. The method sets `memory_marker` and `boot_id`.
+        A restored guest first gets new addresses and ids. The method fills the memory region that
+        migqual checks, starts the disk writers, and sets `memory_marker` and `boot_id`.
         """
         disk_commands = [
             ("disk", "start", target, f"device={device}", *self.spec.load.disk.payload_arguments)
@@ -235,7 +241,7 @@ class Guest:
         self.saved_macs = ()
 
     def _build_identity_commands(self) -> list[tuple[str, ...]]:
-        """Build the payload command that gives a restored guest an identity; else no command."""
+        """Return the command that gives new addresses to a restored guest, or an empty list."""
         if not self.saved_macs:
             return []
         address_suffixes = [f",{self.address}/{self.prefix_length}"] + [""] * (len(self.macs) - 1)

@@ -1,4 +1,4 @@
-"""Choose IP and MAC addresses for guests, unique among all lanes of a run."""
+"""Choose IP and MAC addresses for guests, unique among all workers of a run."""
 
 import uuid
 
@@ -11,7 +11,10 @@ QEMU_MAC_PREFIX = "52:54:00:"
 def choose_guest_address(
     inventory: Inventory, guest_number: int, lane_number: int, lane_count: int
 ) -> tuple[str, int]:
-    """Choose an IP address on the service network for a guest, from the addresses of a lane.
+    """Choose an IP address on the service network for a guest.
+
+    A lane is a pair of hosts on which one worker runs tests. Guests of different lanes get
+    different addresses.
 
     Args:
         inventory: The inventory with the service network.

@@ -49,7 +49,7 @@ class Host:
     def names(self) -> HostNames:
         """Return the path of QEMU and the name of the service bridge on the host.
 
-        The inventory can state the path (migqual_emulator). Otherwise libvirt chooses the path.
+        The inventory can state the path of QEMU (migqual_emulator). Otherwise libvirt chooses.
 
         Raises:
             HostError: libvirt reports no QEMU program.
@@ -102,7 +102,7 @@ class Host:
         self.close()
 
     def close(self) -> None:
-        """Close all connections and remove the temporary SSH folder."""
+        """Close all connections and remove the temporary folder with the SSH configuration."""
         self.migration_connection.close()
         self.libvirt.close()
         self.shell.close()
@@ -114,7 +114,7 @@ class Host:
         return ssh_config.build_libvirt_uri(self.entry, None)
 
     def list_qemu_pids(self, guest_name: str) -> list[int]:
-        """List the ids of the QEMU processes of a guest on the host; empty without a process.
+        """List the ids of all QEMU processes of a guest on the host. The list may be empty.
 
         Raises:
             HostError: `pgrep` fails.
@@ -130,9 +130,9 @@ class Host:
         return [int(pid) for pid in result.stdout.split()]
 
     def _check_ssh_login(self) -> None:
-        """Log in with the shell, before libvirt logs in with `ssh`.
+        """Open migqual's SSH connection before libvirt starts `ssh`.
 
-        After a refused login, the shell raises an error and libvirt does not try the login again.
+        If the server refuses the login, migqual raises an error and libvirt does not start `ssh`.
         """
         if self.entry.uri_transport is not Transport.TLS:
             self.shell.open()
@@ -148,7 +148,7 @@ class Host:
 
 
 def remove_stale_ssh_folders() -> None:
-    """Remove the temporary SSH folders that killed processes left on the controller."""
+    """Remove the temporary SSH folders of migqual processes that ended without clean-up."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
         pid = folder.name.removeprefix(_FOLDER_PREFIX).partition("-")[0]
         if (

@@ -1,4 +1,4 @@
-"""Compare the identities of two hosts. libvirt refuses a migration if the identities are equal."""
+"""Compare UUIDs and names of two hosts. libvirt refuses a migration between equal hosts."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ EQUAL_IDENTITY_REMEDY = (
 
 @dataclass(frozen=True)
 class HostIdentity:
-    """The UUID and the host name of a host. libvirt compares both before a migration.
+    """The UUID and the host name by which libvirt recognizes a host.
 
     Attributes:
         uuid: Value of ``host_uuid`` in libvirtd.conf, or the UUID from the firmware.
@@ -20,7 +20,7 @@ class HostIdentity:
     hostname: str
 
     def find_equal_part(self, other: "HostIdentity") -> str:
-        """Describe the UUID or host name that two hosts have in common; else an empty text."""
+        """Return a text with the UUID or host name that both hosts have, or an empty text."""
         if self.uuid and self.uuid == other.uuid:
             return f"UUID {self.uuid}"
         return f"host name {self.hostname}" if self.hostname == other.hostname else ""

@@ -25,7 +25,7 @@ class HostNames:
 def translate_domain_xml(xml: str, source: HostNames, destination: HostNames) -> str:
     """Replace the names of the source in a domain XML by the names of the destination.
 
-    Names other than those in `source` stay, for example the path of a special emulator.
+    A name that is not in `source` stays unchanged, for example the path of a special emulator.
 
     Args:
         xml: Domain XML of a guest at the source.

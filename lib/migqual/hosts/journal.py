@@ -2,8 +2,8 @@
 
 Each process has a file of JSON lines in `get_state_folder() / "journal"`. A line holds either a
 new resource with the commands for the removal, or the number of a removed resource. At the end a
-process deletes the file if all resources are removed. `migqual sweep` removes the resources that
-dead processes left.
+process deletes the file if all resources are removed. `migqual sweep` removes the resources of
+processes that died.
 """
 
 import fcntl
@@ -32,7 +32,7 @@ class JournalEntry:
         host: Name of the host.
         kind: Kind of the resource, for example `domain`, `image` or `folder`.
         name: Name or path of the resource.
-        undo: Commands for the removal, each harmless when repeated.
+        undo: Commands that remove the resource. A repeated command must do no harm.
     """
 
     number: int
@@ -75,13 +75,13 @@ class Journal:
         temporary_file.rename(self.file)
 
     def record(self, host: str, kind: str, name: str, undo: Sequence[Argv] = ()) -> JournalEntry:
-        """Record a resource before the creation on the host.
+        """Record a resource that the caller will create on the host after the call.
 
         Args:
             host: Name of the host.
             kind: Kind of the resource, for example `domain`, `image` or `folder`.
             name: Name or path of the resource.
-            undo: Commands for the removal, each harmless when repeated.
+            undo: Commands that remove the resource. A repeated command must do no harm.
 
         Returns:
             The new entry; pass the entry to `record_removal` after the removal.
@@ -103,7 +103,7 @@ class Journal:
         return tuple(sorted(self._open_entries.values(), key=lambda entry: -entry.number))
 
     def close(self) -> None:
-        """Close the journal; delete the file when all resources are removed."""
+        """Close the journal file, and delete the file if all resources are removed."""
         if not self._open_entries:
             self.file.unlink(missing_ok=True)
         self._stream.close()
@@ -135,7 +135,8 @@ class JournalFile:
     def record_removal(self, entry: JournalEntry) -> None:
         """Record in the file that the resource of `entry` is removed.
 
-        The record starts on a new line: the last line of a killed process may be incomplete.
+        The record starts on a new line, because the last line of a killed process may be
+        incomplete.
         """
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(f"\n{json.dumps({'removed': entry.number})}\n")

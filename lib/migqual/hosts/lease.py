@@ -1,4 +1,4 @@
-"""Lease hosts: only one process of the controller uses a host at a time."""
+"""Lease hosts, so that only one process of the controller uses a host at a time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager

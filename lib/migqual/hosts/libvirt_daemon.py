@@ -1,4 +1,4 @@
-"""Find and restart the libvirt daemon of a host: modular virtqemud or monolithic libvirtd."""
+"""Find and restart the libvirt daemon of a host, which is either virtqemud or libvirtd."""
 
 from migqual.deadline import Deadline
 from migqual.errors import ConnectionLost, HostError

@@ -25,9 +25,9 @@ def query_disk_errors(domain: Domain) -> dict[str, int]:
 
 
 def check_guest_agent(domain: Domain) -> None:
-    """Check that the guest agent answers a query of the guest's time (virDomainGetTime).
+    """Check that the guest agent answers, by a query of the guest's clock (virDomainGetTime).
 
-    A custom agent command would taint the domain; the query does not.
+    The query does not taint the domain, but a custom agent command would.
 
     Raises:
         GuestError: The agent does not answer.

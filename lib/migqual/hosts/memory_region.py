@@ -1,6 +1,7 @@
-"""Add a second memory region to a guest, in which the payload dirties pages at a given rate.
+"""Add a memory region to a guest, and dirty the region at a given rate.
 
-The region is independent of the memory region that migqual checks after each migration.
+The payload, migqual's program in the guest, writes to the region. The region is not the memory
+region that migqual checks after each migration.
 """
 
 from collections.abc import Iterator
@@ -17,27 +18,27 @@ _FILL_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class MemoryRegion:
-    """A memory region of a guest that the payload dirties at a given rate."""
+    """A region of guest memory that migqual's program in the guest dirties at a given rate."""
 
     guest: Guest
 
     def set_dirty_rate(self, rate_mib_s: int | None) -> None:
-        """Set the rate in MiB/s at which the payload dirties the region; None means no limit.
+        """Set the rate in MiB/s at which the guest dirties the region; None means no limit.
 
-        The count for `query_dirty_rate_mib_s` begins again at 0.
+        `query_dirty_rate_mib_s` then starts a new measurement.
         """
         rate_argument = "max" if rate_mib_s is None else str(rate_mib_s)
         self.guest.run_payload_command("memory", "rate", LOAD_REGION, f"rate_mib_s={rate_argument}")
 
     def query_dirty_rate_mib_s(self) -> float:
-        """Query the mean dirty rate since `set_dirty_rate` in MiB/s, as the payload counted."""
+        """Query the mean dirty rate in MiB/s since the last call of `set_dirty_rate`."""
         regions = self.guest.query_payload_status()["memory"]
         return next(
             float(region["dirty_mib_s"]) for region in regions if region["name"] == LOAD_REGION
         )
 
     def find_bad_pages(self) -> str:
-        """Find pages of the region with wrong contents.
+        """Count the pages with wrong contents in the region.
 
         Returns:
             A message with the number of wrong pages; empty without wrong pages.
@@ -63,7 +64,7 @@ class MemoryRegion:
 
 @contextmanager
 def memory_region(guest: Guest, load: MemoryLoad) -> Iterator[MemoryRegion]:
-    """Create and dirty a second memory region in the guest; free the memory after the block."""
+    """Dirty a second memory region of the guest during the block, then free the memory."""
     guest.run_payload_command(
         "memory", "start", LOAD_REGION, *load.payload_arguments, seconds=_FILL_SECONDS
     )

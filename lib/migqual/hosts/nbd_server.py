@@ -19,7 +19,7 @@ def start_nbd_server(
     """Start qemu-nbd on the first free port of `ports`.
 
     The caller records the server in the journal before the call. To end the server, the caller
-    kills the process in the pid file.
+    kills the process whose id is in the pid file.
 
     Args:
         host: The host with the image.
@@ -31,7 +31,7 @@ def start_nbd_server(
         The port of the server; None when every port is in use.
 
     Raises:
-        CommandFailed: qemu-nbd fails, but not because of a port in use.
+        CommandFailed: qemu-nbd fails for another reason than a port in use.
     """
     for port in ports:
         argv = build_nbd_server_command(port, image, *options)
@@ -46,6 +46,6 @@ def start_nbd_server(
 def build_nbd_server_command(
     port: int, image: PurePosixPath | str, *options: str
 ) -> tuple[str, ...]:
-    """Build the command that starts qemu-nbd as a daemon, with errors on standard error."""
+    """Build a command that starts qemu-nbd as a daemon and prints the errors of qemu-nbd."""
     argv = ("qemu-nbd", "--fork", *options, f"--port={port}", str(image))
     return ("sh", "-c", _START_SCRIPT, "sh", *argv)

@@ -1,4 +1,4 @@
-"""Send commands to the payload of a guest over a virtio-serial port.
+"""Send commands to the payload, migqual's program in a guest, over a virtio-serial port.
 
 libvirt opens the port as a stream (virDomainOpenChannel):
 https://libvirt.org/html/libvirt-libvirt-stream.html
@@ -28,9 +28,9 @@ _STREAM_EVENTS = (
 
 
 class PayloadChannel:
-    """The open virtio-serial port of the payload in a guest.
+    """The open virtio-serial port to the payload, migqual's program in a guest.
 
-    Each request and each reply has an id. The channel skips a late reply to an earlier request.
+    A reply has the id of the request. The channel skips a late reply to an earlier request.
     """
 
     def __init__(self, stream: Any, guest_label: str) -> None:  # noqa: ANN401 - the binding is untyped
@@ -54,8 +54,8 @@ class PayloadChannel:
             deadline: Time limit for the whole request.
 
         Returns:
-            The decoded JSON replies. The last reply may be a refusal (`ok` is false): the
-            payload does not run the commands after a refusal.
+            The decoded JSON replies. The payload stops after the first refused command, so only
+            the last reply may be a refusal (`ok` is false).
 
         Raises:
             TimedOut: The payload does not read the request or does not reply before the
@@ -116,7 +116,7 @@ class PayloadChannel:
 
 @contextmanager
 def open_payload_channel(raw_domain: Any, guest_label: str) -> Iterator[PayloadChannel]:  # noqa: ANN401
-    """Open the virtio-serial port of the payload in a running domain.
+    """Open the virtio-serial port to the payload, migqual's program in a running guest.
 
     Args:
         raw_domain: Domain object of the libvirt binding.

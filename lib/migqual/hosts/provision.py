@@ -40,12 +40,12 @@ MAX_ZEROED_MIB = 512
 
 @dataclass
 class Provisioner:
-    """The provisioner of a worker process: creates, starts and removes guests.
+    """An object that creates, starts and removes the guests of a worker process.
 
     Attributes:
         hosts: Hosts of the inventory, by name.
         image: Kernel, initramfs and payload for the guests.
-        lane_number: Number of the worker's lane, from 0.
+        lane_number: Number of the worker's lane (the hosts of the worker), from 0.
         lane_count: Number of lanes. Each lane has an equal share of the service addresses.
     """
 
@@ -64,7 +64,7 @@ class Provisioner:
 
     @property
     def volume_provisioner(self) -> VolumeProvisioner:
-        """Return a provisioner of volumes with the same hosts and the same journal."""
+        """Return an object that creates and removes volumes, with the same hosts and journal."""
         return VolumeProvisioner(self.journal, self.hosts)
 
     def get_run_folder(self, host: Host) -> PurePosixPath:
@@ -76,7 +76,7 @@ class Provisioner:
 
     @time_step("copy files to the host")
     def stage_files(self, host: Host) -> PurePosixPath:
-        """Copy the payload to a host; to a hypervisor also the kernel and initramfs of guests.
+        """Copy the payload program to a host, and the guests' kernel and initrd to a hypervisor.
 
         Only the first call for a host copies the files.
 
@@ -100,13 +100,13 @@ class Provisioner:
     def running_guest(
         self, spec: GuestSpec, host: Host, destination: Host | None = None
     ) -> Iterator[Guest]:
-        """Yield a running guest with load; remove all resources of the guest afterwards.
+        """Run a guest with load during the block, then remove all resources of the guest.
 
         Args:
             spec: Description of the guest.
             host: The host of the guest.
-            destination: The host to prepare for a migration: the kernel and the folders of the
-                guest must exist before the migration. None prepares no host.
+            destination: The host on which the method creates the kernel and the folders of the
+                guest, for a later migration. With None, no host is prepared.
         """
         if destination is not None:
             destination.shell.open()  # the journal names the guest there, too
@@ -118,7 +118,7 @@ class Provisioner:
             self.remove_guest(guest)
 
     def start_guest_load(self, guest: Guest, destination: Host | None = None) -> None:
-        """Wait until a guest has booted, and start the guest load.
+        """Wait until a guest has booted, and start the memory and disk writes in the guest.
 
         If `destination` is given, the method first prepares the host for a migration.
         """
@@ -138,7 +138,7 @@ class Provisioner:
             guest.wait_for_payload(deadline)
 
     def _create_destination_folders(self, guest: Guest, destination: Host) -> None:
-        """Create at the destination the folders for the guest's disks on local stores."""
+        """Create the folders for the local disks of the guest at the destination."""
         disks = zip(guest.spec.disks, guest.volumes, strict=True)
         local_disks = [
             (disk, volume)
@@ -153,10 +153,10 @@ class Provisioner:
             )
 
     def launch_guest(self, spec: GuestSpec, host: Host) -> Guest:
-        """Create the volumes of a guest; restore the guest from a saved state, or boot the guest.
+        """Create the volumes of a guest, then restore the guest from a saved state, or boot.
 
-        The first call for a shape creates the saved state on the host. If the host cannot save
-        or restore a guest, the guests boot: `saved_states.restore_failures` has the reason.
+        The first call for a set of devices creates the saved state on the host. If the host cannot
+        save or restore guests, all guests boot, and `saved_states.restore_failures` has the reason.
         Call `start_guest_load` afterwards.
         """
         state = self.saved_states.find_or_create(spec, host)
@@ -168,11 +168,11 @@ class Provisioner:
         return self.boot_guest(spec, host)
 
     def boot_guest(self, spec: GuestSpec, host: Host) -> Guest:
-        """Create the volumes of a guest and start the boot; return before the boot ends."""
+        """Create the volumes of a guest and start the boot, without a wait for the boot."""
         return self._start_guest(self._build_guest(spec, host), None)
 
     def _create_saved_state(self, shape: GuestSpec, host: Host) -> SavedState:
-        """Copy the saved state of `shape` from the cache of the host, or create a new state.
+        """Copy the saved state for guests like `shape` from the host's cache, or create a state.
 
         For a new state the method boots a guest without IP addresses and saves the guest. The
         state file is in the folder from `get_run_folder`.
@@ -204,7 +204,7 @@ class Provisioner:
             self.remove_guest(guest)
 
     def compute_state_key(self, shape: GuestSpec, host: Host) -> str:
-        """Compute the cache key for the saved state of `shape` on `host`, the same in every run."""
+        """Compute the cache key of the saved state for guests like `shape`, equal in all runs."""
         guest = Guest(
             name="shape",
             uuid=str(uuid.UUID(int=0)),
@@ -239,7 +239,7 @@ class Provisioner:
     def _start_guest(
         self, guest: Guest, state: SavedState | None, store: Store | None = None
     ) -> Guest:
-        """Create the volumes of a guest; restore the guest from `state`, or boot without a state.
+        """Create the volumes of a guest, then restore `state`, or boot if `state` is None.
 
         If `store` is given, all disks are on `store`. After an error the guest is removed.
         """
@@ -270,9 +270,9 @@ class Provisioner:
             _run_domain(guest, xml, state)
 
     def list_lane_host_names(self, host: Host) -> list[str]:
-        """List the names of `host` and of all peers of `host` in the lanes of the inventory.
+        """List the names of `host` and of all hosts in a pair with `host`.
 
-        A guest from `host` may migrate to each of the peers.
+        A guest from `host` may migrate to each of the listed hosts.
         """
         host_names = {host.name: None}
         for lane in self.inventory.lanes:

@@ -69,7 +69,7 @@ def run_query_commands(host: Host) -> dict[str, Any]:
             host.name,
             f"{host.names.emulator} did not answer the QMP commands "
             f"{', '.join(unanswered_commands)}; the replies: {replies}",
-            remedy="run the program by hand on the host, and read the error message",
+            remedy=f"run {host.names.emulator} by hand on {host.name}, and read the error message",
         )
     return {name: replies[name]["return"] for name in QUERY_COMMANDS}
 
@@ -87,13 +87,13 @@ def find_parameter_refusal(host: Host, name: str, value: ParameterValue) -> str:
 def try_parameter_values(
     host: Host, name: str, values: Sequence[ParameterValue]
 ) -> list[ParameterTrial]:
-    """Try values for a migration parameter of QEMU: set each value in turn and read the value back.
+    """Set a migration parameter of QEMU to each value, and read the effective value back.
 
     Returns:
         A result for each value, in the order of `values`.
 
     Raises:
-        HostError: QEMU does not answer every request.
+        HostError: QEMU leaves a request without an answer.
     """
     requests: list[dict[str, Any]] = []
     for index, value in enumerate(values):
@@ -108,7 +108,7 @@ def try_parameter_values(
             host.name,
             f"{host.names.emulator} answered only {len(replies)} of {len(requests)} QMP "
             f"requests; the replies: {replies}",
-            remedy="run the program by hand on the host, and read the error message",
+            remedy=f"run {host.names.emulator} by hand on {host.name}, and read the error message",
         )
     return [
         ParameterTrial(

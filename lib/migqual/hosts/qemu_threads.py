@@ -188,7 +188,7 @@ def freeze_thread(host: Host, payload: PurePosixPath | str, thread: QemuThread) 
 
     Args:
         host: The host of the process.
-        payload: Path of the payload on the host.
+        payload: Path of the payload, migqual's program, on the host.
         thread: The thread to freeze.
 
     Raises:
@@ -209,7 +209,7 @@ def measure_cpu_time(
 
     Args:
         host: The host of the process.
-        payload: Path of the payload on the host.
+        payload: Path of the payload, migqual's program, on the host.
         pid: Process id.
         *options: Options of the payload command `threads`, for example `--whole-life`.
 
@@ -238,11 +238,11 @@ def measure_cpu_time(
 def read_cpu_time(host: Host, payload: PurePosixPath, pid: int) -> CpuTime:
     """Read the CPU time of a process since the start of the process.
 
-    `thread_s` has only threads that have not ended.
+    In the result, `thread_s` contains only threads that still run.
 
     Args:
         host: The host of the process.
-        payload: Path of the payload on the host.
+        payload: Path of the payload, migqual's program, on the host.
         pid: Process id.
 
     Returns:

@@ -19,8 +19,8 @@ def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
     host that does not answer gives a finding, not an exception.
 
     Returns:
-        A finding for each checked connection, in the order of the inventory. Then a finding for
-        each pair of hosts with the same UUID or host name.
+        A finding (the result of a check) for each connection, in the order of the inventory. Then
+        a finding for each pair of hosts with the same UUID or host name.
     """
     if not inventory.hosts:
         return ()
@@ -36,7 +36,11 @@ def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
 
 
 def _check_host(entry: HostEntry) -> tuple[list[Finding], HostIdentity | None]:
-    """Check the connections to a host; return the findings and the identity of a hypervisor."""
+    """Check the SSH and libvirt connections to a host.
+
+    Returns:
+        The findings and the identity of the host. The identity is None if libvirt was not reached.
+    """
     with Host(entry) as host:
         findings = [_check_ssh(host)]
         if HostRole.HYPERVISOR not in entry.roles or findings[0].severity is not Severity.OK:
@@ -68,7 +72,7 @@ def _check_libvirt(host: Host) -> tuple[Finding, HostIdentity | None]:
 def _check_identities(
     inventory: Inventory, identities: Mapping[str, HostIdentity]
 ) -> Iterator[Finding]:
-    """Report each pair of hosts with the same UUID or host name: libvirt refuses migrations."""
+    """Yield a finding for each pair of hosts with the same UUID or the same host name."""
     for pair in inventory.lanes:
         source, destination = (identities.get(one.name) for one in (pair.source, pair.destination))
         if source is None or destination is None:

@@ -5,7 +5,7 @@ module therefore rewrites the header before each restore. The code follows virDo
 virDomainRestore and the file header of libvirt since 3.10 (struct _virQEMUSaveHeader, version 2):
 
     magic[16] version length was_running compressed cookie_offset unused[14]  (uint32 each)
-    XML, NUL-terminated; cookie, NUL-terminated; padding: `length` bytes together
+    XML, NUL-terminated; cookie, NUL-terminated; padding (`length` bytes in total)
     QEMU's migration stream
 """
 
@@ -131,11 +131,11 @@ class SavedState:
 
 
 class SavedStateRegistry:
-    """The saved states of a process, by host and guest spec.
+    """The saved states (libvirt save files) that migqual can restore, by host and guest spec.
 
     Attributes:
-        restore_failures: Error message of a failed save or restore, by host name. On these
-            hosts the guests boot.
+        restore_failures: Error message of a failed save or restore, by host name. On a host with
+            a message, guests boot instead.
 
     Args:
         create_state: Function that creates the saved state for a spec on a host.
@@ -150,7 +150,7 @@ class SavedStateRegistry:
         """Find the saved state for `spec` on `host`, or create the state.
 
         Returns:
-            The state; None when the guest must boot, because of the spec or of the host.
+            The state. None if the guest must boot, because the spec or the host allows no restore.
 
         Raises:
             ConnectionLost: The connection to the host broke.
@@ -175,7 +175,7 @@ class SavedStateRegistry:
     def replace_failed(self, spec: GuestSpec, host: Host, error: HostError) -> SavedState | None:
         """Replace the saved state for `spec` on `host` after a failed restore.
 
-        Only a state from the cache is replaced. After a failed restore of a new state, all
+        Only a state from the cache is replaced. After a failed restore of a new state, all later
         guests of the host boot.
 
         Args:

@@ -36,7 +36,7 @@ NO_STATUS = -1  # what paramiko returns when the server sent none
 
 @dataclass(frozen=True)
 class CompletedCommand:
-    """A command that has ended: arguments, exit status and output."""
+    """The arguments, the exit status and the output of a command that has ended."""
 
     argv: tuple[str, ...]
     status: int
@@ -45,10 +45,10 @@ class CompletedCommand:
 
 
 class RemoteProcess:
-    """A running command on a host; the caller reads and writes lines.
+    """A running command on a host. The caller reads lines of output and sends lines of input.
 
     `kill` or the end of the `Shell.start` block closes the channel. The lines come from standard
-    output only: on standard error a program may log at any time.
+    output only, because a program may write log lines to standard error at any time.
     """
 
     def __init__(self, channel: paramiko.Channel) -> None:
@@ -71,11 +71,11 @@ class RemoteProcess:
             self._channel.sendall(f"{line}\n".encode())
 
     def read_first_line(self) -> str:
-        """Read the first line of the standard output, for commands that report readiness.
+        """Wait for the first line on standard output, for a command that prints a line when ready.
 
         Returns:
-            The line without white space at the ends. If the command ends without output: the
-            last line of standard error, or an empty text.
+            The line without white space at the ends. If the command ends without output, the
+            result is the last line of standard error, or an empty text.
         """
         if first_line := next(iter(self), "").strip():
             return first_line
@@ -116,8 +116,8 @@ class Shell:
     def open(self) -> None:
         """Log in, unless the connection is already open.
 
-        After a refused login, each call raises the same error without a new login: the server
-        may lock out a client that fails often.
+        After a refused login, each call raises the same error without a new login, because the
+        server may lock out a client after several failed logins.
 
         Raises:
             ConnectionLost: The login fails.
@@ -159,7 +159,7 @@ class Shell:
     def run_unchecked(
         self, *argv: str | PurePosixPath, stdin: bytes = b"", seconds: float = COMMAND_SECONDS
     ) -> CompletedCommand:
-        """Run a command to the end and accept any exit status; the arguments are those of `run`."""
+        """Run a command to the end like `run`, but accept any exit status."""
         arguments = tuple(str(argument) for argument in argv)
         status, stdout, stderr = self._execute(arguments, io.BytesIO(stdin), seconds)
         return CompletedCommand(
@@ -213,13 +213,13 @@ class Shell:
 
     @contextmanager
     def start(self, *argv: str | PurePosixPath) -> Iterator[RemoteProcess]:
-        """Start a command; the channel closes at the end of the block.
+        """Start a command, and close the SSH channel of the command after the block.
 
         Args:
             *argv: The command and the arguments, without quoting.
 
         Yields:
-            The running process. The lines contain the standard output only.
+            The running command, which yields the lines of the standard output.
         """
         channel = self._open_channel()
         try:
@@ -286,9 +286,9 @@ class Shell:
                 raise build_connection_lost(self.host, error) from error
 
     def _wait_for_session(self) -> paramiko.Channel:
-        """Open a session; retry while the server has too many sessions (MaxSessions of sshd).
+        """Open an SSH session. Retry while sshd refuses more sessions (MaxSessions).
 
-        The connection stays open meanwhile, because other threads use the connection.
+        Between the attempts the connection stays open, because other threads use the connection.
         """
 
         def try_open_session() -> paramiko.Channel | None:
@@ -338,7 +338,7 @@ def _read_exit_status(channel: paramiko.Channel) -> int:
     status = channel.recv_exit_status()
     if status == NO_STATUS:
         raise EOFError(
-            "the command ended without a status: by a signal, or because the connection broke"
+            "the command ended without a status, because of a signal or a broken connection"
         )
     return status
 

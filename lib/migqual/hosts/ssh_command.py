@@ -65,7 +65,7 @@ def _check_root_login(host: HostEntry, client: paramiko.SSHClient) -> None:
 
 
 def check_id_output(host: HostEntry, status: int, output: bytes, error_output: str) -> None:
-    """Check that the result of ``id -u`` on a host is root without other text (pure).
+    """Check that the output of ``id -u`` on a host is only `0`, the id of root.
 
     Args:
         host: The host of the inventory.
@@ -88,8 +88,8 @@ def _explain_unusable_login(host: HostEntry, output: bytes, error_output: str) -
     if extra_lines:
         extra_bytes = len(output) - len(last_line) - 1
         return (
-            f"the login shell prints {extra_bytes} bytes before each command: {extra_lines[0]!r}",
-            f"make the start files of {host.user}'s login shell silent, e.g. ~/.bashrc",
+            f"the login shell prints {extra_bytes} bytes for each command: {extra_lines[0]!r}",
+            f"remove the output from the start files of {host.user}'s login shell, e.g. ~/.bashrc",
         )
     if last_line.isdigit():
         return (

@@ -27,9 +27,10 @@ done
 
 
 def render_ssh_config(host: HostEntry) -> str:
-    """Render an ssh_config for a host: login only with a key, known host keys only, no prompts.
+    """Render the file with the options of `ssh` for a host.
 
-    The jump hosts have the same key and the same known_hosts file.
+    With the options, `ssh` logs in only with a key, refuses unknown host keys, and asks no
+    questions. For the jump hosts, `ssh` uses the same key and the same known_hosts file.
     """
     lines = [
         f"Host {host.address}",
@@ -50,7 +51,7 @@ def render_ssh_config(host: HostEntry) -> str:
 def render_ssh_wrapper(host: HostEntry, config_file: Path) -> str:
     """Render a shell script that libvirt starts in place of `ssh`.
 
-    If the inventory requests ``sudo`` for the host, libvirt's command on the host runs by ``sudo``.
+    If the inventory requests ``sudo`` for the host, the script adds ``sudo`` to libvirt's command.
 
     Args:
         host: The host of the inventory.

@@ -1,8 +1,8 @@
-"""Wait before failed SSH logins, so that an SSH server does not lock out the controller.
+"""Wait before SSH logins that must fail, so that the server does not lock out the controller.
 
 OpenSSH 9.8 and later refuse every connection of a client address for some time after several
-failed logins (`PerSourcePenalties` in sshd_config(5), on by default). Some probes of preflight try
-logins that must fail.
+failed logins (`PerSourcePenalties` in sshd_config(5), on by default). Preflight tries some logins
+that the server must refuse.
 """
 
 import re
@@ -33,7 +33,7 @@ class PenaltySettings:
 
 
 def parse_version_settings(banner: str) -> PenaltySettings | None:
-    """Parse the version banner of an SSH server: default penalties, or None before OpenSSH 9.8."""
+    """Return the default penalties of the server with the banner, or None before OpenSSH 9.8."""
     match = re.search(r"OpenSSH_(\d+)\.(\d+)", banner)
     if match is None or (int(match[1]), int(match[2])) < FIRST_VERSION:
         return None
@@ -41,7 +41,7 @@ def parse_version_settings(banner: str) -> PenaltySettings | None:
 
 
 def parse_server_settings(sshd_output: str) -> PenaltySettings | None:
-    """Parse the line ``persourcepenalties`` of `sshd -T`; None when penalties are off."""
+    """Return the penalties in the output of `sshd -T`, or None when penalties are off."""
     match = re.search(r"^persourcepenalties (.*)$", sshd_output, re.MULTILINE)
     if match is None or match[1].strip() == "no":
         return None
@@ -71,7 +71,7 @@ class PenaltyLedger:
         self._settings[_get_server(host)] = settings
 
     def get_settings(self, host: HostEntry) -> PenaltySettings | None:
-        """Return the penalty settings of a server; None for a server without penalties."""
+        """Return the penalty settings of a server, or None for a server without penalties."""
         return self._settings.get(_get_server(host), PenaltySettings())
 
     def knows_settings(self, host: HostEntry) -> bool:
@@ -79,12 +79,12 @@ class PenaltyLedger:
         return _get_server(host) in self._settings
 
     def wait_before_failed_login(self, host: HostEntry) -> None:
-        """Wait until a failed login does not cause a refusal; record the penalty of the login."""
+        """Wait until a failed login causes no lock-out, and record the penalty of the login."""
         if settings := self.get_settings(host):
             self._wait(host, settings.failed_login_s)
 
     def wait_before_unused_connection(self, host: HostEntry) -> None:
-        """Wait until a connection without a login does not cause a refusal; record the penalty."""
+        """Wait until a connection without login causes no lock-out, and record the penalty."""
         if settings := self.get_settings(host):
             self._wait(host, settings.unused_connection_s)
 
@@ -94,7 +94,7 @@ class PenaltyLedger:
             self._add_penalty(host, settings.failed_login_s)
 
     def calculate_wait_s(self, host: HostEntry, seconds: float) -> float:
-        """Calculate the wait in s after which a new penalty of `seconds` causes no refusal."""
+        """Calculate the wait in s after which a new penalty of `seconds` causes no lock-out."""
         settings = self.get_settings(host)
         if settings is None:
             return 0.0

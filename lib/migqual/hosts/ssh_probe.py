@@ -96,7 +96,7 @@ def accepts_unknown_host_key(host: HostEntry) -> bool:
 
 
 def _query_auth_methods(transport: paramiko.Transport, user: str) -> frozenset[str]:
-    """Query the methods that the server offers to `user`; `none` means no authentication."""
+    """Query the methods that the server offers; `none` means a login without authentication."""
     try:
         transport.auth_none(user)
     except paramiko.BadAuthenticationType as error:

@@ -1,6 +1,6 @@
 """List the storage pools of libvirt that keep image files in a folder, and create volumes.
 
-Follows https://libvirt.org/html/libvirt-libvirt-storage.html
+libvirt describes the calls in https://libvirt.org/html/libvirt-libvirt-storage.html
 """
 
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ def create_system_disk(
 
     Args:
         guest: The guest. A guest without a system image gets no files.
-        networks: MAC and address (with prefix length, or empty) of each NIC.
+        networks: MAC address and ``ADDRESS/PREFIX`` (or empty text) of each NIC.
         payload: Path of the payload program, which the seed contains.
         inventory: The inventory with the stores.
         journal: Records the files before their creation.

@@ -39,7 +39,7 @@ class Volume:
 
 
 class VolumeProvisioner:
-    """The provisioner of volumes: creates and removes disk images and exports.
+    """An object that creates and removes disk images and network exports of images.
 
     The journal records every volume before the creation.
     """
@@ -76,8 +76,9 @@ class VolumeProvisioner:
     def remove_entries(self, entries: list[JournalEntry]) -> None:
         """Remove the resources of journal entries, newest first.
 
-        After a failed removal the entry stays in the journal, and the removal continues with
-        the next entry. After a lost connection, the method skips all entries of the host.
+        After a failed removal, the entry stays in the journal and the method continues with the
+        next entry. After a lost connection to a host, the method skips the other entries of the
+        host.
 
         Args:
             entries: The entries, oldest first.
@@ -242,7 +243,7 @@ _DELETE_TARGET = (
 
 
 def undo_entry(host: Host, entry: JournalEntry) -> None:
-    """Remove the resource of a journal entry. A resource already gone is no error.
+    """Remove the resource of a journal entry. A resource that does not exist causes no error.
 
     Raises:
         HostError: libvirt does not remove the domain, or the host does not restore the original

@@ -1,1 +1,1 @@
-"""Run a planned migration: start, sample and abort the migration job."""
+"""Run a migration with the settings of a plan, and sample or abort the migration job."""

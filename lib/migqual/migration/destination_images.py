@@ -44,7 +44,7 @@ class ImageSpec:
     backing_format: str = ""
 
     def build_create_command(self, path: PurePosixPath) -> tuple[str, ...]:
-        """Build the `qemu-img create` command; `path` replaces the path of the image."""
+        """Build the `qemu-img create` command for the image, but with `path` as the file name."""
         argv = ["qemu-img", "create", "-q", "-f", self.format]
         for name, value in self.options.items():
             argv += ["-o", f"{name}={value}"]
@@ -105,7 +105,7 @@ def _build_image_spec(
 
 
 def create_images(host: Host, specs: Sequence[ImageSpec], journal: Journal) -> list[JournalEntry]:
-    """Create images on the destination in parallel: all images, or none after an error.
+    """Create images on the destination in parallel. After an error, no new image remains.
 
     The journal records each image before the creation.
 

@@ -1,4 +1,7 @@
-"""Migrate a guest with the guard: run the checks, create images at the destination, migrate."""
+"""Migrate a guest with the guard, the check that refuses an unsafe migration.
+
+The module also creates the images at the destination for the disks that a migration copies.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,10 +35,11 @@ def migrate_guarded(
     on_sample: OnSample | None = None,
     on_interrupted: OnInterrupted | None = None,
 ) -> Outcome:
-    """Run the guard's checks, create the images at the destination, and migrate the guest.
+    """Migrate the guest, with the guard (the check that refuses an unsafe disk copy).
 
-    The plan states which disks are copied. After an error, the function removes all images
-    created for the migration, unless the guest is at the destination.
+    If the plan copies disks, the function first runs the guard's storage checks and creates images
+    at the destination. After an error, the function removes the created images, unless the guest
+    may be at the destination.
 
     Args:
         guest: The guest to migrate.
@@ -73,10 +77,10 @@ def migrate_guarded(
 def prepare_destination_images(
     guest: Guest, destination: Host, plan: Plan, probe_context: ProbeContext
 ) -> Iterator[None]:
-    """Run the guard's storage checks, and create images at the destination for copied disks.
+    """Refuse an unsafe disk copy, or create images at the destination for the copied disks.
 
-    After the block the images belong to the guest, and are removed with the guest. After an
-    error in the block the images are removed at once, unless the guest may be at the destination.
+    After the block, the images belong to the guest and are removed with the guest. After an error
+    in the block, the images are removed at once, unless the guest may be at the destination.
 
     Raises:
         GuardRefusal: The guard refused the migration because of the storage.
@@ -121,7 +125,7 @@ def _can_be_on_host(host: Host, guest: Guest) -> bool:
 
     try:
         return not Deadline(DESTINATION_CLEANUP_SECONDS).wait_for(
-            f"the end of {guest.name} on {host.name}", has_left
+            f"the stop of guest {guest.name} on {host.name}", has_left
         )
     except (HostError, TimedOut):
         return True

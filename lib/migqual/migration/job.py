@@ -43,7 +43,7 @@ class LibvirtRequest:
         """Send the request, unless the last attempt was less than a second ago.
 
         Args:
-            action: The libvirt call. A `HostError` or `GuestError` of the call is stored as
+            action: The libvirt call. The message of a `HostError` or `GuestError` is stored as
                 `refusal`.
 
         Returns:
@@ -67,8 +67,8 @@ class Job:
 
     Attributes:
         migrate_call: The blocking call.
-        finished: Set at the end of the call.
-        error: Error of the stack when the call failed.
+        finished: Event that is set when the call ends.
+        error: Error of libvirt or QEMU; None before the end and after a success.
         unexpected_error: Exception of the call that is no `StackError`;
             `raise_unexpected_error` raises the exception again.
         ended_at: End of the call in seconds of the monotonic clock.
@@ -104,7 +104,7 @@ class Job:
             self.finished.set()
 
     def raise_unexpected_error(self) -> None:
-        """Raise the unexpected error of the call, if any."""
+        """Raise the unexpected exception of the call. Without such an exception, do nothing."""
         if self.unexpected_error is not None:
             raise self.unexpected_error
 
@@ -115,7 +115,8 @@ class Job:
     def request_abort(self, guest: Guest) -> None:
         """Request an abort of the migration (virDomainAbortJob).
 
-        Call the method repeatedly until the job ends: libvirt can refuse an abort or act late.
+        Call the method repeatedly until the job ends, because libvirt can refuse an abort or
+        act late.
         The grace period of 60 s begins with the first request.
 
         Args:

@@ -1,4 +1,4 @@
-"""Sample the job of a migration until the end, and apply the plan's deadline and timeout."""
+"""Sample the job of a migration until the job ends, and apply the time limits of the plan."""
 
 import itertools
 import threading
@@ -33,10 +33,11 @@ OnSample = Callable[[JobSample], SampleAction | None]
 
 
 def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None) -> None:
-    """Sample the job of a migration until the end, and apply the plan's deadline and timeout.
+    """Sample the job of a migration until the job ends, and apply the time limits of the plan.
 
-    The function aborts the migration after the deadline or at the request of `on_sample`. If the
-    plan states so, the function suspends the guest or switches to post-copy.
+    The function aborts the migration after the deadline of the plan, or at the request of
+    `on_sample`. After the timeout of the plan, the function suspends the guest or switches to
+    post-copy, as the plan states.
 
     Args:
         progress: Collects the job samples, the disk samples and QEMU's downtime.
@@ -106,10 +107,10 @@ def _list_copied_disks(guest: Guest, plan: Plan) -> tuple[str, ...]:
 
 
 def list_due_actions(plan: Plan, at_s: float, stats: JobStats) -> list[TimeoutAction]:
-    """List the actions of the plan that are due at a given time of the migration.
+    """List the actions of the plan (suspend, switch to post-copy) that are due at `at_s`.
 
-    The switch to post-copy is due only after QEMU has sent memory: QEMU may refuse an earlier
-    switch. The function has no side effects.
+    The switch to post-copy is due only after QEMU has sent memory, because QEMU may refuse an
+    earlier switch. The function has no side effects.
 
     Args:
         plan: The plan of the migration.

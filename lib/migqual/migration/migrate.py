@@ -57,7 +57,7 @@ OnInterrupted = Callable[[Outcome], None]
 def build_endpoint(destination: Host, plan: Plan) -> DestinationEndpoint:
     """Build the libvirt URI and the migration URI of the destination.
 
-    The libvirt URI depends on the control of the plan (peer-to-peer or direct).
+    The libvirt URI depends on the setting `control` of the plan (peer-to-peer or direct).
     """
     entry = destination.entry
     uri = entry.peer_uri if plan.control is Control.PEER_TO_PEER else destination.virsh_uri
@@ -90,7 +90,7 @@ def migrate(
         The outcome of the completed migration.
 
     Raises:
-        MigrationError: The migration did not complete. The class states the end:
+        MigrationError: The migration did not complete. The class of the error states the reason:
             `MigrationRefused`, `MigrationFailed`, `MigrationTimedOut`, `MigrationAborted` (by
             `on_sample`) or `MigrationStuck`. The error holds the stack's message and the outcome.
         InconclusiveError: libvirt refuses to abort the migration.
@@ -117,7 +117,7 @@ def migrate(
 
 
 def render_virsh_command(guest: Guest, source: Host, destination: Host, plan: Plan) -> str:
-    """Render the equivalent virsh command, for a person to repeat the migration."""
+    """Render the virsh command with which a person can repeat the migration."""
     migrate_argv = libvirt_call.build_virsh_migrate(
         plan,
         guest.spec.persistence,
@@ -157,10 +157,11 @@ def _build_migrate_call(
 def _build_destination_definitions(
     domain: Domain, destination: Host, plan: Plan, guest: Guest
 ) -> dict[str, str]:
-    """Build the XML for the destination, where different from the XML of the source.
+    """Build the domain XML for the destination, if different from the XML of the source.
 
     Returns:
-        The XML by libvirt's parameter name: `destination_xml` and `persistent_xml`.
+        The live XML as `destination_xml` and the stored XML as `persistent_xml`, as far as
+        different from the source.
     """
     source_names, destination_names = guest.host.names, destination.names
     source_xml = domain.read_migratable_xml()
@@ -188,7 +189,7 @@ def _build_destination_definitions(
 def _report_interruption(
     progress: MigrationProgress, on_interrupted: OnInterrupted | None
 ) -> Iterator[None]:
-    """Build the outcome so far when an error interrupts the block.
+    """Build the outcome of the migration so far when an error interrupts the block.
 
     A `MigrationStuck` error gets the outcome as an attribute. For any other error,
     `on_interrupted` is called with the outcome.
@@ -206,9 +207,9 @@ def _report_interruption(
 
 @contextmanager
 def _run_job(job: Job, guest: Guest, destination: Host) -> Iterator[None]:
-    """Start the job; after an error in the block, abort the job and wait for the end of the job.
+    """Start the job. If the block raises an error, abort the job and wait for the end of the job.
 
-    Otherwise the job could still run while other code restores settings or removes the guest.
+    Without the wait, the job could still run while other code removes the guest.
     """
     job.start()
     try:
@@ -254,10 +255,11 @@ def _raise_if_ssh_client_is_missing(progress: MigrationProgress) -> None:
 
 
 def _read_final_stats(guest: Guest, source_domain: Domain, event_log: EventLog) -> JobStats:
-    """Read the statistics of the completed migration: from a host, else from the event log.
+    """Read the statistics of the completed migration from libvirt.
 
-    The destination is the first choice: only the destination knows the whole downtime. The
-    source is the second choice. A job of type 0 means that libvirt has no statistics.
+    The function first asks the destination, because only the destination knows the whole downtime,
+    and then the source. If libvirt has no statistics (a job of type 0), the function reads the
+    event log.
     """
     destination_domain = guest.host.libvirt.find_domain(
         guest.name

@@ -15,19 +15,20 @@ from migqual.observe.event_log import EventLog
 
 @dataclass
 class MigrationProgress:
-    """The settings of a single migration, and the observations so far.
+    """The settings of a single migration, and the data collected during the migration so far.
 
     Attributes:
         domain: The guest's domain at the source. The domain can disappear before libvirt
             reports the end of the migration.
-        virsh: The equivalent virsh command, for a person to repeat the migration.
+        virsh: The virsh command with which a person can repeat the migration.
         event_log: Events of the guest on both hosts.
         samples: Job samples so far.
         disks: Samples of the copied disks so far.
         timed_out: Whether the migration exceeded the deadline of the plan.
         aborted: Whether the `OnSample` callback requested an abort.
-        suspended_at_s: Seconds from the start until the timeout action suspended the guest.
-        requests: Requests to libvirt during the migration, by action.
+        suspended_at_s: Seconds from the start of the migration until migqual suspended the guest
+            because of a timeout. None if migqual did not suspend the guest.
+        requests: Requests to libvirt to suspend the guest or to switch to post-copy, by action.
         qemu_stats: Figures that QEMU reported, by the name in QEMU, e.g. `downtime`.
     """
 
@@ -61,11 +62,11 @@ class MigrationProgress:
         ended_at: float | None = None,
         stats: JobStats | None = None,
     ) -> Outcome:
-        """Build the outcome of the migration from the observations so far.
+        """Build the outcome of the migration from the data collected so far.
 
         Args:
             status: How the migration ended.
-            message: Error message of the stack; empty after a success.
+            message: Error message of libvirt or QEMU; empty after a success.
             ended_at: End of the migration in seconds of the monotonic clock. Without `ended_at`
                 the duration counts until now.
             stats: Statistics of the completed job.

@@ -15,10 +15,10 @@ _MIGRATION_PREFIX = "migration."
 
 @contextmanager
 def apply_settings(guest: Guest, settings: Sequence[QemuParameter]) -> Iterator[None]:
-    """Set the migration parameters of QEMU while the block runs.
+    """Set migration parameters in the QEMU of the guest during the block.
 
-    After the block QEMU gets the previous values back, on the host on which the guest then is.
-    So no later migration uses the parameters.
+    After the block, the QEMU on the guest's current host gets the values from before the block,
+    so later migrations do not use the new values.
 
     Args:
         guest: The guest to migrate.

@@ -1,1 +1,1 @@
-"""Probe hosts: the resources of a probe, disk images, and facts. A missing fact has a reason."""
+"""Probe hosts for facts about guests and disk images. A missing fact contains the reason."""

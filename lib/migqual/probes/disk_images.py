@@ -58,8 +58,8 @@ class CopyDestination:
     Attributes:
         folder_state: State of the folder of the path.
         image: The existing image; None without a regular file at the path.
-        in_use: Whether a QEMU has the image open for writing, at the destination or on a host
-            with the same file locks.
+        in_use: Whether a QEMU has the image open for writing. The QEMU may run at the destination,
+            or on a host that shares file locks with the destination.
     """
 
     path: str
@@ -152,7 +152,7 @@ def _derive_create_options(
 
 
 def probe_copy_destination(host: Host, path: str, probe_context: ProbeContext) -> CopyDestination:
-    """Probe the path on `host` to which a disk is copied; follow symbolic links."""
+    """Query the object at `path`, the destination of a disk copy, and follow symbolic links."""
     folder_state = _query_folder_state(host, PurePosixPath(path).parent)
     result = host.shell.run_unchecked("stat", "-L", "-c", "%F", path)
     if result.status != 0:

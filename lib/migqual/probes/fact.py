@@ -1,4 +1,4 @@
-"""Represent a fact about a host or a guest: a value, or the reason for a missing value."""
+"""Represent a fact about a host or a guest by a value, or by the reason for a missing value."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

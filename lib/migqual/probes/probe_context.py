@@ -1,4 +1,4 @@
-"""Hold the resources for probes on hosts: the payload, a journal and the permission to write."""
+"""Provide probes on hosts with the payload (migqual's program), a journal and a mode."""
 
 import threading
 import uuid
@@ -19,7 +19,7 @@ class ProbeMode(StrEnum):
 
     Attributes:
         WRITING: Probes may create files beside the guest's images, and may send commands to the
-            QEMU monitor. Only for guests that migqual created.
+            QEMU monitor. The mode is only for guests that migqual created.
         READ_ONLY: Probes change nothing that the owner of the guest can notice. libvirt does not
             taint the domain.
     """
@@ -34,7 +34,7 @@ class ProbeContext:
 
     Attributes:
         journal: Journal for the files that probes create.
-        payload_paths: Path of the payload on each host, by host name.
+        payload_paths: Path of the payload (migqual's program) on each host, by host name.
         mode: The effects that the probes may have on guests.
     """
 
@@ -44,7 +44,7 @@ class ProbeContext:
     _journal_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get_payload_path(self, host: Host) -> str:
-        """Return the path of the payload on the host."""
+        """Return the path of the payload, migqual's program, on the host."""
         return str(self.payload_paths[host.name])
 
     def is_locked(self, host: Host, path: PurePosixPath | str, offset: int) -> bool:
@@ -87,7 +87,7 @@ def generate_token_name() -> str:
 def staged_payload(
     hosts: tuple[Host, ...], journal: Journal, payload: Path, probe_mode: ProbeMode
 ) -> Iterator[ProbeContext]:
-    """Upload the payload to `hosts` for probes, and remove the payload after the block.
+    """Upload the payload (migqual's program) to `hosts`, and remove the payload after the block.
 
     Args:
         hosts: The hosts to probe.

@@ -1,1 +1,1 @@
-"""Connect hosts, make guests, and migrate the guests with all observers."""
+"""Connect to hosts, create guests, migrate the guests, and check guests and hosts."""

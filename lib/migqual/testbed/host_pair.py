@@ -1,4 +1,4 @@
-"""A pair of connected hosts."""
+"""Hold the source and the destination of migrations."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from migqual.hosts.host import Host
 
 @dataclass(frozen=True)
 class HostPair:
-    """A source host and a destination host, connected.
+    """A source host and a destination host, to which migqual has connections.
 
     Attributes:
-        lane_number: Position of the pair in the lanes of the inventory, from 0.
+        lane_number: Position of the pair among all pairs and replicas of the inventory, from 0.
         clock_error_us: Largest possible difference between the clocks of the two hosts, in µs.
     """
 
@@ -26,7 +26,7 @@ class HostPair:
 
     @property
     def hosts(self) -> tuple[Host, Host]:
-        """Return the source and the destination, in order."""
+        """Return the source, then the destination."""
         return self.source, self.destination
 
     def get_peer(self, host: Host) -> Host:

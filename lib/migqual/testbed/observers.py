@@ -1,4 +1,4 @@
-"""Migrate a guest, and check guest and hosts with all observers."""
+"""Migrate a guest, and check the guest and the hosts after the migration."""
 
 from dataclasses import dataclass, field, replace
 
@@ -22,12 +22,12 @@ BASELINE_NS = 200_000_000
 
 @dataclass(frozen=True)
 class ObservedMigration:
-    """A migration that has ended, with all violations that the observers found.
+    """A migration that has ended, with the results of the checks after the migration.
 
     Attributes:
-        outcome: The outcome, with the gap report.
+        outcome: The outcome of the migration, with the gap report (times without a reply).
         error: The error of the migration; None for a completed migration.
-        violations: A message for each violation.
+        violations: A message for each problem of the guest or the hosts.
     """
 
     outcome: Outcome
@@ -37,13 +37,15 @@ class ObservedMigration:
 
 @dataclass
 class Observers:
-    """All observers of a single guest, for the lifetime of the guest.
+    """The checks of a guest and its hosts, which migqual makes after each migration of the guest.
+
+    The checks cover memory, disks, TCP session, reboots, split brain and unfinished migrations.
 
     Attributes:
-        hosts: The hosts on which a copy of the guest can be.
+        hosts: The hosts on which the checks search for a running QEMU of the guest.
         clock_error_us: Largest possible difference between the clocks of two hosts, in µs.
-        migrations: The migrations of the guest so far.
-        copied_disks: The disks that these migrations copied, each with the old and the new image.
+        migrations: The ended migrations of the guest, oldest first.
+        copied_disks: The disks that the migrations copied. Each has an old and a new image.
     """
 
     guest: Guest
@@ -125,7 +127,7 @@ class Observers:
         return self.migrations[-1]
 
     def _adapt_probe_interval(self, plan: Plan, on_sample: OnSample | None) -> OnSample:
-        """Return a function that sets the probe interval for a sample, then calls `on_sample`."""
+        """Return a callback that fits the probe interval to a job sample and calls `on_sample`."""
 
         def process_sample(sample: JobSample) -> SampleAction | None:
             self.meter.set_probe_interval(
@@ -147,7 +149,11 @@ class Observers:
 
     @time_step("observe the baseline window")
     def _watch_baseline_window(self) -> tuple[int, int]:
-        """Watch the guest for 0.2 s; return start and end in ns of the client's clock."""
+        """Collect replies of the undisturbed guest for 0.2 s, before a migration.
+
+        Returns:
+            Start and end of the time window, in ns of the client's clock.
+        """
         baseline_ns = self.meter.mark_time_ns()
         self.meter.wait_for_reply(baseline_ns + BASELINE_NS)
         return baseline_ns, self.meter.mark_time_ns()
@@ -179,13 +185,13 @@ class Observers:
             return [f"memory and disks of {self.guest.name} cannot be checked: {error.message}"]
 
     def find_violations(self, outcome: Outcome | None = None) -> list[str]:
-        """Check the guest and the hosts now, and return all violations.
+        """Check the guest and the hosts now, and list all problems.
 
         Args:
             outcome: Outcome of the migration that has just ended; None without a migration.
 
         Returns:
-            A message for each violation.
+            A message for each problem.
         """
         is_stuck = outcome is not None and outcome.status is MigrationStatus.STUCK
         with time_step("check for split brain"):

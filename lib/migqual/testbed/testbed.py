@@ -1,4 +1,4 @@
-"""Provide a testbed: a pair of hosts, a client, and guests that observers check."""
+"""Provide a testbed, which consists of two hosts, a client, and guests that migqual checks."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -34,9 +34,9 @@ class Testbed:
 
     Attributes:
         pair: The source and the destination.
-        client: The host on which the gap meters run.
+        client: The host whose gap meters send probes to the guests.
         provisioner: Creates and removes the guests.
-        observers: The observers of each guest, by guest name.
+        observers: The observers (checks) of each guest, by guest name.
         guests: All guests that `make_guest` has made.
 
     Example:
@@ -69,7 +69,7 @@ class Testbed:
 
     @property
     def hosts(self) -> tuple[Host, Host]:
-        """Return the source and the destination, in order."""
+        """Return the source, then the destination."""
         return self.pair.hosts
 
     @property
@@ -79,15 +79,17 @@ class Testbed:
 
     @cached_property
     def probe_context(self) -> ProbeContext:
-        """Return what probes on source and destination need: journal and payload paths."""
+        """Return the journal and the payload paths for probes on source and destination."""
         return build_probe_context(self.provisioner, self.hosts)
 
     def running_guest(self, spec: GuestSpec) -> AbstractContextManager[Guest]:
-        """Run a guest on the source without observers; remove the guest after the block."""
+        """Run a guest without observers on the source during the block, then remove the guest."""
         return self.provisioner.running_guest(spec, self.source, self.destination)
 
     def make_guest(self, spec: GuestSpec) -> Guest:
-        """Make a guest on the source with load, gap meter and observers, until `close`.
+        """Start a guest on the source, with load, gap meter and observers.
+
+        `close` removes the guest.
 
         Args:
             spec: The specification of the guest.
@@ -124,7 +126,7 @@ class Testbed:
         destination: Host | None = None,
         on_sample: OnSample | None = None,
     ) -> Outcome:
-        """Migrate a guest to the destination, and check the guest with all observers.
+        """Migrate a guest to the destination, then check the guest and the hosts.
 
         Args:
             guest: A guest from `make_guest`.
@@ -137,9 +139,9 @@ class Testbed:
             The outcome of the migration.
 
         Raises:
-            MigrationError: The migration did not complete: refused, failed or aborted.
+            MigrationError: The migration was refused, failed, or was aborted.
             GuardRefusal: The guard refused the migration before the start.
-            ViolationError: An observer found a violation.
+            ViolationError: A check of the guest or of the hosts found a problem.
         """
         migration = self.observe_migration(
             guest, plan, destination=destination, on_sample=on_sample
@@ -158,7 +160,7 @@ class Testbed:
         destination: Host | None = None,
         on_sample: OnSample | None = None,
     ) -> ObservedMigration:
-        """Migrate a guest as in `migrate`, but return the error and the violations.
+        """Migrate a guest like `migrate`, but return the migration error and the violations.
 
         Args:
             guest: A guest from `make_guest`.
@@ -189,7 +191,7 @@ class Testbed:
         return migration
 
     def _raise_if_lost(self, guest: Guest, error: HostError) -> None:
-        """Raise a violation if QEMU of the guest runs on neither host; otherwise do nothing."""
+        """Raise a `ViolationError` if no host runs QEMU of the guest; otherwise do nothing."""
         with suppress(HostError, TimedOut):
             if any(host.list_qemu_pids(guest.name) for host in self.hosts):
                 return
@@ -199,14 +201,14 @@ class Testbed:
             )
 
     def detach_observers(self, guest: Guest) -> Observers:
-        """Detach and return the observers of a guest; `check_guests` then omits the guest."""
+        """Remove and return the observers of a guest, so that `check_guests` omits the guest."""
         return self.observers.pop(guest.name)
 
     def check_guests(self) -> None:
-        """Check memory, disks, TCP session and number of copies of every observed guest.
+        """Check every observed guest now, for example memory, disks and TCP session.
 
         Raises:
-            ViolationError: An observer found a violation.
+            ViolationError: A check of the guest or of the hosts found a problem.
         """
         raise_violations(
             tuple(
@@ -222,20 +224,20 @@ class Testbed:
         self._exit_stack.close()
 
     def handle_new_guest(self, guest: Guest) -> None:
-        """Handle a guest that started and has no load yet. Subclasses can override the method."""
+        """Receive a started guest without load. Subclasses can override the empty method."""
 
     def handle_outcome(self, outcome: Outcome) -> None:
-        """Handle the outcome of an ended migration. Subclasses can override the method."""
+        """Receive the outcome of an ended migration. Subclasses can override the empty method."""
 
 
 def build_probe_context(provisioner: Provisioner, hosts: tuple[Host, ...]) -> ProbeContext:
-    """Copy the payload to each of `hosts`, and build the context that probes need."""
+    """Copy the payload (migqual's program) to `hosts`, and build the context for probes."""
     payloads = {host.name: provisioner.stage_files(host) / "payload" for host in hosts}
     return ProbeContext(provisioner.journal, payloads)
 
 
 def raise_violations(violations: tuple[str, ...]) -> None:
-    """Raise one error with all of `violations`, if any.
+    """Raise one error with all `violations`. Without a violation, do nothing.
 
     Raises:
         ViolationError: There is at least one violation.
