@@ -1,4 +1,4 @@
-"""Cache saved states (libvirt save files) of guests on a host, so that later runs need no boot.
+"""Cache saved states (libvirt save files) of guests on a host, so that later guests need no boot.
 
 The cache is the folder `states` in the scratch directory of the host (`migqual_scratch`). Without
 the folder, nothing is cached. All labs of a machine share a single folder. On a real host the user
@@ -69,7 +69,7 @@ class CachedState:
 
 
 def compute_cache_key(host: Host, *inputs: str) -> str:
-    """Compute the file name of a saved state in the cache, which is a checksum.
+    """Compute the checksum that is the file name of a saved state in the cache.
 
     The checksum covers `inputs` (the description of the guest), the CPU of `host`, and the
     versions of libvirt and QEMU on `host`.

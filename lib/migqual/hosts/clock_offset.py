@@ -39,7 +39,7 @@ def measure_clock_offset(host: Host) -> ClockOffset:
 def measure_clock_difference_us(host: Host, peer: Host) -> int:
     """Measure the largest possible difference between the clocks of two hosts, in µs.
 
-    The result is the measured difference plus the largest errors of the two clock offsets.
+    The result is the measured difference plus the possible errors of the measurements.
     """
     host_offset, peer_offset = measure_clock_offset(host), measure_clock_offset(peer)
     return (

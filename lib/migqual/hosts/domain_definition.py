@@ -119,7 +119,7 @@ class DomainDefinition:
 
 
 def parse_domain_xml(xml: str) -> DomainDefinition:
-    """Parse the XML of a domain into a definition.
+    """Parse the XML of a domain into a `DomainDefinition`.
 
     Args:
         xml: XML of the domain. The live XML of a running domain contains the most details.

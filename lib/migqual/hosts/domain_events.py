@@ -31,8 +31,8 @@ def subscribe_domain_events(
 ) -> list[int]:
     """Subscribe to the life-cycle, migration-iteration and job-completed events of a domain.
 
-    libvirt reports the events of all domains. The callbacks ignore events with the name of another
-    domain. So a subscription can begin before the domain exists, e.g. at a destination.
+    libvirt reports the events of all domains. The callbacks ignore the events of domains with
+    another name. So a subscription can begin before the domain exists, e.g. at a destination.
 
     Args:
         raw_connection: Connection object of the libvirt binding.

@@ -18,7 +18,7 @@ AUDIO_ELEMENT_VERSION = (7, 2)  # the release of libvirt whose schema has the el
 
 @dataclass(frozen=True)
 class DomainInputs:
-    """The properties of a guest and of the guest's first host, for the domain XML template.
+    """The properties of a guest and of the host that starts the guest, for the XML template.
 
     Attributes:
         virt_type: Domain type of libvirt: ``kvm``, or ``qemu`` for TCG.

@@ -122,7 +122,7 @@ class Guest:
         except TimedOut as error:
             raise GuestError(
                 f"{error.message}\nend of the console log:\n{self.read_console_tail()}",
-                remedy=f"read the console log of {self.name}, which is attached to the test",
+                remedy=f"read the console log of {self.name}, which is attached to the test result",
             ) from error
 
     def wait_for_payload(self, deadline: Deadline) -> None:
@@ -193,14 +193,14 @@ class Guest:
             domain = self.domain
             if (state := domain.query_state()) is not DomainState.RUNNING:
                 raise GuestError(
-                    f"{guest_label} is {state}: cannot run payload command "
+                    f"{guest_label} is {state}: cannot run migqual-payload command "
                     f"`{'; '.join(command_lines)}`"
                 )
             with open_payload_channel(domain.raw, guest_label) as channel:
                 replies = channel.run_commands(command_lines, deadline)
         if not replies[-1]["ok"]:
             raise GuestError(
-                f"{guest_label}: payload command `{command_lines[len(replies) - 1]}` failed: "
+                f"{guest_label}: migqual-payload command `{command_lines[len(replies) - 1]}`: "
                 f"{replies[-1]['error']}"
             )
         return replies
@@ -214,11 +214,11 @@ class Guest:
         return self.run_payload_command("status")
 
     def map_disk_devices(self) -> dict[str, str]:
-        """Map the target name of each disk that the guest load writes to the path in the guest."""
+        """Return the path in the guest of each disk with guest load; the keys are target names."""
         return {target: f"/dev/{target}" for target in self.spec.list_written_targets()}
 
     def start_load(self) -> None:
-        """Start the memory and disk writes of the spec in the guest.
+        """Start the memory writes and disk writes that the spec of the guest requests.
 
         A restored guest first gets new addresses and ids. The method fills the memory region that
         migqual checks, starts the disk writers, and sets `memory_marker` and `boot_id`.
@@ -241,7 +241,11 @@ class Guest:
         self.saved_macs = ()
 
     def _build_identity_commands(self) -> list[tuple[str, ...]]:
-        """Return the command that gives new addresses to a restored guest, or an empty list."""
+        """Build the payload command that gives new addresses to a restored guest.
+
+        Returns:
+            A list with the command. The list is empty for a guest that booted.
+        """
         if not self.saved_macs:
             return []
         address_suffixes = [f",{self.address}/{self.prefix_length}"] + [""] * (len(self.macs) - 1)

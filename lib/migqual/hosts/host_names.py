@@ -15,7 +15,7 @@ class HostNames:
 
     Attributes:
         emulator: Path of QEMU.
-        service_bridge: Bridge for the service interfaces of guests; empty without a bridge.
+        service_bridge: Bridge of the guests' service network; empty for a host without the bridge.
     """
 
     emulator: str

@@ -122,7 +122,7 @@ class JournalFile:
         path: Path of the journal file.
         run_id: Id of the run; empty when the file is not a journal.
         inventory: Path of the inventory of the run.
-        tier: Tier of the inventory.
+        tier: Kind of the hosts, `lab` or `real`.
         open_entries: Entries of resources not yet removed, newest first.
     """
 

@@ -1,4 +1,4 @@
-"""Find and restart the libvirt daemon of a host, which is either virtqemud or libvirtd."""
+"""Find and restart the libvirt daemon (virtqemud or libvirtd) of a host."""
 
 from migqual.deadline import Deadline
 from migqual.errors import ConnectionLost, HostError

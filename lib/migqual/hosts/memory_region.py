@@ -44,7 +44,7 @@ class MemoryRegion:
             A message with the number of wrong pages; empty without wrong pages.
 
         Raises:
-            GuestError: The payload checked no page.
+            GuestError: migqual's program in the guest checked no page.
         """
         reply = self.guest.run_payload_command(
             "memory", "verify", LOAD_REGION, seconds=_FILL_SECONDS

@@ -12,7 +12,7 @@ _LOWER_PREFIX = "lower_"  # what a bridge, bond or VLAN stands on
 
 
 def resolve_migration_address(host: Host, peer: Host) -> str:
-    """Resolve the migration address of `peer` on `host`, and return the IP address.
+    """Return the IP address of `peer` for migrations; `host` resolves a name to the address.
 
     Raises:
         HostError: `host` cannot resolve the name.

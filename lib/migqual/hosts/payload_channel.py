@@ -47,7 +47,7 @@ class PayloadChannel:
         self._readable.set()
 
     def run_commands(self, commands: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:
-        """Send payload commands in a single request and read the reply to each command.
+        """Send commands to migqual's program in the guest, and read the reply to each command.
 
         Args:
             commands: Command lines in the syntax of the payload.
@@ -78,7 +78,7 @@ class PayloadChannel:
             reply: dict[str, Any] = json.loads(reply_text)
         except ValueError as error:
             raise GuestError(
-                f"{self._guest_label}: the payload sent no valid JSON: {reply_text[:200]!r}"
+                f"{self._guest_label}: migqual-payload sent no valid JSON: {reply_text[:200]!r}"
             ) from error
         return reply
 
@@ -88,7 +88,7 @@ class PayloadChannel:
             if sent_count == _WOULD_BLOCK:
                 if deadline.is_over:
                     raise TimedOut(
-                        f"{self._guest_label}: the payload did not read the command "
+                        f"{self._guest_label}: migqual-payload did not read the command "
                         f"within {deadline.seconds:g} s"
                     )
                 deadline.pause(_RETRY_SECONDS)
@@ -101,13 +101,13 @@ class PayloadChannel:
             chunk = self._stream.recv(_CHUNK_BYTES)
             if chunk == b"":
                 raise GuestError(
-                    f"{self._guest_label}: payload command `{command}`: the channel was closed"
+                    f"{self._guest_label}: migqual-payload command `{command}`: the channel closed"
                 )
             if chunk != _WOULD_BLOCK:
                 self._buffer += chunk
             elif not self._readable.wait(deadline.seconds_left) or deadline.is_over:
                 raise TimedOut(
-                    f"{self._guest_label}: payload command `{command}`: "
+                    f"{self._guest_label}: migqual-payload command `{command}`: "
                     f"no answer within {deadline.seconds:g} s"
                 )
         line, _, self._buffer = self._buffer.partition(b"\n")

@@ -105,8 +105,8 @@ class Provisioner:
         Args:
             spec: Description of the guest.
             host: The host of the guest.
-            destination: The host on which the method creates the kernel and the folders of the
-                guest, for a later migration. With None, no host is prepared.
+            destination: A host to prepare for a later migration, with the kernel and the folders
+                of the guest. With None, no host is prepared.
         """
         if destination is not None:
             destination.shell.open()  # the journal names the guest there, too
@@ -153,7 +153,7 @@ class Provisioner:
             )
 
     def launch_guest(self, spec: GuestSpec, host: Host) -> Guest:
-        """Create the volumes of a guest, then restore the guest from a saved state, or boot.
+        """Create the volumes of a guest, then restore (from a saved state) or boot the guest.
 
         The first call for a set of devices creates the saved state on the host. If the host cannot
         save or restore guests, all guests boot, and `saved_states.restore_failures` has the reason.

@@ -229,7 +229,7 @@ def measure_cpu_time(
         report = json.loads(next(lines, "{}"))
     if not report:
         raise HostError(
-            host.name, f"cannot measure CPU time: the payload sent no result for process {pid}"
+            host.name, f"cannot measure CPU time: migqual-payload sent no result for process {pid}"
         )
     cpu_time.process_s = float(report["cpu_s"])
     cpu_time.thread_s = {f"{row['name']} {row['tid']}": row["cpu_s"] for row in report["threads"]}

@@ -155,7 +155,7 @@ class SavedStateRegistry:
         Raises:
             ConnectionLost: The connection to the host broke.
             GuestError: The guest for the new state does not boot.
-            TimedOut: The payload of the guest for the new state does not answer.
+            TimedOut: migqual's program in the guest for the new state does not answer.
         """
         if host.name in self.restore_failures or not spec.can_be_restored:
             return None

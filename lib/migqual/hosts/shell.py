@@ -126,7 +126,7 @@ class Shell:
         self._get_client()
 
     def close(self) -> None:
-        """Close the connection and the connections to the jump hosts."""
+        """Close the SSH connections to the host and to the jump hosts."""
         if self._client is not None:
             self._client.close()
         self._client = None

@@ -88,8 +88,8 @@ def _explain_unusable_login(host: HostEntry, output: bytes, error_output: str) -
     if extra_lines:
         extra_bytes = len(output) - len(last_line) - 1
         return (
-            f"the login shell prints {extra_bytes} bytes for each command: {extra_lines[0]!r}",
-            f"remove the output from the start files of {host.user}'s login shell, e.g. ~/.bashrc",
+            f"the login shell prints {extra_bytes} bytes before each command: {extra_lines[0]!r}",
+            f"remove commands that print text from {host.user}'s shell start files, e.g. ~/.bashrc",
         )
     if last_line.isdigit():
         return (

@@ -121,12 +121,12 @@ def resolve_ssh_address(host: HostEntry) -> str:
 
 
 def _list_private_keys(host: HostEntry) -> list[str]:
-    """List the paths of the private keys that the inventory or else the ssh_config names."""
+    """List the private key of the inventory, or without such a key the keys of the ssh_config."""
     return [str(host.key)] if host.key else list(_read_ssh_options(host).get("identityfile", ()))
 
 
 def _read_ssh_options(host: HostEntry) -> Mapping[str, str | list[str]]:
-    """Return the options of the host in the ssh_config, or nothing without an ssh_config."""
+    """Return the options of the host in the ssh_config, or no options without an ssh_config."""
     if host.ssh_config is None:
         return {}
     return paramiko.SSHConfig.from_path(str(host.ssh_config)).lookup(host.address)

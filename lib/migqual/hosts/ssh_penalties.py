@@ -33,7 +33,7 @@ class PenaltySettings:
 
 
 def parse_version_settings(banner: str) -> PenaltySettings | None:
-    """Return the default penalties of the server with the banner, or None before OpenSSH 9.8."""
+    """Return the default penalties of the SSH version in `banner`, or None before OpenSSH 9.8."""
     match = re.search(r"OpenSSH_(\d+)\.(\d+)", banner)
     if match is None or (int(match[1]), int(match[2])) < FIRST_VERSION:
         return None

@@ -16,7 +16,7 @@ QCOW2_OVERHEAD_MIB = 16  # tables and rounding, of any image that a suite makes
 
 @dataclass(frozen=True)
 class Volume:
-    """A disk image: a file, or an export that QEMU opens over the network.
+    """A disk image, which is a file or an export that QEMU opens over the network.
 
     Attributes:
         type: ``file``, ``network`` for an export of the storage host, or ``none`` for an empty
@@ -57,7 +57,7 @@ class VolumeProvisioner:
         Args:
             name: Name of the volume.
             spec: Description of the disk.
-            store: Store of the inventory.
+            store: Store of the inventory, in which the image is created.
             host: Host that creates the image on a directory store or local store.
 
         Returns:
@@ -124,7 +124,7 @@ class VolumeProvisioner:
         return Volume("file", path, host.name), entries
 
     def create_folder(self, host: Host, folder: PurePosixPath) -> JournalEntry:
-        """Create a folder for images on a host. Cleanup removes the folder only if empty."""
+        """Create a folder for images on a host. Cleanup removes only an empty folder."""
         entry = self._journal.record(host.name, "folder", str(folder), [("rmdir", str(folder))])
         host.shell.run("mkdir", "-p", folder)
         return entry

@@ -92,7 +92,7 @@ def prepare_destination_images(
     if plan.guard is Guard.OFF and plan.destination_images is DestinationImages.EXISTING:
         yield
         return
-    with time_step("run the guard and create images"):
+    with time_step("check the storage and create images"):
         storage = collect.collect_storage_facts(
             MigrationRequest(guest.name, guest.host, destination, plan), probe_context
         )

@@ -68,7 +68,7 @@ class Job:
     Attributes:
         migrate_call: The blocking call.
         finished: Event that is set when the call ends.
-        error: Error of libvirt or QEMU; None before the end and after a success.
+        error: Error of libvirt or QEMU; None without such an error.
         unexpected_error: Exception of the call that is no `StackError`;
             `raise_unexpected_error` raises the exception again.
         ended_at: End of the call in seconds of the monotonic clock.
@@ -89,7 +89,7 @@ class Job:
         return self.finished.is_set() and self.error is None and self.unexpected_error is None
 
     def start(self) -> None:
-        """Start the call in a thread."""
+        """Start the migration call in a thread."""
         threading.Thread(target=self._run_call, name="migration", daemon=True).start()
 
     def _run_call(self) -> None:
@@ -116,8 +116,7 @@ class Job:
         """Request an abort of the migration (virDomainAbortJob).
 
         Call the method repeatedly until the job ends, because libvirt can refuse an abort or
-        act late.
-        The grace period of 60 s begins with the first request.
+        act late. The grace period of 60 s begins with the first request.
 
         Args:
             guest: The migrating guest.

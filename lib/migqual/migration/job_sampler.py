@@ -129,7 +129,7 @@ def list_due_actions(plan: Plan, at_s: float, stats: JobStats) -> list[TimeoutAc
 def _request_actions(
     progress: MigrationProgress, job: Job, actions: Iterable[TimeoutAction], at_s: float
 ) -> None:
-    """Request each due action until libvirt accepts the action; add refusals to the event log."""
+    """Request each due action until libvirt accepts the action, and log the refusals."""
     domain = progress.domain
     libvirt_calls = {
         TimeoutAction.SUSPEND: domain.suspend,

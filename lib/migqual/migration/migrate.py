@@ -160,8 +160,8 @@ def _build_destination_definitions(
     """Build the domain XML for the destination, if different from the XML of the source.
 
     Returns:
-        The live XML as `destination_xml` and the stored XML as `persistent_xml`, as far as
-        different from the source.
+        The live XML as `destination_xml` and the stored XML as `persistent_xml`. An XML equal to
+        the XML of the source is left out.
     """
     source_names, destination_names = guest.host.names, destination.names
     source_xml = domain.read_migratable_xml()
@@ -189,7 +189,7 @@ def _build_destination_definitions(
 def _report_interruption(
     progress: MigrationProgress, on_interrupted: OnInterrupted | None
 ) -> Iterator[None]:
-    """Build the outcome of the migration so far when an error interrupts the block.
+    """Build an outcome from the data collected so far when an error ends the block.
 
     A `MigrationStuck` error gets the outcome as an attribute. For any other error,
     `on_interrupted` is called with the outcome.

@@ -1,4 +1,4 @@
-"""Provide probes on hosts with the payload (migqual's program), a journal and a mode."""
+"""Prepare hosts for probes, and hold the resources and the permitted effects of the probes."""
 
 import threading
 import uuid

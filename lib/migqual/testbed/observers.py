@@ -37,7 +37,7 @@ class ObservedMigration:
 
 @dataclass
 class Observers:
-    """The checks of a guest and its hosts, which migqual makes after each migration of the guest.
+    """The checks that migqual makes on a guest and the hosts after each migration of the guest.
 
     The checks cover memory, disks, TCP session, reboots, split brain and unfinished migrations.
 
@@ -45,7 +45,7 @@ class Observers:
         hosts: The hosts on which the checks search for a running QEMU of the guest.
         clock_error_us: Largest possible difference between the clocks of two hosts, in µs.
         migrations: The ended migrations of the guest, oldest first.
-        copied_disks: The disks that the migrations copied. Each has an old and a new image.
+        copied_disks: The disks that the migrations copied, with the old and the new image of each.
     """
 
     guest: Guest

@@ -79,15 +79,15 @@ class Testbed:
 
     @cached_property
     def probe_context(self) -> ProbeContext:
-        """Return the journal and the payload paths for probes on source and destination."""
+        """Return the journal and the paths of migqual's program, for probes on the two hosts."""
         return build_probe_context(self.provisioner, self.hosts)
 
     def running_guest(self, spec: GuestSpec) -> AbstractContextManager[Guest]:
-        """Run a guest without observers on the source during the block, then remove the guest."""
+        """Run a guest without checks on the source during the block, then remove the guest."""
         return self.provisioner.running_guest(spec, self.source, self.destination)
 
     def make_guest(self, spec: GuestSpec) -> Guest:
-        """Start a guest on the source, with load, gap meter and observers.
+        """Start a guest on the source, with guest load, gap meter and checks (observers).
 
         `close` removes the guest.
 
@@ -160,7 +160,7 @@ class Testbed:
         destination: Host | None = None,
         on_sample: OnSample | None = None,
     ) -> ObservedMigration:
-        """Migrate a guest like `migrate`, but return the migration error and the violations.
+        """Migrate a guest like `migrate`, but return the migration error and the problems found.
 
         Args:
             guest: A guest from `make_guest`.
@@ -205,7 +205,7 @@ class Testbed:
         return self.observers.pop(guest.name)
 
     def check_guests(self) -> None:
-        """Check every observed guest now, for example memory, disks and TCP session.
+        """Check memory, disks, TCP session and other properties of every guest with observers.
 
         Raises:
             ViolationError: A check of the guest or of the hosts found a problem.
