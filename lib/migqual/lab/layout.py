@@ -208,6 +208,12 @@ class LabLayout:
             for number, (name, spec) in enumerate(self.topology.hosts.items(), start=11)
         )
 
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Return the names of all network namespaces of the lab."""
+        host_namespaces = (host.namespace for host in self.hosts)
+        return (self.bridge_namespace, self.controller_namespace, *host_namespaces)
+
     def get_host(self, name: str) -> HostLayout:
         """Return the layout of the host called `name`.
 

@@ -24,18 +24,13 @@ def create_network(layout: LabLayout) -> None:
         LabError: The kernel lacks a feature, or the user has not enough rights.
     """
     _mark_netns_folder()
-    namespaces = [
-        layout.bridge_namespace,
-        layout.controller_namespace,
-        *(host.namespace for host in layout.hosts),
-    ]
     run_local_command(
         ["ip", "-batch", "-"],
-        stdin="".join(f"netns add {name}\n" for name in namespaces),
+        stdin="".join(f"netns add {name}\n" for name in layout.namespaces),
         remedy="the machine must allow network namespaces: run as root, not in an unprivileged "
         "container",
     )
-    for name in namespaces:
+    for name in layout.namespaces:
         _run_ip_batch(name, ["link set lo up"])
     _run_ip_batch(layout.bridge_namespace, _build_bridge_commands())
     _run_ip_batch(layout.bridge_namespace, _build_controller_commands(layout))

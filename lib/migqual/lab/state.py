@@ -97,7 +97,8 @@ def detect_lab_phase(name: str) -> LabPhase:
     except UsageError:
         return LabPhase.LEFTOVER if list_lab_resources(name) else LabPhase.ABSENT
     hosts_running = all(cgroup.list_group_pids(host.cgroup_name) for host in layout.hosts)
-    if state.phase is LabPhase.UP and hosts_running and all(_list_namespace_paths(name)):
+    has_namespaces = set(layout.namespaces) <= set(list_namespaces(name))
+    if state.phase is LabPhase.UP and hosts_running and has_namespaces:
         return LabPhase.UP
     return LabPhase.LEFTOVER
 

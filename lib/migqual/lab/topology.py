@@ -97,7 +97,6 @@ class LabHost(StrictModel):
         qemu_prefix: Installation prefix of a QEMU on the machine, mounted in the host. Guests use
             the QEMU in place of the host's QEMU.
         binds: Folders and devices of the machine that the host can use.
-        cpu: vCPU model of guests started on the host.
         quirks: Properties of real hosts that the host imitates.
     """
 
@@ -110,7 +109,6 @@ class LabHost(StrictModel):
     emulator: str | None = None
     qemu_prefix: AbsolutePath | None = None
     binds: tuple[BindMount, ...] = ()
-    cpu: str | None = Field(default=None, description="vCPU model of guests started on the host")
     quirks: HostQuirks = HostQuirks()
 
     @property
@@ -174,7 +172,7 @@ class Topology(StrictModel):
         links: Rate limits and latencies of the three networks.
         ipv6_networks: Networks with IPv6 addresses instead of IPv4 addresses.
         acceleration: Accelerator of the guests. `AUTO` selects KVM if a test guest boots.
-        cpu: vCPU model of guests on hosts without a model in the topology.
+        cpu: vCPU model of all guests.
         tier: Tier in the inventory file of the lab. With `REAL` the inventory file describes the
             lab hosts as real hosts.
     """
@@ -185,7 +183,7 @@ class Topology(StrictModel):
     ipv6_networks: frozenset[Network] = frozenset()
     acceleration: Acceleration = Acceleration.AUTO
     tier: Tier = Tier.LAB
-    cpu: str = Field(default="qemu64", description="vCPU model of guests on hosts without a model")
+    cpu: str = Field(default="qemu64", description="vCPU model of all guests")
 
     @model_validator(mode="after")
     def _check_consistency(self) -> "Topology":

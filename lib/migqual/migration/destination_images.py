@@ -20,6 +20,11 @@ from migqual.model.plan import DestinationImages, StorageCopy
 from migqual.preflight.storage_facts import DiskFact, StorageFacts
 from migqual.probes.disk_images import CopyDestination, ImageInfo
 
+_LIST_EXISTING_SCRIPT = """\
+for path do
+    if [ -e "$path" ] || [ -L "$path" ]; then echo "$path"; fi
+done
+"""
 _MAX_SSH_SESSIONS = 8  # of the ten sessions that an SSH server gives a connection
 # the only qcow2 options in libvirt's storage API
 _POOL_OPTIONS = {"compat", "cluster_size", "lazy_refcounts"}
@@ -123,6 +128,7 @@ def create_images(host: Host, specs: Sequence[ImageSpec], journal: Journal) -> l
     """
     if not specs:
         return []
+    _refuse_existing_files(host, specs)
     host_pools = list_file_pools(host.libvirt)
     entries = [
         journal.record(host.name, "image", str(spec.path), _build_undo_commands(spec, host_pools))
@@ -141,6 +147,25 @@ def create_images(host: Host, specs: Sequence[ImageSpec], journal: Journal) -> l
                 journal.record_removal(entry)
         raise failures[0]
     return entries
+
+
+def _refuse_existing_files(host: Host, specs: Sequence[ImageSpec]) -> None:
+    """Refuse paths that exist, before the journal has entries that remove the files.
+
+    If migqual is killed after the entries, `migqual sweep` removes the files of the entries.
+
+    Raises:
+        HostError: A file exists.
+    """
+    existing_paths = host.shell.run(
+        "sh", "-c", _LIST_EXISTING_SCRIPT, "sh", *(spec.path for spec in specs)
+    )
+    if paths := existing_paths.stdout.splitlines():
+        raise HostError(
+            host.name,
+            f"no image is created, because these files exist: {', '.join(paths)}",
+            remedy="move the files to another folder",
+        )
 
 
 def remove_images(host: Host, entries: Iterable[JournalEntry], journal: Journal) -> None:
