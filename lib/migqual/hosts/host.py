@@ -120,7 +120,7 @@ class Host:
             HostError: `pgrep` fails.
         """
         # The brackets keep the pattern from matching the command line of sudo.
-        result = self.shell.run_unchecked("pgrep", "-f", f"[g]uest={guest_name},")
+        result = self.shell.run_unchecked("pgrep", "-f", f"guest[=]{guest_name},")
         if result.status > 1:
             raise HostError(
                 self.name,

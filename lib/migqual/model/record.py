@@ -14,7 +14,7 @@ from migqual.model.json_codec import decode_json_value, encode_json_value
 from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict
 
-RECORD_FORMAT = 5
+RECORD_FORMAT = 6
 
 
 class RunTier(StrEnum):

@@ -46,10 +46,16 @@ def lock_report_folder(out_folder: Path) -> IO[str]:
         The open lock file. The folder is locked until the file is closed.
 
     Raises:
-        UsageError: Another run has locked the folder.
+        UsageError: Another run has locked the folder, or the folder cannot be made.
     """
-    out_folder.mkdir(parents=True, exist_ok=True)
-    lock_file = (out_folder / LOCK_FILE).open("a")
+    try:
+        out_folder.mkdir(parents=True, exist_ok=True)
+        lock_file = (out_folder / LOCK_FILE).open("a")
+    except OSError as error:
+        raise UsageError(
+            f"{out_folder} cannot be the folder of the report: {str(error.strerror).lower()}",
+            remedy="choose another folder with `migqual run --out DIR` or `pytest --report-dir DIR`",
+        ) from error
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
