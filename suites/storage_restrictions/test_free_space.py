@@ -66,7 +66,7 @@ def test_folder_that_is_missing(testbed: Testbed) -> None:
 
     finding = expect_guard_refusal(testbed, guest, COPY_PLAN, "LM-LOC-01.image")
 
-    assert "no such folder" in finding.message
+    assert "does not exist" in finding.message
     assert not has_file(testbed.destination, folder)
 
 

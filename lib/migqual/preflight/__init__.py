@@ -1,5 +1,7 @@
-"""Collect facts from both hosts, evaluate the facts and report findings before a migration.
+"""Check both hosts and the guest before a migration.
 
-`run.run_preflight_checks` runs the complete preflight. `run.raise_if_refused` raises an error
-when a finding refuses the migration.
+Probes collect facts, such as the CPU model of a host. Checks evaluate the facts and report
+findings. A finding has the severity `ok`, `warning`, `refused` or `unknown`.
+`run.run_preflight_checks` runs all checks. `run.raise_if_refused` raises an error if the severity
+of a finding is `refused`.
 """

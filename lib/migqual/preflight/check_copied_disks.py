@@ -1,7 +1,8 @@
-"""Check the disks that a plan copies (LM-NSS-01, -02, -05, -06, LM-LOC-02). No side effects.
+"""Check the disks that the plan of a migration copies. The functions have no side effects.
 
-If the plan copies no disk, the checks yield no finding. The exception is LM-NSS-05: the check
-always compares the guest's disks with the disks in the plan's definition for the destination.
+The checks belong to the requirements LM-NSS-01, -02, -05, -06 and LM-LOC-02. A plan that copies no
+disk gets no finding, with one exception. If such a plan contains a domain XML for the destination,
+LM-NSS-05 compares the disks in this XML with the disks of the guest.
 """
 
 from collections.abc import Iterator
@@ -30,18 +31,20 @@ def check_copy_onto_itself(storage: StorageFacts) -> Iterator[Finding]:
         yield report_refusal(
             finding_id,
             f"the plan copies a disk onto its own image: {format_disk_evidence(common_disks)}",
-            f"copy only disks that are local to {storage.source}: name them with --migrate-disks",
+            f"use --migrate-disks to name only disks that are local to {storage.source}",
             **{fact.disk.target: fact.evidence for fact in common_disks},
         )
     elif ambiguous_disks:
         yield report_unknown(
             finding_id,
-            "whether the plan copies a disk onto its own image",
+            "cannot determine whether the plan copies a disk onto its own image",
             Missing(format_disk_evidence(ambiguous_disks)),
         )
     elif storage.copied_disks:
         yield report_ok(
-            finding_id, f"{len(storage.copied_disks)} copied disks, each with a separate image"
+            finding_id,
+            f"each of the {len(storage.copied_disks)} copied disks has a separate image on "
+            f"{storage.destination}",
         )
 
 
@@ -56,7 +59,7 @@ def check_shareable_disks(storage: StorageFacts) -> Iterator[Finding]:
         yield report_refusal(
             "LM-NSS-02.shareable",
             f"the plan copies shareable disks: {format_disk_targets(shareable_disks)}",
-            "copy only other disks (--migrate-disks), and put shareable disks on shared storage",
+            "put shareable disks on shared storage, and name the other disks with --migrate-disks",
         )
     elif storage.copied_disks:
         yield report_ok("LM-NSS-02.shareable", "no copied disk is shareable")
@@ -65,8 +68,9 @@ def check_shareable_disks(storage: StorageFacts) -> Iterator[Finding]:
 def check_disk_count(storage: StorageFacts) -> Iterator[Finding]:
     """Check whether the guest keeps all its disks at the destination (LM-NSS-05.count).
 
-    The plan's definition for the destination must have the same disk targets as the guest. If
-    migqual does not create the images, the destination must have an image for each copied disk.
+    If the plan contains a domain XML for the destination, the XML must have the disk targets of
+    the guest. If migqual does not create the images of the copied disks, these images must exist
+    at the destination.
     """
     finding_id = "LM-NSS-05.count"
     destination_targets = storage.destination_targets
@@ -74,9 +78,10 @@ def check_disk_count(storage: StorageFacts) -> Iterator[Finding]:
         yield report_refusal(
             finding_id,
             f"the guest has {len(storage.disk_targets)} disks on {storage.source} "
-            f"({', '.join(storage.disk_targets)}), but {len(destination_targets)} in the plan's "
-            f"definition for {storage.destination} ({', '.join(destination_targets)})",
-            "list the same disks in the definition for the destination",
+            f"({', '.join(storage.disk_targets)}), but the plan's domain XML for "
+            f"{storage.destination} has {len(destination_targets)} disks "
+            f"({', '.join(destination_targets)})",
+            f"list the same disks in the plan's domain XML for {storage.destination}",
             source=len(storage.disk_targets),
             destination=len(destination_targets),
         )
@@ -100,7 +105,7 @@ def check_disk_count(storage: StorageFacts) -> Iterator[Finding]:
         yield report_refusal(
             finding_id,
             f"the plan copies {len(storage.copied_disks)} disks, but {storage.destination} has "
-            f"only {present_count} images; no image for {format_disk_targets(missing_images)}",
+            f"no image for {format_disk_targets(missing_images)}",
             "create the missing images, or let migqual create all images with "
             "Plan(destination_images=DestinationImages.CREATED)",
             **figures,
@@ -108,7 +113,7 @@ def check_disk_count(storage: StorageFacts) -> Iterator[Finding]:
     else:
         yield report_ok(
             finding_id,
-            f"{storage.destination} has an image for each of {present_count} copied disks",
+            f"{storage.destination} has an image for each of the {present_count} copied disks",
             **figures,
         )
 
@@ -116,8 +121,8 @@ def check_disk_count(storage: StorageFacts) -> Iterator[Finding]:
 def check_disk_selection(storage: StorageFacts) -> Iterator[Finding]:
     """Check whether the plan copies a disk that must not be copied (LM-NSS-06.set).
 
-    Such a disk is read-only or shareable. If the plan names the disks, a named disk must also
-    not be empty, shared or remote.
+    The plan must not copy a read-only disk or a shareable disk. If the plan names the disks to
+    copy, the plan must also not name an empty drive or a disk that both hosts use.
     """
     finding_id = "LM-NSS-06.set"
     named_targets = storage.plan.migrate_disks
@@ -158,13 +163,13 @@ def check_disk_selection(storage: StorageFacts) -> Iterator[Finding]:
     elif storage.copied_disks:
         yield report_ok(
             finding_id,
-            f"no copied disk is read-only or shareable: "
-            f"{format_disk_targets(storage.copied_disks)}",
+            f"the copied disks ({format_disk_targets(storage.copied_disks)}) are neither "
+            "read-only nor shareable",
         )
 
 
 def check_disk_names(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether the guest has all disks named in the plan (LM-LOC-02.disks)."""
+    """Check whether the guest has all disks that the plan names (LM-LOC-02.disks)."""
     unknown_targets = [
         target for target in storage.plan.migrate_disks if target not in storage.disk_targets
     ]

@@ -1,6 +1,7 @@
-"""Check the destination images of copied disks (LM-NSS-03, -04, LM-LOC-01). No side effects.
+"""Check the images at the destination to which a migration copies disks. No side effects.
 
-If the plan copies no disk, the checks yield no finding.
+The checks belong to the requirements LM-NSS-03, LM-NSS-04 and LM-LOC-01. If the plan of the
+migration copies no disk, the checks yield no finding.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from migqual.probes.fact import Missing
 
 
 def check_destination_is_file(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether each copied disk has a file as destination, not a device (LM-NSS-03.file)."""
+    """Check whether the plan copies each disk to a file, not to a device (LM-NSS-03.file)."""
     non_file_copies = [
         f"{fact.disk.target} to {copy_destination.path}"
         for fact, copy_destination in storage.copy_destinations
@@ -33,9 +34,10 @@ def check_destination_is_file(storage: StorageFacts) -> Iterator[Finding]:
 
 
 def check_image_sizes(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether each existing destination image has the size of its disk (LM-NSS-04.size).
+    """Check whether the image of a copied disk has the same size on both hosts (LM-NSS-04.size).
 
-    The virtual sizes must have the same number of bytes.
+    The virtual sizes must be equal in bytes. The check ignores an image that does not exist at the
+    destination.
     """
     finding_id = "LM-NSS-04.size"
     has_mismatch = False
@@ -59,7 +61,9 @@ def check_image_sizes(storage: StorageFacts) -> Iterator[Finding]:
             )
     if storage.copied_disks and not has_mismatch:
         yield report_ok(
-            finding_id, f"each image that exists on {storage.destination} has the size of its disk"
+            finding_id,
+            f"each image that exists on {storage.destination} has the size of the image on "
+            f"{storage.source}",
         )
 
 
@@ -79,7 +83,8 @@ def check_destination_images(storage: StorageFacts) -> Iterator[Finding]:
         if isinstance(fact.copy_destination, Missing):
             yield report_unknown(
                 "LM-LOC-01.image",
-                f"the destination of the copy of {fact.disk.target}",
+                f"cannot determine whether {fact.disk.target} can be copied to "
+                f"{storage.destination}",
                 fact.copy_destination,
             )
     if storage.copied_disks and not problems:
@@ -89,7 +94,7 @@ def check_destination_images(storage: StorageFacts) -> Iterator[Finding]:
 def _find_copy_problem(
     storage: StorageFacts, fact: DiskFact, copy_destination: CopyDestination
 ) -> tuple[str, str] | None:
-    """Find a problem with the copy of a disk; return message and remedy, or None."""
+    """Return a message and a remedy if the disk cannot be copied, otherwise None."""
     destination_path = f"{storage.destination}:{copy_destination.path}"
     source_image, destination_image = fact.image, copy_destination.image
     if isinstance(source_image, ImageInfo) and source_image.encrypted:
@@ -135,13 +140,13 @@ def _find_folder_problem(
         return None  # LM-NSS-05 reports a missing image
     if copy_destination.folder_state is FolderState.MISSING:
         return (
-            f"no such folder for the image {destination_path}",
-            "create the folder, or mount the file system of the folder",
+            f"the folder of the image {destination_path} does not exist",
+            f"on {storage.destination}, create the folder, or mount the file system of the folder",
         )
     if copy_destination.folder_state is FolderState.READ_ONLY:
         return (
             f"the folder of the image {destination_path} is not writable",
-            "mount the file system of the folder read-write",
+            f"on {storage.destination}, mount the file system of the folder read-write",
         )
     return None
 
@@ -159,7 +164,7 @@ def _find_backing_problem(storage: StorageFacts, fact: DiskFact) -> tuple[str, s
     reason = (
         fact.backing_file_equal.reason
         if isinstance(fact.backing_file_equal, Missing)
-        else "the file is missing or has different contents"
+        else "the backing file is missing or has different contents"
     )
     return (
         f"{storage.destination} does not have the same backing file {image.backing_file}: {reason}",

@@ -18,7 +18,7 @@ def check_guest_running(facts: MigrationFacts) -> Iterator[Finding]:
         remedy = (
             f"resume the guest: virsh resume {facts.guest}"
             if state is DomainState.PAUSED
-            else "start the guest, or copy the definition and the images without a migration"
+            else "start the guest, or copy the domain XML and the images of the guest by hand"
         )
         yield report_refusal(
             finding_id, f"{facts.guest} is {state}, not running", remedy, state=state
@@ -29,7 +29,7 @@ def check_active_job(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether libvirt runs a job for the guest (LM-PRE-03.job)."""
     finding_id, job = "LM-PRE-03.job", facts.health.job
     if isinstance(job, Missing):
-        yield report_unknown(finding_id, "whether a libvirt job is active", job)
+        yield report_unknown(finding_id, "cannot determine whether a libvirt job is active", job)
     elif job == "none":
         yield report_ok(finding_id, "no libvirt job is active")
     else:
@@ -48,20 +48,22 @@ def check_agent_response(facts: MigrationFacts) -> Iterator[Finding]:
     """
     finding_id, agent_state = "LM-PRE-03.agent", facts.health.agent_state
     if isinstance(agent_state, Missing):
-        yield report_unknown(finding_id, "whether the guest agent answers", agent_state)
+        yield report_unknown(
+            finding_id, "cannot determine whether the guest agent answers", agent_state
+        )
     elif agent_state is AgentState.RESPONDING:
         yield report_ok(finding_id, "the guest agent answers")
     elif agent_state is AgentState.NOT_RESPONDING:
         yield report_refusal(
             finding_id,
-            "the guest agent does not answer",
+            f"the guest agent of {facts.guest} does not answer",
             "check whether the guest hangs; restart qemu-guest-agent in the guest",
         )
     else:
         yield report_warning(
             finding_id,
-            "the guest has no channel for a guest agent: preflight cannot test whether the guest "
-            "hangs",
+            f"{facts.guest} has no channel for a guest agent, so preflight cannot test whether "
+            f"{facts.guest} hangs",
             "add the channel org.qemu.guest_agent.0, and install qemu-guest-agent in the guest",
         )
 
@@ -70,7 +72,9 @@ def check_disk_errors(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether the guest's disks report I/O errors (LM-PRE-03.disks)."""
     finding_id, disk_errors = "LM-PRE-03.disks", facts.health.disk_errors
     if isinstance(disk_errors, Missing):
-        yield report_unknown(finding_id, "whether disks had I/O errors", disk_errors)
+        yield report_unknown(
+            finding_id, "cannot determine whether disks had I/O errors", disk_errors
+        )
     elif not disk_errors:
         yield report_ok(finding_id, "no disk reports an I/O error")
     else:
@@ -102,6 +106,8 @@ def check_migration_blockers(facts: MigrationFacts) -> Iterator[Finding]:
             blockers=len(blockers),
         )
     elif isinstance(qemu_blockers, Missing):
-        yield report_unknown(finding_id, "whether a device prevents a migration", qemu_blockers)
+        yield report_unknown(
+            finding_id, "cannot determine whether a device prevents a migration", qemu_blockers
+        )
     else:
-        yield report_ok(finding_id, "no device prevents a migration", blockers=0)
+        yield report_ok(finding_id, "no device of the guest prevents a migration", blockers=0)

@@ -1,4 +1,8 @@
-"""Check hosts and host connections (LM-PRE-01, -05, LM-RES-09, -10, -11). No side effects."""
+"""Check the CPUs and SSH logins of both hosts, and the connections between both hosts.
+
+The checks belong to the requirements LM-PRE-01, LM-PRE-05, LM-RES-09, LM-RES-10 and LM-RES-11. The
+functions have no side effects.
+"""
 
 from collections.abc import Iterator
 
@@ -19,8 +23,8 @@ _CONNECTION_REMEDIES = {
     ConnectionPurpose.CONTROL: "open the port of the libvirt URI in the firewalls of both hosts",
     ConnectionPurpose.DATA: "open the migration ports (49152-49215, or the range in qemu.conf) "
     "in the firewalls of both hosts",
-    ConnectionPurpose.LIBVIRT: "allow root of each host to log in to the peer with an SSH key; for "
-    "a test, run virsh -c URI hostname on each host",
+    ConnectionPurpose.LIBVIRT: "allow root of each host to log in to the peer with an SSH key. To "
+    "test the connection, run `virsh -c URI hostname` on each host with the URI of the peer",
 }
 # CPU modes in which the guest's CPU depends on the host's CPU
 _HOST_CPU_MODES = {"host-passthrough", "host-model", "maximum"}
@@ -66,7 +70,8 @@ def _check_connections(
     }
     if failed_attempts:
         failure_list = "; ".join(
-            f"from {attempt.host} to {attempt.peer} ({attempt.endpoint}): {attempt.message}"
+            f"{attempt.host} cannot connect to {attempt.peer} ({attempt.endpoint}): "
+            f"{attempt.message}"
             for attempt in failed_attempts
         )
         yield report_refusal(
@@ -80,7 +85,7 @@ def _check_connections(
     else:
         yield report_unknown(
             finding_id,
-            f"whether {service} can be reached in both directions",
+            f"cannot determine whether {service} can be reached in both directions",
             _find_missing(attempts),
         )
 
@@ -89,21 +94,23 @@ def _find_missing(attempts: list[ConnectionAttempt]) -> Missing:
     for attempt in attempts:
         if isinstance(attempt.succeeded, Missing):
             return attempt.succeeded
-    return Missing("only one direction or no direction was tested")
+    return Missing("the connection was not tested in both directions")
 
 
 def check_host_cpus(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether both hosts have the same CPU model (LM-RES-09.hosts).
 
-    Different CPUs are refused. The finding is only a warning when the guest has a CPU model of
-    its own, and the destination offers this model.
+    The finding for different CPU models is a refusal. The finding is only a warning if the domain
+    XML does not take the guest's CPU from the host, and the destination offers the guest's CPU.
     """
     finding_id = "LM-RES-09.hosts"
     source_cpu, destination_cpu = facts.source.cpu, facts.destination.cpu
     if isinstance(source_cpu, Missing) or isinstance(destination_cpu, Missing):
         missing = source_cpu if isinstance(source_cpu, Missing) else destination_cpu
         if isinstance(missing, Missing):
-            yield report_unknown(finding_id, "whether both hosts have the same CPU model", missing)
+            yield report_unknown(
+                finding_id, "cannot determine whether both hosts have the same CPU model", missing
+            )
         return
     comparison = facts.host_cpu_comparison
     comparison_text = (
@@ -117,7 +124,7 @@ def check_host_cpus(facts: MigrationFacts) -> Iterator[Finding]:
     libvirt_agrees = isinstance(comparison, Missing) or set(comparison) == {"identical"}
     if source_cpu.signature == destination_cpu.signature and libvirt_agrees:
         yield report_ok(
-            finding_id, f"both hosts have the same CPU, {source_cpu.model_name}", **figures
+            finding_id, f"both hosts have the same CPU model: {source_cpu.model_name}", **figures
         )
     elif (
         facts.definition.cpu_mode not in _HOST_CPU_MODES
@@ -143,9 +150,14 @@ def _describe_cpu_difference(
     facts: MigrationFacts, source_cpu: HostCpu, destination_cpu: HostCpu
 ) -> str:
     missing_flags = sorted(source_cpu.flags - destination_cpu.flags)
-    missing_text = f" (without the flags {', '.join(missing_flags[:8])})" if missing_flags else ""
-    destination_text = f"{facts.destination.name} has {destination_cpu.model_name}{missing_text}"
-    return f"the CPUs differ: {facts.source.name} has {source_cpu.model_name}, {destination_text}"
+    difference = (
+        f"the CPUs differ: {facts.source.name} has {source_cpu.model_name}, "
+        f"{facts.destination.name} has {destination_cpu.model_name}"
+    )
+    if not missing_flags:
+        return difference
+    flag_list = ", ".join(missing_flags[:8])
+    return f"{difference}; {facts.destination.name} does not have the CPU flags {flag_list}"
 
 
 def check_guest_cpu(facts: MigrationFacts) -> Iterator[Finding]:
@@ -154,7 +166,9 @@ def check_guest_cpu(facts: MigrationFacts) -> Iterator[Finding]:
     model = facts.definition.cpu_model or facts.definition.cpu_mode or "the default CPU"
     host = facts.destination.name
     if isinstance(comparison, Missing):
-        yield report_unknown(finding_id, f"whether {host} offers the CPU {model}", comparison)
+        yield report_unknown(
+            finding_id, f"cannot determine whether {host} offers the CPU {model}", comparison
+        )
     elif facts.destination_hypervisor.has_guest_cpu:
         yield report_ok(finding_id, f"{host} offers the guest's CPU, {model}", compared=comparison)
     else:
@@ -181,7 +195,7 @@ def check_identities(facts: MigrationFacts) -> Iterator[Finding]:
 
 
 def check_network_segments(facts: MigrationFacts) -> Iterator[Finding]:
-    """Check whether the guest's bridges on both hosts are connected (LM-RES-10.segment)."""
+    """Check whether the guest is on the same network segment on both hosts (LM-RES-10.segment)."""
     finding_id = "LM-RES-10.segment"
     if not facts.segments:
         yield report_ok(finding_id, "the guest has no network interface")
@@ -190,7 +204,8 @@ def check_network_segments(facts: MigrationFacts) -> Iterator[Finding]:
         if isinstance(segment.frames_pass, Missing):
             yield report_unknown(
                 finding_id,
-                f"whether {bridge_label} is the same network segment on both hosts",
+                f"cannot determine whether {bridge_label} is the same network segment on "
+                "both hosts",
                 segment.frames_pass,
             )
         elif segment.frames_pass:
@@ -204,7 +219,7 @@ def check_network_segments(facts: MigrationFacts) -> Iterator[Finding]:
                 finding_id,
                 f"{bridge_label} is not the same network segment on both hosts: "
                 f"frames do not pass between {facts.source.name} and {facts.destination.name}",
-                "connect the service bridges of both hosts to one layer-2 network",
+                "connect the guest's bridges of both hosts to the same layer-2 network",
             )
 
 
@@ -219,7 +234,7 @@ def check_cpu_count(facts: MigrationFacts) -> Iterator[Finding]:
         facts.destination.cpu_count,
     )
     message = (
-        f"the guest has {needed_cpus} vCPUs, {facts.destination.name} has {available_cpus} CPUs"
+        f"the guest has {needed_cpus} vCPUs, and {facts.destination.name} has {available_cpus} CPUs"
     )
     if available_cpus >= needed_cpus:
         yield report_ok(finding_id, message, needed=needed_cpus, available=available_cpus)
@@ -235,12 +250,17 @@ def check_key_login(login: SshLogin) -> Iterator[Finding]:
     finding_id, accepted = "LM-PRE-05.key", login.accepts_inventory_key
     if isinstance(accepted, Missing):
         yield report_unknown(
-            finding_id, f"whether {login.host} accepts the inventory's SSH key", accepted
+            finding_id,
+            f"cannot determine whether {login.host} accepts the inventory's SSH key",
+            accepted,
         )
     elif accepted:
         yield report_ok(finding_id, f"{login.host} accepts the inventory's SSH key")
     else:
-        remedy = f"add the public key to {login.host}, and the host key to the known_hosts file"
+        remedy = (
+            f"add the inventory's public key to authorized_keys on {login.host}, and the host key "
+            f"of {login.host} to the known_hosts file"
+        )
         yield report_refusal(
             finding_id, f"SSH login to {login.host} was refused: {login.key_refusal}", remedy
         )
@@ -250,7 +270,9 @@ def check_password_login(login: SshLogin) -> Iterator[Finding]:
     """Check whether the host refuses SSH logins without a key (LM-PRE-05.password)."""
     finding_id, methods = "LM-PRE-05.password", login.keyless_methods
     if isinstance(methods, Missing):
-        yield report_unknown(finding_id, f"whether {login.host} accepts SSH passwords", methods)
+        yield report_unknown(
+            finding_id, f"cannot determine whether {login.host} accepts SSH passwords", methods
+        )
     elif methods & {"password", "keyboard-interactive", "none"}:
         offered_methods = ", ".join(sorted(methods))
         yield report_refusal(
@@ -268,7 +290,9 @@ def check_wrong_key(login: SshLogin) -> Iterator[Finding]:
     """Check whether the host refuses an unknown SSH key (LM-PRE-05.wrong-key)."""
     finding_id, accepted = "LM-PRE-05.wrong-key", login.accepts_wrong_key
     if isinstance(accepted, Missing):
-        yield report_unknown(finding_id, f"whether {login.host} refuses unknown SSH keys", accepted)
+        yield report_unknown(
+            finding_id, f"cannot determine whether {login.host} refuses unknown SSH keys", accepted
+        )
     elif accepted:
         yield report_refusal(
             finding_id,
@@ -280,12 +304,12 @@ def check_wrong_key(login: SshLogin) -> Iterator[Finding]:
 
 
 def check_unknown_host_key(login: SshLogin) -> Iterator[Finding]:
-    """Check whether migqual refuses a host with an unknown host key (LM-PRE-05.host-key)."""
+    """Check whether migqual refuses to log in when the host key is unknown (LM-PRE-05.host-key)."""
     finding_id, accepted = "LM-PRE-05.host-key", login.accepts_unknown_host_key
     if isinstance(accepted, Missing):
         yield report_unknown(
             finding_id,
-            f"whether migqual refuses {login.host} when its host key is unknown",
+            f"cannot determine whether migqual refuses {login.host} when its host key is unknown",
             accepted,
         )
     elif accepted:

@@ -1,9 +1,9 @@
-"""Predict whether libvirt's own safety check will refuse a disk: LM-SHR-02. No side effects.
+"""Predict whether libvirt's own safety check will refuse a disk (LM-SHR-02). No side effects.
 
 libvirt's check (qemuMigrationSrcIsSafe) requires a shared file system for each disk file that
 the plan does not copy. libvirt decides by the type of the file system (virFileIsSharedFS), not
-by probes. Preflight predicts only this part. The part about cache modes has no effect when QEMU
-drops caches during a migration.
+by probes. libvirt also checks the cache mode of a disk, unless QEMU drops caches during a
+migration. Preflight does not predict the result for the cache mode.
 """
 
 from collections.abc import Iterator
@@ -32,16 +32,16 @@ SHARED_FILESYSTEMS_BY_MAGIC = {
 SHARED_FUSE_FILESYSTEMS = frozenset({"fuse.glusterfs", "fuse.quobyte"})
 FILE_DISK_TYPES = frozenset({"file", "volume"})  # a volume of a directory pool is a file, too
 REMEDY = (
-    "if both hosts use the same file (finding LM-SHR-01), migrate with `--unsafe`, or set "
-    "`shared_filesystems` in qemu.conf if libvirt supports this setting"
+    "see finding LM-SHR-01: if both hosts use the same file, migrate with `--unsafe`, or list the "
+    "file system in `shared_filesystems` of qemu.conf, a setting of newer versions of libvirt"
 )
 
 
 def check_libvirt_safety(storage: StorageFacts) -> Iterator[Finding]:
     """Check whether libvirt's safety check will refuse a disk file (LM-SHR-02.safety).
 
-    The finding is a warning when libvirt will refuse, or may refuse, a migration without
-    `--unsafe`.
+    The finding is a warning if libvirt will refuse, or may refuse, a migration without
+    `--unsafe`. If the plan contains `--unsafe`, the finding is ok.
     """
     uncopied_disks = [
         fact
@@ -65,13 +65,14 @@ def check_libvirt_safety(storage: StorageFacts) -> Iterator[Finding]:
     elif identified_disks:
         yield report_warning(
             FINDING_ID,
-            f"libvirt will refuse disks on file systems that it counts as not shared: {disk_list}",
+            f"libvirt will refuse these disks, because libvirt does not count the file system as "
+            f"shared: {disk_list}",
             REMEDY,
         )
     else:
         yield report_warning(
             FINDING_ID,
-            f"libvirt may refuse disks whose file system is unknown: {disk_list}",
+            f"libvirt may refuse these disks, because the file system is unknown: {disk_list}",
             REMEDY,
         )
 
@@ -90,4 +91,4 @@ def _describe_filesystem(fact: DiskFact) -> str:
             return name
         case Missing(reason=why):
             return why
-    return f"a disk of type {fact.disk.type}"
+    return f"preflight does not probe a disk of type {fact.disk.type}"

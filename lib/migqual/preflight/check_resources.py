@@ -1,6 +1,6 @@
-"""Check the resources of the destination for the guest, except storage: LM-PRE-02, LM-PRE-04.
+"""Check whether the destination has the network, the vCPUs and the memory that the guest needs.
 
-The functions have no side effects.
+The checks belong to the requirements LM-PRE-02 and LM-PRE-04. The functions have no side effects.
 """
 
 from collections.abc import Iterator
@@ -27,14 +27,16 @@ def check_guest_bridges(facts: MigrationFacts) -> Iterator[Finding]:
         if isinstance(segment.destination_bridge, Missing):
             yield report_refusal(
                 finding_id,
-                f"the destination has no bridge for the guest's {bridge_label}: "
+                f"{facts.destination.name} has no bridge for the guest's network interface on "
+                f"{bridge_label}: "
                 f"{segment.destination_bridge.reason}",
                 f"create the missing bridge or network on {facts.destination.name}",
             )
         elif isinstance(segment.frames_pass, Missing):
             yield report_unknown(
                 finding_id,
-                f"whether frames pass between the bridges of both hosts for {bridge_label}",
+                f"cannot determine whether frames pass between {bridge_label} on "
+                f"{facts.source.name} and the bridge on {facts.destination.name}",
                 segment.frames_pass,
             )
         elif segment.frames_pass:
@@ -70,7 +72,8 @@ def check_vcpu_limit(facts: MigrationFacts) -> Iterator[Finding]:
     elif isinstance(max_vcpus, Missing):
         yield report_unknown(
             finding_id,
-            f"whether {facts.destination.name} supports the machine type {machine}",
+            f"cannot determine whether {facts.destination.name} supports the machine type "
+            f"{machine}",
             max_vcpus,
             "install a QEMU that supports this machine type, or choose an older machine type",
         )
@@ -95,8 +98,8 @@ def check_vcpu_limit(facts: MigrationFacts) -> Iterator[Finding]:
 def check_available_memory(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether the destination has enough memory for the guest (LM-PRE-04.memory).
 
-    A guest with huge pages needs free huge pages of the same size. Any other guest needs the
-    guest's memory, and `QEMU_OVERHEAD_MIB` for QEMU.
+    A guest with huge pages needs free huge pages of the same size. Any other guest needs as much
+    available memory as the guest's memory plus `QEMU_OVERHEAD_MIB` for QEMU.
     """
     finding_id, hugepage_kib = "LM-PRE-04.memory", facts.definition.hugepage_kib
     needed_mib = facts.definition.memory_mib + (0 if hugepage_kib else QEMU_OVERHEAD_MIB)
@@ -108,12 +111,12 @@ def check_available_memory(facts: MigrationFacts) -> Iterator[Finding]:
     if isinstance(available_mib, Missing):
         yield report_unknown(
             finding_id,
-            f"how much {memory_kind} is available on {facts.destination.name}",
+            f"cannot determine how much {memory_kind} is available on {facts.destination.name}",
             available_mib,
         )
         return
     message = (
-        f"the guest needs {needed_mib} MiB of {memory_kind}, "
+        f"the guest needs {needed_mib} MiB of {memory_kind}, and "
         f"{available_mib} MiB are available on {facts.destination.name}"
     )
     figures = {"needed_mib": needed_mib, "available_mib": available_mib}

@@ -1,6 +1,7 @@
-"""Check the location of a guest's disks, the access of both hosts, and the free space.
+"""Check whether both hosts use the same disks, and whether the destination has space for copies.
 
-The checks are LM-SHR-01, LM-PRE-02.storage and LM-PRE-04.storage. They have no side effects.
+The checks are LM-SHR-01, LM-PRE-02.storage and LM-PRE-04.storage. The functions have no side
+effects.
 """
 
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ from migqual.probes.fact import Missing
 
 
 def check_disk_locations(storage: StorageFacts) -> Iterator[Finding]:
-    """Report the location of each disk (LM-SHR-01).
+    """Report for each disk whether both hosts use the same disk (LM-SHR-01).
 
-    The check yields a finding per disk: unknown for an ambiguous location, a warning for an
-    unreachable disk, otherwise ok.
+    The location of a disk is shared, remote, local, unreachable or ambiguous. The severity of the
+    finding is `unknown` for an ambiguous location, `warning` for an unreachable disk, and `ok` for
+    all other locations.
     """
     for fact in storage.disks:
         finding_id = f"LM-SHR-01.{fact.disk.target}"
@@ -29,7 +31,7 @@ def check_disk_locations(storage: StorageFacts) -> Iterator[Finding]:
         if fact.location is DiskLocation.AMBIGUOUS:
             yield report_unknown(
                 finding_id,
-                f"where {fact.disk.target} is",
+                f"cannot determine where {fact.disk.target} is",
                 Missing(fact.evidence),
                 "check the storage by hand, or run preflight with --write-probes",
                 **figures,
@@ -43,9 +45,9 @@ def check_disk_locations(storage: StorageFacts) -> Iterator[Finding]:
 
 
 def check_disk_reachability(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether the guest has access to each disk at the destination (LM-PRE-02.storage).
+    """Check whether the guest can use all disks at the destination (LM-PRE-02.storage).
 
-    Both hosts must use the same disk, or the plan must copy the disk.
+    For each disk, both hosts must use the same disk, or the plan must copy the disk.
     """
     finding_id = "LM-PRE-02.storage"
     copied_disks = storage.copied_disks
@@ -77,7 +79,7 @@ def check_disk_reachability(storage: StorageFacts) -> Iterator[Finding]:
     elif ambiguous_disks:
         yield report_unknown(
             finding_id,
-            "whether both hosts use the same disks",
+            "cannot determine whether both hosts use the same disks",
             Missing(format_disk_evidence(ambiguous_disks)),
         )
     else:
@@ -85,16 +87,17 @@ def check_disk_reachability(storage: StorageFacts) -> Iterator[Finding]:
         copy_count = len(storage.disks) - common_count
         yield report_ok(
             finding_id,
-            f"both hosts use the same {common_count} disks, the plan copies {copy_count} disks",
+            f"{common_count} disks are the same on both hosts, and the plan copies {copy_count} "
+            "disks",
             **figures,
         )
 
 
 def check_free_space(storage: StorageFacts) -> Iterator[Finding]:
-    """Check whether the destination has enough free space for the copies (LM-PRE-04.storage).
+    """Check whether the destination has space for the copies of the disks (LM-PRE-04.storage).
 
     A disk that both hosts use needs no space. The check adds up the needed space for each mount
-    point.
+    point of the destination.
     """
     finding_id = "LM-PRE-04.storage"
     separate_disks = [fact for fact in storage.disks if not fact.location.is_common]
@@ -106,7 +109,8 @@ def check_free_space(storage: StorageFacts) -> Iterator[Finding]:
             missing = fact.space or Missing("the space was not measured")
             yield report_unknown(
                 finding_id,
-                f"whether {storage.destination} has enough space for {fact.disk.target}",
+                f"cannot determine whether {storage.destination} has enough space for "
+                f"{fact.disk.target}",
                 missing,
             )
     space_by_mount_point: dict[str, tuple[int, int]] = {}
@@ -123,7 +127,10 @@ def check_free_space(storage: StorageFacts) -> Iterator[Finding]:
 def _compare_space(
     finding_id: str, mount_path: str, needed_mib: int, available_mib: int
 ) -> Finding:
-    message = f"the copies need {needed_mib} MiB, {available_mib} MiB are free at {mount_path}"
+    message = (
+        f"the copies of the disks need {needed_mib} MiB, and {available_mib} MiB are free at "
+        f"{mount_path}"
+    )
     if available_mib >= needed_mib:
         return report_ok(finding_id, message, needed_mib=needed_mib, available_mib=available_mib)
     remedy = f"free {needed_mib - available_mib} MiB at {mount_path}"

@@ -1,4 +1,4 @@
-"""List all preflight checks, and compute the findings from the facts. No side effects."""
+"""List all preflight checks, and evaluate collected facts with the checks. No side effects."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from migqual.probes.fact import Missing
 
 @dataclass(frozen=True)
 class Check:
-    """A check of the migration facts.
+    """A preflight check that evaluates `MigrationFacts`.
 
     Attributes:
         id: Id of the check's findings.
@@ -34,10 +34,10 @@ class Check:
 
 @dataclass(frozen=True)
 class StorageCheck:
-    """A check of the storage facts.
+    """A preflight check that evaluates `StorageFacts`, the facts about disks.
 
     Attributes:
-        id: Id of the check's findings. A finding of LM-SHR-01 also has the disk's target.
+        id: Id of the check's findings. LM-SHR-01 appends the disk's target to the id.
         evaluate: Function that computes the findings from the facts.
     """
 
@@ -91,9 +91,9 @@ def evaluate_facts(facts: PreflightFacts) -> tuple[Finding, ...]:
     """Evaluate the facts with every check.
 
     Returns:
-        The findings of `LOGIN_CHECKS`, then of `CHECKS`, then of `STORAGE_CHECKS`. When the
-        migration facts are missing, each check of `CHECKS` and `STORAGE_CHECKS` has an unknown
-        finding.
+        The findings of `LOGIN_CHECKS`, then of `CHECKS`, then of `STORAGE_CHECKS`. If the
+        migration facts are missing, each check in `CHECKS` and `STORAGE_CHECKS` has one finding of
+        severity `unknown`.
     """
     login_findings = [
         finding for login in facts.logins for check in LOGIN_CHECKS for finding in check(login)
@@ -104,7 +104,7 @@ def evaluate_facts(facts: PreflightFacts) -> tuple[Finding, ...]:
         return (
             *login_findings,
             *(
-                report_unknown(finding_id, "the result of this check", missing)
+                report_unknown(finding_id, "cannot determine the result of this check", missing)
                 for finding_id in finding_ids
             ),
         )
@@ -116,5 +116,5 @@ def evaluate_facts(facts: PreflightFacts) -> tuple[Finding, ...]:
 
 
 def evaluate_storage_facts(storage: StorageFacts) -> tuple[Finding, ...]:
-    """Evaluate the facts about the disks with `STORAGE_CHECKS`; return the findings."""
+    """Return the findings of `STORAGE_CHECKS` for the facts about the disks."""
     return tuple(finding for check in STORAGE_CHECKS for finding in check.evaluate(storage))

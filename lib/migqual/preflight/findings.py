@@ -1,4 +1,4 @@
-"""Build the findings of preflight checks: a function for each severity."""
+"""Build the findings of preflight checks. Each severity has a function."""
 
 from migqual.model.finding import Finding, Severity
 from migqual.probes.fact import Missing
@@ -22,21 +22,21 @@ def report_refusal(finding_id: str, message: str, remedy: str, **figures: Figure
 
 
 def report_unknown(
-    finding_id: str, subject: str, missing: Missing, remedy: str = "", **figures: float | str
+    finding_id: str, message: str, missing: Missing, remedy: str = "", **figures: float | str
 ) -> Finding:
     """Build a finding of severity `unknown`.
 
     Args:
         finding_id: Id of the finding, for example ``LM-PRE-03.agent``.
-        subject: The unknown result as an indirect question: ``whether a job runs``.
-        missing: The reason for the missing fact.
-        remedy: The remedy; empty for a general remedy.
+        message: The text of the finding, for example ``cannot determine whether a job runs``.
+        missing: The missing fact, whose reason follows the text.
+        remedy: The remedy. An empty string selects a general remedy.
         **figures: Figures behind the result, with the units in the names.
     """
     return Finding(
         finding_id,
         Severity.UNKNOWN,
-        f"cannot determine {subject}: {missing.reason}",
+        f"{message}: {missing.reason}",
         figures,
         remedy or "remove the reported cause, and run preflight again",
     )

@@ -86,4 +86,4 @@ def test_connection_finding_names_hosts_and_endpoint() -> None:
         "LM-PRE-01.data"
     ][0]
 
-    assert "a to b (10.0.0.2 port 1)" in finding.message
+    assert "a cannot connect to b (10.0.0.2 port 1)" in finding.message
