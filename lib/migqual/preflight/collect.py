@@ -24,7 +24,7 @@ _WORKERS = 5
 
 @dataclass(frozen=True)
 class MigrationRequest:
-    """A migration to check before its start.
+    """A requested migration that preflight checks.
 
     Attributes:
         guest: Name of the domain.
@@ -47,7 +47,7 @@ def collect_facts(request: MigrationRequest, probe_context: ProbeContext) -> Pre
 
     Args:
         request: The migration.
-        probe_context: Payload, journal and mode of the probes.
+        probe_context: Helper program, journal and mode (writing or read-only) of the probes.
 
     Returns:
         The facts. The field `migration` is `Missing` when a host refuses the SSH login, or when
@@ -86,9 +86,9 @@ def _collect_migration_facts(
     pool: ThreadPoolExecutor,
     probe_pool: ThreadPoolExecutor,
 ) -> MigrationFacts:
-    """Collect the facts about the guest, both hosts and the connections.
+    """Collect the facts about the guest, both hosts and the connections between the hosts.
 
-    Slow probes start first.
+    Slow probes start first, so that the collection takes less time.
 
     Raises:
         HostError: libvirt of a host does not answer.
@@ -133,7 +133,7 @@ def _collect_migration_facts(
 def collect_storage_facts(request: MigrationRequest, probe_context: ProbeContext) -> StorageFacts:
     """Collect only the facts about the disks of the guest.
 
-    The guard of a migration with copied disks needs no other facts.
+    The guard, which refuses an unsafe copy of a disk, needs no other facts.
 
     Raises:
         UsageError: The source has no domain with the requested name.
@@ -163,12 +163,12 @@ def _create_disk_prober(
 
 
 def _list_destination_targets(plan: Plan) -> tuple[str, ...] | None:
-    """List the disk targets in the plan's definition for the destination, or return None."""
+    """List the disk targets in `plan.destination_xml`; return None if the plan has no such XML."""
     return None if plan.destination_xml is None else tuple(_parse_destination_disks(plan))
 
 
 def _parse_destination_disks(plan: Plan) -> dict[str, Disk]:
-    """Parse the plan's definition for the destination: disks by target, or an empty dict."""
+    """Return the disks in `plan.destination_xml` by target. Without the XML, the dict is empty."""
     if plan.destination_xml is None:
         return {}
     return {
@@ -190,7 +190,7 @@ def _find_domain(request: MigrationRequest) -> Domain:
 def _submit_connection_probes(
     request: MigrationRequest, probe_context: ProbeContext, pool: ThreadPoolExecutor
 ) -> list[Future[tuple[ConnectionAttempt, ...]]]:
-    """Submit the connection probes from each host to its peer; return the futures."""
+    """Start the connection probes from each host to its peer in the pool; return the futures."""
     source, destination = request.hosts
     return [
         pool.submit(_probe_connections, host, peer, probe_context)

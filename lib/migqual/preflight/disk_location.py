@@ -1,4 +1,4 @@
-"""Classify the location of a disk from observations on both hosts. No side effects."""
+"""Decide from observations on both hosts whether a disk is shared or local. No side effects."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,11 @@ from migqual.probes.fact import Fact, Missing
 
 @dataclass(frozen=True)
 class FileView:
-    """The state of a disk file on a host. Sizes are in bytes, times in s.
+    """The state of a disk file on a host.
 
     Attributes:
         real_folder: Folder of the file, with all symbolic links resolved.
+        modified_s: Time of the last change in s, as in st_mtime of stat(2).
     """
 
     host: str
@@ -31,7 +32,7 @@ class BlockView:
     Attributes:
         reported_size: Size as printed by `qemu-io`, for example ``64 MiB``.
         first_block: Lines of the hex dump of the first 4096 bytes.
-        device_id: WWN and serial number of a block device; empty for a network disk.
+        device_id: WWN and serial number of a block device. A network disk has an empty id.
     """
 
     host: str
@@ -52,8 +53,8 @@ def classify_file_location(
     Args:
         source_view: The file as seen by the source.
         destination_view: The file as seen by the destination.
-        token_visible: Whether the destination sees a token file written by the source; None
-            when the source wrote no token file.
+        token_visible: Whether the destination sees the token, a temporary file that the source
+            wrote beside the disk file. None means that the source wrote no token.
         lock_visible: Whether the destination sees QEMU's lock on the file.
 
     Returns:
@@ -89,10 +90,11 @@ def _classify_different_file(
     """Classify the location when the destination has a different file or no file at the path."""
     host = destination_view.host
     if is_folder_shared:
-        destination_text = (
-            "a different file of this name" if destination_view.exists else "no file of this name"
+        article = "a different" if destination_view.exists else "no"
+        return (
+            DiskLocation.AMBIGUOUS,
+            f"both hosts share the folder, but {host} has {article} file of this name",
         )
-        return DiskLocation.AMBIGUOUS, f"the folder is shared, but {host} has {destination_text}"
     if destination_view.exists:
         return DiskLocation.LOCAL, f"{host} has a different file of this name"
     return DiskLocation.LOCAL, f"{host} has no such file"
@@ -132,14 +134,14 @@ def classify_block_location(
             ),
         )
     if source_view.first_block != destination_view.first_block:
-        return DiskLocation.LOCAL, "the first block is different on the two hosts"
+        return DiskLocation.LOCAL, "the first block of the disk is different on the two hosts"
     if not is_network_disk and not source_view.device_id:
         return (
             DiskLocation.AMBIGUOUS,
-            "both hosts read the same size and first block, but no WWN and no serial number",
+            "both hosts read the same size and first block, but find no WWN and no serial number",
         )
     device_text = f"device ID {source_view.device_id}, " if source_view.device_id else ""
     return (
         DiskLocation.REMOTE,
-        f"both hosts open the disk: {device_text}{source_view.reported_size}, the same first block",
+        f"both hosts read the same {device_text}size {source_view.reported_size} and first block",
     )

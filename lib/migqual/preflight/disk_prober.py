@@ -1,9 +1,10 @@
-"""Locate each disk with probes on both hosts, never by a path or the name of a file system.
+"""Find out with probes on both hosts whether a disk is shared, remote or local.
 
-For a disk file, the source locks a byte of the image, and the destination queries the lock. A
-visible lock proves that both hosts open the same file. Further evidence is a token file in the
-folder of the image, the inode of the image and the lock of a running QEMU. For a block device or
-network disk, both hosts open the disk and read size, first block and device id.
+A path or the name of a file system is no evidence. For a disk file, the source locks a byte of the
+image, and the destination queries the lock. A visible lock proves that both hosts open the same
+file. Further evidence is a token (a temporary file in the folder of the image), the inode of the
+image, and the lock of a running QEMU. For a block device or network disk, both hosts open the disk
+and read size, first block and device id.
 """
 
 import secrets
@@ -35,12 +36,12 @@ _FUSE_MAGIC = 0x65735546  # what statfs(2) says of any file system in user space
 
 @dataclass(frozen=True)
 class DiskProber:
-    """The object that probes the disks of a guest from both hosts.
+    """A prober that examines the disks of a guest from both hosts.
 
     Attributes:
         pool: Executor for probes that run at the same time on both hosts.
-        destination_disks: Disks in the plan's definition for the destination, by target; empty
-            without a definition.
+        destination_disks: Disks in the plan's domain XML for the destination, by target. The
+            mapping is empty if the plan has no such XML.
     """
 
     source: Host
@@ -52,8 +53,8 @@ class DiskProber:
     def probe_disk(self, disk: Disk) -> DiskFact:
         """Probe a disk on both hosts, and return the facts with the location.
 
-        A failed probe raises no error: the location is ambiguous, or unreachable for a network
-        disk.
+        A failed probe raises no error. Instead, the location of the disk is ambiguous, or
+        unreachable for a network disk. A block device that only the source can open is local.
         """
         if disk.type != "file":
             return self._collect_disk_fact(disk)
@@ -147,8 +148,8 @@ class DiskProber:
     def _is_lock_visible(self, source_path: PurePosixPath, destination_path: PurePosixPath) -> bool:
         """Return whether the destination sees a lock that the source holds on the file.
 
-        A visible lock proves that both paths lead to the same file. With read-only probes, and
-        on a file system without locks, the result is False.
+        A visible lock proves that both paths lead to the same file. The result is False if the
+        probes are read-only, or if the file system has no locks.
         """
         if self.probe_context.mode is ProbeMode.READ_ONLY:
             return False
@@ -167,9 +168,9 @@ class DiskProber:
             return self.probe_context.is_locked(self.destination, destination_path, offset)
 
     def _is_token_visible(self, source_view: FileView, destination_view: FileView) -> bool | None:
-        """Return whether the destination sees a token file written by the source.
+        """Return whether the destination sees a temporary file (token) that the source wrote.
 
-        Read-only probes write no token file: the result is None.
+        Read-only probes write no token. Then the result is None.
         """
         if self.probe_context.mode is ProbeMode.READ_ONLY:
             return None
@@ -207,9 +208,10 @@ class DiskProber:
     def _measure_copy_space(
         self, image: Fact[ImageInfo], copy_destination: Fact[CopyDestination]
     ) -> Fact[CopySpace]:
-        """Measure the needed and the free space for a copy at the destination.
+        """Measure the needed and the free space for the copy of a disk at the destination.
 
-        The space of an existing image at the destination path counts as free.
+        If an image exists at the destination path, the copy needs less space, because the copy
+        reuses the space of this image.
         """
         if isinstance(image, Missing):
             return image
@@ -233,7 +235,7 @@ class DiskProber:
 
 
 def _query_filesystem(host: Host, path: str) -> FileSystem:
-    """Query the type of the file system on which the file is, following symbolic links."""
+    """Query the type of the file system of a file. Symbolic links are followed."""
     output = host.shell.run("stat", "-L", "-f", "-c", "%t %T", "--", path).stdout
     magic, _, name = output.strip().partition(" ")
     if int(magic, 16) == _FUSE_MAGIC:
@@ -243,7 +245,7 @@ def _query_filesystem(host: Host, path: str) -> FileSystem:
 
 
 def _read_file_view(host: Host, path: PurePosixPath) -> FileView:
-    """Read the state of the file on the host, following symbolic links."""
+    """Read the state of the file on the host. Symbolic links are followed."""
     real_path = host.shell.run_unchecked("readlink", "-f", path).stdout.strip() or str(path)
     result = host.shell.run_unchecked("stat", "-c", "%i %s %Y %b %B", real_path)
     folder = str(PurePosixPath(real_path).parent)
@@ -256,7 +258,7 @@ def _read_file_view(host: Host, path: PurePosixPath) -> FileView:
 
 
 def _query_free_space(host: Host, path: PurePosixPath) -> tuple[int, str]:
-    """Query the free bytes and the mount point of the file system for a new file.
+    """Query free bytes and mount point of the file system on which a new file would be.
 
     If the folder does not exist, the function queries the nearest parent folder that exists.
     """

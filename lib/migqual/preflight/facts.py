@@ -17,7 +17,7 @@ from migqual.probes.fact import Fact, Missing
 
 
 class AgentState(StrEnum):
-    """The state of the guest agent."""
+    """The state of the guest agent, which answers, is silent or has no channel."""
 
     RESPONDING = "answers"
     NOT_RESPONDING = "silent"
@@ -29,9 +29,9 @@ class GuestHealth:
     """The health of the guest: state, job, guest agent, disk errors, reasons against migration.
 
     Attributes:
-        job: Type and operation of libvirt's active job; ``none`` without an active job.
-        disk_errors: Message for each disk with an error, by target; empty without errors.
-        qemu_blockers: Reasons against a migration, reported by QEMU; empty without reasons.
+        job: Type and operation of libvirt's active job. ``none`` means that no job is active.
+        disk_errors: Error message of each disk with an error, by target.
+        qemu_blockers: Reasons of QEMU against a migration of the guest.
     """
 
     state: DomainState
@@ -62,8 +62,8 @@ class HostFacts:
     Attributes:
         identity: UUID and host name; libvirt compares both to recognize the same host.
         available_mib: Memory available for a new process.
-        free_hugepages_mib: Free memory in huge pages of the guest's page size; None for a guest
-            without huge pages.
+        free_hugepages_mib: Free memory in huge pages of the guest's page size. None means that
+            the guest has no huge pages.
     """
 
     name: str
@@ -103,7 +103,7 @@ class ConnectionPurpose(StrEnum):
     Attributes:
         CONTROL: TCP connection to the port of libvirt's URI.
         DATA: TCP connection to a migration port.
-        LIBVIRT: libvirt connection with libvirt's URI.
+        LIBVIRT: Connection of a libvirt client with libvirt's URI.
     """
 
     CONTROL = "control"
@@ -113,12 +113,12 @@ class ConnectionPurpose(StrEnum):
 
 @dataclass(frozen=True)
 class ConnectionAttempt:
-    """An attempt to connect from a host to the peer.
+    """An attempt to connect from one host of a pair to the peer, the other host.
 
     Attributes:
         endpoint: Address and port, or the libvirt URI.
         succeeded: Whether the connection succeeded; `Missing` when no attempt was possible.
-        message: Output of the attempt; empty without output.
+        message: Output of the attempt, which may be empty.
     """
 
     purpose: ConnectionPurpose
@@ -134,7 +134,8 @@ class NetworkSegment:
     """The bridges of a guest's network interface on both hosts.
 
     Attributes:
-        destination_bridge: Name of the bridge at the destination; `Missing` without a bridge.
+        destination_bridge: Name of the bridge at the destination. `Missing` means that no bridge
+            exists.
         frames_pass: Whether frames pass between the two bridges, in both directions.
     """
 
@@ -154,7 +155,8 @@ class SshLogin:
         keyless_methods: Authentication methods that the server offers to clients without a key.
         accepts_wrong_key: Whether the server accepts a key generated for this attempt.
         accepts_unknown_host_key: Whether migqual logs in although the host key is unknown.
-        key_refusal: Reason for a refused login with the inventory's key; else empty.
+        key_refusal: Reason why the server refused the inventory's key. The reason is empty if the
+            server accepted the key.
     """
 
     host: str
@@ -170,12 +172,12 @@ class MigrationFacts:
     """All facts about a guest, both hosts and the connections between the hosts.
 
     Attributes:
-        host_cpu_comparison: libvirt's comparison of each host's CPU with the peer's CPU: result
-            of the source, result of the destination.
+        host_cpu_comparison: Result of libvirt at the source, then at the destination. Each libvirt
+            compares the CPU of its host with the CPU of the peer.
         connection_attempts: Attempts in both directions.
-        segments: Bridges of each network interface.
-        destination_targets: Disk targets in the plan's definition for the destination; None
-            without a definition.
+        segments: Bridges of each network interface of the guest.
+        destination_targets: Disk targets in the plan's domain XML for the destination. None means
+            that the plan has no such XML.
     """
 
     guest: str

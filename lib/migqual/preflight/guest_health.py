@@ -113,8 +113,8 @@ def query_qemu_blockers(
     """Query the reasons of QEMU against a migration of the guest (QEMU 6.0 and later).
 
     Returns:
-        The reasons; empty without reasons, with read-only probes, or for a guest that is neither
-        running nor paused.
+        The reasons. The function queries no reasons if the probes are read-only, or if the guest
+        is neither running nor paused.
     """
     if probe_mode is ProbeMode.READ_ONLY or state not in _ACTIVE_STATES:
         return ()
@@ -140,7 +140,7 @@ def _list_qemu_disk_errors(domain: Domain) -> Iterator[tuple[str, str]]:
 
 
 def _extract_alias(device: str) -> str:
-    """Extract the alias from QEMU's path of a device; return another name unchanged.
+    """Extract the device alias from a QOM path of QEMU. A name without a path is not changed.
 
     The alias of ``/machine/peripheral/virtio-disk0/virtio-backend`` is ``virtio-disk0``.
     """

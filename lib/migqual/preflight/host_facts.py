@@ -16,7 +16,7 @@ _ARM_SIGNATURE_FIELDS = ("CPU implementer", "CPU variant", "CPU part", "CPU revi
 
 
 def probe_ssh_login(host: Host) -> SshLogin:
-    """Try SSH logins with the inventory's key, no key, a wrong key and an unknown host key."""
+    """Try to log in by SSH with the inventory's key, no key, a wrong key and a wrong host key."""
     refusals: list[str] = []
 
     def try_inventory_key() -> bool:
@@ -50,7 +50,8 @@ def collect_host_facts(host: Host, hugepage_kib: int = 0) -> HostFacts:
 
     Args:
         host: The host.
-        hugepage_kib: Size of the guest's huge pages in KiB; 0 for a guest without huge pages.
+        hugepage_kib: Size of the guest's huge pages in KiB. 0 means that the guest has no huge
+            pages.
 
     Returns:
         The facts.
@@ -80,15 +81,15 @@ def collect_host_facts(host: Host, hugepage_kib: int = 0) -> HostFacts:
 
 
 def read_free_hugepages_mib(host: Host, hugepage_kib: int) -> int:
-    """Read the free memory in huge pages of the given size, in MiB."""
+    """Return how many MiB of memory are free in huge pages of `hugepage_kib` KiB."""
     path = f"/sys/kernel/mm/hugepages/hugepages-{hugepage_kib}kB/free_hugepages"
     return int(host.shell.run("cat", path).stdout) * hugepage_kib // 1024
 
 
 def parse_available_mib(proc_text: str) -> Fact[int]:
-    """Parse the memory that is available to a new process from /proc/meminfo, in MiB.
+    """Parse /proc/meminfo; return how many MiB of memory a new process can use.
 
-    The available memory includes page cache, because the kernel can release page cache.
+    This memory includes page cache, because the kernel can release page cache.
     """
     for line in proc_text.splitlines():
         if line.startswith("MemAvailable:"):
@@ -115,8 +116,8 @@ def compare_host_cpus(source: Host, destination: Host) -> tuple[str, str]:
     """Compare the CPU of each host with the CPU of the peer.
 
     Returns:
-        The result of libvirt at the source, and at the destination: ``identical``, ``superset``
-        or ``incompatible``.
+        The result of libvirt at the source, then at the destination. The result is ``identical``,
+        ``superset`` (the host has more features than the peer) or ``incompatible``.
     """
     return source.libvirt.compare_cpu(_read_cpu_xml(destination)), destination.libvirt.compare_cpu(
         _read_cpu_xml(source)

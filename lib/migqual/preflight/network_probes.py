@@ -164,10 +164,11 @@ def _connect_to_port(host: Host, address: str, port: int, probe_context: ProbeCo
 
 
 def _list_migration_ports(peer: Host) -> list[int]:
-    """List migration ports of the peer to try: the upper half of the port range.
+    """List the upper half of the peer's migration ports.
 
-    The range is from qemu.conf, else libvirt's default. A range of less than ten ports is listed
-    five times, because the caller takes five elements.
+    The port range is the range in qemu.conf, else libvirt's default range. If the range has less
+    than ten ports, the result contains all ports five times, because the caller takes five
+    elements.
     """
     result = peer.shell.run_unchecked(
         "grep", "-E", "^ *migration_port_m(in|ax)", "/etc/libvirt/qemu.conf"
@@ -184,7 +185,7 @@ def _list_migration_ports(peer: Host) -> list[int]:
 
 
 def _translate_nic(nic: Nic, source: Host, destination: Host) -> Nic:
-    """Return the guest interface with the name that its bridge has at the destination."""
+    """Return a copy of the guest interface with the name of the bridge at the destination."""
     if nic.type != "bridge":
         return nic
     bridge = translate_bridge(nic.source or nic.bridge, source.names, destination.names)
@@ -192,7 +193,7 @@ def _translate_nic(nic: Nic, source: Host, destination: Host) -> Nic:
 
 
 def _find_bridge(nic: Nic, host: Host) -> Fact[str]:
-    """Find the host's bridge for a guest interface; `Missing` without a bridge."""
+    """Find the host's bridge for a guest interface; return `Missing` if no bridge exists."""
 
     def find_name() -> str:
         if nic.type == "network":

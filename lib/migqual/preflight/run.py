@@ -1,4 +1,4 @@
-"""Run preflight from a program, and raise an error before a refused migration."""
+"""Run preflight from Python code, and raise an error if a finding refuses the migration."""
 
 from collections.abc import Iterable
 
@@ -22,20 +22,20 @@ def run_preflight_checks(
 ) -> tuple[Finding, ...]:
     """Run all preflight checks for a migration of the guest.
 
-    Problems of the hosts are reported as findings, and raise no error.
+    A problem of a host raises no error. The problem is reported as a finding.
 
     Args:
         guest: Name of the domain at the source.
         source: Host with the guest.
         destination: Host to which the guest would migrate.
-        probe_context: Payload, journal and mode of the probes.
+        probe_context: Helper program, journal and mode (writing or read-only) of the probes.
         plan: Settings of the migration.
 
     Returns:
         The findings of all checks.
 
     Raises:
-        UsageError: The source has no domain with the name.
+        UsageError: The source has no domain with the name `guest`.
 
     Example:
         Check the guest web1, change nothing of the guest, and stop at a refusal::
@@ -58,7 +58,8 @@ _REFUSED_WHEN_UNKNOWN = ("LM-NSS-01",)
 def raise_if_refused(findings: Iterable[Finding]) -> None:
     """Raise an error when a finding refuses the migration.
 
-    An unknown finding of LM-NSS-01 refuses, too: the migration could copy a disk onto the same
+    A finding of severity `refused` refuses the migration. A finding of LM-NSS-01 with the severity
+    `unknown` also refuses the migration, because the migration could copy a disk onto its own
     image.
 
     Raises:

@@ -61,7 +61,8 @@ class FileSystem:
 
     Attributes:
         magic: Magic number of the type in statfs(2).
-        name: Name of the type; for FUSE the name in the mount table, as in ``fuse.glusterfs``.
+        name: Name of the type. A FUSE file system has the name in the mount table, for example
+            ``fuse.glusterfs``.
     """
 
     magic: int
@@ -76,10 +77,10 @@ class DiskFact:
     neither shared nor remote.
 
     Attributes:
-        evidence: Reason for the location, as a text for messages.
+        evidence: Observation that proves the location, as a text for messages.
         filesystem: File system of a disk file at the source.
-        backing_file_equal: Whether the destination has the same backing file; None without a
-            backing file.
+        backing_file_equal: Whether the destination has the same backing file. None means that the
+            disk has no backing file.
     """
 
     disk: Disk
@@ -99,8 +100,8 @@ class StorageFacts:
     Attributes:
         disks: All disks of the guest, without empty CD-ROM and floppy drives.
         disk_targets: Targets of all disks and drives of the guest.
-        destination_targets: Targets of all disks and drives in the plan's definition for the
-            destination; None without a definition.
+        destination_targets: Targets of all disks and drives in the plan's domain XML for the
+            destination. None means that the plan has no such XML.
     """
 
     source: str
@@ -112,10 +113,10 @@ class StorageFacts:
 
     @property
     def copied_disks(self) -> tuple[DiskFact, ...]:
-        """Return the disks that the plan copies; empty for a plan without a copy.
+        """Return the disks that the plan copies.
 
-        If the plan names no disks, libvirt copies each disk that is neither read-only nor
-        shareable.
+        A plan without disk copies has no such disks. A plan with disk copies that names no disk
+        copies each disk that is neither read-only nor shareable.
         """
         if self.plan.copy_storage is StorageCopy.NONE:
             return ()
@@ -126,7 +127,7 @@ class StorageFacts:
 
     @property
     def copy_destinations(self) -> tuple[tuple[DiskFact, CopyDestination], ...]:
-        """Return each copied disk with its destination; omit disks of unknown destination."""
+        """Return the copied disks with known destination, each with this destination."""
         return tuple(
             (fact, fact.copy_destination)
             for fact in self.copied_disks
@@ -140,5 +141,5 @@ def format_disk_targets(facts: Iterable[DiskFact]) -> str:
 
 
 def format_disk_evidence(facts: Iterable[DiskFact]) -> str:
-    """Format the targets of disks, each with the evidence of the location, for a message."""
+    """Format disks for a message, each with the evidence of the location: ``vda (evidence)``."""
     return "; ".join(f"{fact.disk.target} ({fact.evidence})" for fact in facts)
