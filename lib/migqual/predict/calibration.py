@@ -1,6 +1,7 @@
-"""Measure the link speed and the fixed times of a migration with migrations of an idle guest.
+"""Measure the link speed and the constant durations of migrations, by migrating an idle guest.
 
-Some of the migrations have a bandwidth limit, some have no limit.
+The constant durations do not depend on the memory of the guest: the setup time and the time for
+the device state. Some of the measured migrations have a bandwidth limit, the others have no limit.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +22,14 @@ _MIN_SPEED_MIB_S = 1.0
 
 @dataclass(frozen=True)
 class CalibrationRun:
-    """The figures of one migration of an idle guest.
+    """The measured figures of one migration of an idle guest.
 
     Attributes:
-        bandwidth_limit_mib_s: Bandwidth limit in MiB/s; None without a limit.
+        bandwidth_limit_mib_s: Bandwidth limit in MiB/s. None means that no limit was set.
         total_s: Duration of the migration in s.
         transfer_s: Time from the first byte to the last byte in s, including the downtime.
         downtime_s: Downtime in s.
-        sent_mib: Memory sent as normal pages in MiB; zero pages do not count.
+        sent_mib: Memory sent as normal pages, without zero pages, in MiB.
     """
 
     bandwidth_limit_mib_s: float | None
@@ -40,7 +41,7 @@ class CalibrationRun:
 
 @dataclass(frozen=True)
 class TransferCalibration:
-    """The link speed and the fixed times of a migration, as measured with an idle guest.
+    """The link speed and the constant durations of migrations, measured with an idle guest.
 
     Attributes:
         setup_s: Part of the total time in which QEMU sends no memory, in s.
@@ -53,7 +54,7 @@ class TransferCalibration:
     device_state_s: float
 
     def build_transfer_model(self, bandwidth_limit_mib_s: float | None) -> TransferModel:
-        """Build the transfer model for a bandwidth limit in MiB/s; None means no limit."""
+        """Build the model of a migration with a bandwidth limit. None means no limit."""
         bandwidth_mib_s = (
             self.link_mib_s
             if bandwidth_limit_mib_s is None
@@ -67,19 +68,20 @@ class TransferCalibration:
 def calibrate_transfer(
     runs: Sequence[CalibrationRun], *, downtime_limit_s: float
 ) -> TransferCalibration:
-    """Calculate the link speed and the fixed times from migrations of an idle guest.
+    """Calculate the link speed and the constant durations from migrations of an idle guest.
 
-    Migrations without a bandwidth limit give the link speed. In a migration with a limit, QEMU
-    pauses the guest when the remaining memory is below bandwidth limit times downtime limit.
-    QEMU sends this memory at the link speed. A migration without a limit ends before QEMU has
-    measured the bandwidth: no memory is left for the downtime.
+    The migrations without a bandwidth limit show the link speed. The time for the device state is
+    the downtime minus the time in which QEMU sends the remaining memory. With a bandwidth limit,
+    the remaining memory is bandwidth limit times downtime limit, and QEMU sends this memory at the
+    link speed. Without a bandwidth limit, no memory remains, because the migration ends before
+    QEMU has measured the bandwidth.
 
     Args:
-        runs: Figures of migrations with a bandwidth limit, and of migrations without a limit.
+        runs: Figures of at least one migration with and one without a bandwidth limit.
         downtime_limit_s: Downtime limit of the migrations in s.
 
     Returns:
-        The medians of the figures.
+        The median of each figure.
 
     Raises:
         ValueError: All migrations have a limit, or no migration has a limit.
@@ -88,7 +90,7 @@ def calibrate_transfer(
     unlimited_runs = [run for run in runs if run.bandwidth_limit_mib_s is None]
     if not limited_runs or not unlimited_runs:
         raise ValueError(
-            "calibration needs a migration with a bandwidth limit, and a migration without a limit"
+            "calibration needs migrations with a bandwidth limit and migrations without a limit"
         )
     setup_s = median(run.total_s - run.transfer_s for run in runs)
     link_mib_s = median(_calculate_speed_mib_s(run) for run in unlimited_runs)
@@ -111,15 +113,15 @@ def _estimate_last_mib(run: CalibrationRun, downtime_limit_s: float) -> float:
 
 
 def run_calibration(migrate: Callable[[Plan], Outcome]) -> TransferCalibration:
-    """Run migrations of an idle guest; calculate the link speed and the fixed times.
+    """Migrate an idle guest several times; calculate link speed and constant durations.
 
-    The first migration fills the caches, and does not count.
+    The first migration fills the caches of the hosts. The result does not include this migration.
 
     Args:
         migrate: Function that migrates the idle guest with a plan.
 
     Returns:
-        The link speed and the fixed times.
+        The link speed and the constant durations.
     """
     _, *runs = [
         extract_calibration_run(migrate(Plan(bandwidth_mib_s=limit, downtime_ms=DOWNTIME_MS)))

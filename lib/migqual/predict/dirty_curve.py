@@ -1,4 +1,8 @@
-"""Model the unique memory that a guest dirties as a function of time. No side effects."""
+"""Model how much memory a guest dirties in a given time. No side effects.
+
+The memory is unique: a page that the guest writes twice counts once. A dirty curve is a function
+from the time in s to the unique memory in MiB.
+"""
 
 import math
 from collections.abc import Callable
@@ -7,7 +11,6 @@ from itertools import pairwise
 
 from migqual.model.guest_spec import WritePattern
 
-# function from a time in s to the unique memory dirtied in the time, in MiB
 DirtyCurve = Callable[[float], float]
 _GRID_STEPS = 60
 _SLOWEST_RATE_SHARE = 0.7  # of the fastest that was seen: short windows scatter
@@ -20,7 +23,7 @@ class DirtyModel:
     """A model of a guest's writes to memory.
 
     Attributes:
-        curve: Function from a time in s to the unique memory dirtied in this time, in MiB.
+        curve: Function from a time in s to the MiB of unique memory dirtied in this time.
         working_set_mib: Largest amount of memory that the guest can dirty, in MiB.
         is_random: Whether the guest writes to random pages of the working set. Then some writes
             go to pages that are already dirty.
@@ -31,14 +34,14 @@ class DirtyModel:
     is_random: bool = False
 
     def pending_after(self, pending_mib: float, seconds: float) -> float:
-        """Return the memory still to send in MiB, after the guest has dirtied more memory.
+        """Return how many MiB QEMU must send after the guest has dirtied memory for some seconds.
 
-        The result is at most the working set, or `pending_mib` if larger. A random load also
-        writes to pages that are still to send. A sequential load first writes to pages that QEMU
-        has already sent.
+        A sequential load first writes to pages that QEMU has already sent, so each write adds
+        memory to send. A random load also writes to pages that QEMU must send anyway. Writes never
+        increase the result above the working set.
 
         Args:
-            pending_mib: Memory still to send before the dirtying, in MiB.
+            pending_mib: Memory that QEMU must send before these writes, in MiB.
             seconds: Time in which the guest dirties memory, in s.
         """
         working_set_mib = self.working_set_mib
@@ -61,9 +64,10 @@ class DirtyModel:
 
 
 def build_saturating_curve(rate_mib_s: float, working_set_mib: float) -> DirtyCurve:
-    """Build the dirty curve of random writes to a working set: `W * (1 - exp(-d*t/W))`.
+    """Build the dirty curve of random writes to a working set.
 
-    W is the working set in MiB, d the write rate in MiB/s, t the time in s.
+    In t seconds, the guest dirties `W * (1 - exp(-d*t/W))` MiB of unique memory. W is the working
+    set in MiB, and d is the write rate in MiB/s.
     """
     if working_set_mib <= 0 or rate_mib_s <= 0:
         return lambda _seconds: 0.0
@@ -73,7 +77,7 @@ def build_saturating_curve(rate_mib_s: float, working_set_mib: float) -> DirtyCu
 def build_cyclic_curve(rate_mib_s: float, working_set_mib: float) -> DirtyCurve:
     """Build the dirty curve of repeated sequential writes to a working set.
 
-    The curve rises with the write rate until the complete working set is dirty.
+    The dirtied memory grows with the write rate until the complete working set is dirty.
     """
     return lambda seconds: min(rate_mib_s * seconds, working_set_mib)
 
@@ -85,7 +89,7 @@ def interpolate_curve(points: dict[float, float]) -> DirtyCurve:
     slope, because the guest may dirty further memory.
 
     Args:
-        points: Memory dirtied in each measured window in MiB, by window length in s.
+        points: MiB of memory dirtied in each measured time window, by window length in s.
 
     Returns:
         The curve.
@@ -110,15 +114,16 @@ def interpolate_curve(points: dict[float, float]) -> DirtyCurve:
 
 
 def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
-    """Fit a dirty model to measured points; extend the curve to times below the first point.
+    """Fit a dirty model to measured points.
 
-    Some stacks measure only whole seconds. The function searches the load that fits best:
-    sequential or random writes, a rate and a working set. This load gives the shape of the curve
-    before the first point. If several loads fit equally well, the function takes the larger
-    working set, then the higher rate: the prediction must not be too optimistic.
+    The function searches the load that fits the points best. A load has a write order (sequential
+    or random), a rate and a working set. This load gives the shape of the curve before the first
+    point, because some hosts measure only windows of whole seconds. If several loads fit equally
+    well, the function takes the larger working set, then the higher rate. Otherwise the prediction
+    could be too optimistic.
 
     Args:
-        points: Memory dirtied in each measured window in MiB, by window length in s.
+        points: MiB of memory dirtied in each measured time window, by window length in s.
 
     Returns:
         A model with a curve through all points.
@@ -157,8 +162,9 @@ def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
 def _list_candidates(
     points: dict[float, float],
 ) -> list[tuple[Callable[[float, float], DirtyCurve], float, float]]:
-    """List the loads to fit: function that builds the curve, rate in MiB/s, working set in MiB.
+    """List the loads that `fit_dirty_model` compares with the measured points.
 
+    Each load has a function that builds the dirty curve, a rate in MiB/s and a working set in MiB.
     The smallest working set is the largest measured amount of memory.
     """
     max_mib, max_rate_mib_s = (
@@ -182,7 +188,7 @@ def _calculate_misfit(curve: DirtyCurve, points: dict[float, float]) -> float:
 def build_load_curve(
     pattern: WritePattern, rate_mib_s: float, working_set_mib: float
 ) -> DirtyCurve:
-    """Build the dirty curve that a memory load of the payload must cause, for tests.
+    """Build the dirty curve that a memory load with known writes must cause, for tests.
 
     Args:
         pattern: Order of the writes.
@@ -190,7 +196,7 @@ def build_load_curve(
         working_set_mib: Size of the written memory in MiB.
 
     Returns:
-        Function from a time in s to the unique memory dirtied in this time, in MiB.
+        Function from a time in s to the MiB of unique memory dirtied in this time.
     """
     if pattern is WritePattern.SEQUENTIAL:
         return build_cyclic_curve(rate_mib_s, working_set_mib)

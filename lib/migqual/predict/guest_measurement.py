@@ -1,4 +1,4 @@
-"""Measure the inputs of a prediction on a running guest: dirty rate and memory contents."""
+"""Measure the memory to send and the dirty rate of a running guest, for a prediction."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -31,7 +31,7 @@ class MemorySample:
 
     Attributes:
         nonzero_mib: Memory in pages that are not all zero, in MiB.
-        dirtied_mib_by_seconds: Memory changed in each window in MiB, by window length in s.
+        dirtied_mib_by_seconds: MiB of memory changed in each time window, by window length in s.
     """
 
     nonzero_mib: float
@@ -45,21 +45,23 @@ def sample_memory(
     probe_context: ProbeContext,
     windows_s: Sequence[float],
 ) -> MemorySample | None:
-    """Count the non-zero pages of the guest, and measure how many pages change in each window.
+    """Count the non-zero pages of the guest, and measure which part of the memory changes over time.
 
-    The payload reads the memory of the QEMU process, without a request to the guest or to QEMU's
-    monitor. A page written again with the same contents does not count as changed. All windows
-    begin at the same time, so the call takes as long as the longest window.
+    The program migqual-payload on the host reads the memory of the QEMU process. The program sends
+    no request to the guest or to QEMU's monitor. A page written again with the same contents does
+    not count as changed. All windows begin at the same time, so the call takes as long as the
+    longest window.
 
     Args:
         host: Host of the guest.
         domain: The running guest.
         memory_kib: Size of the guest's memory in KiB.
-        probe_context: Context with the payload on the host.
+        probe_context: Context with the path of migqual-payload on the host.
         windows_s: Window lengths in s, in ascending order.
 
     Returns:
-        The sample; None when QEMU has no memory mapping of the given size.
+        The sample, or None if migqual-payload fails. An example is a QEMU without one memory
+        mapping of the given size.
 
     Raises:
         HostError: The host has no QEMU process for the domain.
@@ -86,8 +88,8 @@ def parse_memory_sample(text: str) -> MemorySample:
     """Parse the output of `migqual-payload census`.
 
     The first line has the numbers of non-zero pages, existing pages and sampled pages. Each
-    further line is a window: length in µs, number of changed sampled pages. Windows too short to
-    read all sampled pages are missing.
+    further line has the length of a time window in µs, and the number of sampled pages that
+    changed. A window has no line if the window is too short to read all sampled pages.
     """
     (filled_pages, backed_pages, sampled_pages), *window_rows = (
         [int(number) for number in line.split()] for line in text.splitlines()
@@ -102,14 +104,14 @@ def parse_memory_sample(text: str) -> MemorySample:
 
 @dataclass(frozen=True)
 class GuestMeasurement:
-    """The measured memory and dirtying of a guest.
+    """The measured memory contents and memory writes of a guest.
 
     Attributes:
-        memory_to_send_mib: Memory in non-zero pages; all memory if the pages were not counted.
+        memory_to_send_mib: Memory in non-zero pages, or all memory if `pages_counted` is False.
         total_mib: Size of the guest's memory.
         pages_counted: Whether the non-zero pages were counted.
-        dirtied_mib_by_seconds: Memory dirtied in each window in MiB, by window length in s.
-        mode: Method of the measurement: `page-contents`, or a mode of `calc-dirty-rate`.
+        dirtied_mib_by_seconds: MiB of memory dirtied in each time window, by window length in s.
+        mode: Method of the measurement, `page-contents` or a mode of QMP `calc-dirty-rate`.
     """
 
     memory_to_send_mib: float
@@ -120,16 +122,16 @@ class GuestMeasurement:
 
     @property
     def dirty_model(self) -> DirtyModel:
-        """Return the dirty model fitted to the measured windows."""
+        """Return the model of the guest's memory writes that fits the measured windows."""
         return fit_dirty_model(self.dirtied_mib_by_seconds)
 
 
 def measure_dirtying(host: Host, domain: Domain, probe_context: ProbeContext) -> GuestMeasurement:
-    """Count the non-zero pages of the guest, and measure the memory dirtied in each window.
+    """Count the non-zero pages of the guest, and measure the memory dirtied in each time window.
 
     KVM's dirty log measures windows of whole seconds, because a migration reads the same log.
-    The payload compares page contents for shorter windows, and for guests without the log. If
-    the payload cannot measure, QEMU's page sampling measures instead.
+    The program migqual-payload compares page contents for shorter windows, and for guests without
+    the log. If neither the log nor the program can measure, QEMU's page sampling measures.
     """
     memory_kib = int(etree.fromstring(domain.read_live_xml()).findtext("memory") or 0)
     total_mib = memory_kib / _KIB_PER_MIB
@@ -166,10 +168,10 @@ def _list_missing_windows(log_measurements: list[DirtyRateMeasurement]) -> tuple
 
 
 def _measure_by_kvm_log(domain: Domain, probe_context: ProbeContext) -> list[DirtyRateMeasurement]:
-    """Measure the windows with KVM's dirty log; return an empty list without a readable log.
+    """Measure the memory dirtied in windows of whole seconds with KVM's dirty log.
 
-    Only an attempt shows whether the log is readable: QEMU lists the mode also for a guest with a
-    dirty ring, and then refuses the measurement.
+    If QEMU cannot read the log, the result is empty. Only an attempt shows whether QEMU can read
+    the log: QEMU also offers the mode for a guest with a dirty ring, but refuses to measure.
     """
     if not dirty_rate.has_kvm_dirty_log(domain):
         return []  # an emulated guest may die of the question
@@ -188,7 +190,7 @@ def _measure_by_kvm_log(domain: Domain, probe_context: ProbeContext) -> list[Dir
 
 
 def _measure_by_sampling(domain: Domain, probe_context: ProbeContext) -> list[DirtyRateMeasurement]:
-    """Measure the windows with QEMU's page sampling.
+    """Measure the memory dirtied in windows of whole seconds with QEMU's page sampling.
 
     Read-only probes call libvirt, because a monitor command would taint the domain. Writing
     probes use QEMU's monitor, because the monitor allows more samples.

@@ -1,4 +1,4 @@
-"""Simulate a pre-copy migration, as in QEMU and as in textbooks. No side effects."""
+"""Simulate a pre-copy migration with the algorithms of QEMU and of textbooks. No side effects."""
 
 import math
 from collections.abc import Iterable
@@ -18,13 +18,14 @@ _FIXED_POINT_SHARE = 1e-6  # of the volume; rounds that shrink by less have met 
 
 
 class Throttle:
-    """The share of CPU time that auto-converge takes from the guest; 0 at the start.
+    """A model of auto-converge, which takes a share of CPU time from the guest.
 
-    QEMU checks the dirty rate when QEMU reads the dirty log, at most once per second
-    (`migration_trigger_throttle` in migration/ram.c). A check counts when the guest has dirtied
-    more than half of the memory sent since the last check. After two such checks QEMU takes the
-    next step: 20 %, 30 %, up to 99 %. If an iteration takes long, QEMU reaches 90 % only after
-    minutes. QEMU 9.2 and later read the dirty log more often, and may reach a step sooner.
+    The share is 0 at the start. QEMU checks the dirty rate when QEMU reads the dirty log, at most
+    once per second (`migration_trigger_throttle` in migration/ram.c). A check finds a high rate if
+    the guest has dirtied more than half as much memory as QEMU has sent since the last check. After
+    two checks with a high rate, QEMU increases the share to 20 %, then to 30 %, and finally to
+    99 %. If an iteration takes long, QEMU reaches 90 % only after minutes. QEMU 9.2 and later read
+    the dirty log more often, and may increase the share sooner.
     """
 
     def __init__(self, steps_percent: Iterable[int] = STEPS_PERCENT) -> None:
@@ -39,12 +40,12 @@ class Throttle:
         return self.percent / 100
 
     def record_dirty_sync(self, dirtied_mib: float, sent_mib: float, elapsed_s: float) -> None:
-        """Record that QEMU reads the dirty log, and increase the throttle if necessary.
+        """Record that QEMU reads the dirty log, and increase the share of CPU time if necessary.
 
         Args:
-            dirtied_mib: Memory dirtied since the last reading, in MiB.
-            sent_mib: Memory sent since the first byte, in MiB.
-            elapsed_s: Time since the first byte, in s.
+            dirtied_mib: Memory dirtied since QEMU last read the dirty log, in MiB.
+            sent_mib: Memory sent since the start of the migration, in MiB.
+            elapsed_s: Time since QEMU sent the first byte of memory, in s.
         """
         self._dirtied_mib += dirtied_mib
         if elapsed_s - self._last_sync_s <= _MIN_PERIOD_S:
@@ -58,13 +59,13 @@ class Throttle:
 
 @dataclass(frozen=True)
 class TransferModel:
-    """The speeds and fixed times of a migration.
+    """The speeds and constant durations of a migration.
 
     Attributes:
-        bandwidth_mib_s: Speed while the guest runs: the lower of link speed and bandwidth limit.
-        paused_bandwidth_mib_s: Speed while the guest is paused: no bandwidth limit applies.
+        bandwidth_mib_s: Speed while the guest runs, the lower of link speed and bandwidth limit.
+        paused_bandwidth_mib_s: Speed while the guest is paused, when no bandwidth limit applies.
         setup_s: Time from the start of the migration to the first byte of memory.
-        dirty_sync_s: Time for reading the dirty log.
+        dirty_sync_s: Time in which QEMU reads the dirty log once.
         device_state_s: Part of the downtime for the device state and the switch-over.
     """
 
@@ -77,13 +78,14 @@ class TransferModel:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction of a migration.
+    """The predicted result of a migration.
 
     Attributes:
-        converges: Whether the migration converges within the downtime limit and the deadline.
-        rounds: Number of simulated rounds.
-        total_s: Total time. Without convergence, the time after the last simulated round.
-        downtime_s: Downtime. Without convergence, the downtime after the last simulated round.
+        converges: Whether the migration keeps the downtime limit and ends before the deadline.
+        rounds: Number of simulated rounds. In each round, QEMU sends the dirty pages.
+        total_s: Total time. If the migration does not converge, the simulated time.
+        downtime_s: Downtime. If the migration does not converge, the downtime of a guest that is
+            paused at the end of the simulation.
         sent_mib: Memory sent, including pages sent again.
 
     Example:
@@ -113,7 +115,7 @@ class MigrationLimits:
 
     Attributes:
         downtime_limit_s: Longest allowed downtime.
-        deadline_s: Longest allowed total time. A longer migration counts as not converging.
+        deadline_s: Longest allowed total time. A longer migration does not converge.
     """
 
     downtime_limit_s: float
@@ -127,15 +129,15 @@ def simulate_precopy(
     limits: MigrationLimits,
     throttle: Throttle | None = None,
 ) -> Prediction:
-    """Simulate a pre-copy migration as QEMU runs it, in slices of 100 ms (docs/prediction.md).
+    """Simulate a pre-copy migration with the algorithm of QEMU (docs/prediction.md).
 
     Args:
         memory_to_send_mib: Memory in non-zero pages, in MiB.
         dirty_model: How the guest dirties memory.
-        transfer_model: Speeds and fixed times of the migration.
-        limits: The downtime limit and the deadline.
-        throttle: A new throttle for a migration with auto-converge; None without auto-converge.
-            After the call, the throttle holds the last step.
+        transfer_model: Speeds and constant durations of the migration.
+        limits: The downtime limit and the deadline of the migration.
+        throttle: A new `Throttle` for a migration with auto-converge. None means that the migration
+            has no auto-converge. After the call, the throttle has the highest share of CPU time.
 
     Returns:
         The prediction.
@@ -178,14 +180,17 @@ def is_near_boundary(
     *,
     tolerance: float = 0.1,
 ) -> bool:
-    """Return whether a slightly lower or higher dirty rate changes the predicted convergence.
+    """Return whether a small change of the dirty rate changes the predicted convergence.
+
+    The function predicts convergence for a lower, the same and a higher dirty rate.
 
     Args:
         memory_to_send_mib: Memory in non-zero pages, in MiB.
         dirty_model: How the guest dirties memory.
-        transfer_model: Speeds and fixed times of the migration.
-        limits: The downtime limit and the deadline.
-        tolerance: Change of the dirty rate as a share, 0 to 1.
+        transfer_model: Speeds and constant durations of the migration.
+        limits: The downtime limit and the deadline of the migration.
+        tolerance: Change of the dirty rate as a share, 0 to 1. For 0.1, the rate is 10 % lower
+            and 10 % higher.
     """
     verdicts = {
         simulate_precopy(
@@ -202,14 +207,17 @@ def simulate_textbook_precopy(
     transfer_model: TransferModel,
     limits: MigrationLimits,
 ) -> Prediction:
-    """Simulate a pre-copy migration in complete rounds, for comparison with `simulate_precopy`.
+    """Simulate a pre-copy migration with the algorithm of textbooks.
+
+    Each round sends all memory that the guest dirtied in the round before. `simulate_precopy`
+    simulates the algorithm of QEMU.
 
     Args:
         memory_to_send_mib: Memory in non-zero pages, in MiB.
         dirty_model: How the guest dirties memory.
-        transfer_model: Speeds and fixed times of the migration. Each round takes `dirty_sync_s`
-            in addition to the transfer.
-        limits: The downtime limit and the deadline.
+        transfer_model: Speeds and constant durations of the migration. Each round takes the time
+            of the transfer and `dirty_sync_s`.
+        limits: The downtime limit and the deadline of the migration.
 
     Returns:
         The prediction.

@@ -23,7 +23,8 @@ class SourcedValue:
     """A value and the origin of the value.
 
     Attributes:
-        value: None when no limit exists.
+        value: The number. None means that no limit exists.
+        origin: Option or command that gave the value, or the reason for an assumed value.
     """
 
     value: float | None
@@ -32,7 +33,7 @@ class SourcedValue:
 
 @dataclass(frozen=True)
 class UserOverrides:
-    """The values given by the user; for a value of None, migqual queries the hosts.
+    """The values given by the user. migqual queries the hosts for a value that is None.
 
     Attributes:
         link_mib_s: Link speed in MiB/s.
@@ -55,9 +56,9 @@ class PredictionInputs:
 
     @property
     def transfer_model(self) -> TransferModel:
-        """Return the transfer model for the link speed and the bandwidth limit.
+        """Return the speeds and constant durations of the migration.
 
-        Without a known link speed, the model assumes a gigabit link. While the guest is paused,
+        If the link speed is not known, the model assumes a gigabit link. While the guest is paused,
         no bandwidth limit applies.
         """
         link_mib_s = self.link_mib_s.value or GIGABIT_MIB_S
@@ -68,7 +69,7 @@ class PredictionInputs:
 
     @property
     def limits(self) -> MigrationLimits:
-        """Return the downtime limit and the default deadline."""
+        """Return the downtime limit of the migration, with the default deadline of one hour."""
         return MigrationLimits((self.downtime_ms.value or 0.0) / 1000, DEFAULT_DEADLINE_S)
 
 
@@ -77,8 +78,8 @@ def collect_prediction_inputs(
 ) -> PredictionInputs:
     """Collect the inputs of a prediction, without a change of the guest.
 
-    A value given by the user is used. Otherwise the link speed comes from the network interface
-    of the source, and the limits come from libvirt.
+    The function uses the values given by the user. A missing link speed comes from the network
+    interface of the source. Missing limits come from libvirt.
     """
     return PredictionInputs(
         _determine_link_speed(overrides.link_mib_s, source, destination),
@@ -102,18 +103,20 @@ def estimate_link_speed(interface_label: str, mbit_s: int | None) -> SourcedValu
     The speed of the interface is an upper limit for the speed of a migration.
 
     Args:
-        interface_label: Names of the host and the interface, for the origin of the value.
-        mbit_s: Speed of the interface in Mbit/s; None when the interface reports no speed.
+        interface_label: Names of the host and the interface, for the text about the origin.
+        mbit_s: Speed of the interface in Mbit/s. None means that the interface reports no speed.
 
     Returns:
-        The link speed in MiB/s; the speed of a gigabit link when `mbit_s` is None.
+        The link speed in MiB/s. If `mbit_s` is None, the link speed is 1 Gbit/s.
     """
     if mbit_s is None:
         return SourcedValue(
-            GIGABIT_MIB_S, f"1 Gbit/s assumed: {interface_label} reports no speed; use --link"
+            GIGABIT_MIB_S,
+            f"1 Gbit/s is assumed, because {interface_label} reports no speed: set --link",
         )
     return SourcedValue(
-        mbit_s * _MIB_S_PER_MBIT_S, f"upper limit: {interface_label} has {mbit_s} Mbit/s"
+        mbit_s * _MIB_S_PER_MBIT_S,
+        f"upper limit, because {interface_label} has a speed of {mbit_s} Mbit/s",
     )
 
 
@@ -136,11 +139,11 @@ def _determine_downtime_limit(override: float | None, domain: Domain) -> Sourced
 def list_missing_capabilities(source: Host, destination: Host) -> Mapping[str, str]:
     """List the capabilities for auto-converge, post-copy and multifd that QEMU does not offer.
 
-    The function queries a QEMU without a guest on each host that needs the capability. If QEMU
-    does not answer, all capabilities count as missing.
+    The function starts a QEMU without a guest on each host, and queries its capabilities. If QEMU
+    does not answer, all capabilities count as missing. Only the source needs auto-converge.
 
     Returns:
-        The reason for each missing capability, by capability.
+        The reason why a capability is missing, by name of the capability.
     """
     reasons: dict[str, str] = {}
     for host, capabilities in (

@@ -21,11 +21,11 @@ from migqual.predict.precopy import (
 
 @dataclass(frozen=True)
 class EvaluatedPrediction:
-    """A prediction with the data to evaluate its accuracy.
+    """A prediction with the data to evaluate the accuracy of the prediction.
 
     Attributes:
         near_boundary: Whether a change of the dirty rate by 10 % changes the predicted
-            convergence. Then the prediction does not count for the accuracy.
+            convergence. Such a prediction does not count for the accuracy.
         textbook_prediction: Prediction of `simulate_textbook_precopy`, for comparison.
     """
 
@@ -40,9 +40,10 @@ class PredictionTrial:
 
     Attributes:
         converged: Whether the migration converged before its deadline.
-        total_s: Measured total time; None when the migration did not converge.
-        downtime_s: Measured downtime; None when the migration did not converge.
-        damage: Violations after the migration; empty without violations.
+        total_s: Measured total time. None means that the migration did not converge.
+        downtime_s: Measured downtime. None means that the migration did not converge.
+        damage: Damage of the guest's memory or disks after the migration. The text is empty if
+            the guest is intact.
     """
 
     name: str
@@ -66,18 +67,18 @@ class PredictionTrial:
     def total_error(self) -> float | None:
         """Return the signed error of the predicted total time, as a share of the measured time.
 
-        The error is None when the prediction or the migration did not converge.
+        The error is None if the predicted or the real migration does not converge.
         """
         return _calculate_error(self.prediction, self.prediction.total_s, self.total_s)
 
     @property
     def downtime_error(self) -> float | None:
-        """Return the signed error of the downtime prediction, relative to the measured downtime."""
+        """Return the signed error of the predicted downtime, as a share of the measured value."""
         return _calculate_error(self.prediction, self.prediction.downtime_s, self.downtime_s)
 
     @property
     def textbook_error(self) -> float | None:
-        """Return the signed error of the total time in `textbook_prediction`, as a share."""
+        """Return `total_error` for the prediction of the textbook algorithm."""
         return _calculate_error(
             self.evaluated_prediction.textbook_prediction,
             self.evaluated_prediction.textbook_prediction.total_s,
@@ -85,7 +86,7 @@ class PredictionTrial:
         )
 
     def build_record(self) -> dict[str, Any]:
-        """Build the record of the trial for `prediction.json`: prediction, result, errors."""
+        """Build the entry of the trial in `prediction.json`, with prediction, result and errors."""
         record: dict[str, Any] = asdict(self)
         prediction_record: dict[str, Any] = record.pop("evaluated_prediction")
         errors = {"total_error": self.total_error, "downtime_error": self.downtime_error}
@@ -93,7 +94,7 @@ class PredictionTrial:
 
     @property
     def is_correct(self) -> bool:
-        """Return whether the prediction of convergence was correct."""
+        """Return whether migqual correctly predicted if the migration converges."""
         return self.prediction.converges == self.converged
 
 
@@ -101,16 +102,17 @@ class PredictionTrial:
 class PredictionScore:
     """The accuracy of the predictions in all trials.
 
-    Errors are shares of the measured times. A result is None when no trial has such an error.
+    An error is a share of the measured time. A percentile is None if no trial has such an error.
     """
 
     trials: tuple[PredictionTrial, ...]
 
     @property
     def confusion_matrix(self) -> dict[str, int]:
-        """Return the number of trials for each key ``PREDICTED / MEASURED``.
+        """Count the trials by predicted and real convergence.
 
-        An example is ``converges / does not converge``. Trials near the boundary do not count.
+        The key ``converges / does not converge`` counts the migrations that were predicted to
+        converge, and did not converge. Trials near the boundary of convergence do not count.
         """
         names = {True: "converges", False: "does not converge"}
         counts = {
@@ -126,7 +128,7 @@ class PredictionScore:
     def accuracy(self) -> float | None:
         """Return the share of trials with correctly predicted convergence, 0 to 1.
 
-        Trials near the boundary do not count. The share is None without counted trials.
+        Trials near the boundary of convergence do not count. If no trial counts, the share is None.
         """
         counted_trials = self._counted_trials
         return (
@@ -136,15 +138,15 @@ class PredictionScore:
         )
 
     def calculate_total_error(self, fraction: float) -> float | None:
-        """Calculate a percentile of the absolute total-time errors; fraction 0.9 gives p90."""
+        """Calculate a percentile of the absolute `total_error` values. 0.5 is the median."""
         return _compute_percentile([trial.total_error for trial in self.trials], fraction)
 
     def calculate_downtime_error(self, fraction: float) -> float | None:
-        """Calculate a percentile of the absolute downtime errors; fraction 0.9 gives p90."""
+        """Calculate a percentile of the absolute `downtime_error` values. 0.5 is the median."""
         return _compute_percentile([trial.downtime_error for trial in self.trials], fraction)
 
     def calculate_textbook_error(self, fraction: float) -> float | None:
-        """Calculate a percentile of the absolute `textbook_error`; fraction 0.9 gives p90."""
+        """Calculate a percentile of the absolute `textbook_error` values. 0.5 is the median."""
         return _compute_percentile([trial.textbook_error for trial in self.trials], fraction)
 
     @property
@@ -153,7 +155,7 @@ class PredictionScore:
         return [trial for trial in self.trials if not trial.near_boundary]
 
     def build_record(self) -> dict[str, Any]:
-        """Build the contents of `prediction.json`: percentiles of the errors, and all trials."""
+        """Build the contents of `prediction.json`, with percentiles of errors and all trials."""
         return {
             "total_time_error_p50": self.calculate_total_error(0.5),
             "total_time_error_p90": self.calculate_total_error(0.9),
@@ -174,7 +176,7 @@ def _calculate_error(
 
 
 def _compute_percentile(errors: Sequence[float | None], fraction: float) -> float | None:
-    """Compute a percentile of the absolute errors; None without errors."""
+    """Compute a percentile of the absolute errors; return None if all errors are None."""
     magnitudes = [abs(error) for error in errors if error is not None]
     return compute_percentile(magnitudes, fraction) if magnitudes else None
 
@@ -182,7 +184,7 @@ def _compute_percentile(errors: Sequence[float | None], fraction: float) -> floa
 def predict_migration(
     measurement: GuestMeasurement, calibration: TransferCalibration, plan: Plan
 ) -> EvaluatedPrediction:
-    """Predict a migration with the plan, with the data to evaluate the prediction."""
+    """Predict a migration with the algorithms of QEMU and of textbooks."""
     limits = MigrationLimits((plan.downtime_ms or DOWNTIME_MS) / 1000, plan.deadline_s)
     model_arguments = (
         measurement.memory_to_send_mib,
@@ -200,9 +202,9 @@ def predict_migration(
 def calculate_deadline_s(
     measurement: GuestMeasurement, calibration: TransferCalibration, bandwidth_mib_s: int
 ) -> float:
-    """Calculate the deadline of a trial, in s.
+    """Calculate after how many seconds a migration of a trial is aborted.
 
-    The time is enough to send the memory of the guest 2.5 times with the bandwidth limit.
+    In this time, QEMU can send the non-zero memory of the guest 2.5 times at the bandwidth limit.
     """
     return calibration.setup_s + 2.5 * measurement.memory_to_send_mib / bandwidth_mib_s + 1.0
 
@@ -215,20 +217,20 @@ def score_trial(
     converged: bool,
     damage: str,
 ) -> PredictionTrial:
-    """Build the trial from the prediction and the outcome of the migration.
+    """Build the trial, which combines the prediction with the outcome of the migration.
 
     Args:
         name: Name of the trial.
         evaluated_prediction: The prediction made before the migration.
         outcome: The outcome of the migration.
         converged: Whether the migration converged before its deadline.
-        damage: Violations after the migration; empty without violations.
+        damage: Damage of the guest's memory or disks. The text is empty if the guest is intact.
 
     Returns:
         The trial.
 
     Raises:
-        InconclusiveError: libvirt reported no total time or no downtime.
+        InconclusiveError: libvirt reported no total time or no downtime of the migration.
     """
     if not converged:
         return PredictionTrial(

@@ -25,8 +25,8 @@ class MigrationScenario:
     Attributes:
         memory_to_send_mib: Memory in non-zero pages, in MiB.
         dirty_model: How the guest dirties memory.
-        transfer_model: Speeds and fixed times of the migration.
-        limits: The downtime limit and the deadline.
+        transfer_model: Speeds and constant durations of the migration.
+        limits: The downtime limit and the deadline of the migration.
     """
 
     memory_to_send_mib: float
@@ -35,7 +35,7 @@ class MigrationScenario:
     limits: MigrationLimits
 
     def simulate(self, throttle: Throttle | None = None) -> Prediction:
-        """Simulate a pre-copy migration; a throttle simulates auto-converge."""
+        """Simulate a pre-copy migration, with auto-converge if `throttle` is given."""
         return simulate_precopy(
             self.memory_to_send_mib, self.dirty_model, self.transfer_model, self.limits, throttle
         )
@@ -57,9 +57,9 @@ class SettingChoice:
 
     Attributes:
         setting: Name of the setting.
-        option: `virsh` command or option for the setting; the reason when no value helps.
-        prediction: Prediction with the setting; None when no value helps, or when migqual cannot
-            predict the effect.
+        option: `virsh` command or option for the setting. If no value helps, the reason.
+        prediction: Prediction with the setting. None means that no value helps, or that migqual
+            cannot predict the effect.
     """
 
     setting: str
@@ -115,7 +115,7 @@ def _evaluate_bandwidth(scenario: MigrationScenario) -> SettingChoice:
     )
     if bandwidth_range[0] >= bandwidth_range[1]:
         return SettingChoice(
-            "bandwidth", "no effect: the link limits the speed, not the bandwidth setting", None
+            "bandwidth", "no effect: the link is not faster than the bandwidth limit", None
         )
     return _search_lowest_value(
         "bandwidth",
@@ -131,7 +131,7 @@ def _search_lowest_value(
     value_range: tuple[float, float],
     format_option: Callable[[float], str],
 ) -> SettingChoice:
-    """Search the lowest value with which the migration converges, and add 10 %."""
+    """Search the lowest value of a setting with which the migration converges, and add 10 %."""
     low, high = value_range
     if not replace_value(high).simulate().converges:
         return SettingChoice(setting, "no value makes the migration converge", None)
@@ -159,10 +159,10 @@ def _evaluate_auto_converge(scenario: MigrationScenario) -> tuple[str, Predictio
 
 
 def _evaluate_postcopy(scenario: MigrationScenario) -> tuple[str, Prediction]:
-    """Predict a post-copy migration.
+    """Predict a post-copy migration; return the `virsh` options and the prediction.
 
     QEMU sends all memory once. Then the guest runs at the destination, and QEMU sends the pages
-    dirtied during the first pass.
+    that the guest dirtied before.
     """
     transfer_model = scenario.transfer_model
     first_pass_s = scenario.memory_to_send_mib / transfer_model.bandwidth_mib_s

@@ -60,7 +60,7 @@ def test_prediction_table_lists_inputs() -> None:
 
     assert lines[2].split(None, 1) == [
         "link",
-        "320 MiB/s (upper limit: a1's mig has 2857 Mbit/s)",
+        "320 MiB/s (upper limit, because a1's mig has a speed of 2857 Mbit/s)",
     ]
     assert lines[3].split(None, 1) == ["bandwidth", "32 MiB/s (virsh migrate-getspeed)"]
     assert lines[4].split(None, 1) == ["downtime", "300 ms (--downtime)"]
@@ -81,7 +81,7 @@ def test_interface_without_speed_counts_as_gigabit() -> None:
     link_speed = estimate_link_speed("a1's mig", None)
 
     assert link_speed.value == estimate_link_speed("a1's eth0", 1000).value == 112
-    assert "1 Gbit/s assumed" in link_speed.origin
+    assert "1 Gbit/s is assumed" in link_speed.origin
 
 
 def test_no_bandwidth_limit_uses_the_link_speed() -> None:
