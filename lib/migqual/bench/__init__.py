@@ -1,1 +1,1 @@
-"""Measure the cost of migqual in comparison with the plain tools: `migqual bench`."""
+"""Measure how much time and CPU migqual costs in comparison with virsh, for `migqual bench`."""

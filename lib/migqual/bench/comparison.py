@@ -1,4 +1,4 @@
-"""Compare the times of migqual with the times of plain tools."""
+"""Compare the times of migqual with the times of plain tools such as virsh."""
 
 import os
 import statistics
@@ -9,7 +9,7 @@ from migqual.errors import UsageError
 
 
 def run_tool(argv: Sequence[str]) -> str:
-    """Run a tool as on a command line, and return the standard output.
+    """Run a command-line tool, and return the standard output of the tool.
 
     Args:
         argv: The tool and the arguments.
@@ -28,7 +28,7 @@ def run_tool(argv: Sequence[str]) -> str:
 
 
 def format_table(rows: Sequence[tuple[str, Sequence[float]]]) -> list[str]:
-    """Format a table with the smallest, median and largest time of each row, in s."""
+    """Format the lines of a table with the smallest, median and largest time of each row in s."""
     lines = [f"{'':24}{'min':>8}{'median':>8}{'max':>8}  in s, {len(rows[0][1])} rounds"]
     for name, values in rows:
         figures = (min(values), statistics.median(values), max(values))

@@ -1,4 +1,4 @@
-"""Measure the CPU usage for an idle guest: QEMU, the gap meter and migqual."""
+"""Measure how much CPU time QEMU, the gap meter and migqual use while a guest is idle."""
 
 import time
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class IdleCost:
     """The CPU usage for an idle guest, in percent of one CPU core.
 
     Attributes:
-        seconds: Length of the measurement.
+        seconds: Length of the measurement in s.
         qemu_percent: CPU usage of the guest's QEMU process on the host.
         meter_percent: CPU usage of the gap meter on the client.
         migqual_percent: CPU usage of migqual on the controller.
@@ -41,7 +41,7 @@ class IdleCost:
 
 
 def measure_idle_cost(inventory: Inventory, *, seconds: int) -> IdleCost:
-    """Measure the CPU usage of QEMU, gap meter and migqual with an idle guest for `seconds`."""
+    """Measure for `seconds` s how much CPU QEMU, gap meter and migqual use for an idle guest."""
     with connect_testbed(inventory) as testbed:
         guest = testbed.make_guest(GuestSpec())
         (qemu_pid,) = guest.host.list_qemu_pids(guest.name)
@@ -75,7 +75,7 @@ def _find_meter_pid(client: Host, address: str) -> int:
 
 
 def _read_cpu_time_s(host: Host, pid: int) -> float:
-    """Read the CPU time of a process since its start, user and system, in s."""
+    """Read how many seconds of user and system CPU time a process has used since its start."""
     ticks_per_s = int(host.shell.run("getconf", "CLK_TCK").stdout)
     stat_fields = host.shell.run("cat", f"/proc/{pid}/stat").stdout.rpartition(")")[2].split()
     return (int(stat_fields[_UTIME_FIELD]) + int(stat_fields[_STIME_FIELD])) / ticks_per_s

@@ -26,8 +26,8 @@ class OverheadTimes:
     Attributes:
         virsh_s: Times of `virsh migrate`.
         observed_s: Times of migrations by migqual while all observers run.
-        with_checks_s: Times of the same migrations, including the baseline window before and all
-            checks after the migration.
+        with_checks_s: Times of the same migrations. These times include the observation before
+            the migration (baseline window) and all checks after the migration.
     """
 
     virsh_s: tuple[float, ...]
@@ -38,7 +38,7 @@ class OverheadTimes:
 def measure_overhead(
     inventory: Inventory, *, rounds: int, memory_mib: int, report_progress: Callable[[str], None]
 ) -> OverheadTimes:
-    """Measure migrations of an idle guest by virsh and by migqual with observers.
+    """Measure the times of migrations of an idle guest by virsh and by migqual with observers.
 
     Each round has one migration by virsh and one by migqual. The order alternates from round to
     round.
@@ -47,7 +47,7 @@ def measure_overhead(
         inventory: The inventory with the pair and the client.
         rounds: Number of rounds.
         memory_mib: Memory of the guest in MiB.
-        report_progress: Called with a line of text after each round.
+        report_progress: Function that receives a line of text after each round.
     """
     with connect_testbed(inventory) as testbed:
         guest = testbed.make_guest(GuestSpec(memory_mib=memory_mib))
@@ -89,7 +89,7 @@ def _alternate_migrations(
 
 
 def measure_virsh_migration(guest: Guest, destination: Host, plan: Plan) -> float:
-    """Run `virsh migrate` with the flags and parameters of the plan; return the time in s."""
+    """Run `virsh migrate` with the flags and parameters of the plan; return the wall time in s."""
     argv = libvirt_call.build_virsh_migrate(
         plan,
         guest.spec.persistence,

@@ -37,7 +37,7 @@ _PATTERNS = (WritePattern.RANDOM, WritePattern.SEQUENTIAL, WritePattern.HOT_SPOT
 
 @dataclass(frozen=True)
 class GridPoint:
-    """A point of the grid: a bandwidth limit and a memory load."""
+    """A bandwidth limit and a memory load, for which a migration is predicted and measured."""
 
     bandwidth_mib_s: int
     load: MemoryLoad
@@ -45,15 +45,16 @@ class GridPoint:
     def __str__(self) -> str:
         load = self.load
         return (
-            f"writes {load.rate_mib_s} MiB/s {load.pattern} in {load.size_mib} MiB, "
+            f"{load.pattern} writes of {load.rate_mib_s} MiB/s in {load.size_mib} MiB, "
             f"bandwidth {self.bandwidth_mib_s} MiB/s"
         )
 
 
 def list_grid_points(point_count: int | None = None) -> list[GridPoint]:
-    """List all points of the grid, or `point_count` points spread evenly over the grid.
+    """List the points of the grid: bandwidth limits, working sets and dirty rates.
 
-    The write patterns alternate from point to point.
+    The write patterns alternate from point to point. If `point_count` is given, the function lists
+    this number of points, spread evenly over the grid.
     """
     points = [
         GridPoint(
@@ -75,7 +76,7 @@ def list_grid_points(point_count: int | None = None) -> list[GridPoint]:
 
 
 def get_pattern(number: int) -> WritePattern:
-    """Return the write pattern for the number of a point; the patterns alternate."""
+    """Return the write pattern for a point number. The patterns alternate with the number."""
     return _PATTERNS[number % len(_PATTERNS)]
 
 
@@ -86,8 +87,8 @@ def measure_predictions(
 
     Args:
         inventory: The inventory with the pair.
-        point_count: Number of points; None for all points.
-        report_progress: Called with a line of text after each point.
+        point_count: Number of points of the grid. None means all points.
+        report_progress: Function that receives a line of text after each point.
     """
     with (
         connect_testbed(inventory) as testbed,
@@ -113,8 +114,8 @@ def run_prediction_trial(
 ) -> PredictionTrial:
     """Predict a migration for a point of the grid, then run the migration.
 
-    A migration that does not converge is aborted at the deadline. Afterwards the function checks
-    memory and disks of the guest.
+    A migration that does not converge is aborted at the deadline of the migration. Afterwards the
+    function checks memory and disks of the guest.
     """
     with memory_region(guest, point.load) as dirty_region:
         measurement = measure_dirtying(guest.host, guest.domain, testbed.probe_context)
@@ -144,23 +145,26 @@ def format_trial(scored_trial: PredictionTrial) -> str:
     measured_time = "   never" if scored_trial.total_s is None else f"{scored_trial.total_s:6.2f} s"
     downtimes = ""
     if scored_trial.downtime_s is not None:
-        downtimes = f"  downtime {prediction.downtime_s:.3f} / {scored_trial.downtime_s:.3f} s"
+        downtimes = (
+            f"  downtime predicted {prediction.downtime_s:.3f} s  "
+            f"measured {scored_trial.downtime_s:.3f} s"
+        )
     judgement = "" if scored_trial.is_correct else "  WRONG prediction of convergence"
     if scored_trial.near_boundary:
-        judgement = "  near the boundary of convergence"
-    times = f"predicted {predicted_time}  measured {measured_time}{downtimes}"
-    return f"{scored_trial.name:58}{times}{judgement}  {scored_trial.damage}".rstrip()
+        judgement = "  prediction near the boundary of convergence"
+    times = f"total time predicted {predicted_time}  measured {measured_time}{downtimes}"
+    return f"{scored_trial.name:60}{times}{judgement}  {scored_trial.damage}".rstrip()
 
 
 def format_score(score: PredictionScore) -> Iterator[str]:
-    """Yield the last lines of `migqual bench predict`: accuracy and errors of all trials."""
-    yield "number of trials, predicted / measured: " + ", ".join(
+    """Yield the last lines of `migqual bench predict`, with accuracy and errors of all trials."""
+    yield "number of trials by predicted / measured convergence: " + ", ".join(
         f"{name}: {count}" for name, count in score.confusion_matrix.items()
     )
     boundary_count = sum(scored_trial.near_boundary for scored_trial in score.trials)
     yield (
-        f"all trials: {len(score.trials)}; near the boundary of convergence, not counted above: "
-        f"{boundary_count}"
+        f"all trials: {len(score.trials)}; trials near the boundary of convergence, which are not "
+        f"counted above: {boundary_count}"
     )
     rows = {
         "total time": score.calculate_total_error,

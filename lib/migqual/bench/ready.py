@@ -28,13 +28,13 @@ class ReadyTimes:
 def measure_ready_times(
     inventory: Inventory, *, rounds: int, memory_mib: int, report_progress: Callable[[str], None]
 ) -> ReadyTimes:
-    """Measure the boot of guests, one after the other, by migqual and by virsh.
+    """Measure the boot times of guests, one after the other, by migqual and by virsh.
 
     Args:
         inventory: The inventory with the pair and the client.
-        rounds: Number of rounds, with one boot by migqual and one by virsh in each round.
+        rounds: Number of rounds. Each round boots a guest by migqual and a guest by virsh.
         memory_mib: Memory of the guest in MiB.
-        report_progress: Called with a line of text after each round.
+        report_progress: Function that receives a line of text after each round.
     """
     virsh_s: list[float] = []
     migqual_s: list[float] = []
@@ -62,7 +62,7 @@ def _measure_migqual(testbed: Testbed, spec: GuestSpec) -> float:
 
 
 def _measure_virsh(testbed: Testbed, spec: GuestSpec) -> float:
-    """Measure a boot by virsh: define, start, and ping the agent until the first reply; in s."""
+    """Return the seconds from `virsh define` to the first reply of the guest agent."""
     guest = testbed.provisioner.boot_guest(
         spec, testbed.source
     )  # the journal names it from here on

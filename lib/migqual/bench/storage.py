@@ -1,7 +1,8 @@
 """Measure how much longer a migration with a disk copy takes by migqual than by virsh.
 
-The time of migqual includes the guard and the creation of the image at the destination. The time
-of virsh is `virsh migrate --copy-storage-all` to an existing image.
+The time of migqual includes the checks before the migration (guard) and the creation of the image
+at the destination. The time of virsh is the time of `virsh migrate --copy-storage-all` to an image
+that already exists.
 """
 
 import time
@@ -35,7 +36,7 @@ class DiskCopyTimes:
 def measure_disk_copies(
     inventory: Inventory, *, rounds: int, disk_mib: int, report_progress: Callable[[str], None]
 ) -> DiskCopyTimes:
-    """Measure migrations that copy the disk of a guest, by virsh and by migqual.
+    """Measure the times of migrations that copy the disk of a guest, by virsh and by migqual.
 
     Each round has one migration by virsh and one by migqual. The order alternates from round to
     round.
@@ -44,7 +45,7 @@ def measure_disk_copies(
         inventory: The inventory with the pair.
         rounds: Number of rounds.
         disk_mib: Size of the disk in MiB.
-        report_progress: Called with a line of text after each round.
+        report_progress: Function that receives a line of text after each round.
     """
     virsh_s: list[float] = []
     migqual_s: list[float] = []

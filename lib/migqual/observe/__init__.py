@@ -1,1 +1,1 @@
-"""Observe each migration: events, gaps, memory and disks of the guest, split brain, leftovers."""
+"""Observe each migration, and find gaps in replies, damaged data, split brain and leftovers."""

@@ -1,9 +1,9 @@
-"""Check copied disks on the hosts: compare all blocks, then check the old image for changes.
+"""Compare the old and the new image of each copied disk, then watch the old image for changes.
 
 The comparison runs when the guest arrives at the destination. The source serves the old image
 read-only over NBD. `qemu-img compare` at the destination reads both images to the end:
 https://www.qemu.org/docs/master/tools/qemu-img.html
-Afterwards no process may open or change the old image.
+After the migration, no process may open or change the old image.
 """
 
 import random
@@ -56,7 +56,7 @@ class CopiedDisk:
 
 
 def read_disks(guest: Guest) -> dict[str, Disk]:
-    """Read the guest's disks with an image from the live domain XML, by target."""
+    """Read the live domain XML; return the guest's disks that have an image, by target."""
     disks = domain_definition.parse_domain_xml(guest.domain.read_live_xml()).disks
     return {disk.target: disk for disk in disks if disk.source}
 
@@ -64,11 +64,13 @@ def read_disks(guest: Guest) -> dict[str, Disk]:
 def list_copied_disks(
     guest: Guest, source: Host, disks_before: dict[str, Disk], outcome: Outcome
 ) -> list[CopiedDisk]:
-    """List the disks that a migration copied. Call this function right after the migration.
+    """List the disks that a migration copied, and read the size and times of the old images.
+
+    Call the function right after the migration, so that every later write changes these values.
 
     Args:
         guest: The migrated guest.
-        source: The host before the migration.
+        source: The host of the guest before the migration.
         disks_before: The disks before the migration, by target.
         outcome: The outcome of the migration.
     """
@@ -88,7 +90,9 @@ def list_copied_disks(
 
 
 def find_disk_differences(journal: Journal, copied_disks: Sequence[CopiedDisk]) -> list[str]:
-    """Find differences between old and new images. The guest must not run during the call.
+    """Find differences between the old and the new images of copied disks.
+
+    The guest must not run during the call, because a running guest changes the new images.
 
     Args:
         journal: The journal of the run.
@@ -106,7 +110,7 @@ def find_disk_differences(journal: Journal, copied_disks: Sequence[CopiedDisk]) 
 
 
 def find_old_image_violations(copied_disks: Sequence[CopiedDisk]) -> list[str]:
-    """Find old images that changed after the guest's arrival, or that a process has open."""
+    """Find old images of copied disks that changed after the migration or are still open."""
     violations = []
     for copied_disk in copied_disks:
         if (
@@ -183,7 +187,7 @@ def _read_image_stat(host: Host, disk: Disk) -> str:
 
 
 def _find_pids_using(host: Host, path: str) -> str:
-    """Find the processes that still have the file open after up to 2 s; return the pids."""
+    """Wait up to 2 s until no process has the file open; return the ids of processes left."""
     argv = ("find", "/proc", "-maxdepth", "3", "-path", "/proc/[0-9]*/fd/*", "-lname", path)
     deadline = Deadline(2.0)
     while True:

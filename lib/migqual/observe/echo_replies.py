@@ -1,7 +1,7 @@
-"""Capture the echo replies of a guest on the host, at the guest's network interface.
+"""Capture when the ICMP echo replies of a guest leave the guest's network interface.
 
-The calibration of the gap meter uses the times of the replies as a reference. Between this
-interface and the client are only the network and the gap meter, and no part of the guest.
+The capture runs on the guest's host. The calibration of the gap meter, which receives the same
+replies on the client, uses the times as a reference.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,18 +16,18 @@ from migqual.hosts.guest import Guest
 
 @dataclass
 class EchoReplies:
-    """Times of the echo replies, in µs of the host's wall clock.
+    """The times of a guest's ICMP echo replies, in µs of the host's wall clock.
 
-    The times are complete after the block of `capture_echo_replies`.
+    The times are complete at the end of the `with` block of `capture_echo_replies`.
     """
 
     times_us: list[int] = field(default_factory=list)
 
     def parse_lines(self, lines: Iterable[str]) -> None:
-        """Parse the output lines of the capture program, and add the times.
+        """Parse the output lines of the capture program, and add the times of the replies.
 
         Args:
-            lines: The output after the line `ready`.
+            lines: The output lines after the line `ready`.
 
         Raises:
             InconclusiveError: The program missed a reply, or the output is incomplete.
@@ -47,7 +47,7 @@ class EchoReplies:
 
 @contextmanager
 def capture_echo_replies(guest: Guest, payload: PurePosixPath | str) -> Iterator[EchoReplies]:
-    """Capture the echo replies of the guest on the guest's host while the block runs.
+    """Capture the ICMP echo replies of the guest on the guest's host while the `with` block runs.
 
     Args:
         guest: The running guest.

@@ -1,4 +1,4 @@
-"""Collect the events of a guest from all hosts of a migration."""
+"""Collect the libvirt and QEMU events of a guest from all hosts of a migration."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from migqual.model.outcome import GuestEvent
 
 
 class EventLog:
-    """The events of a guest. libvirt's event thread adds events, other threads read the log."""
+    """The log of a guest's events. A thread of libvirt adds events, and other threads read."""
 
     def __init__(self) -> None:
         self.started_at = time.monotonic()
@@ -21,7 +21,7 @@ class EventLog:
     def add_event(
         self, host: str, name: str, detail: str, received_at: float, host_us: int | None
     ) -> None:
-        """Add an event to the log; set `memory_sent` if the event is a completed migration."""
+        """Add an event to the log; set `memory_sent` if QEMU reports a completed migration."""
         with self._lock:
             self._events.append(
                 GuestEvent(host, name, received_at - self.started_at, host_us, detail)
@@ -38,7 +38,7 @@ class EventLog:
 
 @contextmanager
 def collect_events(guest_name: str, hosts: tuple[Host, ...]) -> Iterator[EventLog]:
-    """Collect the events of a guest from all given hosts while the block runs."""
+    """Collect the events of a guest from all given hosts while the `with` block runs."""
     event_log = EventLog()
     with ExitStack() as stack:
         for host in hosts:

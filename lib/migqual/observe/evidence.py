@@ -1,4 +1,4 @@
-"""Render the contents of evidence files of a migration. No side effects."""
+"""Render the samples, gaps and events of a migration as CSV and JSON. No side effects."""
 
 import csv
 import io
@@ -9,10 +9,10 @@ from migqual.model.outcome import DiskSample, Outcome
 
 
 def render_samples_csv(outcome: Outcome) -> str:
-    """Render the job samples as CSV.
+    """Render the job samples of a migration as CSV.
 
-    Columns: time from the start of the migration to libvirt's reply in s, duration of the query
-    in s, then a column for each statistic of libvirt.
+    The first column is the time from the start of the migration to libvirt's reply, in s. The
+    second column is the duration of the query, in s. Each further column is a statistic of libvirt.
     """
     field_names = sorted({name for sample in outcome.job_samples for name in sample.stats.values})
     buffer = io.StringIO()
@@ -27,8 +27,8 @@ def render_samples_csv(outcome: Outcome) -> str:
 def render_disks_csv(outcome: Outcome) -> str:
     """Render the progress of each copied disk as CSV.
 
-    Columns: time from the start of the migration in s, target, copied bytes, total bytes, rate
-    since the previous sample in MiB/s, phase: `copy`, or `mirror` for a mirrored disk.
+    The columns `at_s` and `rate_mib_s` are the time since the start of the migration, and the rate
+    since the previous sample. The phase is `copy` until all blocks were copied once, then `mirror`.
     """
     lines = ["at_s,target,done,total,rate_mib_s,phase"]
     last_samples: dict[str, DiskSample] = {}
@@ -46,14 +46,14 @@ def render_disks_csv(outcome: Outcome) -> str:
 
 
 def render_gaps_csv(outcome: Outcome) -> str:
-    """Render the gaps as CSV in ms: start by the client's clock, length, resolution."""
+    """Render the gaps in the guest's replies as CSV, with start, length and resolution in ms."""
     gaps = outcome.gap_report.gaps if outcome.gap_report else ()
     lines = [f"{gap.start_ms:.3f},{gap.length_ms:.3f},{gap.resolution_ms:g}" for gap in gaps]
     return "\n".join(["start_ms,length_ms,resolution_ms", *lines]) + "\n"
 
 
 def render_events_json(outcome: Outcome) -> str:
-    """Render the events of the guest on all hosts as a JSON list."""
+    """Render the libvirt and QEMU events of the guest on all hosts as a JSON list."""
     rows: list[dict[str, Any]] = [
         {
             "at_s": round(event.at_s, 4),

@@ -23,7 +23,7 @@ NS_PER_S = 1_000_000_000
 
 
 class GapMeter:
-    """The gap meter of one guest, running on the client."""
+    """The running gap meter, a program that sends probes from the client to one guest."""
 
     def __init__(self, client_name: str, process: RemoteProcess) -> None:
         self._client_name = client_name
@@ -53,14 +53,14 @@ class GapMeter:
         return self._probe_interval
 
     def set_probe_interval(self, interval: ProbeInterval) -> None:
-        """Set the probe interval. The trace records the time of the change."""
+        """Set the probe interval. `trace` records the time of the change."""
         if interval is not self._probe_interval:
             self._probe_interval = interval
             self._process.send_line(interval.meter_command)
 
     @contextmanager
     def probe_at(self, interval: ProbeInterval) -> Iterator[None]:
-        """Use the given probe interval while the block runs, then the previous interval again."""
+        """Use the given probe interval during the `with` block, then the previous interval."""
         previous_interval = self._probe_interval
         self.set_probe_interval(interval)
         try:
@@ -69,9 +69,12 @@ class GapMeter:
             self.set_probe_interval(previous_interval)
 
     def mark_time_ns(self) -> int:
-        """Request a time mark from the meter; return the time in ns by the client's clock.
+        """Request a time mark from the meter; return the time of the mark.
 
-        After the return, `trace` contains all lines that the meter wrote before the mark.
+        When the function returns, `trace` contains all lines that the meter wrote before the mark.
+
+        Returns:
+            The time in ns by the client's clock.
 
         Raises:
             TimedOut: The meter did not answer within 10 s.
@@ -80,17 +83,20 @@ class GapMeter:
         label = f"m{next(self._mark_numbers)}"
         self._process.send_line(f"mark {label}")
         return self._wait_until(
-            "a time mark of the gap meter",
+            "the gap meter did not send a time mark",
             lambda: self.trace.marks.get(label),
             MARK_TIMEOUT_SECONDS,
         )
 
     def wait_for_reply(self, after_ns: int, seconds: float = REPLY_TIMEOUT_SECONDS) -> int:
-        """Wait for a reply of the guest later than `after_ns`; return the reply time in ns.
+        """Wait until a reply of the guest arrives later than `after_ns`.
 
         Args:
             after_ns: Time in ns by the client's clock.
             seconds: Maximum waiting time in s.
+
+        Returns:
+            The time of the reply in ns by the client's clock.
 
         Raises:
             TimedOut: No reply arrived in time.
@@ -102,17 +108,17 @@ class GapMeter:
             return last_ns if last_ns > after_ns else None
 
         return self._wait_until(
-            "an answer of the guest on the service network", find_later_reply, seconds
+            "the guest did not answer on the service network", find_later_reply, seconds
         )
 
     def wait_for_session(self, after_ns: int) -> bool:
-        """Wait for a reply in the TCP session of the guest later than `after_ns`.
+        """Wait until a reply of the guest's TCP session arrives later than `after_ns`.
 
         Args:
             after_ns: Time in ns by the client's clock.
 
         Returns:
-            True when a reply arrives, False when the session broke.
+            True if a reply arrived, False if the session broke.
 
         Raises:
             TimedOut: No reply arrived in time.
@@ -130,28 +136,26 @@ class GapMeter:
         with self._trace_condition:
             timeout_s = compute_session_timeout_s(get_last_reply_ns() or after_ns, after_ns)
         return (
-            self._wait_until("an answer of the guest in the TCP session", check_session, timeout_s)
+            self._wait_until(
+                "the guest did not answer in the TCP session", check_session, timeout_s
+            )
             == "alive"
         )
 
-    def _wait_until(self, description: str, probe: Callable[[], T | None], seconds: float) -> T:
+    def _wait_until(self, failure: str, probe: Callable[[], T | None], seconds: float) -> T:
         deadline = Deadline(seconds)
         with self._trace_condition:
             while (result := probe()) is None:
                 if self._failure:
-                    raise HostError(
-                        self._client_name, f"cannot wait for {description}: {self._failure}"
-                    )
+                    raise HostError(self._client_name, f"{failure}: {self._failure}")
                 if deadline.is_over:
-                    raise TimedOut(
-                        f"{self._client_name}: {description} did not arrive within {seconds:g} s"
-                    )
+                    raise TimedOut(f"{self._client_name}: {failure} within {seconds:g} s")
                 self._trace_condition.wait(deadline.seconds_left)
         return result
 
 
 def compute_session_timeout_s(last_reply_ns: int, after_ns: int) -> float:
-    """Compute how long to wait for a reply in the TCP session after `after_ns`, in s.
+    """Compute how many seconds to wait for a reply of the TCP session after `after_ns`.
 
     TCP doubles the retransmission timeout with each retry (RFC 6298, 5.5). After a silence of
     N s, the next retry may take another N s.
@@ -168,7 +172,7 @@ def compute_session_timeout_s(last_reply_ns: int, after_ns: int) -> float:
 
 @contextmanager
 def run_gap_meter(client: Host, payload: PurePosixPath, address: str) -> Iterator[GapMeter]:
-    """Run the gap meter on the client while the block runs; `address` is the guest's IP address."""
+    """Run the gap meter on the client during the `with` block; the meter probes `address`."""
     probe_ms, session_ms = ProbeInterval.IDLE.value
     argv = (
         *(str(payload), "watch", "--address", address, "--port", str(GAP_METER_PORT)),

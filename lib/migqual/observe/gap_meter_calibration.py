@@ -1,9 +1,9 @@
-"""Calibrate the gap meter: pause the guest for known times, and compare the measured gaps.
+"""Calibrate the gap meter by comparing measured gaps with pauses of the guest of known length.
 
-Two references exist for a gap. QEMU's events give the length of the pause. The host's kernel
-gives the silence: the longest time without a reply on the guest's network interface. The silence
-is longer than the pause, because the guest needs time to continue. The error of the meter is the
-difference between the measured gap and the silence.
+Two references exist for a gap. QEMU's events show the length of the pause. The host's kernel shows
+the silence, which is the longest time without a reply on the guest's network interface. The
+silence is longer than the pause, because the guest needs time to continue. The error of the meter
+is the difference between the measured gap and the silence.
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ class PauseMeasurement:
     """The measurement of one known pause of the guest, in ms.
 
     Attributes:
-        injected_ms: Length of the pause: from QEMU's event STOP to RESUME.
-        host_silence_ms: Longest silence of the guest, seen by the host's kernel.
+        injected_ms: Length of the pause, from QEMU's event STOP to RESUME.
+        host_silence_ms: Longest time without a reply of the guest, seen by the host's kernel.
         measured_ms: Gap measured by the gap meter.
-        noise_ms: Second longest silence during the measurement, without relation to the pause.
+        noise_ms: Second longest silence during the measurement, not caused by the pause.
         probe_delay_ms: Longest delay with which the client sent a probe.
     """
 
@@ -44,9 +44,10 @@ class PauseMeasurement:
 
     @property
     def error_ms(self) -> float:
-        """Return the error of the gap meter in ms, never negative.
+        """Return the error of the gap meter in ms, which is never negative.
 
-        The error is the difference from the host's silence, or the delay of a probe if larger.
+        The error is the difference between the measured gap and the host's silence. If a probe was
+        delayed longer than this difference, the error is the delay.
         """
         return max(abs(self.measured_ms - self.host_silence_ms), self.probe_delay_ms)
 
@@ -125,7 +126,7 @@ def _suspend_and_measure(
 
 
 def find_suspend_interval(events: Sequence[GuestEvent]) -> SuspendInterval | None:
-    """Find the pause between QEMU's events STOP and RESUME; None when an event is missing."""
+    """Find the pause between QEMU's events STOP and RESUME; return None if an event is missing."""
     stop_us = next(
         (event.host_clock_us for event in events if event.name == "STOP" and event.host_clock_us),
         None,
@@ -137,10 +138,10 @@ def find_suspend_interval(events: Sequence[GuestEvent]) -> SuspendInterval | Non
 
 
 def measure_host_silence_ms(replies_us: Sequence[int], suspend_interval: SuspendInterval) -> float:
-    """Measure the longest silence of the guest around a pause, from replies seen by the host.
+    """Measure the longest time without a reply around a pause of the guest.
 
     Args:
-        replies_us: Times of the replies, in µs by the host's wall clock.
+        replies_us: Times at which the host saw replies, in µs by the host's wall clock.
         suspend_interval: The pause by QEMU.
 
     Returns:

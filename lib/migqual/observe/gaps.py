@@ -11,7 +11,8 @@ The gap meter is the program `migqual-payload watch`. The program writes these l
 
 All times are by the client's monotonic clock. A silence is the time between two consecutive
 replies, minus the probe interval. Silences of an undisturbed guest are about 0. If the probe
-interval changed between the two replies, the longer interval counts.
+interval changed between the two replies, the longer interval counts. A gap is a silence that is
+clearly longer than the longest silence before the migration (the noise).
 """
 
 from collections.abc import Iterable, Sequence
@@ -53,7 +54,7 @@ class MeterTrace:
         probe_times: Number and sending time of each answered probe.
         marks: Time of each mark, by label.
         interval_changes: Time and value of each new probe interval.
-        session_error: Reason for the end of the TCP session; empty for a working session.
+        session_error: Reason why the TCP session broke. The reason is empty for a working session.
         probe_count: Highest number of an answered probe.
     """
 
@@ -112,13 +113,15 @@ def list_silences(
     end_ns: int,
     interval_changes: Sequence[ProbeIntervalChange] = (),
 ) -> list[Gap]:
-    """List the silences between consecutive replies that overlap the window [start, end].
+    """List the silences that overlap a time window.
+
+    A silence is the time between two consecutive replies, minus the probe interval.
 
     Args:
         replies_ns: Times of the replies.
         start_ns: Start of the window.
         end_ns: End of the window.
-        interval_changes: Changes of the probe interval; empty when the interval was always
+        interval_changes: Changes of the probe interval. Without changes, the interval is
             `ProbeInterval.FINE`.
 
     Returns:
@@ -146,7 +149,7 @@ def measure_probe_delay_ms(
     end_ns: int,
     interval_changes: Sequence[ProbeIntervalChange] = (),
 ) -> float:
-    """Measure the longest delay with which the client sent a probe in [start, end], in ms.
+    """Measure the longest delay of a probe that the client sent in a time window.
 
     The client alone can cause a silence up to this length.
 
@@ -154,8 +157,11 @@ def measure_probe_delay_ms(
         probe_times: Number and sending time of each answered probe.
         start_ns: Start of the window.
         end_ns: End of the window.
-        interval_changes: Changes of the probe interval; empty when the interval was always
+        interval_changes: Changes of the probe interval. Without changes, the interval is
             `ProbeInterval.FINE`.
+
+    Returns:
+        The delay in ms.
     """
     delays_ns = (
         (sent_ns - previous_ns)
@@ -173,20 +179,22 @@ def measure_noise_ms(
     end_ns: int,
     interval_changes: Sequence[ProbeIntervalChange] = (),
 ) -> float:
-    """Measure the noise: the longest silence in a window without a migration, in ms."""
+    """Return the noise in ms, which is the longest silence in a window without a migration."""
     return find_longest_ms(list_silences(replies_ns, start_ns, end_ns, interval_changes))
 
 
 def find_longest_ms(silences: Iterable[Gap]) -> float:
-    """Return the length of the longest silence in ms; 0 without silences."""
+    """Return the length of the longest silence in ms, or 0 if the list is empty."""
     return max((gap.length_ms for gap in silences), default=0.0)
 
 
 def build_gap_report(trace: MeterTrace, baseline_ns: int, start_ns: int, end_ns: int) -> GapReport:
-    """Build the report of the gaps in [start, end], with the noise of [baseline, start].
+    """Build the report of the gaps during a migration.
+
+    The noise is the longest silence in the baseline window, which ends when the migration starts.
 
     Args:
-        trace: The output of the meter.
+        trace: The output of the gap meter.
         baseline_ns: Start of the baseline window.
         start_ns: Start of the migration.
         end_ns: End of the migration.
@@ -211,15 +219,15 @@ def build_gap_report(trace: MeterTrace, baseline_ns: int, start_ns: int, end_ns:
 
 
 def find_rollback(replies: Iterable[SessionReply]) -> str:
-    """Find the first reply that shows an earlier state of the guest than the reply before.
+    """Find the first reply that shows an earlier state of the guest than the previous reply.
 
-    In such a reply, the uptime or the number of acknowledged writes is smaller.
+    In such a reply, the uptime or the number of acknowledged writes is smaller than before.
 
     Args:
         replies: The replies in the TCP session, in order.
 
     Returns:
-        A message with the two values; empty when no value fell.
+        A message with the two values, or an empty text if no value fell.
     """
     previous: SessionReply | None = None
     for reply in replies:

@@ -1,4 +1,4 @@
-"""Check memory and disks from inside the guest: memory region and acknowledged blocks."""
+"""Check the contents of the guest's memory and disks with a program in the guest."""
 
 from typing import Any
 
@@ -6,16 +6,17 @@ from migqual.hosts.guest import CHECKED_REGION, Guest
 
 
 def find_integrity_violations(guest: Guest) -> list[str]:
-    """Find damage of the guest's memory and disks while the guest load runs.
+    """Find damage of the guest's memory and disks, without a stop of the guest load.
 
-    The payload in the guest compares each page of the memory region with the last write, and each
-    disk block with the last acknowledged write. The boot id must be unchanged.
+    The program migqual-payload in the guest compares each page of a memory region with the last
+    write to the page, and each disk block with the last acknowledged write to the block. The boot
+    id of the guest must be unchanged.
 
     Args:
         guest: The running guest.
 
     Returns:
-        A message for each violation; empty for an intact guest.
+        A message for each damage. The list is empty if the guest is intact.
     """
     disk_targets = guest.spec.list_written_targets()
     disk_commands = [("disk", "verify", target) for target in disk_targets]
@@ -35,25 +36,27 @@ def find_integrity_violations(guest: Guest) -> list[str]:
 
 def _find_memory_violations(reply: dict[str, Any]) -> list[str]:
     if not reply["checked"]:
-        return ["memory: the payload checked no page of the memory region"]
+        return ["memory: migqual-payload in the guest checked no page of the memory region"]
     bad_count = int(reply["bad"]) + int(reply["bad_dirtying"])
     first_bad_pages = (reply["bad_pages"] or reply["bad_pages_dirtying"])[:3]
     if not bad_count:
         return []
     page_counts = f"{bad_count} bad pages of {reply['checked']}"
-    return [f"memory with wrong contents: {page_counts}, the first: {first_bad_pages}"]
+    return [f"the memory has wrong contents: {page_counts}, the first are {first_bad_pages}"]
 
 
 def _find_disk_violations(target: str, reply: dict[str, Any]) -> list[str]:
     if not reply["checked"]:
-        return [f"disk {target}: the payload checked no block"]
+        return [f"disk {target}: migqual-payload in the guest checked no block"]
     violations = []
     if reply["bad"]:
         violations.append(
-            f"disk {target} with wrong contents: {reply['bad']} bad blocks, the first: "
+            f"disk {target} has wrong contents: {reply['bad']} bad blocks, the first are "
             f"{reply['bad_blocks'][:3]}"
         )
     if reply["errors"]:
         error_count, last_error = reply["errors"], reply["error_words"]
-        violations.append(f"disk {target}: {error_count} I/O errors, the last: {last_error}")
+        violations.append(
+            f"disk {target} had {error_count} I/O errors, the last error is: {last_error}"
+        )
     return violations

@@ -1,4 +1,4 @@
-"""Find leftovers on hosts by the name prefix of the run. In a lab, also list all interfaces."""
+"""Find leftovers on hosts: files, processes and domains whose names have the prefix of the run."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +30,9 @@ _LIBVIRT_FOLDERS = (
 @dataclass(frozen=True)
 class LeftoverAudit:
     """The search for leftovers on hosts, before and after a test.
+
+    Leftovers are files, processes and domains of the run. In a lab, all network interfaces of the
+    hosts are listed too.
 
     Attributes:
         prefix: Beginning of the names of all objects that the run creates on the hosts.
@@ -64,7 +67,7 @@ class LeftoverAudit:
         return leftovers
 
     def _list_folders(self, host: Host) -> list[str]:
-        """List the folders on a host that may contain files of guests; some may not exist."""
+        """List the folders that may contain files of guests. Some of the folders may not exist."""
         folders = [str(host.entry.scratch), *_LIBVIRT_FOLDERS]
         for store in self.inventory.stores:
             match store:
@@ -76,5 +79,5 @@ class LeftoverAudit:
 
 
 def _extract_name(line: str, prefix: str) -> str:
-    """Extract the word with the prefix from a line of `pgrep -a`; else return the line."""
+    """Return the first word with the prefix in a line of `pgrep -a`, else the complete line."""
     return next((word for word in line.replace(",", " ").split() if prefix in word), line)

@@ -28,9 +28,9 @@ class CapturedConnection:
     """A captured TCP connection between the two hosts.
 
     Attributes:
-        bytes: Number of captured bytes; 0 for a connection without data.
+        bytes: Number of captured data bytes, without headers.
         tls: Whether the connection uses TLS.
-        marker_counts: Number of occurrences of each marker in the connection.
+        marker_counts: Number of occurrences of each marker (known bytes of guest data).
     """
 
     local_port: int
@@ -41,13 +41,13 @@ class CapturedConnection:
 
     @property
     def has_guest_data(self) -> bool:
-        """Return whether the connection carried memory or disk data: at least 256 KiB."""
+        """Return whether the connection carried memory or disk data, that is, at least 256 KiB."""
         return self.bytes >= _MIN_GUEST_BYTES
 
 
 @dataclass
 class LinkCapture:
-    """The result of a capture; complete after the block of `capture_link`.
+    """The result of a traffic capture. `capture_link` fills the fields after the `with` block.
 
     Attributes:
         packets: Number of captured packets.
@@ -60,12 +60,12 @@ class LinkCapture:
 
     @property
     def guest_connections(self) -> tuple[CapturedConnection, ...]:
-        """Return the connections with memory or disk data."""
+        """Return the connections that carried memory or disk data."""
         return tuple(connection for connection in self.connections if connection.has_guest_data)
 
     @property
     def marker_counts(self) -> dict[str, int]:
-        """Return the number of occurrences of each marker on all connections."""
+        """Count each marker (known bytes of guest data) on all connections together."""
         counts: Counter[str] = Counter()
         for connection in self.connections:
             counts.update(connection.marker_counts)
@@ -76,13 +76,13 @@ class LinkCapture:
 def capture_link(
     host: Host, payload: PurePosixPath, peer: Host, markers: Sequence[str]
 ) -> Iterator[LinkCapture]:
-    """Capture the traffic of `host` with `peer`, except SSH, while the block runs.
+    """Capture the traffic between two hosts, except SSH, while the `with` block runs.
 
     Args:
         host: The host on which the capture runs.
         payload: Path of migqual-payload on `host`.
         peer: The host at the other end of the connections.
-        markers: Bytes to search for, in hex, as reported by the payload in the guest.
+        markers: Known bytes of guest data to search for, in hex, as reported by the guest.
 
     Raises:
         HostError: The program cannot listen on the interface of the migration address.

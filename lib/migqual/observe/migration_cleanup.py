@@ -1,4 +1,4 @@
-"""Check that QEMU at the source has ended a migration without success."""
+"""Check that QEMU at the source has really ended a migration that did not succeed."""
 
 from migqual.deadline import Deadline
 from migqual.errors import HostError, TimedOut
@@ -16,18 +16,18 @@ NOT_MIGRATED_STATUSES = {
 
 
 def find_cleanup_violations(guest: Guest, outcome: Outcome) -> list[str]:
-    """Find a migration that QEMU has not ended although libvirt reports its end.
+    """Check whether QEMU has ended a migration whose end libvirt reports.
 
     QMP `query-yank` (QEMU 6.0 and later) lists the migration until QEMU's migration thread has
-    ended. If this thread hangs, QEMU accepts no other migration. A failed post-copy migration is
-    not checked, because QEMU keeps the migration to resume it.
+    ended. If this thread hangs, QEMU accepts no other migration. The function does not check a
+    failed post-copy migration, because QEMU keeps such a migration for a resume.
 
     Args:
         guest: The guest, still at the source.
         outcome: The outcome of the migration.
 
     Returns:
-        A message when QEMU does not answer, or still lists the migration after 30 s; else empty.
+        A message if QEMU does not answer, or if QEMU still lists the migration after 30 s.
     """
     if outcome.status not in NOT_MIGRATED_STATUSES or outcome.has_entered_postcopy:
         return []
@@ -46,7 +46,7 @@ def find_cleanup_violations(guest: Guest, outcome: Outcome) -> list[str]:
     except TimedOut:
         message = (
             f"QMP query-yank of {guest.name} on {guest.host.name} still lists the migration "
-            f"({outcome.status}) {CLEANUP_SECONDS:g} s after the end of the migration. QEMU's "
+            f"({outcome.status}) {CLEANUP_SECONDS:g} s after libvirt reported the end. QEMU's "
             f"migration thread hangs, and {guest.name} cannot be migrated again"
         )
         return [message]

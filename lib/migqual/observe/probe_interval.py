@@ -1,8 +1,9 @@
 """Choose the probe interval of the gap meter by the time left until the switch-over.
 
-A probe every 2 ms needs two thirds of a CPU core with an emulated guest. So the meter uses this
-interval only when an interruption of the guest is expected. The resolution of a gap is the
-interval in use. The functions have no side effects.
+The gap meter, a program on the client, sends probes to the guest. A probe every 2 ms needs two
+thirds of a CPU core with an emulated guest. Therefore the meter uses this interval only when an
+interruption of the guest is expected. A gap is measured with the resolution of the interval in
+use. The functions have no side effects.
 """
 
 from collections.abc import Sequence
@@ -49,7 +50,11 @@ class ProbeIntervalChange:
 def find_longest_interval_ns(
     changes: Sequence[ProbeIntervalChange], from_ns: int, to_ns: int
 ) -> int:
-    """Find the longest probe interval between two times, in ns; `FINE` without changes."""
+    """Find the longest probe interval in use between two times.
+
+    Returns:
+        The interval in ns. Without recorded changes, the interval is `ProbeInterval.FINE`.
+    """
     longest_ns = 0
     for position, change in enumerate(changes):
         end_ns = changes[position + 1].at_ns if position + 1 < len(changes) else to_ns + 1
@@ -61,17 +66,17 @@ def find_longest_interval_ns(
 def choose_probe_interval(
     plan: Plan, sample: JobSample, current_interval: ProbeInterval
 ) -> ProbeInterval:
-    """Choose the probe interval for a migration with `sample` as the latest job sample.
+    """Choose the probe interval for the rest of a migration.
 
     A plan with a timeout or with post-copy always gets `FINE`, because an interruption can come
-    at any time. Otherwise the interval depends on the time to send the remaining memory
-    (virDomainGetJobStats: memory_remaining, memory_bps): `MEDIUM` above 2 s, `FINE` below 1 s.
-    Before the first byte of memory, the guest runs undisturbed: `MEDIUM`.
+    at any time. Otherwise the interval is `MEDIUM` before the first byte of memory. Later, the
+    interval depends on the time to send the remaining memory (memory_remaining and memory_bps of
+    virDomainGetJobStats). Above 2 s the interval is `MEDIUM`, and below 1 s the interval is `FINE`.
 
     Args:
         plan: The plan of the migration.
         sample: The latest job sample.
-        current_interval: The interval in use; does not change between 1 and 2 s.
+        current_interval: The interval in use, which does not change between 1 and 2 s.
     """
     if plan.timeout is not None or plan.postcopy:
         return ProbeInterval.FINE

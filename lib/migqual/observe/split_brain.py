@@ -22,9 +22,9 @@ def find_split_brain_violations(
 
     Args:
         guest: The guest to check.
-        hosts: All hosts on which a copy of the guest may run.
-        is_still_migrating: Permit a QEMU process of the guest on another host, because the
-            migration still runs.
+        hosts: All hosts on which the guest or a second QEMU process of the guest may run.
+        is_still_migrating: Whether the migration still runs. Then a QEMU process of the guest on
+            another host is no violation.
 
     Returns:
         A message for each violation. When the guest does not run, the message contains the last
@@ -56,7 +56,7 @@ def find_split_brain_violations(
 
 
 def extract_last_messages(log: str) -> str:
-    """Extract the last messages of QEMU and libvirt from QEMU's log, at most 3, in one line."""
+    """Return the last messages (at most 3) of QEMU and libvirt in QEMU's log, in one line."""
     messages = [
         line
         for line in log.splitlines()

@@ -45,7 +45,7 @@ def sample_memory(
     probe_context: ProbeContext,
     windows_s: Sequence[float],
 ) -> MemorySample | None:
-    """Count the non-zero pages of the guest, and measure which part of the memory changes over time.
+    """Count the non-zero pages of the guest, and measure how much memory changes over time.
 
     The program migqual-payload on the host reads the memory of the QEMU process. The program sends
     no request to the guest or to QEMU's monitor. A page written again with the same contents does
