@@ -83,7 +83,7 @@ def _alternate_migrations(
             step()
         report_progress(
             f"round {round_index + 1:3}  virsh {virsh_s[-1]:.3f} s  "
-            f"migqual, observed {observed_s[-1]:.3f} s"
+            f"migqual with observers {observed_s[-1]:.3f} s"
         )
     return OverheadTimes(tuple(virsh_s), tuple(observed_s), tuple(with_checks_s))
 
@@ -106,12 +106,12 @@ def measure_virsh_migration(guest: Guest, destination: Host, plan: Plan) -> floa
 
 def format_overhead(overhead: OverheadTimes) -> list[str]:
     """Format the output of `migqual bench overhead`; the last line is the ratio of medians."""
-    rows = [("virsh migrate", overhead.virsh_s), ("migqual, observed", overhead.observed_s)]
+    rows = [("virsh migrate", overhead.virsh_s), ("migqual with observers", overhead.observed_s)]
     rows.append(("with baseline and checks", overhead.with_checks_s))
     observed_ratio = compute_median_ratio(overhead.observed_s, overhead.virsh_s)
     with_checks_ratio = compute_median_ratio(overhead.with_checks_s, overhead.virsh_s)
     return [
         *format_table(rows),
-        f"median of migqual with baseline and checks / median of virsh: {with_checks_ratio:.2f}",
+        f"median of migqual with baseline window and checks / median of virsh, ratio: {with_checks_ratio:.2f}",
         f"median of migqual / median of virsh, ratio: {observed_ratio:.2f}",
     ]

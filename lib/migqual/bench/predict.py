@@ -99,8 +99,8 @@ def measure_predictions(
         )
         report_progress(
             f"calibration: setup time {calibration.setup_s:.2f} s, "
-            f"link {calibration.link_mib_s:.0f} MiB/s, "
-            f"device state {calibration.device_state_s * 1000:.0f} ms"
+            f"link speed {calibration.link_mib_s:.0f} MiB/s, "
+            f"time for the device state {calibration.device_state_s * 1000:.0f} ms"
         )
         trials = []
         for point in list_grid_points(point_count):
@@ -139,7 +139,7 @@ def run_prediction_trial(
 
 
 def format_trial(scored_trial: PredictionTrial) -> str:
-    """Format a finished trial as a line of text: predicted and measured times."""
+    """Format a finished trial as a line of text with the predicted and the measured times."""
     prediction = scored_trial.prediction
     predicted_time = f"{prediction.total_s:6.2f} s" if prediction.converges else "   never"
     measured_time = "   never" if scored_trial.total_s is None else f"{scored_trial.total_s:6.2f} s"
@@ -157,7 +157,7 @@ def format_trial(scored_trial: PredictionTrial) -> str:
 
 
 def format_score(score: PredictionScore) -> Iterator[str]:
-    """Yield the last lines of `migqual bench predict`, with accuracy and errors of all trials."""
+    """Yield the last output lines of `migqual bench predict`: accuracy and errors of all trials."""
     yield "number of trials by predicted / measured convergence: " + ", ".join(
         f"{name}: {count}" for name, count in score.confusion_matrix.items()
     )

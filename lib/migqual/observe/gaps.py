@@ -184,7 +184,7 @@ def measure_noise_ms(
 
 
 def find_longest_ms(silences: Iterable[Gap]) -> float:
-    """Return the length of the longest silence in ms, or 0 if the list is empty."""
+    """Return the length of the longest silence in ms, or 0 if no silence exists."""
     return max((gap.length_ms for gap in silences), default=0.0)
 
 

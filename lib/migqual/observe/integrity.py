@@ -6,7 +6,7 @@ from migqual.hosts.guest import CHECKED_REGION, Guest
 
 
 def find_integrity_violations(guest: Guest) -> list[str]:
-    """Find damage of the guest's memory and disks, without a stop of the guest load.
+    """Find damage of the guest's memory and disks while the guest load continues to write.
 
     The program migqual-payload in the guest compares each page of a memory region with the last
     write to the page, and each disk block with the last acknowledged write to the block. The boot

@@ -1,4 +1,4 @@
-"""Measure the memory to send and the dirty rate of a running guest, for a prediction."""
+"""Measure the non-zero memory and the dirty rate of a running guest, for a prediction."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -45,7 +45,7 @@ def sample_memory(
     probe_context: ProbeContext,
     windows_s: Sequence[float],
 ) -> MemorySample | None:
-    """Count the non-zero pages of the guest, and measure how much memory changes over time.
+    """Count the guest's non-zero pages, and measure the memory that changes in each time window.
 
     The program migqual-payload on the host reads the memory of the QEMU process. The program sends
     no request to the guest or to QEMU's monitor. A page written again with the same contents does

@@ -78,7 +78,7 @@ class PredictionTrial:
 
     @property
     def textbook_error(self) -> float | None:
-        """Return `total_error` for the prediction of the textbook algorithm."""
+        """Return the `total_error` of the prediction that the textbook algorithm gives."""
         return _calculate_error(
             self.evaluated_prediction.textbook_prediction,
             self.evaluated_prediction.textbook_prediction.total_s,

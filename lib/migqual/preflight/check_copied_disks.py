@@ -77,10 +77,8 @@ def check_disk_count(storage: StorageFacts) -> Iterator[Finding]:
     if destination_targets is not None and set(destination_targets) != set(storage.disk_targets):
         yield report_refusal(
             finding_id,
-            f"the guest has {len(storage.disk_targets)} disks on {storage.source} "
-            f"({', '.join(storage.disk_targets)}), but the plan's domain XML for "
-            f"{storage.destination} has {len(destination_targets)} disks "
-            f"({', '.join(destination_targets)})",
+            f"the guest has the disks {', '.join(storage.disk_targets)}, but the plan's domain XML "
+            f"for {storage.destination} has {', '.join(destination_targets) or 'no disk'}",
             f"list the same disks in the plan's domain XML for {storage.destination}",
             source=len(storage.disk_targets),
             destination=len(destination_targets),

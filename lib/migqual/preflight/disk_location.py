@@ -64,7 +64,7 @@ def classify_file_location(
     if same_inode and token_visible:
         return (
             DiskLocation.SHARED,
-            f"a token file written on {source_view.host} is visible on {destination_view.host}",
+            f"a temporary file written on {source_view.host} is visible on {destination_view.host}",
         )
     if same_inode and lock_visible:
         return (
@@ -76,11 +76,11 @@ def classify_file_location(
     if token_visible is None:
         return (
             DiskLocation.AMBIGUOUS,
-            "both hosts see a file with the same inode, but no token file was written as evidence",
+            "both hosts see a file with the same inode, and no temporary file was written",
         )
     return (
         DiskLocation.LOCAL,
-        f"a token file written on {source_view.host} is not visible on {destination_view.host}",
+        f"a temporary file written on {source_view.host} is not visible on {destination_view.host}",
     )
 
 

@@ -258,7 +258,7 @@ def _read_file_view(host: Host, path: PurePosixPath) -> FileView:
 
 
 def _query_free_space(host: Host, path: PurePosixPath) -> tuple[int, str]:
-    """Query free bytes and mount point of the file system on which a new file would be.
+    """Query free bytes and mount point of the file system that would hold a new file.
 
     If the folder does not exist, the function queries the nearest parent folder that exists.
     """

@@ -17,7 +17,7 @@ from migqual.probes.fact import Fact, Missing
 
 
 class AgentState(StrEnum):
-    """The state of the guest agent, which answers, is silent or has no channel."""
+    """The state of the guest agent: the agent answers, does not answer, or has no channel."""
 
     RESPONDING = "answers"
     NOT_RESPONDING = "silent"
@@ -82,7 +82,7 @@ class HypervisorFacts:
     """The support of the destination's hypervisor for the guest.
 
     Attributes:
-        max_vcpus: Maximum number of vCPUs for the guest's machine type; `Missing` when the
+        max_vcpus: Maximum number of vCPUs for the guest's machine type. `Missing` means that the
             hypervisor does not know the machine type.
         cpu_comparison: ``identical`` or ``superset`` when the destination's CPU has all
             features of the guest's CPU. Otherwise libvirt's message about the missing features.
@@ -117,7 +117,7 @@ class ConnectionAttempt:
 
     Attributes:
         endpoint: Address and port, or the libvirt URI.
-        succeeded: Whether the connection succeeded; `Missing` when no attempt was possible.
+        succeeded: Whether the connection succeeded. `Missing` means that no attempt was possible.
         message: Output of the attempt, which may be empty.
     """
 
@@ -150,8 +150,8 @@ class SshLogin:
     """The results of login attempts at the SSH server of a host.
 
     Attributes:
-        accepts_inventory_key: Whether the login with the inventory's key succeeds; `Missing`
-            when the server gives no answer.
+        accepts_inventory_key: Whether the login with the inventory's key succeeds. `Missing`
+            means that the server gives no answer.
         keyless_methods: Authentication methods that the server offers to clients without a key.
         accepts_wrong_key: Whether the server accepts a key generated for this attempt.
         accepts_unknown_host_key: Whether migqual logs in although the host key is unknown.
@@ -212,8 +212,8 @@ class PreflightFacts:
 
     Attributes:
         logins: Results of the SSH login attempts, for each host.
-        migration: Facts about the migration; `Missing` when a host refused the SSH login or
-            libvirt did not answer.
+        migration: Facts about the migration. `Missing` means that a host refused the SSH login, or
+            that libvirt of a host did not answer.
     """
 
     logins: tuple[SshLogin, ...] = field(default=())

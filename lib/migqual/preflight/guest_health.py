@@ -64,7 +64,7 @@ def query_agent_state(
     query does not taint the domain.
 
     Returns:
-        The state of the agent; `Missing` when the guest does not run.
+        The state of the agent. `Missing` means that the guest does not run.
     """
     if not definition.has_agent_channel:
         return AgentState.NO_CHANNEL

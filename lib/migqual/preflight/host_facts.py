@@ -16,7 +16,7 @@ _ARM_SIGNATURE_FIELDS = ("CPU implementer", "CPU variant", "CPU part", "CPU revi
 
 
 def probe_ssh_login(host: Host) -> SshLogin:
-    """Try to log in by SSH with the inventory's key, no key, a wrong key and a wrong host key."""
+    """Try SSH logins with the inventory's key, no key, a wrong key and an unknown host key."""
     refusals: list[str] = []
 
     def try_inventory_key() -> bool:

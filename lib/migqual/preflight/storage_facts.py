@@ -38,7 +38,7 @@ class DiskLocation(StrEnum):
 
     @property
     def is_known(self) -> bool:
-        """Return whether the location is neither ambiguous nor unreachable."""
+        """Return whether the location is shared, remote or local."""
         return self not in {DiskLocation.AMBIGUOUS, DiskLocation.UNREACHABLE}
 
 
