@@ -112,6 +112,6 @@ def format_overhead(overhead: OverheadTimes) -> list[str]:
     with_checks_ratio = compute_median_ratio(overhead.with_checks_s, overhead.virsh_s)
     return [
         *format_table(rows),
-        f"median of migqual with baseline window and checks / median of virsh, ratio: {with_checks_ratio:.2f}",
+        f"median with baseline and checks / median of virsh, ratio: {with_checks_ratio:.2f}",
         f"median of migqual / median of virsh, ratio: {observed_ratio:.2f}",
     ]

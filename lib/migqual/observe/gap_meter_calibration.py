@@ -158,7 +158,7 @@ def measure_host_silence_ms(replies_us: Sequence[int], suspend_interval: Suspend
     longest_ms = gaps.find_longest_ms(silences)  # 0 where nothing was seen at all
     if longest_ms < suspend_interval.length_ms - ProbeInterval.FINE.interval_ns / NS_PER_MS:
         raise InconclusiveError(
-            f"QEMU suspended the guest for {suspend_interval.length_ms:.1f} ms, but the longest time "
-            f"without a reply in the capture on the host is {longest_ms:.1f} ms"
+            f"QEMU suspended the guest for {suspend_interval.length_ms:.1f} ms, but the longest "
+            f"time without a reply in the capture on the host is {longest_ms:.1f} ms"
         )
     return longest_ms
