@@ -171,6 +171,10 @@ class UnsupportedError(MigqualError):
     """A host reports a missing feature. The profile decides whether the feature may be absent."""
 
 
+class WithheldError(MigqualError):
+    """A test did not run, because its fault could harm other users of a host."""
+
+
 class GuardRefusal(MigqualError):  # noqa: N818 - the field's word
     """The guard refused an unsafe migration before any change on a host.
 

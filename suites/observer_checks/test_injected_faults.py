@@ -8,6 +8,7 @@ import pytest
 from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
+from migqual.hosts.host_names import translate_domain_xml
 from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import StoreKind
 from migqual.migration.guarded import migrate_guarded, prepare_destination_images
@@ -68,7 +69,10 @@ def test_split_brain_is_found(testbed: Testbed) -> None:
     guest = testbed.make_guest(GuestSpec())
     observers = detach_observers(testbed, guest)
 
-    testbed.destination.libvirt.create_domain(guest.domain.read_migratable_xml())
+    copy_xml = translate_domain_xml(
+        guest.domain.read_migratable_xml(), testbed.source.names, testbed.destination.names
+    )
+    testbed.destination.libvirt.create_domain(copy_xml)
 
     assert [violation for violation in observers.find_violations() if "split brain" in violation]
 

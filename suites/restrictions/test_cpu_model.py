@@ -60,7 +60,7 @@ def test_destination_lacks_a_feature_of_the_guests_cpu(
     and the guest runs on at the source, unharmed.
     """
     guest = testbed.make_guest(GuestSpec())
-    with inject_missing_cpu_feature(testbed.provisioner, testbed.destination, guest, FEATURE):
+    with inject_missing_cpu_feature(testbed.provisioner, testbed.destination, FEATURE):
         finding = run_preflight(guest.name)["LM-RES-09.guest"]
         plan = Plan(control=Control.DIRECT, guard=Guard.OFF)
         message = expect_stack_refusal(testbed, guest, plan, MigrationRefused)

@@ -2,8 +2,8 @@
 
 Each fault is a context manager, and the end of the block undoes the change. The undo commands
 are in the journal before the change is made. Each fault shows that it is in force; a fault without
-effect makes the test inconclusive. Hosts outside a lab are never changed:
-`UnsupportedError`.
+effect makes the test inconclusive. Outside a lab nothing is changed, and the test is withheld:
+`WithheldError`.
 """
 
 import random
@@ -13,12 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from lxml import etree
-
 from migqual.deadline import Deadline
-from migqual.errors import InconclusiveError, UnsupportedError
+from migqual.errors import InconclusiveError, WithheldError
 from migqual.hosts import ssh_probe
-from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import HostEntry, Tier
@@ -55,11 +52,11 @@ def inject_fault(
 
     Raises:
         InconclusiveError: `is_in_force` does not see the fault after `commands`.
-        UnsupportedError: The host is not a lab host.
+        WithheldError: The host is not a lab host, so the fault could harm other users.
     """
     if provisioner.inventory.tier is not Tier.LAB:
-        raise UnsupportedError(
-            f"{description}: faults are injected only on lab hosts, and {host.name} is not one"
+        raise WithheldError(
+            f"{description}: this fault is injected only on lab hosts, and {host.name} is not one"
         )
     ordered_undo = tuple(reversed(undo_commands))
     journal_entry = provisioner.journal.record(host.name, "damage", description, ordered_undo)
@@ -200,15 +197,14 @@ def inject_cpu_mismatch(provisioner: Provisioner, host: Host) -> Iterator[None]:
 
 @contextmanager
 def inject_missing_cpu_feature(
-    provisioner: Provisioner, host: Host, guest: Guest, feature: str
+    provisioner: Provisioner, host: Host, feature: str
 ) -> Iterator[None]:
-    """Wrap the QEMU binary that `host` uses for `guest`: no CPU model has `feature`.
+    """Wrap the QEMU binary of `host`: no CPU model has `feature`.
 
     Raises:
         InconclusiveError: libvirt used another QEMU binary while the block ran.
     """
-    emulator_name = etree.fromstring(guest.domain.read_live_xml()).findtext("devices/emulator", "")
-    emulator = PurePosixPath(host.shell.run("readlink", "-f", emulator_name).stdout.strip())
+    emulator = PurePosixPath(host.shell.run("readlink", "-f", host.names.emulator).stdout.strip())
     real_emulator = emulator.with_name(f"{emulator.name}.{generate_token_name()}")
     wrapper = provisioner.get_run_folder(host) / generate_token_name()
     marker = PurePosixPath(f"{wrapper}.used")

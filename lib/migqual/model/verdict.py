@@ -1,4 +1,4 @@
-"""The five verdicts, and the rule for the worst of several verdicts."""
+"""The six verdicts, and the rule for the worst of several verdicts."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -9,13 +9,14 @@ class Verdict(StrEnum):
 
     PASS = "pass"  # noqa: S105 - not a password
     UNSUPPORTED = "unsupported"
+    WITHHELD = "withheld"
     NOT_RUN = "not-run"
     INCONCLUSIVE = "inconclusive"
     FAIL = "fail"
 
     @property
     def rank(self) -> int:
-        """Return the rank of the verdict, from 0 for the best to 4 for the worst."""
+        """Return the rank of the verdict, from 0 for the best to 5 for the worst."""
         return tuple(Verdict).index(self)
 
 

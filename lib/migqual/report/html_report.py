@@ -24,6 +24,7 @@ VERDICT_SIGNS = {
     Verdict.PASS: "✓",
     Verdict.FAIL: "✗",
     Verdict.UNSUPPORTED: "⊘",
+    Verdict.WITHHELD: "⊖",
     Verdict.INCONCLUSIVE: "?",
     Verdict.NOT_RUN: "○",
 }

@@ -67,7 +67,8 @@ def test_worst_verdict_of_no_tests_is_not_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad_verdict", [verdict for verdict in Verdict if verdict is not Verdict.PASS]
+    "bad_verdict",
+    [verdict for verdict in Verdict if verdict not in {Verdict.PASS, Verdict.WITHHELD}],
 )
 def test_worst_test_decides_requirement_and_pair(bad_verdict: Verdict) -> None:
     """
@@ -106,6 +107,36 @@ def test_unsupported_test_beyond_requirement_does_not_decide(
         [make_test(Verdict.PASS, FIRST_ID, test_id="a"), beyond_requirement_test],
     )
     assert result.requirements[0].verdict is expected_verdict
+
+
+@pytest.mark.parametrize(
+    ("other_verdict", "expected_verdict"),
+    [
+        (Verdict.PASS, Verdict.PASS),
+        (Verdict.UNSUPPORTED, Verdict.WITHHELD),
+        (Verdict.NOT_RUN, Verdict.NOT_RUN),
+        (Verdict.FAIL, Verdict.FAIL),
+    ],
+)
+def test_withheld_test_decides_unless_another_test_passed(
+    other_verdict: Verdict, expected_verdict: Verdict
+) -> None:
+    """A test that was not done to the hosts shows nothing; only a pass shows the requirement."""
+    records = [
+        make_test(Verdict.WITHHELD, FIRST_ID, test_id="a"),
+        make_test(other_verdict, FIRST_ID, test_id="b"),
+    ]
+    (result,) = judge_pairs(make_run(FIRST_REQUIRED), records)
+
+    assert result.requirements[0].verdict is expected_verdict
+    assert result.is_qualified is (expected_verdict is Verdict.PASS)
+
+
+def test_requirement_with_withheld_tests_only_does_not_qualify() -> None:
+    (result,) = judge_pairs(make_run(FIRST_REQUIRED), [make_test(Verdict.WITHHELD, FIRST_ID)])
+
+    assert result.requirements[0].verdict is Verdict.WITHHELD
+    assert not result.is_qualified
 
 
 def test_single_test_beyond_requirement_decides() -> None:
