@@ -1,4 +1,4 @@
-"""Choose KVM or TCG for the guests of a lab, with the test boot of a guest.
+"""Choose KVM or TCG for the guests of a lab, and boot a test guest to find out if KVM works.
 
 The file /dev/kvm may exist although KVM does not work. Only the boot of a guest shows that KVM
 works.
@@ -23,22 +23,22 @@ _READY_TEXT = b"migqual"
 def choose_accelerator(
     layout: LabLayout, rootfs: Path, guest_image: GuestImage, report_progress: Callable[[str], None]
 ) -> Acceleration:
-    """Choose the QEMU accelerator for the guests of a lab, as the topology requests.
+    """Choose KVM or TCG for the guests of a lab, from the setting `acceleration` of the topology.
 
-    If the topology requests `auto` or `kvm`, the function boots a test guest with KVM. The cache
-    keeps the result of the test boot until the next reboot of the machine.
+    For `tcg` the function returns `TCG` at once. For `auto` and `kvm` the function boots a test
+    guest with KVM. The result stays in the cache until the next reboot of the machine.
 
     Args:
-        layout: Layout of the lab with the topology.
+        layout: Layout of the lab, which contains the topology.
         rootfs: Root file system with the QEMU for the test boot.
         guest_image: Kernel and initramfs for the test boot.
         report_progress: Called with a line of text after a test boot.
 
     Returns:
-        `KVM` or `TCG`.
+        `KVM` if the test guest boots, else `TCG`.
 
     Raises:
-        LabError: The topology requests `kvm`, but no guest boots with KVM.
+        LabError: The topology requests `kvm`, but the test guest does not boot.
     """
     acceleration = layout.topology.acceleration
     if acceleration is Acceleration.TCG:
@@ -47,9 +47,10 @@ def choose_accelerator(
         return Acceleration.KVM
     if acceleration is Acceleration.KVM:
         raise LabError(
-            f"no guest boots with KVM within {KVM_BOOT_TIMEOUT_SECONDS} s on this machine",
-            remedy="write `acceleration: auto` or `acceleration: tcg` in the topology, or use a "
-            "machine on which KVM works",
+            f"no guest boots with KVM within {KVM_BOOT_TIMEOUT_SECONDS} s on this machine, but the "
+            "topology requests `acceleration: kvm`",
+            remedy="write `acceleration: auto` or `tcg` in the topology, or use a machine on which "
+            "KVM works",
         )
     return Acceleration.TCG
 
@@ -58,7 +59,9 @@ def _can_boot_with_kvm(
     rootfs: Path, guest_image: GuestImage, report_progress: Callable[[str], None]
 ) -> bool:
     if not Path("/dev/kvm").exists():
-        report_progress("acceleration: this machine has no /dev/kvm; guests use TCG")
+        report_progress(
+            "acceleration: this machine has no /dev/kvm, so the guests of the lab use TCG"
+        )
         return False
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     key = build_cache.compute_key("kvm", platform.release(), boot_id, guest_image.key, str(rootfs))
@@ -67,10 +70,11 @@ def _can_boot_with_kvm(
         kvm_works = can_boot_guest(rootfs, guest_image, "kvm")
         result_file.parent.mkdir(parents=True, exist_ok=True)
         result_file.write_text(json.dumps({"kvm": kvm_works}))
-        result_text = "boots" if kvm_works else f"does not boot within {KVM_BOOT_TIMEOUT_SECONDS} s"
         report_progress(
-            f"acceleration: a test guest with KVM {result_text}; guests use "
-            f"{'KVM' if kvm_works else 'TCG'}"
+            "acceleration: a test guest boots with KVM, so the guests of the lab use KVM"
+            if kvm_works
+            else "acceleration: a test guest does not boot with KVM within "
+            f"{KVM_BOOT_TIMEOUT_SECONDS} s, so the guests of the lab use TCG"
         )
     return bool(json.loads(result_file.read_text())["kvm"])
 
@@ -87,7 +91,7 @@ def can_boot_guest(rootfs: Path, guest_image: GuestImage, accelerator: str) -> b
         True if the guest prints `migqual` on the console within `KVM_BOOT_TIMEOUT_SECONDS`.
 
     Raises:
-        LabError: The machine does not allow a command in the rootfs, see `run_in_rootfs`.
+        LabError: The machine does not allow `run_in_rootfs` to mount folders or to use chroot.
     """
     qemu_command = [
         *("qemu-system-x86_64", "-machine", "q35", "-accel", accelerator, "-cpu", "max"),
@@ -110,7 +114,7 @@ def can_boot_guest(rootfs: Path, guest_image: GuestImage, accelerator: str) -> b
             "sh",
             *timeout_command,
         ],  # a guest that boots never ends by itself
-        subject=f"test boot of a guest with {accelerator}",
+        subject=f"test boot of a guest with the accelerator {accelerator}",
         bind_mounts={Path("/dev"): "/dev", guest_image.kernel.parent: "/mnt"},
     )
     return _READY_TEXT in console_output

@@ -1,4 +1,4 @@
-"""Find and kill all processes of a lab by control group (cgroup).
+"""Find and kill all processes of a lab, which are in the control group (cgroup) of the lab.
 
 A process stays in the control group even after the death of the parent process.
 """
@@ -21,19 +21,20 @@ mount -t cgroup2 none "$1" && cd "$1" && [ -d "$2" ] && find "$2" -depth -type d
 def list_hierarchies() -> tuple[Path, ...]:
     """Return the root folder of each cgroup hierarchy that systemd uses on the machine.
 
-    Each is the unified hierarchy (cgroup version 2) or the hierarchy `name=systemd` of version 1.
+    systemd uses the unified hierarchy (cgroup version 2), the hierarchy `name=systemd` of cgroup
+    version 1, or both hierarchies.
     """
     candidates = (CGROUP_ROOT, CGROUP_ROOT / "unified", CGROUP_ROOT / "systemd")
     return tuple(root for root in candidates if (root / "cgroup.procs").exists())
 
 
 def list_group_folders(name: str) -> tuple[Path, ...]:
-    """Return the path of the control group `name` in each hierarchy. The folder may not exist."""
+    """Return the folder of control group `name` in each hierarchy, even if no folder exists."""
     return tuple(root / name for root in list_hierarchies())
 
 
 def list_group_pids(name: str) -> set[int]:
-    """Return the PIDs of all processes in the control group `name` and in the groups below."""
+    """Return the PIDs of all processes in the control group `name` and in all child groups."""
     pids: set[int] = set()
     for folder in list_group_folders(name):
         for path in _walk_groups(folder):
@@ -43,10 +44,10 @@ def list_group_pids(name: str) -> set[int]:
 
 
 def kill_group(name: str, deadline: Deadline) -> None:
-    """Kill all processes in a control group and in the groups below, then remove all groups.
+    """Kill all processes in a control group and in all child groups, then remove the groups.
 
-    A process that `migqual lab up` started just before a kill can still join the group. So the
-    function kills and removes again until no group is left.
+    A process that `migqual lab up` has just started can still join the group. So the function
+    kills processes and removes groups again, until no group is left.
 
     Args:
         name: Path of the group below the root of a hierarchy, for example `migqual/LAB`.
@@ -67,13 +68,14 @@ def kill_group(name: str, deadline: Deadline) -> None:
 
 
 def remove_unified_groups(name: str) -> None:
-    """Remove the empty control groups of a killed lab on a machine with cgroup version 1.
+    """Remove the empty cgroup v2 groups of a killed lab on a machine that uses cgroup v1.
 
-    The hosts of a lab always use the unified hierarchy (cgroup version 2). The machine does not
-    mount this hierarchy at /sys/fs/cgroup, so the function uses a private mount namespace.
+    The hosts of a lab create cgroup v2 groups on every machine. If the machine does not mount
+    cgroup v2 at /sys/fs/cgroup, the function mounts cgroup v2 in a private mount namespace. On a
+    machine with cgroup v2 at /sys/fs/cgroup, the function does nothing.
 
     Args:
-        name: Path of the group below the root of the hierarchy.
+        name: Path of the control group below the root of the hierarchy.
     """
     if (CGROUP_ROOT / "cgroup.controllers").exists():
         return
@@ -86,7 +88,7 @@ def remove_unified_groups(name: str) -> None:
 
 
 def _remove_groups(folder: Path) -> bool:
-    """Remove the group at `folder` and all groups below. Return True if no group is left."""
+    """Remove the control group at `folder` and all child groups; return True if none is left."""
     for path in _walk_groups(folder):
         with suppress(OSError):  # a busy group stays; a group may be gone already
             path.rmdir()
@@ -94,6 +96,6 @@ def _remove_groups(folder: Path) -> bool:
 
 
 def _walk_groups(folder: Path) -> Iterator[Path]:
-    """Yield the folder of a control group and of all groups below, deepest folder first."""
+    """Yield the folder of a control group and of all child groups, deepest folder first."""
     for path, _, _ in os.walk(folder, topdown=False):
         yield Path(path)

@@ -1,7 +1,8 @@
-"""Create foreign objects on a lab host, and find changes of these objects after a run.
+"""Create foreign objects on lab hosts, and find the foreign objects that a run changed.
 
-A foreign object is a guest or a file that does not belong to migqual, as on real hosts. The module
-reads the objects without a login: from the processes and the overlayfs upper layer of the host.
+A foreign object is a guest or a file that does not belong to migqual. Real hosts have such objects.
+The module does not log in to a lab host. The module reads the processes of the lab host in the
+/proc folder of the machine, and the files in the overlayfs upper layer of the lab host.
 """
 
 import hashlib
@@ -38,10 +39,10 @@ _DEFINITION = f"""\
 
 
 def write_foreign_objects(upper: Path) -> None:
-    """Write a foreign guest and foreign files into the upper layer of a host, before the boot.
+    """Write a guest and a file that do not belong to migqual into the upper layer of a lab host.
 
-    libvirt starts the guest when the host boots. The disk of the guest is not bootable, so the
-    guest waits in the firmware without load.
+    Call the function before the boot of the host: libvirt starts the guest during the boot. The
+    disk of the guest is not bootable, so the guest stays in the firmware and causes no load.
     """
     definition_file = _locate(upper, _DEFINITION_FILE)
     _write_file(definition_file, _DEFINITION.encode())
@@ -53,10 +54,12 @@ def write_foreign_objects(upper: Path) -> None:
 
 
 def wait_for_foreign_guests(layout: LabLayout) -> None:
-    """Wait until the foreign guest runs on each host with the quirk `has_foreign_guest`.
+    """Wait until a foreign guest runs on each lab host with `has_foreign_guest` in `quirks`.
+
+    A foreign guest is a guest that does not belong to migqual.
 
     Raises:
-        TimedOut: A foreign guest does not start within 30 s.
+        TimedOut: A foreign guest does not run after 30 s.
     """
     deadline = Deadline(_START_SECONDS)
     for host in layout.hosts:
@@ -68,12 +71,12 @@ def wait_for_foreign_guests(layout: LabLayout) -> None:
 
 
 def read_foreign_objects(layout: LabLayout) -> dict[str, str]:
-    """Read the state of all foreign objects of a running lab.
+    """Read the state of the guests and files in a running lab that do not belong to migqual.
 
     Returns:
-        The state of each object by ``HOST: OBJECT``, empty for a lab without foreign objects.
-        The state of a guest is the process id with the start time. The state of a file is the
-        owner, the mode and the checksum.
+        The state of each guest and file by ``HOST: OBJECT``. The state of a guest is the id and
+        the start time of the QEMU process. The state of a file is the owner, the mode and the
+        checksum. The result is empty if the lab has no such objects.
     """
     states = {}
     for host in layout.hosts:
@@ -85,12 +88,12 @@ def read_foreign_objects(layout: LabLayout) -> dict[str, str]:
 
 
 def find_changed_objects(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """List the names of the foreign objects whose state in `after` is not the state in `before`."""
+    """List the names in `before` whose value in `after` is missing or different."""
     return [name for name, state in before.items() if after.get(name) != state]
 
 
 def _find_guest_process(host: HostLayout) -> str:
-    """Return the id and the start time of the foreign guest's QEMU process; empty if none runs."""
+    """Return PID and start time of the QEMU process of guest `foreign`, or "" if none runs."""
     for pid in sorted(cgroup.list_group_pids(host.cgroup_name)):
         try:
             command_line = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -98,7 +101,7 @@ def _find_guest_process(host: HostLayout) -> str:
         except (FileNotFoundError, ProcessLookupError):
             continue
         if f"guest={FOREIGN_GUEST},".encode() in command_line:
-            return f"{pid} started at tick {stat.rpartition(')')[2].split()[19]}"
+            return f"process {pid}, started {stat.rpartition(')')[2].split()[19]} ticks after boot"
     return ""
 
 

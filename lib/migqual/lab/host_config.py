@@ -70,7 +70,7 @@ keepalive_count = 5
 
 
 def create_ssh_keys(layout: LabLayout) -> None:
-    """Create the SSH key of the lab, a host key for each host, and the known_hosts file.
+    """Create the SSH key for logins on the lab hosts, the host keys and the known_hosts file.
 
     Raises:
         LabError: `ssh-keygen` is not installed or failed.
@@ -96,7 +96,7 @@ def write_host_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> None
     Args:
         layout: The layout of the lab.
         host: The host to configure.
-        rootfs: The root file system below the upper layer; never changed.
+        rootfs: The root file system below the upper layer. The function only reads the rootfs.
     """
     _write_host_file(host, "etc/hostname", f"{host.name}\n")
     _write_host_file(host, "etc/machine-id", f"{host.uuid.hex}\n")
@@ -126,10 +126,10 @@ def write_host_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> None
 
 
 def render_hosts_file(layout: LabLayout) -> str:
-    """Render the file /etc/hosts for all hosts of the lab.
+    """Render the file /etc/hosts that every host of the lab gets.
 
-    The file gives each host name the migration address of the host. A host without a migration
-    address has the management address.
+    The file maps each host name to the migration address of the host. If a host has no migration
+    address, the file contains the management address.
     """
     lines = ["127.0.0.1 localhost"]
     for host in layout.hosts:
@@ -139,7 +139,7 @@ def render_hosts_file(layout: LabLayout) -> str:
 
 
 def render_controller_hosts_file(layout: LabLayout) -> str:
-    """Render the file /etc/hosts for the controller: host names with management addresses."""
+    """Render /etc/hosts for the controller, with the management address of each lab host."""
     lines = [f"{host.addresses['mgmt']} {host.name}" for host in layout.hosts]
     return "\n".join(["127.0.0.1 localhost", *lines]) + "\n"
 
@@ -147,7 +147,7 @@ def render_controller_hosts_file(layout: LabLayout) -> str:
 def render_controller_ssh_config(layout: LabLayout) -> str:
     """Render the SSH client configuration for the controller.
 
-    With the file, `ssh HOST` and `virsh -c qemu+ssh://HOST/system` need no more options.
+    With this configuration, `ssh HOST` and `virsh -c qemu+ssh://HOST/system` need no options.
     """
     host_blocks = "".join(_render_ssh_host_block(layout, host) for host in layout.hosts)
     return f"""\

@@ -1,8 +1,8 @@
-"""Start a lab host: join the control groups, mount the root folder, execute systemd-nspawn.
+"""Start a lab host as a program of its own: `python -S -I host_launcher.py CONFIG`.
 
-The launcher runs as a separate process (`python -S -I host_launcher.py CONFIG`) in a mount
-namespace of the host. So no mount is left after a kill of the host. The module imports only a
-few modules of the standard library, because each import delays the boot of every host.
+The program joins the control groups of the host, mounts the root folder in a new mount namespace,
+and executes systemd-nspawn. The mounts disappear when all processes of the host have ended. The
+module imports few modules, because each import delays the boot of every host.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ CLONE_NEWNS = 0x00020000
 
 
 def main(config_file: str) -> None:
-    """Replace the current process with systemd-nspawn, which boots the host. Do not return.
+    """Replace the current process with systemd-nspawn, which boots the host.
 
     Args:
         config_file: JSON file from `boot_host`, with control groups, rootfs, folders, command

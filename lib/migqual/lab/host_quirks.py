@@ -1,6 +1,6 @@
-"""Write the quirks of a lab host into the overlayfs upper layer, before the boot.
+"""Write the quirks of a lab host into the overlayfs upper layer of the host, before the boot.
 
-A quirk is a property of real hosts that Debian does not have, for example another SSH port.
+A quirk is a property of real hosts that a Debian host does not have, for example another SSH port.
 """
 
 import os
@@ -18,7 +18,10 @@ SFTP_LINE = "Subsystem sftp"
 
 
 def render_sshd_quirks(quirks: HostQuirks) -> str:
-    """Render the lines of sshd_config for the SSH port and the locale; empty for the defaults."""
+    """Render the lines of sshd_config for the SSH port, the login user and the locale.
+
+    A property with the default value needs no line.
+    """
     lines = [f"Port {quirks.ssh_port}\n"] if quirks.ssh_port != 22 else []
     if quirks.login_user != ROOT_USER:
         lines.append("PermitRootLogin no\n")
@@ -28,15 +31,15 @@ def render_sshd_quirks(quirks: HostQuirks) -> str:
 
 
 def write_host_quirks(upper: Path, rootfs: Path, quirks: HostQuirks) -> None:
-    """Write the files for the quirks of a lab host into the upper layer of the host's overlayfs.
+    """Write files into the upper layer of a lab host, so that the host imitates a real host.
 
     Args:
-        upper: Folder of the upper layer. The folder contains the configuration of the host.
-        rootfs: Root file system below the upper layer; never changed.
-        quirks: Quirks from the topology.
+        upper: Folder of the overlayfs upper layer, which contains the configuration of the host.
+        rootfs: Root file system below the upper layer. The function only reads the rootfs.
+        quirks: Properties of the real host, from the topology.
 
     Raises:
-        LabError: The rootfs lacks a file that a quirk changes.
+        LabError: The rootfs lacks a file that the function must change.
     """
     if quirks.umask != "022":
         _write_file(
@@ -72,8 +75,9 @@ def _move_emulator(upper: Path, rootfs: Path, emulator: Path) -> None:
     source = rootfs / DEBIAN_EMULATOR.relative_to("/")
     if not source.exists():
         raise LabError(
-            f"{source} does not exist, but the quirk `emulator: {emulator}` needs this QEMU",
-            remedy="add the package qemu-system-x86 to the host, or remove the quirk",
+            f"{source} does not exist, but the lab must copy this QEMU to {emulator} on the host",
+            remedy="in the topology, add qemu-system-x86 to `packages` of the host, or remove "
+            "`emulator` from `quirks`",
         )
     target = upper / emulator.relative_to("/")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +86,7 @@ def _move_emulator(upper: Path, rootfs: Path, emulator: Path) -> None:
 
 
 def _hide(upper: Path, path: Path) -> None:
-    """Hide a path of the lower layer with an overlayfs whiteout: a character device 0:0."""
+    """Hide a path of the lower layer with an overlayfs whiteout (a character device 0:0)."""
     whiteout = upper / path.relative_to("/")
     whiteout.parent.mkdir(parents=True, exist_ok=True)
     os.mknod(whiteout, stat.S_IFCHR, os.makedev(0, 0))
@@ -93,8 +97,9 @@ def _read_lower_file(rootfs: Path, path: Path) -> str:
         return (rootfs / path.relative_to("/")).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise LabError(
-            f"the root file system {rootfs} has no file {path}, but a quirk changes this file",
-            remedy="choose another root file system for the host, or remove the quirk",
+            f"the root file system {rootfs} has no file {path}, but `has_sftp: false` in the "
+            "topology changes this file",
+            remedy="choose another root file system for the host, or remove `has_sftp: false`",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Build the root file systems (rootfs) of lab hosts, once for hosts with the same packages."""
+"""Build root file systems (rootfs) for lab hosts. Hosts with the same packages share a rootfs."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ ProgressCallback = Callable[[str], None]
 
 
 def ensure_host_rootfs(topology: Topology, report_progress: ProgressCallback) -> dict[str, Path]:
-    """Return the rootfs path of each host by host name; build each rootfs that is missing.
+    """Build each missing root file system (rootfs) of the hosts of a lab.
 
     Hosts with the same release and the same packages share a rootfs. At most two builds run at
     the same time.
@@ -20,6 +20,9 @@ def ensure_host_rootfs(topology: Topology, report_progress: ProgressCallback) ->
     Args:
         topology: Topology of the lab.
         report_progress: Called with a line of text for each build.
+
+    Returns:
+        The path of the rootfs by host name.
 
     Raises:
         LabError: A build failed.
@@ -44,7 +47,7 @@ def ensure_host_rootfs(topology: Topology, report_progress: ProgressCallback) ->
 
 
 def choose_rootfs(host: LabHost) -> RootfsSpec | Path:
-    """Return the host's rootfs path in the topology, or else the specification of a new rootfs."""
+    """Return the rootfs path in the topology, or else the specification of a rootfs to build."""
     if host.rootfs is not None:
         return host.rootfs
     packages = {*host.role.packages, *host.packages, *host.quirks.packages}

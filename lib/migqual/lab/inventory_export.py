@@ -44,7 +44,7 @@ def build_inventory(layout: LabLayout, acceleration: Acceleration) -> dict[str, 
         acceleration: Accelerator of the guests, `KVM` or `TCG`.
 
     Returns:
-        The Ansible group `all`, with common variables and a group for each role, ready for YAML.
+        The Ansible group `all` as plain data, with common variables and a group for each role.
     """
     groups: dict[str, Any] = {}
     for host in layout.hosts:

@@ -60,7 +60,7 @@ class HostLayout:
 
     @property
     def merged(self) -> Path:
-        """Return the mount point of the overlayfs: the root folder of the host."""
+        """Return the mount point of the overlayfs, which is the root folder of the host."""
         return self.folder / "root"
 
     @property
@@ -70,7 +70,7 @@ class HostLayout:
 
     @property
     def cgroup_name(self) -> str:
-        """Return the path of the host's control group, relative to the root of a hierarchy."""
+        """Return the path of the host's control group below the root of a cgroup hierarchy."""
         return f"migqual/{self.lab_name}/{self.name}"
 
     @cached_property
@@ -80,7 +80,7 @@ class HostLayout:
 
     @property
     def libvirt_uuid(self) -> UUID:
-        """Return the host UUID for libvirt: `host_uuid` from the topology, or else `uuid`."""
+        """Return the host UUID for libvirt. Without `host_uuid` in the topology, return `uuid`."""
         return self.spec.quirks.host_uuid or self.uuid
 
     def get_address(self, network: str) -> str:
@@ -174,7 +174,7 @@ class LabLayout:
 
     @property
     def controller_namespace(self) -> str:
-        """Return the name of the lab's network namespace for the controller."""
+        """Return the name of the network namespace from which the controller reaches the hosts."""
         return build_namespace_name(self.name, CONTROLLER_NAME)
 
     @cached_property
@@ -189,7 +189,7 @@ class LabLayout:
 
     @property
     def guest_address_range(self) -> str:
-        """Return the range of guest addresses in the service network: ``FIRST-LAST``."""
+        """Return the range of guest addresses in the service network, as ``FIRST-LAST``."""
         return f"{self.prefixes['svc']}100-{self.prefixes['svc']}199"
 
     @cached_property
@@ -229,7 +229,7 @@ class LabLayout:
         )
 
     def get_link(self, network: str) -> Link:
-        """Return the rate limit and the latency of a network: `mgmt`, `mig` or `svc`."""
+        """Return the rate limit and the latency of each host's link to `mgmt`, `mig` or `svc`."""
         links = self.topology.links
         return {"mgmt": links.management, "mig": links.migration, "svc": links.service}[network]
 
@@ -250,10 +250,10 @@ def get_disk_folder(lab_name: str) -> Path:
 
 
 def check_lab_name(name: str) -> None:
-    """Check the name of a lab: up to 12 lower-case letters and digits, a letter first.
+    """Check that a lab name has up to 12 lower-case letters and digits, and begins with a letter.
 
     Raises:
-        UsageError: The name does not follow the rule.
+        UsageError: The name has other characters or is too long.
     """
     if not LAB_NAME_PATTERN.match(name):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Start and remove labs, and remove the leftovers of dead labs."""
+"""Start and remove labs, and remove what is left of labs that ended without clean-up."""
 
 import os
 import shutil
@@ -63,12 +63,12 @@ def start_lab(
 ) -> Lab:
     """Build and boot a lab, or return the running lab with the same name and topology.
 
-    The function first removes the leftovers of a dead lab with the same name. After an error no
-    part of the lab stays on the machine.
+    The function first removes the leftovers of an earlier lab with the same name. After an error
+    no part of the lab stays on the machine.
 
     Args:
         topology: Hosts, pairs and links of the lab.
-        name: Lab name: up to 12 lower-case letters and digits, a letter first.
+        name: Name of the lab, see `check_lab_name`.
         report_progress: Called with a line of text for each slow step.
         topology_name: Name or path of the topology, stored in the state file for messages.
 
@@ -76,7 +76,7 @@ def start_lab(
         The running lab.
 
     Raises:
-        LabError: The machine does not meet a condition of a lab, or a step of the build failed.
+        LabError: The machine cannot run a lab, or a step of the build failed.
         UsageError: The process runs inside the namespace of a lab, the running lab has another
             topology, or the name is not allowed.
     """
@@ -111,10 +111,10 @@ def _set_umask(umask: int) -> Iterator[None]:
 
 
 def check_start_conditions(topology: Topology, name: str) -> None:
-    """Check whether `start_lab` can start a lab, but create no part of the lab.
+    """Check whether `start_lab` can start a lab. The function changes nothing on the machine.
 
     Raises:
-        LabError: The machine does not meet a condition of a lab.
+        LabError: The machine cannot run a lab.
         UsageError: The process runs inside the namespace of a lab, or the running lab with the
             same name has another topology.
     """
@@ -214,7 +214,7 @@ def _prepare_hosts(layout: LabLayout, rootfs_paths: dict[str, Path]) -> None:
 
 
 def _remove_old_saved_states() -> None:
-    """Remove the saved states that no run has used for `SAVED_STATE_MAX_AGE_DAYS` days.
+    """Remove the saved guest states that no run has used for `SAVED_STATE_MAX_AGE_DAYS` days.
 
     A run updates the modification time of each saved state that the run uses.
     """
@@ -268,7 +268,7 @@ def _clear_lab(name: str) -> None:
 
 
 def _kill_processes_in(namespace: str, deadline: Deadline) -> None:
-    """Kill all processes in a network namespace, except the current process and all ancestors."""
+    """Kill all processes in a network namespace except the current process and its ancestors."""
 
     def kill_processes() -> bool:
         result = subprocess.run(

@@ -1,4 +1,4 @@
-"""Run the commands that create and remove parts of a lab, on the local machine."""
+"""Run commands on the local machine that create or remove parts of a lab."""
 
 import subprocess
 from collections.abc import Sequence

@@ -13,11 +13,12 @@ def create_login_user(upper: Path, rootfs: Path, name: str, public_key: str) -> 
     """Create a login user in the overlayfs upper layer of a lab host.
 
     The user may run every command with sudo, without a password. The user may also use libvirt,
-    because the peer of the host connects to libvirt as this user.
+    because the other host of a pair connects to libvirt on this host as this user.
 
     Args:
         upper: Folder of the upper layer.
-        rootfs: Root file system below the upper layer, with the package sudo; never changed.
+        rootfs: Root file system below the upper layer. The rootfs must contain the package sudo.
+            The function only reads the rootfs.
         name: Name of the user.
         public_key: Public SSH key of the user, a line for ``authorized_keys``.
 
@@ -64,8 +65,9 @@ def _read_account_file(rootfs: Path, name: str) -> str:
         return (rootfs / "etc" / name).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise LabError(
-            f"the root file system {rootfs} has no file /etc/{name}, which login_user needs",
-            remedy="choose another root file system for the host, or remove login_user",
+            f"the root file system {rootfs} has no file /etc/{name}, but `login_user` in the "
+            "topology changes this file",
+            remedy="choose another root file system for the host, or remove `login_user`",
         ) from error
 
 

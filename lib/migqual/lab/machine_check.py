@@ -11,7 +11,7 @@ REQUIRED_FREE_GIB = 4
 
 
 def check_outside_lab() -> None:
-    """Raise `UsageError` if the process runs inside the namespace of a lab.
+    """Raise `UsageError` if the current process runs inside a network namespace of a lab.
 
     Such a process cannot see the mounts and control groups of the machine.
     """
@@ -24,18 +24,22 @@ def check_outside_lab() -> None:
 
 
 def check_machine() -> None:
-    """Check the conditions of a lab: user root, no namespace of a lab, cgroups, free disk space.
+    """Check whether a lab can run on the machine.
+
+    The user must be root. cgroups must be mounted in /sys/fs/cgroup. The disk of the cache folder
+    must have 4 GiB of free space.
 
     Raises:
-        LabError: The machine does not meet a condition.
-        UsageError: The process runs inside the namespace of a lab.
+        LabError: The machine or the user does not meet a condition.
+        UsageError: The current process runs inside a network namespace of a lab.
     """
     if os.geteuid() != 0:
         raise LabError("a lab can only be built by root", remedy="run as root")
     check_outside_lab()
     if not cgroup.list_hierarchies():
         raise LabError(
-            "no cgroup hierarchy of systemd is mounted in /sys/fs/cgroup",
+            "neither cgroup2 nor the cgroup v1 hierarchy `name=systemd` is mounted in "
+            "/sys/fs/cgroup",
             remedy="run `mount -t cgroup2 none /sys/fs/cgroup`, or use a privileged container",
         )
     folder = paths.get_cache_folder()
@@ -43,6 +47,7 @@ def check_machine() -> None:
     free_gib = shutil.disk_usage(folder).free / 2**30
     if free_gib < REQUIRED_FREE_GIB:
         raise LabError(
-            f"{folder}: {free_gib:.1f} GiB free, {REQUIRED_FREE_GIB} GiB needed for a lab",
+            f"the cache folder {folder} has {free_gib:.1f} GiB of free disk space, but a lab needs "
+            f"{REQUIRED_FREE_GIB} GiB",
             remedy="free disk space, or set MIGQUAL_CACHE to a folder on another disk",
         )

@@ -46,10 +46,10 @@ def create_network(layout: LabLayout) -> None:
 
 
 def _mark_netns_folder() -> None:
-    """Create a marker file if `/run/netns` is not mounted yet.
+    """Create a marker file if `/run/netns` is not a mount point yet.
 
-    Without the mount `ip netns add` mounts the folder for the lab. The marker file allows
-    `remove_netns_folder` to unmount the folder.
+    `ip netns add` then makes `/run/netns` a mount point. With the marker file,
+    `remove_netns_folder` unmounts `/run/netns` again.
     """
     if not _is_mounted(state.NAMESPACE_FOLDER):
         _get_netns_marker().touch()
@@ -58,8 +58,8 @@ def _mark_netns_folder() -> None:
 def remove_netns_folder() -> None:
     """Unmount and remove `/run/netns`, the folder of network namespaces.
 
-    The function does nothing if the folder contains a namespace, or if the folder was mounted
-    before the first lab.
+    The function does nothing if the folder contains a namespace, or if the folder was a mount
+    point before the first lab.
     """
     if not _get_netns_marker().exists() or any(state.NAMESPACE_FOLDER.glob("*")):
         return
@@ -152,14 +152,17 @@ def _build_interface_commands(host: HostLayout) -> list[str]:
 
 
 def _get_address_flags(address: str) -> str:
-    """Return the flag ` nodad` for an IPv6 address: no duplicate address detection. Else ""."""
+    """Return " nodad" (no duplicate address detection) for an IPv6 address, "" for IPv4."""
     return " nodad" if ":" in address else ""
 
 
 def _apply_link_shaping(host: HostLayout, network: str, link: Link) -> None:
     """Apply the rate limit and the latency of a link to all packets that the host sends.
 
-    A latency needs the qdisc netem, a rate alone needs tbf. Raise `LabError` without netem.
+    For a latency the function adds the qdisc netem. For a rate limit alone it adds the qdisc tbf.
+
+    Raises:
+        LabError: The link has a latency, but the kernel has no netem.
     """
     if link.rate_mbit is None and link.latency_ms is None:
         return

@@ -32,7 +32,8 @@ def boot_host(layout: LabLayout, host: HostLayout, rootfs: Path) -> subprocess.P
     Args:
         layout: Layout of the lab.
         host: The host to start.
-        rootfs: Root file system: the overlayfs lower layer, which the host cannot change.
+        rootfs: Root file system that becomes the overlayfs lower layer. The host cannot change
+            this layer.
 
     Returns:
         The process of systemd-nspawn, in a new session and process group.
@@ -52,7 +53,7 @@ def boot_host(layout: LabLayout, host: HostLayout, rootfs: Path) -> subprocess.P
 
 
 def bind_notify_socket(host: HostLayout) -> socket.socket:
-    """Bind the socket to which systemd in the host sends READY=1. Call before `boot_host`."""
+    """Bind the socket to which systemd in the host sends READY=1, before the host is started."""
     path = host.folder / "notify"
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -101,7 +102,7 @@ def wait_for_boot(
 
 
 def kill_lab_host(host: HostLayout, deadline: Deadline) -> None:
-    """Kill a lab host at once, as in a power failure, and remove the systemd-nspawn folders.
+    """Kill a lab host at once, as in a power failure, and remove the host's folders in `/run`.
 
     Raises:
         TimedOut: Processes of the host are left at the deadline.
@@ -113,7 +114,7 @@ def kill_lab_host(host: HostLayout, deadline: Deadline) -> None:
 def clear_nspawn_state(lab_name: str) -> None:
     """Remove the folders that systemd-nspawn left in `/run` for killed hosts of the lab.
 
-    The function then removes the parent folders up to `/run/systemd`, if empty.
+    The function also removes the parent folders, `/run/systemd` included, that are then empty.
     """
     _remove_nspawn_folders(f"mq-{lab_name}-*")
     for folder in (*NSPAWN_STATE_FOLDER.glob("*"), NSPAWN_STATE_FOLDER, NSPAWN_STATE_FOLDER.parent):
@@ -122,10 +123,10 @@ def clear_nspawn_state(lab_name: str) -> None:
 
 
 def _remove_nspawn_folders(pattern: str) -> None:
-    """Remove the empty systemd-nspawn folders of hosts with a machine name that matches `pattern`.
+    """Remove the empty folders `/run/systemd/nspawn/*/MACHINE`; MACHINE must match `pattern`.
 
-    Releases of systemd-nspawn create different folders. The last part of each path is the name
-    of the machine.
+    MACHINE is the machine name of a lab host. The parent folder of MACHINE depends on the release
+    of systemd-nspawn.
     """
     for folder in NSPAWN_STATE_FOLDER.glob(f"*/{pattern}"):
         with suppress(OSError):
@@ -201,7 +202,7 @@ def build_nspawn_command(layout: LabLayout, host: HostLayout) -> list[str]:
 
 
 def get_saved_states_folder() -> Path:
-    """Return the folder on the machine for saved states of guests, shared by all labs."""
+    """Return the folder on the machine with the saved guest states, which all labs share."""
     return paths.get_cache_folder() / SAVED_STATES_FOLDER
 
 

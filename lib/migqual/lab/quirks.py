@@ -18,17 +18,19 @@ class HostQuirks(StrictModel):
         umask: umask of logins and commands, as octal digits.
         ssh_port: Port of the SSH server.
         has_sftp: Whether the SSH server has the SFTP subsystem.
-        emulator: The only path of QEMU, e.g. ``/usr/libexec/qemu-kvm``; None for Debian's path.
+        emulator: The only path of QEMU, e.g. ``/usr/libexec/qemu-kvm``. None keeps Debian's path.
         has_firmware_descriptors: Whether QEMU's firmware descriptors are installed.
         qemu_user: User of the QEMU processes.
-        qemu_conf_target: Target of the symbolic link ``/etc/libvirt/qemu.conf``; None for a file.
-        locale: Locale of the system and of logins, e.g. ``zh_CN.UTF-8``; None for Debian's.
-        login_user: User for SSH logins. Another user than root has ``sudo``, and root then cannot
-            log in.
-        login_shell_text: Text that the login shell prints before each command.
-        jump_host: Lab host through which the controller must log in; None for direct logins.
+        qemu_conf_target: File to which ``/etc/libvirt/qemu.conf`` is a symbolic link. With None,
+            ``qemu.conf`` is a regular file.
+        locale: Locale of the system and of logins, e.g. ``zh_CN.UTF-8``. None keeps Debian's
+            locale.
+        login_user: User for SSH logins. If the user is not root, the user may use ``sudo``, and
+            root cannot log in.
+        login_shell_text: Text that the login shell prints before the output of each command.
+        jump_host: Lab host through which the controller must log in. None allows direct logins.
         service_bridge: Name of the bridge that connects guests to the service network.
-        host_uuid: UUID of the host for libvirt; None for a separate UUID of each host.
+        host_uuid: UUID of the host for libvirt. With None, each host has a different UUID.
         has_foreign_guest: Whether the host has a running guest and files that do not belong to
             migqual.
     """
@@ -50,5 +52,5 @@ class HostQuirks(StrictModel):
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Return the names of the Debian packages that the quirks need."""
+        """Return the names of the Debian packages that the imitated properties need."""
         return ("sudo",) if self.login_user != ROOT_USER else ()

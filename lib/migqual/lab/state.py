@@ -43,9 +43,9 @@ class LabState:
         name: Name of the lab.
         phase: `BUILDING` or `UP`.
         topology_name: Name or path of the topology.
-        acceleration: `KVM` or `TCG`; during the build the value in the topology.
+        acceleration: `KVM` or `TCG`. During the build, this is the value in the topology.
         started_at: Start of the build in UTC, ISO 8601, to the second.
-        guest_key: Cache key of the guest image; empty during the build.
+        guest_key: Cache key of the guest image. During the build, the key is empty.
     """
 
     name: str
@@ -126,7 +126,7 @@ def list_namespaces(name: str) -> list[str]:
 
 
 def find_current_namespace() -> str | None:
-    """Return the lab's network namespace in which the current process runs, or None."""
+    """Return the name of the current network namespace if a lab created it, else None."""
     own_stat = Path("/proc/self/ns/net").stat()
     for path in NAMESPACE_FOLDER.glob("mq-*.*"):
         with suppress(FileNotFoundError):
@@ -147,10 +147,11 @@ def list_lab_names() -> list[str]:
 
 @contextmanager
 def lock_labs() -> Iterator[None]:
-    """Lock the labs of the machine: only a single process at a time builds or removes labs.
+    """Lock the labs of the machine while the block runs.
 
-    The lock is a lock of `flock` on the folder of the labs. So no lock file stays, and the lock
-    ends with the process.
+    Only the process with the lock may build or remove labs. Other processes wait. The lock is a
+    flock(2) on the folder of the labs, so no lock file is left, and the lock ends with the
+    process.
     """
     descriptor = _lock_folder(paths.get_labs_folder())
     try:

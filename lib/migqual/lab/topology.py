@@ -1,4 +1,7 @@
-"""Define the topology of a lab, and load topology files, such as `fixtures/labs/default.yml`."""
+"""Define the topology of a lab (hosts, pairs, links), and load topology files.
+
+An example of a topology file is `fixtures/labs/default.yml`.
+"""
 
 import platform
 import re
@@ -76,8 +79,8 @@ class BindMount(StrictModel):
 
     Attributes:
         source: Path on the machine.
-        target: Path in the host; None for the same path as on the machine.
-        read_only: Whether the host can only read below the path.
+        target: Path in the host. None means the same path as on the machine.
+        read_only: Whether the host cannot write below the path.
     """
 
     source: Path
@@ -92,10 +95,11 @@ class LabHost(StrictModel):
         role: Role of the host.
         release: Debian release of the rootfs.
         packages: Debian packages in addition to the packages of the role.
-        rootfs: Existing root file system for the host; None to build a root file system.
-        emulator: Path of QEMU in the host; None for libvirt's default.
-        qemu_prefix: Installation prefix of a QEMU on the machine, mounted in the host. Guests use
-            the QEMU in place of the host's QEMU.
+        rootfs: Path of an existing root file system. With None, migqual builds the root file
+            system.
+        emulator: Path of QEMU in the host. None means the default path of libvirt.
+        qemu_prefix: Installation prefix of a QEMU on the machine. The folder is mounted in the
+            host, and guests use this QEMU instead of the QEMU of the host.
         binds: Folders and devices of the machine that the host can use.
         quirks: Properties of real hosts that the host imitates.
     """
@@ -103,9 +107,11 @@ class LabHost(StrictModel):
     role: LabRole = LabRole.HYPERVISOR
     release: str = "bookworm"
     packages: tuple[str, ...] = Field(
-        default=(), description="packages in addition to the role's packages"
+        default=(), description="Debian packages in addition to the packages of the host's role"
     )
-    rootfs: Path | None = Field(default=None, description="an existing root file system to use")
+    rootfs: Path | None = Field(
+        default=None, description="path of an existing root file system for the host"
+    )
     emulator: str | None = None
     qemu_prefix: AbsolutePath | None = None
     binds: tuple[BindMount, ...] = ()
@@ -113,7 +119,7 @@ class LabHost(StrictModel):
 
     @property
     def emulator_path(self) -> str | None:
-        """Return the path of QEMU for the inventory; None for libvirt's default."""
+        """Return the path of QEMU in the host, or None for the default path of libvirt."""
         if self.qemu_prefix is None:
             return self.emulator
         return str(self.qemu_prefix / f"bin/qemu-system-{platform.machine()}")
@@ -132,7 +138,9 @@ class LabPair(StrictModel):
     source: HostName
     destination: HostName
     replica_of: str | None = Field(
-        default=None, description="id of the original pair, whose tests a replica shares"
+        default=None,
+        description="id of the original pair; this pair is then a replica of the original pair, "
+        "and runs a share of its tests",
     )
 
     @property
@@ -145,8 +153,8 @@ class Link(StrictModel):
     """The rate limit and the latency of each host's link to a network.
 
     Attributes:
-        rate_mbit: Maximum rate in Mbit/s at which a host sends; None for no limit.
-        latency_ms: Delay in ms of each packet that a host sends; None for no delay.
+        rate_mbit: Maximum rate in Mbit/s at which a host sends. None means no limit.
+        latency_ms: Delay in ms of each packet that a host sends. None means no delay.
     """
 
     rate_mbit: Annotated[int, Field(gt=0)] | None = None
@@ -168,10 +176,11 @@ class Topology(StrictModel):
 
     Attributes:
         hosts: Hosts by name.
-        pairs: Pairs of hosts and replicas, not empty.
+        pairs: Pairs of hosts, replicas of pairs included. At least one pair is necessary.
         links: Rate limits and latencies of the three networks.
         ipv6_networks: Networks with IPv6 addresses instead of IPv4 addresses.
-        acceleration: Accelerator of the guests. `AUTO` selects KVM if a test guest boots.
+        acceleration: Accelerator of the guests. `AUTO` selects KVM if a test guest boots with
+            KVM, else TCG.
         cpu: vCPU model of all guests.
         tier: Tier in the inventory file of the lab. With `REAL` the inventory file describes the
             lab hosts as real hosts.
@@ -200,12 +209,14 @@ class Topology(StrictModel):
         ]
         original_pair_ids = {pair.id for pair in self.pairs if pair.replica_of is None}
         faults += [
-            f"pair {pair.id}: replica of {pair.replica_of}, which is not a pair of this topology"
+            f"pair {pair.id}: replica of {pair.replica_of}, which is not a pair of this topology, "
+            "or is itself a replica"
             for pair in self.pairs
             if pair.replica_of is not None and pair.replica_of not in original_pair_ids
         ]
         faults += [
-            f"host {name}: jump_host {host.quirks.jump_host} is unknown, or has a jump_host, too"
+            f"host {name}: jump_host {host.quirks.jump_host} is not a host of this topology, or "
+            f"{host.quirks.jump_host} has a jump_host itself"
             for name, host in self.hosts.items()
             if host.quirks.jump_host is not None and not self._is_direct(host.quirks.jump_host)
         ]
@@ -288,8 +299,9 @@ def _check_paths(name: str, host: LabHost) -> Iterator[InputProblem]:
 def add_replicas(topology: Topology, lanes: int) -> Topology:
     """Add replicas of the original pairs, in turn, until the topology has `lanes` pairs.
 
-    Each replica has two new hosts, with the same descriptions as the hosts of the original pair.
-    A topology with enough pairs does not change.
+    A replica is a pair of two new hosts with the same descriptions as the hosts of the original
+    pair, and runs a share of the tests of the original pair. If the topology already has enough
+    pairs, the function adds none.
 
     Args:
         topology: The topology, which may already contain replicas.

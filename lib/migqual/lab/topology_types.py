@@ -11,7 +11,7 @@ HOST_NAME_PATTERN = re.compile(r"[a-z][a-z0-9]{0,8}")
 
 
 class StrictModel(BaseModel):
-    """A pydantic base class for the parts of a topology: unknown keys are errors."""
+    """A pydantic base class for the parts of a topology, which rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -123,11 +123,11 @@ def test_valid_topology_file(tmp_path: Path) -> None:
         ("  a1: {}", "  a-host-with-a-long-name: {}", "1 to 9 lower-case letters and digits"),
         ("  a1: {}", "  a1: {}\n  s1: {role: storage}\n  s2: {role: storage}", "at most one"),
         ("  a1: {}", "  a1: {qemu_prefix: /nonsense}", "no QEMU is installed there"),
-        ("  a1: {}", "  a1: {quirks: {jump_host: a9}}", "jump_host a9 is unknown"),
+        ("  a1: {}", "  a1: {quirks: {jump_host: a9}}", "jump_host a9 is not a host of"),
         (
             "  a1: {}",
             "  a1: {quirks: {jump_host: a1}}",
-            "jump_host a1 is unknown, or has a jump_host",
+            "jump_host a1 is not a host of this topology, or",
         ),
         ("pairs:", "ipv6_networks: [mgmt]\npairs:", "ipv6_networks"),
         ("pairs:", "acceleration: warp\npairs:", "acceleration"),
