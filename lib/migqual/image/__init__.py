@@ -1,4 +1,5 @@
-"""Build the boot files of guests and lab hosts: rootfs, payload, initramfs and cloud images.
+"""Build the files from which guests and lab hosts boot, and the program `migqual-payload`.
 
-All builds run on the controller. The cache stores each file under a hash of the inputs.
+The files are root file systems (rootfs), kernels, initramfs archives and disk images. All builds
+run on the controller. The cache stores each file under a hash of the inputs of the build.
 """

@@ -20,7 +20,7 @@ _PARTIAL_PREFIX = ".half-"
 
 
 def compute_key(*inputs: object) -> str:
-    """Compute a cache key: a hash over all inputs, as 16 hex digits.
+    """Compute a cache key of 16 hex digits, which is a hash over all inputs.
 
     Args:
         *inputs: Bytes, paths of files, or plain values such as text, numbers and tuples. For a
@@ -35,7 +35,7 @@ def compute_key(*inputs: object) -> str:
 
 
 def _encode_input(item: object) -> bytes:
-    """Encode an input of a cache key as bytes. A file, bytes and text never give the same bytes."""
+    """Encode an input of a cache key as bytes that also depend on the type of the input."""
     if isinstance(item, Path):
         return b"file " + item.read_bytes()
     return b"bytes " + item if isinstance(item, bytes) else repr(item).encode()
@@ -46,7 +46,8 @@ def ensure_cached(final_path: Path, build: Callable[[Path], None]) -> Path:
 
     Args:
         final_path: File or folder in the cache.
-        build: Gets a new path in the same folder and creates a file or a folder at the path.
+        build: Creates a file or a folder at the given temporary path. `ensure_cached` then
+            renames the result to `final_path`.
 
     Raises:
         LabError: The cache folder cannot be created, or `build` created no result.
@@ -76,8 +77,8 @@ def ensure_cached(final_path: Path, build: Callable[[Path], None]) -> Path:
 def remove_path(path: Path) -> None:
     """Remove a file, or a folder with all contents, if present.
 
-    A killed process may still write to a folder for a moment. So the function ignores errors in
-    a folder.
+    A killed process may still write to a folder for a moment. So the function ignores errors
+    during the removal of a folder.
     """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""Build a disk image for UEFI guests: Debian with systemd, cloud-init and the guest agent.
+"""Build a Debian disk image for UEFI guests, with systemd, cloud-init and the guest agent.
 
-The image represents the images of users, for example a cloud image of openEuler. The build
+In the tests the image represents the images of users, for example of openEuler. The build
 mounts no image and uses no loop device: tools from a second root file system (rootfs) write the
 file systems into the image file.
 """
@@ -74,7 +74,7 @@ def ensure_cloud_image(
     """Return the path of the qcow2 cloud image; build the image if the cache has none.
 
     The image has the architecture of the machine. A build with an empty cache takes two minutes.
-    `ensure_seed_volume` makes the volume that configures a guest. Guests must write to a copy of
+    A guest also needs the volume of `ensure_seed_volume`. Guests must write to a copy of
     the image, or to an overlay with the image as backing file.
 
     Args:
@@ -118,7 +118,7 @@ def ensure_cloud_image(
 
 
 def _find_architecture(machine: str) -> _Architecture:
-    """Find the names of the machine's architecture.
+    """Return the Debian name, the EFI name and the console device of a CPU architecture.
 
     Raises:
         LabError: No cloud image can be built for the architecture.
@@ -134,11 +134,11 @@ def _find_architecture(machine: str) -> _Architecture:
 def _build_disk(
     work_folder: Path, rootfs: Path, tools_rootfs: Path, architecture: _Architecture
 ) -> None:
-    """Build `disk.qcow2` in the new folder `work_folder`."""
+    """Build the cloud image as `disk.qcow2` in `work_folder`, which the function creates."""
     work_folder.mkdir()
     isolated_command.run_isolated(
         ["cp", "--archive", "--reflink=auto", rootfs, work_folder / "tree"],
-        subject="copy of the root file system for the cloud image",
+        subject="copying the root file system for the cloud image",
         remedy="free 4 GiB on the disk of the cache folder (MIGQUAL_CACHE)",
     )
     _configure_rootfs(work_folder / "tree")
@@ -153,7 +153,7 @@ def _build_disk(
 
 
 def _list_disk_commands() -> list[list[str]]:
-    """List the commands that partition and fill the image. The work folder must be at `/mnt`."""
+    """List the commands that partition and fill the image in the work folder, mounted at `/mnt`."""
     disk = "/mnt/disk.raw"
     # Two sectors a cluster: with more, a volume this small has too few clusters to be FAT32.
     mkfs_vfat = ["mkfs.vfat", "--offset", str(MIB // 512), "-F", "32", "-s", "2", "-n", "ESP", disk]
@@ -187,7 +187,7 @@ def _configure_rootfs(rootfs: Path) -> None:
 
 
 def _copy_boot_files(work_folder: Path, architecture: _Architecture) -> None:
-    """Copy boot loader, kernel and initramfs to the source folder of the EFI system partition."""
+    """Copy boot loader, kernel and initramfs to the folder `esp`, later the EFI partition."""
     rootfs, esp_folder = work_folder / "tree", work_folder / "esp"
     (esp_folder / "EFI/BOOT").mkdir(parents=True)
     (esp_folder / "loader/entries").mkdir(parents=True)

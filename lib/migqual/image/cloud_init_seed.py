@@ -57,16 +57,17 @@ def ensure_seed_volume(
     The volume has the format ISO 9660 and the label CIDATA. Attach the volume as a disk or a
     virtio-scsi CD-ROM: cloud kernels have no SATA driver.
 
-    cloud-init then sets the IP addresses by MAC address, and starts the payload as
-    `migqual-payload.service`. The guest agent gets permission to run commands.
+    cloud-init then sets the IP addresses by MAC address, and starts the program `migqual-payload`
+    as a service. The guest agent gets permission to run commands.
 
     Args:
         hostname: Host name of the guest.
-        networks: A tuple (MAC, "ADDRESS/PREFIX") for each NIC; (MAC, "") for no IP address.
+        networks: A tuple (MAC, "ADDRESS/PREFIX") for each NIC. (MAC, "") is a NIC without an IP
+            address.
         payload: Path of the static program `migqual-payload`, which the volume contains.
         cache: Root folder of the cache.
-        port: TCP port of the payload for the session with the client.
-        gateway: IP address of the default gateway, through the first NIC; empty for none.
+        port: TCP port on which `migqual-payload` accepts the connection of the client.
+        gateway: IP address of the default gateway, for the first NIC. "" means no gateway.
 
     Raises:
         UsageError: An address of `networks` is not valid.
@@ -91,7 +92,7 @@ def ensure_seed_volume(
 
 
 def _encode_yaml(value: dict[str, Any]) -> bytes:
-    """Encode the value as YAML. The text is JSON, because JSON is valid YAML."""
+    """Encode the value as JSON, which is also valid YAML."""
     return json.dumps(value, indent=1).encode() + b"\n"
 
 

@@ -46,7 +46,7 @@ def make_character_device_entry(major: int, minor: int, mode: int = 0o600) -> Cp
 
 
 def build_cpio_archive(entries: Mapping[str, CpioEntry]) -> bytes:
-    """Build a cpio archive of the entries, and of all parent folders without an entry.
+    """Build a cpio archive of the entries, and add an entry for each missing parent folder.
 
     The same entries always give the same bytes: entries are sorted, the owner is root, and the
     time is 0. The format follows "initramfs buffer format" in the kernel's documentation.

@@ -1,4 +1,8 @@
-"""Build the guest image: a Debian kernel, and an initramfs with the payload and guest agent."""
+"""Build the guest image, which is a Debian kernel with an initramfs.
+
+The initramfs contains the guest agent and `migqual-payload`, the program that executes the commands
+of migqual in the guest.
+"""
 
 import platform
 from collections.abc import Callable, Sequence
@@ -33,13 +37,13 @@ _CONSOLE_DEVICES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
 
 @dataclass(frozen=True)
 class GuestImage:
-    """The boot files of a guest and the payload program.
+    """The boot files of a guest, and the program that runs in the guest.
 
     Attributes:
         kernel: Path of the kernel.
         initrd: Path of the initramfs.
         payload: Path of the static program `migqual-payload`.
-        key: Cache key: the Debian release and a hash of all inputs of the build.
+        key: Cache key, which contains the Debian release and a hash of all inputs of the build.
     """
 
     kernel: Path
@@ -51,7 +55,7 @@ class GuestImage:
 def ensure_guest_image(
     cache: Path, release: str = "bookworm", *, report_progress: Callable[[str], None] = print
 ) -> GuestImage:
-    """Return the guest image; build the image if the cache has none.
+    """Return the guest image (kernel and initramfs); build the image if the cache has none.
 
     The image has the architecture of the machine. A build with an empty cache takes 10 s.
 
@@ -104,12 +108,13 @@ def build_kernel_command_line(
     """Build the kernel command line of a guest.
 
     Args:
-        networks: A tuple (MAC, "ADDRESS/PREFIX") for each NIC; (MAC, "") for no IP address.
-        port: TCP port of the payload for the session with the client.
+        networks: A tuple (MAC, "ADDRESS/PREFIX") for each NIC. (MAC, "") is a NIC without an IP
+            address.
+        port: TCP port on which `migqual-payload` accepts the connection of the client.
         shutdown_delay: Seconds between a shutdown request and the power-off. The power button or
             the guest agent requests the shutdown.
-        arch: Architecture of the guest; empty for the architecture of the machine.
-        gateway: IP address of the default gateway, through the first NIC; empty for none.
+        arch: Architecture of the guest. "" means the architecture of the machine.
+        gateway: IP address of the default gateway, for the first NIC. "" means no gateway.
         emulated: Whether the guest runs under TCG. Such a guest makes QEMU flush the TLB, see
             `fixtures/guest/tlb.c`.
 
@@ -130,7 +135,7 @@ def build_kernel_command_line(
     ]
     if gateway and not (networks and networks[0][1]):
         raise UsageError(
-            f"gateway {gateway}: the first NIC has no address",
+            f"the guest cannot use the gateway {gateway}: its first NIC has no IP address",
             remedy="give the first NIC an IP address, or omit the gateway",
         )
     if gateway:
@@ -159,8 +164,8 @@ def _find_kernel(rootfs: Path) -> Path:
     kernels = sorted((rootfs / "boot").glob("vmlinuz-*"))
     if not kernels:
         raise LabError(
-            f"root file system {rootfs}: no kernel in /boot",
-            remedy="remove the folder; migqual then builds the root file system again",
+            f"the root file system {rootfs} has no kernel in /boot",
+            remedy=f"remove the folder {rootfs}; migqual then builds the root file system again",
         )
     return kernels[-1]
 
@@ -195,7 +200,7 @@ def _build_initramfs_entries(rootfs: Path, payload: Path) -> dict[str, cpio.Cpio
 
 
 def _collect_agent_files(rootfs: Path) -> dict[str, cpio.CpioEntry]:
-    """Collect the files of the guest agent: program, dynamic loader and shared libraries."""
+    """Collect the program, the dynamic loader and the shared libraries of the guest agent."""
     loader = next(
         path
         for prefix in ("lib64", "lib", "usr/lib64", "usr/lib")
@@ -217,10 +222,10 @@ def _collect_agent_files(rootfs: Path) -> dict[str, cpio.CpioEntry]:
 
 
 def _locate_in_rootfs(rootfs: Path, path: str) -> Path:
-    """Locate the file `path` in the rootfs: at `path` itself, or else below `/usr`.
+    """Return the path of a file in the rootfs. If `path` does not exist, use `/usr/PATH`.
 
-    The packages of the rootfs are not configured, so links such as `/lib64` to `/usr/lib64` are
-    missing.
+    The packages of the rootfs are not configured, so the symbolic link from `/lib64` to
+    `/usr/lib64` and similar links are missing.
     """
     relative_path = path.lstrip("/")
     return (

@@ -58,7 +58,7 @@ def build_iso_volume(label: str, files: Mapping[str, bytes]) -> bytes:
 
 
 def _encode_both_endian32(value: int) -> bytes:
-    """Encode a 32-bit number in both byte orders, as ECMA-119 requires."""
+    """Encode a 32-bit number in little-endian and then in big-endian byte order (ECMA-119)."""
     return struct.pack("<I", value) + struct.pack(">I", value)
 
 

@@ -74,16 +74,16 @@ def _run_with_living_parent(
 
 
 def build_isolation_command(ready_fd: int, go_fd: int) -> list[str]:
-    """Build the start of a command line that runs a command in new mount and PID namespaces.
+    """Build the start of a command line that runs a program in new mount and PID namespaces.
 
-    Append the program and the arguments. The kernel kills the command when the parent process
-    dies. Before the command starts, the new process reports to the parent and waits for an
-    answer.
+    The caller appends the program and its arguments. The kernel kills the program when the parent
+    process dies. Before the program starts, the new process writes a line to the parent and waits
+    for an answer.
 
     Args:
-        ready_fd: Inherited file descriptor, to which the new process writes a line.
+        ready_fd: Inherited file descriptor, to which the new process writes the line.
         go_fd: Inherited file descriptor, from which the new process reads the answer. If the
-            parent closes the other end without an answer, the command does not start.
+            parent closes the pipe without an answer, the program does not start.
     """
     return [
         *("setpriv", "--pdeathsig", "KILL"),

@@ -35,7 +35,8 @@ class KernelModules:
             optional_names: Names of modules to add if present.
 
         Returns:
-            Decompressed contents of each module by name; dependencies come first.
+            Decompressed contents of each module by name. A module comes after all modules that
+            the module needs.
 
         Raises:
             LabError: A required module or a dependency is missing, or the compression is

@@ -19,7 +19,7 @@ _COMPILER_FLAGS = (
     "-static",
     "-pthread",
 )
-_REMEDY = "as root: `apt-get install gcc libc6-dev` (dnf: gcc glibc-static)"
+_REMEDY = "as root, run `apt-get install gcc libc6-dev` or `dnf install gcc glibc-static`"
 
 
 def ensure_payload(
@@ -42,7 +42,7 @@ def ensure_payload(
             of the compiler's output.
     """
     if shutil.which(compiler) is None:
-        raise LabError(f"no C compiler: {compiler} is not installed", remedy=_REMEDY)
+        raise LabError(f"the C compiler {compiler} is not installed", remedy=_REMEDY)
 
     def compile_payload(partial_path: Path) -> None:
         report_progress("compiling the payload (migqual-payload)")

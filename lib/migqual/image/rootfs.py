@@ -18,9 +18,9 @@ _EXCLUDED_PATHS = (
     "/usr/share/info/*",
 )
 _REMEDY = (
-    "as root: `apt-get install mmdebstrap`; after an error of apt above, correct the apt settings "
-    "of the machine, or set MIGQUAL_MIRROR to another mirror; the disk of the cache needs 2 GiB "
-    "free"
+    "if mmdebstrap is missing, run `apt-get install mmdebstrap` as root; if apt failed, correct "
+    "the apt settings of the machine, or set MIGQUAL_MIRROR to another mirror; if the disk of the "
+    "cache is full, free 2 GiB"
 )
 # The machine's settings that decide whether apt reaches and accepts a mirror (apt.conf(5)).
 _MIRROR_SETTINGS = (
@@ -84,7 +84,8 @@ def ensure_rootfs(spec: RootfsSpec, cache: Path, report_progress: Callable[[str]
 
     def build_rootfs(partial_path: Path) -> None:
         report_progress(
-            f"building a root file system from Debian {spec.release}, {len(spec.packages)} packages"
+            f"building a root file system from {len(spec.packages)} packages of Debian "
+            f"{spec.release}"
         )
         isolated_command.run_isolated(
             _build_mmdebstrap_command(spec, partial_path),
@@ -122,7 +123,7 @@ def list_apt_settings() -> list[str]:
 
 
 def select_mirror_settings(dump: str) -> list[str]:
-    """Select the settings that affect downloads from mirrors in the output of `apt-config dump`."""
+    """Select the settings in an `apt-config dump` output that affect downloads from mirrors."""
     prefixes = tuple(name.lower() for name in _MIRROR_SETTINGS)
     settings = []
     for line in dump.splitlines():

@@ -281,5 +281,5 @@ def test_kernel_command_line_has_networks_port_and_delay() -> None:
     assert "console=ttyAMA0" in arguments
     assert "migqual.net=52:54:00:aa:00:01,10.9.0.5/24,10.9.0.1;52:54:00:aa:00:02" in arguments
     assert arguments[-2:] == ["migqual.port=7070", "migqual.shutdown_delay=4"]
-    with pytest.raises(UsageError, match="no address"):
+    with pytest.raises(UsageError, match="no IP address"):
         build_kernel_command_line([("52:54:00:aa:00:01", "")], gateway="10.9.0.1")

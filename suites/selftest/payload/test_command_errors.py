@@ -170,6 +170,6 @@ def test_missing_compiler_error_has_a_remedy(tmp_path: Path) -> None:
 
     Expected: `LabError` with a remedy.
     """
-    with pytest.raises(LabError, match="no C compiler") as error_info:
+    with pytest.raises(LabError, match="the C compiler") as error_info:
         ensure_payload(tmp_path, lambda _: None, compiler="migqual-no-such-compiler")
     assert "apt-get install gcc" in error_info.value.remedy
