@@ -1,4 +1,7 @@
-"""Remove the objects that a dead run left on hosts: the open entries of the run's journal."""
+"""Remove the objects that a crashed run left on hosts.
+
+The open entries in the journal of the run name these objects.
+"""
 
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
@@ -27,15 +30,15 @@ def remove_open_entries(
     is deleted.
 
     Args:
-        journal_file: The journal of a dead run.
-        report_progress: Called with a line of text for each entry: removed or not removed.
-        host_names: Names of the hosts to sweep; empty for all hosts.
+        journal_file: The journal of a crashed run.
+        report_progress: Called with a line of text for each removed object and each failure.
+        host_names: Hosts on which objects are removed. An empty collection means all hosts.
 
     Returns:
         Whether all open entries on the chosen hosts were removed.
 
     Raises:
-        UsageError: The inventory of the dead run cannot be read. No object was removed.
+        UsageError: The inventory of the crashed run cannot be read. No object was removed.
     """
     entries = [
         entry for entry in journal_file.open_entries if not host_names or entry.host in host_names
@@ -54,7 +57,7 @@ def remove_open_entries(
 
 
 class _HostConnections:
-    """Connections to hosts by name, opened on first use. A lost host is not tried again."""
+    """Connections to hosts, opened on first use. After a lost connection a host is not retried."""
 
     def __init__(self, inventory: Inventory | None, stack: ExitStack) -> None:
         self._inventory = inventory
@@ -63,7 +66,7 @@ class _HostConnections:
         self._lost_connections: dict[str, ConnectionLost] = {}
 
     def open_host(self, name: str) -> Host:
-        """Return the host `name`, connected on first use.
+        """Return the host `name`. The first call connects to the host.
 
         Raises:
             UsageError: The inventory no longer has the host.

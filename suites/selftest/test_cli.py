@@ -125,7 +125,7 @@ def test_sweep_without_journals(environment: dict[str, str]) -> None:
 
     assert (result.returncode, result.stdout) == (
         0,
-        "migqual: no journals: nothing was left on any host\n",
+        "migqual: there is no journal, so no run left an object on a host\n",
     )
 
 

@@ -1,4 +1,4 @@
-"""Define arguments that several commands have, and connect to the hosts in these arguments."""
+"""Define arguments that several commands have, and connect to hosts that the user names."""
 
 import argparse
 import os
@@ -37,10 +37,10 @@ def add_migration_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-probes",
         action="store_true",
-        help="also run probes that write. For a moment, migqual creates a small file beside the "
-        "images of the guest and locks one byte of each image. migqual also queries QEMU's "
-        "monitor; libvirt then marks the domain as tainted. Without this option migqual changes "
-        "nothing of the guest",
+        help="also run checks that write to the hosts. For a moment, migqual creates a small file "
+        "beside the images of the guest and locks one byte of each image. migqual also queries "
+        "QEMU's monitor; libvirt then marks the domain as tainted. Without this option migqual "
+        "changes nothing that belongs to the guest",
     )
 
 
@@ -48,14 +48,14 @@ def add_migration_arguments(parser: argparse.ArgumentParser) -> None:
 def open_migration_request(
     arguments: argparse.Namespace, plan: Plan
 ) -> Iterator[tuple[MigrationRequest, ProbeContext]]:
-    """Connect to both hosts of the requested migration while the block runs.
+    """Connect to the source and the destination of a migration while the block runs.
 
     Args:
         arguments: The parsed arguments of `add_migration_arguments`.
         plan: The plan of the migration.
 
     Yields:
-        The migration request, and the context for probes on both hosts.
+        The requested migration (guest, hosts and plan), and the context for probes on both hosts.
 
     Raises:
         UsageError: No inventory is named, or the guest or a host is unknown.
@@ -77,7 +77,7 @@ def open_migration_request(
 
 
 def add_inventory_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option --inventory; the default is the environment variable MIGQUAL_INVENTORY."""
+    """Add the option --inventory, whose default is the value of the variable MIGQUAL_INVENTORY."""
     parser.add_argument(
         "--inventory",
         type=Path,
@@ -102,7 +102,7 @@ def load_named_inventory(file: str | Path | None) -> Inventory:
 
 
 def select_hypervisors(inventory: Inventory, names: list[str]) -> list[str]:
-    """Return `names` if all are hypervisors; if `names` is empty, return all hypervisors.
+    """Return `names`, or the names of all hypervisors if `names` is empty.
 
     Raises:
         UsageError: The inventory has no hypervisor with one of the names.

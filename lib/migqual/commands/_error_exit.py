@@ -14,7 +14,8 @@ def run_and_report_errors(command: str, action: Callable[[], int]) -> int:
         action: Runs the command and returns the exit code.
 
     Returns:
-        The exit code: from `action`, or 2 on bad input, or 1 after another error of migqual.
+        The exit code of `action`. After a `UsageError` the exit code is 2, and after another
+        `MigqualError` 1.
     """
     try:
         return action()

@@ -62,7 +62,7 @@ def check_pytest_arguments(pytest_arguments: list[str]) -> None:
 
 
 def run_suites(arguments: argparse.Namespace, target: RunTarget) -> int:
-    """Run pytest on the hosts of the target, and return the exit status of pytest.
+    """Run the suites with pytest on the hosts in `target`, and return the exit status of pytest.
 
     pytest runs in a session (setsid) of its own: Ctrl-C reaches only migqual, and migqual then
     terminates pytest.
@@ -88,7 +88,7 @@ def run_suites(arguments: argparse.Namespace, target: RunTarget) -> int:
         return process.wait()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print_progress("stopping; pytest removes guests and files from the hosts first")
+        print_progress("stops as soon as pytest has removed all guests and files from the hosts")
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(CLEANUP_SECONDS)

@@ -1,4 +1,4 @@
-"""Provide the hosts of `migqual run`: from an inventory file, or from a lab."""
+"""Provide the hosts of `migqual run` from an inventory file or from a lab."""
 
 import argparse
 import fcntl
@@ -17,11 +17,11 @@ from migqual.lab.layout import LabLayout
 
 @dataclass(frozen=True)
 class RunTarget:
-    """The hosts on which a run tests.
+    """The hosts that a run tests.
 
     Attributes:
-        inventory: The inventory file.
-        lab: The layout of the lab; None if the user gave an inventory file.
+        inventory: The inventory file, which lists the hosts.
+        lab: The layout of the lab, or None if the user gave an inventory file.
     """
 
     inventory: Path
@@ -30,11 +30,11 @@ class RunTarget:
 
 @contextmanager
 def sweep_afterwards() -> Iterator[list[Path]]:
-    """Sweep the journals of dead runs at the end of the block.
+    """Remove the objects that crashed runs left on hosts, at the end of the block.
 
     Yields:
-        An empty list. The caller adds inventory files; only the journals of runs on these
-        inventories are swept.
+        An empty list, to which the caller adds inventory files. At the end, the function removes
+        only objects of runs that used one of these inventory files.
     """
     inventories: list[Path] = []
     try:
@@ -46,9 +46,11 @@ def sweep_afterwards() -> Iterator[list[Path]]:
 
 @contextmanager
 def open_target(arguments: argparse.Namespace) -> Iterator[RunTarget]:
-    """Provide the hosts of a run while the block runs; without --inventory use or build a lab.
+    """Provide the hosts of a run while the block runs.
 
-    At the end a new lab is removed, unless the user gave --keep or another run uses the lab.
+    Without --inventory the hosts are a lab. The function builds the lab if the lab is not up. At
+    the end, the function removes a lab that it built, unless the user gave --keep or another run
+    uses the lab.
     """
     if arguments.inventory is not None:
         yield RunTarget(arguments.inventory.absolute())
@@ -66,9 +68,9 @@ def open_target(arguments: argparse.Namespace) -> Iterator[RunTarget]:
 
 
 def _ensure_lab(arguments: argparse.Namespace, *, was_up: bool) -> LabLayout:
-    """Use the lab that is up, or build a lab, and return its layout.
+    """Return the layout of the lab that is up. If no lab is up, build the lab first.
 
-    With --topology, a lab that is up must have the same topology.
+    With --topology, `UsageError` is raised if the lab that is up has another topology.
     """
     if was_up and arguments.topology is None:
         print_progress(f"lab {arguments.name} is already up, and stays up after the run")

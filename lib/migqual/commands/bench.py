@@ -22,8 +22,8 @@ def register(subparsers: "Subparsers") -> None:
     """Add the command `bench` with a parser for each benchmark."""
     parser = subparsers.add_parser(
         "bench",
-        description="Measures the overhead of migqual in comparison with the plain tools, and the "
-        "accuracy of the predictions. Guests run on the first pair of the inventory.",
+        description="Measures the overhead of migqual in comparison with virsh, and the accuracy "
+        "of the predictions. Guests run on the first pair of the inventory.",
     )
     benchmarks = parser.add_subparsers(dest="bench", metavar="BENCHMARK", required=True)
     _register_comparisons(benchmarks)
@@ -46,9 +46,9 @@ def register(subparsers: "Subparsers") -> None:
         benchmarks,
         "predict",
         "predict migrations, then compare the predictions with the real migrations",
-        "For each combination of dirty rate, working set and bandwidth: predicts a migration, then "
-        "runs the migration. Writes reports/out/prediction.json. The last lines are the errors of "
-        "the predictions.",
+        "Predicts a migration, then runs the migration, for each combination of dirty rate, "
+        "working set and bandwidth. Writes reports/out/prediction.json. The last lines show the "
+        "differences between the predicted and the measured values.",
     )
     predict.add_argument(
         "--trials", type=int, metavar="N", help="number of combinations to run (default: all)"
@@ -61,9 +61,9 @@ def _register_comparisons(benchmarks: "Subparsers") -> None:
     overhead = _add_comparison(
         benchmarks,
         "overhead",
-        "compare observed migrations with plain `virsh migrate`",
-        "Migrates the same guest in turn with plain `virsh migrate` and with migqual and all its "
-        "observers.",
+        "compare migrations that migqual observes with plain `virsh migrate`",
+        "Migrates the same guest with plain `virsh migrate` and with migqual in turn. During the "
+        "migrations with migqual all observers run.",
         rounds=20,
     )
     overhead.add_argument("--memory", type=int, default=512, metavar="MIB", help=MEMORY_HELP)
@@ -110,7 +110,8 @@ def _add_comparison(
         type=int,
         default=rounds,
         metavar="N",
-        help="number of rounds; a round measures each tool once (default: %(default)s)",
+        help="number of rounds; each round measures migqual once and virsh once "
+        "(default: %(default)s)",
     )
     return parser
 

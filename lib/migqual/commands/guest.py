@@ -132,10 +132,10 @@ def _build_guest_spec(arguments: argparse.Namespace) -> GuestSpec:
     if arguments.working_set > arguments.memory - SYSTEM_MEMORY_MIB:
         minimum = arguments.working_set + SYSTEM_MEMORY_MIB
         raise UsageError(
-            f"a working set of {arguments.working_set} MiB does not fit into a guest of "
-            f"{arguments.memory} MiB",
-            remedy=f"give --memory {minimum} or more, because the system of the guest needs "
-            f"{SYSTEM_MEMORY_MIB} MiB",
+            f"a working set of {arguments.working_set} MiB does not fit into a guest with "
+            f"{arguments.memory} MiB of memory",
+            remedy=f"give --memory {minimum} or more, because the operating system of the guest "
+            f"needs {SYSTEM_MEMORY_MIB} MiB",
         )
     memory = MemoryLoad(
         arguments.working_set, arguments.dirty_rate, WritePattern(arguments.pattern)

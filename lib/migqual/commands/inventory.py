@@ -1,7 +1,7 @@
 """`migqual inventory check|show|from-mugen`: check, print or convert an inventory.
 
-A handler returns the exit code: 0, or 1 if the check of a host fails. An error in a file raises
-`UsageError` (exit code 2).
+The handler of an action returns exit code 0, or 1 if a check of a host fails. An error in a file
+raises `UsageError`, which gives exit code 2.
 """
 
 import argparse
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
 Connect = Callable[[Inventory], Sequence[Finding]]
-"""Connects to SSH of every host and libvirt of every hypervisor; returns findings on each host."""
+"""A function that logs in to every host with SSH and connects to libvirt on every hypervisor.
+
+The function returns a finding, which is the result of a check, for each connection.
+"""
 
 
 def register(subparsers: "Subparsers", connect: Connect) -> None:
-    """Add the command `inventory`. The parser stores the handler of the action as `run`.
+    """Add the command `inventory`. The parsed arguments contain the handler of the action as `run`.
 
     Args:
         subparsers: The subparsers of `migqual`.
-        connect: Connects to all hosts of an inventory; returns one or more findings per host.
+        connect: Connects to all hosts of an inventory and returns the results of the checks.
     """
     parser = subparsers.add_parser(
         "inventory",
@@ -48,7 +51,7 @@ def register(subparsers: "Subparsers", connect: Connect) -> None:
     )
     check.set_defaults(run=partial(check_inventory, connect=connect))
     show = actions.add_parser(
-        "show", help="print every setting with its value in force and the origin of the value"
+        "show", help="print every setting with its value and the place that sets the value"
     )
     show.set_defaults(run=show_inventory)
     for action in (check, show):
@@ -59,8 +62,8 @@ def register(subparsers: "Subparsers", connect: Connect) -> None:
             default=[],
             metavar="NAME=VALUE",
             dest="assignments",
-            help="use VALUE in place of the value in the file; possible names: "
-            f"{', '.join(OVERRIDE_VARIABLES)}",
+            help="use VALUE for the variable NAME instead of the value in the file; NAME is one "
+            f"of: {', '.join(OVERRIDE_VARIABLES)}",
         )
 
     convert = actions.add_parser(
@@ -75,8 +78,8 @@ def check_inventory(arguments: argparse.Namespace, connect: Connect) -> int:
     """Print the contents of an inventory, then connect to all hosts unless --offline is given.
 
     Args:
-        arguments: `file`, `assignments` and `offline`.
-        connect: Connects to all hosts of an inventory; returns one or more findings per host.
+        arguments: The parsed arguments `file`, `assignments` and `offline`.
+        connect: Connects to all hosts of an inventory and returns the results of the checks.
 
     Returns:
         The exit code: 1 when a check failed or no check ran, else 0.
@@ -99,7 +102,7 @@ def check_inventory(arguments: argparse.Namespace, connect: Connect) -> int:
 
 
 def show_inventory(arguments: argparse.Namespace) -> int:
-    """Print every setting of an inventory with its value in force and the origin of the value."""
+    """Print every setting of an inventory with its value and the place that sets the value."""
     inventory = load_inventory(arguments.file, assignments=arguments.assignments)
     rows = [
         (setting.scope, setting.name, setting.value, setting.origin)
@@ -110,13 +113,16 @@ def show_inventory(arguments: argparse.Namespace) -> int:
 
 
 def convert_mugen(arguments: argparse.Namespace) -> int:
-    """Convert an ``env.json`` of mugen, and print an inventory to complete by hand."""
+    """Convert the file ``env.json`` of the test framework mugen, and print an inventory.
+
+    The user must complete the inventory by hand.
+    """
     print(render_mugen_inventory(arguments.file), end="")
     return 0
 
 
 def _run_without_action(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
-    """Run `inventory` without an action: convert the file of --from-mugen."""
+    """Convert the file of --from-mugen to an inventory. Without a file, raise `UsageError`."""
     if arguments.from_mugen is None:
         raise UsageError("inventory: no action is given", remedy=parser.format_usage().strip())
     print(render_mugen_inventory(arguments.from_mugen), end="")
@@ -146,7 +152,7 @@ def _describe_inventory(inventory: Inventory) -> list[tuple[str, str]]:
 
 
 def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; each column is as wide as its longest cell."""
+    """Print a table in which each column is as wide as its longest cell."""
     table = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     for row in table:

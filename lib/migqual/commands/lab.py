@@ -27,8 +27,8 @@ def register(subparsers: "Subparsers") -> None:
     """Add the command `lab` with a parser for each action."""
     parser = subparsers.add_parser(
         "lab",
-        description="Builds, uses and removes a lab: hosts in namespaces of this machine, each "
-        "hypervisor with its own libvirt and QEMU.",
+        description="Builds, uses and removes a lab. The hosts of a lab run in namespaces of this "
+        "machine. Each hypervisor has its own libvirt and QEMU.",
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     name_option = argparse.ArgumentParser(add_help=False)
@@ -76,39 +76,41 @@ def _add_exec_parser(actions: "Subparsers", name_option: argparse.ArgumentParser
     exec_parser = actions.add_parser(
         "exec",
         parents=[name_option],
-        help="run a command in the network namespace of the controller, from which the hosts are "
-        "reachable, or on a host",
+        help="run a command on this machine, in a network namespace from which the hosts are "
+        "reachable; with --on, run the command on a host of the lab",
         usage="migqual lab exec [--name NAME] [--on HOST] -- COMMAND ...",
     )
     exec_parser.add_argument(
-        "--on", metavar="HOST", help="run COMMAND, or without COMMAND a shell, on this host"
+        "--on",
+        metavar="HOST",
+        help="run COMMAND on this host of the lab; without COMMAND, open a shell on the host",
     )
     exec_parser.add_argument("command", nargs="*", metavar="COMMAND")
     exec_parser.set_defaults(run=run_exec)
 
 
 def add_lanes_option(parser: argparse.ArgumentParser, default: int) -> None:
-    """Add the option --lanes: the number of pairs that run tests at the same time."""
+    """Add the option --lanes, the number of host pairs that are tested at the same time."""
     parser.add_argument(
         "--lanes",
         type=_parse_count,
         default=default,
         metavar="N",
-        help="number of pairs that run tests at the same time. If the topology has fewer pairs, "
-        "the lab gets replicas of its pairs; a replica runs a share of the tests of its pair "
-        "(default: %(default)s)",
+        help="number of host pairs that are tested at the same time. If the topology has fewer "
+        "pairs, the lab gets additional pairs (replicas), each built like a pair of the topology. "
+        "The tests of a pair are divided among the pair and its replicas (default: %(default)s)",
     )
 
 
 def read_topology(source: str, lanes: int) -> Topology:
-    """Load a topology, and add replicas of pairs until `lanes` pairs exist.
+    """Load a topology, and add replicas (additional pairs) until `lanes` pairs exist.
 
     Args:
         source: The name of a topology in `fixtures/labs`, or a file.
-        lanes: The number of pairs that run tests at the same time.
+        lanes: The number of host pairs that are tested at the same time.
 
     Raises:
-        InventoryError: The topology does not exist or has errors.
+        UsageError: The topology does not exist or has errors.
     """
     return topology.add_replicas(topology.load_topology(source), lanes)
 
@@ -124,7 +126,7 @@ def add_topology_option(parser: argparse.ArgumentParser) -> None:
 
 
 def run_up(arguments: argparse.Namespace) -> int:
-    """Build the lab unless the lab is up; print the hosts and commands to use the lab."""
+    """Build the lab unless the lab is up, and print the hosts and example commands."""
     requested_topology = read_topology(arguments.topology, arguments.lanes)
     started = time.monotonic()
     lab = lifecycle.start_lab(
@@ -149,7 +151,7 @@ def run_up(arguments: argparse.Namespace) -> int:
 
 
 def run_down(arguments: argparse.Namespace) -> int:
-    """Remove the lab: all processes, namespaces and folders."""
+    """Remove all processes, namespaces and folders of the lab."""
     layout.check_lab_name(arguments.name)
     lab_existed = lifecycle.remove_lab(arguments.name)
     print_progress(f"lab {arguments.name}: {'removed' if lab_existed else 'does not exist'}")
@@ -169,8 +171,8 @@ def run_status(arguments: argparse.Namespace) -> int:
         print(_render_table(lab_layout))
     elif phase is LabPhase.LEFTOVER:
         print("\n".join(f"  {trace}" for trace in state.list_lab_resources(arguments.name)))
-        print("these are leftovers of an earlier lab: `migqual lab down` removes them,")
-        print("`migqual lab up` removes them and builds the lab")
+        print("an earlier lab left these objects: `migqual lab down` removes the objects,")
+        print("`migqual lab up` removes the objects and builds the lab")
     if other_labs:
         print(f"other labs on this machine: {', '.join(other_labs)}")
     return 0 if phase is LabPhase.UP else 1
@@ -231,11 +233,11 @@ def print_progress(message: str) -> None:
 def build_ssh_command(host: str, argv: Sequence[str]) -> list[str]:
     """Build the ssh command that runs `argv` on a host.
 
-    ssh finds the host only in the network namespace of the controller.
+    The ssh command works only in the network namespace of the controller.
 
     Args:
         host: The name of the host.
-        argv: The command; an empty sequence opens a shell.
+        argv: The command to run. An empty sequence opens a shell.
     """
     return ["ssh", host, *([shlex.join(argv)] if argv else [])]
 
@@ -256,7 +258,7 @@ def load_running_lab(name: str) -> LabLayout:
 def build_namespace_command(lab: LabLayout, argv: Sequence[str]) -> list[str]:
     """Build the command that runs `argv` in the network namespace of the controller.
 
-    Only from this namespace the hosts are reachable.
+    The hosts of the lab are reachable only from this namespace.
     """
     return ["ip", "netns", "exec", lab.controller_namespace, *argv]
 

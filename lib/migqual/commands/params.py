@@ -1,4 +1,4 @@
-"""`migqual params GUEST`: list migration parameters beside openEuler's documented defaults."""
+"""`migqual params GUEST`: list migration parameters and the defaults that openEuler documents."""
 
 import argparse
 import json
@@ -26,7 +26,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Lists the migration parameters of the guest's QEMU: first every parameter "
         "that the openEuler documentation names, with its value or `missing`, then all other "
         "parameters. migqual queries QEMU's monitor, and libvirt then marks the domain as tainted. "
-        "Exit code 0; 1 if QEMU cannot be queried, 2 on bad input.",
+        "Exit code 0 if the list is printed, 1 if QEMU cannot be queried, 2 on bad input.",
     )
     parser.add_argument("guest", metavar="GUEST", help="name of the guest (any libvirt domain)")
     parser.add_argument(
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Query the migration parameters of the guest's QEMU and print a table.
 
     Returns:
-        The exit code: 0, 1 when the guest cannot be queried, 2 on bad input.
+        The exit code: 0 after success, 1 when QEMU cannot be queried, 2 on bad input.
     """
     return run_and_report_errors("params", lambda: _print_parameters(arguments))
 
@@ -62,7 +62,7 @@ def render_parameters_json(rows: Sequence[ParameterComparison]) -> str:
 
 
 def render_parameters_table(rows: Sequence[ParameterComparison]) -> Iterator[str]:
-    """Yield the lines of a table: parameter, value, documented default, and any difference."""
+    """Yield the lines of a table with parameter, value, documented default and `differs`."""
     table = [_HEADER, *(_format_row(row) for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(_HEADER))]
     for row in table:

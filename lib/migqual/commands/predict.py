@@ -41,8 +41,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         type=float,
         metavar="MIB_S",
         help="speed of the migration link in MiB/s (default: the speed that the network interface "
-        f"of the source reports; {GIGABIT_MIB_S:g}, that is 1 Gbit/s, if the interface reports "
-        "none)",
+        f"of the source reports. If the interface reports no speed, the default is "
+        f"{GIGABIT_MIB_S:g}, which is 1 Gbit/s)",
     )
     parser.add_argument(
         "--bandwidth",
@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure the guest, predict the migration, and print the prediction.
 
     Returns:
-        The exit code: 0 when the migration converges with the requested limits, else 1; 2 on
-        bad input, 3 when no prediction is possible.
+        The exit code: 0 when the migration converges with the requested limits, 1 when the
+        migration does not converge, 2 on bad input, 3 when no prediction is possible.
     """
     try:
         _check_arguments(arguments)
@@ -178,8 +178,10 @@ def render_prediction_table(
     yield f"{'setting':15}{'converges':11}{'time':>9}{'downtime':>11}  option"
     for suggestion in suggestions:
         yield _format_suggestion(suggestion).rstrip()
-    devices = f"{DEFAULT_DEVICE_STATE_S * 1000:.0f} ms of downtime for the device state"
-    yield f"assumed: {DEFAULT_SETUP_S:g} s before the first byte of memory, {devices}"
+    yield (
+        f"assumed: {DEFAULT_SETUP_S:g} s before the first byte of memory is sent, and "
+        f"{DEFAULT_DEVICE_STATE_S * 1000:.0f} ms of downtime for the device state"
+    )
 
 
 def _format_value(name: str, sourced_value: SourcedValue, unit: str) -> str:

@@ -59,7 +59,7 @@ def _print_findings(arguments: argparse.Namespace) -> int:
 
 
 def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
-    """Print findings as a table or as JSON."""
+    """Print findings (results of checks) as a table or as JSON."""
     print(render_findings_json(findings) if as_json else render_findings_table(findings))
 
 
@@ -74,7 +74,7 @@ def render_findings_json(findings: Sequence[Finding]) -> str:
 
 
 def render_findings_table(findings: Sequence[Finding]) -> str:
-    """Render findings as text: each message with its remedy below, then the count by severity."""
+    """Render the messages and remedies of all findings, and the number of findings by severity."""
     id_width = max(len(finding.id) for finding in findings)
     lines = []
     for one in findings:

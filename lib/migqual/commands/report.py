@@ -47,9 +47,10 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--durations",
         type=Path,
         metavar="FILE",
-        help="write the seconds of each passed test to this file. The wait for an exclusive "
-        "machine does not count. From fixtures/durations.json migqual selects the tests of a smoke "
-        "run, and divides the tests among lanes",
+        help="write the duration of each passed test in seconds to this file. The time in which "
+        "a test waited for other tests to end does not count. migqual reads "
+        "fixtures/durations.json to select the tests of a smoke run, and to divide the tests among "
+        "the pairs that are tested at the same time",
     )
     parser.set_defaults(run=run)
 

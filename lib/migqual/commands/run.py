@@ -37,9 +37,10 @@ def register(subparsers: "Subparsers") -> None:
         "run",
         usage="migqual run [--topology NAME|FILE | --inventory FILE] [options] [-- PYTEST ...]",
         description="Runs the suites on a lab or on your own hosts, and prints the verdict. "
-        "migqual passes all other arguments to pytest: -k tls, --maxfail=1, a file, a test id. "
-        "Exit code 0 only if every pair qualifies under the profile; with --smoke if every tested "
-        "requirement works; with --observer-checks if every test passes.",
+        "migqual passes all other arguments to pytest, for example -k tls, a file or a test id. "
+        "Exit code 0 only if every pair qualifies under the profile. With --smoke, exit code 0 "
+        "only if every tested requirement works. With --observer-checks, exit code 0 only if every "
+        "test passes.",
         allow_abbrev=False,
     )
     host_options = parser.add_mutually_exclusive_group()
@@ -52,7 +53,7 @@ def register(subparsers: "Subparsers") -> None:
     host_options.add_argument(
         "--topology",
         metavar="NAME|FILE",
-        help="topology of the lab, which is built if no lab is up",
+        help="name or file of the topology of the lab; migqual builds the lab if no lab is up",
     )
     lab_command.add_lanes_option(parser, default=min(MAX_LANES, len(os.sched_getaffinity(0))))
     parser.add_argument(
@@ -93,8 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the suites on a lab or on the hosts of an inventory, and print the verdict.
 
     Returns:
-        The exit code: 0 when every pair qualifies, else 1. With --smoke 0 when all requirements
-        work, with --observer-checks 0 when all tests pass.
+        The exit code: 0 when every pair qualifies, else 1. With --smoke, 0 when all requirements
+        work, else 1. With --observer-checks, 0 when all tests pass, else 1.
     """
     inventory = _verify_arguments(arguments)
     with report_folder.lock_report_folder(arguments.out):  # then the session does
@@ -113,10 +114,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _watch_foreign_objects(target: RunTarget) -> Iterator[list[str]]:
-    """Compare the foreign objects of a lab before and after the block; print each change.
+    """Print each guest and file of a lab that the block changed, but that migqual did not create.
 
     Yields:
-        A list. The list contains the changed objects after the block.
+        A list, which is empty during the block. At the end of the block, the function adds the
+        name of each changed guest and file.
     """
     changed_objects: list[str] = []
     if target.lab is None:
@@ -128,14 +130,14 @@ def _watch_foreign_objects(target: RunTarget) -> Iterator[list[str]]:
     states_after = foreign_objects.read_foreign_objects(target.lab)
     changed_objects += foreign_objects.find_changed_objects(states_before, states_after)
     for name in changed_objects:
-        print_progress(f"changed, but not an object of the suite: {name}")
+        print_progress(f"the run changed an object that migqual did not create: {name}")
 
 
 def _verify_arguments(arguments: argparse.Namespace) -> Inventory | None:
     """Check all arguments before a lab is built and before an older report is cleared.
 
     Returns:
-        The inventory of --inventory; None without this option.
+        The inventory of --inventory, or None if the user did not give this option.
     """
     check_lab_name(arguments.name)
     if arguments.pytest:
@@ -161,8 +163,8 @@ def _check_reachability(inventory: Inventory) -> None:
     """Check the connections to all hosts, and report unreachable hosts.
 
     Raises:
-        TroubleError: No pair is left to test, or a host needed by every test is unreachable:
-            the client, or the server of a store.
+        TroubleError: Every pair has an unreachable host, or the client or the server of a store
+            is unreachable.
     """
     findings = [
         finding

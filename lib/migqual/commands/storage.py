@@ -28,10 +28,10 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add the command `storage`. The handler `run` returns the exit code."""
     parser = subparsers.add_parser(
         "storage",
-        description="Prints each disk, its location, the evidence for the location, and the "
-        "space that a copy needs. The column `copied` shows whether `--copy-storage-all` copies "
-        "the disk. Exit code 0 if every location is known, 1 if a location is unknown, 2 on bad "
-        "input.",
+        description="Prints each disk, its location (for example shared or local), the evidence "
+        "for the location, and the space that a copy of the disk needs. The column `copied` shows "
+        "whether `--copy-storage-all` copies the disk. Exit code 0 if every location is known, 1 "
+        "if a location is unknown, 2 on bad input.",
     )
     common_arguments.add_migration_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the table as JSON")

@@ -1,4 +1,4 @@
-"""`migqual sweep`: remove the objects that dead runs left on hosts."""
+"""`migqual sweep`: remove the objects that crashed runs left on hosts."""
 
 import argparse
 import shlex
@@ -48,7 +48,7 @@ def register(subparsers: "Subparsers") -> None:
         nargs="*",
         type=Path,
         metavar="JOURNAL",
-        help="only these journals (default: all)",
+        help="sweep only these journals (default: all)",
     )
     parser.set_defaults(run=run)
 
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     _forget_hosts(journal_paths, arguments.forget)
     if not journal_paths:
-        print("migqual: no journals: nothing was left on any host")
+        print("migqual: there is no journal, so no run left an object on a host")
     return 0 if sweep_journals(journal_paths, dry_run=arguments.dry_run) else 1
 
 
@@ -87,21 +87,25 @@ def _find_journal(path: Path) -> Path:
         if candidate.is_file():
             break
     else:
-        raise UsageError(f"{path}: no such journal", remedy=f"the journals are in {journal_folder}")
+        raise UsageError(
+            f"{path}: no such journal", remedy=f"give the name of a file in {journal_folder}"
+        )
     if not journal.parse_journal(
         candidate, candidate.read_text(encoding="utf-8", errors="replace")
     ).run_id:
-        raise UsageError(f"{path}: not a journal", remedy=f"the journals are in {journal_folder}")
+        raise UsageError(
+            f"{path}: not a journal", remedy=f"give the name of a journal in {journal_folder}"
+        )
     return candidate
 
 
 def _forget_hosts(paths: Iterable[Path], host_names: list[str]) -> None:
-    """Delete the entries of the given hosts from the journals of dead runs.
+    """Delete the entries of the given hosts from the journals of crashed runs.
 
-    The objects stay on the hosts. The commands for a removal by hand are printed.
+    The objects stay on the hosts. The function prints the commands that remove the objects.
 
     Raises:
-        UsageError: No journal of a dead run has an entry of one of the hosts.
+        UsageError: No journal of a crashed run has an entry of one of the hosts.
     """
     unknown_hosts = set(host_names)
     for path in paths:
@@ -115,7 +119,7 @@ def _forget_hosts(paths: Iterable[Path], host_names: list[str]) -> None:
                     undo_commands = "; ".join(shlex.join(argv) for argv in entry.undo)
                     print_progress(
                         f"{path.name}: deleted the entry of {sweep.describe_entry(entry)}; "
-                        f"to remove or restore this object by hand: {undo_commands}"
+                        f"to remove or restore this object by hand, run {undo_commands}"
                     )
     if unknown_hosts:
         raise UsageError(
@@ -125,7 +129,7 @@ def _forget_hosts(paths: Iterable[Path], host_names: list[str]) -> None:
 
 
 def find_journals(inventory_file: Path) -> list[Path]:
-    """Find the journals of dead runs that used an inventory file."""
+    """Find the journals of crashed runs that used the file `inventory_file`."""
     absolute_path = inventory_file.absolute()
     journal_paths = []
     for path in journal.list_journal_paths():
@@ -136,7 +140,7 @@ def find_journals(inventory_file: Path) -> list[Path]:
 
 
 def sweep_journals(paths: Iterable[Path], *, dry_run: bool = False) -> bool:
-    """Remove the objects in journals from the hosts, and print each removed object.
+    """Remove the objects that journals list from the hosts, and print each removed object.
 
     Args:
         paths: The journal files. The journal of an active run is skipped.
@@ -155,7 +159,10 @@ def _sweep_journal(path: Path, *, dry_run: bool) -> bool:
             print_progress(f"{path.name}: skipped, because its run is still active")
             return True
         if journal_file.open_entries and _is_lab_gone(journal_file):
-            print_progress(f"{path.name}: the lab is gone; nothing is left to remove")
+            print_progress(
+                f"{path.name}: the lab of this journal no longer exists, so there is nothing to "
+                "remove"
+            )
             if not dry_run:
                 journal_file.delete()
             return True
@@ -199,7 +206,7 @@ def _find_namespace_to_enter(journal_file: JournalFile) -> str | None:
     """Find the network namespace that a process must enter to reach the hosts of the journal.
 
     Returns:
-        The name of the namespace; None if this process need not enter a namespace.
+        The name of the namespace, or None if the process need not enter a namespace.
     """
     if (
         not journal_file.open_entries

@@ -68,7 +68,10 @@ def register(subparsers: "Subparsers") -> None:
         if name == "check":
             action.add_argument("--json", action="store_true", help="print the findings as JSON")
         action.add_argument(
-            "names", nargs="*", metavar="HOST", help="only these hosts (default: all)"
+            "names",
+            nargs="*",
+            metavar="HOST",
+            help="run the action only on these hosts (default: all)",
         )
         action.set_defaults(run=handler)
 
@@ -171,12 +174,11 @@ def _describe_nothing_installed(authority_folder: "_AuthorityFolder") -> str:
         for folder in authority_folder.folder.parent.iterdir()
         for file in journal.list_journal_paths(folder)
     }
-    location_note = (
-        f"; certificates are installed for {', '.join(sorted(other_inventories))}"
-        if other_inventories
-        else ""
-    )
-    return f"no certificates of migqual are installed for this inventory{location_note}"
+    message = "no certificates of migqual are installed for this inventory"
+    if not other_inventories:
+        return message
+    names = ", ".join(sorted(other_inventories))
+    return f"{message}; certificates of migqual are installed for the inventory {names}"
 
 
 @contextmanager
@@ -187,18 +189,18 @@ def _open_hosts(inventory: Inventory, names: list[str]) -> Iterator[list[Host]]:
 
 @dataclass(frozen=True)
 class _AuthorityFolder:
-    """The folder with the certificate authority and the TLS journals of an inventory.
+    """The folder with the certificate authority of an inventory, readable only by its owner.
 
-    Only its owner can read the folder.
+    The journals in the folder list the hosts on which migqual installed certificates.
     """
 
     folder: Path
 
     @property
     def tag(self) -> str:
-        """Return the tag: a text in the names of all backups that migqual makes on hosts.
+        """Return the text that is part of the name of every backup on the hosts.
 
-        The tag is different for each inventory and for each state folder.
+        The text is different for each inventory and for each state folder (MIGQUAL_STATE).
         """
         return f"{TAG_PREFIX}-{self.folder.name[:8]}"
 
@@ -227,10 +229,10 @@ def _open_host_certificates(
 
 @contextmanager
 def _lock_authority_folder(inventory: Inventory, names: list[str]) -> Iterator[_AuthorityFolder]:
-    """Lock the authority folder and lease the hosts while the block runs.
+    """Lock the folder of the certificate authority, and reserve the hosts, while the block runs.
 
     A second `migqual tls` command waits for the lock, because `restore` must not remove the
-    authority during an `install`. No run of the suites can use the leased hosts.
+    authority during an `install`. No run of the suites can use the reserved hosts.
     """
     state_folder, inventory_file = (
         paths.get_state_folder().absolute(),

@@ -76,7 +76,7 @@ def test_journal_of_ended_lab_is_deleted(
     assert cli.main(["sweep"]) == 0
 
     assert not journal_path.exists()
-    assert "the lab is gone" in capsys.readouterr().out
+    assert "the lab of this journal no longer exists" in capsys.readouterr().out
 
 
 def test_lab_without_namespace_counts_as_ended(machine_folder: Path) -> None:
@@ -162,7 +162,7 @@ def test_forget_gives_up_entries_of_a_host(
 
     assert not journal_path.exists()
     assert (
-        "entry of image /x on h1; to remove or restore this object by hand: rm /x"
+        "entry of image /x on h1; to remove or restore this object by hand, run rm /x"
         in capsys.readouterr().out
     )
 
