@@ -27,12 +27,12 @@ from migqual.errors import MigqualError, TroubleError, UsageError
 # In the order of `migqual --help`. The module of a command is imported when the command is chosen.
 COMMANDS = {
     "run": "run the suites on a lab or on your hosts, and print the verdict",
-    "lab": "build, use and remove a lab: hosts in containers on this machine",
+    "lab": "build, use and remove a lab, which is a set of hosts in containers on this machine",
     "inventory": "check, print or create an inventory file",
     "preflight": "check a guest and both hosts before a migration",
     "storage": "show which disks of a guest are shared or local, and the space that a copy needs",
     "predict": "predict whether and how fast a migration converges, and which settings help",
-    "params": "list the migration parameters of a guest with the documented defaults",
+    "params": "list the migration parameters of a guest, and the defaults that openEuler documents",
     "guest": "start a test guest, run a command on this machine, and remove the guest",
     "tls": "install, check, rotate or restore certificates for encrypted migrations",
     "report": "judge the records of one or many runs; write verdict.json and index.html",
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     raises no exception.
 
     Args:
-        argv: The command line without the program name; None for the arguments in `sys.argv`.
+        argv: The command line without the program name. None means the arguments in `sys.argv`.
 
     Returns:
         An exit code from the list at the top of the module.
@@ -94,8 +94,8 @@ def build_parser(command_name: str | None) -> argparse.ArgumentParser:
     """Build the argument parser of one command, or a parser for the list of all commands.
 
     Args:
-        command_name: A key of `COMMANDS`; the function imports the module of the command. None
-            builds a parser with only the names and help texts of all commands.
+        command_name: A key of `COMMANDS`. The function imports the module of the command. With
+            None, the parser has only the names and help texts of all commands.
     """
     parser = argparse.ArgumentParser(
         prog="migqual",
@@ -144,9 +144,9 @@ def _print_message(message: str) -> None:
 
 
 def _raise_stopped(signal_number: int, _frame: FrameType | None) -> NoReturn:
-    """Raise `StoppedBySignal`, which ends the command, and ignore all later signals.
+    """Raise `StoppedBySignal`, which ends the command. Ignore every later SIGTERM and SIGHUP.
 
-    A second SIGTERM or SIGHUP must not disturb the cleanup.
+    A second signal must not disturb the cleanup.
     """
     for handled_signal in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(handled_signal, signal.SIG_IGN)

@@ -47,7 +47,7 @@ class Deadline:
         """Call `probe` repeatedly until `probe` returns a true value.
 
         Args:
-            condition: The awaited condition; a noun phrase for the error message.
+            condition: The awaited condition, as a noun phrase for the error message.
             probe: Called at least once, even if the deadline has passed.
             interval_s: The pause between two calls, in seconds.
 

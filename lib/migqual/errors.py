@@ -1,4 +1,4 @@
-"""All errors of migqual.
+"""Define all errors of migqual, in this class hierarchy.
 
 MigqualError                    message, remedy
 ├── UsageError                  bad input: place and remedy, exit code 2
@@ -16,9 +16,9 @@ MigqualError                    message, remedy
 │   ├── GuestError              a guest cannot be defined, started or contacted
 │   └── InconclusiveError       the test did not happen as planned
 ├── UnsupportedError            the host lacks a feature and says so
-├── GuardRefusal                the guard refused a migration before any change: findings
+├── GuardRefusal                the guard refused an unsafe migration before any change
 ├── ViolationError              the observers found violations; also an AssertionError
-└── MigrationError              a migration did not succeed: message of the stack, outcome
+└── MigrationError              a migration did not succeed; contains the message of the stack
     ├── MigrationRefused        refused before any data moved
     ├── MigrationFailed         started, then failed
     ├── MigrationTimedOut       not finished in time; was aborted
@@ -40,7 +40,7 @@ class MigqualError(Exception):
 
     Attributes:
         message: The problem.
-        remedy: What the user can do to solve the problem; empty when unknown.
+        remedy: What the user can do to solve the problem, or "" if no remedy is known.
     """
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
@@ -61,7 +61,7 @@ class InputProblem:
     """A problem in an input file, for example in an inventory.
 
     Attributes:
-        path: The place in the file, for example `hosts.a1.cpu`; `file` for the whole file.
+        path: The place in the file, for example `hosts.a1.cpu`. `file` means the whole file.
         message: The problem.
     """
 
@@ -122,7 +122,7 @@ class LoginRefused(ConnectionLost):
 
 
 class LoginUnusable(ConnectionLost):
-    """The SSH login works, but commands do not run as root, or the login shell prints own text."""
+    """The SSH login works, but commands do not run as root, or the login shell prints text."""
 
 
 class RestoreFailed(HostError):  # noqa: N818 - the field's word
@@ -150,7 +150,7 @@ class StackError(HostError):
 
     Attributes:
         stack_message: The original message of libvirt or QEMU.
-        code: The error code of libvirt; 0 when no code is known.
+        code: The error code of libvirt, or 0 if no code is known.
     """
 
     def __init__(self, host: str, operation: str, stack_message: str, code: int = 0) -> None:
@@ -196,7 +196,7 @@ class MigrationError(MigqualError):
 
     Attributes:
         message: The original message of libvirt or QEMU.
-        outcome: The outcome of the migration; None if no migration took place.
+        outcome: The outcome of the migration, or None if no migration took place.
     """
 
     def __init__(self, message: str, *, outcome: Any = None, remedy: str = "") -> None:  # noqa: ANN401 - None in tests of other errors
@@ -213,7 +213,7 @@ class MigrationFailed(MigrationError):  # noqa: N818 - the field's word
 
 
 class MigrationTimedOut(MigrationError):  # noqa: N818 - the field's word
-    """The migration did not end before the deadline of the plan; migqual aborted the migration."""
+    """The migration took longer than `deadline_s` of its plan, so migqual aborted the migration."""
 
 
 class MigrationAborted(MigrationError):  # noqa: N818 - the field's word

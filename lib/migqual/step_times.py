@@ -69,7 +69,7 @@ def collect_steps() -> Iterator[StepTimes]:
 
 @contextmanager
 def time_step(name: str) -> Iterator[None]:
-    """Measure the time of the `with` block as the step `name`; also usable as a decorator.
+    """Measure the time of the `with` block, or of a decorated function, as the step `name`.
 
     Outside of a `collect_steps` block nothing is measured.
     """

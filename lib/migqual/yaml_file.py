@@ -39,7 +39,7 @@ class StrictModel(BaseModel):
 
 
 def format_location(location: Location) -> str:
-    """Format a location in a YAML file for messages: ``all.vars.migqual_pairs[0].source``."""
+    """Format a location in a YAML file, for example as ``all.vars.migqual_pairs[0].source``."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return text.removeprefix(".") or "(top level)"
 
@@ -96,7 +96,7 @@ class _NodeConverter:
         if isinstance(node, ScalarNode):
             return self.convert_scalar(node, location)
         if id(node) in self.open_node_ids:
-            self.add_problem(node, location, "an alias that contains itself")
+            self.add_problem(node, location, "the YAML alias contains itself")
             return None
         self.open_node_ids.append(id(node))
         try:
@@ -125,7 +125,7 @@ class _NodeConverter:
         items: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode) or key.tag != CORE_TAG_PREFIX + "str":
-                self.add_problem(key, location, "a key that is not text; put the key in quotes")
+                self.add_problem(key, location, "the key is not text; put the key in quotes")
                 continue
             item_location = (*location, str(key.value))
             if key.value in items:
@@ -154,7 +154,7 @@ def read_yaml_document(file: Path) -> YamlDocument:
         problems = [InputProblem("file", str(error.strerror or error))]
         raise InventoryError(str(file), problems, remedy=_suggest_files(file)) from error
     except UnicodeDecodeError as error:
-        message = f"not UTF-8 text (byte {error.start})"
+        message = f"not UTF-8 text; the first invalid byte is at offset {error.start}"
         raise InventoryError(str(file), [InputProblem("file", message)]) from error
     except RecursionError as error:
         raise InventoryError(str(file), [InputProblem("file", "nested too deeply")]) from error
@@ -257,13 +257,13 @@ def _describe_error(detail: ErrorDetails) -> str:
     if detail["input"] is None:
         return "empty"
     if detail["type"] == "too_short":
-        return f"needs at least {detail['ctx']['min_length']} entries"
+        return f"the list needs at least {detail['ctx']['min_length']} entries"
     message = ERROR_MESSAGES.get(detail["type"], detail["msg"])
     return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def _locate_error(detail: ErrorDetails, data: object) -> Location:
-    """Return the location of the error in the file: pydantic's location without union branches."""
+    """Return pydantic's location of the error, without the names of union branches."""
     steps: list[str | int] = []
     for step in detail["loc"]:
         try:

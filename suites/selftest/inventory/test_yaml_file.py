@@ -67,11 +67,11 @@ def test_all_yaml_problems_are_reported_at_once(yaml_file: Path) -> None:
         ("a: 1\n---\nb: 2\n", "not YAML: but found another document"),
         ("a: \x01", "not YAML: unacceptable character"),
         ("items: !!python/object:os.system x", "items: unknown tag"),
-        ("items: &a [*a]", "items[0]: an alias that contains itself (line 1)"),
+        ("items: &a [*a]", "items[0]: the YAML alias contains itself (line 1)"),
         ("items: &a [1]\ntimes: &a {}", "found duplicate anchor"),
-        ("? [a]\n: 1\n", "a key that is not text"),
+        ("? [a]\n: 1\n", "the key is not text"),
         ("items: " + "[" * 3000, "file: nested too deeply"),
-        ("1: 2", "a key that is not text; put the key in quotes (line 1)"),
+        ("1: 2", "the key is not text; put the key in quotes (line 1)"),
     ],
     ids=range(11),
 )
@@ -98,7 +98,9 @@ def test_unreadable_file_is_reported(yaml_file: Path, tmp_path: Path) -> None:
     assert list_input_problems(load_outer_model, yaml_file) == ["file: No such file or directory"]
     assert list_input_problems(load_outer_model, tmp_path) == ["file: Is a directory"]
     yaml_file.write_bytes(b"a: \xff\n")
-    assert list_input_problems(load_outer_model, yaml_file) == ["file: not UTF-8 text (byte 3)"]
+    assert list_input_problems(load_outer_model, yaml_file) == [
+        "file: not UTF-8 text; the first invalid byte is at offset 3"
+    ]
 
 
 def test_line_number_of_a_missing_value(yaml_file: Path) -> None:
