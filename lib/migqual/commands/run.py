@@ -38,9 +38,8 @@ def register(subparsers: "Subparsers") -> None:
         usage="migqual run [--topology NAME|FILE | --inventory FILE] [options] [-- PYTEST ...]",
         description="Runs the suites on a lab or on your own hosts, and prints the verdict. "
         "migqual passes all other arguments to pytest, for example -k tls, a file or a test id. "
-        "Exit code 0 only if every pair qualifies under the profile. With --smoke, exit code 0 "
-        "only if every tested requirement works. With --observer-checks, exit code 0 only if every "
-        "test passes.",
+        "Exit code 0 only if every pair qualifies under the profile. With --smoke, every tested "
+        "requirement must work instead. With --observer-checks, every test must pass instead.",
         allow_abbrev=False,
     )
     host_options = parser.add_mutually_exclusive_group()

@@ -108,8 +108,7 @@ def build_kernel_command_line(
     """Build the kernel command line of a guest.
 
     Args:
-        networks: A tuple (MAC, "ADDRESS/PREFIX") for each NIC. (MAC, "") is a NIC without an IP
-            address.
+        networks: A tuple (MAC, "ADDRESS/PREFIX") for each NIC. Without an address: (MAC, "").
         port: TCP port on which `migqual-payload` accepts the connection of the client.
         shutdown_delay: Seconds between a shutdown request and the power-off. The power button or
             the guest agent requests the shutdown.

@@ -86,11 +86,12 @@ def read_lab_state(name: str) -> tuple[LabState, LabLayout]:
 
 
 def detect_lab_phase(name: str) -> LabPhase:
-    """Detect the phase of a lab from the state file and the processes.
+    """Detect the phase of a lab from the state file, the processes and the network namespaces.
 
     Returns:
-        `UP` for a complete lab with a process on every host. `LEFTOVER` for an unfinished lab
-        or a lab with a dead host. `ABSENT` if no part of the lab exists.
+        `UP` for a complete lab with a process on every host. `LEFTOVER` for an unfinished lab,
+        a lab with a dead host or a lab without one of its namespaces. `ABSENT` if no part of the
+        lab exists.
     """
     try:
         state, layout = read_lab_state(name)

@@ -263,7 +263,8 @@ def find_topology_file(name_or_path: str) -> Path:
 def load_topology(name_or_path: str) -> Topology:
     """Load a topology file and check the contents.
 
-    The function checks the folders in `rootfs` only if the file has no other problem.
+    The function checks the folders in `rootfs` and `qemu_prefix` only if the file has no other
+    problem.
 
     Args:
         name_or_path: Name of a file in `fixtures/labs` (`default`), or a path with the suffix
@@ -283,7 +284,7 @@ def load_topology(name_or_path: str) -> Topology:
 
 
 def _check_paths(name: str, host: LabHost) -> Iterator[InputProblem]:
-    """Check the files of the machine that the description of a host names."""
+    """Yield a problem if `rootfs` has no folder `usr`, or if `qemu_prefix` contains no QEMU."""
     if host.rootfs is not None and not (host.rootfs / "usr").is_dir():
         yield InputProblem(
             f"hosts.{name}.rootfs",
@@ -292,7 +293,7 @@ def _check_paths(name: str, host: LabHost) -> Iterator[InputProblem]:
     if host.qemu_prefix is not None and not Path(str(host.emulator_path)).is_file():
         yield InputProblem(
             f"hosts.{name}.qemu_prefix",
-            f"no QEMU is installed there: {host.emulator_path} is missing",
+            f"{host.qemu_prefix} contains no QEMU: {host.emulator_path} is missing",
         )
 
 

@@ -122,7 +122,7 @@ def test_valid_topology_file(tmp_path: Path) -> None:
         ("  a1: {}", "  a1: {releases: sid}", "hosts.a1.releases"),
         ("  a1: {}", "  a-host-with-a-long-name: {}", "1 to 9 lower-case letters and digits"),
         ("  a1: {}", "  a1: {}\n  s1: {role: storage}\n  s2: {role: storage}", "at most one"),
-        ("  a1: {}", "  a1: {qemu_prefix: /nonsense}", "no QEMU is installed there"),
+        ("  a1: {}", "  a1: {qemu_prefix: /nonsense}", "/nonsense contains no QEMU"),
         ("  a1: {}", "  a1: {quirks: {jump_host: a9}}", "jump_host a9 is not a host of"),
         (
             "  a1: {}",
