@@ -1,1 +1,4 @@
-"""Define plans, guests, outcomes, records and verdicts as frozen data with pure functions."""
+"""Define the data of a qualification: plans, guests, outcomes of migrations, records, verdicts.
+
+The classes are frozen dataclasses. The functions are pure, except the functions that load files.
+"""

@@ -38,11 +38,12 @@ DOCUMENTED_DEFAULTS: Mapping[str, bool | int | str | None] = {
 
 @dataclass(frozen=True)
 class ParameterComparison:
-    """A migration parameter: the value in QEMU and the documented default.
+    """The value of a migration parameter in QEMU, and the documented default of the parameter.
 
     Attributes:
-        value: Value in QEMU; None if QEMU does not have the parameter.
-        default: Default in openEuler's documentation; None if the documentation has no default.
+        value: Value in QEMU. None means that QEMU does not have the parameter.
+        default: Default in openEuler's documentation. None means that the documentation contains no
+            default.
     """
 
     name: str
@@ -56,7 +57,7 @@ class ParameterComparison:
 
     @property
     def differs_from_default(self) -> bool:
-        """Return whether the value differs from the default; False if one of the two is None."""
+        """Return whether `value` and `default` are different, and neither is None."""
         return not self.is_missing and self.default is not None and self.value != self.default
 
 
@@ -67,8 +68,8 @@ def compare_parameters(parameters: Mapping[str, Any]) -> Iterator[ParameterCompa
         parameters: QEMU's reply to `query-migrate-parameters`.
 
     Yields:
-        The documented parameters in the order of the documentation. Afterwards the parameters
-        that only QEMU has, sorted by name.
+        A comparison for each documented parameter, in the order of the documentation. Then a
+        comparison for each parameter that only QEMU has, sorted by name.
     """
     for name, default in DOCUMENTED_DEFAULTS.items():
         yield ParameterComparison(name, parameters.get(name), default)

@@ -6,7 +6,14 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """Importance of a finding for the migration."""
+    """Effect of a finding (the result of a preflight check) on the migration.
+
+    Attributes:
+        OK: The check found no problem.
+        WARNING: The migration may run, but has a disadvantage.
+        REFUSED: The migration must not run.
+        UNKNOWN: The facts for the check could not be collected.
+    """
 
     OK = "ok"
     WARNING = "warning"
@@ -20,11 +27,10 @@ class Finding:
 
     Attributes:
         id: Requirement id with a suffix for the check, e.g. ``LM-PRE-04.memory``.
-        severity: ok: no problem. warning: the migration may run, with a disadvantage. refused:
-            the migration must not run. unknown: the facts for the check are missing.
-        message: The result of the check in a sentence, with the object and the values.
+        severity: Effect of the result on the migration.
+        message: The result of the check in a sentence, with the checked object and the values.
         figures: Numbers of the result, with the units in the names.
-        remedy: An action that solves the problem; empty when ok.
+        remedy: An action that solves the problem. Empty means that there is no problem.
     """
 
     id: str
@@ -35,5 +41,5 @@ class Finding:
 
     @property
     def requirement_id(self) -> str:
-        """Return the requirement id: the part of `id` before the dot."""
+        """Return the id of the requirement, which is the part of `id` before the dot."""
         return self.id.partition(".")[0]

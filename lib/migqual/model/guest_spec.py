@@ -1,4 +1,7 @@
-"""Specify a guest: devices, load and start. `migqual.hosts` renders the domain XML."""
+"""Specify the devices, the load and the start of a guest.
+
+`migqual.hosts` renders the domain XML from the specification.
+"""
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -23,7 +26,7 @@ class DiskBus(StrEnum):
 
     @property
     def target_prefix(self) -> str:
-        """Return the first letters of libvirt's target names on the bus: ``vd`` or ``sd``."""
+        """Return the prefix of libvirt's target names on the bus, ``vd`` or ``sd``."""
         return "vd" if self is DiskBus.VIRTIO else "sd"
 
 
@@ -36,7 +39,7 @@ class Medium(StrEnum):
 
 
 class DiskAccess(StrEnum):
-    """Write access to a disk: by a single guest, by no guest, or by several guests at once."""
+    """Permission to write to a disk: for one guest, for no guest, or for several guests at once."""
 
     EXCLUSIVE = "own"
     READ_ONLY = "read-only"
@@ -73,14 +76,18 @@ class Architecture(StrEnum):
 
 
 class Persistence(StrEnum):
-    """Persistence of a definition: libvirt deletes a transient definition at power-off."""
+    """Persistence of a guest in libvirt. libvirt forgets a transient guest at power-off."""
 
     PERSISTENT = "persistent"
     TRANSIENT = "transient"
 
 
 class WritePattern(StrEnum):
-    """Order in which a memory load writes pages; HOT_SPOT prefers a tenth of the pages."""
+    """Order in which the memory load of a guest writes pages.
+
+    Attributes:
+        HOT_SPOT: Nine of ten writes go to the same tenth of the pages.
+    """
 
     SEQUENTIAL = "sequential"
     RANDOM = "random"
@@ -88,7 +95,7 @@ class WritePattern(StrEnum):
 
 
 class PageContent(StrEnum):
-    """Content of the pages of a memory load."""
+    """Content that the memory load of a guest writes to pages."""
 
     RANDOM = "random"
     TEXT = "text"
@@ -96,7 +103,7 @@ class PageContent(StrEnum):
 
 
 class WrittenPart(StrEnum):
-    """Part of a page that a memory load writes: the whole page, or the first 64 bytes."""
+    """Part of a page that the memory load writes: the whole page, or the first 64 bytes."""
 
     PAGE = "page"
     HEADER = "header"
@@ -104,11 +111,12 @@ class WrittenPart(StrEnum):
 
 @dataclass(frozen=True)
 class DiskSpec:
-    """A disk on a store of the inventory.
+    """The specification of a disk, whose image is on a store of the inventory.
 
     Attributes:
         size_mib: Size in MiB.
-        subfolder: Suffix of a separate folder for the image; empty: the folder of the store.
+        subfolder: Suffix of the name of a separate folder for the image. Empty means that the image
+            is in the folder of the store.
         create_options: Options for `qemu-img create -o`, e.g. ``("cluster_size=4k",)``.
         has_backing_file: True gives the image a backing file that contains data.
     """
@@ -135,12 +143,12 @@ class DiskSpec:
 
 @dataclass(frozen=True)
 class MemoryLoad:
-    """A memory load: the guest writes pages with known contents at a given rate.
+    """A load in which the guest writes memory pages with known contents at a given rate.
 
     Attributes:
-        size_mib: Size of the memory region in MiB.
-        rate_mib_s: Rate of the writes in MiB/s. 0 writes each page only once, at the start. None
-            writes as fast as the guest can.
+        size_mib: Size of the written memory in MiB.
+        rate_mib_s: Rate of the writes in MiB/s. With 0, the guest writes each page only once, at
+            the start. With None, the guest writes at the highest possible rate.
     """
 
     size_mib: int = 32
@@ -151,7 +159,7 @@ class MemoryLoad:
 
     @property
     def payload_arguments(self) -> tuple[str, ...]:
-        """Return the arguments of the payload command `memory start`, each ``name=value``."""
+        """Return the arguments ``name=value`` of migqual-payload's command `memory start`."""
         rate = "max" if self.rate_mib_s is None else str(self.rate_mib_s)
         return (
             f"mib={self.size_mib}",
@@ -164,10 +172,10 @@ class MemoryLoad:
 
 @dataclass(frozen=True)
 class DiskLoad:
-    """A disk load: the guest writes numbered blocks, and acknowledges each block after fsync.
+    """A load in which the guest writes numbered blocks to a disk, and calls fsync after each block.
 
     Attributes:
-        rate_per_s: Blocks per second; None writes as fast as the guest can.
+        rate_per_s: Blocks per second. With None, the guest writes at the highest possible rate.
         span_mib: Size of the written area in MiB.
         block_kib: Size of a block in KiB.
     """
@@ -178,7 +186,7 @@ class DiskLoad:
 
     @property
     def payload_arguments(self) -> tuple[str, ...]:
-        """Return the arguments of the payload command `disk start`, each ``name=value``."""
+        """Return the arguments ``name=value`` of migqual-payload's command `disk start`."""
         rate = "max" if self.rate_per_s is None else str(self.rate_per_s)
         return (f"rate_per_s={rate}", f"span_mib={self.span_mib}", f"block_kib={self.block_kib}")
 
@@ -187,8 +195,8 @@ class DiskLoad:
 class GuestLoad:
     """The load in a guest during a migration.
 
-    The default is an idle guest with data for the checks: 32 MiB of memory with known contents,
-    and 20 block writes per second on each writable disk.
+    The default load is small: 32 MiB of memory with known contents, and 20 block writes per
+    second on each writable disk. The checks after the migration need these data.
     """
 
     name: str = "idle"
@@ -207,7 +215,7 @@ DISK_LOAD = GuestLoad("disk", disk=DiskLoad(rate_per_s=200))
 
 
 class StartMode(StrEnum):
-    """Start of a guest: from a saved state where possible, or always with a boot."""
+    """Start of a guest: from a saved state if possible, or always with a boot."""
 
     RESTORED = "restored"
     BOOTED = "booted"
@@ -224,7 +232,8 @@ class GuestSpec:
         nics: Number of NICs on the service network. The client probes the first NIC.
         cpu: CPU model. None takes `migqual_guest_cpu` of the inventory. Without this variable, a
             KVM guest has the CPU of the host.
-        image: qcow2 system image (UEFI) with a cloud-init seed; replaces the initramfs.
+        image: qcow2 image of a system that boots with UEFI and runs cloud-init. None means that the
+            guest boots the default kernel and initramfs.
         shutdown_delay_s: Seconds that the guest waits between a shutdown request and power-off.
         dirty_ring_size: Entries in the dirty ring of each vCPU, a power of two. 0 uses KVM's
             dirty log. Only KVM guests have a dirty ring.
@@ -265,10 +274,11 @@ class GuestSpec:
         )
 
     def derive_saved_state_spec(self) -> "GuestSpec":
-        """Derive the specification of the guest that migqual saves, to restore this guest later.
+        """Derive the specification of a guest that migqual boots and saves.
 
-        Guests with equal derived specifications share a saved state. The saved guest has the
-        same devices, but the idle load and empty raw images on a local store.
+        The specified guest later starts from the saved state instead of a boot. The saved guest
+        has the same devices, but the idle load and empty raw images on a local store. Guests with
+        equal derived specifications share a saved state.
         """
         plain_disk = DiskSpec(StoreKind.LOCAL)
         plain_fields = {

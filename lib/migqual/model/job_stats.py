@@ -12,7 +12,7 @@ class JobStats:
     `job_type` (0). A property raises ValueError when the statistic is not a number.
 
     Attributes:
-        values: All statistics, by libvirt's name.
+        values: Value of each statistic, by libvirt's name of the statistic.
     """
 
     values: Mapping[str, int | str] = field(default_factory=dict)
@@ -23,17 +23,17 @@ class JobStats:
 
     @property
     def is_active(self) -> bool:
-        """Return whether there is a job (``type`` is not VIR_DOMAIN_JOB_NONE)."""
+        """Return whether a job exists (``type`` is not VIR_DOMAIN_JOB_NONE)."""
         return bool(self._get_number("type"))
 
     @property
     def job_type(self) -> int:
-        """Return the type of the job, a value of virDomainJobType; 0 without a job."""
+        """Return the job type as a number of virDomainJobType, or 0 if no job exists."""
         return self._get_number("type") or 0
 
     @property
     def operation(self) -> int | None:
-        """Return the operation of the job, a value of virDomainJobOperation."""
+        """Return the operation of the job as a number of virDomainJobOperation."""
         return self._get_number("operation")
 
     @property
@@ -43,22 +43,22 @@ class JobStats:
 
     @property
     def setup_time_ms(self) -> int | None:
-        """Return the time from the start to the first memory data in ms (``setup_time``)."""
+        """Return the ms from the start of the job to the first memory data (``setup_time``)."""
         return self._get_number("setup_time")
 
     @property
     def downtime_ms(self) -> int | None:
-        """Return the downtime in ms; an estimate while the job runs (``downtime``)."""
+        """Return the downtime in ms (``downtime``), which is an estimate while the job runs."""
         return self._get_number("downtime")
 
     @property
     def downtime_net_ms(self) -> int | None:
-        """Return the downtime in ms without the transfer of control data (``downtime_net``)."""
+        """Return the downtime in ms without the time to send control data (``downtime_net``)."""
         return self._get_number("downtime_net")
 
     @property
     def data_processed_bytes(self) -> int | None:
-        """Return the bytes sent so far for memory and disks (``data_processed``)."""
+        """Return the number of bytes sent so far for memory and disks (``data_processed``)."""
         return self._get_number("data_processed")
 
     @property
@@ -68,12 +68,12 @@ class JobStats:
 
     @property
     def memory_processed_bytes(self) -> int | None:
-        """Return the bytes sent so far for guest memory (``memory_processed``)."""
+        """Return the number of bytes sent so far for guest memory (``memory_processed``)."""
         return self._get_number("memory_processed")
 
     @property
     def memory_remaining_bytes(self) -> int | None:
-        """Return the bytes of guest memory still to be sent (``memory_remaining``)."""
+        """Return the number of bytes of guest memory still to send (``memory_remaining``)."""
         return self._get_number("memory_remaining")
 
     @property
@@ -83,7 +83,7 @@ class JobStats:
 
     @property
     def memory_iteration(self) -> int | None:
-        """Return the number of the iteration over guest memory, from 1 (``memory_iteration``)."""
+        """Return the number of the current iteration over guest memory (``memory_iteration``)."""
         return self._get_number("memory_iteration")
 
     @property
@@ -98,12 +98,12 @@ class JobStats:
 
     @property
     def normal_pages(self) -> int | None:
-        """Return the number of normal pages, sent with the whole contents (``memory_normal``)."""
+        """Return the number of pages sent with their whole contents (``memory_normal``)."""
         return self._get_number("memory_normal")
 
     @property
     def normal_bytes(self) -> int | None:
-        """Return the size of all normal pages in bytes (``memory_normal_bytes``)."""
+        """Return the bytes of all pages sent with their contents (``memory_normal_bytes``)."""
         return self._get_number("memory_normal_bytes")
 
     @property
@@ -113,7 +113,7 @@ class JobStats:
 
     @property
     def throttle_percent(self) -> int | None:
-        """Return the throttle of auto-converge in percent (``auto_converge_throttle``)."""
+        """Return the CPU throttle of auto-converge in percent (``auto_converge_throttle``)."""
         return self._get_number("auto_converge_throttle")
 
     @property
@@ -123,7 +123,7 @@ class JobStats:
 
     @property
     def disk_processed_bytes(self) -> int | None:
-        """Return the bytes sent so far for disks (``disk_processed``)."""
+        """Return the number of bytes sent so far for disks (``disk_processed``)."""
         return self._get_number("disk_processed")
 
     @property
@@ -133,20 +133,20 @@ class JobStats:
 
     @property
     def xbzrle_bytes(self) -> int | None:
-        """Return the bytes that xbzrle sent for page differences (``compression_bytes``)."""
+        """Return how many bytes xbzrle sent for page differences (``compression_bytes``)."""
         return self._get_number("compression_bytes")
 
     @property
     def xbzrle_pages(self) -> int | None:
-        """Return the number of pages that xbzrle sent as differences (``compression_pages``)."""
+        """Return how many pages xbzrle sent as differences (``compression_pages``)."""
         return self._get_number("compression_pages")
 
     @property
     def xbzrle_cache_misses(self) -> int | None:
-        """Return the number of pages not in the xbzrle cache (``compression_cache_misses``)."""
+        """Return how many pages were not in xbzrle's cache (``compression_cache_misses``)."""
         return self._get_number("compression_cache_misses")
 
     @property
     def xbzrle_overflow_pages(self) -> int | None:
-        """Return the number of pages too different for xbzrle (``compression_overflow``)."""
+        """Return how many pages differed too much for xbzrle (``compression_overflow``)."""
         return self._get_number("compression_overflow")

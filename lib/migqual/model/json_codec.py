@@ -1,4 +1,4 @@
-"""Encode frozen dataclasses as plain JSON data, and decode the data with a check of each type.
+"""Encode frozen dataclasses as JSON data, and decode JSON data with a check of each type.
 
 Decoding is strict: a missing key, an unknown key or a value of a wrong type raises
 `ValueError`. The message contains the path of the value in the data. Supported annotations:
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def encode_json_value(value: object) -> Any:  # noqa: ANN401 - plain JSON data of any shape
-    """Encode `value` as plain JSON data. JSON has no NaN and no infinity; both become null."""
+    """Encode `value` as data that `json.dumps` can write. NaN and infinity become None."""
     match value:
         case Enum():
             return encode_json_value(value.value)
@@ -41,12 +41,12 @@ def encode_json_value(value: object) -> Any:  # noqa: ANN401 - plain JSON data o
 
 
 def decode_json_value(expected_type: type[T], data: object, path: str = "") -> T:
-    """Decode plain JSON data to an instance of `expected_type`.
+    """Decode JSON data to an instance of `expected_type`.
 
     Args:
         expected_type: Type annotation of the result.
-        data: Plain JSON data.
-        path: Path of `data` in the document, for error messages; empty for the whole document.
+        data: Data as from `json.loads`.
+        path: Path of `data` in the document, for error messages. Empty means the whole document.
 
     Raises:
         ValueError: The data does not match the type. The message contains the path of the first

@@ -1,4 +1,8 @@
-"""Assign tests to lanes, and lanes to groups of workers. The functions are pure."""
+"""Assign tests to lanes, and lanes to the workers of pytest-xdist.
+
+A lane is a pair of hosts, or a replica of a pair. A replica is an additional lab pair that runs a
+share of the pair's tests. The functions are pure.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +14,9 @@ LANE_DEFAULT_SECONDS = 10.0  # for a test without a measured duration
 def assign_lanes(
     tests: Iterable[str], seconds: Mapping[str, float], lanes: Iterable[str]
 ) -> dict[str, str]:
-    """Assign each test to the lane with the least work so far, the longest test first.
+    """Assign tests to lanes (pairs and replicas) so that all lanes have about equal work.
+
+    The longest test comes first. Each test goes to the lane with the least work so far.
 
     Args:
         tests: Test ids without the pair.
@@ -18,7 +24,7 @@ def assign_lanes(
         lanes: Ids of the lanes. The first of several equally loaded lanes gets the test.
 
     Returns:
-        Lane id by test id. Equal input gives equal output in every process.
+        The lane id of each test, by test id. Equal input gives equal output in every process.
     """
     lane_seconds = dict.fromkeys(lanes, 0.0)
     lane_by_test = {}
@@ -32,12 +38,13 @@ def assign_lanes(
 
 
 def find_worker_group(inventory: Inventory, lane: PairEntry) -> str:
-    """Find the group of lanes that must run in the same worker as `lane`.
+    """Find the id of the group of lanes that run in the same worker as `lane`.
 
-    Lanes with a common host, directly or through further lanes, are in the same group.
+    Lanes (pairs and replicas) with a common host are in the same group. Lanes that are connected
+    only through further lanes are also in the same group.
 
     Returns:
-        The id of the group: the id of the first lane of the group in the inventory.
+        The id of the group, which is the id of the group's first lane in the inventory.
     """
     connected = [lane]
     for candidate in (other for _ in inventory.lanes for other in inventory.lanes):
@@ -49,5 +56,5 @@ def find_worker_group(inventory: Inventory, lane: PairEntry) -> str:
 
 
 def list_worker_groups(inventory: Inventory) -> tuple[str, ...]:
-    """List the id of each group of lanes in the inventory once."""
+    """List the ids of all groups of lanes (pairs and replicas) with common hosts."""
     return tuple(dict.fromkeys(find_worker_group(inventory, lane) for lane in inventory.lanes))

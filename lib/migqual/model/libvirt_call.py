@@ -1,7 +1,8 @@
-"""Build libvirt's flags and typed parameters, and the equivalent virsh command, from a plan.
+"""Build libvirt's flags and typed parameters and the equal virsh command for a migration plan.
 
-Numbers and names come from libvirt's public API (virDomainMigrateFlags, VIR_MIGRATE_PARAM_*). A
-selftest compares the numbers and names with the Python binding. The functions are pure.
+The numbers of the flags and the names of the parameters come from libvirt's public API
+(virDomainMigrateFlags, VIR_MIGRATE_PARAM_*). A selftest compares the numbers and names with
+libvirt's Python binding. The functions are pure.
 """
 
 import shlex
@@ -47,8 +48,8 @@ class DestinationEndpoint:
     """Addresses of the destination of a migration.
 
     Attributes:
-        libvirt_uri: URI of the destination's libvirt. The controller connects to the URI in a
-            direct migration, and the source in a peer-to-peer migration.
+        libvirt_uri: URI of the destination's libvirt. In a direct migration, the controller
+            connects to the URI. In a peer-to-peer migration, the source connects to the URI.
         migrate_uri: Address to which QEMU sends guest memory, ``tcp://ADDRESS``.
     """
 
@@ -131,8 +132,7 @@ def build_virsh_migrate(
 ) -> list[str]:
     """Build the `virsh migrate` command for the migration of `domain` with `plan`.
 
-    If the destination needs another definition than the source, the options `--xml` and
-    `--persistent-xml` name the file ``destination.xml``.
+    Other domain XML for the destination must be in the file ``destination.xml``.
 
     Args:
         plan: Plan of the migration.
@@ -140,11 +140,10 @@ def build_virsh_migrate(
         source_uri: libvirt URI of the source.
         domain: Name of the guest.
         endpoint: Addresses of the destination.
-        has_other_names: Whether the destination has another path of QEMU or another service
-            bridge.
+        has_other_names: True if the destination has another QEMU path or another guest bridge.
 
     Returns:
-        The argument vector.
+        The command as a list of arguments.
     """
     flags = build_migrate_flags(plan, persistence)
     argv = ["virsh", "-c", source_uri, "migrate", "--live"]
@@ -177,11 +176,11 @@ def build_virsh_migrate(
 def build_virsh_monitor_command(plan: Plan, *, source_uri: str, domain: str) -> list[str]:
     """Build the virsh command that sets the QEMU parameters of `plan` at the source.
 
-    The user runs the command before the migration. The destination's QEMU gets parameters from
-    the file of the option `--xml`, as arguments ``-global migration.NAME=VALUE``.
+    The user runs the command before the migration. The command does not set the parameters of
+    the destination's QEMU, because the domain XML for the destination contains these parameters.
 
     Returns:
-        The argument vector; empty if the plan sets no QEMU parameter.
+        The command as a list of arguments. The list is empty if the plan sets no QEMU parameter.
     """
     if not plan.qemu_parameters:
         return []
@@ -190,7 +189,7 @@ def build_virsh_monitor_command(plan: Plan, *, source_uri: str, domain: str) -> 
 
 
 def format_shell_command(argv: list[str]) -> str:
-    """Format an argument vector as a shell command line."""
+    """Format a list of arguments as a shell command line."""
     return shlex.join(argv)
 
 

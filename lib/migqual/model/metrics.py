@@ -1,4 +1,7 @@
-"""Compute the figures of a migration, with the units in the names. The functions are pure."""
+"""Compute the figures of a migration, for example downtime and throughput.
+
+Each name of a figure contains the unit. The functions are pure.
+"""
 
 from migqual.model.outcome import Outcome
 from migqual.units import MIB
@@ -8,8 +11,8 @@ def compute_metrics(outcome: Outcome) -> dict[str, float | None]:
     """Compute the figures of a migration from the outcome.
 
     Returns:
-        The figures by name; None for a value that the stack did not report. Without a gap report
-        the figures of the gaps are left out.
+        The figures by name. None means that libvirt and QEMU did not report the value. If the
+        client did not measure gaps, the figures of the gaps are left out.
     """
     figures = _compute_job_metrics(outcome)
     gap_report = outcome.gap_report
@@ -32,7 +35,7 @@ def compute_metrics(outcome: Outcome) -> dict[str, float | None]:
 
 
 def _compute_sample_rate(outcome: Outcome) -> float | None:
-    """Compute the number of job samples per second; None for fewer than two samples."""
+    """Compute the job samples per second, or return None for fewer than two samples."""
     if len(outcome.job_samples) < 2:
         return None
     seconds = outcome.job_samples[-1].at_s - outcome.job_samples[0].at_s
@@ -40,9 +43,9 @@ def _compute_sample_rate(outcome: Outcome) -> float | None:
 
 
 def _compute_disk_metrics(outcome: Outcome) -> dict[str, float | None]:
-    """Compute for each disk the copied MiB, and the seconds until the disk was mirrored.
+    """Compute for each disk the copied MiB, and the seconds until all blocks were copied.
 
-    The seconds are None if no sample shows the disk as mirrored.
+    The seconds are None if no sample shows a complete copy of the disk.
     """
     figures: dict[str, float | None] = {}
     for target in sorted({sample.target for sample in outcome.disk_samples}):
@@ -102,15 +105,16 @@ def _compute_rate_mib_s(byte_count: float | None, seconds: float | None) -> floa
 
 
 def _read_qemu_downtime(outcome: Outcome) -> float | None:
-    """Read the downtime in ms that QEMU reported; None if no job sample has the downtime."""
+    """Return the downtime in ms that QEMU reported, or None if QEMU reported no downtime."""
     value = outcome.qemu_stats.get("downtime")
     return float(value) if isinstance(value, int | float) else None
 
 
 def _find_peak_rate(outcome: Outcome) -> float | None:
-    """Find the highest throughput of guest memory in MiB/s, averaged over 1 s or a little more.
+    """Find the highest throughput of guest memory in MiB/s.
 
-    The result is None if the job samples cover less than 1 s.
+    The throughput is an average over 1 s or slightly more. The result is None if the job samples
+    cover less than 1 s.
     """
     points = [
         (sample.at_s, sample.stats.memory_processed_bytes)

@@ -1,7 +1,7 @@
-"""Parse the migration features that QEMU reports, and describe features missing for a plan.
+"""Parse QEMU's migration features, and describe features that a plan needs and QEMU lacks.
 
-The functions are pure. The features come from `query-qmp-schema`,
-`query-migrate-capabilities` and `query-migrate-parameters` of a QEMU without a guest:
+The functions are pure. The features come from the QMP commands `query-qmp-schema`,
+`query-migrate-capabilities` and `query-migrate-parameters`. The QEMU process runs no guest.
 https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html
 """
 
@@ -52,7 +52,7 @@ class MigrationFeatures:
                 allowed values. An empty text checks only the name.
 
         Returns:
-            The description with the host; empty if QEMU can set the parameter.
+            A sentence with the name of the host. The text is empty if QEMU can set the parameter.
         """
         if name not in self.parameters:
             return f"{self.host}: {self.version} has no migration parameter {name}"
@@ -65,7 +65,7 @@ class MigrationFeatures:
         return ""
 
     def describe_missing_feature(self, plan: Plan) -> str:
-        """Describe the first feature that `plan` needs and QEMU lacks; empty if QEMU has all."""
+        """Describe the first feature that `plan` needs and QEMU lacks, or return an empty text."""
         capability, parameter, value = _REQUIRED_FEATURES[plan.compression]
         if capability and capability not in self.capabilities:
             return f"{self.host}: {self.version} has no migration capability {capability}"
@@ -84,7 +84,10 @@ class MigrationFeatures:
 
 
 def describe_missing_features(plan: Plan, host_features: Sequence[MigrationFeatures]) -> str:
-    """Describe for each host the first feature missing for `plan`; empty if none is missing."""
+    """Describe for each host the first feature that `plan` needs and the host's QEMU lacks.
+
+    The text is empty if no host lacks a feature.
+    """
     return "; ".join(
         description
         for features in host_features
@@ -93,7 +96,7 @@ def describe_missing_features(plan: Plan, host_features: Sequence[MigrationFeatu
 
 
 def is_unsupported_message(message: str) -> bool:
-    """Return whether libvirt's `message` refuses a compression method or option as unsupported."""
+    """Return whether libvirt's `message` calls a compression method or option unsupported."""
     return bool(_UNSUPPORTED_MESSAGE.search(message))
 
 

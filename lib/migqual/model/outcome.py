@@ -1,4 +1,4 @@
-"""Outcome of a migration: status, job samples, events and gaps."""
+"""The outcome of a migration: status, job samples, events, and gaps in the guest's replies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ class MigrationStatus(StrEnum):
     """Status with which a migration ended.
 
     Attributes:
-        STUCK: The migration did not end, although libvirt accepted the aborts.
-        INTERRUPTED: migqual did not wait for the end, or an error outside the migration ended the
-            migration.
+        STUCK: The migration did not end, although libvirt accepted the requests to abort.
+        INTERRUPTED: migqual did not wait for the end of the migration, or an error outside the
+            migration ended the migration.
     """
 
     COMPLETED = "completed"
@@ -42,7 +42,7 @@ class JobSample:
 
 @dataclass(frozen=True)
 class DiskSample:
-    """Progress of the copy of a disk (virDomainGetBlockJobInfo).
+    """The progress of the copy of a disk at one moment (virDomainGetBlockJobInfo).
 
     Attributes:
         at_s: Time of the sample, in s from the start of the migration.
@@ -56,7 +56,7 @@ class DiskSample:
 
     @property
     def is_mirrored(self) -> bool:
-        """Return whether all blocks are copied; new writes then go to the old and new image."""
+        """Return whether all blocks are copied, so that new writes go to both images."""
         return self.total_bytes > 0 and self.copied_bytes >= self.total_bytes
 
 
@@ -66,7 +66,7 @@ class GuestEvent:
 
     Attributes:
         at_s: Arrival at the controller, in s from the start of the migration.
-        host_clock_us: Time on the host's clock in µs; None if the event contains no time.
+        host_clock_us: Time on the host's clock in µs. None means that the event contains no time.
     """
 
     host: str
@@ -83,7 +83,7 @@ class Gap:
     Attributes:
         start_ms: Time of the last reply before the gap, on the client's clock.
         length_ms: Time without a reply, minus the probe interval.
-        resolution_ms: Probe interval during the gap: the largest error of `length_ms`.
+        resolution_ms: Probe interval during the gap, which is the largest error of `length_ms`.
     """
 
     start_ms: float
@@ -93,13 +93,13 @@ class Gap:
 
 @dataclass(frozen=True)
 class GapReport:
-    """The measurements of the gap meter during a migration.
+    """The replies of a guest to the probes of the client during a migration.
 
     Attributes:
-        noise_ms: Longest silence in the baseline window before the migration.
-        gaps: Silences clearly longer than the noise, in order of time.
+        noise_ms: Longest time without a reply just before the migration.
+        gaps: Times without a reply that are clearly longer than `noise_ms`, in order of time.
         window_ms: Length of the measured period, from the start to the end of the migration.
-        session_alive: True when the TCP session survived the migration.
+        session_alive: True if the TCP session between client and guest survived the migration.
         session_stall_ms: Longest time from a request to the reply in the TCP session.
     """
 
@@ -113,12 +113,12 @@ class GapReport:
 
     @property
     def max_ms(self) -> float:
-        """Return the length of the longest gap in ms; 0 without a gap."""
+        """Return the length of the longest gap in ms, or 0 if there is no gap."""
         return max((gap.length_ms for gap in self.gaps), default=0.0)
 
     @property
     def resolution_ms(self) -> float | None:
-        """Return the resolution in ms of the longest gap; None without a gap."""
+        """Return the largest error of the longest gap's length in ms, or None without a gap."""
         longest = max(self.gaps, key=lambda gap: gap.length_ms, default=None)
         return None if longest is None else longest.resolution_ms
 
@@ -135,10 +135,11 @@ class Outcome:
     Attributes:
         virsh: The virsh command that starts the same migration by hand.
         seconds: Duration of the migration.
-        message: Error message of the stack; empty without an error.
+        message: Error message of libvirt or QEMU. Empty means that no error occurred.
         stats: Statistics of the completed job (virDomainGetJobStats).
-        suspended_at_s: Time at which `Plan.timeout` suspended the guest; None if not suspended.
-        qemu_stats: Figures that QEMU measured, by QEMU's name.
+        suspended_at_s: Time at which `Plan.timeout` suspended the guest. None means that the
+            timeout did not suspend the guest.
+        qemu_stats: Statistics that QEMU reported, by QEMU's name of the statistic.
     """
 
     plan: Plan
@@ -159,7 +160,7 @@ class Outcome:
 
     @property
     def pause_ms(self) -> float | None:
-        """Return the time from QEMU's STOP at the source to RESUME at the destination, in ms.
+        """Return the ms from QEMU's event STOP at the source to RESUME at the destination.
 
         The times come from the clocks of the two hosts. A negative value means that the guest
         ran on both hosts at the same time. None means that an event or its time is missing.
@@ -181,13 +182,13 @@ class Outcome:
 
     @property
     def throttle_percents(self) -> tuple[int, ...]:
-        """Return the different throttle values of auto-converge in percent, in order of time."""
+        """Return the distinct throttles of auto-converge in percent, in order of time."""
         percents = (sample.stats.throttle_percent for sample in self.job_samples)
         return tuple(dict.fromkeys(value for value in percents if value))
 
     @property
     def throttle_max_percent(self) -> int:
-        """Return the highest throttle of auto-converge in percent; 0 without a throttle."""
+        """Return the highest throttle of auto-converge in percent, or 0 if no throttle occurred."""
         return max([*self.throttle_percents, self.stats.throttle_percent or 0])
 
 

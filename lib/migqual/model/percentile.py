@@ -8,11 +8,11 @@ def compute_percentile(values: Sequence[float], fraction: float) -> float:
     """Compute a percentile by nearest rank.
 
     Args:
-        values: The values, in any order; at least a single value.
+        values: One or more values, in any order.
         fraction: The percentile as a fraction, 0 to 1.
 
     Returns:
-        The smallest of `values` for which at least `fraction` of all values are less or equal.
+        The smallest value v for which at least the share `fraction` of all values is <= v.
     """
     sorted_values = sorted(values)
     return sorted_values[max(0, math.ceil(fraction * len(sorted_values)) - 1)]

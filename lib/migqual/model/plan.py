@@ -10,7 +10,7 @@ from migqual.model.qemu_parameter import QemuParameter
 
 
 class Control(StrEnum):
-    """Program that drives a migration: migqual (DIRECT), or libvirt of the source."""
+    """Program that drives a migration: migqual (DIRECT), or the source's libvirt (PEER_TO_PEER)."""
 
     DIRECT = "direct"
     PEER_TO_PEER = "p2p"
@@ -28,7 +28,7 @@ class DefinitionPolicy(StrEnum):
 
     Attributes:
         MOVES: The destination stores the definition, and the source removes the definition.
-        STAYS: The source keeps the definition; the guest is transient at the destination.
+        STAYS: The source keeps the definition. The guest is transient at the destination.
     """
 
     MOVES = "moves"
@@ -36,7 +36,13 @@ class DefinitionPolicy(StrEnum):
 
 
 class StorageCopy(StrEnum):
-    """Disks that a migration copies: none, whole disks, or disks without backing files."""
+    """Data of disks that a migration copies to the destination.
+
+    Attributes:
+        NONE: The migration copies no disk.
+        ALL: The migration copies the data of a disk and of the disk's backing file.
+        INCREMENTAL: The migration copies the data of a disk, but not of the disk's backing file.
+    """
 
     NONE = "none"
     ALL = "all"
@@ -47,7 +53,7 @@ class DestinationImages(StrEnum):
     """Origin of the images at the destination for copied disks.
 
     Attributes:
-        CREATED: migqual creates the images, and refuses the migration if an image exists.
+        CREATED: migqual creates the images, and refuses the migration if an image already exists.
         EXISTING: The user created the images, as openEuler's documentation describes.
     """
 
@@ -56,12 +62,13 @@ class DestinationImages(StrEnum):
 
 
 class WriteMode(StrEnum):
-    """Moment at which a guest write to a disk completes while the disk is copied.
+    """Moment at which a write of the guest completes while a migration copies the disk.
 
     Attributes:
-        BACKGROUND: When the source has the data. The destination gets the data later.
-        SYNCHRONOUS: When source and destination have the data. The virsh option is
-            `--copy-storage-synchronous-writes`.
+        BACKGROUND: The write completes when the source has the data. The destination gets the
+            data later.
+        SYNCHRONOUS: The write completes when source and destination have the data. The virsh
+            option is `--copy-storage-synchronous-writes`.
     """
 
     BACKGROUND = "background"
@@ -76,7 +83,7 @@ class Arrival(StrEnum):
 
 
 class Compression(StrEnum):
-    """A compression method. The value is libvirt's name of the method."""
+    """A compression method for guest memory. The value is libvirt's name of the method."""
 
     NONE = "none"
     XBZRLE = "xbzrle"
@@ -86,7 +93,7 @@ class Compression(StrEnum):
 
     @property
     def needs_channels(self) -> bool:
-        """Return whether the method needs channels (parallel connections): zlib and zstd."""
+        """Return whether the method, zlib or zstd, needs channels (parallel connections)."""
         return self in {Compression.ZLIB, Compression.ZSTD}
 
     def build_compression_parameters(
@@ -131,7 +138,7 @@ _OPTION_NAMES: Mapping[Compression, Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class CompressionOptions:
-    """Options of a compression method; None keeps QEMU's default.
+    """Options of a compression method. None keeps QEMU's default.
 
     Attributes:
         threads: Number of compression threads at the source.
@@ -156,20 +163,23 @@ class CompressionOptions:
                 allowed_names = ", ".join(_OPTION_NAMES[method]) or "none"
                 raise UsageError(
                     f"compression method {method} has no option {name}",
-                    remedy=f"remove the option; options of the method {method}: {allowed_names}",
+                    remedy=f"remove the option {name}; {method} has the options: {allowed_names}",
                 )
         return set_options
 
 
 class TimeoutAction(StrEnum):
-    """Action after a timeout: suspend the guest, or switch to post-copy."""
+    """Action if a migration exceeds the timeout: suspend the guest, or switch to post-copy."""
 
     SUSPEND = "suspend"
     POSTCOPY = "postcopy"
 
 
 class Guard(StrEnum):
-    """Use of migqual's guard. OFF is only for tests of libvirt and QEMU without the guard."""
+    """Use of migqual's guard, the check that refuses unsafe migrations.
+
+    OFF is only for tests of how libvirt and QEMU react to an unsafe migration.
+    """
 
     ON = "on"
     OFF = "off"
@@ -177,7 +187,7 @@ class Guard(StrEnum):
 
 @dataclass(frozen=True)
 class AutoConverge:
-    """First throttle and increment of auto-converge in percent; None keeps QEMU's default."""
+    """First throttle and increment of auto-converge in percent. None keeps QEMU's default."""
 
     initial_percent: int | None = None
     increment_percent: int | None = None
@@ -200,17 +210,17 @@ class Plan:
     Attributes:
         channels: Number of parallel connections (multifd). 0 uses one connection, without
             multifd.
-        tls_destination: Name in the destination's certificate; None means the migration address.
-        downtime_ms: Downtime limit; None keeps QEMU's default.
+        tls_destination: Name in the destination's certificate. None means the migration address.
+        downtime_ms: Downtime limit. None keeps QEMU's default.
         postcopy: True permits post-copy. `timeout` or `postcopy_after_precopy` starts post-copy.
         postcopy_after_precopy: True starts post-copy after the first iteration.
-        migrate_disks: libvirt's target names of the disks to copy; empty means libvirt's default.
-        disks_port: TCP port for copied disks at the destination; None lets libvirt choose.
-        disks_uri: Address for copied disks, ``tcp://ADDRESS:PORT``; None means the migration
+        migrate_disks: libvirt's target names of the disks to copy. Empty means libvirt's default.
+        disks_port: TCP port for copied disks at the destination. None lets libvirt choose the port.
+        disks_uri: Address for copied disks, ``tcp://ADDRESS:PORT``. None means the migration
             address.
-        destination_xml: Domain XML for the destination; None means the domain XML of the source.
+        destination_xml: Domain XML for the destination. None means the domain XML of the source.
         qemu_parameters: QEMU's migration parameters for which libvirt has no option.
-        deadline_s: Time limit in s, after which migqual aborts the migration.
+        deadline_s: Time limit of the migration in s. After the limit, migqual aborts the migration.
 
     Raises:
         UsageError: Two settings contradict each other, or a setting needs another setting that
@@ -222,7 +232,7 @@ class Plan:
             plan = Plan(tls=True, channels=4, bandwidth_mib_s=200)
             outcome = testbed.migrate(guest, plan)
 
-        Switch to post-copy when the first round has ended::
+        Switch to post-copy when the first iteration over the memory has ended::
 
             plan = Plan(postcopy=True, postcopy_after_precopy=True)
     """
@@ -262,27 +272,27 @@ class Plan:
             )
         if self.compression.needs_channels and self.channels == 0:
             raise UsageError(
-                f"the plan uses the compression {self.compression} without channels",
+                f"the plan has the compression {self.compression}, but channels is 0",
                 remedy="set channels to 2 or more",
             )
         self.compression_options.list_set_options(self.compression)
         if self.tls_destination is not None and not self.tls:
             raise UsageError(
-                "the plan sets tls_destination without tls", remedy="set tls=True in the plan"
+                "the plan sets tls_destination, but tls is False", remedy="set tls=True in the plan"
             )
         if self.postcopy_bandwidth_mib_s is not None and not self.postcopy:
             raise UsageError(
-                "the plan sets postcopy_bandwidth_mib_s without postcopy",
+                "the plan sets postcopy_bandwidth_mib_s, but postcopy is False",
                 remedy="set postcopy=True in the plan",
             )
         if self.postcopy_after_precopy and not self.postcopy:
             raise UsageError(
-                "the plan sets postcopy_after_precopy without postcopy",
+                "the plan sets postcopy_after_precopy, but postcopy is False",
                 remedy="set postcopy=True in the plan",
             )
         if self.timeout and self.timeout.action is TimeoutAction.POSTCOPY and not self.postcopy:
             raise UsageError(
-                "the plan sets a timeout that switches to post-copy, without postcopy",
+                "the plan has a timeout with the action POSTCOPY, but postcopy is False",
                 remedy="set postcopy=True in the plan",
             )
         if self.copy_storage is StorageCopy.NONE:
@@ -304,12 +314,12 @@ class Plan:
         ):
             if getattr(self, name) != default_values[name]:
                 raise UsageError(
-                    f"the plan sets {name} without copy_storage",
+                    f"the plan sets {name}, but copy_storage is NONE",
                     remedy=f"set copy_storage to ALL or INCREMENTAL, or leave out {name}",
                 )
 
     def list_non_default_fields(self) -> dict[str, Any]:
-        """List the settings that differ from the default, as plain data by name, for records."""
+        """Return the value of each setting that differs from the default, by name."""
         default_values = asdict(Plan())
         values = asdict(self)
         return {name: value for name, value in values.items() if value != default_values[name]}

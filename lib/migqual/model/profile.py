@@ -1,8 +1,9 @@
-"""Load profiles: the demand for each requirement, and the thresholds, for one kind of hosts.
+"""Load profiles, the files that state what a run demands of one kind of hosts.
 
-A profile is a file in `fixtures/profiles/`. A requirement without an entry in the profile is
-required. A pair does not qualify if a required requirement was not tested, even if the
-requirement has no tests yet.
+A profile is a file in `fixtures/profiles/`. The profile contains the demand for each requirement
+(required, optional or absent), and the thresholds of the tests. A requirement without an entry in
+the profile is required. A pair does not qualify if a required requirement was not tested, even if
+the requirement has no tests yet.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,21 +35,24 @@ class Thresholds:
     """The limits with which tests compare figures. The names contain the units.
 
     Attributes:
-        gap_max_ms: Longest gap of a guest during a migration, measured by the client.
+        gap_max_ms: Longest time without a reply of the guest to the client during a migration.
         tcp_stall_max_ms: Longest stall of an open TCP session during a migration.
-        downtime_qemu_max_ms: Downtime reported by QEMU, in a plan without a downtime limit.
-        downtime_overshoot_max_ratio: Downtime reported by QEMU, divided by the downtime limit.
-        migration_time_max_s: Time from the start to the completion of a converging migration.
-        guest_ready_max_s: Time from the definition to the first reply of the guest agent.
-        suspend_delay_max_ms: Delay between the `--timeout` and the suspension of the guest.
-        bandwidth_tolerance_percent: Throughput above the bandwidth limit, in percent of the
-            limit.
-        dirty_rate_tolerance_percent: Difference between the measured dirty rate and the dirty
-            rate that the memory load counted.
-        prediction_time_error_p90_percent: 90th percentile of the error of the predicted total
-            time.
-        gap_calibration_error_p95_ms: 95th percentile of the difference between gap meter and
-            kernel of the guest's host. With a larger difference, gaps are no evidence.
+        downtime_qemu_max_ms: Largest downtime that QEMU may report if the plan sets no limit.
+        downtime_overshoot_max_ratio: Largest ratio of the reported downtime to the downtime limit.
+        migration_time_max_s: Longest time from the start to the completion of a migration that
+            converges.
+        guest_ready_max_s: Longest time from the definition of a guest to the first reply of the
+            guest agent.
+        suspend_delay_max_ms: Longest delay between the timeout of the plan and the suspension of
+            the guest.
+        bandwidth_tolerance_percent: Largest throughput above the bandwidth limit, in percent of
+            the limit.
+        dirty_rate_tolerance_percent: Largest difference between the measured dirty rate and the
+            dirty rate that the guest load counted.
+        prediction_time_error_p90_percent: Largest 90th percentile of the error of the predicted
+            total time.
+        gap_calibration_error_p95_ms: Largest 95th percentile of the error of a gap measured by the
+            client. With a larger error, gaps are no evidence.
         job_sample_rate_min_hz: Smallest number of job samples per second.
     """
 
@@ -68,11 +72,11 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile, merged with the profiles named by `extends`.
+    """The demands and thresholds of a profile, merged with the profiles that the profile extends.
 
     Attributes:
         demands: Demands by requirement id. A requirement without an entry is required.
-        files: Files of the profile. The file of an extended profile is before the extending file.
+        files: Files of the profile. The file of an extended profile comes first.
     """
 
     name: str
@@ -82,7 +86,7 @@ class Profile:
     files: tuple[Path, ...] = ()
 
     def get_demand(self, requirement_id: str) -> Demand:
-        """Return the demand for a requirement; the default is REQUIRED."""
+        """Return the demand for a requirement, or REQUIRED if the profile has no entry."""
         return self.demands.get(requirement_id, Demand.REQUIRED)
 
     def select_required(self, ids: Iterable[str]) -> tuple[str, ...]:
@@ -96,14 +100,16 @@ class Profile:
 
 def _check_threshold_name(name: str) -> str:
     if name not in {threshold.name for threshold in fields(Thresholds)}:
-        raise ValueError("no such threshold; docs/inventory.md lists all thresholds")
+        raise ValueError(
+            f"the threshold {name!r} does not exist; docs/inventory.md lists all thresholds"
+        )
     return name
 
 
 def _check_requirement_pattern(pattern: str) -> str:
     requirements = load_requirements()
     if pattern not in requirements and pattern not in {f"{id_[:-2]}*" for id_ in requirements}:
-        raise ValueError(f"no such requirement; {suggest_ids(pattern, requirements)}")
+        raise ValueError(f"{pattern!r} is no requirement; {suggest_ids(pattern, requirements)}")
     return pattern
 
 
@@ -144,7 +150,7 @@ def _find_profile_file(name_or_path: str) -> Path:
     if name_or_path not in list_profile_names():
         raise UsageError(
             f"no profile {name_or_path!r}",
-            remedy=f"give the path of a file, or one of {', '.join(list_profile_names())}",
+            remedy=f"give the path of a file, or use one of {', '.join(list_profile_names())}",
         )
     return PROFILES_FOLDER / f"{name_or_path}.yml"
 
@@ -174,7 +180,7 @@ def _load_profile_file(file: Path, extending_files: tuple[Path, ...]) -> Profile
 
 
 def _find_base_file(name: str, file: Path) -> Path:
-    """Find the file of the profile `name` in the folder of `file`, else in `fixtures/profiles`."""
+    """Return the path of the profile `name`, next to `file` or else in `fixtures/profiles`."""
     sibling_file = file.parent / f"{name}.yml"
     return sibling_file if sibling_file.is_file() else PROFILES_FOLDER / f"{name}.yml"
 
@@ -195,7 +201,7 @@ def _check_base_profile(
 
 
 def _expand_patterns(demands_by_pattern: Mapping[str, Demand]) -> dict[str, Demand]:
-    """Expand each pattern ``LM-XXX-*`` to ids. An entry for an id overrides a pattern."""
+    """Return the demand by requirement id. An entry for an id overrides a pattern ``LM-XXX-*``."""
     demands_by_id: dict[str, Demand] = {}
     for pattern, demand in sorted(demands_by_pattern.items(), key=lambda item: "*" not in item[0]):
         ids = (id_ for id_ in load_requirements() if fnmatchcase(id_, pattern))

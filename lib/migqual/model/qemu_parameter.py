@@ -37,7 +37,7 @@ class QemuParameter:
 
     @property
     def global_argument(self) -> str:
-        """Return the value of QEMU's option ``-global`` for the parameter."""
+        """Return the text ``migration.NAME=VALUE`` for QEMU's option ``-global``."""
         value = str(self.value).lower() if isinstance(self.value, bool) else self.value
         return f"migration.{self.name}={value}"
 

@@ -1,4 +1,4 @@
-"""Records of a run and of the tests in the run: the only input of reports.
+"""The records of a run and of the tests in the run. Reports have no other input.
 
 A record file is a JSON object: `{"format": RECORD_FORMAT, "kind": "run" | "test", ...fields}`.
 """
@@ -64,7 +64,7 @@ class PairName:
 
 @dataclass(frozen=True)
 class RequirementSummary:
-    """The part of a requirement printed in reports."""
+    """Title and chapter of a requirement, as printed in reports."""
 
     title: str
     chapter: str
@@ -79,7 +79,7 @@ class ProfileSnapshot:
     thresholds: Mapping[str, Any] = field(default_factory=dict)
 
     def get_demand(self, requirement_id: str) -> Demand:
-        """Return the demand for a requirement; the default is REQUIRED."""
+        """Return the demand for a requirement, or REQUIRED if the profile has no entry."""
         return self.demands.get(requirement_id, Demand.REQUIRED)
 
 
@@ -88,7 +88,7 @@ class RunRecord:
     """The record of a run. Times are ISO 8601 in UTC.
 
     Attributes:
-        finished: Time of the end; None until the run ends.
+        finished: Time of the end. None means that the run has not ended.
         environment: Versions and properties of hosts and programs, for example
             `{"host a1": {"qemu": "7.2.15", ...}, ...}`.
     """
@@ -112,10 +112,10 @@ class MigrationRecord:
     Attributes:
         plan: Settings of the plan that differ from the default, by name.
         virsh: The virsh command that starts the same migration by hand.
-        metrics: Figures by name, e.g. `downtime_qemu_ms`; None for a figure that was not
+        metrics: Figures by name, e.g. `downtime_qemu_ms`. None means that the figure was not
             measured.
         status: Status with which the migration ended, a value of `MigrationStatus`.
-        error: Error message of the stack; empty for a completed migration.
+        error: Error message of libvirt or QEMU. Empty means that the migration completed.
     """
 
     plan: Mapping[str, Any]
@@ -127,7 +127,7 @@ class MigrationRecord:
 
 @dataclass(frozen=True)
 class PhaseSeconds:
-    """Seconds of each phase of a test; None for a phase that did not start."""
+    """Seconds of each phase of a test. None means that the phase did not start."""
 
     setup: float | None = None
     call: float | None = None
@@ -145,7 +145,7 @@ class PhaseSeconds:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file of evidence.
+    """A file that explains the verdict of a test, for example a log.
 
     Attributes:
         path: Path relative to the output folder, the parent of the records folder.
@@ -162,13 +162,14 @@ class TestRecord:
 
     Attributes:
         run: Id of the run.
-        id: Node id without the pair.
+        id: pytest's node id of the test, without the pair.
         doc: Docstring of the test without the first line. The first line is the title.
-        pair: The pair; None until the pair is known. A record without a pair counts for every
-            pair of the run.
+        pair: The pair. None means that the pair is not known. A record without a pair counts for
+            every pair of the run.
         steps: Seconds of each step, by name. The remaining time belongs to the test function.
         beyond_requirement: True when the test shows more than the requirements state. Such a
-            test does not decide the verdict of a requirement if the test is `unsupported`.
+            test does not decide the verdict of a requirement if the test is `unsupported` and
+            the requirement has other tests.
         stack_messages: Messages of libvirt and QEMU about refusals that the test provoked.
     """
 
@@ -195,7 +196,7 @@ class TestRecord:
 
     @property
     def unknown_messages(self) -> tuple[StackMessage, ...]:
-        """Return the stack messages that match no pattern in `fixtures/stack_messages.yml`."""
+        """Return the messages of libvirt and QEMU that `fixtures/stack_messages.yml` lacks."""
         return tuple(message for message in self.stack_messages if not message.is_known)
 
     def replace_verdict(self, verdict: Verdict, reason: str) -> "TestRecord":
@@ -233,7 +234,7 @@ def parse_record(record_type: type[Record], text: str, *, file: str) -> Record:
     except ValueError as error:
         raise UsageError(
             f"{file}: not a complete {record_type.__name__} of format {RECORD_FORMAT}: {error}",
-            remedy="copy the file again from the machine of the run, or leave out this run",
+            remedy="copy the file again from the machine of the run, or omit this run",
         ) from error
 
 
@@ -243,5 +244,5 @@ def _extract_fields(data: object, record_type: type[RunRecord | TestRecord]) -> 
     if data.get("format") != RECORD_FORMAT:
         raise ValueError(f"format is {data.get('format')!r}, not {RECORD_FORMAT}")
     if RECORD_TYPES.get(str(data.get("kind"))) is not record_type:
-        raise ValueError(f"kind: {data.get('kind')!r} is not the expected kind of record")
+        raise ValueError(f"the kind {data.get('kind')!r} is not the expected kind of record")
     return {key: value for key, value in data.items() if key not in {"format", "kind"}}

@@ -23,7 +23,13 @@ Sentence = Annotated[str, StringConstraints(min_length=3, strip_whitespace=True)
 
 
 class Enforcer(StrEnum):
-    """Part that makes sure that a requirement is met: hypervisor, guard or report."""
+    """Part that makes sure that a requirement is met.
+
+    Attributes:
+        HYPERVISOR: libvirt and QEMU.
+        GUARD: The check of migqual that refuses unsafe migrations.
+        REPORT: The report of migqual.
+    """
 
     HYPERVISOR = "H"
     GUARD = "G"
@@ -53,8 +59,8 @@ class Requirement:
 
     Attributes:
         chapter: Short name (`slug`) of the chapter.
-        statement: What the hosts do.
-        expected: Result of a test for the verdict `pass`.
+        statement: What the hosts must do.
+        expected: Result that a test must have for the verdict `pass`.
         enforcers: Parts that make sure that the requirement is met.
         has_tests: True when tests of the requirement exist.
     """
@@ -92,7 +98,7 @@ class _RequirementsTableSchema(StrictModel):
 
 
 def load_chapters(file: Path = REQUIREMENTS_FILE) -> Mapping[str, Chapter]:
-    """Load all chapters by short name (`slug`), in the order of the requirements table.
+    """Load all chapters of the requirements table; return the chapters by short name (`slug`).
 
     Raises:
         InventoryError: The table has problems. The error lists all problems.
@@ -101,7 +107,7 @@ def load_chapters(file: Path = REQUIREMENTS_FILE) -> Mapping[str, Chapter]:
 
 
 def load_requirements(file: Path = REQUIREMENTS_FILE) -> Mapping[str, Requirement]:
-    """Load all requirements by id, in the order of the requirements table.
+    """Load all requirements of the requirements table; return the requirements by id.
 
     Raises:
         InventoryError: The table has problems. The error lists all problems.
@@ -123,7 +129,7 @@ def find_requirement(requirement_id: str, requirements: Mapping[str, Requirement
 
 
 def suggest_ids(unknown_id: str, ids: Iterable[str]) -> str:
-    """Suggest ids similar to `unknown_id`; if no id is similar, name the file with all ids."""
+    """Return a hint with ids similar to `unknown_id`, or else with the file of all ids."""
     similar_ids = difflib.get_close_matches(unknown_id.upper(), list(ids), 3, cutoff=0.5)
     return (
         f"did you mean {' or '.join(similar_ids)}?"
@@ -149,7 +155,7 @@ def _load_table(file: Path) -> tuple[Mapping[str, Chapter], Mapping[str, Require
 
 
 def _find_unmatched_chapters(table: _RequirementsTableSchema) -> list[InputProblem]:
-    """Find requirements without a chapter, and chapters without a requirement."""
+    """Find requirements with an unknown chapter, and chapters that no requirement names."""
     used_chapters = {entry.chapter for entry in table.requirements.values()}
     return [
         *(
@@ -158,7 +164,7 @@ def _find_unmatched_chapters(table: _RequirementsTableSchema) -> list[InputProbl
             if entry.chapter not in table.chapters
         ),
         *(
-            InputProblem(f"chapters.{slug}", "no requirement belongs to the chapter")
+            InputProblem(f"chapters.{slug}", f"no requirement belongs to the chapter {slug!r}")
             for slug in table.chapters
             if slug not in used_chapters
         ),

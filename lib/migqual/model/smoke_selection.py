@@ -1,4 +1,4 @@
-"""Select the tests of a smoke run: the shortest test of each requirement."""
+"""Select the tests of a smoke run, which runs the shortest test of each requirement."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ class SmokeCandidate:
 def choose_tests(
     candidates: Sequence[SmokeCandidate], seconds: Mapping[str, float]
 ) -> tuple[SmokeCandidate, ...]:
-    """Choose a test for each requirement of the candidates.
+    """Choose a test for each requirement that a candidate covers.
 
     The requirement with the fewest candidates comes first. A requirement gets the shortest
     candidate, unless an already chosen test covers the requirement.
@@ -77,7 +77,7 @@ def read_durations(file: Path = DURATIONS_FILE) -> dict[str, float]:
         return {str(test): float(seconds) for test, seconds in durations.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{file}: no durations of tests can be read: {error}",
+            f"{file}: the durations of tests cannot be read: {error}",
             remedy=f"run all tests, then run `migqual report --durations {file}`",
         ) from error
 

@@ -12,9 +12,9 @@ class StackMessage:
     """A message of libvirt or QEMU about a refusal or failure that a test provoked.
 
     Attributes:
-        kind: Name of the situation in `fixtures/stack_messages.yml`.
+        kind: Name of the situation in `fixtures/stack_messages.yml`, e.g. ``no-space``.
         message: The message of libvirt or QEMU, unchanged.
-        is_known: Whether the table has a pattern for the message.
+        is_known: True if a pattern of the situation matches the message.
     """
 
     kind: str
@@ -33,7 +33,7 @@ def classify_message(
         message: The message of libvirt or QEMU.
 
     Raises:
-        KeyError: `patterns` does not have the situation.
+        KeyError: `patterns` does not contain the situation.
     """
     is_known = any(
         re.search(pattern, message, re.IGNORECASE | re.DOTALL) for pattern in patterns[kind]

@@ -1,7 +1,7 @@
-"""Compute the throughput of a migration in windows of 2 s, and compare byte counts.
+"""Compute the throughput of a migration, and compare sent bytes with bytes on the link.
 
 The functions are pure. QEMU limits the bandwidth in slices of 100 ms, and may send too much in
-one slice. So the throughput in a window shorter than 1 s is inexact.
+one slice. So the throughput in a time window shorter than 1 s is inexact.
 """
 
 import statistics
@@ -24,7 +24,7 @@ LINK_SHARE_MIN = 0.98
 def compute_window_rates(
     samples: Sequence[JobSample], *, since_s: float = 0.0, until_s: float = float("inf")
 ) -> tuple[float, ...]:
-    """Compute the throughput of guest memory in windows of `WINDOW_SECONDS` or a little more.
+    """Compute the throughput of guest memory in time windows of at least `WINDOW_SECONDS`.
 
     A window starts at each sample, so the windows overlap.
 
@@ -35,7 +35,7 @@ def compute_window_rates(
         until_s: End of the evaluated period, in s from the start of the migration.
 
     Returns:
-        The throughput of each window in MiB/s; empty for a period shorter than a window.
+        The throughput of each window in MiB/s. Empty if the period is shorter than a window.
     """
     return tuple(_iterate_window_rates(samples, since_s, until_s))
 
@@ -66,7 +66,7 @@ def compute_median_rate(rates_mib_s: Sequence[float]) -> float:
 
 
 def is_limit_unused(limit_mib_s: float, rates_mib_s: Sequence[float]) -> bool:
-    """Return whether the median rate is below the share `USED_SHARE_MIN` of the limit."""
+    """Return whether the median of `rates_mib_s` is less than `USED_SHARE_MIN` times the limit."""
     return compute_median_rate(rates_mib_s) < USED_SHARE_MIN * limit_mib_s
 
 
@@ -84,20 +84,20 @@ def describe_byte_mismatch(
         min_share: Smallest accepted value of `link_bytes` / `reported_bytes`.
 
     Returns:
-        The description; empty when the ratio is accepted.
+        A sentence with the numbers. The text is empty if the ratio is accepted.
     """
     share = link_bytes / reported_bytes
     if min_share <= share <= LINK_SHARE_MAX:
         return ""
     return (
-        f"{link_bytes} bytes crossed the link, but the job reports {reported_bytes} bytes: "
-        f"the ratio is {share:.1%}"
+        f"{link_bytes} bytes crossed the link, which is {share:.1%} of the {reported_bytes} bytes "
+        "that the migration job reports"
     )
 
 
 def select_rates_over_limit(
     limit_mib_s: float, tolerance_percent: float, rates_mib_s: Sequence[float]
 ) -> list[float]:
-    """Select from `rates_mib_s` the rates above the limit plus the tolerance."""
+    """Select from `rates_mib_s` the rates above the bandwidth limit plus the tolerance."""
     max_rate_mib_s = limit_mib_s * (1 + tolerance_percent / 100)
     return [rate for rate in rates_mib_s if rate > max_rate_mib_s]

@@ -1,4 +1,4 @@
-"""The six verdicts, and the rule for the worst of several verdicts."""
+"""Define the verdicts of tests and requirements, and find the worst of several verdicts."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -21,5 +21,5 @@ class Verdict(StrEnum):
 
 
 def find_worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
-    """Find the worst of `verdicts`; an empty input gives `not-run`."""
+    """Find the worst of `verdicts`, or return `not-run` if `verdicts` is empty."""
     return max(verdicts, key=lambda verdict: verdict.rank, default=Verdict.NOT_RUN)

@@ -138,10 +138,12 @@ def test_all_problems_are_reported_at_once(profile_file: Path) -> None:
 
     assert len(problems) == 7
     assert any(
-        "LM-CAP-9: no such requirement; did you mean LM-CAP" in problem for problem in problems
+        "LM-CAP-9: 'LM-CAP-9' is no requirement; did you mean LM-CAP" in problem
+        for problem in problems
     )
     assert any(
-        problem.startswith("thresholds.gap_max_s: no such threshold") for problem in problems
+        problem.startswith("thresholds.gap_max_s: the threshold 'gap_max_s' does not exist")
+        for problem in problems
     )
     assert "foo: unknown key (line 2)" in problems
 

@@ -92,7 +92,7 @@ def test_file_without_durations_is_refused(tmp_path: Path, text: str | None) -> 
     if text is not None:
         file.write_text(text)
 
-    with pytest.raises(UsageError, match=r"durations\.json.*no durations") as caught:
+    with pytest.raises(UsageError, match=r"durations\.json.*the durations of tests cannot be read") as caught:
         read_durations(file)
     assert "migqual report --durations" in caught.value.remedy
 
