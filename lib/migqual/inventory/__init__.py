@@ -1,1 +1,1 @@
-"""Load the inventory file: hosts, pairs, stores and networks."""
+"""Load the inventory file, which lists hosts, host pairs, places for disk images, and networks."""

@@ -1,6 +1,6 @@
 """Check an inventory for unknown host names, missing files, and contradicting values.
 
-The checks leave out a value of a wrong type or form, because the value already has a problem.
+The checks leave out a value of a wrong type or form, because an earlier check reports the value.
 """
 
 from collections.abc import Iterable, Iterator
@@ -47,10 +47,12 @@ def _check_pairs(draft: InventoryDraft) -> Iterator[InputProblem]:
         for end, name in zip(("source", "destination"), ends, strict=True):
             yield from _check_hypervisor(draft, (*location, end), name)
         if pair.source == pair.destination:
-            yield draft.make_problem(location, "source and destination are the same host")
+            yield draft.make_problem(
+                location, f"source and destination are the same host: {pair.source}"
+            )
         if ends in listed_pairs:
             yield draft.make_problem(
-                location, f"{pair.source} -> {pair.destination} is listed twice"
+                location, f"the pair {pair.source} -> {pair.destination} is listed twice"
             )
         listed_pairs.add(ends)
     yield from _check_replicas(draft)
@@ -59,7 +61,8 @@ def _check_pairs(draft: InventoryDraft) -> Iterator[InputProblem]:
 def _check_replicas(draft: InventoryDraft) -> Iterator[InputProblem]:
     """Check that only a lab has replicas, and that each replica names an original pair.
 
-    A verdict on real hosts must come from tests on exactly these hosts.
+    A replica is an additional pair that runs a share of the tests of the original pair. A verdict
+    on real hosts must come from tests on exactly these hosts, so real hosts have no replicas.
     """
     original_pair_ids = {
         f"{pair.source}-{pair.destination}" for _, pair in draft.pairs if pair.replica_of is None
@@ -74,7 +77,7 @@ def _check_replicas(draft: InventoryDraft) -> Iterator[InputProblem]:
             )
         if pair.replica_of not in original_pair_ids:
             yield draft.make_problem(
-                (*location, "replica_of"), f"no pair {pair.replica_of!r} in migqual_pairs"
+                (*location, "replica_of"), f"migqual_pairs contains no pair {pair.replica_of!r}"
             )
 
 
@@ -85,7 +88,7 @@ def _check_hypervisor(
         yield draft.make_problem(location, f"no host {name!r}")
     elif HostRole.HYPERVISOR not in draft.hosts[name].roles:
         yield draft.make_problem(
-            location, f"{name} is not in the group {HostRole.HYPERVISOR.group!r}"
+            location, f"the host {name} is not in the group {HostRole.HYPERVISOR.group!r}"
         )
 
 
@@ -115,7 +118,7 @@ def _check_addresses(draft: InventoryDraft) -> Iterator[InputProblem]:
 
 
 def _describe_unusable_address(address: IPAddress) -> str:
-    """Describe why no other machine can use the address; the result is empty for a usable one."""
+    """Describe why no other machine can use `address`, or return an empty text."""
     if address.is_loopback:
         return f"{address} is a loopback address, which no other machine can reach"
     if address.version == 6 and address.is_link_local:
@@ -131,7 +134,7 @@ def _check_duplicate_addresses(
         address = host.address if variable == "ansible_host" else host.migration_address
         text = normalize_address(address).lower()
         if text in first_hosts:
-            message = f"{host.node.name} has the address of {first_hosts[text]}: {address}"
+            message = f"{host.node.name} and {first_hosts[text]} have the same address {address}"
             yield draft.make_host_value_problem(host, variable, message)
         first_hosts.setdefault(text, host.node.name)
 
@@ -150,7 +153,8 @@ def _check_known_hosts(draft: InventoryDraft) -> Iterator[InputProblem]:
     hosts_without_file = [host for host in draft.hosts.values() if name not in host.raw_values]
     if hosts_without_file and len(hosts_without_file) == len(draft.hosts):
         yield draft.make_problem(
-            (*ALL_VARS_LOCATION, name), "missing; name a known_hosts file with the SSH host keys"
+            (*ALL_VARS_LOCATION, name),
+            "the variable is missing; name a known_hosts file with the SSH keys of all hosts",
         )
     else:
         yield from (
@@ -184,7 +188,8 @@ def _check_private_keys(draft: InventoryDraft) -> Iterator[InputProblem]:
             and (mode := path.stat().st_mode & GROUP_AND_OTHER_BITS)
         ):
             message = (
-                f"other users can use the key (permission bits {mode:03o}); run chmod 600 {path}"
+                f"other users have access to the private key (permission bits {mode:03o}); "
+                f"run chmod 600 {path}"
             )
             yield draft.make_host_value_problem(host, name, message)
 
@@ -199,7 +204,7 @@ def _check_client(draft: InventoryDraft) -> Iterator[InputProblem]:
     if name and name not in draft.hosts:
         yield draft.make_all_vars_problem("migqual_client", (), f"no host {name!r}")
     elif len(clients) > 1 and "migqual_client" not in draft.raw_values:
-        message = f"missing, but several hosts are clients; choose one of {', '.join(clients)}"
+        message = f"several hosts are clients; set migqual_client to one of {', '.join(clients)}"
         yield draft.make_all_vars_problem("migqual_client", (), message)
 
 
@@ -211,7 +216,8 @@ def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:
     first_address = entry.addresses[0]
     if entry.prefix > first_address.max_prefixlen:
         message = (
-            f"an IPv{first_address.version} prefix has at most {first_address.max_prefixlen} bits"
+            f"an IPv{first_address.version} prefix has at most {first_address.max_prefixlen} bits, "
+            f"not {entry.prefix}"
         )
         yield draft.make_all_vars_problem(name, ("prefix",), message)
         return
@@ -219,7 +225,7 @@ def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:
     for address in entry.addresses:
         if address not in network:
             yield draft.make_all_vars_problem(
-                name, ("addresses",), f"{address} is not in {network}"
+                name, ("addresses",), f"the address {address} is not in {network}"
             )
             break
     for address, purpose in _list_reserved_addresses(network).items():
@@ -230,7 +236,7 @@ def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:
         yield draft.make_all_vars_problem(name, ("addresses",), message)
     if entry.gateway is not None and entry.gateway not in network:
         yield draft.make_all_vars_problem(
-            name, ("gateway",), f"{entry.gateway} is not in {network}"
+            name, ("gateway",), f"the gateway {entry.gateway} is not in {network}"
         )
     yield from _check_guest_addresses(draft, entry)
 
@@ -268,5 +274,5 @@ def _check_acceleration(draft: InventoryDraft) -> Iterator[InputProblem]:
         draft.all_variables.migqual_expected_acceleration,
     )
     if expected not in {None, Acceleration.AUTO, requested} and requested is not Acceleration.AUTO:
-        message = f"{expected} is expected, but the value of migqual_acceleration is {requested}"
+        message = f"{expected} is expected, but migqual_acceleration is {requested}"
         yield draft.make_all_vars_problem("migqual_expected_acceleration", (), message)

@@ -1,4 +1,7 @@
-"""Hold the valid values of an inventory file, before the checks of `migqual.inventory.checks`."""
+"""Hold the values of an inventory file that have a valid type and form.
+
+`migqual.inventory.checks` checks these values afterwards, for example for unknown host names.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +22,8 @@ class HostDraft:
 
     Attributes:
         node: The host in the group tree.
-        raw_values: Values in force for the host, by variable, before the check of types.
-        variables: Checked values. An invalid value is replaced by the default.
+        raw_values: Values in force for the host as the user wrote them, by variable.
+        variables: Values after the check of types. The default replaces an invalid value.
     """
 
     node: HostNode
@@ -29,12 +32,12 @@ class HostDraft:
 
     @property
     def roles(self) -> frozenset[HostRole]:
-        """Return the roles that the groups of the host give to the host."""
+        """Return the roles of the host, which follow from the host's groups."""
         return frozenset(role for role in HostRole if role.group in self.node.groups)
 
     @property
     def address(self) -> str:
-        """Return the address for SSH; as in Ansible, the default is the name of the host."""
+        """Return the address for SSH. As in Ansible, the default is the name of the host."""
         return self.variables.ansible_host or self.node.name
 
     @property
@@ -48,8 +51,9 @@ class InventoryDraft:
     """The valid values of an inventory file.
 
     Attributes:
-        raw_values: Values of the variables of `all`, by variable, before the check of types.
-        all_variables: Checked variables of `all`. An invalid value is replaced by the default.
+        raw_values: Values of the group `all` as the user wrote them, by variable.
+        all_variables: Values of the group `all` after the check of types. The default replaces an
+            invalid value.
         hosts: The hosts by name.
         pairs: The valid pairs, each with the location in the file.
         stores: The valid stores, each with the location in the file.
@@ -67,17 +71,17 @@ class InventoryDraft:
         return self.tree.document.make_problem(location, message)
 
     def make_host_value_problem(self, host: HostDraft, name: str, message: str) -> InputProblem:
-        """Make an `InputProblem` for the variable `name` of `host`, also if missing."""
+        """Make an `InputProblem` for the variable `name` of `host`, which may be missing."""
         if name in host.raw_values:
             return host.raw_values[name].make_problem(self.tree.document, (), message)
         return self.make_problem((*host.node.location, name), message)
 
     def make_all_vars_problem(self, name: str, subpath: Location, message: str) -> InputProblem:
-        """Make an `InputProblem` for the variable `name` of `all`, also if missing.
+        """Make an `InputProblem` for the variable `name` of the group `all`, which may be missing.
 
         Args:
             name: Name of the variable.
-            subpath: Location of the problem inside the value; empty for the whole value.
+            subpath: Location of the problem inside the value. Empty means the whole value.
             message: Description of the problem.
         """
         if name in self.raw_values:
@@ -95,7 +99,7 @@ class InventoryDraft:
             name: Name of the variable.
 
         Returns:
-            The path; None if the variable is not set.
+            The absolute path, or None if the variable is not set.
         """
         path: Path | None = getattr(host.variables, name)
         if path is None or path.is_absolute():
@@ -104,7 +108,7 @@ class InventoryDraft:
         return (self.tree.document.file.absolute().parent if is_from_file else Path.cwd()) / path
 
     def find_client(self) -> HostDraft | None:
-        """Find the client: `migqual_client`, or the only host with the role client; else None."""
+        """Return the host `migqual_client`, or else the only host with the role client, or None."""
         if self.all_variables.migqual_client:
             return self.hosts.get(self.all_variables.migqual_client)
         clients = [host for host in self.hosts.values() if HostRole.CLIENT in host.roles]

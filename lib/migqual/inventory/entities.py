@@ -85,7 +85,7 @@ class CertificateSource(StrEnum):
 
 
 def format_uri_host(address: str) -> str:
-    """Format `address` for a URI: an IPv6 address in brackets, all others unchanged."""
+    """Format `address` for a URI. An IPv6 address gets brackets. Other text stays unchanged."""
     try:
         return f"[{address}]" if ip_address(address).version == 6 else address
     except ValueError:
@@ -94,18 +94,18 @@ def format_uri_host(address: str) -> str:
 
 @dataclass(frozen=True)
 class HostEntry:
-    """A host of the inventory: the access from the controller, and the settings for guests.
+    """A host of the inventory, with the SSH access for migqual and the settings for guests.
 
     Attributes:
         address: Name or IP address that the controller uses.
-        migration_address: Address that the peer uses for libvirt and for guest memory; empty
+        migration_address: Address that the peer uses for libvirt and for guest memory. Empty
             means `address`.
-        key: Private SSH key; None leaves the choice to the SSH agent or to `ssh_config`.
+        key: Private SSH key. None leaves the choice to the SSH agent or to `ssh_config`.
         jump_hosts: SSH jump hosts, ``[user@]host[:port]``, outermost first.
         become: True if migqual runs each command as root with ``sudo``.
-        service_bridge: Bridge that connects guests to the service network; empty if not set.
+        service_bridge: Bridge that connects guests to the service network. Empty means no bridge.
         scratch: Directory on the host that only migqual writes to.
-        emulator: Path of QEMU; None takes libvirt's default.
+        emulator: Path of QEMU. None means libvirt's default.
         peer_uri_template: libvirt URI that the peer uses for the host, with placeholders such as
             ``{address}``.
     """
@@ -130,7 +130,7 @@ class HostEntry:
 
     @property
     def migration_endpoint(self) -> str:
-        """Return the address for migrations to the host: `migration_address`, else `address`."""
+        """Return the address for migrations to the host, `migration_address` or else `address`."""
         return self.migration_address or self.address
 
     @property
@@ -156,10 +156,10 @@ class HostEntry:
 
 @dataclass(frozen=True)
 class PairEntry:
-    """A source host and a destination host.
+    """A pair of a source host and a destination host.
 
     Attributes:
-        replica_of: For a replica, the id of the original pair; else empty.
+        replica_of: Id of the original pair of a replica. Empty means that the pair is no replica.
     """
 
     source: HostEntry
@@ -235,7 +235,7 @@ Store = DirectoryStore | NbdStore | IscsiStore | LocalStore
 
 @dataclass(frozen=True)
 class ServiceNetwork:
-    """Addresses for guests on the service network. All addresses are in the same subnet."""
+    """Addresses for guests on the network between client and guests, all in the same subnet."""
 
     addresses: tuple[IPAddress, ...]
     prefix: int
@@ -264,15 +264,15 @@ class EffectiveVariable:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The content of an inventory file: hosts, pairs, stores and networks.
+    """The hosts, pairs, stores (places for disk images) and networks of an inventory file.
 
     Attributes:
         hosts: The hosts by name.
         pairs: The pairs that get a verdict.
         replicas: Additional lab pairs. Each replica runs a share of the tests of a pair in
             `pairs`.
-        guest_cpu: CPU model of guests; None leaves the choice to migqual.
-        expected_acceleration: Acceleration that a run must use; None permits each.
+        guest_cpu: CPU model of guests. None leaves the choice to migqual.
+        expected_acceleration: Acceleration that a run must use. None permits KVM and TCG.
     """
 
     hosts: Mapping[str, HostEntry]
@@ -296,7 +296,8 @@ class Inventory:
         """
         if name not in self.hosts:
             raise UsageError(
-                f"no host {name!r} in the inventory", remedy=f"use one of {', '.join(self.hosts)}"
+                f"no host {name!r} in the inventory",
+                remedy=f"use one of the hosts {', '.join(self.hosts)}",
             )
         return self.hosts[name]
 
@@ -311,16 +312,16 @@ class Inventory:
                 return pair
         raise UsageError(
             f"no pair {pair_id!r} in the inventory",
-            remedy=f"use one of {', '.join(pair.id for pair in self.pairs)}",
+            remedy=f"use one of the pairs {', '.join(pair.id for pair in self.pairs)}",
         )
 
     @property
     def lanes(self) -> tuple[PairEntry, ...]:
-        """Return all lanes: the pairs and the replicas."""
+        """Return the lanes, which are all pairs and all replicas of pairs."""
         return (*self.pairs, *self.replicas)
 
     def list_pair_lanes(self, pair: PairEntry) -> tuple[PairEntry, ...]:
-        """List the lanes of `pair`: the pair and all replicas of the pair."""
+        """List the lanes of `pair`, which are the pair and all replicas of the pair."""
         return (pair, *(replica for replica in self.replicas if replica.replica_of == pair.id))
 
     def list_hosts_with_role(self, role: HostRole) -> Iterator[HostEntry]:
@@ -329,12 +330,12 @@ class Inventory:
 
     @property
     def store_servers(self) -> tuple[str, ...]:
-        """Return the names of the hosts that serve an NBD or iSCSI store, sorted."""
+        """Return the sorted names of the hosts that serve disk images over NBD or iSCSI."""
         served_stores = (store for store in self.stores if isinstance(store, NbdStore | IscsiStore))
         return tuple(sorted({one.server for one in served_stores}))
 
     def find_store(self, kind: StoreKind) -> Store:
-        """Find the first store of `kind`.
+        """Find the first store (place for disk images) of `kind`.
 
         Raises:
             UsageError: The inventory has no store of `kind`.
@@ -343,6 +344,6 @@ class Inventory:
             if store.kind == kind:
                 return store
         raise UsageError(
-            f"the inventory lists no {kind} store",
+            f"the inventory lists no store of the kind {kind}",
             remedy=f"add a store with `kind: {kind}` to migqual_stores in all.vars",
         )

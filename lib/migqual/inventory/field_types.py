@@ -36,13 +36,13 @@ def _require_match(pattern: re.Pattern[str], message: str) -> AfterValidator:
 
 def _check_printable(text: str) -> str:
     if not text or not text.isprintable():
-        raise ValueError("empty, or contains unprintable characters")
+        raise ValueError("the text is empty, or contains unprintable characters")
     return text
 
 
 def _check_text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("not text; put the value in quotes")  # noqa: TRY004 - pydantic collects ValueError
+        raise ValueError("the value is not text; put the value in quotes")  # noqa: TRY004 - pydantic collects ValueError
     return _check_printable(value)
 
 
@@ -62,7 +62,7 @@ def is_ip_address(text: str) -> bool:
 
 
 def normalize_address(text: str) -> str:
-    """Normalize an IP address to the shortest form; return any other text unchanged."""
+    """Return the shortest form of the IP address `text`, or any other text unchanged."""
     return str(ip_address(text)) if is_ip_address(text) else text
 
 
@@ -79,7 +79,7 @@ def _parse_ip_address(value: object) -> IPAddress:
 def _check_address_or_hostname(text: str) -> str:
     is_address_like = re.fullmatch(r"[\d.]+|.*:.*", text)
     if not is_ip_address(text) and (is_address_like or not HOSTNAME_PATTERN.fullmatch(text)):
-        raise ValueError("neither an IP address nor a host name")
+        raise ValueError("the value is neither an IP address nor a host name")
     return text
 
 
@@ -87,13 +87,13 @@ def _expand_home(value: object) -> Path:
     try:
         return Path(_check_text(value)).expanduser()
     except RuntimeError:
-        raise ValueError("the home directory of the path is not known") from None
+        raise ValueError("the user after ~ has no home directory on the controller") from None
 
 
 def _parse_absolute_path(value: object) -> PurePosixPath:
     path = PurePosixPath(_check_text(value))
     if not path.is_absolute() or ".." in path.parts or path == PurePosixPath("/"):
-        raise ValueError("must be an absolute path below /, without ..")
+        raise ValueError("the path must be an absolute path without .., and not /")
     return path
 
 
@@ -102,12 +102,12 @@ def _split_comma_list(value: object) -> object:
 
 
 def _parse_proxy_jump(value: object) -> str:
-    """Extract the list of jump hosts from SSH arguments; refuse any other SSH argument."""
+    """Extract the jump hosts from SSH arguments, and refuse any other SSH argument."""
     text = _check_text(value)
     match = re.fullmatch(r"\s*(?:-J\s*|-o\s*ProxyJump[=\s]\s*)(\S+)\s*", text.replace('"', ""))
     if not match:
         raise ValueError(
-            "only -J HOSTS or -o ProxyJump=HOSTS is allowed; or use migqual_jump_hosts"
+            "only -J HOSTS or -o ProxyJump=HOSTS is allowed; migqual_jump_hosts is an alternative"
         )
     return match[1]
 
@@ -130,7 +130,7 @@ def _check_uri_template(text: str) -> str:
 
 
 def _parse_addresses(value: object) -> tuple[IPAddress, ...]:
-    """Parse an address, a range ``FIRST-LAST``, or a list of both; return each address."""
+    """Parse an IP address, a range ``FIRST-LAST``, or a list of addresses and ranges."""
     entries = value if isinstance(value, list) else [value]
     addresses = tuple(address for entry in entries for address in _expand_address_range(str(entry)))
     if len(set(addresses)) != len(addresses):
@@ -146,11 +146,11 @@ def _expand_address_range(entry: str) -> list[IPAddress]:
         first = ip_address(first_text)
         last = ip_address(last_text) if dash else first
     except ValueError:
-        raise ValueError(f"not an IP address or an address range: {entry!r}") from None
+        raise ValueError(f"{entry!r} is neither an IP address nor an address range") from None
     if type(first) is not type(last) or int(last) < int(first):
-        raise ValueError(f"a range must go from a lower to a higher address: {entry!r}")
+        raise ValueError(f"the range {entry!r} must go from a lower to a higher address")
     if int(last) - int(first) >= MAX_ADDRESSES:
-        raise ValueError(f"more than {MAX_ADDRESSES} addresses: {entry!r}")
+        raise ValueError(f"the range {entry!r} has more than {MAX_ADDRESSES} addresses")
     return [first + step for step in range(int(last) - int(first) + 1)]
 
 
@@ -158,7 +158,7 @@ def _parse_port_range(value: object) -> range:
     match = re.fullmatch(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", str(value))
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= first <= last <= 65535:
-        raise ValueError("not a port range such as 10809-10899")
+        raise ValueError("the value is not a port range such as 10809-10899")
     return range(first, last + 1)
 
 
@@ -166,7 +166,8 @@ Text = Annotated[str, AfterValidator(_check_printable)]
 Name = Annotated[
     str,
     _require_match(
-        NAME_PATTERN, "not a name (letters, digits, _ . -; the first is a letter or digit)"
+        NAME_PATTERN,
+        "a name contains only letters, digits, _ . and -, and begins with a letter or digit",
     ),
 ]
 WholeNumber = Annotated[int, BeforeValidator(_check_whole_number)]
@@ -180,11 +181,14 @@ Addresses = Annotated[tuple[IPAddress, ...], BeforeValidator(_parse_addresses)]
 SingleAddress = Annotated[IPAddress, BeforeValidator(_parse_ip_address)]
 PeerUri = Annotated[Text, AfterValidator(_check_uri_template)]
 IscsiName = Annotated[
-    str, _require_match(ISCSI_NAME_PATTERN, "not an iSCSI name such as iqn.2001-04.com.example:x")
+    str,
+    _require_match(
+        ISCSI_NAME_PATTERN, "the value is not an iSCSI name such as iqn.2001-04.com.example:x"
+    ),
 ]
 JumpHost = Annotated[str, _require_match(JUMP_HOST_PATTERN, "not [user@]host[:port]")]
 JumpHosts = Annotated[tuple[JumpHost, ...], BeforeValidator(_split_comma_list)]
 ProxyJump = Annotated[JumpHosts, BeforeValidator(_parse_proxy_jump)]
 InterfaceName = Annotated[
-    str, _require_match(INTERFACE_NAME_PATTERN, "not the name of a network interface")
+    str, _require_match(INTERFACE_NAME_PATTERN, "the value is not the name of a network interface")
 ]

@@ -130,7 +130,7 @@ def _build_draft(
 def _validate_values(
     model: type[Model], values: RawValues, document: YamlDocument, problems: list[InputProblem]
 ) -> Model:
-    """Build `model` from the valid values; for each invalid value add a problem to `problems`."""
+    """Build `model` from the valid values, and add each invalid value to `problems`."""
     data = {name: value.raw for name, value in values.items()}
     try:
         return model.model_validate(data)
@@ -147,7 +147,11 @@ def _iterate_items(
     if value is None or value.location is None:
         return
     if not isinstance(value.raw, list) or not value.raw:
-        problems.append(document.make_problem(value.location, "not a list, or an empty list"))
+        problems.append(
+            document.make_problem(
+                value.location, "the value must be a list with at least one entry"
+            )
+        )
         return
     for index, raw in enumerate(value.raw):
         yield (*value.location, index), raw
@@ -170,7 +174,7 @@ def _validate_store_entry(
 ) -> StoreSchema | None:
     kind = raw.get("kind") if isinstance(raw, dict) else None
     if not isinstance(kind, str) or kind not in STORE_SCHEMAS:
-        message = f"unknown kind of store; use one of {', '.join(STORE_SCHEMAS)}"
+        message = f"the kind of the store must be one of {', '.join(STORE_SCHEMAS)}"
         problems.append(document.make_problem((*location, "kind"), message))
         return None
     model: type[StoreSchema] = STORE_SCHEMAS[kind]
@@ -245,7 +249,7 @@ def _build_store(entry: StoreSchema, draft: InventoryDraft) -> Store:
 
 
 def _list_effective_variables(draft: InventoryDraft) -> Iterator[EffectiveVariable]:
-    """List all variables with the values in force: first of `all`, then of each host."""
+    """List all variables with the values in force, first of the group `all`, then of each host."""
     document = draft.tree.document
     for name in AllVariables.model_fields:
         origin = draft.raw_values[name].origin if name in draft.raw_values else "default"
@@ -275,7 +279,7 @@ def _get_effective_value(draft: InventoryDraft, host: HostDraft, name: str) -> o
 
 
 def _format_value(value: object) -> str:
-    """Format a value in one line for `migqual inventory show`; ``-`` means no value."""
+    """Format a value in one line for `migqual inventory show`. No value gives ``-``."""
     if value is None or value in ("", ()):
         return "-"
     if isinstance(value, BaseModel):

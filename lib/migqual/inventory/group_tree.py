@@ -39,13 +39,13 @@ OVERRIDE_VARIABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class RawValue:
-    """A value as written by the user, and the origin of the value.
+    """A value as the user wrote the value, with the origin of the value.
 
     Attributes:
         origin: ``FILE:LINE``, ``environment NAME`` or ``command line``.
-        location: Location in the file; None for environment and command line.
-        override_label: Name for problem messages of a value that is not from the file, e.g.
-            ``--set user``.
+        location: Location in the file. None means that the value is not from the file.
+        override_label: Name of the value in problem messages, e.g. ``--set user``. Empty means
+            that the value is from the file.
     """
 
     raw: object
@@ -54,7 +54,7 @@ class RawValue:
     override_label: str = ""
 
     def make_problem(self, document: YamlDocument, subpath: Location, message: str) -> InputProblem:
-        """Make an `InputProblem` for the value, or for the part of the value at `subpath`."""
+        """Make an `InputProblem` for the value, or for a part of the value if `subpath` is set."""
         if self.location is None:
             return InputProblem(self.override_label, message)
         return document.make_problem((*self.location, *subpath), message)
@@ -82,7 +82,7 @@ class HostNode:
     def merge_values(
         self, all_values: Mapping[str, RawValue], override_values: Mapping[str, RawValue]
     ) -> RawValues:
-        """Merge `all_values`, groups, own values and `override_values`; the last value wins.
+        """Merge `all_values`, group values, own values and `override_values`, in rising precedence.
 
         Returns:
             The values in force for the host, by variable.
@@ -118,9 +118,9 @@ class GroupTree:
         self.problems.append(self.document.make_problem(location, message))
 
     def iterate_mapping(self, data: object, location: Location) -> Iterator[tuple[str, object]]:
-        """Iterate over the items of the mapping `data`; None has no items.
+        """Iterate over the items of `data`, a mapping or None from the file.
 
-        If `data` is neither a mapping nor None, the method adds a problem.
+        None has no items. For any other value, the method adds a problem.
         """
         if isinstance(data, dict):
             yield from data.items()
@@ -130,7 +130,7 @@ class GroupTree:
     def read_variables(
         self, data: object, location: Location, allowed_names: frozenset[str]
     ) -> RawValues:
-        """Read the variables in `data`; add a problem for each unknown variable."""
+        """Read the variables in `data`, and add a problem for each unknown variable."""
         values = {}
         for name, raw in self.iterate_mapping(data, location):
             variable_location = (*location, name)
@@ -143,7 +143,7 @@ class GroupTree:
 
 
 def build_group_tree(document: YamlDocument) -> GroupTree:
-    """Build the group tree of an inventory file, with all problems in `problems`."""
+    """Build the tree of groups and hosts of an inventory file. The tree lists all problems."""
     tree = GroupTree(document)
     for name, data in tree.iterate_mapping(document.data, ()):
         if name == "all":
@@ -164,7 +164,7 @@ def _add_group(
     if name in tree.group_locations:
         tree.add_problem(
             location,
-            "the group is defined twice, but only once is allowed; merge the two definitions",
+            "the group has two definitions, but only one is allowed; merge the definitions",
         )
         return
     tree.group_locations[name] = location
@@ -175,7 +175,8 @@ def _add_group(
             sections[key] = value
         else:
             tree.add_problem(
-                (*location, key), "unknown key; a group may only have vars, hosts and children"
+                (*location, key),
+                "unknown key; the allowed keys of a group are vars, hosts and children",
             )
     allowed_names = (
         HOST_VARIABLE_NAMES | ALL_GROUP_VARIABLE_NAMES if is_all_group else HOST_VARIABLE_NAMES
@@ -199,7 +200,8 @@ def _add_host(
 ) -> None:
     if not NAME_PATTERN.fullmatch(name):
         tree.add_problem(
-            location, "not a name (letters, digits, _ . -; the first is a letter or digit)"
+            location,
+            "a name contains only letters, digits, _ . and -, and begins with a letter or digit",
         )
         return
     node = tree.hosts.setdefault(name, HostNode(name, location))
@@ -210,9 +212,9 @@ def _add_host(
 
 def _describe_unknown_variable(name: str, allowed_names: frozenset[str]) -> str:
     if name in ALL_GROUP_VARIABLE_NAMES:
-        return "the variable belongs in all.vars"
+        return "the variable can only be set in all.vars; move the variable to all.vars"
     if name in PASSWORD_VARIABLES:
-        return "migqual uses no passwords; name a key file with ansible_ssh_private_key_file"
+        return "migqual uses no passwords; set ansible_ssh_private_key_file to a private SSH key"
     similar_names = difflib.get_close_matches(name, allowed_names, 1)
     return f"unknown key; did you mean {similar_names[0]}?" if similar_names else "unknown key"
 
@@ -244,7 +246,7 @@ def read_overrides(environ: Mapping[str, str], assignments: Sequence[str]) -> Ra
         variable = OVERRIDE_VARIABLES.get(name, name)
         if not separator or not text or variable not in OVERRIDE_VARIABLES.values():
             raise UsageError(
-                f"--set {assignment}: not NAME=VALUE, or NAME cannot be set",
+                f"--set {assignment}: the form is not NAME=VALUE, or NAME cannot be set",
                 remedy=f"use one of the names {', '.join(OVERRIDE_VARIABLES)}",
             )
         values[variable] = RawValue(text, "command line", override_label=f"--set {name}")

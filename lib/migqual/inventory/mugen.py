@@ -1,7 +1,7 @@
-"""Convert the node list of openEuler's mugen to the text of an inventory, to complete by hand.
+"""Convert the list of machines of openEuler's mugen to the text of an inventory.
 
-The test framework mugen keeps the machines of a lab in ``conf/env.json``. The keys have mugen's
-own spelling::
+The test framework mugen keeps its machines in ``conf/env.json``. The keys have mugen's own
+spelling::
 
     {
         "NODE": [
@@ -22,7 +22,7 @@ own spelling::
     }
 
 The inventory contains all values of mugen except passwords, because migqual logs in with keys
-only. Comments in the inventory name the values that a person must add.
+only. Comments in the inventory name the values that a person must add by hand.
 """
 
 import json
@@ -68,12 +68,12 @@ HOST_TEMPLATE = """\
 {emulator}"""
 
 EMULATOR_COMMENT = (
-    "          # migqual_emulator: /usr/libexec/qemu-kvm  # if libvirt does not find QEMU\n"
+    "          # migqual_emulator: /usr/libexec/qemu-kvm  # only if libvirt does not find QEMU\n"
 )
 
 
 def _parse_port(value: object) -> object:
-    """Replace an empty port by 22. mugen writes ports as numbers, as text, or empty."""
+    """Return 22 for an empty port, and any other port unchanged."""
     return 22 if value in ("", None) else value
 
 
@@ -92,7 +92,7 @@ NodeText = Annotated[str, BeforeValidator(_normalize_text)]
 
 
 class _MugenNode(BaseModel):
-    """A node in mugen's file. Only the keys below are read, all other keys are ignored."""
+    """A machine in mugen's file. Keys without a field in the class are ignored."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -122,10 +122,10 @@ class _MugenEnvironment(BaseModel):
 
 
 def render_mugen_inventory(file: Path) -> str:
-    """Render the text of an inventory with the nodes of mugen's file.
+    """Render the text of an inventory with the machines (nodes) of mugen's file.
 
-    The first two nodes become source and destination of a pair, and so on. The last of an odd
-    number of nodes is in no pair.
+    Each two consecutive nodes become source and destination of a pair. If the number of nodes is
+    odd, the last node is in no pair.
 
     Args:
         file: An ``env.json`` of mugen.
@@ -156,7 +156,7 @@ def _read_mugen_file(file: Path) -> _MugenEnvironment:
     except OSError as error:
         problems = [InputProblem("file", str(error.strerror or error))]
     except UnicodeDecodeError as error:
-        problems = [InputProblem("file", f"not UTF-8 text (byte {error.start})")]
+        problems = [InputProblem("file", f"the file is not UTF-8 text (byte {error.start})")]
     except json.JSONDecodeError as error:
         position = f"line {error.lineno}, column {error.colno}"
         problems = [InputProblem(position, f"not JSON: {error.msg}")]
@@ -170,7 +170,7 @@ def _read_mugen_file(file: Path) -> _MugenEnvironment:
     raise InventoryError(
         str(file),
         problems,
-        remedy='give the env.json of mugen: {"NODE": [{"ID": 1, "IPV4": ...}, ...]}',
+        remedy='give a file env.json of mugen, e.g. {"NODE": [{"ID": 1, "IPV4": ...}, ...]}',
     )
 
 
@@ -181,7 +181,8 @@ def _find_duplicates(nodes: Sequence[_MugenNode]) -> Iterator[InputProblem]:
             value = getattr(node, key)
             if value in first_indexes:
                 yield InputProblem(
-                    f"NODE[{index}].{key}", f"{value} is also in NODE[{first_indexes[value]}]"
+                    f"NODE[{index}].{key}",
+                    f"NODE[{first_indexes[value]}] has the same {key} {value}",
                 )
             first_indexes.setdefault(value, index)
 
@@ -191,9 +192,9 @@ def _render_notes(nodes: Sequence[_MugenNode]) -> Iterator[str]:
         yield f"# {nodes[-1].name} is in no pair; use the host as client or storage host.\n"
     for node in nodes:
         if ip_address(node.IPV4).is_loopback:
-            yield f"# {node.name}: other hosts cannot reach {node.IPV4}; give another address.\n"
+            yield f"# {node.name}: other hosts cannot reach {node.IPV4}; replace the address.\n"
         if node.MACHINE == "kvm":
-            yield f"# {node.name} is a virtual machine: KVM needs nested virtualization there.\n"
+            yield f"# {node.name} is a virtual machine; there, KVM needs nested virtualization.\n"
 
 
 def _render_host(node: _MugenNode) -> str:

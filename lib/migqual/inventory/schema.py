@@ -60,7 +60,7 @@ class HostVariables(StrictModel):
 
 
 class ServiceNetworkSchema(StrictModel):
-    """The value of `migqual_service_network`: guest addresses, prefix length and gateway."""
+    """The value of `migqual_service_network`, with guest addresses, prefix length and gateway."""
 
     addresses: Addresses
     prefix: Annotated[WholeNumber, Field(ge=1, le=128)]
@@ -68,7 +68,7 @@ class ServiceNetworkSchema(StrictModel):
 
 
 class AllVariables(StrictModel):
-    """Variables that only `all.vars` can set, except `migqual_pairs` and `migqual_stores`."""
+    """Variables that can only be set in `all.vars`. Pairs and stores have their own schemas."""
 
     migqual_client: Name | None = None
     migqual_service_network: ServiceNetworkSchema | None = None
@@ -79,7 +79,7 @@ class AllVariables(StrictModel):
 
 
 class PairSchema(StrictModel):
-    """An entry of `migqual_pairs`: host names, and for a replica the id of the original pair."""
+    """An entry of `migqual_pairs`. `replica_of` is the id of the original pair of a replica."""
 
     source: Name
     destination: Name
@@ -87,7 +87,10 @@ class PairSchema(StrictModel):
 
 
 class DirectoryStoreSchema(StrictModel):
-    """An entry of `migqual_stores`: a directory that hosts share (default: all hypervisors)."""
+    """An entry of `migqual_stores` for a directory that several hosts share.
+
+    Without `hosts`, all hypervisors share the directory.
+    """
 
     kind: Literal[StoreKind.DIRECTORY]
     name: Name
@@ -96,7 +99,7 @@ class DirectoryStoreSchema(StrictModel):
 
 
 class NbdStoreSchema(StrictModel):
-    """An entry of `migqual_stores`: disk images on an NBD server."""
+    """An entry of `migqual_stores` for disk images on an NBD server."""
 
     kind: Literal[StoreKind.NBD]
     name: Name
@@ -107,7 +110,7 @@ class NbdStoreSchema(StrictModel):
 
 
 class IscsiStoreSchema(StrictModel):
-    """An entry of `migqual_stores`: disk images on an iSCSI server."""
+    """An entry of `migqual_stores` for disk images on an iSCSI server."""
 
     kind: Literal[StoreKind.ISCSI]
     name: Name
@@ -119,7 +122,7 @@ class IscsiStoreSchema(StrictModel):
 
 
 class LocalStoreSchema(StrictModel):
-    """An entry of `migqual_stores`: a directory that each hypervisor has for itself."""
+    """An entry of `migqual_stores` for a directory that each hypervisor has for itself."""
 
     kind: Literal[StoreKind.LOCAL]
     name: Name

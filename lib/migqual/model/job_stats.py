@@ -103,7 +103,7 @@ class JobStats:
 
     @property
     def normal_bytes(self) -> int | None:
-        """Return the bytes of all pages sent with their contents (``memory_normal_bytes``)."""
+        """Return the bytes in all pages sent with whole contents (``memory_normal_bytes``)."""
         return self._get_number("memory_normal_bytes")
 
     @property

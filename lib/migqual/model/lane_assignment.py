@@ -40,8 +40,8 @@ def assign_lanes(
 def find_worker_group(inventory: Inventory, lane: PairEntry) -> str:
     """Find the id of the group of lanes that run in the same worker as `lane`.
 
-    Lanes (pairs and replicas) with a common host are in the same group. Lanes that are connected
-    only through further lanes are also in the same group.
+    Lanes (pairs and replicas) with a common host are in the same group. If lane A shares a host
+    with B, and B shares a host with C, all three lanes are in the same group.
 
     Returns:
         The id of the group, which is the id of the group's first lane in the inventory.

@@ -1,4 +1,4 @@
-"""Build libvirt's flags and typed parameters and the equal virsh command for a migration plan.
+"""Build libvirt's flags, typed parameters and the equivalent virsh command for a migration plan.
 
 The numbers of the flags and the names of the parameters come from libvirt's public API
 (virDomainMigrateFlags, VIR_MIGRATE_PARAM_*). A selftest compares the numbers and names with
@@ -132,7 +132,7 @@ def build_virsh_migrate(
 ) -> list[str]:
     """Build the `virsh migrate` command for the migration of `domain` with `plan`.
 
-    Other domain XML for the destination must be in the file ``destination.xml``.
+    If the destination needs other domain XML, the user saves the XML as ``destination.xml``.
 
     Args:
         plan: Plan of the migration.

@@ -182,7 +182,7 @@ class Outcome:
 
     @property
     def throttle_percents(self) -> tuple[int, ...]:
-        """Return the distinct throttles of auto-converge in percent, in order of time."""
+        """Return the distinct throttle values of auto-converge in percent, in order of time."""
         percents = (sample.stats.throttle_percent for sample in self.job_samples)
         return tuple(dict.fromkeys(value for value in percents if value))
 

@@ -49,10 +49,10 @@ class Thresholds:
             the limit.
         dirty_rate_tolerance_percent: Largest difference between the measured dirty rate and the
             dirty rate that the guest load counted.
-        prediction_time_error_p90_percent: Largest 90th percentile of the error of the predicted
-            total time.
-        gap_calibration_error_p95_ms: Largest 95th percentile of the error of a gap measured by the
-            client. With a larger error, gaps are no evidence.
+        prediction_time_error_p90_percent: Limit for the 90th percentile of the error of the
+            predicted total time.
+        gap_calibration_error_p95_ms: Limit for the 95th percentile of the error with which the
+            client measures a gap. Above the limit, measured gaps are no evidence.
         job_sample_rate_min_hz: Smallest number of job samples per second.
     """
 

@@ -66,7 +66,7 @@ def compute_median_rate(rates_mib_s: Sequence[float]) -> float:
 
 
 def is_limit_unused(limit_mib_s: float, rates_mib_s: Sequence[float]) -> bool:
-    """Return whether the median of `rates_mib_s` is less than `USED_SHARE_MIN` times the limit."""
+    """Return whether the median of `rates_mib_s` is less than `USED_SHARE_MIN` of `limit_mib_s`."""
     return compute_median_rate(rates_mib_s) < USED_SHARE_MIN * limit_mib_s
 
 

@@ -187,7 +187,7 @@ def test_missing_store_is_reported(load_text: LoadText) -> None:
     """The error for a missing store names the kind of store to add."""
     text = "\n".join(row for row in VALID_INVENTORY.splitlines() if "kind: nbd" not in row)
 
-    with pytest.raises(UsageError, match="no nbd store"):
+    with pytest.raises(UsageError, match="no store of the kind nbd"):
         load_text(text).find_store(StoreKind.NBD)
 
 

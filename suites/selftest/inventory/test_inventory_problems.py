@@ -62,15 +62,20 @@ def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
     [
         ("10.2.0.1", "ten", f"{A1}.migqual_migration_address", "not an IP address"),
         ("10.2.0.1", "127.0.0.1", f"{A1}.migqual_migration_address", "loopback"),
-        ("10.2.0.2", "10.2.0.1", f"{B1}.migqual_migration_address", "address of a1"),
-        ("10.1.0.2", "10.1.0.1", f"{B1}.ansible_host", "b1 has the address of a1"),
+        ("10.2.0.2", "10.2.0.1", f"{B1}.migqual_migration_address", "the same address 10.2.0.1"),
+        ("10.1.0.2", "10.1.0.1", f"{B1}.ansible_host", "b1 and a1 have the same address"),
         ("10.1.0.1", "10.1.0", f"{A1}.ansible_host", "neither an IP address nor a host name"),
         ("10.1.0.1", "[x]", f"{A1}.ansible_host", "string"),
         ("10.1.0.1,", "10.1.0.1, ansible_port: 0,", f"{A1}.ansible_port", "greater"),
         ("10.1.0.1,", "10.1.0.1, ansible_port: true,", f"{A1}.ansible_port", "whole number"),
         ("10.1.0.1,", "10.1.0.1, ansible_port: ,", f"{A1}.ansible_port", "empty"),
         ("10.1.0.1,", "10.1.0.1, ansible_prt: 22,", f"{A1}.ansible_prt", "ansible_port?"),
-        ("10.1.0.1,", "10.1.0.1, migqual_tier: lab,", f"{A1}.migqual_tier", "belongs in all.vars"),
+        (
+            "10.1.0.1,",
+            "10.1.0.1, migqual_tier: lab,",
+            f"{A1}.migqual_tier",
+            "only be set in all.vars",
+        ),
         ("10.1.0.1,", "10.1.0.1, migqual_scratch: /,", f"{A1}.migqual_scratch", "absolute path"),
         ("10.1.0.1,", "10.1.0.1, migqual_scratch: 3,", f"{A1}.migqual_scratch", "not text"),
         ("10.1.0.1,", '10.1.0.1, migqual_emulator: "/a\\0",', f"{A1}.migqual_emulator", "unprint"),
@@ -201,12 +206,17 @@ def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
             f"{VARS}.migqual_client",
             "no host",
         ),
-        ("c1: {", "c2: {}\n        c1: {", f"{VARS}.migqual_client", "choose one of c2, c1"),
+        (
+            "c1: {",
+            "c2: {}\n        c1: {",
+            f"{VARS}.migqual_client",
+            "migqual_client to one of c2, c1",
+        ),
         (
             "all:\n  vars:",
             "all:\n  vars:\n    ansible_ssh_pass: z",
             f"{VARS}.ansible_ssh_pass",
-            "migqual uses no passwords; name a key file",
+            "migqual uses no passwords; set ansible_ssh_private_key_file",
         ),
         ("  children:", "  kids: {}\n  children:", "all.kids", "unknown key"),
         (
@@ -219,9 +229,14 @@ def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
             "    clients:",
             "    a: {children: {a: }}\n    clients:",
             "all.children.a.children.a",
-            "once",
+            "two definitions",
         ),
-        ("        a1: {", "        a1[1:3]: {}\n        a1: {", f"{A1}[1:3]", "not a name"),
+        (
+            "        a1: {",
+            "        a1[1:3]: {}\n        a1: {",
+            f"{A1}[1:3]",
+            "a name contains only",
+        ),
         (
             "        a1: {",
             "        1: {}\n        a1: {",
@@ -271,7 +286,10 @@ def list_expected_problems(key_file: Path) -> set[tuple[str, str]]:
         (f"{VARS}.migqual_pairs[0].destination", "no host 'b9' (line 6)"),
         (
             f"{VARS}.ansible_ssh_private_key_file",
-            f"other users can use the key (permission bits 044); run chmod 600 {key_file} (line 3)",
+            (
+                "other users have access to the private key (permission bits 044); "
+                f"run chmod 600 {key_file} (line 3)"
+            ),
         ),
     }
 

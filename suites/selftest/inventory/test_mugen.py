@@ -13,6 +13,7 @@ from suites.selftest.support.input_problems import list_input_problems
 
 pytestmark = pytest.mark.selftest
 
+NAME_RULE = "a name contains only letters, digits, _ . and -, and begins with a letter or digit"
 NODES: list[dict[str, Any]] = [
     {
         "ID": 1,
@@ -127,7 +128,7 @@ def test_all_env_json_problems_are_reported_at_once(env_file: Path) -> None:
 
     assert list_input_problems(render_mugen_inventory, env_file) == [
         "NODE[0].IPV4: not an IP address",
-        "NODE[0].USER: not a name (letters, digits, _ . -; the first is a letter or digit)",
+        f"NODE[0].USER: {NAME_RULE}",
         "NODE[1].ID: missing",
         "NODE[1].IPV4: missing",
         "NODE[1].SSH_PORT: Input should be greater than or equal to 1",
@@ -157,8 +158,8 @@ def test_duplicate_nodes_are_refused(env_file: Path) -> None:
     env_file.write_text(json.dumps({"NODE": [NODES[0], NODES[0]]}))
 
     assert list_input_problems(render_mugen_inventory, env_file) == [
-        "NODE[1].ID: 1 is also in NODE[0]",
-        "NODE[1].IPV4: 10.1.0.1 is also in NODE[0]",
+        "NODE[1].ID: NODE[0] has the same ID 1",
+        "NODE[1].IPV4: NODE[0] has the same IPV4 10.1.0.1",
     ]
 
 
