@@ -1,10 +1,11 @@
 """Define shell scripts to back up, replace and restore a folder or file on a host.
 
-Each step is one call of a script. So a journal entry can contain the call that undoes a step.
+Each step is a single call of a script. So the journal, the file of commands that undo changes, can
+contain the call that undoes a step.
 
 A folder belongs to migqual if the folder contains the mark file of migqual, and every file
-matches the checksum in the mark file. The scripts remove no other folder. If somebody changed a
-folder or file, the script fails and leaves the change in place. The error message names the
+matches the checksum in the mark file. The scripts remove only folders of migqual. If a user changed
+a folder or file, the script fails and leaves the change in place. The error message names the
 changed path and the backup.
 
 `$1` is the folder or file. `$2` is the tag in the names of backups and mark files. `$3` is the

@@ -1,4 +1,4 @@
-"""Issue certificates for hosts under test: valid certificates, and certificates with a flaw.
+"""Issue certificates for hosts under test, either valid or with a deliberate flaw.
 
 The file names are the names in QEMU's credentials folder:
 https://www.qemu.org/docs/master/system/tls.html
@@ -44,8 +44,8 @@ _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 class CertificateFlaw(StrEnum):
     """A deliberate flaw in the certificates of a host.
 
-    Only the source detects `WRONG_NAME`, in the certificate of the destination. The destination
-    does not compare the name in the certificate of the source.
+    The source of a migration detects `WRONG_NAME` in the certificate of the destination. The
+    destination does not compare the name in the certificate of the source.
     """
 
     MISSING = "missing"
@@ -59,7 +59,7 @@ class CertificateFlaw(StrEnum):
 
 @dataclass(frozen=True)
 class LeafCertificate:
-    """A certificate and the private key of the certificate, each as PEM."""
+    """A certificate of a host and the private key of the certificate, each as PEM."""
 
     certificate: bytes
     key: bytes
@@ -75,7 +75,7 @@ class CertificateAuthority:
 
     @classmethod
     def from_pem(cls, certificate: bytes, key: bytes) -> "CertificateAuthority":
-        """Load an authority from the certificate and the private key of the authority, as PEM."""
+        """Load an authority from its certificate and its private key, each as PEM."""
         return cls(trustme.CA.from_pem(certificate, key))
 
     @property
@@ -100,7 +100,7 @@ class CertificateAuthority:
         return self._build_files(self._issue_leaf(names))
 
     def issue_flawed_files(self, names: Sequence[str], flaw: CertificateFlaw) -> CredentialFiles:
-        """Issue TLS files as `issue_files`, but with one deliberate flaw.
+        """Issue the same TLS files as `issue_files`, but with a deliberate flaw.
 
         Args:
             names: DNS names and IP addresses of the host.
@@ -184,7 +184,7 @@ class CertificateAuthority:
         }
 
     def _issue_files_with_wrong_purpose(self, names: Sequence[str]) -> CredentialFiles:
-        """Issue TLS files in which the purposes of the two certificates are exchanged.
+        """Issue TLS files in which server certificate and client certificate have swapped purposes.
 
         The server certificate is only for clients, and the client certificate only for servers.
         """
@@ -202,9 +202,9 @@ class CertificateAuthority:
     def _issue_custom_leaf(
         self, names: Sequence[str], purpose: x509.ObjectIdentifier, *, weak: bool = False
     ) -> LeafCertificate:
-        """Issue a certificate with only one purpose, and on request with a weak RSA key.
+        """Issue a certificate for a single purpose, which the library trustme cannot issue.
 
-        The library trustme cannot issue such a certificate.
+        If `weak` is true, the certificate has a weak RSA key, otherwise an EC key.
         """
         now = datetime.now(UTC)
         key: _PrivateKey = (

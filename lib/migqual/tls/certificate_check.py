@@ -1,4 +1,4 @@
-"""Check facts about the certificates of hosts. The functions are pure."""
+"""Check the collected facts about the certificates of hosts. The functions are pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -33,11 +33,11 @@ def check_certificates_of_hosts(facts_by_host: Sequence[CertificateFacts]) -> li
     """Check the certificates of each host, and whether all hosts trust the same authority.
 
     Args:
-        facts_by_host: Certificate facts, an item per host.
+        facts_by_host: The facts about the certificates of each host.
 
     Returns:
-        The findings of `check_certificates` for each host. For several hosts, also the finding
-        of `check_common_authority`.
+        The findings (results of checks) of `check_certificates` for each host. For two or more
+        hosts, the list also contains the finding of `check_common_authority`.
     """
     findings = [finding for facts in facts_by_host for finding in check_certificates(facts)]
     if len(facts_by_host) > 1:
@@ -53,8 +53,9 @@ def check_certificates(facts: CertificateFacts, now: datetime | None = None) -> 
         now: Time at which the certificates must be valid. None means the current time.
 
     Returns:
-        A finding for each rule, ok or not. If a certificate is missing or is not valid PEM, the
-        rules about the contents of certificates are left out.
+        A finding (the result of a check) for each rule, also for a rule without a problem. If a
+        certificate is missing or is not valid PEM, the list leaves out the rules about the
+        contents of certificates.
     """
     reference_time = now or datetime.now(UTC)
     chains = {name: parse_certificates(pem) for name, pem in facts.certificates.items()}
@@ -79,10 +80,12 @@ def check_certificates(facts: CertificateFacts, now: datetime | None = None) -> 
 
 def _check_peer_verification(facts: CertificateFacts) -> Finding:
     if facts.settings.verify_peers:
-        return report_ok("LM-TLS-02.verification", f"{facts.host}: peer verification is on")
+        return report_ok(
+            "LM-TLS-02.verification", f"{facts.host}: libvirt verifies the certificates of peers"
+        )
     return report_refusal(
         "LM-TLS-02.verification",
-        f"{facts.host}: peer verification is off, so any host can send guests",
+        f"{facts.host}: libvirt does not verify certificates of peers, so any host can send guests",
         f"on {facts.host}, set migrate_tls_x509_verify = 1 in {QEMU_CONF} and restart libvirt",
     )
 
@@ -94,13 +97,13 @@ def _check_files_present(facts: CertificateFacts, unparsable_files: Sequence[str
             "LM-TLS-01.files",
             f"{facts.host}: all TLS files are in {facts.settings.certificate_folder}",
         )
-    problems = [f"missing files: {', '.join(missing)}"] if missing else []
+    problems = [f"the folder lacks {', '.join(missing)}"] if missing else []
     if unparsable_files:
-        problems.append(f"no valid certificate in {', '.join(unparsable_files)}")
+        problems.append(f"no valid certificate is in {', '.join(unparsable_files)}")
     return report_refusal(
         "LM-TLS-01.files",
-        f"{facts.host}: in {facts.settings.certificate_folder}: {'; '.join(problems)}",
-        "run `migqual tls install`, or install certificates of your own authority",
+        f"{facts.host}: {facts.settings.certificate_folder}: {'; '.join(problems)}",
+        f"run `migqual tls install`, or install certificates of your own authority on {facts.host}",
     )
 
 
@@ -122,17 +125,20 @@ def _check_expiry(
     days_left = (expiry_times[first_to_expire] - now) / timedelta(days=1)
     figures = {"days_left": round(days_left, 1)}
     expiry_date = f"{expiry_times[first_to_expire]:%Y-%m-%d}"
-    remedy = "run `migqual tls rotate`, or install a new certificate of your own authority"
+    remedy = f"run `migqual tls rotate`, or install new certificates of your own on {facts.host}"
     if not_yet_valid:
-        message = f"{facts.host}: certificates that are not valid yet: {', '.join(not_yet_valid)}"
+        message = f"{facts.host}: the certificates {', '.join(not_yet_valid)} are not valid yet"
         return report_refusal(
-            "LM-TLS-01.expiry", message, f"check the clock of {facts.host}", **figures
+            "LM-TLS-01.expiry",
+            message,
+            f"correct the clock of {facts.host}, or install certificates that are already valid",
+            **figures,
         )
     if days_left < 0:
-        message = f"{facts.host}: {first_to_expire} expired on {expiry_date}"
+        message = f"{facts.host}: the certificate {first_to_expire} expired on {expiry_date}"
         return report_refusal("LM-TLS-01.expiry", message, remedy, **figures)
     message = (
-        f"{facts.host}: the first certificate to expire is {first_to_expire}, on {expiry_date}"
+        f"{facts.host}: of all certificates, {first_to_expire} expires first, on {expiry_date}"
     )
     if expiry_times[first_to_expire] - now < EXPIRY_WARNING:
         return report_warning("LM-TLS-01.expiry", message, remedy, **figures)
@@ -141,14 +147,15 @@ def _check_expiry(
 
 def _check_server_name(facts: CertificateFacts, server: x509.Certificate) -> Finding:
     certificate_names = list_subject_names(server)
-    message = f"{facts.host}: {SERVER_CERT} is for {', '.join(certificate_names) or 'no name'}"
+    names_text = f"the names {', '.join(certificate_names)}" if certificate_names else "no name"
+    message = f"{facts.host}: the certificate {SERVER_CERT} contains {names_text}"
     if normalize_address(facts.migration_endpoint) in certificate_names:
         return report_ok("LM-TLS-01.name", message)
     return report_refusal(
         "LM-TLS-01.name",
-        f"{message}, not for the migration address {facts.migration_endpoint}",
-        "issue a certificate for the migration address, or pass a name in the certificate with "
-        "`--tls-destination`",
+        f"{message}, but not the migration address {facts.migration_endpoint}",
+        f"install a certificate with the migration address on {facts.host}, or set "
+        "`--tls-destination` to a name in the certificate",
     )
 
 
@@ -167,10 +174,11 @@ def _check_key_strength(
         )
     details = ", ".join(f"{name}: {weakness}" for name, weakness in weak_keys.items())
     remedy = (
-        f"use RSA keys with {MIN_RSA_BITS} bits or more, or EC keys with {MIN_CURVE_BITS} or more"
+        f"on {facts.host}, install certificates with RSA keys of at least {MIN_RSA_BITS} bits, "
+        f"or EC keys of at least {MIN_CURVE_BITS} bits"
     )
     return report_refusal(
-        "LM-TLS-01.key", f"{facts.host}: keys that are too weak: {details}", remedy
+        "LM-TLS-01.key", f"{facts.host}: these keys are too weak: {details}", remedy
     )
 
 
@@ -201,17 +209,17 @@ def _check_file_permissions(facts: CertificateFacts) -> Finding:
     for name in (SERVER_KEY, CLIENT_KEY):
         mode, uid = facts.file_permissions.get(name, (0o600, facts.qemu_user.uid))
         if mode & 0o077:
-            problems.append(f"{name} has mode {mode:03o}")
+            problems.append(f"other users have access to {name} (mode {mode:03o})")
         if uid not in {facts.qemu_user.uid, 0}:
-            problems.append(f"{name} belongs to user id {uid}")
+            problems.append(f"{name} belongs to the user id {uid}, not to QEMU or root")
     if not problems:
         return report_ok(
             "LM-TLS-01.rights",
-            f"{facts.host}: QEMU can read all files, other users cannot read the private keys",
+            f"{facts.host}: QEMU can read all TLS files, and other users cannot read private keys",
         )
     remedy = (
-        f"set for private keys owner {facts.qemu_user.name} and mode 600, for certificates mode "
-        "644, for folders mode 755"
+        f"on {facts.host}, give private keys the owner {facts.qemu_user.name} and the mode 600, "
+        "certificates the mode 644, and folders the mode 755"
     )
     return report_refusal("LM-TLS-01.rights", f"{facts.host}: {'; '.join(problems)}", remedy)
 
@@ -220,17 +228,19 @@ def check_common_authority(facts_by_host: Sequence[CertificateFacts]) -> Finding
     """Check whether all hosts trust the same authority. The function has no side effects.
 
     Args:
-        facts_by_host: Certificate facts, an item per host.
+        facts_by_host: The facts about the certificates of each host.
 
     Returns:
-        The finding `LM-TLS-01.common`.
+        The finding (the result of the check) with the id `LM-TLS-01.common`.
     """
     ca_certificates = {facts.certificates.get(CA_CERT) for facts in facts_by_host}
     hosts = ", ".join(facts.host for facts in facts_by_host)
     if len(ca_certificates) == 1 and None not in ca_certificates:
-        return report_ok("LM-TLS-01.common", f"{hosts} trust the same authority")
+        return report_ok(
+            "LM-TLS-01.common", f"the hosts {hosts} trust the same certificate authority"
+        )
     return report_refusal(
         "LM-TLS-01.common",
-        f"{hosts} do not trust the same authority",
-        f"install the same {CA_CERT} on all these hosts",
+        f"the hosts {hosts} do not trust the same certificate authority",
+        f"install the same {CA_CERT} on the hosts {hosts}",
     )

@@ -1,4 +1,4 @@
-"""Collect the facts about the certificates of a host. Private keys are never read."""
+"""Collect facts about the certificates of a host. The functions never read private keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class CertificateFacts:
 
 
 def collect_certificate_facts(host: Host) -> CertificateFacts:
-    """Collect the certificate facts of a host, without a change on the host.
+    """Collect the facts about the certificates of a host, without a change on the host.
 
     Raises:
         HostError: The user or the group of QEMU does not exist on the host.

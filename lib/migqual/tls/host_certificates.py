@@ -1,7 +1,7 @@
 """Install the certificates of migqual on a host, and later restore the original state.
 
-The original certificate folder is renamed and becomes the backup. qemu.conf is copied before a
-change. The journal gets the commands that undo a change before the change.
+The backup of the certificate folder is the renamed original folder. The backup of qemu.conf is a
+copy. Before each change, migqual writes the commands that undo the change to the journal.
 """
 
 import hashlib
@@ -38,9 +38,10 @@ _HOST_NAME_PATTERN = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
 
 
 def list_certificate_names(host: Host) -> tuple[str, ...]:
-    """List the names for the certificate of a host: inventory name and migration address.
+    """List the names for the certificate of a host.
 
-    A name with characters that no certificate can contain is left out.
+    The names are the inventory name and the migration address of the host. The list leaves out a
+    name with characters that no certificate can contain.
     """
     names = (host.entry.name, host.entry.migration_endpoint)
     return tuple(dict.fromkeys(name for name in names if _is_certificate_name(name)))
@@ -68,7 +69,7 @@ def read_tls_checksums(host: Host) -> str:
 class HostCertificates:
     """The certificates and TLS settings that migqual installs on a host until `restore`.
 
-    The name of each backup contains the tag given at creation.
+    The name of each backup contains the argument `tag`.
 
     Attributes:
         host: The host.
@@ -98,7 +99,7 @@ class HostCertificates:
             files: Contents by file name.
 
         Raises:
-            HostError: Somebody has changed the installed files, or a command failed.
+            HostError: A user changed the installed files, or a command failed.
         """
         folder = str(self.folder)
         archive = _build_archive(files, self._qemu_user, self._tag)
@@ -112,14 +113,14 @@ class HostCertificates:
     def configure(self, **values: int) -> None:
         """Set keys of qemu.conf, and restart libvirt's daemon if necessary.
 
-        A restart is necessary if a setting has changed, now or in an earlier call that did not
-        restart the daemon.
+        A restart is necessary if the call changes a setting, or if an earlier call changed a
+        setting but did not restart the daemon.
 
         Args:
             **values: Value by key of qemu.conf.
 
         Raises:
-            HostError: Somebody has changed qemu.conf after migqual, or a command failed.
+            HostError: A user changed qemu.conf after the change by migqual, or a command failed.
         """
         # a link into a managed folder stays a link: the file behind the link is changed
         conf_path = self.host.shell.run("readlink", "-f", QEMU_CONF).stdout.strip()
@@ -148,10 +149,10 @@ class HostCertificates:
         self._run_script(backup_scripts.CLEAR_RESTART_PENDING, conf_path)
 
     def restore(self) -> None:
-        """Restore the certificate folder and qemu.conf from before `install` and `configure`.
+        """Restore the certificate folder and qemu.conf that `install` and `configure` replaced.
 
-        If a command fails, the journal entry stays open, and the method goes on with the next
-        entry.
+        The method tries both restorations, even if the first restoration fails. The journal keeps
+        the commands of a failed restoration.
 
         Raises:
             HostError: The folder or qemu.conf could not be restored.
@@ -189,9 +190,10 @@ class HostCertificates:
             raise HostError(self.host.name, f"{name}: {message}")
 
     def _list_parent_removal(self) -> list[Argv]:
-        """List the command that later removes the parent of the certificate folder, if empty.
+        """List the command that removes the parent folder of the certificate folder.
 
-        The list is empty if the parent exists already.
+        The command removes only an empty folder. If the parent folder already exists, the list is
+        empty.
         """
         parent = str(self.folder.parent)
         parent_exists = self.host.shell.run_unchecked("test", "-e", parent).status == 0
@@ -208,7 +210,7 @@ def install_certificates(
 ) -> Iterator[dict[str, HostCertificates]]:
     """Install certificates of `authority` on every host, and restore the hosts after the block.
 
-    In the block every host verifies peers, and no host refuses migrations without TLS.
+    In the block, every host verifies the certificates of peers, and permits migrations without TLS.
 
     Args:
         hosts: The hosts.
@@ -236,8 +238,8 @@ def install_certificates(
 def _build_archive(files: CredentialFiles, qemu_user: QemuUser, tag: str) -> bytes:
     """Build a tar archive of the files and the mark file, with owners and permissions.
 
-    The mark file contains the line of `sha256sum` for each file. By the mark file,
-    migqual recognizes the folders that migqual installed.
+    The mark file contains the line of `sha256sum` for each file. A folder with a mark file is a
+    folder that migqual installed.
     """
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     manifest = "".join(f"{checksum}  ./{name}\n" for name, checksum in checksums.items()).encode()

@@ -41,17 +41,17 @@ class QemuUser:
 
 
 def read_tls_settings(host: Host) -> TlsSettings:
-    """Read the TLS settings in force on the host: qemu.conf, with libvirt's defaults."""
+    """Read the TLS settings in force on the host, from qemu.conf or else libvirt's defaults."""
     return qemu_conf.parse_qemu_conf(read_qemu_conf(host), read_tls_defaults(host))
 
 
 def is_libvirt_at_least(host: Host, version: tuple[int, ...]) -> bool:
-    """Return whether libvirt on the host has the version or a later version."""
+    """Return whether libvirt on the host has the version `version` or a later version."""
     return tuple(map(int, host.libvirt.query_versions()["libvirt"].split("."))) >= version
 
 
 def read_tls_defaults(host: Host) -> TlsDefaults:
-    """Read the defaults of libvirt on the host for keys that are missing in qemu.conf."""
+    """Read libvirt's defaults on the host for TLS settings that are missing in qemu.conf."""
     has_migration_folder = (
         host.shell.run_unchecked("test", "-e", MIGRATION_CERTIFICATE_FOLDER).status == 0
     )
@@ -62,7 +62,7 @@ def read_tls_defaults(host: Host) -> TlsDefaults:
 
 
 def read_qemu_conf(host: Host) -> str:
-    """Read the text of qemu.conf on the host; empty if the file does not exist."""
+    """Return the text of qemu.conf on the host, or an empty text if the file does not exist."""
     return host.shell.run_unchecked("cat", QEMU_CONF).stdout
 
 
@@ -84,7 +84,7 @@ def find_qemu_user(host: Host, tls_settings: TlsSettings) -> QemuUser:
     if len(ids) != 2 or not all(number.isdigit() for number in ids):
         message = f"{QEMU_CONF}: user {user!r} or group {tls_settings.group!r} does not exist"
         raise HostError(
-            host.name, message, remedy="set `user` and `group` in the file to existing names"
+            host.name, message, remedy=f"set `user` and `group` in {QEMU_CONF} to existing names"
         )
     return QemuUser(int(ids[0]), int(ids[1]), user)
 

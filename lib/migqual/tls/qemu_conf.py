@@ -23,9 +23,11 @@ class TlsDefaults:
     """The defaults of libvirt on a host for keys that are missing in qemu.conf.
 
     Attributes:
-        verify_peers: Whether the host verifies peers: True for libvirt 6.10 and later.
-        certificate_folder: libvirt's certificate folder for migrations only; None if the folder
-            does not exist. The folder has precedence over the common folder of all TLS services.
+        verify_peers: True if the host verifies the certificates of peers. The default is True since
+            libvirt 6.10.
+        certificate_folder: libvirt's certificate folder for migrations only. None means that the
+            folder does not exist. An existing folder has precedence over libvirt's common folder
+            for all TLS services.
     """
 
     verify_peers: bool = True
@@ -34,14 +36,14 @@ class TlsDefaults:
 
 @dataclass(frozen=True)
 class TlsSettings:
-    """The TLS settings of a host: the values in qemu.conf, else the defaults.
+    """The TLS settings of a host, from qemu.conf or else from libvirt's defaults.
 
     Attributes:
         certificate_folder: Folder with the certificates for migrations.
         verify_peers: True if the source of a migration must present a valid certificate.
         force_tls: True if the host refuses migrations without TLS.
-        user: User of QEMU; empty for libvirt's default.
-        group: Group of QEMU; empty for libvirt's default.
+        user: User of QEMU. Empty means libvirt's default.
+        group: Group of QEMU. Empty means libvirt's default.
     """
 
     certificate_folder: PurePosixPath

@@ -1,4 +1,4 @@
-"""Read properties of X.509 certificates: names, key strength, issuer. No side effects."""
+"""Read names, key strength and issuer of X.509 certificates. The functions are pure."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def parse_certificates(pem: bytes) -> list[x509.Certificate]:
     """Parse the certificates in a PEM file, in the order of the file.
 
     Returns:
-        The certificates; empty if the file contains no valid certificate.
+        The certificates. The list is empty if the file contains no valid certificate.
     """
     try:
         return x509.load_pem_x509_certificates(pem)
@@ -33,7 +33,7 @@ def list_subject_names(certificate: x509.Certificate) -> list[str]:
 
 
 def describe_key_weakness(certificate: x509.Certificate) -> str:
-    """Describe a weak key by type and bits; empty for a strong key or an unknown type."""
+    """Return type and bits of a weak key, or an empty text for any other key."""
     try:
         key = certificate.public_key()
     except UnsupportedAlgorithm:
@@ -51,7 +51,7 @@ def is_issued_by_authority(
     intermediates: Sequence[x509.Certificate],
     trusted_certificates: Sequence[x509.Certificate],
 ) -> bool:
-    """Return whether a trusted authority issued `leaf`, directly or through intermediates."""
+    """Return whether a trusted authority issued `leaf`, directly or through intermediate CAs."""
     if any(_is_issued_by(leaf, issuer) for issuer in trusted_certificates):
         return True
     return any(
