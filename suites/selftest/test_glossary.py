@@ -39,7 +39,7 @@ WORD_FORMS = {
 }
 # Words that everybody knows and that have no special meaning in this project, and units.
 PLAIN_WORDS = {
-    *("a", "at", "for", "from", "no", "one", "outside", "per", "under", "up"),
+    *("a", "are", "at", "for", "from", "no", "outside", "per", "under", "up"),
     *("clean", "compare", "create", "define", "examined", "finished", "forget", "install"),
     *("keep", "observe", "remove", "rotate", "sent", "show", "spent", "start", "wait", "work"),
     *("average", "cost", "date", "dir", "down", "dry", "end", "exec", "idle", "line", "longest"),

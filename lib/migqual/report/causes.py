@@ -1,4 +1,7 @@
-"""Find the reasons that several failed or inconclusive tests have in common (pure functions)."""
+"""Find reasons that several failed or inconclusive tests have in common.
+
+The functions are pure.
+"""
 
 import re
 from collections.abc import Sequence
@@ -34,7 +37,7 @@ def find_common_causes(records: Sequence[TestRecord]) -> tuple[CommonCause, ...]
     One fault of a host often stops many tests. The summary then shows the reason only once.
 
     Returns:
-        The causes, the most frequent first.
+        The common reasons. The reason of the most tests comes first.
     """
     groups: dict[tuple[Verdict, str], list[TestRecord]] = {}
     for record in records:

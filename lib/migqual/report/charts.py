@@ -1,7 +1,7 @@
 """Compute the positions of points and ticks in the charts of the HTML report.
 
-A chart has a row for each metric and pair, and in the row a point for each migration. The
-functions are pure.
+A chart has a row for each combination of a metric and a pair. The row contains a point for each
+migration. The functions are pure.
 """
 
 import math
@@ -22,7 +22,7 @@ LOGARITHMIC_RATIO = 40  # a range of more than 1 to this is drawn on a logarithm
 
 @dataclass(frozen=True)
 class ChartPoint:
-    """A point of a chart: the value of a metric in one migration.
+    """A point of a chart, which shows the value of a metric in a single migration.
 
     Attributes:
         x: Distance from the left edge of the chart, in px.
@@ -37,7 +37,9 @@ class ChartPoint:
 
 @dataclass(frozen=True)
 class ChartRow:
-    """A row of a chart: the values of a metric in all migrations of a pair or transfer mode.
+    """A row of a chart, with the values of a metric in all migrations of the same kind.
+
+    The migrations have the same pair, or the same encryption and number of channels.
 
     Attributes:
         y: Distance from the upper edge of the chart, in px.
@@ -54,11 +56,11 @@ class ChartRow:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: rows of points on a common horizontal scale. All lengths are in px.
+    """A chart with rows of points on a common horizontal scale. All lengths are in px.
 
     Attributes:
         unit: Unit of the values.
-        ticks: Distance from the left edge, and label, of each tick.
+        ticks: For each tick, the distance from the left edge and the label.
     """
 
     title: str
@@ -90,7 +92,7 @@ class ChartDefinition:
 CHART_DEFINITIONS = (
     ChartDefinition(
         "Downtime and gap",
-        "downtime that QEMU and libvirt report, and the longest gap that the client measured",
+        "QEMU and libvirt report the downtime; the client measures the longest gap",
         "ms",
         {
             "downtime_qemu_ms": "downtime, QEMU",
@@ -99,11 +101,14 @@ CHART_DEFINITIONS = (
         },
     ),
     ChartDefinition(
-        "Throughput", "memory sent per second", "MiB/s", {"throughput_avg_mib_s": "average"}
+        "Throughput",
+        "a migration sends this much guest memory per second",
+        "MiB/s",
+        {"throughput_avg_mib_s": "average"},
     ),
     ChartDefinition(
         "Total time",
-        "from the start of a migration to its completion",
+        "the total time lasts from the start of a migration to its completion",
         "ms",
         {"total_time_ms": "total time"},
     ),
@@ -115,13 +120,13 @@ ENCRYPTION_REQUIREMENT = "LM-TLS-05"
 ENCRYPTION_CHART_DEFINITIONS = (
     ChartDefinition(
         "Cost of encryption: throughput",
-        "the same guest, migrated without TLS, with TLS, and with TLS and several channels",
+        "the tests migrate the same guest without TLS, with TLS, and with TLS and several channels",
         "MiB/s",
         {"throughput_avg_mib_s": "average"},
     ),
     ChartDefinition(
         "Cost of encryption: total time and downtime",
-        "the same guest, migrated without TLS, with TLS, and with TLS and several channels",
+        "the tests migrate the same guest without TLS, with TLS, and with TLS and several channels",
         "ms",
         {"total_time_ms": "total time", "downtime_libvirt_ms": "downtime, libvirt"},
     ),
@@ -132,7 +137,7 @@ RowLabeler = Callable[[TestRecord, MigrationRecord], str | None]
 
 
 def build_charts(records: Sequence[TestRecord]) -> tuple[Chart, ...]:
-    """Build all charts that have at least one value of a completed migration in `records`."""
+    """Build each chart for which `records` has the value of at least one completed migration."""
     charts = [build_chart(definition, records, _describe_pair) for definition in CHART_DEFINITIONS]
     charts += [
         build_chart(subject, records, _describe_transfer)
@@ -149,7 +154,8 @@ def build_chart(
     Args:
         definition: Title, note, unit and metrics of the chart.
         records: Test records with the migrations.
-        row_labeler: Returns the row label of a migration, or None to leave out the migration.
+        row_labeler: Function that returns the row label of a migration, or None to leave out the
+            migration.
 
     Returns:
         The chart, or None if no migration has a value.
@@ -205,7 +211,7 @@ def _describe_transfer(record: TestRecord, migration: MigrationRecord) -> str | 
     """Describe TLS and channels of a migration, e.g. ``TLS, 4 channels``.
 
     Returns:
-        The text, or None for a test of another requirement than LM-TLS-05.
+        The description, or None if the test does not belong to requirement LM-TLS-05.
     """
     if ENCRYPTION_REQUIREMENT not in record.requirements:
         return None
@@ -228,17 +234,18 @@ def _build_row(
 
 
 def _compute_point_offset(index: int) -> float:
-    """Compute by how many px a point moves down (or up, if negative) from the line of its row.
+    """Compute how many px a point is below the line of its row.
 
-    Equal values then do not hide each other. Multiples of the golden ratio spread the points
-    evenly, and give the same picture for the same records.
+    A negative number means that the point is above the line. Points with equal values then do not
+    hide each other. Multiples of the golden ratio spread the points evenly. The same records
+    always give the same picture.
     """
     return ((index * 0.618034) % 1.0 - 0.5) * 2 * POINT_SPREAD
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A scale from values to px: linear from 0, or logarithmic between powers of ten."""
+    """A scale that maps values to px, linear from 0 or logarithmic between powers of ten."""
 
     low: float
     high: float
@@ -279,7 +286,7 @@ class Scale:
 
 
 def choose_tick_step(maximum: float) -> float:
-    """Choose the difference between two ticks: 1, 2 or 5 times a power of ten.
+    """Choose 1, 2 or 5 times a power of ten as the difference between two ticks.
 
     A scale from 0 to `maximum` then has four to ten steps.
     """

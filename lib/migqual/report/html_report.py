@@ -1,4 +1,4 @@
-"""Render the HTML report: a single page that loads no other files."""
+"""Render the HTML report, a single page that loads no other files."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -36,9 +36,10 @@ def render_html_report(
     """Render the HTML report of a run. Text from the records is escaped.
 
     Args:
-        run: The record of the run; several runs are merged before.
+        run: The record of the run. The caller merges the records of several runs.
         records: The test records of the run.
-        comparison: The differences between the stacks of several runs; None for no comparison.
+        comparison: Differences between the libvirt and QEMU versions of several runs. None leaves
+            out the comparison.
     """
     results = judge_pairs(run, records)
     environment = Environment(
@@ -79,7 +80,8 @@ def group_by_chapter(
     the requirement.
 
     Returns:
-        The rows by chapter title. A row contains the results of a requirement on all pairs.
+        The rows of each chapter, by chapter title. A row has the results of a requirement on all
+        pairs.
     """
     chapters: dict[str, list[tuple[RequirementResult, ...]]] = {}
     ids = dict.fromkeys(item.id for result in results for item in result.requirements)
@@ -117,7 +119,10 @@ def list_fact_lines(facts: Any, prefix: str = "") -> list[tuple[str, str]]:  # n
 
 
 def format_figure(value: float | None) -> str:
-    """Format a figure with three significant digits, from 100 on as an integer; None as ``—``."""
+    """Format a figure for a table. None gives ``—``.
+
+    A figure below 100 has three significant digits. A figure from 100 on is an integer.
+    """
     if value is None:
         return "—"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -26,7 +26,7 @@ from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict, find_worst_verdict
 
 UNKNOWN_REQUIREMENT = RequirementSummary(
-    title="not in the requirements table of this run", chapter="Unknown"
+    title="the requirement is not in the requirements table of this run", chapter="Unknown"
 )
 
 
@@ -42,7 +42,7 @@ class RequirementResult:
 
     @property
     def verdict(self) -> Verdict:
-        """Return the worst verdict of the deciding tests, or `not-run` without a test."""
+        """Return the worst verdict in `deciding_tests`, or `not-run` if no test ran."""
         return find_worst_verdict(test.verdict for test in self.deciding_tests)
 
     @property
@@ -63,7 +63,7 @@ class RequirementResult:
 
     @property
     def reason(self) -> str:
-        """Return the reason of the test with the worst verdict, or a fixed text without a test."""
+        """Return the reason of the test with the worst verdict, or state that no test ran."""
         if not self.tests:
             return "no test of this requirement ran"
         return max(self.deciding_tests, key=lambda test: test.verdict.rank).reason
@@ -77,8 +77,9 @@ class RequirementResult:
     def is_reservation(self) -> bool:
         """Return whether the report lists the requirement as a reservation.
 
-        Either the requirement is not demanded, and is `fail` or `inconclusive`. Or the
-        requirement passed with an unknown message of libvirt or QEMU.
+        A requirement that is not demanded is a reservation if the verdict is `fail` or
+        `inconclusive`. A requirement that passed is a reservation if libvirt or QEMU gave an
+        unknown message.
         """
         has_problem = self.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE}
         if self.demand is not Demand.REQUIRED and has_problem:
@@ -92,10 +93,10 @@ class RequirementResult:
 
     @property
     def reservation(self) -> str:
-        """Return why the requirement is a reservation: its verdict, or the unknown messages."""
+        """Return the verdict or the unknown messages that make the requirement a reservation."""
         if self.verdict is Verdict.PASS:
             return "; ".join(
-                f"unknown message for {message.kind}: {message.message}"
+                f"unknown message of libvirt or QEMU for {message.kind}: {message.message}"
                 for message in self.unknown_messages
             )
         return self.verdict.value
@@ -103,7 +104,7 @@ class RequirementResult:
 
 @dataclass(frozen=True)
 class PairResult:
-    """The result of a pair: the results of all requirements, and the qualification.
+    """The results of all requirements on a pair. The qualification follows from the results.
 
     Attributes:
         blocking_reasons: Reasons against the qualification that concern the whole pair, for
@@ -121,22 +122,22 @@ class PairResult:
 
     @property
     def reservations(self) -> tuple[RequirementResult, ...]:
-        """Return the requirements that are reservations."""
+        """Return the requirements that the report lists as reservations."""
         return tuple(result for result in self.requirements if result.is_reservation)
 
     @property
     def is_qualified(self) -> bool:
-        """Return whether no blocking reason and no unmet requirement exists."""
+        """Return whether the pair has neither a blocking reason nor an unmet requirement."""
         return not self.blocking_reasons and not self.unmet_requirements
 
 
 def judge_pairs(run: RunRecord, records: Sequence[TestRecord]) -> tuple[PairResult, ...]:
-    """Judge the pairs of the run, then the pairs that only the records name."""
+    """Judge each pair of the run, and then each further pair that only test records name."""
     return tuple(_judge_pair(run, pair, records) for pair in _list_pairs(run, records))
 
 
 def is_run_qualified(results: Sequence[PairResult]) -> bool:
-    """Return whether every pair qualifies; False if no pair was judged."""
+    """Return whether at least one pair was judged, and every judged pair qualifies."""
     return bool(results) and all(result.is_qualified for result in results)
 
 
@@ -164,8 +165,8 @@ def merge_runs(runs: Sequence[RunRecord]) -> RunRecord:
     The merged run is unfinished if any run is unfinished.
 
     Raises:
-        UsageError: `runs` is empty, or the runs differ in profile, tier or requirements. One
-            verdict cannot use different rules.
+        UsageError: `runs` is empty, or the runs differ in profile, tier or requirements. Such
+            runs follow different rules, so a common verdict is not possible.
     """
     if not runs:
         raise UsageError(
@@ -196,8 +197,8 @@ def _check_comparable_runs(first_run: RunRecord, second_run: RunRecord) -> None:
     ):
         if first_value != second_value:
             raise UsageError(
-                f"runs {first_run.id} and {second_run.id} differ in {field_name}: "
-                "one report cannot judge both runs",
+                f"the runs {first_run.id} and {second_run.id} differ in the {field_name}, so one "
+                "report cannot judge both runs",
                 remedy="run `migqual report` for each run separately",
             )
 
@@ -205,7 +206,8 @@ def _check_comparable_runs(first_run: RunRecord, second_run: RunRecord) -> None:
 def _merge_environments(runs: Sequence[RunRecord]) -> Mapping[str, Any]:
     """Merge the facts about the environments of all runs.
 
-    If two runs have different values, both stay: the name of the later value gets the run id.
+    If two runs have different facts with the same name, the result contains both facts. The name
+    of the later fact gets the run id as a suffix.
     """
     merged: dict[str, Any] = {}
     for run in runs:

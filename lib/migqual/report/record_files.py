@@ -33,7 +33,7 @@ FILE_PREFIXES: Mapping[type, str] = {RunRecord: "run-", TestRecord: "test-"}
 
 @dataclass(frozen=True)
 class RecordSet:
-    """All records of the given folders, sorted: the order of the files has no influence."""
+    """All records of the given folders, sorted independently of the order of the files."""
 
     runs: tuple[RunRecord, ...]
     tests: tuple[TestRecord, ...]
@@ -48,7 +48,7 @@ def write_atomically(file: Path, text: str | bytes) -> None:
 
 
 def build_test_file_name(run_id: str, test_id: str, pair: PairName | None) -> str:
-    """Build the file name of a test record. The name is the same on every machine."""
+    """Build the file name of a test record. Equal arguments always give the same name."""
     key = "\0".join((run_id, test_id, pair.id if pair else ""))
     return f"test-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
@@ -80,7 +80,7 @@ def write_environment(folder: Path, run_id: str, name: str, facts: Mapping[str, 
 
 
 def remove_record_files(folder: Path) -> None:
-    """Remove the record files of `folder`, and no other file."""
+    """Remove the record files in `folder`, but no other files."""
     for file in list_record_files(folder):
         file.unlink(missing_ok=True)
 
@@ -106,7 +106,7 @@ def read_records(folders: Iterable[Path]) -> RecordSet:
         if record.run not in runs_by_id:
             raise UsageError(
                 f"test {record.id}: the given folders contain no record of its run {record.run}",
-                remedy="copy all record files of this run, with run-*.json, into one folder",
+                remedy="copy all record files of this run, including run-*.json, into one folder",
             )
     for file in files:
         if file.name.startswith("environment-"):
@@ -118,7 +118,7 @@ def read_records(folders: Iterable[Path]) -> RecordSet:
 
 
 def read_test_records(folder: Path) -> list[TestRecord]:
-    """Read the test records of `folder`, from all runs."""
+    """Read the test records of all runs in `folder`."""
     return list(_read_unique_records(list_record_files(folder), TestRecord).values())
 
 
@@ -126,17 +126,19 @@ def _find_records_folder(folder: Path) -> Path:
     """Return `folder/records` if this subfolder exists, else `folder`."""
     records_folder = folder / RECORDS_FOLDER
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", remedy="give the output folder of a run")
+        raise UsageError(
+            f"{folder}: no such folder", remedy="give the output folder of a run, e.g. reports/out"
+        )
     return records_folder if records_folder.is_dir() else folder
 
 
 def _read_unique_records(
     files: Iterable[Path], record_type: type[Record]
 ) -> dict[tuple[str, str, str], Record]:
-    """Read the records of one type from `files`; return each record once, by its key.
+    """Read the records of the type `record_type` from `files`; return equal records only once.
 
     Raises:
-        UsageError: A file is not a complete record, or two records have the same key and differ.
+        UsageError: A file is not a complete record, or two records of the same test or run differ.
     """
     records_by_key: dict[tuple[str, str, str], tuple[Record, Path]] = {}
     prefix = FILE_PREFIXES[record_type]
@@ -150,7 +152,7 @@ def _read_unique_records(
         if first_record != record:
             raise UsageError(
                 f"{file} and {first_file} are different records of the same {prefix.rstrip('-')}",
-                remedy="one run wrote both files at different times: delete the older file",
+                remedy="delete the older file, because one run wrote both files at different times",
             )
     return {key: record for key, (record, _) in records_by_key.items()}
 
@@ -168,8 +170,8 @@ def _add_environment(runs: dict[str, RunRecord], file: Path) -> None:
         run_record = runs[run_id]
     except (ValueError, TypeError, KeyError) as error:
         raise UsageError(
-            f"{file}: incomplete, or the given folders contain no record of its run: {error}",
-            remedy="copy all record files of this run again, with run-*.json",
+            f"{file} is incomplete, or no given folder contains the record of its run: {error}",
+            remedy="copy all record files of this run again, including run-*.json",
         ) from None
     runs[run_id] = replace(run_record, environment={**run_record.environment, str(name): facts})
 

@@ -1,5 +1,7 @@
 """Lock and clear the report folder of a run, and write the report into the folder.
 
+The folder contains:
+
 records/       record files; the only input of the report
 evidence/      logs, job samples and XML of the tests that did not pass
 verdict.json   verdict for programs
@@ -73,7 +75,7 @@ def clear_report_folder(out_folder: Path, *, include_pytest_files: bool = False)
 
     Args:
         out_folder: The report folder.
-        include_pytest_files: Also remove the files of pytest and allure-pytest. Use False
+        include_pytest_files: True also removes the files of pytest and allure-pytest. Use False
             inside a pytest session, because pytest already writes these files.
     """
     record_files.remove_record_files(out_folder / record_files.RECORDS_FOLDER)
@@ -84,7 +86,10 @@ def clear_report_folder(out_folder: Path, *, include_pytest_files: bool = False)
 
 
 def load_records(folders: Iterable[Path]) -> tuple[RunRecord, tuple[TestRecord, ...]]:
-    """Load the records of `folders`: all runs merged to one run, and all tests.
+    """Load the records of `folders`, and merge the records of all runs to a single record.
+
+    Returns:
+        The merged record of the runs, and the records of the tests.
 
     Raises:
         UsageError: A folder has no usable records, or the runs cannot be merged.

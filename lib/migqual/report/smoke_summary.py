@@ -27,9 +27,9 @@ def list_tested_requirements(
 
 
 def is_smoke_passed(run: RunRecord, records: Sequence[TestRecord]) -> bool:
-    """Return whether all tested requirements passed; False if no requirement was tested.
+    """Return whether at least one requirement was tested, and all tested requirements passed.
 
-    `unsupported` is also allowed if the profile does not demand the requirement.
+    A requirement that the profile does not demand may also be `unsupported`.
     """
     rows = [row for _, pair_rows in list_tested_requirements(run, records) for row in pair_rows]
     return bool(rows) and all(
@@ -56,10 +56,9 @@ def render_smoke_summary(
         f"{pair_result.pair.source} -> {pair_result.pair.destination}"
         for pair_result, _ in tested_pairs
     ]
-    pair_text = pairs[0] if len(pairs) == 1 else f"one of the pairs {', '.join(pairs)}"
     yield from (render_requirement_row(row) for row in rows_not_passed)
     yield (
-        f"smoke: {len(working_ids)} of {len(requirement_ids)} requirements work on {pair_text}; "
-        "a smoke run qualifies no pair"
+        f"smoke: {len(working_ids)} of {len(requirement_ids)} requirements work (pairs: "
+        f"{', '.join(pairs)}); a smoke run qualifies no pair"
     )
     yield f"report: {index_file}"

@@ -1,7 +1,8 @@
 """Compare what different versions of libvirt and QEMU did in the same tests.
 
-The versions at both hosts of a pair are a stack. The comparison covers verdicts, messages of
-libvirt and QEMU, and the results of unguarded migrations. The functions are pure.
+A stack is the versions of libvirt and QEMU at both hosts of a pair. The comparison covers verdicts,
+messages of libvirt and QEMU, and results of migrations without migqual's guard (the check that
+refuses unsafe migrations). The functions are pure.
 """
 
 import re
@@ -22,11 +23,11 @@ _CHANGING_PARTS = (
 
 @dataclass(frozen=True)
 class StackDifference:
-    """A difference between the results of at least two stacks.
+    """A difference between the results of two or more stacks (versions of libvirt and QEMU).
 
     Attributes:
         subject: The test id, the kind of the message, or the name of the recorded fact.
-        texts: The result of each stack, by stack; a stack without a result is missing.
+        texts: The result of each stack, by stack. A stack without a result has no entry.
     """
 
     subject: str
@@ -35,11 +36,11 @@ class StackDifference:
 
 @dataclass(frozen=True)
 class StackComparison:
-    """All differences between the results of the stacks of several runs.
+    """All differences between the results of several stacks (versions of libvirt and QEMU).
 
     Attributes:
         stacks: Versions of libvirt and QEMU at source and destination, in the order of the runs.
-        differences: Sorted by subject; empty for a single stack.
+        differences: The differences, sorted by subject. Empty if the runs have a single stack.
     """
 
     stacks: tuple[str, ...]
@@ -47,10 +48,10 @@ class StackComparison:
 
 
 def compare_stacks(runs: Sequence[RunRecord], tests: Sequence[TestRecord]) -> StackComparison:
-    """Compare the results of the stacks of all runs.
+    """Compare the results of the stacks (versions of libvirt and QEMU) of all runs.
 
     Args:
-        runs: The run records; their environment contains the versions of the hosts.
+        runs: The run records. The environment of a run contains the versions of the hosts.
         tests: The test records of all runs.
 
     Returns:
@@ -110,7 +111,7 @@ def separate_stacks(
 
 
 def describe_stack(run: RunRecord, pair: PairName) -> str:
-    """Describe the versions at both hosts of a pair, e.g. ``libvirt 9.0.0, QEMU 7.2.15``."""
+    """Describe the versions at the hosts of a pair, e.g. ``libvirt 9.0.0, QEMU 7.2.15``."""
     source, destination = (_describe_host(run, name) for name in (pair.source, pair.destination))
     return source if source == destination else f"{source} -> {destination}"
 

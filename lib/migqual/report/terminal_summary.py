@@ -21,7 +21,7 @@ WIDTH = 110
 def render_verdict_summary(
     run: RunRecord, records: Sequence[TestRecord], index_file: Path
 ) -> Iterator[str]:
-    """Render a table for each pair, then verdict, counts, common causes and path of the report."""
+    """Render a table for each pair, then the verdict, counts, common causes and report path."""
     results = judge_pairs(run, records)
     for result in results:
         yield from _render_pair_table(result)
@@ -29,7 +29,8 @@ def render_verdict_summary(
     yield f"counts:  {render_counts(results, records)}"
     for cause in find_common_causes(records):
         reason = textwrap.shorten(cause.reason, WIDTH, placeholder=" ...")
-        yield f"cause:   {len(cause.test_ids)} tests {cause.verdict.value}: {reason}"
+        test_count = len(cause.test_ids)
+        yield f"cause:   {test_count} tests with the verdict {cause.verdict.value}: {reason}"
     yield f"report:  {index_file}"
 
 
@@ -77,15 +78,15 @@ def _render_pair_table(result: PairResult) -> Iterator[str]:
         if requirement not in not_demanded:
             yield render_requirement_row(requirement)
     if not_demanded:
-        yield f"  not demanded and not run: {len(not_demanded)} requirements"
+        yield f"  {len(not_demanded)} requirements are not demanded by the profile and not run"
     yield ""
 
 
 def render_requirement_row(requirement: RequirementResult) -> str:
-    """Render a requirement as a line: mark, id, verdict, demand, number of tests, reason.
+    """Render a line with mark, id, verdict, demand, number of tests and reason of a requirement.
 
-    The mark ``!`` means an unmet requirement, ``~`` a reservation. A requirement that passed
-    has no reason, except a reservation.
+    The mark ``!`` means an unmet requirement, and ``~`` means a reservation. The line of a
+    requirement that passed without a reservation contains no reason.
     """
     mark = "!" if requirement.is_unmet else "~" if requirement.is_reservation else " "
     tests = f"{len(requirement.tests)} test{'s'[: len(requirement.tests) != 1]}"

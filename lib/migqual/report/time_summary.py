@@ -1,4 +1,7 @@
-"""Add up the seconds of each step over all tests of a run. The functions are pure."""
+"""Add up the seconds of each step (part of a test) over all tests of a run.
+
+The functions are pure.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +13,12 @@ UNTIMED_STEP = "outside all steps"
 
 @dataclass(frozen=True)
 class StepTotal:
-    """The seconds of a step, added up over all executed tests.
+    """The seconds of a step (part of a test), added up over all executed tests.
 
     Attributes:
         seconds: Sum over all tests. Tests of several workers may run at the same time.
         test_count: Number of tests that contain the step.
-        share: Share in the seconds of all steps, from 0 to 1.
+        share: Seconds of the step, divided by the seconds of all steps.
     """
 
     name: str
@@ -30,12 +33,12 @@ class StepTotal:
 
 
 def compute_step_totals(records: Sequence[TestRecord]) -> list[StepTotal]:
-    """Compute the seconds of each step over all executed tests, the longest step first.
+    """Compute the seconds of each step (part of a test) over all executed tests.
 
-    The seconds outside all steps count as a step of their own.
+    The seconds outside all steps count as a separate step. The longest step comes first.
 
     Returns:
-        The total of each step; empty if no test was executed.
+        The total of each step. The list is empty if no test was executed.
     """
     executed_records = [record for record in records if record.seconds]
     total_s = sum(record.seconds for record in executed_records)
@@ -59,9 +62,9 @@ def count_migrations(records: Sequence[TestRecord]) -> int:
 
 
 def render_time_summary(records: Sequence[TestRecord]) -> str:
-    """Render the seconds of all tests: the sum, the mean per test and the mean per migration.
+    """Render the sum of the seconds of all tests, the mean per test and the mean per migration.
 
-    The mean per migration is the sum divided by the number of migrations.
+    The mean per migration is the sum of the seconds divided by the number of migrations.
     """
     executed_records = [record for record in records if record.seconds]
     if not executed_records:
@@ -76,7 +79,7 @@ def render_time_summary(records: Sequence[TestRecord]) -> str:
         else ""
     )
     return (
-        f"{total_s:.0f} s of all tests: {total_s / len(executed_records):.1f} s per test "
+        f"{total_s:.0f} s for all tests, {total_s / len(executed_records):.1f} s per test "
         f"({len(executed_records)} tests){per_migration}"
     )
 

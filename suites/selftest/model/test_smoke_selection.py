@@ -92,7 +92,9 @@ def test_file_without_durations_is_refused(tmp_path: Path, text: str | None) -> 
     if text is not None:
         file.write_text(text)
 
-    with pytest.raises(UsageError, match=r"durations\.json.*the durations of tests cannot be read") as caught:
+    with pytest.raises(
+        UsageError, match=r"durations\.json.*the durations of tests cannot be read"
+    ) as caught:
         read_durations(file)
     assert "migqual report --durations" in caught.value.remedy
 
@@ -131,7 +133,7 @@ def test_smoke_summary_states_no_qualification(
 
     assert summary_lines[0].startswith(first_line)
     assert summary_lines[-1] == "report: out/index.html"
-    assert f"of {len(records)} requirements work on a1 -> b1" in summary_lines[-2]
+    assert f"of {len(records)} requirements work (pairs: a1 -> b1)" in summary_lines[-2]
     assert "QUALIFIED" not in "\n".join(summary_lines)
     assert smoke_summary.is_smoke_passed(RUN, records) is expected_pass
 
@@ -151,10 +153,7 @@ def test_requirement_on_several_pairs_counts_once() -> None:
     ]
     summary_lines = list(smoke_summary.render_smoke_summary(RUN, records, Path("index.html")))
 
-    assert (
-        "smoke: 1 of 2 requirements work on one of the pairs a1 -> b1, a2 -> b2;"
-        in summary_lines[-2]
-    )
+    assert "smoke: 1 of 2 requirements work (pairs: a1 -> b1, a2 -> b2);" in summary_lines[-2]
     assert not smoke_summary.is_smoke_passed(RUN, records)
 
 

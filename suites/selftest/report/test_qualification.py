@@ -360,7 +360,7 @@ def test_two_runs_of_a_pair_both_count() -> None:
 )
 def test_runs_with_different_profile_or_tier_do_not_merge(field: str, other_run: RunRecord) -> None:
     """A verdict needs the same profile, tier and requirements: a lab is no real host."""
-    with pytest.raises(UsageError, match=f"differ in {field}"):
+    with pytest.raises(UsageError, match=f"differ in the {field}"):
         merge_runs([make_run(BOTH_REQUIRED), other_run])
 
 

@@ -81,7 +81,7 @@ def render_changed_record(**changes: object) -> str:
         (render_record(TEST)[:200], "Unterminated|Expecting|delimiter"),
         ("[]", "not a JSON object"),
         (render_changed_record(format=1), "format is 1, not 6"),
-        (render_changed_record(kind="run"), "kind: 'run'"),
+        (render_changed_record(kind="run"), "the kind 'run'"),
         (render_changed_record(verdict="green"), "verdict: 'green' is not one of pass"),
         (render_changed_record(seconds="3"), "seconds: float expected, not str"),
         (render_changed_record(seconds=True), "seconds: float expected, not bool"),

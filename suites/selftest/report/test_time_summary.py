@@ -48,7 +48,7 @@ def test_step_times_add_up_to_total() -> None:
 def test_time_summary_ignores_tests_not_run() -> None:
     """A test without a run has no effect on any mean."""
     assert time_summary.render_time_summary(TESTS) == (
-        "16 s of all tests: 8.0 s per test (2 tests), 5.3 s per migration (3 migrations)"
+        "16 s for all tests, 8.0 s per test (2 tests), 5.3 s per migration (3 migrations)"
     )
     assert time_summary.render_time_summary(TESTS[2:]) == "no test ran"
     assert len(list(time_summary.render_time_table(TESTS))) == 2 + 3
