@@ -225,7 +225,7 @@ def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:
     for address in entry.addresses:
         if address not in network:
             yield draft.make_all_vars_problem(
-                name, ("addresses",), f"the address {address} is not in {network}"
+                name, ("addresses",), f"the address {address} is not in the subnet {network}"
             )
             break
     for address, purpose in _list_reserved_addresses(network).items():
@@ -236,7 +236,7 @@ def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:
         yield draft.make_all_vars_problem(name, ("addresses",), message)
     if entry.gateway is not None and entry.gateway not in network:
         yield draft.make_all_vars_problem(
-            name, ("gateway",), f"the gateway {entry.gateway} is not in {network}"
+            name, ("gateway",), f"the gateway {entry.gateway} is not in the subnet {network}"
         )
     yield from _check_guest_addresses(draft, entry)
 

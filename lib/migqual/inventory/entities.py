@@ -64,7 +64,7 @@ class Acceleration(StrEnum):
 
 
 class StoreKind(StrEnum):
-    """Kind of a store for disk images."""
+    """Kind of a store, which is a place for disk images."""
 
     DIRECTORY = "directory"
     NBD = "nbd"

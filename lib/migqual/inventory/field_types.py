@@ -93,7 +93,7 @@ def _expand_home(value: object) -> Path:
 def _parse_absolute_path(value: object) -> PurePosixPath:
     path = PurePosixPath(_check_text(value))
     if not path.is_absolute() or ".." in path.parts or path == PurePosixPath("/"):
-        raise ValueError("the path must be an absolute path without .., and not /")
+        raise ValueError("the path must be an absolute path; .. and the root / are not allowed")
     return path
 
 

@@ -194,7 +194,7 @@ def _render_notes(nodes: Sequence[_MugenNode]) -> Iterator[str]:
         if ip_address(node.IPV4).is_loopback:
             yield f"# {node.name}: other hosts cannot reach {node.IPV4}; replace the address.\n"
         if node.MACHINE == "kvm":
-            yield f"# {node.name} is a virtual machine; there, KVM needs nested virtualization.\n"
+            yield f"# {node.name} is a virtual machine; KVM needs nested virtualization.\n"
 
 
 def _render_host(node: _MugenNode) -> str:

@@ -79,7 +79,11 @@ class AllVariables(StrictModel):
 
 
 class PairSchema(StrictModel):
-    """An entry of `migqual_pairs`. `replica_of` is the id of the original pair of a replica."""
+    """An entry of `migqual_pairs`.
+
+    If the entry is a replica, which runs a share of the tests of another pair, `replica_of` is the
+    id of the other pair.
+    """
 
     source: Name
     destination: Name

@@ -111,7 +111,7 @@ class WrittenPart(StrEnum):
 
 @dataclass(frozen=True)
 class DiskSpec:
-    """The specification of a disk, whose image is on a store of the inventory.
+    """The specification of a disk with an image on a store (place for images) of the inventory.
 
     Attributes:
         size_mib: Size in MiB.
@@ -274,11 +274,11 @@ class GuestSpec:
         )
 
     def derive_saved_state_spec(self) -> "GuestSpec":
-        """Derive the specification of a guest that migqual boots and saves.
+        """Derive the specification of a guest that migqual boots once and saves.
 
-        The specified guest later starts from the saved state instead of a boot. The saved guest
-        has the same devices, but the idle load and empty raw images on a local store. Guests with
-        equal derived specifications share a saved state.
+        Guests with the original specification start from the saved state instead of a boot. The
+        saved guest has the same devices, but the idle load and empty raw images on a local store.
+        Guests with equal derived specifications share a saved state.
         """
         plain_disk = DiskSpec(StoreKind.LOCAL)
         plain_fields = {

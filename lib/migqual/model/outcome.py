@@ -56,7 +56,7 @@ class DiskSample:
 
     @property
     def is_mirrored(self) -> bool:
-        """Return whether all blocks are copied, so that new writes go to both images."""
+        """Return whether all blocks are copied, so that new writes go to source and destination."""
         return self.total_bytes > 0 and self.copied_bytes >= self.total_bytes
 
 

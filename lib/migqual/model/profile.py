@@ -196,7 +196,11 @@ def _check_base_profile(
         return [document.make_problem(("extends",), message)]
     if base_file.resolve() in {file.resolve() for file in chain}:
         names = " -> ".join(file.stem for file in (*chain, base_file))
-        return [document.make_problem(("extends",), f"profiles extend each other: {names}")]
+        return [
+            document.make_problem(
+                ("extends",), f"the profiles extend each other in a cycle: {names}"
+            )
+        ]
     return []
 
 

@@ -102,7 +102,7 @@ CHART_DEFINITIONS = (
     ),
     ChartDefinition(
         "Throughput",
-        "a migration sends this much guest memory per second",
+        "the throughput is the guest memory that a migration sends per second",
         "MiB/s",
         {"throughput_avg_mib_s": "average"},
     ),

@@ -2,10 +2,10 @@
 
 The folder contains:
 
-records/       record files; the only input of the report
+records/       record files, the only input of the report
 evidence/      logs, job samples and XML of the tests that did not pass
 verdict.json   verdict for programs
-index.html     report for people; a single page that loads no other files
+index.html     report for people, a single page that loads no other files
 """
 
 import fcntl

@@ -127,7 +127,7 @@ def _check_expiry(
     expiry_date = f"{expiry_times[first_to_expire]:%Y-%m-%d}"
     remedy = f"run `migqual tls rotate`, or install new certificates of your own on {facts.host}"
     if not_yet_valid:
-        message = f"{facts.host}: the certificates {', '.join(not_yet_valid)} are not valid yet"
+        message = f"{facts.host}: the certificates in {', '.join(not_yet_valid)} are not valid yet"
         return report_refusal(
             "LM-TLS-01.expiry",
             message,

@@ -155,7 +155,7 @@ def test_missing_and_circular_base_profiles(profile_file: Path) -> None:
 
     profile_file.with_name("other.yml").write_text("title: y\nextends: ours\n")
     assert (
-        "profiles extend each other: ours -> other -> ours"
+        "the profiles extend each other in a cycle: ours -> other -> ours"
         in list_input_problems(load_profile, profile_file)[0]
     )
 
