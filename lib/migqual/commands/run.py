@@ -73,6 +73,11 @@ def register(subparsers: "Subparsers") -> None:
         metavar="DIR",
         help="folder for records and reports (default: %(default)s)",
     )
+    _add_mode_options(parser)
+    parser.set_defaults(run=run, pytest=[])
+
+
+def _add_mode_options(parser: argparse.ArgumentParser) -> None:
     mode_options = parser.add_mutually_exclusive_group()
     mode_options.add_argument(
         "--observer-checks",
@@ -86,7 +91,6 @@ def register(subparsers: "Subparsers") -> None:
         help="run only the shortest test of each requirement, on the first pair (in a lab on any "
         "pair). This shows in minutes which requirements work, and qualifies no pair",
     )
-    parser.set_defaults(run=run, pytest=[])
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,80 @@
+"""The merge of several runs: one record, and every test counts."""
+
+from dataclasses import replace
+
+import pytest
+
+from migqual.errors import UsageError
+from migqual.model.record import ProfileSnapshot, RunRecord, RunTier
+from migqual.model.verdict import Verdict
+from migqual.report.qualification import judge_pairs, merge_runs
+from suites.selftest.support.verdict_records import (
+    BOTH_REQUIRED,
+    FIRST_ID,
+    OTHER_PAIR,
+    PAIR,
+    SECOND_ID,
+    make_run,
+    make_test,
+)
+
+pytestmark = pytest.mark.selftest
+
+
+def test_runs_of_two_machines_are_merged() -> None:
+    """The merged run has the pairs of both runs, the first start and the last end."""
+    first_run = replace(make_run(BOTH_REQUIRED), environment={"host a1": {"qemu": "7.2"}})
+    second_run = replace(
+        first_run,
+        id="r2",
+        pairs=(OTHER_PAIR,),
+        acceleration="kvm",
+        started="2026-01-01T00:00:00Z",
+        environment={"host a1": {"qemu": "10.0"}},
+    )
+    merged_run = merge_runs([first_run, second_run])
+    assert merged_run.pairs == (PAIR, OTHER_PAIR)
+    assert merged_run.started == "2026-01-01T00:00:00Z"
+    assert merged_run.finished == first_run.finished
+    assert merged_run.acceleration == "tcg, kvm"
+    assert merged_run.environment == {"host a1": {"qemu": "7.2"}, "host a1 (r2)": {"qemu": "10.0"}}
+
+
+def test_merged_run_is_finished_only_when_all_runs_are() -> None:
+    """An unfinished run must not hide behind a finished run."""
+    finished_run = make_run(BOTH_REQUIRED)
+    assert (
+        merge_runs([finished_run, replace(finished_run, id="r2", finished=None)]).finished is None
+    )
+
+
+def test_two_runs_of_a_pair_both_count() -> None:
+    """A later pass does not replace an earlier failure."""
+    run = make_run(BOTH_REQUIRED)
+    second_test = replace(make_test(Verdict.PASS, FIRST_ID, SECOND_ID), run="r2")
+    (result,) = judge_pairs(
+        merge_runs([run, replace(run, id="r2")]),
+        [make_test(Verdict.FAIL, FIRST_ID, SECOND_ID), second_test],
+    )
+    assert result.requirements[0].verdict is Verdict.FAIL
+    assert len(result.requirements[0].tests) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "other_run"),
+    [
+        ("profile", replace(make_run(BOTH_REQUIRED), profile=ProfileSnapshot("upstream"))),
+        ("tier", replace(make_run(BOTH_REQUIRED), tier=RunTier.REAL)),
+        ("requirements", replace(make_run(BOTH_REQUIRED), requirements={})),
+    ],
+)
+def test_runs_with_different_profile_or_tier_do_not_merge(field: str, other_run: RunRecord) -> None:
+    """A verdict needs the same profile, tier and requirements: a lab is no real host."""
+    with pytest.raises(UsageError, match=f"differ in the {field}"):
+        merge_runs([make_run(BOTH_REQUIRED), other_run])
+
+
+def test_merge_without_runs_is_refused() -> None:
+    """An empty folder is a usage error, not an empty success."""
+    with pytest.raises(UsageError, match="no record of a run"):
+        merge_runs([])
