@@ -168,7 +168,7 @@ def format_score(score: PredictionScore) -> Iterator[str]:
     )
     rows = {
         "total time": score.calculate_total_error,
-        "total time in the textbook model": score.calculate_textbook_error,
+        "total time by the algorithm of textbooks": score.calculate_textbook_error,
         "downtime": score.calculate_downtime_error,
     }
     for name, compute_error in rows.items():

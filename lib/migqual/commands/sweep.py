@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _find_journal(path: Path) -> Path:
-    """Find a journal by its path, or by its file name in the journal folder.
+    """Find the journal of a run by its path, or by its file name in the journal folder.
 
     Raises:
         UsageError: No such journal exists, or the file is not a journal.
@@ -191,9 +191,9 @@ def _remove_or_list_entries(journal_file: JournalFile, *, dry_run: bool) -> bool
 
 
 def _is_lab_gone(journal_file: JournalFile) -> bool:
-    """Return whether the journal belongs to a lab that no longer exists.
+    """Return whether the journal of a run names the hosts of a lab that no longer exists.
 
-    The hosts of this lab, and all objects on the hosts, do not exist either.
+    Then nothing is left to remove: the objects in the journal ended with the lab.
     """
     if journal_file.tier != LAB_TIER:
         return False
@@ -203,7 +203,7 @@ def _is_lab_gone(journal_file: JournalFile) -> bool:
 
 
 def _find_namespace_to_enter(journal_file: JournalFile) -> str | None:
-    """Find the network namespace that a process must enter to reach the hosts of the journal.
+    """Find the network namespace that a process must enter to reach the hosts in a run's journal.
 
     Returns:
         The name of the namespace, or None if the process need not enter a namespace.

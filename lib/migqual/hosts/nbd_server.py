@@ -18,8 +18,8 @@ def start_nbd_server(
 ) -> int | None:
     """Start qemu-nbd on the first free port of `ports`.
 
-    The caller records the server in the journal before the call. To end the server, the caller
-    kills the process whose id is in the pid file.
+    The caller records the server in the journal of the run before the call. To end the server,
+    the caller kills the process whose id is in the pid file.
 
     Args:
         host: The host with the image.

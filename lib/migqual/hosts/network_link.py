@@ -36,7 +36,7 @@ def resolve_addresses(host: Host, name: str) -> tuple[str, ...]:
         raise HostError(
             host.name,
             f"the name {name} resolves to no IP address",
-            remedy="set migqual_migration_address of the other host to an IP address",
+            remedy=f"replace {name} by an IP address in the inventory: migqual_migration_address",
         )
     return addresses
 

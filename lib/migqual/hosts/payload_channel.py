@@ -50,15 +50,15 @@ class PayloadChannel:
         """Send commands to migqual's program in the guest, and read the reply to each command.
 
         Args:
-            commands: Command lines in the syntax of the payload.
+            commands: Command lines, as `fixtures/guest/commands.c` reads them.
             deadline: Time limit for the whole request.
 
         Returns:
-            The decoded JSON replies. The payload stops after the first refused command, so only
+            The decoded JSON replies. The program stops after the first refused command, so only
             the last reply may be a refusal (`ok` is false).
 
         Raises:
-            TimedOut: The payload does not read the request or does not reply before the
+            TimedOut: The program does not read the request or does not reply before the
                 deadline.
             GuestError: The stream ends, or a reply is not JSON.
         """

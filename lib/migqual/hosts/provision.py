@@ -120,7 +120,7 @@ class Provisioner:
     def start_guest_load(self, guest: Guest, destination: Host | None = None) -> None:
         """Wait until a guest has booted, and start the memory and disk writes in the guest.
 
-        If `destination` is given, the method first prepares the host for a migration.
+        If `destination` is given, the method first prepares the destination for a migration.
         """
         if destination is not None:
             self.stage_files(destination)

@@ -76,8 +76,8 @@ class VolumeProvisioner:
     def remove_entries(self, entries: list[JournalEntry]) -> None:
         """Remove the resources of journal entries, newest first.
 
-        After a failed removal, the entry stays in the journal and the method continues with the
-        next entry. After a lost connection to a host, the method skips the other entries of the
+        After a failed removal, the entry stays in the journal of the run, and the method
+        continues with the next entry. After a lost connection to a host, the method skips the other entries of the
         host.
 
         Args:

@@ -99,7 +99,7 @@ def _read_lower_file(rootfs: Path, path: Path) -> str:
         raise LabError(
             f"the root file system {rootfs} has no file {path}, but `has_sftp: false` in the "
             "topology changes this file",
-            remedy="choose another root file system for the host, or remove `has_sftp: false`",
+            remedy="choose another `rootfs` for the host, or remove `has_sftp: false`",
         ) from error
 
 

@@ -150,7 +150,7 @@ def create_images(host: Host, specs: Sequence[ImageSpec], journal: Journal) -> l
 
 
 def _refuse_existing_files(host: Host, specs: Sequence[ImageSpec]) -> None:
-    """Refuse paths that exist, before the journal has entries that remove the files.
+    """Refuse paths that exist, before the journal of the run has entries that remove the files.
 
     If migqual is killed after the entries, `migqual sweep` removes the files of the entries.
 
@@ -169,7 +169,7 @@ def _refuse_existing_files(host: Host, specs: Sequence[ImageSpec]) -> None:
 
 
 def remove_images(host: Host, entries: Iterable[JournalEntry], journal: Journal) -> None:
-    """Remove images that `create_images` created, and record the removal in the journal."""
+    """Remove images that `create_images` created, and record this in the journal of the run."""
     for entry in entries:
         for argv in entry.undo:
             host.shell.run_unchecked(*argv)

@@ -67,13 +67,13 @@ class ProbeContext:
         return self.is_locked(host, path, _QEMU_WRITE_LOCK_OFFSET)
 
     def record_probe_file(self, host: Host, path: PurePosixPath) -> JournalEntry:
-        """Record a probe file in the journal before the file is created."""
+        """Record a probe file in the journal of the run before the file is created."""
         with self._journal_lock:
             undo_commands = [("rm", "-f", "--", str(path))]
             return self.journal.record(host.name, "probe", str(path), undo_commands)
 
     def record_removal(self, entry: JournalEntry) -> None:
-        """Record the removal of a probe file in the journal."""
+        """Record the removal of a probe file in the journal of the run."""
         with self._journal_lock:
             self.journal.record_removal(entry)
 
