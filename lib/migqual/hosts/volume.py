@@ -77,8 +77,8 @@ class VolumeProvisioner:
         """Remove the resources of journal entries, newest first.
 
         After a failed removal, the entry stays in the journal of the run, and the method
-        continues with the next entry. After a lost connection to a host, the method skips the other entries of the
-        host.
+        continues with the next entry. After a lost connection to a host, the method skips the
+        other entries of the host.
 
         Args:
             entries: The entries, oldest first.

@@ -42,8 +42,8 @@ class Throttle:
     def record_dirty_sync(self, dirtied_mib: float, sent_mib: float, elapsed_s: float) -> None:
         """Record that QEMU reads the dirty log.
 
-        If the guest dirties more than half of the sent memory in two such periods, auto-converge takes
-        the next larger share of the guest's CPU time.
+        If the guest dirties more than half of the sent memory in two such periods, auto-converge
+        takes the next larger share of the guest's CPU time.
 
         Args:
             dirtied_mib: Memory dirtied since QEMU last read the dirty log, in MiB.
