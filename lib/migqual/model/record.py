@@ -43,8 +43,8 @@ class PairName:
     """A pair of hosts, identified by the host names.
 
     Attributes:
-        stack: Versions of libvirt and QEMU, if several runs of the pair with different versions
-            are merged; else empty.
+        stack: Versions of libvirt and QEMU, if merged runs of the pair have different versions.
+            Otherwise the text is empty.
     """
 
     source: str
@@ -53,12 +53,12 @@ class PairName:
 
     @property
     def id(self) -> str:
-        """Return the pair id: ``SOURCE-DESTINATION``, and the stack in parentheses if set."""
+        """Return the pair id ``SOURCE-DESTINATION``, with `stack` in parentheses if not empty."""
         return f"{self.source}-{self.destination}{self.suffix}"
 
     @property
     def suffix(self) -> str:
-        """Return the stack in parentheses after a space, or an empty text without a stack."""
+        """Return `stack` in parentheses after a space, or an empty text if `stack` is empty."""
         return f" ({self.stack})" if self.stack else ""
 
 

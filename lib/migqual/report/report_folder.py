@@ -56,7 +56,7 @@ def lock_report_folder(out_folder: Path) -> IO[str]:
     except OSError as error:
         raise UsageError(
             f"{out_folder} cannot be the folder of the report: {str(error.strerror).lower()}",
-            remedy="choose another folder: `migqual run --out DIR`, or `pytest --report-dir DIR`",
+            remedy="choose a folder with `migqual run --out DIR` or `pytest --report-dir DIR`",
         ) from error
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -82,10 +82,11 @@ def separate_stacks(
 ) -> tuple[tuple[RunRecord, ...], tuple[TestRecord, ...]]:
     """Give a pair a separate name for each stack, if the runs of the pair have several stacks.
 
-    A verdict must not mix the results of different versions of libvirt and QEMU.
+    A stack is the versions of libvirt and QEMU at both hosts of a pair. A verdict must not mix the
+    results of different versions.
 
     Args:
-        runs: The run records; their environment contains the versions of the hosts.
+        runs: The run records. The environment of a run contains the versions of the hosts.
         tests: The test records of all runs.
 
     Returns:
