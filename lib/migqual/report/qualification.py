@@ -3,8 +3,8 @@
 - The verdict of a requirement on a pair is the worst verdict of its tests on this pair, or
   `not-run` without a test. Tests with the marker `beyond_requirement` that are `unsupported`
   count only if the requirement has no other tests.
-- A test that is `withheld` counts only if no other test of the requirement passed: migqual did not
-  inject a fault that could harm other users of the host.
+- A test is `withheld` if its fault could harm other users of the host. A withheld test counts only
+  if no other test of the requirement passed.
 - A requirement is demanded if the profile says `required` or does not name the requirement.
 - A pair qualifies if all demanded requirements pass. In addition, the profile must demand at
   least one requirement, at least one test must have run on the pair, and the run must have
@@ -50,7 +50,7 @@ class RequirementResult:
         """Return the tests that decide the verdict of the requirement.
 
         Tests with the marker `beyond_requirement` that are `unsupported` decide only if the
-        requirement has no other tests. Withheld tests decide only if no test passed.
+        requirement has no other tests. A `withheld` test decides only if no test passed.
         """
         counted_tests = [
             test
