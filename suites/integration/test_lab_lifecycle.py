@@ -131,8 +131,9 @@ def _unused_lab_name() -> Iterator[str]:
     lifecycle.remove_lab(name)
 
 
-def run_lab_up(lab_name: str) -> LabLayout:
-    run_local_command(_build_up_command(lab_name))
+def run_lab_up(lab_name: str, umask: str = "022") -> LabLayout:
+    set_umask = ["sh", "-c", f'umask {umask}; exec "$@"', "sh"]
+    run_local_command([*set_umask, *_build_up_command(lab_name)])
     return state.read_lab_state(lab_name)[1]
 
 
@@ -251,10 +252,11 @@ def test_two_labs_side_by_side(lab_name: str, second_lab_name: str) -> None:
     """
     A second lab starts and ends beside a first lab with the same addresses.
 
+    Preconditions: the second lab is built with the umask of a hardened machine.
     Expected: each controller reaches the hosts of the same lab. The end of the first lab does
     not affect the second lab.
     """
-    first, second = run_lab_up(lab_name), run_lab_up(second_lab_name)
+    first, second = run_lab_up(lab_name), run_lab_up(second_lab_name, umask="077")
 
     assert {_read_machine_id(first), _read_machine_id(second)} == {
         layout.get_host("a1").uuid.hex for layout in (first, second)
