@@ -10,7 +10,9 @@ from pathlib import PurePosixPath
 from migqual.deadline import Deadline
 from migqual.errors import ConnectionLost, HostError, RestoreFailed
 from migqual.hosts import domain_xml
+from migqual.hosts.acceleration import decide_acceleration, get_domain_type
 from migqual.hosts.cached_state import CachedState, compute_cache_key
+from migqual.hosts.domain_start import start_domain
 from migqual.hosts.domain_template import DomainInputs, build_template_context, needs_uefi
 from migqual.hosts.firmware import find_firmware
 from migqual.hosts.guest import CONSOLE_LOG_FOLDER, Guest
@@ -28,7 +30,7 @@ from migqual.inventory.entities import (
     Store,
     StoreKind,
 )
-from migqual.model.guest_spec import Architecture, GuestSpec, Persistence
+from migqual.model.guest_spec import Architecture, GuestSpec
 from migqual.step_times import time_step
 
 BOOT_SECONDS = 30.0
@@ -47,6 +49,7 @@ class Provisioner:
         image: Kernel, initramfs and payload for the guests.
         lane_number: Number of the worker's lane (the hosts of the worker), from 0.
         lane_count: Number of lanes. Each lane has an equal share of the service addresses.
+        accelerations: Observed acceleration of the latest guest that started on each host.
     """
 
     run_id: str
@@ -56,6 +59,7 @@ class Provisioner:
     image: GuestImage
     lane_number: int = 0
     lane_count: int = 1
+    accelerations: dict[str, Acceleration] = field(default_factory=dict)
     _guest_numbers: Iterator[int] = field(default_factory=itertools.count)
     _staged_hosts: set[str] = field(default_factory=set)
 
@@ -267,7 +271,7 @@ class Provisioner:
                 )
             )
         with time_step("restore the guest" if state else "define and start the guest"):
-            _run_domain(guest, xml, state)
+            self.accelerations[host.name] = start_domain(guest, xml, state)
 
     def list_lane_host_names(self, host: Host) -> list[str]:
         """List the names of `host` and of all hosts in a pair with `host`.
@@ -301,7 +305,9 @@ class Provisioner:
             yield volume
 
     def _build_domain_inputs(self, guest: Guest, folder: PurePosixPath) -> DomainInputs:
-        virt_type = "kvm" if self.inventory.acceleration is Acceleration.KVM else "qemu"
+        virt_type = get_domain_type(
+            decide_acceleration(self.inventory.acceleration, self.inventory.tier)
+        )
         networks = tuple(
             (mac, "" if index or not guest.address else f"{guest.address}/{guest.prefix_length}")
             for index, mac in enumerate(guest.macs)
@@ -333,16 +339,3 @@ class Provisioner:
             system_disk=system_disk,
             seed_image=seed_image,
         )
-
-
-def _run_domain(guest: Guest, xml: str, state: SavedState | None) -> None:
-    connection = guest.host.libvirt
-    persistent = guest.spec.persistence is Persistence.PERSISTENT
-    defined_domain = connection.define_domain(xml) if persistent else None
-    if state is not None:
-        state.restore(xml)
-        guest.saved_macs = state.header.macs
-    elif defined_domain is not None:
-        defined_domain.start()
-    else:
-        connection.create_domain(xml)

@@ -15,6 +15,7 @@ from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict
 
 RECORD_FORMAT = 6
+GUESTS_FACT = "guests on "  # and the name of a host: facts about the guests on the host
 
 
 class RunTier(StrEnum):
@@ -89,6 +90,7 @@ class RunRecord:
 
     Attributes:
         finished: Time of the end. None means that the run has not ended.
+        expected_acceleration: Acceleration that the inventory expects; empty without one.
         environment: Versions and properties of hosts and programs, for example
             `{"host a1": {"qemu": "7.2.15", ...}, ...}`.
     """
@@ -98,11 +100,29 @@ class RunRecord:
     finished: str | None
     profile: ProfileSnapshot
     tier: RunTier
-    acceleration: str
     version: str
     pairs: tuple[PairName, ...]
     requirements: Mapping[str, RequirementSummary]
     environment: Mapping[str, Any] = field(default_factory=dict)
+    expected_acceleration: str = ""
+
+    @property
+    def observed_accelerations(self) -> tuple[str, ...]:
+        """Return the accelerations that the guests used, sorted; empty if no guest started."""
+        return tuple(
+            sorted(
+                {
+                    str(facts.get("acceleration", "not known"))
+                    for name, facts in self.environment.items()
+                    if name.startswith(GUESTS_FACT) and isinstance(facts, Mapping)
+                }
+            )
+        )
+
+    @property
+    def observed_acceleration(self) -> str:
+        """Return the accelerations that the guests used, as text for a report."""
+        return ", ".join(self.observed_accelerations) or "not observed"
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ def build_verdict_json(run: RunRecord, records: Sequence[TestRecord]) -> dict[st
             "finished": run.finished,
             "profile": run.profile.name,
             "tier": run.tier.value,
-            "acceleration": run.acceleration,
+            "acceleration": run.observed_acceleration,
             "version": run.version,
         },
         "pairs": [_build_pair_json(result) for result in judge_pairs(run, records)],
@@ -182,7 +182,9 @@ def merge_runs(runs: Sequence[RunRecord]) -> RunRecord:
         id="+".join(run.id for run in runs),
         started=min(run.started for run in runs),
         finished=max(finished) if len(finished) == len(runs) else None,
-        acceleration=_format_unique_values(run.acceleration for run in runs),
+        expected_acceleration=_format_unique_values(
+            run.expected_acceleration for run in runs if run.expected_acceleration
+        ),
         version=_format_unique_values(run.version for run in runs),
         pairs=tuple(dict.fromkeys(pair for run in runs for pair in run.pairs)),
         environment=_merge_environments(runs),
@@ -260,6 +262,11 @@ def _list_blocking_reasons(
         reasons.append("the run did not finish")
     if all(record.verdict is Verdict.NOT_RUN for record in records):
         reasons.append("no test ran on this pair")
+    expected = run.expected_acceleration
+    if expected and run.observed_accelerations != (expected,):
+        reasons.append(
+            f"the inventory expects {expected}, the guests used {run.observed_acceleration}"
+        )
     if all(result.demand is not Demand.REQUIRED for result in results):
         reasons.append("the profile demands no requirement")
     return tuple(reasons)

@@ -33,7 +33,6 @@ RUN = RunRecord(
     finished="2026-01-02T03:05:05Z",
     profile=ProfileSnapshot("lab", {"LM-X-01": Demand.REQUIRED, "LM-X-02": Demand.OPTIONAL}),
     tier=RunTier.LAB,
-    acceleration="tcg",
     version="1",
     pairs=PAIRS,
     requirements={id_: RequirementSummary(id_, "X") for id_ in ("LM-X-01", "LM-X-02", "LM-X-03")},

@@ -42,7 +42,6 @@ RUN = RunRecord(
     finished="2026-01-02T03:05:05Z",
     profile=ProfileSnapshot("lab", {"LM-CAP-01": Demand.REQUIRED, "LM-TLS-01": Demand.OPTIONAL}),
     tier=RunTier.LAB,
-    acceleration="tcg",
     version="1",
     pairs=(PAIR,),
     requirements={
@@ -100,7 +99,6 @@ def render_page_with_injection() -> str:
     run = replace(
         RUN,
         id=INJECTION,
-        acceleration=INJECTION,
         profile=replace(RUN.profile, name=INJECTION, thresholds={INJECTION: INJECTION}),
         pairs=(PairName(INJECTION, INJECTION),),
         requirements={"LM-CAP-01": RequirementSummary(INJECTION, INJECTION)},

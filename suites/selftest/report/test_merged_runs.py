@@ -28,7 +28,6 @@ def test_runs_of_two_machines_are_merged() -> None:
         first_run,
         id="r2",
         pairs=(OTHER_PAIR,),
-        acceleration="kvm",
         started="2026-01-01T00:00:00Z",
         environment={"host a1": {"qemu": "10.0"}},
     )
@@ -36,7 +35,6 @@ def test_runs_of_two_machines_are_merged() -> None:
     assert merged_run.pairs == (PAIR, OTHER_PAIR)
     assert merged_run.started == "2026-01-01T00:00:00Z"
     assert merged_run.finished == first_run.finished
-    assert merged_run.acceleration == "tcg, kvm"
     assert merged_run.environment == {"host a1": {"qemu": "7.2"}, "host a1 (r2)": {"qemu": "10.0"}}
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from migqual.model.record import (
+    GUESTS_FACT,
     Demand,
     MigrationRecord,
     ProfileSnapshot,
@@ -229,6 +230,29 @@ def test_incomplete_run_never_qualifies(
     assert not is_run_qualified(judge_pairs(*make_incomplete(run, records)))
 
 
+@pytest.mark.parametrize(
+    ("accelerations", "expected", "is_qualified"),
+    [
+        (["kvm", "kvm"], "kvm", True),
+        (["tcg", "tcg"], "", True),
+        (["tcg", "tcg"], "kvm", False),
+        (["kvm", "tcg"], "kvm", False),
+        ([], "kvm", False),
+    ],
+)
+def test_run_with_another_acceleration_than_expected_does_not_qualify(
+    accelerations: list[str], expected: str, *, is_qualified: bool
+) -> None:
+    """The acceleration that was observed counts. A run without an observation shows nothing."""
+    facts = {f"{GUESTS_FACT}{n}": {"acceleration": one} for n, one in enumerate(accelerations)}
+    run = replace(make_run(FIRST_REQUIRED), environment=facts, expected_acceleration=expected)
+
+    (result,) = judge_pairs(run, [make_test(Verdict.PASS, FIRST_ID)])
+
+    assert result.is_qualified is is_qualified
+    assert is_qualified or any(expected in reason for reason in result.blocking_reasons)
+
+
 def test_pairs_are_judged_separately() -> None:
     """A failure on a pair has no effect on another pair."""
     run = make_run(BOTH_REQUIRED, pairs=(PAIR, OTHER_PAIR))
@@ -251,7 +275,7 @@ def test_verdict_json_has_the_documented_form() -> None:
             "finished": "2026-01-02T03:05:05Z",
             "profile": "lab",
             "tier": "lab",
-            "acceleration": "tcg",
+            "acceleration": "not observed",
             "version": "1",
         },
         "pairs": [

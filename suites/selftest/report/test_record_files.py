@@ -33,7 +33,6 @@ RUN = RunRecord(
     finished=None,
     profile=ProfileSnapshot("lab", {"LM-CAP-01": Demand.REQUIRED}, {"gap_max_ms": 500}),
     tier=RunTier.REAL,
-    acceleration="kvm",
     version="1",
     pairs=(PairName("a1", "b1"),),
     requirements={"LM-CAP-01": RequirementSummary("moves", "Capabilities")},

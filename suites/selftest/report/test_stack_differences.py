@@ -33,7 +33,6 @@ def make_run(run_id: str, stack: str, **facts: object) -> RunRecord:
         finished="2026-01-02T03:05:05Z",
         profile=ProfileSnapshot("lab"),
         tier=RunTier.LAB,
-        acceleration="tcg",
         version="1",
         pairs=(PAIR,),
         requirements={},

@@ -36,9 +36,9 @@ def pytest_configure(config):
     config.stash[RUN] = RunMetadata(
         profile=ProfileSnapshot("inner", {"LM-CAP-01": Demand.REQUIRED}),
         tier=RunTier.LAB,
-        acceleration="tcg",
         pairs=(PairName("a1", "b1"), PairName("a2", "b2")),
-        environment={"host a1": {"qemu": "7.2"}},
+        expected_acceleration="",
+        environment={"host a1": {"qemu": "7.2"}, "guests on a1": {"acceleration": "tcg"}},
     )
 """
 

@@ -25,7 +25,6 @@ def make_run(demands: Mapping[str, Demand], *, pairs: tuple[PairName, ...] = (PA
         finished="2026-01-02T03:05:05Z",
         profile=ProfileSnapshot("lab", demands),
         tier=RunTier.LAB,
-        acceleration="tcg",
         version="1",
         pairs=pairs,
         requirements={
