@@ -1,13 +1,17 @@
 """Check that the controller reaches every host of an inventory (`migqual inventory check`)."""
 
+import platform
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from migqual.errors import HostError
+from migqual.hosts.acceleration import decide_acceleration
 from migqual.hosts.host import Host
 from migqual.hosts.host_identity import EQUAL_IDENTITY_REMEDY, HostIdentity
-from migqual.inventory.entities import HostEntry, HostRole, Inventory
+from migqual.inventory.entities import Acceleration, HostEntry, HostRole, Inventory
 from migqual.model.finding import Finding, Severity
+from migqual.model.guest_spec import Architecture
 
 MAX_PARALLEL_HOSTS = 16
 
@@ -24,9 +28,12 @@ def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
     """
     if not inventory.hosts:
         return ()
+    check_host = partial(
+        _check_host, acceleration=decide_acceleration(inventory.acceleration, inventory.tier)
+    )
     with ThreadPoolExecutor(max_workers=min(MAX_PARALLEL_HOSTS, len(inventory.hosts))) as pool:
         results = dict(
-            zip(inventory.hosts, pool.map(_check_host, inventory.hosts.values()), strict=True)
+            zip(inventory.hosts, pool.map(check_host, inventory.hosts.values()), strict=True)
         )
     identities = {name: identity for name, (_, identity) in results.items() if identity}
     return (
@@ -35,7 +42,9 @@ def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
     )
 
 
-def _check_host(entry: HostEntry) -> tuple[list[Finding], HostIdentity | None]:
+def _check_host(
+    entry: HostEntry, acceleration: Acceleration
+) -> tuple[list[Finding], HostIdentity | None]:
     """Check the SSH and libvirt connections to a host.
 
     Returns:
@@ -46,7 +55,10 @@ def _check_host(entry: HostEntry) -> tuple[list[Finding], HostIdentity | None]:
         if HostRole.HYPERVISOR not in entry.roles or findings[0].severity is not Severity.OK:
             return findings, None
         libvirt_finding, identity = _check_libvirt(host)
-        return [*findings, libvirt_finding], identity
+        findings.append(libvirt_finding)
+        if identity is not None and acceleration is Acceleration.KVM:
+            findings.append(_check_kvm(host))
+        return findings, identity
 
 
 def _check_ssh(host: Host) -> Finding:
@@ -55,8 +67,39 @@ def _check_ssh(host: Host) -> Finding:
         system = host.shell.run("uname", "-srm").stdout.strip()
     except HostError as error:
         return Finding(finding_id, Severity.REFUSED, error.message, remedy=error.remedy)
+    architecture, own_architecture = system.rpartition(" ")[2], platform.machine()
+    if architecture != own_architecture:
+        return Finding(
+            finding_id,
+            Severity.REFUSED,
+            f"{host.name} is an {architecture} host. The programs and guests of this migqual are "
+            f"for {own_architecture}",
+            remedy=f"run migqual on a machine with the architecture {architecture}",
+        )
     user = f"{host.entry.user}, with sudo" if host.entry.become else host.entry.user
     return Finding(finding_id, Severity.OK, f"logged in as {user}: {system}")
+
+
+def _check_kvm(host: Host) -> Finding:
+    """Check that libvirt offers KVM guests with the QEMU of the host."""
+    finding_id = f"{host.name}.kvm"
+    architecture = Architecture(platform.machine())
+    try:
+        host.libvirt.query_domain_capabilities(
+            emulator=host.names.emulator,
+            arch=architecture.value,
+            machine=architecture.machine_type,
+            virt_type="kvm",
+        )
+    except HostError as error:
+        return Finding(
+            finding_id,
+            Severity.REFUSED,
+            f"no KVM guests on {host.name}: {error.message}",
+            remedy="load the module kvm_intel or kvm_amd, and switch on virtualization in the "
+            "firmware. To test emulated guests, set `migqual_acceleration: tcg`",
+        )
+    return Finding(finding_id, Severity.OK, f"libvirt offers KVM guests with {host.names.emulator}")
 
 
 def _check_libvirt(host: Host) -> tuple[Finding, HostIdentity | None]:
