@@ -10,6 +10,7 @@ from fixtures.plugins.preflight import PreflightRunner
 from migqual.deadline import Deadline
 from migqual.errors import MigrationAborted
 from migqual.hosts.guest import Guest
+from migqual.hosts.pid_file import build_stop_command
 from migqual.inventory.entities import StoreKind
 from migqual.migration.job_sampler import SampleAction
 from migqual.model.finding import Finding, Severity
@@ -115,7 +116,7 @@ def test_disk_with_errors(run_preflight: PreflightRunner, testbed: Testbed) -> N
     spec = GuestSpec(disks=(DiskSpec(StoreKind.NBD),))
     with testbed.provisioner.running_guest(spec, testbed.source) as guest:
         server = testbed.provisioner.hosts[guest.volumes[0].host]
-        server.shell.run("pkill", "-F", guest.volumes[0].path.with_suffix(".pid"))
+        server.shell.run(*build_stop_command(guest.volumes[0].path.with_suffix(".pid")))
         finding = Deadline(10).wait_for(
             "a disk error to be reported",
             lambda: (

@@ -10,6 +10,7 @@ from fixtures.plugins.guests import RecordUnguardedMigration
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.nbd_server import build_nbd_server_command
+from migqual.hosts.pid_file import build_stop_command
 from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
@@ -210,7 +211,7 @@ def start_second_export(image_alias: ImageAlias) -> str:
         port, file, *options, f"--export-name={name}", f"--pid-file={pid_file}"
     )
     image_alias.apply_temporary_change(
-        "second export", [serve_command], ("pkill", "-F", pid_file), ("rm", "-f", "--", pid_file)
+        "second export", [serve_command], build_stop_command(pid_file), ("rm", "-f", "--", pid_file)
     )
     return replace_in_xml(
         image_alias.guest.domain.read_migratable_xml(),

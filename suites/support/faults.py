@@ -17,6 +17,7 @@ from migqual.deadline import Deadline
 from migqual.errors import InconclusiveError, WithheldError
 from migqual.hosts import ssh_probe
 from migqual.hosts.host import Host
+from migqual.hosts.pid_file import build_stop_command
 from migqual.hosts.provision import Provisioner
 from migqual.inventory.entities import HostEntry, Tier
 from migqual.probes.fact import Missing, fact_or_missing
@@ -256,7 +257,7 @@ def inject_permissive_sshd(
         host,
         f"sshd {port}",
         [start_command],
-        [("pkill", "-F", pid_file)],
+        [build_stop_command(pid_file)],
         is_answering,
     ):
         yield entry

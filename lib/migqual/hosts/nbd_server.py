@@ -19,7 +19,7 @@ def start_nbd_server(
     """Start qemu-nbd on the first free port of `ports`.
 
     The caller records the server in the journal of the run before the call. To end the server,
-    the caller kills the process whose id is in the pid file.
+    the caller runs the command of `pid_file.build_stop_command`.
 
     Args:
         host: The host with the image.

@@ -8,6 +8,7 @@ from migqual.errors import ConnectionLost, HostError, StackError
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal, JournalEntry
 from migqual.hosts.nbd_server import start_nbd_server
+from migqual.hosts.pid_file import build_stop_command
 from migqual.inventory.entities import DirectoryStore, IscsiStore, LocalStore, NbdStore, Store
 from migqual.model.guest_spec import DiskFormat, DiskSpec, Medium
 
@@ -157,7 +158,7 @@ class VolumeProvisioner:
         path = store.directory / f"{name}.{spec.format}"
         image_entry = self._create_export_image(server, path, spec)
         pid_file = path.with_suffix(".pid")
-        undo_commands = (("pkill", "-F", str(pid_file)), ("rm", "-f", "--", str(pid_file)))
+        undo_commands = (build_stop_command(pid_file), ("rm", "-f", "--", str(pid_file)))
         export_entry = self._journal.record(server.name, "nbd export", name, undo_commands)
         options = (
             *("--persistent", "--shared=8", "--cache=none", "--discard=unmap", "--format=raw"),

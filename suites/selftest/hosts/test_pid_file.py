@@ -1,0 +1,57 @@
+"""A daemon is stopped by its pid file, and no other process is."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migqual.hosts.pid_file import build_stop_command
+
+pytestmark = pytest.mark.selftest
+
+
+@pytest.fixture
+def pid_file(tmp_path: Path) -> Path:
+    return tmp_path / "server.pid"
+
+
+@pytest.fixture
+def daemon(pid_file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield a process with the pid file among its arguments, like qemu-nbd."""
+    sleep_script = "import signal; print(flush=True); signal.pause()"
+    with subprocess.Popen(
+        [sys.executable, "-c", sleep_script, f"--pid-file={pid_file}"], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_daemon_ends_before_the_command(pid_file: Path, daemon: subprocess.Popen[bytes]) -> None:
+    """After the command the daemon has ended, and the pid file is gone."""
+    pid_file.write_text(f"{daemon.pid}\n")
+
+    with subprocess.Popen(build_stop_command(str(pid_file))) as stop_command:
+        assert daemon.wait(10) != 0
+        assert stop_command.wait(10) == 0
+
+    assert not pid_file.exists()
+
+
+def test_process_of_another_boot_is_left_alone(
+    pid_file: Path, daemon: subprocess.Popen[bytes]
+) -> None:
+    """A pid file of another daemon names the process, but the process does not name the file."""
+    other_file = pid_file.with_name("other.pid")
+    other_file.write_text(f"{daemon.pid}\n")
+
+    assert subprocess.run(build_stop_command(str(other_file)), check=False).returncode == 0
+
+    assert daemon.poll() is None
+
+
+def test_missing_pid_file_is_no_error(pid_file: Path) -> None:
+    assert subprocess.run(build_stop_command(str(pid_file)), check=False).returncode == 0
