@@ -4,14 +4,19 @@ The login uses keys, never a password. A host key that is not in the inventory's
 refused.
 """
 
+import base64
+import binascii
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Self
 
 import paramiko
-from paramiko.hostkeys import InvalidHostKey
-from paramiko.ssh_exception import NoValidConnectionsError
+from paramiko.pkey import UnknownKeyType
+from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
 from migqual.errors import ConnectionLost, LoginRefused
+from migqual.hosts.known_hosts import read_known_keys
 from migqual.inventory.entities import HostEntry, format_uri_host
 
 CONNECT_SECONDS = 15.0
@@ -82,26 +87,25 @@ def log_in(host: HostEntry, channel: paramiko.Channel | None = None) -> paramiko
         paramiko.SSHException: The host key is unknown, or the server refuses the login.
         OSError: The server is unreachable.
     """
+    address = resolve_ssh_address(host)
+    known_keys = read_known_keys(host.known_hosts, address, host.port)
+    private_key = _load_private_key(host.key) if host.key else None
     client = paramiko.SSHClient()
-    try:
-        client.load_host_keys(str(host.known_hosts))
-    except InvalidHostKey as error:
-        raise paramiko.SSHException(
-            f"invalid host key in {host.known_hosts}: {error.line!r}"
-        ) from error
-    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    client.set_missing_host_key_policy(known_keys)
     try:
         client.connect(
-            resolve_ssh_address(host),
+            address,
             port=host.port,
             username=host.user,
-            key_filename=_list_private_keys(host),  # type: ignore[arg-type]  # takes several
+            pkey=private_key,
+            key_filename=_list_key_files(host),  # type: ignore[arg-type]  # takes several
             allow_agent=host.key is None,
             look_for_keys=False,
             timeout=CONNECT_SECONDS,
             banner_timeout=CONNECT_SECONDS,
             auth_timeout=CONNECT_SECONDS,
             sock=channel,
+            disabled_algorithms={"keys": known_keys.list_unknown_types()},
         )
     except BaseException:
         client.close()
@@ -120,9 +124,37 @@ def resolve_ssh_address(host: HostEntry) -> str:
     return str(_read_ssh_options(host).get("hostname", host.address))
 
 
-def _list_private_keys(host: HostEntry) -> list[str]:
-    """List the private key of the inventory, or without such a key the keys of the ssh_config."""
-    return [str(host.key)] if host.key else list(_read_ssh_options(host).get("identityfile", ()))
+def _load_private_key(file: Path) -> paramiko.PKey:
+    """Load a private key; take a key with a passphrase from the SSH agent.
+
+    Raises:
+        paramiko.PasswordRequiredException: The key has a passphrase, and the agent does not hold
+            the key.
+        paramiko.SSHException: The file has no private key.
+        OSError: The file cannot be read.
+    """
+    try:
+        return paramiko.PKey.from_path(file)
+    except (TypeError, paramiko.PasswordRequiredException) as error:
+        public_blob = _read_public_blob(file.with_name(f"{file.name}.pub"))
+        for agent_key in paramiko.Agent().get_keys() if public_blob else ():
+            if agent_key.asbytes() == public_blob:
+                return agent_key
+        raise paramiko.PasswordRequiredException(f"{file} has a passphrase") from error
+    except (ValueError, UnknownKeyType) as error:
+        raise paramiko.SSHException(f"{file} has no private key: {error}") from error
+
+
+def _read_public_blob(file: Path) -> bytes:
+    """Read the public key of an OpenSSH public key file; return empty bytes without a key."""
+    with suppress(OSError, IndexError, binascii.Error):
+        return base64.b64decode(file.read_text(encoding="utf-8").split()[1])
+    return b""
+
+
+def _list_key_files(host: HostEntry) -> list[str]:
+    """List the keys of the user's ssh_config, unless the inventory names the private key."""
+    return [] if host.key else list(_read_ssh_options(host).get("identityfile", ()))
 
 
 def _read_ssh_options(host: HostEntry) -> Mapping[str, str | list[str]]:
@@ -152,6 +184,10 @@ def _parse_jump_host(host: HostEntry, jump_spec: str) -> HostEntry:
 def build_connection_lost(host: HostEntry, error: Exception) -> ConnectionLost:
     """Build migqual's error for a failed SSH connection, with a remedy, from paramiko's error."""
     remedies = {
+        paramiko.PasswordRequiredException: f"the key {host.key} has a passphrase: run `ssh-add "
+        f"{host.key}`, with the public key beside it in {host.key}.pub",
+        IncompatiblePeer: f"{host.known_hosts} has only keys of types that the host does not have: "
+        "check the host's key and add it (ssh-keyscan)",
         paramiko.BadHostKeyException: f"the host key differs from {host.known_hosts}: check "
         "the host key, then correct the file",
         paramiko.AuthenticationException: f"add the public key of {host.key or 'the user'} to "
@@ -185,7 +221,7 @@ def _is_refusal(error: Exception) -> bool:
     if isinstance(error, paramiko.AuthenticationException):
         return "timeout" not in str(error).lower()
     is_untrusted = "not found in known_hosts" in str(error)
-    return is_untrusted or isinstance(error, paramiko.BadHostKeyException)
+    return is_untrusted or isinstance(error, paramiko.BadHostKeyException | IncompatiblePeer)
 
 
 def describe_ssh_error(host: HostEntry, error: Exception) -> str:

@@ -1,0 +1,125 @@
+"""Read the host keys for a host from a known_hosts file, with the rules of OpenSSH (sshd(8))."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
+
+from migqual.inventory.entities import DEFAULT_SSH_PORT
+
+_RSA_NAMES = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
+_KEY_TYPES = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    *_RSA_NAMES,
+)
+_REVOKED_MARKER = "@revoked"
+
+
+@dataclass(frozen=True)
+class KnownKeys(paramiko.MissingHostKeyPolicy):
+    """The host keys in a known_hosts file that concern a host, and the check of a server's key.
+
+    Attributes:
+        trusted: Keys of the host, of any type.
+        revoked: Keys that no host may have.
+    """
+
+    trusted: tuple[paramiko.PKey, ...] = ()
+    revoked: tuple[paramiko.PKey, ...] = ()
+
+    def list_unknown_types(self) -> list[str]:
+        """List the key types that a server must not choose: the file has no key of these types.
+
+        A server chooses the first type that both ends offer. OpenSSH asks for the types in the
+        file first, too. Without a trusted key the list is empty.
+        """
+        known_types = {key.get_name() for key in self.trusted}
+        if known_types & set(_RSA_NAMES):
+            known_types.update(_RSA_NAMES)
+        return [one for one in _KEY_TYPES if one not in known_types] if known_types else []
+
+    def missing_host_key(
+        self,
+        client: paramiko.SSHClient,  # noqa: ARG002 - the interface of paramiko
+        hostname: str,
+        key: paramiko.PKey,
+    ) -> None:
+        """Accept a trusted key that is not revoked.
+
+        Raises:
+            paramiko.BadHostKeyException: The host has other keys, or the key is revoked.
+            paramiko.SSHException: The file has no key of the host.
+        """
+        if key in self.trusted and key not in self.revoked:
+            return
+        if self.trusted:
+            raise paramiko.BadHostKeyException(hostname, key, self.trusted[0])
+        raise paramiko.SSHException(f"Server {hostname!r} not found in known_hosts")
+
+
+def read_known_keys(file: Path, address: str, port: int) -> KnownKeys:
+    """Read the keys of a host.
+
+    A line without a port also counts for another port than 22, if no line has the port.
+
+    Args:
+        file: The known_hosts file. Lines with ``@cert-authority`` are ignored.
+        address: Name or address of the host, as the controller connects to it.
+        port: Port of the SSH server.
+
+    Raises:
+        paramiko.SSHException: A line that concerns the host has an invalid key.
+        OSError: The file cannot be read.
+    """
+    text = file.read_text(encoding="utf-8", errors="replace")
+    trusted = _read_matching_keys(file, text, f"[{address}]:{port}")
+    if port == DEFAULT_SSH_PORT or not trusted:
+        trusted = _read_matching_keys(file, text, address)
+    return KnownKeys(trusted, _read_matching_keys(file, text, address, _REVOKED_MARKER))
+
+
+def _read_matching_keys(
+    file: Path, text: str, hostname: str, marker: str = ""
+) -> tuple[paramiko.PKey, ...]:
+    keys = []
+    for line in _list_lines(text, marker):
+        if _matches(line.split(maxsplit=1)[0].split(","), hostname):
+            try:
+                entry = HostKeyEntry.from_line(line)
+            except InvalidHostKey as error:
+                raise paramiko.SSHException(f"invalid host key in {file}: {line!r}") from error
+            if entry is not None and entry.key is not None:
+                keys.append(entry.key)
+    return tuple(keys)
+
+
+def _list_lines(text: str, marker: str) -> Iterator[str]:
+    """List the lines with the marker, without the marker; an empty marker means no marker."""
+    for line in text.splitlines():
+        fields = line.split()
+        if not fields or fields[0].startswith("#"):
+            continue
+        line_marker = fields[0] if fields[0].startswith("@") else ""
+        if line_marker == marker:
+            yield " ".join(fields[1:] if marker else fields)
+
+
+def _matches(patterns: list[str], hostname: str) -> bool:
+    """Return whether a pattern matches the name, and no pattern with ``!`` does."""
+    negated = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    if any(_matches_pattern(pattern, hostname) for pattern in negated):
+        return False
+    return any(_matches_pattern(pattern, hostname) for pattern in patterns)
+
+
+def _matches_pattern(pattern: str, hostname: str) -> bool:
+    if pattern.startswith("|1|"):
+        return str(HostKeys.hash_host(hostname, pattern)) == pattern
+    expression = re.escape(pattern.lower()).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, hostname.lower()) is not None

@@ -1,0 +1,145 @@
+"""Host keys from a known_hosts file: what `ssh` accepts, migqual accepts."""
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from migqual.deadline import Deadline
+from migqual.hosts.known_hosts import read_known_keys
+from migqual.hosts.ssh_login import build_connection_lost, log_in
+from migqual.inventory.entities import HostEntry
+
+pytestmark = pytest.mark.selftest
+
+ECDSA_KEY, OTHER_ECDSA_KEY = paramiko.ECDSAKey.generate(), paramiko.ECDSAKey.generate()
+RSA_KEY, OTHER_RSA_KEY = paramiko.RSAKey.generate(2048), paramiko.RSAKey.generate(2048)
+
+
+def render_line(names: str, key: paramiko.PKey) -> str:
+    return f"{names} {key.get_name()} {key.get_base64()}\n"
+
+
+@pytest.fixture
+def ssh_port() -> Iterator[int]:
+    """Yield the port of an SSH server with an ECDSA key and an RSA key. No login succeeds."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve_logins, args=(listener,), daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+
+
+def serve_logins(listener: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            transport = paramiko.Transport(listener.accept()[0])
+            for key in (ECDSA_KEY, RSA_KEY):
+                transport.add_server_key(key)
+            with suppress(EOFError, paramiko.SSHException):
+                transport.start_server(event=threading.Event(), server=paramiko.ServerInterface())
+
+
+def log_in_with(tmp_path: Path, port: int, known_hosts: str) -> Exception:
+    """Try a login with a new key; return the error. The server trusts no key."""
+    file, key_file = tmp_path / "known_hosts", tmp_path / "key"
+    file.write_text(known_hosts)
+    paramiko.ECDSAKey.generate().write_private_key_file(str(key_file))
+    host = HostEntry(name="h", address="127.0.0.1", known_hosts=file, port=port, key=key_file)
+    with pytest.raises(paramiko.SSHException) as caught:
+        log_in(host)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [("[127.0.0.1]:PORT", ECDSA_KEY)],
+        [("127.0.0.1", ECDSA_KEY)],
+        [("127.0.0.*,!127.0.0.9", ECDSA_KEY)],
+        [("[127.0.0.1]:PORT", RSA_KEY)],
+        [("[127.0.0.1]:PORT", OTHER_RSA_KEY), ("[127.0.0.1]:PORT", RSA_KEY)],
+        [("192.0.2.1", OTHER_ECDSA_KEY), ("[127.0.0.1]:PORT", ECDSA_KEY)],
+    ],
+    ids=["port", "no-port", "pattern", "second-type", "two-of-a-type", "other-host"],
+)
+def test_trusted_host_key_is_accepted(
+    tmp_path: Path, ssh_port: int, lines: list[tuple[str, paramiko.PKey]]
+) -> None:
+    """The host key is accepted, and only the login fails: the server trusts no user key."""
+    text = "".join(render_line(name.replace("PORT", str(ssh_port)), key) for name, key in lines)
+
+    error = log_in_with(tmp_path, ssh_port, text)
+
+    assert isinstance(error, paramiko.AuthenticationException), error
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([("127.0.0.1", OTHER_ECDSA_KEY)], "does not match"),
+        ([("192.0.2.1", ECDSA_KEY)], "not found in known_hosts"),
+        ([("!127.0.0.1,127.0.0.*", ECDSA_KEY)], "not found in known_hosts"),
+        ([("127.0.0.1", ECDSA_KEY), ("@revoked *", ECDSA_KEY)], "does not match"),
+        ([("@cert-authority *", ECDSA_KEY)], "not found in known_hosts"),
+    ],
+    ids=["changed", "unknown", "negated", "revoked", "authority"],
+)
+def test_other_host_key_is_refused(
+    tmp_path: Path, ssh_port: int, lines: list[tuple[str, paramiko.PKey]], message: str
+) -> None:
+    error = log_in_with(tmp_path, ssh_port, "".join(render_line(*line) for line in lines))
+
+    assert message in str(error)
+
+
+def test_hashed_name_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "known_hosts"
+    hashed_name = paramiko.HostKeys.hash_host("127.0.0.1")
+    file.write_text(render_line(hashed_name, RSA_KEY))
+
+    assert read_known_keys(file, "127.0.0.1", 22).trusted == (RSA_KEY,)
+
+
+def test_key_with_a_passphrase_has_its_own_remedy(tmp_path: Path, ssh_port: int) -> None:
+    """The public key is not missing on the host: the private key cannot be read."""
+    file, key_file = tmp_path / "known_hosts", tmp_path / "key"
+    file.write_text(render_line("127.0.0.1", ECDSA_KEY))
+    paramiko.ECDSAKey.generate().write_private_key_file(str(key_file), password="secret")  # noqa: S106
+    host = HostEntry(name="h", address="127.0.0.1", known_hosts=file, port=ssh_port, key=key_file)
+
+    with pytest.raises(paramiko.PasswordRequiredException) as caught:
+        log_in(host)
+
+    assert f"ssh-add {key_file}" in build_connection_lost(host, caught.value).remedy
+
+
+def test_key_with_a_passphrase_is_taken_from_the_agent(
+    tmp_path: Path, ssh_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent holds the key: only the server refuses the key, as for any other key."""
+    file, key_file, plain_file = (tmp_path / name for name in ("known_hosts", "key", "plain"))
+    file.write_text(render_line("127.0.0.1", ECDSA_KEY))
+    key = paramiko.ECDSAKey.generate()
+    key.write_private_key_file(str(key_file), password="secret")  # noqa: S106
+    key.write_private_key_file(str(plain_file))
+    plain_file.chmod(0o600)
+    (tmp_path / "key.pub").write_text(f"{key.get_name()} {key.get_base64()}\n")
+    host = HostEntry(name="h", address="127.0.0.1", known_hosts=file, port=ssh_port, key=key_file)
+    agent_socket = tmp_path / "agent"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(agent_socket))
+
+    with subprocess.Popen(["ssh-agent", "-D", "-a", agent_socket], stdout=subprocess.PIPE) as agent:
+        Deadline(10).wait_for("socket of the agent", agent_socket.exists)
+        subprocess.run(["ssh-add", "-q", plain_file], check=True)
+        try:
+            with pytest.raises(paramiko.AuthenticationException) as caught:
+                log_in(host)
+        finally:
+            agent.terminate()
+
+    assert not isinstance(caught.value, paramiko.PasswordRequiredException)
