@@ -6,8 +6,8 @@ refused.
 
 import base64
 import binascii
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -89,24 +89,24 @@ def log_in(host: HostEntry, channel: paramiko.Channel | None = None) -> paramiko
     """
     address = resolve_ssh_address(host)
     known_keys = read_known_keys(host.known_hosts, address, host.port)
-    private_key = _load_private_key(host.key) if host.key else None
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(known_keys)
     try:
-        client.connect(
-            address,
-            port=host.port,
-            username=host.user,
-            pkey=private_key,
-            key_filename=_list_key_files(host),  # type: ignore[arg-type]  # takes several
-            allow_agent=host.key is None,
-            look_for_keys=False,
-            timeout=CONNECT_SECONDS,
-            banner_timeout=CONNECT_SECONDS,
-            auth_timeout=CONNECT_SECONDS,
-            sock=channel,
-            disabled_algorithms={"keys": known_keys.list_unknown_types()},
-        )
+        with _open_private_key(host.key) as private_key:
+            client.connect(
+                address,
+                port=host.port,
+                username=host.user,
+                pkey=private_key,
+                key_filename=_list_key_files(host),  # type: ignore[arg-type]  # takes several
+                allow_agent=host.key is None,
+                look_for_keys=False,
+                timeout=CONNECT_SECONDS,
+                banner_timeout=CONNECT_SECONDS,
+                auth_timeout=CONNECT_SECONDS,
+                sock=channel,
+                disabled_algorithms={"keys": known_keys.list_unknown_types()},
+            )
     except BaseException:
         client.close()
         raise
@@ -124,8 +124,12 @@ def resolve_ssh_address(host: HostEntry) -> str:
     return str(_read_ssh_options(host).get("hostname", host.address))
 
 
-def _load_private_key(file: Path) -> paramiko.PKey:
+@contextmanager
+def _open_private_key(file: Path | None) -> Iterator[paramiko.PKey | None]:
     """Load a private key; take a key with a passphrase from the SSH agent.
+
+    Yields:
+        The key, which can be used inside the block only. None if `file` is None.
 
     Raises:
         paramiko.PasswordRequiredException: The key has a passphrase, and the agent does not hold
@@ -133,16 +137,19 @@ def _load_private_key(file: Path) -> paramiko.PKey:
         paramiko.SSHException: The file has no private key.
         OSError: The file cannot be read.
     """
-    try:
-        return paramiko.PKey.from_path(file)
-    except (TypeError, paramiko.PasswordRequiredException) as error:
-        public_blob = _read_public_blob(file.with_name(f"{file.name}.pub"))
-        for agent_key in paramiko.Agent().get_keys() if public_blob else ():
-            if agent_key.asbytes() == public_blob:
-                return agent_key
-        raise paramiko.PasswordRequiredException(f"{file} has a passphrase") from error
-    except (ValueError, UnknownKeyType) as error:
-        raise paramiko.SSHException(f"{file} has no private key: {error}") from error
+    with ExitStack() as stack:
+        try:
+            key = paramiko.PKey.from_path(file) if file else None
+        except (TypeError, paramiko.PasswordRequiredException) as error:
+            agent = paramiko.Agent()
+            stack.callback(agent.close)
+            public_blob = _read_public_blob(Path(f"{file}.pub"))
+            key = next((one for one in agent.get_keys() if one.asbytes() == public_blob), None)
+            if key is None:
+                raise paramiko.PasswordRequiredException(f"{file} has a passphrase") from error
+        except (ValueError, UnknownKeyType) as error:
+            raise paramiko.SSHException(f"{file} has no private key: {error}") from error
+        yield key
 
 
 def _read_public_blob(file: Path) -> bytes:

@@ -41,7 +41,9 @@ def serve_logins(listener: socket.socket) -> None:
             for key in (ECDSA_KEY, RSA_KEY):
                 transport.add_server_key(key)
             with suppress(EOFError, paramiko.SSHException):
-                transport.start_server(event=threading.Event(), server=paramiko.ServerInterface())
+                transport.start_server(server=paramiko.ServerInterface())
+            transport.join(10)
+            transport.close()
 
 
 def log_in_with(tmp_path: Path, port: int, known_hosts: str) -> Exception:
