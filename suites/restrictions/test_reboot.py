@@ -15,9 +15,7 @@ from migqual.model.plan import Plan
 from migqual.testbed.host_pair import HostPair
 
 SHUTDOWN_DELAY_S = 4  # how long the guest takes to go down
-# QEMU 5.2 with TCG needs a minute or more after a reset of a q35 machine: the firmware copies
-# itself into memory, and QEMU translates code anew after each byte.
-REBOOT_TIMEOUT_S = 90.0
+REBOOT_TIMEOUT_S = 40.0
 SHUTDOWN_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 2.0  # of a payload that is there
 

@@ -211,7 +211,7 @@ def start_second_export(image_alias: ImageAlias) -> str:
         port, file, *options, f"--export-name={name}", f"--pid-file={pid_file}"
     )
     image_alias.apply_temporary_change(
-        "second export", [serve_command], build_stop_command(pid_file), ("rm", "-f", "--", pid_file)
+        "second export", [serve_command], build_stop_command(pid_file)
     )
     return replace_in_xml(
         image_alias.guest.domain.read_migratable_xml(),

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 
 # tail waits for the end of the process; the daemon may need a moment to close its images.
 _STOP_SCRIPT = """\
-pid=$(cat -- "$1" 2>/dev/null) && grep -qsF -e "$1" "/proc/$pid/cmdline" || exit 0
-kill "$pid" && timeout 5 tail -s 0.05 --pid="$pid" -f /dev/null
+pid=$(cat -- "$1" 2>/dev/null) && grep -qsF -e "$1" "/proc/$pid/cmdline" && kill "$pid" &&
+    timeout 5 tail -s 0.05 --pid="$pid" -f /dev/null
 rm -f -- "$1"
 """
 
@@ -18,7 +18,7 @@ def build_stop_command(pid_file: PurePosixPath | str) -> tuple[str, ...]:
     """Build a command that ends a daemon, waits for its end, and removes its pid file.
 
     The command does nothing to a process whose command line does not contain the path of the pid
-    file, and ends with status 0 then.
+    file, and only removes the file then.
 
     Args:
         pid_file: Path of the pid file on the host. The daemon has the path as an argument.

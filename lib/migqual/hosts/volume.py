@@ -158,7 +158,7 @@ class VolumeProvisioner:
         path = store.directory / f"{name}.{spec.format}"
         image_entry = self._create_export_image(server, path, spec)
         pid_file = path.with_suffix(".pid")
-        undo_commands = (build_stop_command(pid_file), ("rm", "-f", "--", str(pid_file)))
+        undo_commands = (build_stop_command(pid_file),)
         export_entry = self._journal.record(server.name, "nbd export", name, undo_commands)
         options = (
             *("--persistent", "--shared=8", "--cache=none", "--discard=unmap", "--format=raw"),

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from migqual.lab.topology_types import AbsolutePath, HostName, StrictModel
+from migqual.lab.topology_types import AbsolutePath, HostName
+from migqual.yaml_file import StrictModel
 
 DEFAULT_SERVICE_BRIDGE = "br-svc"
 ROOT_USER = "root"

@@ -16,8 +16,8 @@ from migqual import paths
 from migqual.errors import InputProblem, InventoryError, UsageError
 from migqual.inventory.entities import Acceleration, Tier
 from migqual.lab.quirks import HostQuirks
-from migqual.lab.topology_types import AbsolutePath, HostName, StrictModel
-from migqual.yaml_file import load_yaml_model
+from migqual.lab.topology_types import AbsolutePath, HostName
+from migqual.yaml_file import StrictModel, load_yaml_model
 
 LAB_NAME_PATTERN = re.compile(r"^[a-z][a-z0-9]{0,11}$")
 

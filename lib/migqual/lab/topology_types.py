@@ -4,16 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
 
 # A name becomes part of network interface names, which the kernel cuts at 15 characters.
 HOST_NAME_PATTERN = re.compile(r"[a-z][a-z0-9]{0,8}")
-
-
-class StrictModel(BaseModel):
-    """A pydantic base class for the parts of a topology, which rejects unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _check_host_name(name: str) -> str:

@@ -162,7 +162,7 @@ def _serve_over_nbd(journal: Journal, host: Host, disk: Disk) -> Iterator[str]:
     """Serve the image of the disk on `host` as a read-only NBD export; yield the NBD URI."""
     export_name = secrets.token_hex(8)
     pid_file = f"/run/mq-compare-{export_name}.pid"
-    undo_commands = [build_stop_command(pid_file), ("rm", "-f", "--", pid_file)]
+    undo_commands = [build_stop_command(pid_file)]
     entry = journal.record(host.name, "nbd export", export_name, undo_commands)
     address = host.entry.migration_endpoint
     options = (
