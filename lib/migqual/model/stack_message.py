@@ -13,7 +13,7 @@ class StackMessage:
 
     Attributes:
         kind: Name of the situation in `fixtures/stack_messages.yml`, e.g. ``no-space``.
-        message: The message of libvirt or QEMU, unchanged.
+        message: The message of libvirt or QEMU, unchanged, or a description of what they did.
         is_known: True if a pattern of the situation matches the message.
     """
 

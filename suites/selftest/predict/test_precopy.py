@@ -4,7 +4,16 @@ import math
 
 import pytest
 
-from migqual.predict.calibration import CalibrationRun, calibrate_transfer
+from migqual.errors import InconclusiveError, MigrationTimedOut
+from migqual.model.job_stats import JobStats
+from migqual.model.outcome import JobSample, MigrationStatus, Outcome
+from migqual.model.plan import Plan
+from migqual.predict.calibration import (
+    CalibrationRun,
+    TransferCalibration,
+    calibrate_transfer,
+    measure_loaded_setup,
+)
 from migqual.predict.dirty_curve import (
     DirtyModel,
     build_cyclic_curve,
@@ -127,6 +136,27 @@ def test_calibration_separates_setup_from_transfer() -> None:
     assert calibration.device_state_s == pytest.approx(0.07)
     assert calibration.build_transfer_model(None).bandwidth_mib_s == calibration.link_mib_s
     assert calibration.build_transfer_model(16).bandwidth_mib_s == 16
+
+
+def build_outcome(plan: Plan, samples: tuple[JobSample, ...] = ()) -> Outcome:
+    return Outcome(plan, "guest", "a1", "b1", "", MigrationStatus.ABORTED, 2.0, job_samples=samples)
+
+
+def test_setup_time_under_load_replaces_the_setup_time_of_the_idle_guest() -> None:
+    samples = (JobSample(0.1, JobStats()), JobSample(0.6, JobStats({"setup_time": 450})))
+
+    def migrate(plan: Plan) -> Outcome:
+        raise MigrationTimedOut("aborted", outcome=build_outcome(plan, samples))
+
+    calibration = measure_loaded_setup(TransferCalibration(0.2, 320.0, 0.07), migrate)
+
+    assert calibration == TransferCalibration(0.45, 320.0, 0.07)
+
+
+def test_setup_time_is_not_known_if_the_migration_ends() -> None:
+    """A migration that ended before the abort shows no setup time, and neither does one sample."""
+    with pytest.raises(InconclusiveError, match="did not show the setup time"):
+        measure_loaded_setup(TransferCalibration(0.2, 320.0, 0.07), build_outcome)
 
 
 @pytest.mark.parametrize("bandwidth_limit_mib_s", [None, 32.0])
