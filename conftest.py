@@ -7,6 +7,7 @@ pytest_plugins = [
     "fixtures.plugins.records",
     "fixtures.plugins.allure_results",
     "fixtures.plugins.exclusive",
+    "fixtures.plugins.early_end",
     "fixtures.plugins.hosts",
     "fixtures.plugins.guests",
     "fixtures.plugins.encryption",

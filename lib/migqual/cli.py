@@ -4,6 +4,7 @@
 1    negative result, for example: a pair does not qualify, or a host does not reply
 2    bad input; standard error names the problem and the remedy
 3    the lab or a host has a fault, so the command says nothing about the hosts under test
+4    run and report: nothing failed, but results are missing or inconclusive
 129  stopped by SIGHUP
 130  stopped by Ctrl-C
 143  stopped by SIGTERM

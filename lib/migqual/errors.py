@@ -171,6 +171,10 @@ class UnsupportedError(MigqualError):
     """A host reports a missing feature. The profile decides whether the feature may be absent."""
 
 
+class NotRunError(MigqualError):
+    """A test was not started, because a host is lost or the deadline of the run has passed."""
+
+
 class WithheldError(MigqualError):
     """A test did not run, because its fault could harm other users of a host."""
 

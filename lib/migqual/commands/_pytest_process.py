@@ -113,6 +113,8 @@ def _build_pytest_options(arguments: argparse.Namespace, target: RunTarget) -> l
         options.append("--spread")
     if arguments.profile:
         options.append(f"--profile={arguments.profile}")
+    if arguments.deadline is not None:
+        options.append(f"--deadline={arguments.deadline}")
     if arguments.smoke:
         options.append("--smoke")
         if target.lab is None:

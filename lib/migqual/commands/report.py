@@ -9,7 +9,7 @@ from migqual.errors import UsageError
 from migqual.model.smoke_selection import read_durations, render_durations
 from migqual.model.verdict import Verdict
 from migqual.report import report_folder, terminal_summary, time_summary
-from migqual.report.qualification import is_run_qualified, judge_pairs
+from migqual.report.qualification import judge_pairs, judge_run
 from migqual.report.record_files import write_atomically
 from migqual.step_times import WAIT_FOR_MACHINE
 
@@ -59,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the report of the given records, and print a summary.
 
     Returns:
-        The exit code: 0 if every pair qualifies, 1 if a pair does not qualify, 2 on bad input.
+        The exit code: 0 if every pair qualifies, 1 if a pair does not qualify, 2 on bad input,
+        4 if nothing failed, but results are missing or inconclusive.
     """
     try:
         run_record, records = report_folder.publish_report(arguments.folders, arguments.out)
@@ -82,4 +83,4 @@ def run(arguments: argparse.Namespace) -> int:
             read_durations(arguments.durations) if arguments.durations.exists() else {}
         )
         write_atomically(arguments.durations, render_durations(passed_tests, recorded_durations))
-    return 0 if is_run_qualified(judge_pairs(run_record, records)) else 1
+    return judge_run(judge_pairs(run_record, records)).exit_code

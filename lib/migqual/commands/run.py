@@ -22,7 +22,7 @@ from migqual.lab.layout import check_lab_name
 from migqual.model.finding import Severity
 from migqual.model.profile import list_profile_names, load_profile
 from migqual.report import record_files, report_folder, smoke_summary, terminal_summary
-from migqual.report.qualification import is_run_qualified, judge_pairs
+from migqual.report.qualification import judge_pairs, judge_run
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
@@ -38,8 +38,10 @@ def register(subparsers: "Subparsers") -> None:
         usage="migqual run [--topology NAME|FILE | --inventory FILE] [options] [-- PYTEST ...]",
         description="Runs the suites on a lab or on your own hosts, and prints the verdict. "
         "migqual passes all other arguments to pytest, for example -k tls, a file or a test id. "
-        "Exit code 0 only if every pair qualifies under the profile. With --smoke, every tested "
-        "requirement must work instead. With --observer-checks, every test must pass instead.",
+        "Exit code 0: every pair qualifies under the profile. 1: a pair does not qualify. 2: bad "
+        "input. 3: the lab or a host is broken. 4: nothing failed, but results are missing or "
+        "inconclusive. With --smoke, 0 if every tested requirement works, else 1. With "
+        "--observer-checks, 0 if every test passes, else 1.",
         allow_abbrev=False,
     )
     host_options = parser.add_mutually_exclusive_group()
@@ -73,6 +75,12 @@ def register(subparsers: "Subparsers") -> None:
         metavar="DIR",
         help="folder for records and reports (default: %(default)s)",
     )
+    parser.add_argument(
+        "--deadline",
+        type=float,
+        metavar="MINUTES",
+        help="start no test later than MINUTES after the first test; the run then does not qualify",
+    )
     _add_mode_options(parser)
     parser.set_defaults(run=run, pytest=[])
 
@@ -97,8 +105,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the suites on a lab or on the hosts of an inventory, and print the verdict.
 
     Returns:
-        The exit code: 0 when every pair qualifies, else 1. With --smoke, 0 when all requirements
-        work, else 1. With --observer-checks, 0 when all tests pass, else 1.
+        The exit code: 0 when every pair qualifies, 1 when a pair does not qualify, and 4 when
+        nothing failed, but results are missing or inconclusive. With --smoke, 0 when all
+        requirements work, else 1. With --observer-checks, 0 when all tests pass, else 1.
+
+    Raises:
+        UsageError: An argument is wrong, or pytest selected no test.
+        TroubleError: No lab, no reachable pair, or pytest ended abnormally.
     """
     inventory = _verify_arguments(arguments)
     with report_folder.lock_report_folder(arguments.out):  # then the session does
@@ -213,11 +226,13 @@ def _print_verdict(arguments: argparse.Namespace, status: int) -> int:
     )  # no verdict where tests were spread
     print("\n".join(summary_lines if status in NORMAL_EXIT_STATUSES else lines))
     if status not in NORMAL_EXIT_STATUSES:
-        print_progress(f"pytest did not end normally: exit status {status}; read its output above")
-        return 1
+        raise TroubleError(
+            f"pytest did not end normally: exit status {status}",
+            remedy="read the output of pytest above",
+        )
     if arguments.observer_checks:
         print_progress(
             "at least one test did not pass" if status else "every test passed, each on one pair"
         )
         return 1 if status else 0
-    return 0 if is_run_qualified(judge_pairs(run_record, records)) else 1
+    return judge_run(judge_pairs(run_record, records)).exit_code

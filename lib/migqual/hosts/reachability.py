@@ -1,11 +1,12 @@
 """Check that the controller reaches every host of an inventory (`migqual inventory check`)."""
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from migqual.errors import HostError
+from migqual.deadline import Deadline
+from migqual.errors import HostError, TimedOut
 from migqual.hosts.acceleration import decide_acceleration
 from migqual.hosts.host import Host
 from migqual.hosts.host_identity import EQUAL_IDENTITY_REMEDY, HostIdentity
@@ -14,6 +15,7 @@ from migqual.model.finding import Finding, Severity
 from migqual.model.guest_spec import Architecture
 
 MAX_PARALLEL_HOSTS = 16
+LOST_AFTER_SECONDS = 30.0  # of a host that answers no attempt
 
 
 def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
@@ -40,6 +42,47 @@ def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
         *(finding for findings, _ in results.values() for finding in findings),
         *_check_identities(inventory, identities),
     )
+
+
+def find_lost_hosts(
+    entries: Sequence[HostEntry], seconds: float = LOST_AFTER_SECONDS
+) -> dict[str, str]:
+    """Find the hosts that answer neither SSH nor, on a hypervisor, libvirt for `seconds`.
+
+    A host that answers once is not lost. All hosts are asked in parallel.
+
+    Returns:
+        The last error message by name of the lost host.
+    """
+    if not entries:
+        return {}
+    with ThreadPoolExecutor(max_workers=min(MAX_PARALLEL_HOSTS, len(entries))) as pool:
+        messages = pool.map(lambda entry: _describe_silence(entry, seconds), entries)
+    return {
+        entry.name: message for entry, message in zip(entries, messages, strict=True) if message
+    }
+
+
+def _describe_silence(entry: HostEntry, seconds: float) -> str:
+    """Return the last error of a host that answers no attempt for `seconds`, or an empty text."""
+    messages = [""]
+
+    def is_answering() -> bool:
+        try:
+            with Host(entry) as host:
+                host.shell.run("true")
+                if HostRole.HYPERVISOR in entry.roles:
+                    host.query_versions()
+        except HostError as error:
+            messages.append(error.message)
+            return False
+        return True
+
+    try:
+        Deadline(seconds).wait_for(f"{entry.name} to answer", is_answering, interval_s=1.0)
+    except TimedOut:
+        return messages[-1]
+    return ""
 
 
 def _check_host(

@@ -14,8 +14,8 @@ from migqual.report.charts import build_charts
 from migqual.report.qualification import (
     PairResult,
     RequirementResult,
-    is_run_qualified,
     judge_pairs,
+    judge_run,
 )
 from migqual.report.stack_differences import StackComparison
 
@@ -57,7 +57,7 @@ def render_html_report(
     return environment.get_template("index.html.j2").render(
         run=run,
         results=results,
-        qualified=is_run_qualified(results),
+        run_result=judge_run(results),
         counts=terminal_summary.render_counts(results, records),
         signs={verdict.value: sign for verdict, sign in VERDICT_SIGNS.items()},
         chapters=group_by_chapter(results),

@@ -16,15 +16,17 @@
   `fixtures/stack_messages.yml`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from migqual.errors import UsageError
 from migqual.model.record import Demand, PairName, RequirementSummary, RunRecord, TestRecord
+from migqual.model.run_result import RunResult
 from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict, find_worst_verdict
 
+_UNDECIDED_VERDICTS = frozenset({Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.WITHHELD})
 UNKNOWN_REQUIREMENT = RequirementSummary(
     title="the requirement is not in the requirements table of this run", chapter="Unknown"
 )
@@ -107,13 +109,21 @@ class PairResult:
     """The results of all requirements on a pair. The qualification follows from the results.
 
     Attributes:
-        blocking_reasons: Reasons against the qualification that concern the whole pair, for
-            example an unfinished run.
+        contradictions: Reasons against the qualification that concern the whole pair, for
+            example an unexpected acceleration.
+        missing_results: Reasons why the results of the pair are incomplete, for example an
+            unfinished run.
     """
 
     pair: PairName
     requirements: tuple[RequirementResult, ...]
-    blocking_reasons: tuple[str, ...]
+    contradictions: tuple[str, ...]
+    missing_results: tuple[str, ...]
+
+    @property
+    def blocking_reasons(self) -> tuple[str, ...]:
+        """Return all reasons against the qualification that concern the whole pair."""
+        return self.missing_results + self.contradictions
 
     @property
     def unmet_requirements(self) -> tuple[RequirementResult, ...]:
@@ -130,21 +140,42 @@ class PairResult:
         """Return whether the pair has neither a blocking reason nor an unmet requirement."""
         return not self.blocking_reasons and not self.unmet_requirements
 
+    @property
+    def result(self) -> RunResult:
+        """Return whether the pair is qualified, is not qualified, or could not be judged."""
+        if self.is_qualified:
+            return RunResult.QUALIFIED
+        is_decided = self.contradictions or any(
+            result.verdict not in _UNDECIDED_VERDICTS for result in self.unmet_requirements
+        )
+        return RunResult.NOT_QUALIFIED if is_decided else RunResult.INCONCLUSIVE
+
 
 def judge_pairs(run: RunRecord, records: Sequence[TestRecord]) -> tuple[PairResult, ...]:
     """Judge each pair of the run, and then each further pair that only test records name."""
     return tuple(_judge_pair(run, pair, records) for pair in _list_pairs(run, records))
 
 
-def is_run_qualified(results: Sequence[PairResult]) -> bool:
-    """Return whether at least one pair was judged, and every judged pair qualifies."""
-    return bool(results) and all(result.is_qualified for result in results)
+def judge_run(results: Sequence[PairResult]) -> RunResult:
+    """Judge a run by the results of its pairs.
+
+    A run qualifies if at least one pair was judged, and every judged pair qualifies. A single pair
+    that is not qualified decides.
+    """
+    pair_results = {result.result for result in results}
+    if RunResult.NOT_QUALIFIED in pair_results:
+        return RunResult.NOT_QUALIFIED
+    return RunResult.QUALIFIED if pair_results == {RunResult.QUALIFIED} else RunResult.INCONCLUSIVE
 
 
 def build_verdict_json(run: RunRecord, records: Sequence[TestRecord]) -> dict[str, Any]:
     """Build the contents of `verdict.json`, format 1."""
+    pair_results = judge_pairs(run, records)
+    result = judge_run(pair_results)
     return {
         "format": 1,
+        "result": result.value,
+        "exit_code": result.exit_code,
         "run": {
             "id": run.id,
             "started": run.started,
@@ -154,7 +185,7 @@ def build_verdict_json(run: RunRecord, records: Sequence[TestRecord]) -> dict[st
             "acceleration": run.observed_acceleration,
             "version": run.version,
         },
-        "pairs": [_build_pair_json(result) for result in judge_pairs(run, records)],
+        "pairs": [_build_pair_json(pair_result) for pair_result in pair_results],
         "migrations": _build_migrations_json(records),
     }
 
@@ -238,7 +269,12 @@ def _judge_pair(run: RunRecord, pair: PairName, records: Sequence[TestRecord]) -
         ]
     )
     results = tuple(_judge_requirement(run, pair, id_, pair_records) for id_ in requirement_ids)
-    return PairResult(pair, results, _list_blocking_reasons(run, pair_records, results))
+    return PairResult(
+        pair,
+        results,
+        contradictions=tuple(_list_contradictions(run, results)),
+        missing_results=tuple(_list_missing_results(run, pair_records)),
+    )
 
 
 def _judge_requirement(
@@ -254,22 +290,19 @@ def _judge_requirement(
     )
 
 
-def _list_blocking_reasons(
-    run: RunRecord, records: Sequence[TestRecord], results: Sequence[RequirementResult]
-) -> tuple[str, ...]:
-    reasons = []
+def _list_missing_results(run: RunRecord, records: Sequence[TestRecord]) -> Iterator[str]:
     if run.finished is None:
-        reasons.append("the run did not finish")
+        yield "the run did not finish"
     if all(record.verdict is Verdict.NOT_RUN for record in records):
-        reasons.append("no test ran on this pair")
+        yield "no test ran on this pair"
+
+
+def _list_contradictions(run: RunRecord, results: Sequence[RequirementResult]) -> Iterator[str]:
     expected = run.expected_acceleration
     if expected and run.observed_accelerations != (expected,):
-        reasons.append(
-            f"the inventory expects {expected}, the guests used {run.observed_acceleration}"
-        )
+        yield f"the inventory expects {expected}, the guests used {run.observed_acceleration}"
     if all(result.demand is not Demand.REQUIRED for result in results):
-        reasons.append("the profile demands no requirement")
-    return tuple(reasons)
+        yield "the profile demands no requirement"
 
 
 def _build_pair_json(result: PairResult) -> dict[str, Any]:
@@ -278,6 +311,7 @@ def _build_pair_json(result: PairResult) -> dict[str, Any]:
         "source": result.pair.source,
         "destination": result.pair.destination,
         "qualified": result.is_qualified,
+        "result": result.result.value,
         "requirements": {
             requirement.id: {
                 "verdict": requirement.verdict.value,

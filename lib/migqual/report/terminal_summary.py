@@ -11,8 +11,8 @@ from migqual.report.causes import find_common_causes
 from migqual.report.qualification import (
     PairResult,
     RequirementResult,
-    is_run_qualified,
     judge_pairs,
+    judge_run,
 )
 
 WIDTH = 110
@@ -37,9 +37,8 @@ def render_verdict_summary(
 def render_headline(run: RunRecord, results: Sequence[PairResult]) -> str:
     """Render the verdict of the run and the number of qualified pairs as a line of text."""
     qualified_count = sum(result.is_qualified for result in results)
-    verdict_text = "QUALIFIED" if is_run_qualified(results) else "NOT QUALIFIED"
     return (
-        f"{verdict_text}: {qualified_count} of {len(results)} pairs qualify "
+        f"{judge_run(results).value.upper()}: {qualified_count} of {len(results)} pairs qualify "
         f"under profile {run.profile.name}"
     )
 
@@ -65,7 +64,7 @@ def _render_verdict_counts(verdicts: Sequence[Verdict]) -> str:
 
 
 def _render_pair_table(result: PairResult) -> Iterator[str]:
-    verdict_text = "qualified" if result.is_qualified else "NOT QUALIFIED"
+    verdict_text = result.result.value if result.is_qualified else result.result.value.upper()
     yield f"{result.pair.source} -> {result.pair.destination}{result.pair.suffix}: {verdict_text}"
     for obstacle in result.blocking_reasons:
         yield f"  ! {obstacle}"

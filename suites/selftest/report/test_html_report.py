@@ -144,7 +144,7 @@ def test_page_loads_no_external_resource(page: str) -> None:
 def test_page_of_run_without_pairs() -> None:
     """A run without any result has a complete report, like all other runs."""
     text = extract_text(render_html_report(replace(RUN, pairs=(), finished=None), []))
-    assert "✗ Not qualified" in text
+    assert "? Inconclusive" in text
     assert "No pair was tested" in text
 
 

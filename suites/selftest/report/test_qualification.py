@@ -13,12 +13,13 @@ from migqual.model.record import (
     RunRecord,
     TestRecord,
 )
+from migqual.model.run_result import RunResult
 from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict, find_worst_verdict
 from migqual.report.qualification import (
     build_verdict_json,
-    is_run_qualified,
     judge_pairs,
+    judge_run,
 )
 from suites.selftest.support.verdict_records import (
     BOTH_REQUIRED,
@@ -226,8 +227,46 @@ def test_incomplete_run_never_qualifies(
 ) -> None:
     """Each case makes a qualifying run incomplete."""
     run, records = make_run(BOTH_REQUIRED), (make_test(Verdict.PASS, FIRST_ID, SECOND_ID),)
-    assert is_run_qualified(judge_pairs(run, records))
-    assert not is_run_qualified(judge_pairs(*make_incomplete(run, records)))
+    assert judge_run(judge_pairs(run, records)) is RunResult.QUALIFIED
+    assert judge_run(judge_pairs(*make_incomplete(run, records))) is not RunResult.QUALIFIED
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ((Verdict.PASS, Verdict.PASS), RunResult.QUALIFIED),
+        ((Verdict.PASS, Verdict.INCONCLUSIVE), RunResult.INCONCLUSIVE),
+        ((Verdict.PASS, Verdict.NOT_RUN), RunResult.INCONCLUSIVE),
+        ((Verdict.PASS, Verdict.WITHHELD), RunResult.INCONCLUSIVE),
+        ((Verdict.INCONCLUSIVE, Verdict.FAIL), RunResult.NOT_QUALIFIED),
+        ((Verdict.PASS, Verdict.UNSUPPORTED), RunResult.NOT_QUALIFIED),
+    ],
+)
+def test_result_and_exit_code_tell_bad_hosts_from_a_bad_night(
+    verdicts: tuple[Verdict, Verdict], expected: RunResult
+) -> None:
+    """A failure anywhere decides. Without a failure, an open question is inconclusive."""
+    run = make_run(BOTH_REQUIRED)
+    records = [
+        make_test(verdict, id_, test_id=id_)
+        for id_, verdict in zip((FIRST_ID, SECOND_ID), verdicts, strict=True)
+    ]
+
+    verdict_json = build_verdict_json(run, records)
+
+    assert judge_run(judge_pairs(run, records)) is expected
+    assert (verdict_json["result"], verdict_json["exit_code"]) == (expected, expected.exit_code)
+    assert verdict_json["pairs"][0]["result"] == expected
+
+
+def test_failed_pair_decides_over_an_inconclusive_pair() -> None:
+    run = make_run(FIRST_REQUIRED, pairs=(PAIR, OTHER_PAIR))
+    records = [
+        make_test(Verdict.INCONCLUSIVE, FIRST_ID),
+        make_test(Verdict.FAIL, FIRST_ID, pair=OTHER_PAIR),
+    ]
+
+    assert judge_run(judge_pairs(run, records)) is RunResult.NOT_QUALIFIED
 
 
 @pytest.mark.parametrize(
@@ -269,6 +308,8 @@ def test_verdict_json_has_the_documented_form() -> None:
     record = replace(make_test(Verdict.PASS, FIRST_ID), seconds=1.23456, migrations=(migration,))
     assert build_verdict_json(make_run(FIRST_REQUIRED), [record]) == {
         "format": 1,
+        "result": "qualified",
+        "exit_code": 0,
         "run": {
             "id": "r1",
             "started": "2026-01-02T03:04:05Z",
@@ -284,6 +325,7 @@ def test_verdict_json_has_the_documented_form() -> None:
                 "source": "a1",
                 "destination": "b1",
                 "qualified": True,
+                "result": "qualified",
                 "requirements": {
                     FIRST_ID: {
                         "verdict": "pass",
