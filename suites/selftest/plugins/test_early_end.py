@@ -127,7 +127,7 @@ def test_no_test_starts_after_the_deadline(tmp_path: Path) -> None:
 
 
 def test_only_errors_of_hosts_and_timeouts_are_suspicious() -> None:
-    """A lost connection is found in causes and in groups. Other errors do not cause a question to the hosts."""
+    """A lost connection is found in causes and in groups. Other errors cost no connection."""
     lost = ConnectionLost("a1", "no answer")
     wrapped = InconclusiveError("not as planned")
     wrapped.__cause__ = lost
