@@ -1,12 +1,14 @@
 """Connect to a host of the inventory, with two libvirt connections and an SSH shell."""
 
+import fcntl
 import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from migqual.errors import HostError
 from migqual.hosts import ssh_config
@@ -17,7 +19,8 @@ from migqual.inventory.entities import HostEntry, Transport
 from migqual.model.guest_spec import Architecture
 
 _QEMU_VERSION_PATTERN = re.compile(r"^QEMU emulator version (\d+\.\d+\.\d+)", re.MULTILINE)
-_FOLDER_PREFIX = "migqual-ssh-"  # and the id of the process that made it
+_FOLDER_PREFIX = "migqual-ssh-"
+_LOCK_FILE = "in-use"  # locked by the process that made the folder
 
 
 class Host:
@@ -35,7 +38,8 @@ class Host:
     def __init__(self, entry: HostEntry) -> None:
         self.entry = entry
         self.shell = Shell(entry)
-        self._ssh_folder = tempfile.TemporaryDirectory(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-")
+        self._ssh_folder = tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX)
+        self._folder_lock = _lock_folder(Path(self._ssh_folder.name))
         uri = ssh_config.build_libvirt_uri(entry, self._write_ssh_wrapper())
         self.libvirt = Connection(entry.name, uri, self._check_ssh_login)
         self.migration_connection = Connection(entry.name, uri, self._check_ssh_login)
@@ -107,6 +111,7 @@ class Host:
         self.libvirt.close()
         self.shell.close()
         self._ssh_folder.cleanup()
+        self._folder_lock.close()
 
     @property
     def virsh_uri(self) -> str:
@@ -148,12 +153,27 @@ class Host:
 
 
 def remove_stale_ssh_folders() -> None:
-    """Remove the temporary SSH folders of migqual processes that ended without clean-up."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
-        pid = folder.name.removeprefix(_FOLDER_PREFIX).partition("-")[0]
-        if (
-            pid.isdigit()
-            and not Path("/proc", pid).exists()
-            and folder.stat().st_uid == os.getuid()
-        ):
+    """Remove the temporary SSH folders of migqual processes that ended without clean-up.
+
+    A process holds a lock in its folder until it ends. The lock also protects the folder of a
+    process in another container that shares the temporary folder. A process id would not.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+        lock_file = folder / _LOCK_FILE
+        if not lock_file.is_file() or folder.stat().st_uid != os.getuid():
+            continue
+        with lock_file.open() as stream, suppress(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock_folder(folder: Path) -> IO[str]:
+    """Lock the folder until the returned file is closed, at the latest at the end of the process.
+
+    The lock file is renamed after it is locked, because `remove_stale_ssh_folders` finds the file
+    by its final name.
+    """
+    stream = (folder / f"{_LOCK_FILE}.new").open("w")
+    fcntl.flock(stream, fcntl.LOCK_EX)
+    (folder / f"{_LOCK_FILE}.new").rename(folder / _LOCK_FILE)
+    return stream
