@@ -42,7 +42,7 @@ def parse_version_settings(banner: str) -> PenaltySettings | None:
 
 def parse_server_settings(sshd_output: str) -> PenaltySettings | None:
     """Return the penalties in the output of `sshd -T`, or None when penalties are off."""
-    match = re.search(r"^persourcepenalties (.*)$", sshd_output, re.MULTILINE)
+    match = re.search(r"(?im)^persourcepenalties (.*)$", sshd_output)
     if match is None or match[1].strip() == "no":
         return None
     values = dict(re.findall(r"(\S+):([\d.]+)", match[1]))

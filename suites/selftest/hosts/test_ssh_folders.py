@@ -1,14 +1,13 @@
 """The local machine keeps a folder with SSH settings while a host is in use."""
 
-import os
-import subprocess
-import sys
+import fcntl
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from migqual.hosts.host import remove_stale_ssh_folders
+from migqual.hosts.host import Host, remove_stale_ssh_folders
+from migqual.inventory.entities import HostEntry
 
 pytestmark = pytest.mark.selftest
 
@@ -16,18 +15,31 @@ pytestmark = pytest.mark.selftest
 def test_only_ssh_folders_of_ended_processes_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder of an ended process is removed; all other folders stay."""
+    """
+    The folder of an ended process is removed; the folder of a running process stays.
+
+    Preconditions: the running process holds its lock; the ids of processes show nothing, because a
+    container that shares the temporary folder has ids of its own.
+    """
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
-    stale_folder = tmp_path / f"migqual-ssh-{process.pid}-x"
-    remaining_folders = [
-        tmp_path / name for name in (f"migqual-ssh-{os.getpid()}-x", "migqual-ssh-x", "other")
-    ]
-    for folder in (stale_folder, *remaining_folders):
+    stale_folder, used_folder, *other_folders = (
+        tmp_path / name for name in ("migqual-ssh-1", "migqual-ssh-2", "migqual-ssh-3", "other")
+    )
+    for folder in (stale_folder, used_folder, *other_folders):
         folder.mkdir()
-        (folder / "config").touch()
+    (stale_folder / "in-use").touch()
+    entry = HostEntry("a1", "192.0.2.1", tmp_path / "known_hosts")
 
-    remove_stale_ssh_folders()
+    with Host(entry), (used_folder / "in-use").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        (host_folder,) = set(tmp_path.glob("migqual-ssh-*")) - {
+            stale_folder,
+            used_folder,
+            *other_folders,
+        }
+        remove_stale_ssh_folders()
+        remaining_folders = {used_folder, host_folder, *other_folders}
 
-    assert sorted(tmp_path.iterdir()) == sorted(remaining_folders)
+        assert set(tmp_path.iterdir()) == remaining_folders
+        assert (host_folder / "config").is_file()
+    assert not host_folder.exists()

@@ -76,6 +76,10 @@ def test_banner_shows_whether_a_server_has_penalties(
         ),
     ],
 )
-def test_settings_of_the_server_are_read(line: str, expected: PenaltySettings | None) -> None:
-    """The settings come from the output of `sshd -T`."""
+@pytest.mark.parametrize("has_capitals", [False, True])
+def test_settings_of_the_server_are_read(
+    line: str, expected: PenaltySettings | None, *, has_capitals: bool
+) -> None:
+    """The settings come from the output of `sshd -T`; from OpenSSH 10.6 on, names have capitals."""
+    line = line.replace("persource", "PerSource") if has_capitals else line
     assert parse_server_settings(f"usepam no\n{line}\nusedns no\n") == expected
