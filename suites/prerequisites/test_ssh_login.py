@@ -11,6 +11,7 @@ import pytest
 from fixtures.plugins.preflight import PreflightRunner
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
+from migqual.hosts.ssh_penalties import LEDGER
 from migqual.inventory.entities import HostEntry
 from migqual.model.finding import Severity
 from migqual.testbed.host_pair import HostPair
@@ -64,6 +65,8 @@ def test_ssh_login_is_refused(
     Expected: refused with the reason. Every check behind the login is unknown, and no such
     check is ok.
     """
+    LEDGER.wait_until_login_may_fail(pair.destination.entry)
+
     with Host(change_entry(pair.destination.entry, tmp_path)) as destination:
         findings = run_preflight(shared_idle_guest.name, destination=destination)
 

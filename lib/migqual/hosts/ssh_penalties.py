@@ -2,19 +2,30 @@
 
 OpenSSH 9.8 and later refuse every connection of a client address for some time after several
 failed logins (`PerSourcePenalties` in sshd_config(5), on by default). Preflight tries some logins
-that the server must refuse.
+that the server must refuse. All processes of migqual on a machine share the ledger of penalties,
+because the servers see one client address.
 """
 
+import fcntl
+import json
+import os
 import re
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
 
+from migqual import paths
 from migqual.deadline import Deadline
 from migqual.inventory.entities import HostEntry
 
 FIRST_VERSION = (9, 8)
 MARGIN_SECONDS = 2.0
+LEDGER_FILE = "ssh-penalties.json"
+MAX_PENALTY_SECONDS = 600.0  # `max` of sshd_config(5)
 
 
 @dataclass(frozen=True)
@@ -60,10 +71,15 @@ class PenaltyLedger:
 
     The sum of the penalties at a server decreases by one second per second. A server whose
     settings are not known counts as a server with the default settings.
+
+    Attributes:
+        file: File with the penalties of all processes; None means a file in the state folder. A
+            process that cannot write the file counts its own penalties only.
     """
 
-    _expiry_times: dict[tuple[str, int], float] = field(default_factory=dict)
-    _settings: dict[tuple[str, int], PenaltySettings | None] = field(default_factory=dict)
+    file: Path | None = None
+    _own_expiry_times: dict[str, float] = field(default_factory=dict)
+    _settings: dict[str, PenaltySettings | None] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set_settings(self, host: HostEntry, settings: PenaltySettings | None) -> None:
@@ -88,6 +104,11 @@ class PenaltyLedger:
         if settings := self.get_settings(host):
             self._wait(host, settings.unused_connection_s)
 
+    def wait_until_login_may_fail(self, host: HostEntry) -> None:
+        """Wait until a failed login causes no lock-out, without a record of the penalty."""
+        if settings := self.get_settings(host):
+            self._pause(host, settings.failed_login_s)
+
     def add_failed_login(self, host: HostEntry) -> None:
         """Record the penalty of a failed login."""
         if settings := self.get_settings(host):
@@ -98,26 +119,63 @@ class PenaltyLedger:
         settings = self.get_settings(host)
         if settings is None:
             return 0.0
-        with self._lock:
-            now = time.monotonic()
-            running_s = max(0.0, self._expiry_times.get(_get_server(host), now) - now)
+        with self._open_expiry_times() as expiry_times:
+            running_s = max(0.0, expiry_times.get(_get_server(host), 0.0) - time.time())
         return max(0.0, running_s + seconds + MARGIN_SECONDS - settings.minimum_s)
 
     def _wait(self, host: HostEntry, seconds: float) -> None:
+        self._pause(host, seconds)
+        self._add_penalty(host, seconds)
+
+    def _pause(self, host: HostEntry, seconds: float) -> None:
         wait_s = self.calculate_wait_s(host, seconds)
         if wait_s > 0:
             Deadline(wait_s + 1).pause(wait_s)
-        self._add_penalty(host, seconds)
 
     def _add_penalty(self, host: HostEntry, seconds: float) -> None:
+        with self._open_expiry_times() as expiry_times:
+            expiry = max(time.time(), expiry_times.get(_get_server(host), 0.0))
+            expiry_times[_get_server(host)] = expiry + seconds
+
+    @contextmanager
+    def _open_expiry_times(self) -> Iterator[dict[str, float]]:
+        """Yield the expiry time (`time.time`) of each server, and save changes at the end."""
         with self._lock:
-            now = time.monotonic()
-            expiry = max(now, self._expiry_times.get(_get_server(host), now))
-            self._expiry_times[_get_server(host)] = expiry + seconds
+            file = self.file or paths.get_state_folder() / LEDGER_FILE
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                stream = os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+            except OSError:
+                yield self._own_expiry_times
+                return
+            with stream:
+                fcntl.flock(stream, fcntl.LOCK_EX)
+                expiry_times = _read_expiry_times(stream)
+                yield expiry_times
+                stream.seek(0)
+                stream.truncate()
+                json.dump(expiry_times, stream)
+
+
+def _read_expiry_times(stream: IO[str]) -> dict[str, float]:
+    """Read the expiry times that are not over. A damaged file is like an empty file.
+
+    A time that is further away than the longest penalty comes from a clock that was set back.
+    """
+    try:
+        values = dict(json.load(stream))
+    except (ValueError, TypeError):
+        return {}
+    now = time.time()
+    return {
+        str(server): float(expiry)
+        for server, expiry in values.items()
+        if isinstance(expiry, int | float) and now < expiry <= now + MAX_PENALTY_SECONDS
+    }
 
 
 LEDGER = PenaltyLedger()
 
 
-def _get_server(host: HostEntry) -> tuple[str, int]:
-    return host.address, host.port
+def _get_server(host: HostEntry) -> str:
+    return f"{host.address}:{host.port}"

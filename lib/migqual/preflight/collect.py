@@ -1,7 +1,7 @@
 """Collect the facts for preflight from the source and the destination, in parallel."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 from migqual.errors import UsageError
@@ -9,10 +9,16 @@ from migqual.hosts import domain_definition
 from migqual.hosts.domain import Domain
 from migqual.hosts.domain_definition import Disk, DomainDefinition, Nic
 from migqual.hosts.host import Host
+from migqual.inventory.entities import HostEntry
 from migqual.model.plan import Plan
 from migqual.preflight import host_facts, network_probes
 from migqual.preflight.disk_prober import DiskProber
-from migqual.preflight.facts import ConnectionAttempt, MigrationFacts, PreflightFacts
+from migqual.preflight.facts import (
+    ConnectionAttempt,
+    MigrationFacts,
+    PreflightFacts,
+    SshLogin,
+)
 from migqual.preflight.guest_health import collect_guest_health
 from migqual.preflight.storage_facts import StorageFacts
 from migqual.probes.fact import Fact, Missing, fact_or_missing
@@ -29,12 +35,15 @@ class MigrationRequest:
     Attributes:
         guest: Name of the domain.
         plan: Settings of the migration.
+        known_logins: Results of login attempts of earlier requests, by host. `collect_facts` adds
+            the results of new attempts. A server may answer repeated attempts with penalties.
     """
 
     guest: str
     source: Host
     destination: Host
     plan: Plan
+    known_logins: dict[HostEntry, SshLogin] = field(default_factory=dict)
 
     @property
     def hosts(self) -> tuple[Host, Host]:
@@ -61,7 +70,11 @@ def collect_facts(request: MigrationRequest, probe_context: ProbeContext) -> Pre
             pool.submit(fact_or_missing, lambda host=host: host.shell.run("true"))
             for host in request.hosts
         ]
-        login_probes = [pool.submit(host_facts.probe_ssh_login, host) for host in request.hosts]
+        login_probes = {
+            host.entry: pool.submit(host_facts.probe_ssh_login, host)
+            for host in request.hosts
+            if host.entry not in request.known_logins
+        }
         connection_failures = [
             failure
             for connection_test in connection_tests
@@ -75,9 +88,12 @@ def collect_facts(request: MigrationRequest, probe_context: ProbeContext) -> Pre
                 lambda: _collect_migration_facts(request, probe_context, pool, probe_pool)
             )
         )
-        return PreflightFacts(
-            tuple(login_probe.result() for login_probe in login_probes), migration_facts
+        logins = {entry: login_probe.result() for entry, login_probe in login_probes.items()}
+        logins = request.known_logins | logins
+        request.known_logins.update(
+            {entry: login for entry, login in logins.items() if login.is_complete}
         )
+        return PreflightFacts(tuple(logins[host.entry] for host in request.hosts), migration_facts)
 
 
 def _collect_migration_facts(

@@ -166,6 +166,19 @@ class SshLogin:
     accepts_unknown_host_key: Fact[bool]
     key_refusal: str = ""
 
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the result of each login attempt is known."""
+        return not any(
+            isinstance(fact, Missing)
+            for fact in (
+                self.accepts_inventory_key,
+                self.keyless_methods,
+                self.accepts_wrong_key,
+                self.accepts_unknown_host_key,
+            )
+        )
+
 
 @dataclass(frozen=True)
 class MigrationFacts:

@@ -19,9 +19,9 @@ def make_host(port: int = 22) -> HostEntry:
     return HostEntry(name="a", address="192.0.2.1", known_hosts=Path("/none"), port=port)
 
 
-def test_few_failed_logins_need_no_wait() -> None:
+def test_few_failed_logins_need_no_wait(tmp_path: Path) -> None:
     """Two failed logins fit below the minimum; the third would reach it."""
-    ledger = PenaltyLedger()
+    ledger = PenaltyLedger(tmp_path / "ledger.json")
 
     ledger.add_failed_login(make_host())
     assert ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) == 0
@@ -29,9 +29,9 @@ def test_few_failed_logins_need_no_wait() -> None:
     assert 0 < ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) <= DEFAULT.minimum_s
 
 
-def test_each_server_has_its_own_penalties() -> None:
+def test_each_server_has_its_own_penalties(tmp_path: Path) -> None:
     """A failure at one port says nothing about a server at another port."""
-    ledger = PenaltyLedger()
+    ledger = PenaltyLedger(tmp_path / "ledger.json")
     for _ in range(10):
         ledger.add_failed_login(make_host())
 
@@ -39,14 +39,47 @@ def test_each_server_has_its_own_penalties() -> None:
     assert ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) > 30
 
 
-def test_server_without_penalties_needs_no_wait() -> None:
+def test_server_without_penalties_needs_no_wait(tmp_path: Path) -> None:
     """A server that knows no penalties is never waited for."""
-    ledger = PenaltyLedger()
+    ledger = PenaltyLedger(tmp_path / "ledger.json")
     ledger.set_settings(make_host(), None)
     for _ in range(10):
         ledger.add_failed_login(make_host())
 
     assert ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) == 0
+
+
+def test_processes_share_the_penalties(tmp_path: Path) -> None:
+    """Each process waits for the failed logins of all processes, also of processes that ended."""
+    for _ in range(2):
+        PenaltyLedger(tmp_path / "ledger.json").add_failed_login(make_host())
+
+    other_ledger = PenaltyLedger(tmp_path / "ledger.json")
+    assert other_ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) > 0
+    assert other_ledger.calculate_wait_s(make_host(port=2222), DEFAULT.failed_login_s) == 0
+
+
+@pytest.mark.parametrize(
+    "contents", ["", "{", "[1]", "null", '{"192.0.2.1:22": "soon"}', '{"192.0.2.1:22": 9e12}']
+)
+def test_damaged_ledger_is_like_an_empty_one(tmp_path: Path, contents: str) -> None:
+    (tmp_path / "ledger.json").write_text(contents)
+    ledger = PenaltyLedger(tmp_path / "ledger.json")
+
+    assert ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) == 0
+    ledger.add_failed_login(make_host())
+    ledger.add_failed_login(make_host())
+    assert ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) > 0
+
+
+def test_ledger_without_a_file_counts_the_own_process(tmp_path: Path) -> None:
+    """A state folder that cannot be made loses no penalty of the own process."""
+    (tmp_path / "file").touch()
+    ledger = PenaltyLedger(tmp_path / "file" / "ledger.json")
+    for _ in range(2):
+        ledger.add_failed_login(make_host())
+
+    assert ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) > 0
 
 
 @pytest.mark.parametrize(
