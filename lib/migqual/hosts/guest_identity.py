@@ -5,7 +5,7 @@ import uuid
 from migqual.errors import UsageError
 from migqual.inventory.entities import Inventory
 
-QEMU_MAC_PREFIX = "52:54:00:"
+MAC_PREFIX = "0a:6d:71:"  # locally administered; libvirt itself gives guests 52:54:00
 
 
 def choose_guest_address(
@@ -34,11 +34,24 @@ def choose_guest_address(
             "the inventory has no migqual_service_network",
             remedy="set migqual_service_network to a range of addresses for the guests",
         )
-    lane_addresses = network.addresses[lane_number::lane_count]
-    return str(lane_addresses[guest_number % len(lane_addresses)]), network.prefix
+    addresses = list_lane_addresses(inventory, lane_number, lane_count)
+    return addresses[guest_number % len(addresses)], network.prefix
+
+
+def list_lane_addresses(inventory: Inventory, lane_number: int, lane_count: int) -> tuple[str, ...]:
+    """List the addresses of the guests of a lane. Without a service network there is none."""
+    network = inventory.service_network
+    if network is None:
+        return ()
+    return tuple(str(address) for address in network.addresses[lane_number::lane_count])
+
+
+def build_guest_name(run_id: str, lane_number: int, guest_number: int) -> str:
+    """Build the name of a guest, e.g. ``mq-1ae8f4-0-12``."""
+    return f"mq-{run_id}-{lane_number}-{guest_number}"
 
 
 def derive_mac(guest_name: str, nic_index: int) -> str:
     """Derive the MAC address of a NIC from the guest name and the index of the NIC."""
     digest = uuid.uuid5(uuid.NAMESPACE_OID, f"{guest_name}/{nic_index}").bytes
-    return QEMU_MAC_PREFIX + ":".join(f"{byte:02x}" for byte in digest[:3])
+    return MAC_PREFIX + ":".join(f"{byte:02x}" for byte in digest[:3])

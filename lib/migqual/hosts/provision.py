@@ -16,7 +16,7 @@ from migqual.hosts.domain_start import start_domain
 from migqual.hosts.domain_template import DomainInputs, build_template_context, needs_uefi
 from migqual.hosts.firmware import find_firmware
 from migqual.hosts.guest import CONSOLE_LOG_FOLDER, Guest
-from migqual.hosts.guest_identity import choose_guest_address, derive_mac
+from migqual.hosts.guest_identity import build_guest_name, choose_guest_address, derive_mac
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.saved_state import SavedState, SavedStateRegistry, read_save_header
@@ -225,7 +225,7 @@ class Provisioner:
 
     def _build_guest(self, spec: GuestSpec, host: Host) -> Guest:
         guest_number = next(self._guest_numbers)
-        name = f"mq-{self.run_id}-{self.lane_number}-{guest_number}"
+        name = build_guest_name(self.run_id, self.lane_number, guest_number)
         address, prefix = choose_guest_address(
             self.inventory, guest_number, self.lane_number, self.lane_count
         )

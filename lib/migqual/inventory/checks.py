@@ -19,6 +19,7 @@ from migqual.inventory.schema import (
 )
 from migqual.yaml_file import Location
 
+MIN_ADDRESSES_PER_PAIR = 4  # a test starts up to three guests beside the shared guest of a session
 GROUP_AND_OTHER_BITS = 0o077  # permission bits of the group and of other users
 
 
@@ -238,6 +239,12 @@ def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:
         yield draft.make_all_vars_problem(
             name, ("gateway",), f"the gateway {entry.gateway} is not in the subnet {network}"
         )
+    if len(entry.addresses) < MIN_ADDRESSES_PER_PAIR * len(draft.pairs):
+        message = (
+            f"{len(entry.addresses)} addresses are too few: each of the {len(draft.pairs)} pairs "
+            f"needs {MIN_ADDRESSES_PER_PAIR}, because guests run at the same time"
+        )
+        yield draft.make_all_vars_problem(name, ("addresses",), message)
     yield from _check_guest_addresses(draft, entry)
 
 

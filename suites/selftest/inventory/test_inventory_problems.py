@@ -165,6 +165,7 @@ def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
         ("/srv/nbd}", "/srv, ports: 9-1}", f"{VARS}.migqual_stores[0].ports", "not a port range"),
         ("0.199", "0.9", f"{VARS}.migqual_service_network.addresses", "lower to a higher"),
         ("10.0.0.199", "x", f"{VARS}.migqual_service_network.addresses", "address range"),
+        ("10.0.0.199", "10.0.0.102", f"{VARS}.migqual_service_network.addresses", "needs 4"),
         (
             "prefix: 24",
             "prefix: 25",

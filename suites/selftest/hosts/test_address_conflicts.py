@@ -1,0 +1,80 @@
+"""Machines that already use an address or a MAC of the guests are found by their real replies."""
+
+import pytest
+
+from migqual.errors import HostError
+from migqual.hosts.address_conflicts import (
+    check_free_addresses,
+    describe_used_addresses,
+    find_used_addresses,
+    find_used_macs,
+)
+from migqual.hosts.guest_identity import derive_mac
+from suites.selftest.support.namespace_host import open_namespace_host
+from suites.selftest.support.network_namespace import (
+    GUEST_ADDRESSES,
+    GUEST_MAC,
+    create_linked_namespaces,
+)
+
+pytestmark = pytest.mark.selftest
+
+
+@pytest.mark.parametrize(
+    ("addresses", "used_address"),
+    [
+        (("10.77.9.2", "10.77.9.3", "10.77.9.4"), "10.77.9.2"),
+        (("fd77::3", "fd77::2"), "fd77::2"),
+    ],
+)
+def test_used_address_is_found(addresses: tuple[str, ...], used_address: str) -> None:
+    """
+    A machine that drops all datagrams is found by its reply to the address resolution.
+
+    Expected: an entry of a machine that has gone is not a reply.
+    """
+    with (
+        create_linked_namespaces() as namespaces,
+        open_namespace_host("client", "10.77.9.1", namespaces.client) as client,
+    ):
+        for address in GUEST_ADDRESSES:
+            namespaces.guest.add_address(address, "guest")
+        namespaces.guest.run("ip", "link", "set", "guest", "up")
+
+        assert find_used_addresses(client, addresses) == {used_address: GUEST_MAC}
+        with pytest.raises(HostError, match=f"in use: {used_address}"):
+            check_free_addresses(client, (), addresses, ())
+
+        namespaces.guest.run("ip", "address", "flush", "dev", "guest")
+        assert find_used_addresses(client, addresses) == {}
+        check_free_addresses(client, (), addresses, ())
+
+
+def test_used_mac_is_found() -> None:
+    """The bridge of a host knows the MACs of all machines that sent something."""
+    with (
+        create_linked_namespaces() as namespaces,
+        open_namespace_host("a1", "10.77.9.1", namespaces.client) as host,
+    ):
+        namespaces.client.run("ip", "link", "add", "br0", "type", "bridge")
+        namespaces.client.run("ip", "link", "set", "client", "master", "br0")
+        namespaces.client.run("bridge", "fdb", "add", GUEST_MAC, "dev", "client", "master")
+
+        assert find_used_macs(host, ["02:00:00:00:00:07", GUEST_MAC.upper()]) == [GUEST_MAC.upper()]
+        assert find_used_macs(host, ["02:00:00:00:00:07"]) == []
+
+
+def test_many_used_addresses_are_counted() -> None:
+    used_addresses = {f"10.0.0.{number}": "52:54:00:00:00:01" for number in range(1, 6)}
+
+    text = describe_used_addresses(used_addresses)
+
+    assert "10.0.0.3 (52:54:00:00:00:01) and 2 more" in text
+
+
+def test_macs_of_guests_have_a_prefix_of_their_own() -> None:
+    """The prefix is locally administered and unicast (IEEE 802), and not libvirt's 52:54:00."""
+    mac = derive_mac("mq-abcdef-0-1", 0)
+
+    assert int(mac[:2], 16) & 0b11 == 0b10
+    assert not mac.startswith("52:54:00")
