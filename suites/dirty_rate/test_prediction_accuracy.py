@@ -9,12 +9,7 @@ from migqual.hosts.memory_region import memory_region
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern, WrittenPart
 from migqual.model.plan import Plan
 from migqual.model.profile import Profile
-from migqual.predict.calibration import (
-    DOWNTIME_MS,
-    TransferCalibration,
-    measure_loaded_setup,
-    run_calibration,
-)
+from migqual.predict.calibration import DOWNTIME_MS, TransferCalibration, run_calibration
 from migqual.predict.guest_measurement import measure_dirtying
 from migqual.predict.score import (
     PredictionScore,
@@ -49,9 +44,8 @@ def test_prediction_matches_migration(
     takes.
 
     Preconditions: migrations of the idle guest show the speed of the link and the fixed cost of
-    a migration. For each of four loads a short migration shows the setup time, the dirty rate is
-    measured over several windows, and the non-zero pages are counted. The verdict exists before
-    the migration.
+    a migration. For each of four loads the dirty rate is measured over several windows, and the
+    non-zero pages are counted. The verdict exists before the migration.
     Expected: far from the boundary every verdict is right. A non-converging migration is
     aborted at the deadline, and the guest runs on unharmed. The 90th percentile of the error of
     the total time is within the limit of the profile. The report has every figure, downtime
@@ -86,7 +80,6 @@ def predict_and_migrate(
     The observers check the guest's own memory load around every migration.
     """
     with memory_region(guest, load) as dirtied_region:
-        calibration = measure_loaded_setup(calibration, lambda plan: testbed.migrate(guest, plan))
         measurement = measure_dirtying(guest.host, guest.domain, testbed.probe_context)
         deadline_s = calculate_deadline_s(measurement, calibration, BANDWIDTH_MIB_S)
         plan = Plan(
@@ -100,4 +93,6 @@ def predict_and_migrate(
         except MigrationTimedOut as error:
             outcome, converged = error.outcome, False
         memory_violation = dirtied_region.find_bad_pages()
-    return score_trial(name, prediction, outcome, converged=converged, damage=memory_violation)
+    return score_trial(
+        name, prediction, outcome, calibration, converged=converged, damage=memory_violation
+    )

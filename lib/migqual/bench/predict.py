@@ -17,12 +17,7 @@ from migqual.migration.migrate import migrate
 from migqual.model.guest_spec import GuestLoad, GuestSpec, MemoryLoad, WritePattern, WrittenPart
 from migqual.model.plan import Plan
 from migqual.observe import integrity
-from migqual.predict.calibration import (
-    DOWNTIME_MS,
-    TransferCalibration,
-    measure_loaded_setup,
-    run_calibration,
-)
+from migqual.predict.calibration import DOWNTIME_MS, TransferCalibration, run_calibration
 from migqual.predict.guest_measurement import measure_dirtying
 from migqual.predict.score import (
     PredictionScore,
@@ -123,10 +118,6 @@ def run_prediction_trial(
     function checks memory and disks of the guest.
     """
     with memory_region(guest, point.load) as dirty_region:
-        calibration = measure_loaded_setup(
-            calibration,
-            lambda plan: migrate(guest, testbed.pair.get_peer(guest.host), plan),
-        )
         measurement = measure_dirtying(guest.host, guest.domain, testbed.probe_context)
         deadline_s = calculate_deadline_s(measurement, calibration, point.bandwidth_mib_s)
         plan = Plan(
@@ -144,7 +135,9 @@ def run_prediction_trial(
                 None, [dirty_region.find_bad_pages(), *integrity.find_integrity_violations(guest)]
             )
         )
-    return score_trial(str(point), prediction, outcome, converged=converged, damage=violations)
+    return score_trial(
+        str(point), prediction, outcome, calibration, converged=converged, damage=violations
+    )
 
 
 def format_trial(scored_trial: PredictionTrial) -> str:

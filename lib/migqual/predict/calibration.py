@@ -5,10 +5,10 @@ the device state. Some of the measured migrations have a bandwidth limit, the ot
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 
-from migqual.errors import InconclusiveError, MigrationTimedOut
+from migqual.errors import InconclusiveError
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan
 from migqual.predict.precopy import TransferModel
@@ -16,7 +16,6 @@ from migqual.units import MIB
 
 DOWNTIME_MS = 300
 CALIBRATION_LIMITS_MIB_S = (64, 32, None, 64, None, None)  # limits; the first pays for what is cold
-SETUP_PLAN = Plan(bandwidth_mib_s=1, downtime_ms=1, deadline_s=2.0)  # ends after the setup
 _MIN_DURATION_S = 0.005
 _MIN_SPEED_MIB_S = 1.0
 
@@ -31,6 +30,7 @@ class CalibrationRun:
         transfer_s: Time from the first byte to the last byte in s, including the downtime.
         downtime_s: Downtime in s.
         sent_mib: Memory sent as normal pages, without zero pages, in MiB.
+        dirty_log_s: Setup time that QEMU reports in s; in this time QEMU turns on the dirty log.
     """
 
     bandwidth_limit_mib_s: float | None
@@ -38,6 +38,7 @@ class CalibrationRun:
     transfer_s: float
     downtime_s: float
     sent_mib: float
+    dirty_log_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,13 @@ class TransferCalibration:
         setup_s: Part of the total time in which QEMU sends no memory, in s.
         link_mib_s: Speed without a bandwidth limit, in MiB/s.
         device_state_s: Part of the downtime in which QEMU sends no memory, in s.
+        dirty_log_s: Part of `setup_s` in which QEMU turns on the dirty log, in s.
     """
 
     setup_s: float
     link_mib_s: float
     device_state_s: float
+    dirty_log_s: float = 0.0
 
     def build_transfer_model(self, bandwidth_limit_mib_s: float | None) -> TransferModel:
         """Build the model of a migration with a bandwidth limit. None means no limit."""
@@ -99,7 +102,10 @@ def calibrate_transfer(
         run.downtime_s - _estimate_last_mib(run, downtime_limit_s) / link_mib_s for run in runs
     )
     return TransferCalibration(
-        max(_MIN_DURATION_S, setup_s), link_mib_s, max(_MIN_DURATION_S, device_state_s)
+        max(_MIN_DURATION_S, setup_s),
+        link_mib_s,
+        max(_MIN_DURATION_S, device_state_s),
+        median(run.dirty_log_s for run in runs),
     )
 
 
@@ -131,35 +137,6 @@ def run_calibration(migrate: Callable[[Plan], Outcome]) -> TransferCalibration:
     return calibrate_transfer(runs, downtime_limit_s=DOWNTIME_MS / 1000)
 
 
-def measure_loaded_setup(
-    calibration: TransferCalibration, migrate: Callable[[Plan], Outcome]
-) -> TransferCalibration:
-    """Measure the setup time of a migration while the guest's load runs.
-
-    At the start of a migration QEMU turns on the dirty log. An emulated guest that writes much
-    memory makes this slow: 0.2 s for an idle guest, 0.5 s for a guest with 96 MiB/s. The migration
-    is slow and is aborted after 2 s, so that the guest stays at its host.
-
-    Args:
-        calibration: The calibration with an idle guest.
-        migrate: Function that migrates the guest with a plan.
-
-    Returns:
-        The calibration with the setup time under load.
-
-    Raises:
-        InconclusiveError: The migration ended before the abort, or no job sample has a setup time.
-    """
-    try:
-        migrate(SETUP_PLAN)
-    except MigrationTimedOut as error:
-        setup_times_ms = [sample.stats.setup_time_ms for sample in error.outcome.job_samples]
-        setup_s = max((setup_ms or 0 for setup_ms in setup_times_ms), default=0) / 1000
-        if setup_s:
-            return replace(calibration, setup_s=setup_s)
-    raise InconclusiveError("a migration of 2 s did not show the setup time of the guest")
-
-
 def extract_calibration_run(outcome: Outcome) -> CalibrationRun:
     """Extract the figures of a calibration migration from libvirt's job statistics.
 
@@ -186,4 +163,5 @@ def extract_calibration_run(outcome: Outcome) -> CalibrationRun:
         stats.memory_processed_bytes / stats.memory_bytes_per_s,
         stats.downtime_ms / 1000,
         stats.normal_bytes / MIB,
+        (stats.setup_time_ms or 0) / 1000,
     )

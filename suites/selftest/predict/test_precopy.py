@@ -4,16 +4,10 @@ import math
 
 import pytest
 
-from migqual.errors import InconclusiveError, MigrationTimedOut
 from migqual.model.job_stats import JobStats
-from migqual.model.outcome import JobSample, MigrationStatus, Outcome
+from migqual.model.outcome import MigrationStatus, Outcome
 from migqual.model.plan import Plan
-from migqual.predict.calibration import (
-    CalibrationRun,
-    TransferCalibration,
-    calibrate_transfer,
-    measure_loaded_setup,
-)
+from migqual.predict.calibration import CalibrationRun, TransferCalibration, calibrate_transfer
 from migqual.predict.dirty_curve import (
     DirtyModel,
     build_cyclic_curve,
@@ -27,7 +21,12 @@ from migqual.predict.precopy import (
     is_near_boundary,
     simulate_precopy,
 )
-from migqual.predict.score import EvaluatedPrediction, PredictionScore, PredictionTrial
+from migqual.predict.score import (
+    EvaluatedPrediction,
+    PredictionScore,
+    PredictionTrial,
+    score_trial,
+)
 from migqual.predict.setting_choices import (
     AUTO_CONVERGE,
     POSTCOPY,
@@ -124,39 +123,19 @@ def test_random_load_dirties_pending_pages_again() -> None:
 def test_calibration_separates_setup_from_transfer() -> None:
     """Time outside the transfer is set-up time; the last bytes are sent at link speed."""
     runs = [
-        CalibrationRun(32.0, total_s=2.8 + 0.9, transfer_s=2.8, downtime_s=0.1, sent_mib=96.0),
-        CalibrationRun(64.0, total_s=1.4 + 0.8, transfer_s=1.4, downtime_s=0.13, sent_mib=96.0),
-        CalibrationRun(None, total_s=0.37 + 1.1, transfer_s=0.37, downtime_s=0.07, sent_mib=96.0),
+        CalibrationRun(32.0, 2.8 + 0.9, 2.8, downtime_s=0.1, sent_mib=96.0, dirty_log_s=0.3),
+        CalibrationRun(64.0, 1.4 + 0.8, 1.4, downtime_s=0.13, sent_mib=96.0, dirty_log_s=0.1),
+        CalibrationRun(None, 0.37 + 1.1, 0.37, downtime_s=0.07, sent_mib=96.0, dirty_log_s=0.2),
     ]
 
     calibration = calibrate_transfer(runs, downtime_limit_s=0.3)
 
     assert calibration.setup_s == pytest.approx(0.9)
     assert calibration.link_mib_s == pytest.approx(320.0)
+    assert calibration.dirty_log_s == pytest.approx(0.2)
     assert calibration.device_state_s == pytest.approx(0.07)
     assert calibration.build_transfer_model(None).bandwidth_mib_s == calibration.link_mib_s
     assert calibration.build_transfer_model(16).bandwidth_mib_s == 16
-
-
-def build_outcome(plan: Plan, samples: tuple[JobSample, ...] = ()) -> Outcome:
-    return Outcome(plan, "guest", "a1", "b1", "", MigrationStatus.ABORTED, 2.0, job_samples=samples)
-
-
-def test_setup_time_under_load_replaces_the_setup_time_of_the_idle_guest() -> None:
-    samples = (JobSample(0.1, JobStats()), JobSample(0.6, JobStats({"setup_time": 450})))
-
-    def migrate(plan: Plan) -> Outcome:
-        raise MigrationTimedOut("aborted", outcome=build_outcome(plan, samples))
-
-    calibration = measure_loaded_setup(TransferCalibration(0.2, 320.0, 0.07), migrate)
-
-    assert calibration == TransferCalibration(0.45, 320.0, 0.07)
-
-
-def test_setup_time_is_not_known_if_the_migration_ends() -> None:
-    """A migration that ended before the abort shows no setup time, and neither does one sample."""
-    with pytest.raises(InconclusiveError, match="did not show the setup time"):
-        measure_loaded_setup(TransferCalibration(0.2, 320.0, 0.07), build_outcome)
 
 
 @pytest.mark.parametrize("bandwidth_limit_mib_s", [None, 32.0])
@@ -249,6 +228,39 @@ def make_trial(
         total_s=total_s,
         downtime_s=0.1 if converged else None,
     )
+
+
+@pytest.mark.parametrize(
+    ("stats", "delay_s", "error"),
+    [
+        ({"setup_time": 700}, 0.5, (11.0 - 10.0) / 10.0),
+        ({"setup_time": 100}, -0.1, (11.0 - 10.6) / 10.6),
+        ({}, 0.0, (11.0 - 10.5) / 10.5),
+    ],
+)
+def test_time_to_turn_on_the_dirty_log_is_no_error(
+    stats: dict[str, int], delay_s: float, error: float
+) -> None:
+    """The measured total time is compared as if the dirty log was turned on in calibrated time."""
+    values = {"time_elapsed": 10500, "downtime": 100} | stats
+    outcome = Outcome(
+        Plan(), "g", "a1", "b1", "", MigrationStatus.COMPLETED, 10.5, stats=JobStats(values)
+    )
+    evaluated = EvaluatedPrediction(
+        CONVERGING, near_boundary=False, textbook_prediction=NON_CONVERGING
+    )
+
+    trial = score_trial(
+        "a",
+        evaluated,
+        outcome,
+        TransferCalibration(0.9, 100.0, 0.05, 0.2),
+        converged=True,
+        damage="",
+    )
+
+    assert trial.dirty_log_delay_s == pytest.approx(delay_s)
+    assert trial.total_error == pytest.approx(error)
 
 
 def test_accuracy_excludes_trials_near_the_boundary() -> None:
