@@ -111,8 +111,8 @@ def build_parser(command_name: str | None) -> argparse.ArgumentParser:
         return parser
     module = importlib.import_module(f"migqual.commands.{command_name}")
     if command_name == "inventory":
-        reachability = importlib.import_module("migqual.hosts.reachability")
-        module.register(subparsers, reachability.check_reachability)
+        inventory_check = importlib.import_module("migqual.readiness.inventory_check")
+        module.register(subparsers, inventory_check.check_inventory_hosts)
     else:
         module.register(subparsers)
     return parser

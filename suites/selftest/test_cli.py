@@ -159,12 +159,12 @@ def pytest_sessionstart(session):
     (folder / "begun").touch()
     signal.pause()
 """
-# The command line without the reachability check: the hosts of the inventory do not exist.
-RUN_WITHOUT_REACHABILITY_CHECK = """\
+# The command line without the check of the hosts: the hosts of the inventory do not exist.
+RUN_WITHOUT_HOST_CHECK = """\
 import sys
 from migqual import cli
 from migqual.commands import run
-run._check_reachability = lambda inventory: None
+run._check_hosts = lambda inventory: None
 sys.exit(cli.main())
 """
 UNREACHABLE_INVENTORY = """\
@@ -179,28 +179,6 @@ all:
       hosts:
         h1: {{ansible_host: 127.0.0.2, migqual_migration_address: 192.0.2.1}}
         h2.lab: {{ansible_host: 127.0.0.3, migqual_migration_address: 192.0.2.2}}
-"""
-
-TWO_PAIR_INVENTORY = """\
-all:
-  vars:
-    ansible_user: root
-    migqual_known_hosts: {folder}/known_hosts
-    migqual_pairs: [{{source: h1, destination: h2}}, {{source: h3, destination: h4}}]
-    migqual_client: c1
-    migqual_stores: [{{name: nbd, kind: nbd, server: s1, directory: /srv/nbd}}]
-  children:
-    hypervisors:
-      vars: {{migqual_service_bridge: br0}}
-      hosts:
-        h1: {{ansible_host: 192.0.2.1}}
-        h2: {{ansible_host: 192.0.2.2}}
-        h3: {{ansible_host: 192.0.2.3}}
-        h4: {{ansible_host: 192.0.2.4}}
-    others:
-      hosts:
-        c1: {{ansible_host: 192.0.2.5}}
-        s1: {{ansible_host: 192.0.2.6}}
 """
 
 
@@ -248,38 +226,38 @@ def test_unreachable_hosts_are_reported_before_any_test(
     result = run_migqual(environment, "run", f"--inventory={inventory}", f"--out={out}")
 
     assert result.returncode == 3
-    assert "no pair can be tested: h1: SSH to root@127.0.0.2:1" in result.stderr
-    assert "h2.lab: SSH to root@127.0.0.3:1" in result.stderr
+    assert "no test ran: h1.ssh: h1: SSH to root@127.0.0.2:1" in result.stderr
+    assert "h2.lab.ssh: h2.lab: SSH to root@127.0.0.3:1" in result.stderr
     assert result.stdout == ""
     assert not any(file.exists() for file in old_report_files)
 
 
-@pytest.mark.parametrize(
-    ("unreachable", "can_continue"),
-    [([], True), (["h1"], True), (["h1", "h4"], False), (["c1"], False), (["s1"], False)],
-    ids=str,
-)
-def test_run_needs_one_reachable_pair(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unreachable: list[str], *, can_continue: bool
+@pytest.mark.parametrize("severity", list(Severity))
+def test_run_does_not_start_on_a_refusal(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    severity: Severity,
 ) -> None:
-    """A run needs a reachable pair, the client, and every host with a store.
-
-    Every test uses the client and the stores.
-    """
+    """A refused host ends the run. A warning, or a check that could not be done, is printed."""
     (tmp_path / "known_hosts").touch()
     file = tmp_path / "hosts.yml"
-    file.write_text(TWO_PAIR_INVENTORY.format(folder=tmp_path))
-    findings = [Finding(f"{name}.ssh", Severity.REFUSED, f"{name} is away") for name in unreachable]
+    file.write_text(ONE_PAIR_INVENTORY.format(folder=tmp_path))
     monkeypatch.setattr(
-        "migqual.hosts.reachability.check_reachability", lambda _inventory: findings
+        "migqual.readiness.inventory_check.check_inventory_hosts",
+        lambda _inventory: (Finding("h1.bridge", severity, "h1 has no bridge br0"),),
     )
+    is_refused = severity is Severity.REFUSED
 
     with (
-        nullcontext()
-        if can_continue
-        else pytest.raises(TroubleError, match=f"{unreachable[-1]} is away")
+        pytest.raises(TroubleError, match=r"no test ran: h1\.bridge: h1 has no bridge")
+        if is_refused
+        else nullcontext()
     ):
-        run._check_reachability(load_inventory(file))  # noqa: SLF001 - the hosts are made up
+        run._check_hosts(load_inventory(file))  # noqa: SLF001 - the hosts are made up
+
+    is_printed = "h1.bridge" in capsys.readouterr().err
+    assert is_printed is (severity in {Severity.WARNING, Severity.UNKNOWN})
 
 
 @pytest.fixture
@@ -296,7 +274,7 @@ def waiting_run(environment: dict[str, str], tmp_path: Path) -> Iterator[subproc
     # signals: `env` resets the signals to the default.
     default_signals = ("env", "--default-signal=INT,HUP,TERM")
     process = subprocess.Popen(
-        [*default_signals, sys.executable, "-c", RUN_WITHOUT_REACHABILITY_CHECK, *argv],
+        [*default_signals, sys.executable, "-c", RUN_WITHOUT_HOST_CHECK, *argv],
         env=environment | {"PYTHONPATH": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -30,6 +30,7 @@ PART_ORDER = (
     "migration",
     "predict",
     "testbed",
+    "readiness",
     "report",
     "lab",
     "tls",

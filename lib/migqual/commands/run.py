@@ -13,7 +13,6 @@ from migqual.commands._pytest_process import check_pytest_arguments, run_suites
 from migqual.commands._run_target import RunTarget, open_target, sweep_afterwards
 from migqual.commands.lab import print_progress
 from migqual.errors import TroubleError, UsageError
-from migqual.hosts import reachability
 from migqual.image.cloud_image import ensure_cloud_image
 from migqual.inventory.entities import Inventory
 from migqual.inventory.file import load_inventory
@@ -21,6 +20,7 @@ from migqual.lab import foreign_objects, lifecycle, state
 from migqual.lab.layout import check_lab_name
 from migqual.model.finding import Severity
 from migqual.model.profile import list_profile_names, load_profile
+from migqual.readiness import inventory_check
 from migqual.report import record_files, report_folder, smoke_summary, terminal_summary
 from migqual.report.qualification import judge_pairs, judge_run
 
@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     with report_folder.lock_report_folder(arguments.out):  # then the session does
         report_folder.clear_report_folder(arguments.out, include_pytest_files=True)
         if inventory is not None:
-            _check_reachability(inventory)
+            _check_hosts(inventory)
     with sweep_afterwards() as inventories, open_target(arguments) as target:
         inventories.append(target.inventory)
         if arguments.observer_checks and target.lab is not None:
@@ -175,36 +175,22 @@ def _verify_arguments(arguments: argparse.Namespace) -> Inventory | None:
     return None
 
 
-def _check_reachability(inventory: Inventory) -> None:
-    """Check the connections to all hosts, and report unreachable hosts.
+def _check_hosts(inventory: Inventory) -> None:
+    """Run the checks of `migqual inventory check`, and print the findings that need attention.
 
     Raises:
-        TroubleError: Every pair has an unreachable host, or the client or the server of a store
-            is unreachable.
+        TroubleError: A check refuses a host.
     """
-    findings = [
-        finding
-        for finding in reachability.check_reachability(inventory)
-        if finding.severity is Severity.REFUSED
-    ]
-    unreachable_hosts = {one.id.rpartition(".")[0] for one in findings}
-    pair_host_names = [{pair.source.name, pair.destination.name} for pair in inventory.pairs]
-    required_hosts = {
-        *inventory.store_servers,
-        *([inventory.client.name] if inventory.client else []),
-    }
-    messages = "; ".join(one.message for one in findings)
-    if unreachable_hosts & required_hosts or all(
-        pair & unreachable_hosts for pair in pair_host_names
-    ):
+    findings = inventory_check.check_inventory_hosts(inventory)
+    for finding in findings:
+        if finding.severity in {Severity.WARNING, Severity.UNKNOWN}:
+            print_progress(f"{finding.id}: {finding.severity}: {finding.message}")
+    refused = [finding for finding in findings if finding.severity is Severity.REFUSED]
+    if refused:
+        messages = "; ".join(f"{finding.id}: {finding.message}" for finding in refused)
         raise TroubleError(
-            f"no pair can be tested: {messages}",
-            remedy=f"run `migqual inventory check {inventory.file}`",
-        )
-    if findings:
-        print_progress(
-            f"tests that need {', '.join(sorted(unreachable_hosts))} will be inconclusive: "
-            f"{messages}"
+            f"the hosts are not ready, so no test ran: {messages}",
+            remedy=f"run `migqual inventory check {inventory.file}`, which prints each remedy",
         )
 
 

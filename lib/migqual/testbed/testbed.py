@@ -13,7 +13,7 @@ from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.provision import Provisioner
 from migqual.image.guest_image import ensure_guest_image
-from migqual.inventory.entities import Inventory
+from migqual.inventory.entities import Inventory, PairEntry
 from migqual.migration.job_sampler import OnSample
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.outcome import Outcome
@@ -247,13 +247,14 @@ def raise_violations(violations: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def connect_testbed(inventory: Inventory) -> Iterator[Testbed]:
-    """Connect to all hosts, and yield a testbed with the first pair of the inventory.
+def connect_testbed(inventory: Inventory, pair: PairEntry | None = None) -> Iterator[Testbed]:
+    """Connect to all hosts, and yield a testbed with a pair of the inventory.
 
     After the block, all guests and files of the testbed are removed from the hosts.
 
     Args:
         inventory: The inventory, with a client.
+        pair: The pair of the testbed. None means the first pair.
 
     Raises:
         UsageError: The inventory names no client.
@@ -263,7 +264,7 @@ def connect_testbed(inventory: Inventory) -> Iterator[Testbed]:
             "the inventory names no client",
             remedy="set migqual_client in all.vars of the inventory",
         )
-    pair = inventory.pairs[0]
+    pair = pair or inventory.pairs[0]
     with ExitStack() as stack:
         hosts = {name: stack.enter_context(Host(entry)) for name, entry in inventory.hosts.items()}
         run_id = token_hex(3)
@@ -273,6 +274,8 @@ def connect_testbed(inventory: Inventory) -> Iterator[Testbed]:
             hosts,
             Journal(f"{run_id}-testbed", inventory),
             ensure_guest_image(paths.get_cache_folder(), report_progress=lambda _line: None),
+            lane_number=inventory.lanes.index(pair),
+            lane_count=len(inventory.lanes),
         )
         stack.callback(provisioner.close)
         testbed = Testbed(

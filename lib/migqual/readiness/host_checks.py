@@ -1,0 +1,219 @@
+"""Check programs, folders, the bridge, the emulator and SELinux of a host for a run.
+
+Each check returns findings with remedies, and changes nothing except an own file in a folder of
+migqual, which it removes.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+
+from migqual.errors import GuestError, HostError
+from migqual.hosts.acceleration import decide_acceleration
+from migqual.hosts.firmware import find_firmware
+from migqual.hosts.host import Host
+from migqual.inventory.entities import (
+    Acceleration,
+    DirectoryStore,
+    HostRole,
+    Inventory,
+    IscsiStore,
+    LocalStore,
+    NbdStore,
+)
+from migqual.model.finding import Finding, Severity
+from migqual.model.guest_spec import Architecture
+from migqual.readiness.check_context import CheckContext
+
+# Programs that migqual or its tests run on a host, by Debian's and Fedora's package.
+HYPERVISOR_PROGRAMS: Mapping[str, str] = {
+    "bridge": "iproute2 / iproute",
+    "findmnt": "util-linux",
+    "ip": "iproute2 / iproute",
+    "pgrep": "procps / procps-ng",
+    "qemu-img": "qemu-utils / qemu-img",
+    "qemu-io": "qemu-utils / qemu-img",
+    "ssh": "openssh-client / openssh-clients",
+    "taskset": "util-linux",
+    "virsh": "libvirt-clients / libvirt-client",
+}
+CLIENT_PROGRAMS: Mapping[str, str] = {"bash": "bash", "ip": "iproute2 / iproute"}
+NBD_PROGRAMS: Mapping[str, str] = {"qemu-nbd": "qemu-utils / qemu-img"}
+ISCSI_PROGRAMS: Mapping[str, str] = {"tgtadm": "tgt / scsi-target-utils"}
+MIN_FREE_MIB = 2048
+_KIB_PER_MIB = 1024
+# Makes the folder $1 and the program $2 in it, and runs the program.
+_FOLDER_SCRIPT = """
+mkdir -p -- "$1" || exit 3
+printf '#!/bin/sh\\n' > "$2" && chmod 700 "$2" || exit 4
+"$2" || exit 5
+df -Pk -- "$1"
+"""
+_FOLDER_PROBLEMS = {3: "cannot be created", 4: "is not writable", 5: "is mounted noexec"}
+
+
+def check_host(context: CheckContext, host: Host) -> Iterator[Finding]:
+    """Yield the findings about a host that migqual can log in to.
+
+    Raises:
+        HostError: The connection is lost.
+    """
+    inventory = context.inventory
+    yield _check_programs(host, list_programs(inventory, host))
+    yield _check_scratch(context, host)
+    if HostRole.HYPERVISOR in host.entry.roles:
+        yield _check_bridge(host)
+        yield _check_emulator(inventory, host)
+        yield _check_firmware(host)
+        yield from _check_selinux(inventory, host)
+
+
+def list_programs(inventory: Inventory, host: Host) -> dict[str, str]:
+    """List the programs that a run needs on the host, with the package of each program."""
+    programs: dict[str, str] = {}
+    if HostRole.HYPERVISOR in host.entry.roles:
+        programs |= HYPERVISOR_PROGRAMS
+    if inventory.client is not None and inventory.client.name == host.name:
+        programs |= CLIENT_PROGRAMS
+    for store in inventory.stores:
+        if isinstance(store, NbdStore) and store.server == host.name:
+            programs |= NBD_PROGRAMS
+        if isinstance(store, IscsiStore) and store.server == host.name:
+            programs |= ISCSI_PROGRAMS
+    return programs
+
+
+def _check_programs(host: Host, programs: Mapping[str, str]) -> Finding:
+    finding_id = f"{host.name}.programs"
+    script = 'for name; do command -v "$name" >/dev/null || echo "$name"; done'
+    missing = host.shell.run("sh", "-c", script, "sh", *programs).stdout.split()
+    if missing:
+        packages = sorted({programs[name] for name in missing})
+        return Finding(
+            finding_id,
+            Severity.REFUSED,
+            f"missing on {host.name}: {', '.join(missing)}",
+            remedy=f"install the packages (Debian / openEuler): {'; '.join(packages)}",
+        )
+    return Finding(finding_id, Severity.OK, f"{len(programs)} programs are there")
+
+
+def _check_scratch(context: CheckContext, host: Host) -> Finding:
+    finding_id, folder = f"{host.name}.scratch", host.entry.scratch
+    with context.probe_file(host, folder) as file:
+        result = host.shell.run_unchecked("sh", "-c", _FOLDER_SCRIPT, "sh", folder, file)
+    if result.status in _FOLDER_PROBLEMS:
+        return Finding(
+            finding_id,
+            Severity.REFUSED,
+            f"the folder {folder} of {host.name} {_FOLDER_PROBLEMS[result.status]}",
+            remedy="set migqual_scratch to a folder where root may write and run programs",
+        )
+    return judge_free_space(finding_id, host.name, folder, result.stdout)
+
+
+def judge_free_space(
+    finding_id: str, host_name: str, folder: PurePosixPath, df_output: str
+) -> Finding:
+    """Judge the free space in a folder for the files of a run, from the output of ``df -Pk``."""
+    free_mib = int(df_output.split()[-3]) // _KIB_PER_MIB
+    message = f"{free_mib} MiB are free in {folder} of {host_name}"
+    if free_mib < MIN_FREE_MIB:
+        return Finding(
+            finding_id,
+            Severity.REFUSED,
+            f"{message}, and a run needs {MIN_FREE_MIB} MiB",
+            {"free_mib": free_mib},
+            remedy=f"free {MIN_FREE_MIB - free_mib} MiB",
+        )
+    return Finding(finding_id, Severity.OK, message, {"free_mib": free_mib})
+
+
+def _check_bridge(host: Host) -> Finding:
+    finding_id, bridge = f"{host.name}.bridge", host.entry.service_bridge
+    remedy = "set migqual_service_bridge to a Linux bridge of the host (`ip link show type bridge`)"
+    if not bridge:
+        message = f"{host.name} has no migqual_service_bridge, so its guests have no network"
+        return Finding(finding_id, Severity.REFUSED, message, remedy=remedy)
+    link = host.shell.run_unchecked("ip", "-d", "-o", "link", "show", "dev", bridge)
+    if link.status != 0:
+        return Finding(
+            finding_id, Severity.REFUSED, f"{host.name} has no bridge {bridge}", remedy=remedy
+        )
+    if " bridge " not in link.stdout:
+        message = f"{bridge} of {host.name} is not a Linux bridge"
+        return Finding(finding_id, Severity.REFUSED, message, remedy=remedy)
+    if "UP" not in link.stdout.partition("<")[2].partition(">")[0].split(","):
+        message = f"the bridge {bridge} of {host.name} is down"
+        return Finding(finding_id, Severity.REFUSED, message, remedy=f"ip link set {bridge} up")
+    return Finding(finding_id, Severity.OK, f"{bridge} is a bridge, and up")
+
+
+def _check_emulator(inventory: Inventory, host: Host) -> Finding:
+    """Check that libvirt can start guests with the emulator of the host."""
+    finding_id = f"{host.name}.emulator"
+    acceleration = decide_acceleration(inventory.acceleration, inventory.tier)
+    try:
+        emulator = host.names.emulator
+        architecture = query_architecture(host)
+        host.libvirt.query_domain_capabilities(
+            emulator=emulator,
+            arch=architecture.value,
+            machine=architecture.machine_type,
+            virt_type="kvm" if acceleration is Acceleration.KVM else "qemu",
+        )
+    except HostError as error:
+        return Finding(
+            finding_id,
+            Severity.REFUSED,
+            f"libvirt of {host.name} cannot start guests: {error.message}",
+            remedy="set migqual_emulator to the path of QEMU on the host, or install QEMU",
+        )
+    return Finding(finding_id, Severity.OK, f"libvirt starts guests with {emulator}")
+
+
+def query_architecture(host: Host) -> Architecture:
+    """Query the architecture of a host.
+
+    Raises:
+        HostError: migqual has no guests for the architecture.
+    """
+    name = host.shell.run("uname", "-m").stdout.strip()
+    try:
+        return Architecture(name)
+    except ValueError:
+        raise HostError(
+            host.name,
+            f"migqual has no guests for the architecture {name}",
+            remedy=f"use hosts with one of: {', '.join(Architecture)}",
+        ) from None
+
+
+def _check_firmware(host: Host) -> Finding:
+    """Check the UEFI firmware, which x86 hosts need for one requirement only."""
+    finding_id = f"{host.name}.firmware"
+    try:
+        architecture = query_architecture(host)
+        firmware = find_firmware(host, architecture, architecture.machine_type)
+    except GuestError as error:
+        severity = Severity.WARNING if architecture is Architecture.X86_64 else Severity.REFUSED
+        return Finding(finding_id, severity, error.message, remedy=error.remedy)
+    return Finding(finding_id, Severity.OK, f"UEFI firmware {firmware.code}")
+
+
+def _check_selinux(inventory: Inventory, host: Host) -> Iterator[Finding]:
+    """Yield a finding if SELinux forbids QEMU to open images on NFS."""
+    if host.shell.run_unchecked("getenforce").stdout.strip() != "Enforcing":
+        return
+    folders = [
+        store.path for store in inventory.stores if isinstance(store, DirectoryStore | LocalStore)
+    ]
+    for folder in folders:
+        file_system = host.shell.run_unchecked("stat", "-f", "-c", "%T", folder).stdout.strip()
+        boolean = host.shell.run_unchecked("getsebool", "virt_use_nfs").stdout.strip()
+        if file_system == "nfs" and boolean.endswith("off"):
+            yield Finding(
+                f"{host.name}.selinux",
+                Severity.REFUSED,
+                f"SELinux of {host.name} forbids QEMU to open images on NFS ({folder})",
+                remedy="setsebool -P virt_use_nfs on",
+            )

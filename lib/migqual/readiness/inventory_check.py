@@ -1,0 +1,110 @@
+"""Run all checks of `migqual inventory check` on the hosts of an inventory."""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from secrets import token_hex
+
+from migqual.errors import HostError
+from migqual.hosts import clock_offset, reachability
+from migqual.hosts.host import Host
+from migqual.hosts.journal import Journal
+from migqual.inventory.entities import Inventory, PairEntry
+from migqual.model.finding import Finding, Severity
+from migqual.readiness import host_checks, store_checks, trial_guest
+from migqual.readiness.check_context import CheckContext
+
+MAX_CLOCK_DIFFERENCE_S = 5.0
+_MAX_PARALLEL = 8
+
+
+def check_inventory_hosts(inventory: Inventory) -> tuple[Finding, ...]:
+    """Check all hosts of an inventory for a run: connections, programs, stores, and trial guests.
+
+    The checks of a host need its connections, and the trial guests of a pair need all other checks
+    of the pair's hosts, of the client and of the storage servers. So that a fault gives its own
+    finding only, checks behind a refused check are omitted.
+
+    Returns:
+        The findings, in the order of the checks.
+    """
+    findings = list(reachability.check_reachability(inventory))
+    with ExitStack() as stack:
+        context = CheckContext(inventory, Journal(f"check-{token_hex(3)}", inventory))
+        stack.callback(context.journal.close)
+        hosts = {
+            name: stack.enter_context(Host(entry))
+            for name, entry in inventory.hosts.items()
+            if name not in find_refused_names(findings)
+        }
+        with ThreadPoolExecutor(_MAX_PARALLEL) as pool:
+            host_findings = pool.map(
+                lambda host: _collect(host.name, lambda: host_checks.check_host(context, host)),
+                hosts.values(),
+            )
+        findings += [finding for part in host_findings for finding in part]
+        findings += _collect("stores", lambda: store_checks.check_stores(context, hosts))
+        findings += [finding for pair in inventory.pairs for finding in _check_clocks(pair, hosts)]
+    ready_pairs = [pair for pair in inventory.pairs if _is_ready(inventory, pair, findings)]
+    with ThreadPoolExecutor(_MAX_PARALLEL) as pool:
+        pair_findings = pool.map(
+            lambda pair: _collect(pair.id, lambda: trial_guest.check_pair(inventory, pair)),
+            ready_pairs,
+        )
+    return (*findings, *(finding for part in pair_findings for finding in part))
+
+
+def find_refused_names(findings: Iterable[Finding]) -> set[str]:
+    """Find the names of hosts, stores and pairs that a finding refuses."""
+    return {
+        part
+        for finding in findings
+        if finding.severity is Severity.REFUSED
+        for part in finding.id.split(".")[:2]
+    }
+
+
+def _is_ready(inventory: Inventory, pair: PairEntry, findings: Iterable[Finding]) -> bool:
+    """Return whether no finding refuses a host that the pair needs, or a store."""
+    names = {pair.source.name, pair.destination.name, *inventory.store_servers}
+    names |= {store.name for store in inventory.stores}
+    if inventory.client is None:
+        return False
+    return not (names | {inventory.client.name}) & find_refused_names(findings)
+
+
+def _collect(name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Collect the findings of a check. A lost connection is a finding, too."""
+    findings: list[Finding] = []
+    try:
+        findings.extend(check())
+    except HostError as error:
+        findings.append(
+            Finding(f"{name}.connection", Severity.UNKNOWN, error.message, remedy=error.remedy)
+        )
+    return findings
+
+
+def _check_clocks(pair: PairEntry, hosts: Mapping[str, Host]) -> list[Finding]:
+    """Check the clocks of a pair, because certificates and events have times of both hosts."""
+    names = (pair.source.name, pair.destination.name)
+    if not all(name in hosts for name in names):
+        return []
+
+    def compare() -> Iterable[Finding]:
+        source, destination = (hosts[name] for name in names)
+        difference_s = clock_offset.measure_clock_difference_us(source, destination) / 1e6
+        finding_id = f"{pair.id}.clocks"
+        message = f"the clocks of {names[0]} and {names[1]} differ by {difference_s:.1f} s at most"
+        if difference_s > MAX_CLOCK_DIFFERENCE_S:
+            yield Finding(
+                finding_id,
+                Severity.REFUSED,
+                message,
+                {"difference_s": difference_s},
+                remedy="synchronize the clocks, for example with chrony",
+            )
+        else:
+            yield Finding(finding_id, Severity.OK, message, {"difference_s": difference_s})
+
+    return _collect(pair.id, compare)

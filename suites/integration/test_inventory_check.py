@@ -1,0 +1,60 @@
+"""`migqual inventory check` names each fault of an inventory or a host, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from migqual.inventory.file import load_inventory
+from migqual.model.finding import Severity
+from migqual.readiness.inventory_check import check_inventory_hosts
+from migqual.testbed.testbed import Testbed
+from suites.support.inventory_faults import (
+    INVENTORY_FAULTS,
+    InventoryFault,
+    find_storage,
+    write_inventory,
+)
+
+pytestmark = pytest.mark.observer_check
+
+
+@pytest.mark.parametrize("fault", INVENTORY_FAULTS, ids=lambda fault: fault.id)
+def test_fault_is_named_with_a_remedy(
+    fault: InventoryFault, testbed: Testbed, tmp_path: Path
+) -> None:
+    """
+    The check refuses the faulty host, store or pair with a remedy, and refuses nothing else.
+
+    Preconditions: the inventory or a host has exactly one fault.
+    """
+    file = write_inventory(testbed, fault, tmp_path)
+    names = {
+        "source": testbed.source.name,
+        "destination": testbed.destination.name,
+        "storage": find_storage(testbed).name,
+    }
+
+    with fault.damage(testbed):
+        findings = check_inventory_hosts(load_inventory(file))
+
+    bad_findings = [
+        finding for finding in findings if finding.severity in {Severity.REFUSED, Severity.UNKNOWN}
+    ]
+    assert [finding.id for finding in bad_findings] == [
+        id_.format(**names) for id_ in fault.findings
+    ]
+    assert fault.text in bad_findings[0].message
+    assert all(finding.remedy for finding in bad_findings)
+
+
+def test_healthy_pair_is_ready(testbed: Testbed, tmp_path: Path) -> None:
+    """All checks of the healthy pair pass, and the trial guests leave nothing behind."""
+    file = write_inventory(testbed, InventoryFault("none", (), ""), tmp_path)
+
+    findings = check_inventory_hosts(load_inventory(file))
+
+    assert {
+        finding.id: finding.message for finding in findings if finding.severity is not Severity.OK
+    } == {}
+    assert f"{testbed.source.name}.guest" in {finding.id for finding in findings}
+    assert f"{testbed.destination.name}.guest" in {finding.id for finding in findings}

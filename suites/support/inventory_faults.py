@@ -1,0 +1,320 @@
+"""Faults of inventories and hosts that `migqual inventory check` must name."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from migqual.hosts.host import Host
+from migqual.inventory.entities import Inventory
+from migqual.testbed.testbed import Testbed
+from suites.support.faults import inject_bridge_disconnect, inject_fault, inject_tcp_reset
+
+RawInventory = dict[str, Any]
+Damage = Callable[[Testbed], AbstractContextManager[None]]
+SMALL_FOLDER = "/run/mq-inventory-check"
+
+
+@dataclass(frozen=True)
+class InventoryFault:
+    """A fault of an inventory, of a host, or of both.
+
+    Attributes:
+        findings: Ids of the refused findings, with the placeholders `{source}`, `{destination}`,
+            `{storage}`, `{client}` and `{pair}`.
+        text: Part of the message of the first finding.
+        edit: Changes the inventory. The second argument is the destination's entry in it.
+        damage: Damages a host while the block runs.
+    """
+
+    id: str
+    findings: tuple[str, ...]
+    text: str
+    edit: Callable[[RawInventory, dict[str, Any]], object] = field(
+        default=lambda _inventory, _destination: None
+    )
+    damage: Damage = field(default=lambda _testbed: nullcontext())
+
+
+def write_inventory(testbed: Testbed, fault: InventoryFault, folder: Path) -> Path:
+    """Write the inventory of the testbed's pair alone, with the fault, to a file in `folder`."""
+    inventory = testbed.inventory
+    assert inventory.file is not None
+    raw_inventory: RawInventory = YAML(typ="safe").load(inventory.file)
+    _keep_pair(raw_inventory, inventory, testbed)
+    destination = raw_inventory["all"]["children"]["hypervisors"]["hosts"][testbed.destination.name]
+    fault.edit(raw_inventory, destination)
+    file = folder / "inventory.yml"
+    YAML(typ="safe").dump(raw_inventory, file)
+    return file
+
+
+def _keep_pair(raw_inventory: RawInventory, inventory: Inventory, testbed: Testbed) -> None:
+    names = {host.name for host in testbed.hosts}
+    variables = raw_inventory["all"]["vars"]
+    pair = {"source": testbed.source.name, "destination": testbed.destination.name}
+    variables["migqual_pairs"] = [pair]
+    hypervisors = raw_inventory["all"]["children"]["hypervisors"]["hosts"]
+    for name in set(hypervisors) - names:
+        del hypervisors[name]
+    for store in variables["migqual_stores"]:
+        if "hosts" in store:
+            store["hosts"] = [name for name in store["hosts"] if name in names]
+    addresses = (
+        [str(address) for address in inventory.service_network.addresses]
+        if (inventory.service_network)
+        else []
+    )
+    lane_count = len(inventory.lanes)
+    variables["migqual_service_network"]["addresses"] = addresses[
+        testbed.pair.lane_number :: lane_count
+    ]
+
+
+def get_variables(raw_inventory: RawInventory) -> dict[str, Any]:
+    """Return the variables of the group `all`."""
+    variables: dict[str, Any] = raw_inventory["all"]["vars"]
+    return variables
+
+
+def set_store(raw_inventory: RawInventory, name: str, **values: str) -> None:
+    """Change the store with the name `name`."""
+    store = next(
+        one for one in get_variables(raw_inventory)["migqual_stores"] if one["name"] == name
+    )
+    store.update(values)
+
+
+def mount_small_folder(options: str) -> Damage:
+    """Return the damage that mounts a tmpfs with `options` at the destination."""
+
+    @contextmanager
+    def inject(testbed: Testbed) -> Iterator[None]:
+        host = testbed.destination
+        with inject_fault(
+            testbed.provisioner,
+            host,
+            f"mount at {SMALL_FOLDER}",
+            [("mkdir", SMALL_FOLDER), ("mount", "-t", "tmpfs", "-o", options, "mq", SMALL_FOLDER)],
+            [("rmdir", SMALL_FOLDER), ("umount", SMALL_FOLDER)],
+            lambda: host.shell.run_unchecked("findmnt", SMALL_FOLDER).status == 0,
+        ):
+            yield
+
+    return inject
+
+
+def hide_program(name: str, find_host: Callable[[Testbed], Host]) -> Damage:
+    """Return the damage that hides a program of a host behind an empty file."""
+
+    @contextmanager
+    def inject(testbed: Testbed) -> Iterator[None]:
+        host = find_host(testbed)
+        path = host.shell.run("sh", "-c", f"readlink -f $(command -v {name})").stdout.strip()
+        with inject_fault(
+            testbed.provisioner,
+            host,
+            f"mount over {path}",
+            [("mount", "--bind", "/dev/null", path)],
+            [("umount", path)],
+            lambda: host.shell.run_unchecked("sh", "-c", f"command -v {name}").status != 0,
+        ):
+            yield
+
+    return inject
+
+
+def run_commands(description: str, commands: str, undo_commands: str) -> Damage:
+    """Return the damage by a shell script at the destination, with the script that undoes it."""
+
+    @contextmanager
+    def inject(testbed: Testbed) -> Iterator[None]:
+        host, bridge = testbed.destination, testbed.destination.entry.service_bridge
+        with inject_fault(
+            testbed.provisioner,
+            host,
+            description,
+            [("sh", "-c", commands, "sh", bridge)],
+            [("sh", "-c", undo_commands, "sh", bridge)],
+            lambda: True,
+        ):
+            yield
+
+    return inject
+
+
+@contextmanager
+def close_peer_ports(testbed: Testbed) -> Iterator[None]:
+    """Close the SSH port of the destination for the source."""
+    with inject_tcp_reset(
+        testbed.provisioner,
+        testbed.destination,
+        f"input tcp dport {testbed.destination.entry.port} iifname mig",
+    ):
+        yield
+
+
+@contextmanager
+def close_migration_ports(testbed: Testbed) -> Iterator[None]:
+    """Close the migration ports of the destination."""
+    with inject_tcp_reset(testbed.provisioner, testbed.destination, "input tcp dport 49152-49215"):
+        yield
+
+
+@contextmanager
+def disconnect_source_bridge(testbed: Testbed) -> Iterator[None]:
+    """Disconnect the service bridge of the source from the network."""
+    with inject_bridge_disconnect(testbed.provisioner, testbed.source):
+        yield
+
+
+def find_storage(testbed: Testbed) -> Host:
+    """Return the first server of stores."""
+    return testbed.provisioner.hosts[testbed.inventory.store_servers[0]]
+
+
+INVENTORY_FAULTS = (
+    InventoryFault(
+        "closed-ssh-port",
+        ("{destination}.ssh",),
+        "SSH to",
+        edit=lambda _, destination: destination.update(ansible_port=1),
+    ),
+    InventoryFault(
+        "wrong-address",
+        ("{destination}.ssh",),
+        "SSH to",
+        edit=lambda _, destination: destination.update(ansible_host="127.0.0.9"),
+    ),
+    InventoryFault(
+        "user-without-key",
+        ("{destination}.ssh",),
+        "Authentication",
+        edit=lambda _, destination: destination.update(ansible_user="nobody"),
+    ),
+    InventoryFault(
+        "no-kvm",
+        ("{source}.kvm", "{destination}.kvm"),
+        "no KVM guests",
+        edit=lambda inventory, _: get_variables(inventory).update(migqual_acceleration="kvm"),
+    ),
+    InventoryFault(
+        "emulator-of-another-path",
+        ("{destination}.emulator",),
+        "cannot start guests",
+        edit=lambda _, destination: destination.update(migqual_emulator="/opt/none/qemu"),
+    ),
+    InventoryFault(
+        "bridge-of-another-name",
+        ("{destination}.bridge",),
+        "has no bridge br-none",
+        edit=lambda _, destination: destination.update(migqual_service_bridge="br-none"),
+    ),
+    InventoryFault(
+        "interface-in-place-of-a-bridge",
+        ("{destination}.bridge",),
+        "is not a Linux bridge",
+        edit=lambda _, destination: destination.update(migqual_service_bridge="mig"),
+    ),
+    InventoryFault(
+        "bridge-down",
+        ("{destination}.bridge",),
+        "is down",
+        damage=run_commands("bridge down", 'ip link set "$1" down', 'ip link set "$1" up'),
+    ),
+    InventoryFault(
+        "bridge-without-uplink",
+        ("{source}.guest",),
+        "no guest of migqual runs",
+        damage=disconnect_source_bridge,
+    ),
+    InventoryFault(
+        "store-that-is-not-mounted",
+        ("shared.{source}", "shared.{destination}"),
+        "has no folder",
+        edit=lambda inventory, _: set_store(inventory, "shared", path="/srv/none"),
+    ),
+    InventoryFault(
+        "store-that-is-not-shared",
+        ("shared.sharing",),
+        "is not the same folder",
+        edit=lambda inventory, _: set_store(inventory, "shared", path="/usr/share"),
+    ),
+    InventoryFault(
+        "local-store-that-is-shared",
+        ("local.sharing",),
+        "is not local",
+        edit=lambda inventory, _: set_store(inventory, "local", path="/srv/migqual/shared"),
+    ),
+    InventoryFault(
+        "store-that-is-read-only",
+        ("local.{destination}",),
+        "root cannot write",
+        edit=lambda inventory, _: set_store(inventory, "local", path=SMALL_FOLDER),
+        damage=mount_small_folder("ro"),
+    ),
+    InventoryFault(
+        "folder-of-exports-missing",
+        ("nbd.{storage}",),
+        "has no folder",
+        edit=lambda inventory, _: set_store(inventory, "nbd", directory="/srv/none"),
+    ),
+    InventoryFault(
+        "scratch-without-programs",
+        ("{destination}.scratch",),
+        "is mounted noexec",
+        edit=lambda _, destination: destination.update(migqual_scratch=SMALL_FOLDER),
+        damage=mount_small_folder("noexec"),
+    ),
+    InventoryFault(
+        "scratch-read-only",
+        ("{destination}.scratch",),
+        "is not writable",
+        edit=lambda _, destination: destination.update(migqual_scratch=SMALL_FOLDER),
+        damage=mount_small_folder("ro"),
+    ),
+    InventoryFault(
+        "scratch-full",
+        ("{destination}.scratch",),
+        "are free in",
+        edit=lambda _, destination: destination.update(migqual_scratch=SMALL_FOLDER),
+        damage=mount_small_folder("size=4m"),
+    ),
+    InventoryFault(
+        "program-missing",
+        ("{destination}.programs",),
+        "missing on",
+        damage=hide_program("qemu-io", lambda testbed: testbed.destination),
+    ),
+    InventoryFault(
+        "storage-program-missing",
+        ("{storage}.programs",),
+        "tgtadm",
+        damage=hide_program("tgtadm", find_storage),
+    ),
+    InventoryFault(
+        "login-shell-that-prints",
+        ("{destination}.ssh",),
+        "prints",
+        damage=run_commands(
+            "text in .bashrc",
+            'sed -i "1i echo Welcome" ~/.bashrc',
+            "sed -i '/^echo Welcome$/d' ~/.bashrc",
+        ),
+    ),
+    InventoryFault(
+        "peer-login-closed",
+        ("LM-PRE-01.control",),
+        "",
+        damage=close_peer_ports,
+    ),
+    InventoryFault(
+        "migration-ports-closed",
+        ("LM-PRE-01.data",),
+        "",
+        damage=close_migration_ports,
+    ),
+)
