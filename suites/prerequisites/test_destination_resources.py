@@ -6,35 +6,49 @@ import pytest
 
 from fixtures.plugins.preflight import PreflightRunner, define_inactive_copy, select_worst_findings
 from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.entities import Inventory, LocalStore, StoreKind
 from migqual.model.finding import Severity
 from migqual.model.guest_spec import DiskFormat, DiskSpec
 from migqual.model.plan import Plan, StorageCopy
 from migqual.preflight.checks import evaluate_facts
 from migqual.preflight.facts import MigrationFacts
+from migqual.testbed.host_pair import HostPair
 
-TIB_IN_MIB = 2**20
+GIB_IN_MIB = 2**10
+
+
+def query_free_mib(host: Host, inventory: Inventory) -> int:
+    """Query the free space of the local store on the host in MiB."""
+    store = inventory.find_store(StoreKind.LOCAL)
+    assert isinstance(store, LocalStore)
+    return int(host.shell.run("df", "-Pm", "--", store.path).stdout.split()[-3])
 
 
 @pytest.mark.requirement("LM-PRE-04")
 def test_more_memory_than_the_destination_has(
-    run_preflight: PreflightRunner, shared_idle_guest: Guest, provisioner: Provisioner
+    run_preflight: PreflightRunner,
+    shared_idle_guest: Guest,
+    provisioner: Provisioner,
+    pair: HostPair,
 ) -> None:
     """
     A guest too large for the destination's memory is refused with both figures.
 
-    Preconditions: a definition of a guest of 8 TiB. The guest is never started.
+    Preconditions: a definition of a guest that is 1 GiB larger than the destination's memory. The
+    guest is never started.
     Expected: refused. The finding states needed and available memory, and needed is larger.
     """
+    memory_mib = int(pair.destination.libvirt.query_node_info()["memory_mib"]) + GIB_IN_MIB
     with define_inactive_copy(
-        provisioner, shared_idle_guest, memory=str(8 * TIB_IN_MIB * 1024)
+        provisioner, shared_idle_guest, memory=str(memory_mib * 1024)
     ) as name:
         finding = run_preflight(name)["LM-PRE-04.memory"]
 
     assert finding.severity is Severity.REFUSED
-    assert float(finding.figures["needed_mib"]) >= 8 * TIB_IN_MIB
-    assert 0 < float(finding.figures["available_mib"]) < 8 * TIB_IN_MIB
+    assert float(finding.figures["needed_mib"]) >= memory_mib
+    assert 0 < float(finding.figures["available_mib"]) < memory_mib
 
 
 @pytest.mark.requirement("LM-PRE-04")
@@ -66,24 +80,24 @@ def test_more_vcpus_than_the_hypervisor_has(
 
 
 @pytest.mark.requirement("LM-PRE-04")
-@pytest.mark.parametrize(
-    ("size_mib", "verdict"),
-    [(64, Severity.OK), (8 * TIB_IN_MIB, Severity.REFUSED)],
-    ids=["fits", "does-not-fit"],
-)
+@pytest.mark.parametrize("verdict", [Severity.OK, Severity.REFUSED], ids=["fits", "does-not-fit"])
 def test_free_space_for_copied_disks(
-    size_mib: int,
     verdict: Severity,
     run_preflight: PreflightRunner,
     shared_idle_guest: Guest,
     provisioner: Provisioner,
+    pair: HostPair,
 ) -> None:
     """
     A copied local disk needs free space for the full size, not only for the allocated size.
 
-    Preconditions: a thin image of the given size on the source's own store.
+    Preconditions: a thin image on the source's own store, of 64 MiB, or 1 GiB larger than the free
+    space of the destination.
     Expected: refused exactly when the disk does not fit. The needed space is the full size.
     """
+    size_mib = 64
+    if verdict is Severity.REFUSED:
+        size_mib = query_free_mib(pair.destination, provisioner.inventory) + GIB_IN_MIB
     disk = DiskSpec(StoreKind.LOCAL, DiskFormat.QCOW2, size_mib=size_mib)
     with define_inactive_copy(provisioner, shared_idle_guest, disk) as name:
         finding = run_preflight(name, Plan(copy_storage=StorageCopy.ALL))["LM-PRE-04.storage"]

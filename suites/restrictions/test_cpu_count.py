@@ -1,10 +1,14 @@
 """LM-RES-11: the destination has at least as many CPUs as the guest has vCPUs."""
 
+from dataclasses import replace
+
 import pytest
 
-from fixtures.plugins.preflight import PreflightRunner, define_inactive_copy
+from fixtures.plugins.preflight import PreflightRunner, select_worst_findings
 from migqual.hosts.guest import Guest
 from migqual.model.finding import Severity
+from migqual.preflight.checks import evaluate_facts
+from migqual.preflight.facts import MigrationFacts
 from migqual.testbed.testbed import Testbed
 
 
@@ -24,15 +28,18 @@ def test_vcpu_count_against_destination_cpus(
     """
     The guard warns as soon as the guest has more vCPUs than the destination has CPUs.
 
-    Preconditions: a definition with as many vCPUs as the destination has CPUs, or with an extra
-    vCPU.
+    Preconditions: the facts of a real pair and guest, with as many vCPUs as the destination has
+    CPUs, or with an extra vCPU. libvirt may refuse to define such a guest on a large host.
     Expected: a warning exactly with the extra vCPU. The finding states both figures.
     """
     cpus = int(testbed.destination.libvirt.query_node_info()["cpus"])
-    with define_inactive_copy(
-        testbed.provisioner, shared_idle_guest, vcpu=str(cpus + extra_vcpus)
-    ) as name:
-        finding = run_preflight(name)["LM-RES-11.cpus"]
+    facts = run_preflight.collect_facts(shared_idle_guest.name)
+    assert isinstance(facts.migration, MigrationFacts)
+    large_guest = replace(facts.migration.definition, vcpus=cpus + extra_vcpus)
+
+    finding = select_worst_findings(
+        evaluate_facts(replace(facts, migration=replace(facts.migration, definition=large_guest)))
+    )["LM-RES-11.cpus"]
 
     assert finding.severity is verdict
     assert finding.figures == {"needed": cpus + extra_vcpus, "available": cpus}
