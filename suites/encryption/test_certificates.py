@@ -259,9 +259,7 @@ def test_check_reports_readable_private_key(encryption: Encryption, pair: HostPa
     Preconditions: the file mode of the destination's key is changed to 644.
     Expected: only the finding for the file mode, with a remedy.
     """
-    key_path = (
-        encryption.get_original_settings(pair.destination).certificate_folder / "server-key.pem"
-    )
+    key_path = encryption.get_identity(pair.destination).folder / "server-key.pem"
 
     with encryption.restore_certificates_after(pair.destination):
         pair.destination.shell.run("chmod", "644", key_path)

@@ -5,6 +5,7 @@ import uuid
 from migqual.errors import UsageError
 from migqual.inventory.entities import Inventory
 
+GUEST_PREFIX = "mq-"  # of the name of each guest
 MAC_PREFIX = "0a:6d:71:"  # locally administered; libvirt itself gives guests 52:54:00
 
 
@@ -48,7 +49,7 @@ def list_lane_addresses(inventory: Inventory, lane_number: int, lane_count: int)
 
 def build_guest_name(run_id: str, lane_number: int, guest_number: int) -> str:
     """Build the name of a guest, e.g. ``mq-1ae8f4-0-12``."""
-    return f"mq-{run_id}-{lane_number}-{guest_number}"
+    return f"{GUEST_PREFIX}{run_id}-{lane_number}-{guest_number}"
 
 
 def derive_mac(guest_name: str, nic_index: int) -> str:

@@ -3,6 +3,7 @@
 from migqual.deadline import Deadline
 from migqual.errors import ConnectionLost, HostError
 from migqual.hosts.host import Host
+from migqual.hosts.libvirt_queries import list_foreign_guests_with_jobs
 
 DAEMON_UNITS = ("virtqemud", "libvirtd")
 RESTART_SECONDS = 60.0
@@ -29,15 +30,36 @@ def find_daemon_unit(host: Host) -> str:
     )
 
 
+def _check_restart_is_harmless(host: Host) -> None:
+    """Raise `HostError` if a restart of the daemon can harm other users of the host."""
+    if not host.entry.is_exclusive:
+        raise HostError(
+            host.name,
+            "migqual does not restart libvirt's daemon, because others may use the host",
+            remedy="set migqual_exclusive: true if nobody else uses the host during a run",
+        )
+    foreign_guests = list_foreign_guests_with_jobs(host.libvirt)
+    if foreign_guests:
+        raise HostError(
+            host.name,
+            "migqual does not restart libvirt's daemon, because guests of other users have jobs: "
+            f"{', '.join(foreign_guests)}",
+            remedy="wait until the jobs end",
+        )
+
+
 def restart_daemon(host: Host) -> None:
     """Restart the libvirt daemon and wait until libvirt answers.
 
-    The daemon reads changed configuration files only after a restart. Guests continue to run.
+    The daemon reads changed configuration files only after a restart. Guests continue to run, and
+    their jobs (migrations, backups, copies of disks) end.
 
     Raises:
-        HostError: The daemon does not start. The error has the last 5 log lines of the daemon.
+        HostError: Other users use the host, or a guest that is not migqual's has a job. The daemon
+            did not restart. Or the daemon does not start; the error has its last 5 log lines.
         TimedOut: libvirt does not answer within `RESTART_SECONDS`.
     """
+    _check_restart_is_harmless(host)
     unit_name = find_daemon_unit(host)
     result = host.shell.run_unchecked(
         "systemctl", "restart", f"{unit_name}.service", seconds=RESTART_SECONDS

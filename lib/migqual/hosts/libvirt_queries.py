@@ -7,6 +7,7 @@ import libvirt
 from migqual.errors import ConnectionLost, GuestError, HostError, StackError
 from migqual.hosts.connection import Connection
 from migqual.hosts.domain import Domain
+from migqual.hosts.guest_identity import GUEST_PREFIX
 
 
 def query_disk_errors(domain: Domain) -> dict[str, int]:
@@ -102,3 +103,26 @@ def find_network_bridge(connection: Connection, network_name: str) -> str:
             remedy=f"run `virsh net-start {network_name}` on {connection.host}",
         )
     return bridge
+
+
+def list_foreign_guests_with_jobs(connection: Connection) -> list[str]:
+    """List the running guests that migqual did not create and that have a job, e.g. a migration.
+
+    Raises:
+        HostError: libvirt does not answer.
+    """
+    domains = connection.call_libvirt(
+        "list guests", lambda c: c.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+    )
+    return [
+        str(domain.name())
+        for domain in domains
+        if not domain.name().startswith(GUEST_PREFIX) and _has_job(domain)
+    ]
+
+
+def _has_job(domain: libvirt.virDomain) -> bool:
+    try:
+        return bool(domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE)
+    except libvirt.libvirtError:
+        return False  # the guest has ended

@@ -160,7 +160,7 @@ class PenaltyLedger:
 def _read_expiry_times(stream: IO[str]) -> dict[str, float]:
     """Read the expiry times that are not over. A damaged file is like an empty file.
 
-    A time that is further away than the longest penalty comes from a clock that was set back.
+    A time that is later than the longest penalty permits comes from a clock that was set back.
     """
     try:
         values = dict(json.load(stream))

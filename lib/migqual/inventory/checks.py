@@ -9,7 +9,13 @@ from pathlib import Path
 
 from migqual.errors import InputProblem
 from migqual.inventory.draft import ALL_VARS_LOCATION, HostDraft, InventoryDraft
-from migqual.inventory.entities import Acceleration, HostRole, IPAddress, Tier
+from migqual.inventory.entities import (
+    Acceleration,
+    CertificateSource,
+    HostRole,
+    IPAddress,
+    Tier,
+)
 from migqual.inventory.field_types import is_ip_address, normalize_address
 from migqual.inventory.schema import (
     DirectoryStoreSchema,
@@ -33,6 +39,7 @@ def find_inventory_problems(draft: InventoryDraft) -> list[InputProblem]:
         _check_known_hosts,
         _check_private_keys,
         _check_ssh_configs,
+        _check_certificates,
         _check_client,
     )
     problems = [problem for check in checks for problem in check(draft)]
@@ -207,6 +214,20 @@ def _check_client(draft: InventoryDraft) -> Iterator[InputProblem]:
     elif len(clients) > 1 and "migqual_client" not in draft.raw_values:
         message = f"several hosts are clients; set migqual_client to one of {', '.join(clients)}"
         yield draft.make_all_vars_problem("migqual_client", (), message)
+
+
+def _check_certificates(draft: InventoryDraft) -> Iterator[InputProblem]:
+    """Check that certificates are issued only for exclusive hosts."""
+    for host in draft.hosts.values():
+        is_exclusive = (
+            host.variables.migqual_exclusive or draft.all_variables.migqual_tier is Tier.LAB
+        )
+        if host.variables.migqual_certificates is CertificateSource.ISSUED and not is_exclusive:
+            message = (
+                "migqual restarts libvirt's daemon to use issued certificates; set "
+                "migqual_exclusive: true if nobody else uses the host during a run"
+            )
+            yield draft.make_host_value_problem(host, "migqual_certificates", message)
 
 
 def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:

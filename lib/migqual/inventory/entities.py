@@ -108,6 +108,8 @@ class HostEntry:
         emulator: Path of QEMU. None means libvirt's default.
         peer_uri_template: libvirt URI that the peer uses for the host, with placeholders such as
             ``{address}``.
+        is_exclusive: True if nobody else uses the host during a run, so that migqual may restart
+            libvirt's daemon.
     """
 
     name: str
@@ -127,6 +129,7 @@ class HostEntry:
     peer_uri_template: str = DEFAULT_PEER_URI
     roles: frozenset[HostRole] = frozenset()
     certificate_source: CertificateSource = CertificateSource.ISSUED
+    is_exclusive: bool = False
 
     @property
     def migration_endpoint(self) -> str:

@@ -11,6 +11,7 @@ from migqual.errors import InputProblem
 from migqual.inventory.checks import find_inventory_problems
 from migqual.inventory.draft import ALL_VARS_LOCATION, HostDraft, InventoryDraft
 from migqual.inventory.entities import (
+    CertificateSource,
     DirectoryStore,
     EffectiveVariable,
     HostEntry,
@@ -22,6 +23,7 @@ from migqual.inventory.entities import (
     PairEntry,
     ServiceNetwork,
     Store,
+    Tier,
 )
 from migqual.inventory.group_tree import (
     ALL_GROUP_VARIABLE_NAMES,
@@ -210,6 +212,7 @@ def _build_service_network(entry: ServiceNetworkSchema | None) -> ServiceNetwork
 
 def _build_host(draft: InventoryDraft, host: HostDraft) -> HostEntry:
     variables = host.variables
+    is_exclusive = variables.migqual_exclusive or draft.all_variables.migqual_tier is Tier.LAB
     key, known_hosts, ssh_config = (draft.resolve_path(host, name) for name in PATH_VARIABLES)
     return HostEntry(
         name=host.node.name,
@@ -227,9 +230,19 @@ def _build_host(draft: InventoryDraft, host: HostDraft) -> HostEntry:
         scratch=variables.migqual_scratch,
         emulator=str(variables.migqual_emulator) if variables.migqual_emulator else None,
         peer_uri_template=variables.migqual_peer_uri,
-        certificate_source=variables.migqual_certificates,
+        certificate_source=_choose_certificate_source(variables, is_exclusive=is_exclusive),
+        is_exclusive=is_exclusive,
         roles=host.roles,
     )
+
+
+def _choose_certificate_source(
+    variables: HostVariables, *, is_exclusive: bool
+) -> CertificateSource:
+    """Choose the certificates of a host: migqual issues certificates only on an exclusive host."""
+    if variables.migqual_certificates is not None:
+        return variables.migqual_certificates
+    return CertificateSource.ISSUED if is_exclusive else CertificateSource.OWN
 
 
 def _build_store(entry: StoreSchema, draft: InventoryDraft) -> Store:

@@ -56,7 +56,8 @@ class HostVariables(StrictModel):
     migqual_scratch: RemotePath = DEFAULT_SCRATCH_FOLDER
     migqual_emulator: RemotePath | None = None
     migqual_peer_uri: PeerUri = DEFAULT_PEER_URI
-    migqual_certificates: CertificateSource = CertificateSource.ISSUED
+    migqual_certificates: CertificateSource | None = None
+    migqual_exclusive: bool = False
 
 
 class ServiceNetworkSchema(StrictModel):

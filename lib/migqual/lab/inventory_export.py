@@ -76,6 +76,7 @@ def _build_group_variables(layout: LabLayout, acceleration: Acceleration) -> dic
         "ansible_ssh_private_key_file": str(layout.ssh_key_file),
         "migqual_known_hosts": str(layout.known_hosts_file),
         "migqual_tier": layout.topology.tier.value,
+        **({"migqual_exclusive": True} if layout.topology.exclusive else {}),
         "migqual_acceleration": acceleration.value,
         "migqual_guest_cpu": layout.topology.cpu,
         "migqual_scratch": str(SCRATCH_FOLDER),

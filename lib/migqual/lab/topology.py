@@ -184,6 +184,7 @@ class Topology(StrictModel):
         cpu: vCPU model of all guests.
         tier: Tier in the inventory file of the lab. With `REAL` the inventory file describes the
             lab hosts as real hosts.
+        exclusive: Whether the inventory file says that nobody else uses the hosts.
     """
 
     hosts: dict[HostName, LabHost]
@@ -192,6 +193,7 @@ class Topology(StrictModel):
     ipv6_networks: frozenset[Network] = frozenset()
     acceleration: Acceleration = Acceleration.AUTO
     tier: Tier = Tier.LAB
+    exclusive: bool = False
     cpu: str = Field(default="qemu64", description="vCPU model of all guests")
 
     @model_validator(mode="after")

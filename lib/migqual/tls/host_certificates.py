@@ -1,6 +1,7 @@
 """Install the certificates of migqual on a host, and later restore the original state.
 
-The backup of the certificate folder is the renamed original folder. The backup of qemu.conf is a
+The certificates are in a folder of their own, which qemu.conf names for migrations only. The folder
+that VNC, NBD and other services of the host read does not change. The backup of qemu.conf is a
 copy. Before each change, migqual writes the commands that undo the change to the journal.
 """
 
@@ -31,8 +32,10 @@ from migqual.tls.host_settings import (
     read_tls_defaults,
     read_tls_settings,
 )
-from migqual.tls.qemu_conf import QEMU_CONF
+from migqual.tls.qemu_conf import DEFAULT_CERTIFICATE_FOLDER, QEMU_CONF
 
+# A folder below libvirt's certificate folder: the rules of AppArmor and SELinux for QEMU cover it.
+CERTIFICATE_FOLDERS = DEFAULT_CERTIFICATE_FOLDER
 # An inventory may contain host names that no certificate can hold, e.g. with an underscore.
 _HOST_NAME_PATTERN = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
 
@@ -52,17 +55,24 @@ def _is_certificate_name(name: str) -> bool:
 
 
 def read_tls_checksums(host: Host) -> str:
-    """Read the checksums of qemu.conf and of all files in the certificate folder.
+    """Read the checksums of qemu.conf and of all certificate files, and their file attributes.
 
-    Two equal results mean that no file has changed between the calls.
+    Two equal results mean that no file has changed between the calls, neither its contents nor its
+    owner, group, mode, or the target of a link.
 
     Returns:
-        The lines of `sha256sum`, one for each file, sorted.
+        The lines of `stat` and `sha256sum` for each file, sorted.
     """
-    script = 'sha256sum -- "$1"; cd -- "$2" 2>/dev/null && find . -type f -exec sha256sum {} +'
-    result = host.shell.run_unchecked(
-        "sh", "-c", script, "sh", QEMU_CONF, read_tls_settings(host).certificate_folder
-    )
+    script = """
+    conf=$1 real=$(readlink -f -- "$1"); shift
+    for path in "$conf" "$real"; do stat -c '%N %f %u %g' -- "$path"; done
+    sha256sum -- "$real"
+    for folder; do
+        find "$folder" -exec stat -c '%N %f %u %g' -- {} + -type f -exec sha256sum -- {} +
+    done 2>/dev/null
+    """
+    folders = {CERTIFICATE_FOLDERS, read_tls_settings(host).certificate_folder}
+    result = host.shell.run_unchecked("sh", "-c", script, "sh", QEMU_CONF, *sorted(folders))
     return "\n".join(sorted(result.stdout.splitlines()))
 
 
@@ -86,14 +96,14 @@ class HostCertificates:
 
     @property
     def folder(self) -> PurePosixPath:
-        """Return the certificate folder of the host."""
-        return self.original_settings.certificate_folder
+        """Return the folder on the host for the certificates of migqual."""
+        return CERTIFICATE_FOLDERS / self._tag
 
     def install(self, files: CredentialFiles) -> None:
-        """Replace the contents of QEMU's certificate folder by `files`.
+        """Replace the contents of migqual's certificate folder by `files`.
 
-        The original folder becomes a backup. Only QEMU can read the private keys. No daemon is
-        restarted, because QEMU reads the files again for every migration.
+        Only QEMU can read the private keys. No daemon is restarted, because QEMU reads the files
+        again for every migration. QEMU uses the folder after `configure`.
 
         Args:
             files: Contents by file name.
@@ -111,7 +121,7 @@ class HostCertificates:
         self._run_script(backup_scripts.INSTALL_FOLDER, folder, stdin=archive)
 
     def configure(self, **values: int) -> None:
-        """Set keys of qemu.conf, and restart libvirt's daemon if necessary.
+        """Set the certificate folder and keys of qemu.conf; restart libvirt's daemon if necessary.
 
         A restart is necessary if the call changes a setting, or if an earlier call changed a
         setting but did not restart the daemon.
@@ -125,7 +135,9 @@ class HostCertificates:
         # a link into a managed folder stays a link: the file behind the link is changed
         conf_path = self.host.shell.run("readlink", "-f", QEMU_CONF).stdout.strip()
         old_text, defaults = read_qemu_conf(self.host), read_tls_defaults(self.host)
-        new_text = qemu_conf.update_qemu_conf(old_text, **values)
+        new_text = qemu_conf.update_qemu_conf(
+            old_text, migrate_tls_x509_cert_dir=f'"{self.folder}"', **values
+        )
         if qemu_conf.parse_qemu_conf(old_text, defaults) != qemu_conf.parse_qemu_conf(
             new_text, defaults
         ):
@@ -190,18 +202,15 @@ class HostCertificates:
             raise HostError(self.host.name, f"{name}: {message}")
 
     def _list_parent_removal(self) -> list[Argv]:
-        """List the command that removes the parent folder of the certificate folder.
+        """List the commands that remove the parent folders that do not exist yet, lowest first.
 
-        The command removes only an empty folder. If the parent folder already exists, the list is
-        empty.
+        A command removes only an empty folder.
         """
-        parent = str(self.folder.parent)
-        parent_exists = self.host.shell.run_unchecked("test", "-e", parent).status == 0
-        return (
-            []
-            if parent_exists
-            else [("sh", "-c", backup_scripts.REMOVE_EMPTY_PARENT, "sh", parent)]
-        )
+        return [
+            ("sh", "-c", backup_scripts.REMOVE_EMPTY_PARENT, "sh", str(parent))
+            for parent in self.folder.parents
+            if self.host.shell.run_unchecked("test", "-e", parent).status != 0
+        ]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ https://libvirt.org/kbase/tlscerts.html and https://libvirt.org/drvqemu.html
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -78,14 +79,14 @@ def parse_qemu_conf(text: str, host_defaults: TlsDefaults | None = None) -> TlsS
     )
 
 
-def update_qemu_conf(text: str, **values: int) -> str:
+def update_qemu_conf(text: str, **values: int | str) -> str:
     """Set each of `values` in the text of qemu.conf.
 
     Old lines of the keys are removed, and the new lines are at the end. All other lines stay.
 
     Args:
         text: Text of qemu.conf.
-        **values: Value by key of qemu.conf.
+        **values: Value by key of qemu.conf. A text has its quotes.
 
     Returns:
         The new text.
@@ -94,7 +95,7 @@ def update_qemu_conf(text: str, **values: int) -> str:
     return "\n".join([*remaining_lines, *(f"{key} = {value}" for key, value in values.items()), ""])
 
 
-def _has_key(line: str, keys: dict[str, int]) -> bool:
+def _has_key(line: str, keys: Collection[str]) -> bool:
     match = _SETTING_LINE.match(line)
     return match is not None and match[1] in keys
 

@@ -9,6 +9,7 @@ import pytest
 
 from migqual.errors import InventoryError, UsageError
 from migqual.inventory.entities import (
+    CertificateSource,
     DirectoryStore,
     HostRole,
     Inventory,
@@ -189,6 +190,33 @@ def test_missing_store_is_reported(load_text: LoadText) -> None:
 
     with pytest.raises(UsageError, match="no store of the kind nbd"):
         load_text(text).find_store(StoreKind.NBD)
+
+
+@pytest.mark.parametrize(
+    ("tier", "variables", "source", "is_exclusive"),
+    [
+        ("lab", "", CertificateSource.ISSUED, True),
+        ("real", "", CertificateSource.OWN, False),
+        ("real", ", migqual_exclusive: true", CertificateSource.ISSUED, True),
+        (
+            "real",
+            ", migqual_exclusive: true, migqual_certificates: own",
+            CertificateSource.OWN,
+            True,
+        ),
+    ],
+)
+def test_certificates_are_issued_for_exclusive_hosts(
+    load_text: LoadText, tier: str, variables: str, source: CertificateSource, *, is_exclusive: bool
+) -> None:
+    """On a host that others may use, the default is the certificates of the host."""
+    text = VALID_INVENTORY.replace("migqual_tier: lab", f"migqual_tier: {tier}").replace(
+        "ansible_user: admin", f"ansible_user: admin{variables}"
+    )
+
+    host = load_text(text).find_host("b1")
+
+    assert (host.certificate_source, host.is_exclusive) == (source, is_exclusive)
 
 
 def test_service_network(load_text: LoadText) -> None:

@@ -121,6 +121,12 @@ def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
         ("{migqual_service_bridge: br0}", "{}", f"{A1}.migqual_service_bridge", "missing"),
         (
             "migqual_service_bridge: br0",
+            "migqual_service_bridge: br0, migqual_certificates: issued",
+            "all.children.hypervisors.vars.migqual_certificates",
+            "migqual_exclusive: true",
+        ),
+        (
+            "migqual_service_bridge: br0",
             "foo: 1",
             "all.children.hypervisors.vars.foo",
             "unknown key",

@@ -97,3 +97,15 @@ def test_change_replaces_only_the_given_keys() -> None:
         qemu_conf.update_qemu_conf(changed_text, migrate_tls_force=0, migrate_tls_x509_verify=1)
         == changed_text
     )
+
+
+def test_folder_is_changed_in_the_text() -> None:
+    """A text value has quotes, and replaces the old line."""
+    changed_text = qemu_conf.update_qemu_conf(
+        CONF_TEXT, migrate_tls_x509_cert_dir='"/etc/pki/qemu/mq-1"'
+    )
+
+    assert qemu_conf.parse_qemu_conf(changed_text).certificate_folder == PurePosixPath(
+        "/etc/pki/qemu/mq-1"
+    )
+    assert changed_text.count("migrate_tls_x509_cert_dir =") == 1
