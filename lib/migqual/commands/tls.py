@@ -16,7 +16,7 @@ from migqual.commands import _common_arguments as common_arguments
 from migqual.commands import preflight
 from migqual.commands.lab import print_progress
 from migqual.errors import UsageError
-from migqual.hosts import journal
+from migqual.hosts import journal, libvirt_daemon
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.lease import lease_hosts
@@ -87,6 +87,7 @@ def _install_certificates(arguments: argparse.Namespace) -> int:
             authority_folder.folder
         )
         for certificates in all_certificates:
+            libvirt_daemon.check_harmless_restart(certificates.host)
             certificates.install(
                 authority.issue_files(host_certificates.list_certificate_names(certificates.host))
             )

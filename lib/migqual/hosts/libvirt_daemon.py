@@ -7,6 +7,7 @@ from migqual.hosts.libvirt_queries import list_foreign_guests_with_jobs
 
 DAEMON_UNITS = ("virtqemud", "libvirtd")
 RESTART_SECONDS = 60.0
+FOREIGN_JOB_SECONDS = 600.0
 
 
 def find_daemon_unit(host: Host) -> str:
@@ -30,8 +31,12 @@ def find_daemon_unit(host: Host) -> str:
     )
 
 
-def _check_restart_is_harmless(host: Host) -> None:
-    """Raise `HostError` if a restart of the daemon can harm other users of the host."""
+def check_harmless_restart(host: Host) -> None:
+    """Check that a restart of libvirt's daemon harms no other user of the host.
+
+    Raises:
+        HostError: Other users use the host, or a guest that is not migqual's has a job.
+    """
     if not host.entry.is_exclusive:
         raise HostError(
             host.name,
@@ -48,6 +53,19 @@ def _check_restart_is_harmless(host: Host) -> None:
         )
 
 
+def wait_for_foreign_jobs(host: Host) -> None:
+    """Wait until no guest of other users has a job, so that a restart of the daemon ends no job.
+
+    Raises:
+        TimedOut: A job does not end within `FOREIGN_JOB_SECONDS`.
+    """
+    Deadline(FOREIGN_JOB_SECONDS).wait_for(
+        f"the end of the jobs of other users' guests on {host.name}",
+        lambda: not list_foreign_guests_with_jobs(host.libvirt),
+        interval_s=1.0,
+    )
+
+
 def restart_daemon(host: Host) -> None:
     """Restart the libvirt daemon and wait until libvirt answers.
 
@@ -59,7 +77,7 @@ def restart_daemon(host: Host) -> None:
             did not restart. Or the daemon does not start; the error has its last 5 log lines.
         TimedOut: libvirt does not answer within `RESTART_SECONDS`.
     """
-    _check_restart_is_harmless(host)
+    check_harmless_restart(host)
     unit_name = find_daemon_unit(host)
     result = host.shell.run_unchecked(
         "systemctl", "restart", f"{unit_name}.service", seconds=RESTART_SECONDS

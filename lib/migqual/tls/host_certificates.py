@@ -166,10 +166,16 @@ class HostCertificates:
         The method tries both restorations, even if the first restoration fails. The journal keeps
         the commands of a failed restoration.
 
+        The restoration of qemu.conf restarts libvirt's daemon, after the jobs of other users'
+        guests have ended.
+
         Raises:
             HostError: The folder or qemu.conf could not be restored.
+            TimedOut: A job of another user's guest does not end. Nothing was restored.
         """
         last_error: HostError | None = None
+        if any(entry.kind == "settings" for entry in self._journal_entries):
+            libvirt_daemon.wait_for_foreign_jobs(self.host)
         for entry in reversed(self._journal_entries):
             try:
                 undo_entry(self.host, entry)
@@ -236,6 +242,7 @@ def install_certificates(
     certificates_by_host: dict[str, HostCertificates] = {}
     with ExitStack() as stack:
         for host in hosts:
+            libvirt_daemon.check_harmless_restart(host)
             certificates = HostCertificates(host, journal, tag)
             stack.callback(certificates.restore)
             certificates.install(authority.issue_files(list_certificate_names(host)))
