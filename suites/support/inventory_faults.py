@@ -28,6 +28,7 @@ class InventoryFault:
         text: Part of the message of the first finding.
         edit: Changes the inventory. The second argument is the destination's entry in it.
         damage: Damages a host while the block runs.
+        is_common: Whether the damage concerns a host that several pairs use.
     """
 
     id: str
@@ -37,6 +38,7 @@ class InventoryFault:
         default=lambda _inventory, _destination: None
     )
     damage: Damage = field(default=lambda _testbed: nullcontext())
+    is_common: bool = False
 
 
 def write_inventory(testbed: Testbed, fault: InventoryFault, folder: Path) -> Path:
@@ -197,14 +199,14 @@ INVENTORY_FAULTS = (
     ),
     InventoryFault(
         "no-kvm",
-        ("{source}.kvm", "{destination}.kvm"),
-        "no KVM guests",
+        ("{destination}.guest", "{source}.guest"),
+        "no guest of migqual runs",
         edit=lambda inventory, _: get_variables(inventory).update(migqual_acceleration="kvm"),
     ),
     InventoryFault(
         "emulator-of-another-path",
-        ("{destination}.emulator",),
-        "cannot start guests",
+        ("{destination}.libvirt",),
+        "/opt/none/qemu",
         edit=lambda _, destination: destination.update(migqual_emulator="/opt/none/qemu"),
     ),
     InventoryFault(
@@ -257,10 +259,10 @@ INVENTORY_FAULTS = (
         damage=mount_small_folder("ro"),
     ),
     InventoryFault(
-        "folder-of-exports-missing",
+        "file-in-the-place-of-a-folder",
         ("nbd.{storage}",),
         "has no folder",
-        edit=lambda inventory, _: set_store(inventory, "nbd", directory="/srv/none"),
+        edit=lambda inventory, _: set_store(inventory, "nbd", directory="/etc/hostname/nbd"),
     ),
     InventoryFault(
         "scratch-without-programs",
@@ -294,6 +296,7 @@ INVENTORY_FAULTS = (
         ("{storage}.programs",),
         "tgtadm",
         damage=hide_program("tgtadm", find_storage),
+        is_common=True,
     ),
     InventoryFault(
         "login-shell-that-prints",
@@ -307,7 +310,7 @@ INVENTORY_FAULTS = (
     ),
     InventoryFault(
         "peer-login-closed",
-        ("LM-PRE-01.control",),
+        ("LM-PRE-01.control", "LM-PRE-01.libvirt"),
         "",
         damage=close_peer_ports,
     ),

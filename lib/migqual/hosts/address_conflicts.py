@@ -26,7 +26,8 @@ done
 sleep {_REPLY_SECONDS}
 ip neigh show
 """
-_NEIGHBOR_PATTERN = re.compile(r"^(\S+) dev \S+ lladdr (\S+)", re.MULTILINE)
+# Only a reply makes an entry REACHABLE; a frame that nobody asked for makes it STALE.
+_NEIGHBOR_PATTERN = re.compile(r"^(\S+) dev \S+ lladdr (\S+) .*\bREACHABLE\b", re.MULTILINE)
 
 
 def find_used_addresses(client: Host, addresses: Sequence[str]) -> dict[str, str]:
@@ -48,7 +49,7 @@ def find_used_addresses(client: Host, addresses: Sequence[str]) -> dict[str, str
 
 
 def parse_used_addresses(neighbors: str, addresses: Collection[str]) -> dict[str, str]:
-    """Parse the output of `ip neigh show`; return the MAC of each of `addresses` that has one."""
+    """Parse the output of `ip neigh show`; return the MAC of each of `addresses` that replied."""
     return {
         address: mac
         for address, mac in _NEIGHBOR_PATTERN.findall(neighbors)

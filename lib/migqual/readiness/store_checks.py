@@ -32,7 +32,13 @@ def check_stores(context: CheckContext, hosts: Mapping[str, Host]) -> Iterator[F
                 yield from _check_folders(context, store, users, is_shared=False)
             case NbdStore() | IscsiStore():
                 if store.server in hosts:
-                    yield _check_folder(context, store.name, store.directory, hosts[store.server])
+                    yield _check_folder(
+                        context,
+                        store.name,
+                        store.directory,
+                        hosts[store.server],
+                        must_exist=False,
+                    )
 
 
 def _check_folders(
@@ -42,16 +48,20 @@ def _check_folders(
     *,
     is_shared: bool,
 ) -> Iterator[Finding]:
-    findings = [_check_folder(context, store.name, store.path, host) for host in users]
+    findings = [
+        _check_folder(context, store.name, store.path, host, must_exist=is_shared) for host in users
+    ]
     yield from findings
     if all(finding.severity is Severity.OK for finding in findings):
         yield from _check_sharing(context, store, users, is_shared=is_shared)
 
 
 def _check_folder(
-    context: CheckContext, store_name: str, folder: PurePosixPath, host: Host
+    context: CheckContext, store_name: str, folder: PurePosixPath, host: Host, *, must_exist: bool
 ) -> Finding:
     finding_id = f"{store_name}.{host.name}"
+    if not must_exist:  # migqual creates the folder
+        folder = _find_existing_parent(host, folder)
     if host.shell.run_unchecked("test", "-d", folder).status != 0:
         return Finding(
             finding_id,
@@ -72,6 +82,11 @@ def _check_folder(
     return judge_free_space(finding_id, host.name, folder, df_output)
 
 
+def _find_existing_parent(host: Host, folder: PurePosixPath) -> PurePosixPath:
+    script = 'path=$1; until test -e "$path"; do path=$(dirname -- "$path"); done; echo "$path"'
+    return PurePosixPath(host.shell.run("sh", "-c", script, "sh", folder).stdout.strip())
+
+
 def _check_sharing(
     context: CheckContext,
     store: DirectoryStore | LocalStore,
@@ -82,8 +97,8 @@ def _check_sharing(
     """Yield a finding for each host that wrongly sees, or misses, a file of the first host."""
     if len(users) < 2:
         return
-    folder = store.path
     writer, *readers = users
+    folder = store.path if is_shared else _find_existing_parent(writer, store.path)
     with context.probe_file(writer, folder) as file:
         writer.shell.run("touch", file)
         seen_by = [

@@ -8,6 +8,7 @@ from migqual.hosts.address_conflicts import (
     describe_used_addresses,
     find_used_addresses,
     find_used_macs,
+    parse_used_addresses,
 )
 from migqual.hosts.guest_identity import derive_mac
 from suites.selftest.support.namespace_host import open_namespace_host
@@ -62,6 +63,20 @@ def test_used_mac_is_found() -> None:
 
         assert find_used_macs(host, ["02:00:00:00:00:07", GUEST_MAC.upper()]) == [GUEST_MAC.upper()]
         assert find_used_macs(host, ["02:00:00:00:00:07"]) == []
+
+
+def test_only_replies_count() -> None:
+    """An entry that the kernel did not confirm by a reply says nothing about a machine."""
+    neighbors = """\
+10.0.0.1 dev br0 lladdr 52:54:00:00:00:01 REACHABLE
+10.0.0.2 dev br0 lladdr 52:54:00:00:00:02 STALE
+10.0.0.3 dev br0 INCOMPLETE
+10.0.0.4 dev br0 lladdr 52:54:00:00:00:04 router REACHABLE
+10.0.0.5 dev br0 lladdr 52:54:00:00:00:05 REACHABLE
+"""
+    addresses = tuple(f"10.0.0.{number}" for number in range(1, 5))
+
+    assert list(parse_used_addresses(neighbors, addresses)) == ["10.0.0.1", "10.0.0.4"]
 
 
 def test_many_used_addresses_are_counted() -> None:
