@@ -19,7 +19,11 @@ _MAX_ADDRESSES = 512  # the kernel's table of neighbors is small (net.ipv4.neigh
 # Forget what the client knows of each address, send a datagram to it, and print who replied.
 _ASK_SCRIPT = f"""
 device=$(ip -o route get "$1" | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
-printf "neigh del %s dev $device\\n" "$@" | ip -force -batch - 2>/dev/null
+for attempt in 1 2 3 4 5; do  # an entry in use may come back
+  printf "neigh del %s dev $device\\n" "$@" | ip -force -batch - 2>/dev/null
+  ip neigh show | grep lladdr | grep -qF -f <(printf '%s dev \\n' "$@") || break
+  sleep 0.2
+done
 for address; do
   {{ exec 3<>"/dev/udp/$address/9" && printf x >&3; }} 2>/dev/null
 done
