@@ -15,6 +15,7 @@ from migqual import cli, paths
 from migqual.commands import run
 from migqual.deadline import Deadline
 from migqual.errors import TroubleError
+from migqual.inventory.entities import Inventory
 from migqual.inventory.file import load_inventory
 from migqual.model.finding import Finding, Severity
 
@@ -256,8 +257,33 @@ def test_run_does_not_start_on_a_refusal(
     ):
         run._check_hosts(load_inventory(file))  # noqa: SLF001 - the hosts are made up
 
-    is_printed = "h1.bridge" in capsys.readouterr().err
+    is_printed = "h1.bridge" in capsys.readouterr().out
     assert is_printed is (severity in {Severity.WARNING, Severity.UNKNOWN})
+
+
+def test_run_removes_leftovers_before_it_checks_the_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guest of a killed run still has an address that the check would refuse."""
+    (tmp_path / "known_hosts").touch()
+    file = tmp_path / "hosts.yml"
+    file.write_text(ONE_PAIR_INVENTORY.format(folder=tmp_path))
+    calls: list[object] = []
+
+    def refuse(_inventory: Inventory) -> None:
+        calls.append("check")
+        raise TroubleError("not ready")
+
+    monkeypatch.setattr(run, "_check_hosts", refuse)
+    monkeypatch.setattr(
+        "migqual.commands._run_target.Cleanup.sweep",
+        lambda cleanup: calls.append(cleanup.inventories),
+    )
+
+    exit_code = cli.main(["run", f"--inventory={file}", f"--out={tmp_path / 'out'}"])
+
+    assert exit_code == 3
+    assert calls == [[file], "check"]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import fcntl
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from migqual.commands import lab as lab_command
@@ -28,20 +28,37 @@ class RunTarget:
     lab: LabLayout | None = None
 
 
+@dataclass
+class Cleanup:
+    """The removal of the objects that runs left on hosts.
+
+    Attributes:
+        inventories: Inventory files. Objects of runs that used one of them are removed.
+        is_complete: False after an object could not be removed.
+    """
+
+    inventories: list[Path] = field(default_factory=list)
+    is_complete: bool = True
+
+    def sweep(self) -> None:
+        """Remove the objects of ended runs from the hosts of all inventories."""
+        for inventory in self.inventories:
+            if not sweep.sweep_journals(sweep.find_journals(inventory)):
+                self.is_complete = False
+
+
 @contextmanager
-def sweep_afterwards() -> Iterator[list[Path]]:
+def sweep_afterwards() -> Iterator[Cleanup]:
     """Remove the objects that crashed runs left on hosts, at the end of the block.
 
     Yields:
-        An empty list, to which the caller adds inventory files. At the end, the function removes
-        only objects of runs that used one of these inventory files.
+        The cleanup, to which the caller adds inventory files.
     """
-    inventories: list[Path] = []
+    cleanup = Cleanup()
     try:
-        yield inventories
+        yield cleanup
     finally:
-        for inventory in inventories:
-            sweep.sweep_journals(sweep.find_journals(inventory))
+        cleanup.sweep()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from migqual import paths
 from migqual.commands import lab as lab_command
 from migqual.commands._pytest_process import check_pytest_arguments, run_suites
-from migqual.commands._run_target import RunTarget, open_target, sweep_afterwards
+from migqual.commands._run_target import Cleanup, RunTarget, open_target, sweep_afterwards
 from migqual.commands.lab import print_progress
 from migqual.errors import TroubleError, UsageError
 from migqual.image.cloud_image import ensure_cloud_image
@@ -117,15 +117,23 @@ def run(arguments: argparse.Namespace) -> int:
     with report_folder.lock_report_folder(arguments.out):  # then the session does
         report_folder.clear_report_folder(arguments.out, include_pytest_files=True)
         if inventory is not None:
+            # a guest of a killed run still has its address
+            Cleanup([arguments.inventory]).sweep()
             _check_hosts(inventory)
-    with sweep_afterwards() as inventories, open_target(arguments) as target:
-        inventories.append(target.inventory)
+    with sweep_afterwards() as cleanup, open_target(arguments) as target:
+        cleanup.inventories.append(target.inventory)
         if arguments.observer_checks and target.lab is not None:
             # the build needs package mirrors, and the lab has no route to a mirror
             ensure_cloud_image(paths.get_cache_folder(), report_progress=print_progress)
         with _watch_foreign_objects(target) as changed_objects:
             status = run_suites(arguments, target)
-    return _print_verdict(arguments, status) or (1 if changed_objects else 0)
+    exit_code = _print_verdict(arguments, status)
+    if not cleanup.is_complete:
+        raise TroubleError(
+            "objects of this run or of an earlier run are still on the hosts",
+            remedy="`migqual sweep --dry-run` lists them, and `migqual sweep` removes them",
+        )
+    return exit_code or (1 if changed_objects else 0)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def check_inventory_hosts(inventory: Inventory) -> tuple[Finding, ...]:
         hosts = {
             name: stack.enter_context(Host(entry))
             for name, entry in inventory.hosts.items()
-            if name not in find_refused_names(findings)
+            if name not in find_refused_names(inventory.hosts, findings)
         }
         with ThreadPoolExecutor(_MAX_PARALLEL) as pool:
             host_findings = pool.map(
@@ -54,13 +54,17 @@ def check_inventory_hosts(inventory: Inventory) -> tuple[Finding, ...]:
     return (*findings, *(finding for part in pair_findings for finding in part))
 
 
-def find_refused_names(findings: Iterable[Finding]) -> set[str]:
-    """Find the names of hosts, stores and pairs that a finding refuses."""
+def find_refused_names(names: Iterable[str], findings: Iterable[Finding]) -> set[str]:
+    """Find the names of hosts and stores that a finding refuses.
+
+    The id of a finding is ``HOST.CHECK``, ``STORE.HOST`` or ``STORE.sharing``. A name may contain
+    dots.
+    """
+    refused_ids = [finding.id for finding in findings if finding.severity is Severity.REFUSED]
     return {
-        part
-        for finding in findings
-        if finding.severity is Severity.REFUSED
-        for part in finding.id.split(".")[:2]
+        name
+        for name in names
+        if any(id_.startswith(f"{name}.") or id_.endswith(f".{name}") for id_ in refused_ids)
     }
 
 
@@ -70,7 +74,7 @@ def _is_ready(inventory: Inventory, pair: PairEntry, findings: Iterable[Finding]
     names |= {store.name for store in inventory.stores}
     if inventory.client is None:
         return False
-    return not (names | {inventory.client.name}) & find_refused_names(findings)
+    return not find_refused_names(names | {inventory.client.name}, findings)
 
 
 def _collect(name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
