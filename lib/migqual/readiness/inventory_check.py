@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from secrets import token_hex
 
-from migqual.errors import HostError
+from migqual.errors import MigqualError
 from migqual.hosts import clock_offset, reachability
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
@@ -29,6 +29,10 @@ def check_inventory_hosts(inventory: Inventory) -> tuple[Finding, ...]:
         The findings, in the order of the checks.
     """
     findings = list(reachability.check_reachability(inventory))
+    if inventory.client is None:
+        message = "the inventory names no client, so no test can measure gaps"
+        remedy = "set migqual_client to a host on the service network"
+        findings.append(Finding("inventory.client", Severity.REFUSED, message, remedy=remedy))
     with ExitStack() as stack:
         context = CheckContext(inventory, Journal(f"check-{token_hex(3)}", inventory))
         stack.callback(context.journal.close)
@@ -78,14 +82,13 @@ def _is_ready(inventory: Inventory, pair: PairEntry, findings: Iterable[Finding]
 
 
 def _collect(name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    """Collect the findings of a check. A lost connection is a finding, too."""
+    """Collect the findings of a check. An error that ends the check is a finding, too."""
     findings: list[Finding] = []
     try:
         findings.extend(check())
-    except HostError as error:
-        findings.append(
-            Finding(f"{name}.connection", Severity.UNKNOWN, error.message, remedy=error.remedy)
-        )
+    except MigqualError as error:
+        remedy = error.remedy or "remove the reported cause, and run the check again"
+        findings.append(Finding(f"{name}.end", Severity.UNKNOWN, error.message, remedy=remedy))
     return findings
 
 

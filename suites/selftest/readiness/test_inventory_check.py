@@ -25,7 +25,7 @@ Filesystem     1024-blocks      Used Available Capacity Mounted on
         ("shared.sharing", Severity.REFUSED, {"shared"}),
         ("a1-b1.clocks", Severity.REFUSED, set()),
         ("a1.firmware", Severity.WARNING, set()),
-        ("a1.connection", Severity.UNKNOWN, set()),
+        ("a1.end", Severity.UNKNOWN, set()),
     ],
 )
 def test_name_in_the_id_of_a_refused_finding(
