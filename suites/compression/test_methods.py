@@ -10,8 +10,9 @@ from migqual.testbed.testbed import Testbed
 from suites.support.compression import (
     CountedMigration,
     fill_memory,
+    list_changed_parameters,
     migrate_and_count_bytes,
-    query_migration_parameters,
+    read_parameter_state,
     require_parameter,
 )
 from suites.support.compression_methods import (
@@ -62,7 +63,7 @@ def test_compression_method_reduces_bytes(
     for setting in method.required_settings:
         require_parameter(testbed.pair, setting.name, setting.value)
     guest = testbed.make_guest(GuestSpec())  # at rest: only the data changes, where it does
-    parameters_before = query_migration_parameters(guest)
+    parameters_before = read_parameter_state(guest)
     levels = method.list_supported_levels(testbed.pair)
     matrix = select_rows(
         (levels, DATA_KINDS, method.connections), pytestconfig.getoption("--matrix")
@@ -77,7 +78,7 @@ def test_compression_method_reduces_bytes(
             )
             for row in (row for row in matrix if row[1] == data_kind):
                 results.append(migrate_with_method(testbed, guest, method, row))
-                assert query_migration_parameters(guest) == parameters_before
+                assert list_changed_parameters(guest, parameters_before) == {}
 
     share_table = {
         str(result): f"{result.compute_link_share(plain_migrations):.1%}" for result in results

@@ -1,6 +1,6 @@
 """Shared code of the compression tests: data to compress, and bytes counted on the link."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -193,6 +193,35 @@ def query_migration_parameters(guest: Guest) -> dict[str, Any]:
     """Return the reply of QMP `query-migrate-parameters` from the guest's current host."""
     reply: dict[str, Any] = guest.domain.run_qmp_command("query-migrate-parameters")
     return reply
+
+
+@dataclass(frozen=True)
+class ParameterState:
+    """The migration parameters of a guest, and the host on which they were in force."""
+
+    host: str
+    values: Mapping[str, Any]
+
+
+def read_parameter_state(guest: Guest) -> ParameterState:
+    """Read the migration parameters of a guest on the guest's current host."""
+    return ParameterState(guest.host.name, query_migration_parameters(guest))
+
+
+def list_changed_parameters(guest: Guest, before: ParameterState) -> dict[str, tuple[Any, Any]]:
+    """List the migration parameters with another value than before, as old and new value.
+
+    On another host, only the parameters that both QEMU versions have are compared.
+    """
+    now = read_parameter_state(guest)
+    names = before.values.keys() | now.values.keys()
+    if now.host != before.host:
+        names = before.values.keys() & now.values.keys()
+    return {
+        name: (before.values.get(name), now.values.get(name))
+        for name in sorted(names)
+        if before.values.get(name) != now.values.get(name)
+    }
 
 
 def has_no_effect(

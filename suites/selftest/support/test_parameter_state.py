@@ -1,0 +1,37 @@
+"""Parameters are compared with the same host's, or by the names that both hosts have."""
+
+from typing import Any, cast
+
+import pytest
+
+from migqual.hosts.guest import Guest
+from suites.support import compression
+from suites.support.compression import ParameterState, list_changed_parameters
+
+pytestmark = pytest.mark.selftest
+
+OLD = {"multifd-channels": 2, "compress-level": 1}
+NEW = {"multifd-channels": 2, "direct-io": False}
+
+
+@pytest.mark.parametrize(
+    ("host", "now", "changed"),
+    [
+        ("a1", OLD, {}),
+        ("a1", NEW, {"compress-level": (1, None), "direct-io": (None, False)}),
+        ("b1", NEW, {}),
+        ("b1", NEW | {"multifd-channels": 4}, {"multifd-channels": (2, 4)}),
+    ],
+)
+def test_changed_parameters(
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    now: dict[str, Any],
+    changed: dict[str, tuple[Any, Any]],
+) -> None:
+    """A newer QEMU at the destination has other parameters, which is no change."""
+    monkeypatch.setattr(
+        compression, "read_parameter_state", lambda _guest: ParameterState(host, now)
+    )
+
+    assert list_changed_parameters(cast("Guest", None), ParameterState("a1", OLD)) == changed
