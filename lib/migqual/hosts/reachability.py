@@ -8,11 +8,6 @@ from functools import partial
 from migqual.deadline import Deadline
 from migqual.errors import HostError, TimedOut
 from migqual.hosts.acceleration import decide_acceleration
-from migqual.hosts.address_conflicts import (
-    USED_ADDRESS_REMEDY,
-    describe_used_addresses,
-    find_used_addresses,
-)
 from migqual.hosts.host import Host
 from migqual.hosts.host_identity import EQUAL_IDENTITY_REMEDY, HostIdentity
 from migqual.inventory.entities import Acceleration, HostEntry, HostRole, Inventory
@@ -46,7 +41,6 @@ def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
     return (
         *(finding for findings, _ in results.values() for finding in findings),
         *_check_identities(inventory, identities),
-        *_check_guest_addresses(inventory, results),
     )
 
 
@@ -159,28 +153,6 @@ def _check_libvirt(host: Host) -> tuple[Finding, HostIdentity | None]:
         return Finding(finding_id, Severity.REFUSED, error.message, remedy=error.remedy), None
     message = f"libvirt {versions['libvirt']}, QEMU {versions['qemu']}"
     return Finding(finding_id, Severity.OK, message, figures=versions), identity
-
-
-def _check_guest_addresses(
-    inventory: Inventory, results: Mapping[str, tuple[Sequence[Finding], object]]
-) -> Iterator[Finding]:
-    """Yield a finding about the addresses of guests, if the client was reached."""
-    client, network = inventory.client, inventory.service_network
-    if client is None or network is None or results[client.name][0][0].severity is not Severity.OK:
-        return
-    finding_id = f"{client.name}.addresses"
-    addresses = [str(address) for address in network.addresses]
-    try:
-        with Host(client) as host:
-            used_addresses = find_used_addresses(host, addresses)
-    except HostError as error:
-        yield Finding(finding_id, Severity.UNKNOWN, error.message, remedy=error.remedy)
-        return
-    if used_addresses:
-        message = describe_used_addresses(used_addresses)
-        yield Finding(finding_id, Severity.REFUSED, message, remedy=USED_ADDRESS_REMEDY)
-    else:
-        yield Finding(finding_id, Severity.OK, f"{len(addresses)} addresses for guests are free")
 
 
 def _check_identities(

@@ -9,6 +9,11 @@ from pathlib import PurePosixPath
 
 from migqual.errors import GuestError, HostError
 from migqual.hosts.acceleration import decide_acceleration
+from migqual.hosts.address_conflicts import (
+    USED_ADDRESS_REMEDY,
+    describe_used_addresses,
+    find_used_addresses,
+)
 from migqual.hosts.firmware import find_firmware
 from migqual.hosts.host import Host
 from migqual.inventory.entities import (
@@ -60,6 +65,8 @@ def check_host(context: CheckContext, host: Host) -> Iterator[Finding]:
     inventory = context.inventory
     yield _check_programs(host, list_programs(inventory, host))
     yield _check_scratch(context, host)
+    if inventory.client is not None and inventory.client.name == host.name:
+        yield from _check_guest_addresses(inventory, host)
     if HostRole.HYPERVISOR in host.entry.roles:
         yield _check_bridge(host)
         yield _check_emulator(inventory, host)
@@ -126,6 +133,23 @@ def judge_free_space(
             remedy=f"free {MIN_FREE_MIB - free_mib} MiB",
         )
     return Finding(finding_id, Severity.OK, message, {"free_mib": free_mib})
+
+
+def _check_guest_addresses(inventory: Inventory, client: Host) -> Iterator[Finding]:
+    """Yield a finding about the addresses of guests, which no other machine may use."""
+    finding_id = f"{client.name}.addresses"
+    if inventory.service_network is None:
+        message = "the inventory has no addresses for guests"
+        remedy = "set migqual_service_network to a range of addresses for the guests"
+        yield Finding(finding_id, Severity.REFUSED, message, remedy=remedy)
+        return
+    addresses = [str(address) for address in inventory.service_network.addresses]
+    used_addresses = find_used_addresses(client, addresses)
+    if used_addresses:
+        message = describe_used_addresses(used_addresses)
+        yield Finding(finding_id, Severity.REFUSED, message, remedy=USED_ADDRESS_REMEDY)
+    else:
+        yield Finding(finding_id, Severity.OK, f"{len(addresses)} addresses for guests are free")
 
 
 def _check_bridge(host: Host) -> Finding:
