@@ -1,5 +1,7 @@
 """Machines that already use an address or a MAC of the guests are found by their real replies."""
 
+import re
+
 import pytest
 
 from migqual.errors import HostError
@@ -42,13 +44,11 @@ def test_used_address_is_found(addresses: tuple[str, ...], used_address: str) ->
             namespaces.guest.add_address(address, "guest")
         namespaces.guest.run("ip", "link", "set", "guest", "up")
 
-        assert find_used_addresses(client, addresses) == {used_address: GUEST_MAC}
-        with pytest.raises(HostError, match=f"in use: {used_address}"):
+        with pytest.raises(HostError, match=re.escape(f"in use: {used_address} ({GUEST_MAC})")):
             check_free_addresses(client, (), addresses, ())
 
         namespaces.guest.run("ip", "address", "flush", "dev", "guest")
         assert find_used_addresses(client, addresses) == {}
-        check_free_addresses(client, (), addresses, ())
 
 
 def test_used_mac_is_found() -> None:
