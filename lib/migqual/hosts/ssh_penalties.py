@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,17 +97,17 @@ class PenaltyLedger:
     def wait_before_failed_login(self, host: HostEntry) -> None:
         """Wait until a failed login causes no lock-out, and record the penalty of the login."""
         if settings := self.get_settings(host):
-            self._wait(host, settings.failed_login_s)
+            self._wait(host, settings, settings.failed_login_s)
 
     def wait_before_unused_connection(self, host: HostEntry) -> None:
         """Wait until a connection without login causes no lock-out, and record the penalty."""
         if settings := self.get_settings(host):
-            self._wait(host, settings.unused_connection_s)
+            self._wait(host, settings, settings.unused_connection_s)
 
     def wait_until_login_may_fail(self, host: HostEntry) -> None:
         """Wait until a failed login causes no lock-out, without a record of the penalty."""
         if settings := self.get_settings(host):
-            self._pause(host, settings.failed_login_s)
+            _pause(self.calculate_wait_s(host, settings.failed_login_s))
 
     def add_failed_login(self, host: HostEntry) -> None:
         """Record the penalty of a failed login."""
@@ -120,17 +120,18 @@ class PenaltyLedger:
         if settings is None:
             return 0.0
         with self._open_expiry_times() as expiry_times:
-            running_s = max(0.0, expiry_times.get(_get_server(host), 0.0) - time.time())
-        return max(0.0, running_s + seconds + MARGIN_SECONDS - settings.minimum_s)
+            return _calculate_wait_s(expiry_times, host, settings, seconds)
 
-    def _wait(self, host: HostEntry, seconds: float) -> None:
-        self._pause(host, seconds)
-        self._add_penalty(host, seconds)
+    def _wait(self, host: HostEntry, settings: PenaltySettings, seconds: float) -> None:
+        """Record a penalty of the future, then wait until the time for it.
 
-    def _pause(self, host: HostEntry, seconds: float) -> None:
-        wait_s = self.calculate_wait_s(host, seconds)
-        if wait_s > 0:
-            Deadline(wait_s + 1).pause(wait_s)
+        No other process can record a penalty between the calculation and the record.
+        """
+        with self._open_expiry_times() as expiry_times:
+            wait_s = _calculate_wait_s(expiry_times, host, settings, seconds)
+            expiry = max(time.time() + wait_s, expiry_times.get(_get_server(host), 0.0))
+            expiry_times[_get_server(host)] = expiry + seconds
+        _pause(wait_s)
 
     def _add_penalty(self, host: HostEntry, seconds: float) -> None:
         with self._open_expiry_times() as expiry_times:
@@ -155,6 +156,18 @@ class PenaltyLedger:
                 stream.seek(0)
                 stream.truncate()
                 json.dump(expiry_times, stream)
+
+
+def _calculate_wait_s(
+    expiry_times: Mapping[str, float], host: HostEntry, settings: PenaltySettings, seconds: float
+) -> float:
+    running_s = max(0.0, expiry_times.get(_get_server(host), 0.0) - time.time())
+    return max(0.0, running_s + seconds + MARGIN_SECONDS - settings.minimum_s)
+
+
+def _pause(seconds: float) -> None:
+    if seconds > 0:
+        Deadline(seconds + 1).pause(seconds)
 
 
 def _read_expiry_times(stream: IO[str]) -> dict[str, float]:

@@ -1,10 +1,13 @@
 """The controller stays below the penalties of an SSH server."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from migqual.hosts.ssh_penalties import (
+    MARGIN_SECONDS,
     PenaltyLedger,
     PenaltySettings,
     parse_server_settings,
@@ -57,6 +60,34 @@ def test_processes_share_the_penalties(tmp_path: Path) -> None:
     other_ledger = PenaltyLedger(tmp_path / "ledger.json")
     assert other_ledger.calculate_wait_s(make_host(), DEFAULT.failed_login_s) > 0
     assert other_ledger.calculate_wait_s(make_host(port=2222), DEFAULT.failed_login_s) == 0
+
+
+def test_simultaneous_logins_stay_below_the_minimum(tmp_path: Path) -> None:
+    """
+    Threads that must fail at the same moment wait for each other's penalties.
+
+    Preconditions: short penalties, so that the waits are short; five logins in two ledgers.
+    Expected: the sum of the penalties never reaches the minimum of the server.
+    """
+    settings = PenaltySettings(failed_login_s=0.2, unused_connection_s=0.1, minimum_s=2.5)
+    ledgers = [PenaltyLedger(tmp_path / "ledger.json") for _ in range(2)]
+    for ledger in ledgers:
+        ledger.set_settings(make_host(), settings)
+    begin = time.monotonic()
+
+    with ThreadPoolExecutor(5) as pool:
+        moments = sorted(
+            pool.map(
+                lambda number: (
+                    ledgers[number % 2].wait_before_failed_login(make_host()) or time.monotonic()
+                ),
+                range(5),
+            )
+        )
+
+    limit_s = settings.minimum_s - MARGIN_SECONDS
+    for number, moment in enumerate(moments, start=1):
+        assert number * settings.failed_login_s - (moment - begin) <= limit_s + 0.05
 
 
 @pytest.mark.parametrize(
