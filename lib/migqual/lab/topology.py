@@ -304,7 +304,7 @@ def add_replicas(topology: Topology, lanes: int) -> Topology:
 
     A replica is a pair of two new hosts with the same descriptions as the hosts of the original
     pair, and runs a share of the tests of the original pair. If the topology already has enough
-    pairs, the function adds none.
+    pairs, the function adds none. The hosts of a topology with the tier `real` have no replicas.
 
     Args:
         topology: The topology, which may already contain replicas.
@@ -313,6 +313,8 @@ def add_replicas(topology: Topology, lanes: int) -> Topology:
     Returns:
         A new topology.
     """
+    if topology.tier is Tier.REAL:
+        return topology
     original_pairs = [pair for pair in topology.pairs if pair.replica_of is None]
     hosts, pairs = dict(topology.hosts), list(topology.pairs)
     for number in range(lanes - len(pairs)):

@@ -7,7 +7,9 @@ import pytest
 from migqual import paths
 from migqual.errors import InventoryError, UsageError
 from migqual.inventory.entities import Acceleration
-from migqual.lab import topology
+from migqual.inventory.file import load_inventory
+from migqual.lab import inventory_export, topology
+from migqual.lab.layout import LabLayout
 from migqual.lab.topology import LabRole
 
 pytestmark = pytest.mark.selftest
@@ -82,6 +84,27 @@ def test_replicas_are_built_like_their_pairs() -> None:
         == extended_topology
     )
     assert topology.add_replicas(default_topology, 2) == default_topology
+
+
+@pytest.mark.parametrize(
+    "name", sorted(file.stem for file in (paths.FIXTURES / "labs").glob("*.yml"))
+)
+def test_inventory_of_each_topology_can_be_loaded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With as many lanes as a machine with eight CPUs asks for, the inventory has no error."""
+    monkeypatch.setenv("MIGQUAL_LABS", str(tmp_path))
+    lab_topology = topology.add_replicas(topology.load_topology(name), 8)
+    layout = LabLayout("x", lab_topology)
+    layout.ssh_key_file.parent.mkdir(parents=True)
+    layout.ssh_key_file.touch(0o600)
+    layout.known_hosts_file.touch()
+
+    file = inventory_export.write_inventory(layout, acceleration=Acceleration.TCG)
+
+    assert {pair.id for pair in load_inventory(file).lanes} == {
+        pair.id for pair in lab_topology.pairs
+    }
 
 
 def test_valid_topology_file(tmp_path: Path) -> None:
