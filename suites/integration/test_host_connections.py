@@ -181,7 +181,7 @@ def test_jump_host(pair: HostPair) -> None:
     """The destination is reached through the source."""
     source, destination = pair.source.entry, pair.destination.entry
     jump_host = f"{source.user}@{format_uri_host(source.address)}:{source.port}"
-    entry_behind_jump_host = replace(destination, jump_hosts=(jump_host,))
+    entry_behind_jump_host = replace(destination, jump_hosts=(*source.jump_hosts, jump_host))
 
     with Shell(entry_behind_jump_host) as shell:
         client_address = shell.run("printenv", "SSH_CONNECTION").stdout.split()[0]
@@ -200,8 +200,10 @@ def test_ssh_config_names_addresses_and_key(pair: HostPair, tmp_path: Path, *, j
     config.write_text(
         f"Host way\n HostName {jump_entry.address}\n IdentityFile {jump_entry.key}\n"
         f"Host qualified\n HostName {entry.address}\n IdentityFile {entry.key}\n"
+        f"Host *\n IdentityFile {entry.key}\n"  # of a host in front of the source
     )
-    jump_hosts = (f"{jump_entry.user}@way:{jump_entry.port}",) if jump else ()
+    way = f"{jump_entry.user}@way:{jump_entry.port}"
+    jump_hosts = (*jump_entry.jump_hosts, way) if jump else entry.jump_hosts
 
     configured_entry = replace(
         entry, address="qualified", key=None, ssh_config=config, jump_hosts=jump_hosts

@@ -8,12 +8,13 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from migqual.hosts.guest_identity import GUEST_PREFIX, list_lane_addresses
 from migqual.hosts.host import Host
-from migqual.inventory.entities import Inventory
 from migqual.testbed.testbed import Testbed
 from suites.support.faults import inject_bridge_disconnect, inject_fault, inject_tcp_reset
 
 RawInventory = dict[str, Any]
+ADDRESS_COUNT = 8  # of the guests in the inventory under check
 Damage = Callable[[Testbed], AbstractContextManager[None]]
 SMALL_FOLDER = "/run/mq-inventory-check"
 
@@ -46,7 +47,7 @@ def write_inventory(testbed: Testbed, fault: InventoryFault, folder: Path) -> Pa
     inventory = testbed.inventory
     assert inventory.file is not None
     raw_inventory: RawInventory = YAML(typ="safe").load(inventory.file)
-    _keep_pair(raw_inventory, inventory, testbed)
+    _keep_pair(raw_inventory, testbed)
     destination = raw_inventory["all"]["children"]["hypervisors"]["hosts"][testbed.destination.name]
     fault.edit(raw_inventory, destination)
     file = folder / "inventory.yml"
@@ -54,7 +55,7 @@ def write_inventory(testbed: Testbed, fault: InventoryFault, folder: Path) -> Pa
     return file
 
 
-def _keep_pair(raw_inventory: RawInventory, inventory: Inventory, testbed: Testbed) -> None:
+def _keep_pair(raw_inventory: RawInventory, testbed: Testbed) -> None:
     names = {host.name for host in testbed.hosts}
     variables = raw_inventory["all"]["vars"]
     pair = {"source": testbed.source.name, "destination": testbed.destination.name}
@@ -65,15 +66,25 @@ def _keep_pair(raw_inventory: RawInventory, inventory: Inventory, testbed: Testb
     for store in variables["migqual_stores"]:
         if "hosts" in store:
             store["hosts"] = [name for name in store["hosts"] if name in names]
-    addresses = (
-        [str(address) for address in inventory.service_network.addresses]
-        if (inventory.service_network)
-        else []
+    variables["migqual_service_network"]["addresses"] = list_free_addresses(testbed)
+
+
+def list_free_addresses(testbed: Testbed) -> list[str]:
+    """List addresses of the lane that no running guest has, for example the shared guest."""
+    addresses = list_lane_addresses(
+        testbed.inventory, testbed.pair.lane_number, len(testbed.inventory.lanes)
     )
-    lane_count = len(inventory.lanes)
-    variables["migqual_service_network"]["addresses"] = addresses[
-        testbed.pair.lane_number :: lane_count
+    names = [
+        name
+        for host in testbed.hosts
+        for name in host.shell.run("virsh", "list", "--name").stdout.split()
+        if name.startswith(GUEST_PREFIX)
     ]
+    used_indexes = {int(name.rpartition("-")[2]) % len(addresses) for name in names}
+    free_addresses = [
+        address for index, address in enumerate(addresses) if index not in used_indexes
+    ]
+    return free_addresses[:ADDRESS_COUNT]
 
 
 def get_variables(raw_inventory: RawInventory) -> dict[str, Any]:
