@@ -18,13 +18,17 @@ from suites.support.inventory_faults import (
 pytestmark = pytest.mark.observer_check
 
 
+def list_marks(fault: InventoryFault) -> list[pytest.MarkDecorator]:
+    """List the marks of the test of a fault; a damaged storage host disturbs the other pair."""
+    return [
+        *([pytest.mark.timing_sensitive] if fault.is_common else []),
+        *([] if fault.is_typical else [pytest.mark.slow]),
+    ]
+
+
 @pytest.mark.parametrize(
     "fault",
-    [
-        # a fault of the storage host disturbs the other pair
-        pytest.param(fault, marks=[pytest.mark.timing_sensitive] if fault.is_common else [])
-        for fault in INVENTORY_FAULTS
-    ],
+    [pytest.param(fault, marks=list_marks(fault)) for fault in INVENTORY_FAULTS],
     ids=[fault.id for fault in INVENTORY_FAULTS],
 )
 def test_fault_is_named_with_a_remedy(

@@ -30,6 +30,7 @@ class InventoryFault:
         edit: Changes the inventory. The second argument is the destination's entry in it.
         damage: Damages a host while the block runs.
         is_common: Whether the damage concerns a host that several pairs use.
+        is_typical: Whether `make test` includes the fault, as one of its kind.
     """
 
     id: str
@@ -40,6 +41,7 @@ class InventoryFault:
     )
     damage: Damage = field(default=lambda _testbed: nullcontext())
     is_common: bool = False
+    is_typical: bool = False
 
 
 def write_inventory(testbed: Testbed, fault: InventoryFault, folder: Path) -> Path:
@@ -195,6 +197,7 @@ INVENTORY_FAULTS = (
         ("{destination}.ssh",),
         "SSH to",
         edit=lambda _, destination: destination.update(ansible_port=1),
+        is_typical=True,
     ),
     InventoryFault(
         "wrong-address",
@@ -219,12 +222,14 @@ INVENTORY_FAULTS = (
         ("{destination}.libvirt",),
         "/opt/none/qemu",
         edit=lambda _, destination: destination.update(migqual_emulator="/opt/none/qemu"),
+        is_typical=True,
     ),
     InventoryFault(
         "bridge-of-another-name",
         ("{destination}.bridge",),
         "has no bridge br-none",
         edit=lambda _, destination: destination.update(migqual_service_bridge="br-none"),
+        is_typical=True,
     ),
     InventoryFault(
         "interface-in-place-of-a-bridge",
@@ -255,6 +260,7 @@ INVENTORY_FAULTS = (
         ("shared.sharing",),
         "is not the same folder",
         edit=lambda inventory, _: set_store(inventory, "shared", path="/usr/share"),
+        is_typical=True,
     ),
     InventoryFault(
         "local-store-that-is-shared",
@@ -268,6 +274,7 @@ INVENTORY_FAULTS = (
         "root cannot write",
         edit=lambda inventory, _: set_store(inventory, "local", path=SMALL_FOLDER),
         damage=mount_small_folder("ro"),
+        is_typical=True,
     ),
     InventoryFault(
         "file-in-the-place-of-a-folder",
@@ -281,6 +288,7 @@ INVENTORY_FAULTS = (
         "is mounted noexec",
         edit=lambda _, destination: destination.update(migqual_scratch=SMALL_FOLDER),
         damage=mount_small_folder("noexec"),
+        is_typical=True,
     ),
     InventoryFault(
         "scratch-read-only",
@@ -301,6 +309,7 @@ INVENTORY_FAULTS = (
         ("{destination}.programs",),
         "missing on",
         damage=hide_program("qemu-io", lambda testbed: testbed.destination),
+        is_typical=True,
     ),
     InventoryFault(
         "storage-program-missing",
@@ -318,6 +327,7 @@ INVENTORY_FAULTS = (
             'sed -i "1i echo Welcome" ~/.bashrc',
             "sed -i '/^echo Welcome$/d' ~/.bashrc",
         ),
+        is_typical=True,
     ),
     InventoryFault(
         "peer-login-closed",
@@ -330,5 +340,6 @@ INVENTORY_FAULTS = (
         ("LM-PRE-01.data",),
         "",
         damage=close_migration_ports,
+        is_typical=True,
     ),
 )
