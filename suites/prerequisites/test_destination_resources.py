@@ -15,6 +15,7 @@ from migqual.model.guest_spec import DiskFormat, DiskSpec
 from migqual.model.plan import Plan, StorageCopy
 from migqual.preflight.checks import evaluate_facts
 from migqual.preflight.facts import MigrationFacts
+from migqual.readiness.store_checks import find_existing_parent
 from migqual.testbed.host_pair import HostPair
 
 GIB_IN_MIB = 2**10
@@ -32,7 +33,8 @@ def query_free_mib(host: Host, inventory: Inventory) -> int:
     """Query the free space of the local store on the host in MiB."""
     store = inventory.find_store(StoreKind.LOCAL)
     assert isinstance(store, LocalStore)
-    return int(host.shell.run("df", "-Pm", "--", store.path).stdout.split()[-3])
+    folder = find_existing_parent(host, store.path)
+    return int(host.shell.run("df", "-Pm", "--", folder).stdout.split()[-3])
 
 
 @pytest.mark.requirement("LM-PRE-04")

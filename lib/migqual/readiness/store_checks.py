@@ -61,7 +61,7 @@ def _check_folder(
 ) -> Finding:
     finding_id = f"{store_name}.{host.name}"
     if not must_exist:  # migqual creates the folder
-        folder = _find_existing_parent(host, folder)
+        folder = find_existing_parent(host, folder)
     if host.shell.run_unchecked("test", "-d", folder).status != 0:
         return Finding(
             finding_id,
@@ -82,7 +82,8 @@ def _check_folder(
     return judge_free_space(finding_id, host.name, folder, df_output)
 
 
-def _find_existing_parent(host: Host, folder: PurePosixPath) -> PurePosixPath:
+def find_existing_parent(host: Host, folder: PurePosixPath) -> PurePosixPath:
+    """Find the folder itself, or its lowest parent folder that exists on the host."""
     script = 'path=$1; until test -e "$path"; do path=$(dirname -- "$path"); done; echo "$path"'
     return PurePosixPath(host.shell.run("sh", "-c", script, "sh", folder).stdout.strip())
 
@@ -98,7 +99,7 @@ def _check_sharing(
     if len(users) < 2:
         return
     writer, *readers = users
-    folder = store.path if is_shared else _find_existing_parent(writer, store.path)
+    folder = store.path if is_shared else find_existing_parent(writer, store.path)
     with context.probe_file(writer, folder) as file:
         writer.shell.run("touch", file)
         seen_by = [
