@@ -48,8 +48,8 @@ def test_prediction_matches_migration(
     non-zero pages are counted. The verdict exists before the migration.
     Expected: far from the boundary every verdict is right. A non-converging migration is
     aborted at the deadline, and the guest runs on unharmed. The 90th percentile of the error of
-    the total time is within the limit of the profile. The report has every figure, downtime
-    included.
+    the total time, without the delay of the dirty log, is within the limit of the profile. The
+    report has every figure, downtime included.
     """
     guest = testbed.make_guest(SMALL_GUEST)
     calibration = run_calibration(lambda plan: testbed.migrate(guest, plan))

@@ -11,7 +11,6 @@ from fixtures.plugins.guests import RecordFigures
 from fixtures.plugins.matrix import build_parameters, select_rows
 from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.errors import MigrationError, MigrationRefused
-from migqual.hosts.guest import Guest
 from migqual.inventory.entities import StoreKind, format_uri_host
 from migqual.migration.job_sampler import OnSample
 from migqual.model.guest_spec import (
@@ -28,7 +27,6 @@ from migqual.model.metrics import compute_metrics
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Control, Plan, WriteMode
 from migqual.model.profile import Profile
-from migqual.probes.disk_images import ImageInfo
 from migqual.testbed.host_pair import HostPair
 from migqual.testbed.testbed import Testbed
 from migqual.units import MIB
@@ -37,6 +35,7 @@ from suites.support.disks import (
     LOCAL_DISK,
     VERIFIED_COPY_PLAN,
     count_acknowledged_blocks,
+    describe_allocation,
     fill_disk,
     inspect_image,
     list_copied_targets,
@@ -50,7 +49,6 @@ MEMORY_AND_DISK_LOAD = GuestLoad(
 )
 # Blocks of QEMU's copy chunk size: a smaller block would take more space at the destination.
 SLOW_DISK_LOAD = GuestLoad("slow-disk", disk=DiskLoad(rate_per_s=1, block_kib=64))
-ALLOCATION_TOLERANCE = 0.10
 MIGRATION_PORTS = range(49184, 49216)  # the upper half of those that hosts open for migrations
 
 
@@ -163,20 +161,6 @@ def test_sparse_images_arrive_whole(
         record_stack_message(
             "sparse-copy", describe_allocation(target, guest, source_image, destination_image)
         )
-
-
-def describe_allocation(
-    target: str, guest: Guest, source: ImageInfo, destination: ImageInfo
-) -> str:
-    """Describe the space that the copy of a disk takes, compared with the original image."""
-    disk_format = guest.spec.disks[guest.spec.list_disk_targets().index(target)].format
-    difference = abs(destination.allocated_size - source.allocated_size)
-    if difference <= ALLOCATION_TOLERANCE * source.allocated_size:
-        return f"{disk_format} image: the copy takes as much space as the original"
-    return (
-        f"{disk_format} image of {source.virtual_size // MIB} MiB: the original takes "
-        f"{source.allocated_size // MIB} MiB, the copy {destination.allocated_size // MIB} MiB"
-    )
 
 
 @pytest.mark.requirement("LM-CAP-03")

@@ -15,6 +15,7 @@ from migqual.probes import disk_images
 from migqual.probes.disk_images import ImageInfo
 from migqual.units import MIB
 
+ALLOCATION_TOLERANCE = 0.10
 LOCAL_DISK = DiskSpec(StoreKind.LOCAL)
 COPY_PLAN = Plan(copy_storage=StorageCopy.ALL)
 # At arrival the guest stays paused until every block of each copy is compared with the
@@ -27,6 +28,20 @@ def inspect_image(guest: Guest, target: str, host: Host) -> ImageInfo:
     index = guest.spec.list_disk_targets().index(target)
     path, disk_format = guest.volumes[index].path, guest.spec.disks[index].format
     return disk_images.query_image_info(host, str(path), disk_format)
+
+
+def describe_allocation(
+    target: str, guest: Guest, source: ImageInfo, destination: ImageInfo
+) -> str:
+    """Describe the space that the copy of a disk takes, compared with the original image."""
+    disk_format = guest.spec.disks[guest.spec.list_disk_targets().index(target)].format
+    difference = abs(destination.allocated_size - source.allocated_size)
+    if difference <= ALLOCATION_TOLERANCE * source.allocated_size:
+        return f"{disk_format} image: the copy takes as much space as the original"
+    return (
+        f"{disk_format} image of {source.virtual_size // MIB} MiB: the original takes "
+        f"{source.allocated_size // MIB} MiB, the copy {destination.allocated_size // MIB} MiB"
+    )
 
 
 def has_file(host: Host, path: PurePosixPath) -> bool:

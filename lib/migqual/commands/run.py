@@ -66,6 +66,12 @@ def register(subparsers: "Subparsers") -> None:
     parser.add_argument(
         "--name", default=lab_command.DEFAULT_LAB_NAME, help="name of the lab (default: lab)"
     )
+    _add_session_options(parser)
+    _add_mode_options(parser)
+    parser.set_defaults(run=run, pytest=[])
+
+
+def _add_session_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", action="store_true", help="keep the lab up after the run")
     parser.add_argument("--serial", action="store_true", help="test the pairs one after the other")
     parser.add_argument(
@@ -79,10 +85,9 @@ def register(subparsers: "Subparsers") -> None:
         "--deadline",
         type=float,
         metavar="MINUTES",
-        help="start no test later than MINUTES after the first test; the run then does not qualify",
+        help="start no test later than MINUTES after the start of pytest; a run with tests that "
+        "did not start does not qualify",
     )
-    _add_mode_options(parser)
-    parser.set_defaults(run=run, pytest=[])
 
 
 def _add_mode_options(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +116,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         UsageError: An argument is wrong, or pytest selected no test.
-        TroubleError: No lab, no reachable pair, or pytest ended abnormally.
+        TroubleError: No lab, a host that is not ready, objects of a run that could not be removed,
+            or pytest ended abnormally.
     """
     inventory = _verify_arguments(arguments)
     with report_folder.lock_report_folder(arguments.out):  # then the session does

@@ -70,7 +70,7 @@ def restart_daemon(host: Host) -> None:
     """Restart the libvirt daemon and wait until libvirt answers.
 
     The daemon reads changed configuration files only after a restart. Guests continue to run, and
-    their jobs (migrations, backups, copies of disks) end.
+    their jobs (migrations, backups) end.
 
     Raises:
         HostError: Other users use the host, or a guest that is not migqual's has a job. The daemon

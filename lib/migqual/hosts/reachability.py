@@ -73,7 +73,7 @@ def _describe_silence(entry: HostEntry, seconds: float) -> str:
                 host.shell.run("true")
                 if HostRole.HYPERVISOR in entry.roles:
                     host.query_versions()
-        except HostError as error:
+        except (HostError, TimedOut) as error:
             messages.append(error.message)
             return False
         return True

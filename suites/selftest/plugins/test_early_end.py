@@ -11,6 +11,7 @@ import pytest
 from fixtures.plugins.early_end import is_suspicious
 from migqual import paths
 from migqual.errors import ConnectionLost, GuestError, InconclusiveError, TimedOut
+from migqual.hosts.host import Host
 from migqual.hosts.reachability import find_lost_hosts
 from migqual.inventory.entities import HostEntry
 from migqual.model.record import TestRecord
@@ -149,3 +150,15 @@ def test_host_that_answers_nothing_is_lost(tmp_path: Path) -> None:
         lost_hosts = find_lost_hosts([entry], seconds=0.1)
 
     assert "127.0.0.1" in lost_hosts["a1"]
+
+
+def test_host_whose_libvirt_hangs_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timeout of a call is no answer, although SSH works."""
+
+    def time_out(_host: Host, *_argv: str) -> None:
+        raise TimedOut("the call takes too long")
+
+    monkeypatch.setattr("migqual.hosts.shell.Shell.run", time_out)
+    entry = HostEntry("a1", "192.0.2.1", tmp_path / "known_hosts")
+
+    assert find_lost_hosts([entry], seconds=0.1) == {"a1": "the call takes too long"}
