@@ -1,13 +1,14 @@
 # lib/bootstrap.py installs missing packages; tox does the work.
 #   make qualify TOPOLOGY=single-pair       another lab from fixtures/labs, or a file
 #   make qualify INVENTORY=hosts.yml        hosts of your own, no lab
+#   make qualify GUEST=aarch64              guests of another architecture, emulated
 #   make qualify PROFILE=openeuler-24.03    the demands on the hosts
 #   make qualify ARGS="-k tls"              arguments for pytest
 
 PYTHON ?= python3
 TOX = .venv/bin/python -m tox run --quiet
 RUN_ARGS = $(if $(INVENTORY),--inventory '$(INVENTORY)') $(if $(TOPOLOGY),--topology '$(TOPOLOGY)') \
-	$(if $(PROFILE),--profile '$(PROFILE)') $(ARGS)
+	$(if $(GUEST),--guest '$(GUEST)') $(if $(PROFILE),--profile '$(PROFILE)') $(ARGS)
 
 .PHONY: help smoke qualify test bootstrap clean
 .DEFAULT_GOAL := help
@@ -19,7 +20,7 @@ help:
 	@echo 'make bootstrap the first step of each: install missing packages, create .venv'
 	@echo 'make clean     remove .venv, .tox, reports/out; caches and labs stay'
 	@echo
-	@echo 'variables: TOPOLOGY=name|file  INVENTORY=file  PROFILE=name|file  ARGS="pytest arguments"'
+	@echo 'variables: TOPOLOGY=name|file  INVENTORY=file  GUEST=aarch64  PROFILE=name|file  ARGS="pytest arguments"'
 	@echo 'each target installs missing packages (apt or dnf, as root) and prints the reason for each'
 
 smoke: bootstrap
@@ -33,7 +34,7 @@ test: bootstrap
 	@$(TOX) -e lint,type,selftest,lab -- $(RUN_ARGS)
 
 bootstrap:
-	@$(PYTHON) lib/bootstrap.py $(if $(INVENTORY),--no-lab)
+	@$(PYTHON) lib/bootstrap.py $(if $(INVENTORY),--no-lab) $(if $(GUEST),--guest '$(GUEST)')
 
 clean:
 	rm -rf .venv .tox reports/out

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,11 @@ VENV_INPUT_FILES = (ROOT / "pyproject.toml", ROOT / "lib" / "constraints.txt")
 MIN_PYTHON = (3, 11)
 VENV_GIB = 0.6
 LAB_GIB = 4.0
+# Cross compiler and C library by architecture of the guests.
+CROSS_PACKAGES = {
+    "aarch64": ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"),
+    "x86_64": ("gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,13 @@ class Package:
     needed: bool = True
 
 
-def list_packages(*, lab: bool) -> list[Package]:
-    """List the packages that migqual needs on the machine, installed or not."""
+def list_packages(*, lab: bool, guest: str = "") -> list[Package]:
+    """List the packages that migqual needs on the machine, installed or not.
+
+    Args:
+        lab: Whether a lab is built.
+        guest: Architecture of the guests; empty for the architecture of the machine.
+    """
     headers = Path(sysconfig.get_path("include"), "Python.h").exists()
     venv = importlib.util.find_spec("ensurepip") is not None
     table = [
@@ -79,6 +90,13 @@ def list_packages(*, lab: bool) -> list[Package]:
         Package("loads kernel modules for the lab", "kmod", "", lab=True),
         Package("mounts the root file systems of the lab", "mount", "", lab=True),
     ]
+    if guest not in {"", platform.machine()}:
+        name, libc = CROSS_PACKAGES[guest]
+        reason = f"for {guest} guests"
+        table += [
+            Package(f"compiles the program {reason}", name, ""),
+            Package(f"links the program {reason}", libc, ""),
+        ]
     return [package for package in table if package.needed and (lab or not package.lab)]
 
 
@@ -128,14 +146,16 @@ def main() -> int:
     parser.add_argument(
         "--no-lab", action="store_true", help="use hosts of your own; install nothing for a lab"
     )
-    lab = not parser.parse_args().no_lab
+    parser.add_argument("--guest", default="", help="architecture of the guests of a lab")
+    arguments = parser.parse_args()
+    lab = not arguments.no_lab
     try:
-        check_start(lab=lab)
+        check_start(lab=lab, guest=arguments.guest)
         manager = find_manager(lab=lab)
         check_space(lab=lab)
         if lab:
             check_rights()
-        install_packages(manager, list_packages(lab=lab))
+        install_packages(manager, list_packages(lab=lab, guest=arguments.guest))
         if lab:
             check_kernel()
         prepare_venv()
@@ -152,14 +172,19 @@ def main() -> int:
     return 0
 
 
-def check_start(*, lab: bool) -> None:
-    """Check that Python is new enough, and that the user is root if a lab is requested."""
+def check_start(*, lab: bool, guest: str = "") -> None:
+    """Check the version of Python and the architecture of guests, and that a lab has root."""
     if sys.version_info < MIN_PYTHON:
         min_version = ".".join(map(str, MIN_PYTHON))
         version = ".".join(map(str, sys.version_info[:2]))
         raise BootstrapError(
             f"Python {min_version} or newer is needed, but {sys.executable} is Python {version}",
             "install a newer Python, and give its path: make PYTHON=/path/to/python3 ...",
+        )
+    if guest and guest not in CROSS_PACKAGES:
+        raise BootstrapError(
+            f"migqual has no guests for the architecture {guest}",
+            f"choose GUEST from: {', '.join(CROSS_PACKAGES)}",
         )
     if lab and os.geteuid() != 0:
         raise BootstrapError("a lab can only be built by root", "use sudo make")

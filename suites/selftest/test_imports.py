@@ -20,6 +20,7 @@ PART_ORDER = (
     "paths",
     "step_times",
     "yaml_file",
+    "architecture",
     "inventory",
     "model",
     "image",
@@ -42,11 +43,14 @@ PART_ORDER = (
 # Parts with fewer imports than the order permits: data stays free of hosts, the report reads
 # records only, and the lab knows no test.
 STRICTER_LIMITS = {
-    "inventory": {"errors", "yaml_file"},
-    "model": {"errors", "units", "paths", "yaml_file", "inventory"},
-    "image": {"errors", "units", "deadline", "paths", "step_times"},
+    "inventory": {"errors", "yaml_file", "architecture"},
+    "model": {"errors", "units", "paths", "yaml_file", "architecture", "inventory"},
+    "image": {"errors", "units", "deadline", "paths", "step_times", "architecture"},
     "report": {"errors", "paths", "model"},
-    "lab": {"errors", "deadline", "paths", "step_times", "yaml_file", "inventory", "image"},
+    "lab": {
+        *("errors", "deadline", "paths", "step_times", "yaml_file", "architecture"),
+        *("inventory", "image"),
+    },
     "cli": {"__init__", "errors"},
 }
 # External packages, each with the parts of `migqual` allowed to import the package.

@@ -87,13 +87,13 @@ def open_target(arguments: argparse.Namespace) -> Iterator[RunTarget]:
 def _ensure_lab(arguments: argparse.Namespace, *, was_up: bool) -> LabLayout:
     """Return the layout of the lab that is up. If no lab is up, build the lab first.
 
-    With --topology, `UsageError` is raised if the lab that is up has another topology.
+    With --topology or --guest, `UsageError` is raised if the lab that is up has another topology.
     """
-    if was_up and arguments.topology is None:
+    if was_up and arguments.topology is None and arguments.guest is None:
         print_progress(f"lab {arguments.name} is already up, and stays up after the run")
         return state.read_lab_state(arguments.name)[1]
     source = arguments.topology or lab_command.DEFAULT_TOPOLOGY
-    requested_topology = lab_command.read_topology(source, arguments.lanes)
+    requested_topology = lab_command.read_topology(source, arguments.lanes, arguments.guest)
     lab = lifecycle.start_lab(
         requested_topology, arguments.name, report_progress=print_progress, topology_name=source
     )

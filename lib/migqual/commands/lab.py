@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from migqual.architecture import Architecture
 from migqual.errors import UsageError
 from migqual.lab import cgroup, layout, lifecycle, state, topology
 from migqual.lab.layout import LabLayout
@@ -43,6 +44,7 @@ def register(subparsers: "Subparsers") -> None:
     )
     add_topology_option(up_parser)
     add_lanes_option(up_parser, default=1)
+    add_guest_option(up_parser)
     up_parser.set_defaults(run=run_up)
     down_parser = actions.add_parser("down", parents=[name_option], help="remove the lab")
     down_parser.set_defaults(run=run_down)
@@ -102,17 +104,31 @@ def add_lanes_option(parser: argparse.ArgumentParser, default: int) -> None:
     )
 
 
-def read_topology(source: str, lanes: int) -> Topology:
+def add_guest_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option --guest, the architecture of the guests."""
+    parser.add_argument(
+        "--guest",
+        type=Architecture,
+        choices=tuple(Architecture),
+        metavar="ARCHITECTURE",
+        help="architecture of the guests: x86_64 or aarch64 (default: `guest` of the topology, or "
+        "else the architecture of this machine)",
+    )
+
+
+def read_topology(source: str, lanes: int, guest: Architecture | None = None) -> Topology:
     """Load a topology, and add replicas (additional pairs) until `lanes` pairs exist.
 
     Args:
         source: The name of a topology in `fixtures/labs`, or a file.
         lanes: The number of host pairs that are tested at the same time.
+        guest: Architecture of the guests, instead of `guest` of the topology. None keeps it.
 
     Raises:
         UsageError: The topology does not exist or has errors.
     """
-    return topology.add_replicas(topology.load_topology(source), lanes)
+    requested_topology = topology.add_replicas(topology.load_topology(source), lanes)
+    return requested_topology.model_copy(update={"guest": guest}) if guest else requested_topology
 
 
 def add_topology_option(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +143,7 @@ def add_topology_option(parser: argparse.ArgumentParser) -> None:
 
 def run_up(arguments: argparse.Namespace) -> int:
     """Build the lab unless the lab is up, and print the hosts and example commands."""
-    requested_topology = read_topology(arguments.topology, arguments.lanes)
+    requested_topology = read_topology(arguments.topology, arguments.lanes, arguments.guest)
     started = time.monotonic()
     lab = lifecycle.start_lab(
         requested_topology,

@@ -57,6 +57,7 @@ def register(subparsers: "Subparsers") -> None:
         help="name or file of the topology of the lab; migqual builds the lab if no lab is up",
     )
     lab_command.add_lanes_option(parser, default=min(MAX_LANES, len(os.sched_getaffinity(0))))
+    lab_command.add_guest_option(parser)
     parser.add_argument(
         "--profile",
         metavar="NAME|FILE",
@@ -177,14 +178,21 @@ def _verify_arguments(arguments: argparse.Namespace) -> Inventory | None:
         if arguments.profile not in list_profile_names():
             arguments.profile = Path(arguments.profile).absolute()  # pytest starts elsewhere
     if arguments.inventory is not None:
+        if arguments.guest is not None:
+            raise UsageError(
+                "--guest is for a lab; the inventory decides the architecture of its guests",
+                remedy=f"write `migqual_guest_architecture: {arguments.guest}` in all.vars of the "
+                "inventory",
+            )
         return load_inventory(arguments.inventory)
     if (
         arguments.topology is not None
+        or arguments.guest is not None
         or state.detect_lab_phase(arguments.name) is not state.LabPhase.UP
     ):
         source = arguments.topology or lab_command.DEFAULT_TOPOLOGY
         lifecycle.check_start_conditions(
-            lab_command.read_topology(source, arguments.lanes), arguments.name
+            lab_command.read_topology(source, arguments.lanes, arguments.guest), arguments.name
         )
     return None
 

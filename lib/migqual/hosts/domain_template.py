@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from migqual.architecture import Architecture
 from migqual.hosts.firmware import FirmwareFiles
 from migqual.hosts.volume import Volume
 from migqual.image.guest_image import build_kernel_command_line
-from migqual.model.guest_spec import Architecture, DiskBus, DiskSpec, Firmware, GuestSpec
+from migqual.model.guest_spec import DiskBus, DiskSpec, Firmware, GuestSpec
 
 GAP_METER_PORT = 7007
 PAYLOAD_CHANNEL_NAME = (
@@ -73,7 +74,7 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
             networks=inputs.networks,
             port=GAP_METER_PORT,
             shutdown_delay=spec.shutdown_delay_s,
-            arch=inputs.arch.value,
+            architecture=inputs.arch,
             emulated=inputs.virt_type == "qemu",
         ),
         "cpu": spec.cpu or inputs.default_cpu,

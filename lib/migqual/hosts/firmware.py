@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
+from migqual.architecture import Architecture
 from migqual.errors import GuestError
 from migqual.hosts.host import Host
-from migqual.model.guest_spec import Architecture
 
 # QEMU's docs/interop/firmware.json: a file in /etc replaces the file of the same name.
 DESCRIPTOR_FOLDERS = ("/usr/share/qemu/firmware", "/etc/qemu/firmware")

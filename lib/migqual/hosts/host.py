@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Self
 
+from migqual.architecture import Architecture
 from migqual.errors import HostError
 from migqual.hosts import ssh_config
 from migqual.hosts.connection import Connection
 from migqual.hosts.host_names import HostNames
 from migqual.hosts.shell import Shell
 from migqual.inventory.entities import HostEntry, Transport
-from migqual.model.guest_spec import Architecture
 
 _QEMU_VERSION_PATTERN = re.compile(r"^QEMU emulator version (\d+\.\d+\.\d+)", re.MULTILINE)
 _FOLDER_PREFIX = "migqual-ssh-"
@@ -60,6 +60,23 @@ class Host:
         """
         return HostNames(self.entry.emulator or self._query_emulator(), self.entry.service_bridge)
 
+    @cached_property
+    def guest_architecture(self) -> Architecture:
+        """Return the architecture of the guests: `migqual_guest_architecture`, or the host's.
+
+        Raises:
+            HostError: migqual has no guests for the architecture of the host.
+        """
+        name = self.entry.guest_architecture or str(self.libvirt.query_node_info()["arch"])
+        try:
+            return Architecture(name)
+        except ValueError:
+            raise HostError(
+                self.name,
+                f"migqual has no guests for the architecture {name}",
+                remedy=f"use hosts with one of: {', '.join(Architecture)}",
+            ) from None
+
     def query_versions(self) -> dict[str, str]:
         """Query the dotted versions of libvirt and of QEMU; the keys are `libvirt` and `qemu`.
 
@@ -86,7 +103,7 @@ class Host:
         return version[1]
 
     def _query_emulator(self) -> str:
-        arch = Architecture(str(self.libvirt.query_node_info()["arch"]))
+        arch = self.guest_architecture
         domain_capabilities = self.libvirt.query_domain_capabilities(
             emulator=None, arch=arch.value, machine=arch.machine_type, virt_type="qemu"
         )

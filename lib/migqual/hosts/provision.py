@@ -30,7 +30,7 @@ from migqual.inventory.entities import (
     Store,
     StoreKind,
 )
-from migqual.model.guest_spec import Architecture, GuestSpec
+from migqual.model.guest_spec import GuestSpec
 from migqual.step_times import time_step
 
 BOOT_SECONDS = 30.0
@@ -93,7 +93,7 @@ class Provisioner:
             self.journal.record(
                 host.name, "folder", str(folder), [("rm", "-rf", "--", str(folder))]
             )
-            host.shell.upload_file(self.image.payload, folder / "payload", mode=0o755)
+            host.shell.upload_file(self.image.host_payload, folder / "payload", mode=0o755)
             if host.entry.service_bridge:
                 host.shell.upload_file(self.image.kernel, folder / "kernel")
                 host.shell.upload_file(self.image.initrd, folder / "initrd")
@@ -312,7 +312,7 @@ class Provisioner:
             (mac, "" if index or not guest.address else f"{guest.address}/{guest.prefix_length}")
             for index, mac in enumerate(guest.macs)
         )
-        architecture = Architecture(str(guest.host.libvirt.query_node_info()["arch"]))
+        architecture = guest.host.guest_architecture
         system_disk, seed_image = create_system_disk(
             guest, networks, self.image.payload, self.inventory, self.journal
         )
@@ -334,7 +334,7 @@ class Provisioner:
             if needs_uefi(guest.spec, architecture)
             else None,
             default_cpu=self.inventory.guest_cpu
-            or ("host-passthrough" if virt_type == "kvm" else ""),
+            or ("host-passthrough" if virt_type == "kvm" else architecture.emulated_cpu),
             emulator=guest.host.entry.emulator,
             system_disk=system_disk,
             seed_image=seed_image,

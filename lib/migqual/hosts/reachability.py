@@ -12,7 +12,6 @@ from migqual.hosts.host import Host
 from migqual.hosts.host_identity import EQUAL_IDENTITY_REMEDY, HostIdentity
 from migqual.inventory.entities import Acceleration, HostEntry, HostRole, Inventory
 from migqual.model.finding import Finding, Severity
-from migqual.model.guest_spec import Architecture
 
 MAX_PARALLEL_HOSTS = 16
 LOST_AFTER_SECONDS = 30.0  # of a host that answers no attempt
@@ -126,8 +125,8 @@ def _check_ssh(host: Host) -> Finding:
 def _check_kvm(host: Host) -> Finding:
     """Check that libvirt offers KVM guests with the QEMU of the host."""
     finding_id = f"{host.name}.kvm"
-    architecture = Architecture(platform.machine())
     try:
+        architecture = host.guest_architecture
         host.libvirt.query_domain_capabilities(
             emulator=host.names.emulator,
             arch=architecture.value,

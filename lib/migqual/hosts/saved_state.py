@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from migqual.errors import ConnectionLost, HostError, RestoreFailed
 from migqual.hosts.cached_state import CachedState
 from migqual.hosts.host import Host
-from migqual.model.guest_spec import Architecture, GuestSpec
+from migqual.model.guest_spec import GuestSpec
 
 _MAGIC = b"LibvirtQemudSave"
 _VERSION = 2
@@ -159,8 +159,6 @@ class SavedStateRegistry:
         """
         if host.name in self.restore_failures or not spec.can_be_restored:
             return None
-        if Architecture(str(host.libvirt.query_node_info()["arch"])) is not Architecture.X86_64:
-            return None  # its firmware keeps variables in a file of their own
         key = (host.name, spec.derive_saved_state_spec())
         if key not in self._states:
             try:

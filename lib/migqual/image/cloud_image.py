@@ -5,13 +5,11 @@ mounts no image and uses no loop device: tools from a second root file system (r
 file systems into the image file.
 """
 
-import platform
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from migqual.errors import LabError
+from migqual.architecture import Architecture, get_machine_architecture
 from migqual.image import build_cache, isolated_command
 from migqual.image.rootfs import RootfsSpec, ensure_rootfs
 from migqual.units import MIB
@@ -31,19 +29,6 @@ _KERNEL_COMMAND_LINE = (
 )
 
 
-@dataclass(frozen=True)
-class _Architecture:
-    """The names of a CPU architecture in Debian and in EFI, and the console device."""
-
-    debian_name: str
-    efi_suffix: str
-    console: str
-
-
-_ARCHITECTURES = {
-    "x86_64": _Architecture("amd64", "x64", "ttyS0"),
-    "aarch64": _Architecture("arm64", "aa64", "ttyAMA0"),
-}
 _CONFIG_FILES = {
     "etc/fstab": f"LABEL={_ROOT_LABEL} / ext4 defaults 0 1\n",
     "etc/machine-id": "",
@@ -85,7 +70,7 @@ def ensure_cloud_image(
     Raises:
         LabError: The architecture is unknown, or packages or tools are not available.
     """
-    architecture = _find_architecture(platform.machine())
+    architecture = get_machine_architecture()
     kernel = f"linux-image-cloud-{architecture.debian_name}"
     spec = RootfsSpec(release, (kernel, *_IMAGE_PACKAGES))
     tools_spec = RootfsSpec(release, _TOOL_PACKAGES)
@@ -117,22 +102,8 @@ def ensure_cloud_image(
     )
 
 
-def _find_architecture(machine: str) -> _Architecture:
-    """Return the Debian name, the EFI name and the console device of a CPU architecture.
-
-    Raises:
-        LabError: No cloud image can be built for the architecture.
-    """
-    if machine not in _ARCHITECTURES:
-        raise LabError(
-            f"no cloud image can be built for the architecture {machine}",
-            remedy="use a machine with x86_64 or aarch64",
-        )
-    return _ARCHITECTURES[machine]
-
-
 def _build_disk(
-    work_folder: Path, rootfs: Path, tools_rootfs: Path, architecture: _Architecture
+    work_folder: Path, rootfs: Path, tools_rootfs: Path, architecture: Architecture
 ) -> None:
     """Build the cloud image as `disk.qcow2` in `work_folder`, which the function creates."""
     work_folder.mkdir()
@@ -186,7 +157,7 @@ def _configure_rootfs(rootfs: Path) -> None:
     )
 
 
-def _copy_boot_files(work_folder: Path, architecture: _Architecture) -> None:
+def _copy_boot_files(work_folder: Path, architecture: Architecture) -> None:
     """Copy boot loader, kernel and initramfs to the folder `esp`, later the EFI partition."""
     rootfs, esp_folder = work_folder / "tree", work_folder / "esp"
     (esp_folder / "EFI/BOOT").mkdir(parents=True)
@@ -200,5 +171,5 @@ def _copy_boot_files(work_folder: Path, architecture: _Architecture) -> None:
     (esp_folder / "loader/loader.conf").write_text("timeout 0\ndefault debian\n")
     (esp_folder / "loader/entries/debian.conf").write_text(
         f"title Debian\nlinux /vmlinuz\ninitrd /initrd\n"
-        f"options {_KERNEL_COMMAND_LINE.format(console=architecture.console)}\n"
+        f"options {_KERNEL_COMMAND_LINE.format(console=architecture.console_device)}\n"
     )

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from migqual.architecture import Architecture, get_machine_architecture
 from migqual.errors import LabError
 from migqual.image import build_cache, isolated_command
 from migqual.paths import FIXTURES
@@ -20,13 +21,17 @@ _COMPILER_FLAGS = (
     "-pthread",
 )
 _REMEDY = "as root, run `apt-get install gcc libc6-dev` or `dnf install gcc glibc-static`"
+_CROSS_REMEDY = (
+    "on Debian or Ubuntu, give `make` the argument `GUEST={}`, which installs this compiler"
+)
 
 
 def ensure_payload(
     cache: Path,
     report_progress: Callable[[str], None],
+    architecture: Architecture | None = None,
     *,
-    compiler: str = "cc",
+    compiler: str = "",
     sources: Path = PAYLOAD_SOURCES,
 ) -> Path:
     """Return the path of `migqual-payload`; compile the program if the cache has none.
@@ -34,29 +39,32 @@ def ensure_payload(
     Args:
         cache: Root folder of the cache.
         report_progress: Called with a line of text before the compilation.
-        compiler: Name or path of the C compiler.
+        architecture: Architecture of the program. None means the architecture of the machine.
+        compiler: Name or path of the C compiler. "" chooses the compiler for the architecture.
         sources: Folder with the C files.
 
     Raises:
         LabError: The compiler is not installed or failed. The message contains the last lines
             of the compiler's output.
     """
-    if shutil.which(compiler) is None:
-        raise LabError(f"the C compiler {compiler} is not installed", remedy=_REMEDY)
+    architecture = architecture or get_machine_architecture()
+    program = compiler or architecture.compiler
+    remedy = _REMEDY if program == "cc" else _CROSS_REMEDY.format(architecture)
+    if shutil.which(program) is None:
+        raise LabError(f"the C compiler {program} is not installed", remedy=remedy)
 
     def compile_payload(partial_path: Path) -> None:
-        report_progress("compiling the payload (migqual-payload)")
+        report_progress(f"compiling the payload (migqual-payload) for {architecture}")
         source_files = sorted(sources.glob("*.c"))
         isolated_command.run_isolated(
-            [compiler, *_COMPILER_FLAGS, "-o", partial_path, *source_files],
+            [program, *_COMPILER_FLAGS, "-o", partial_path, *source_files],
             subject="the payload (migqual-payload)",
-            remedy=_REMEDY,
+            remedy=remedy,
         )
         partial_path.chmod(0o755)
 
-    return build_cache.ensure_cached(
-        cache / "payload" / f"migqual-payload-{compute_payload_key(sources)}", compile_payload
-    )
+    name = f"migqual-payload-{architecture}-{compute_payload_key(sources)}"
+    return build_cache.ensure_cached(cache / "payload" / name, compile_payload)
 
 
 def compute_payload_key(sources: Path = PAYLOAD_SOURCES) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from migqual.architecture import Architecture
 from migqual.errors import LabError
 from migqual.image import build_cache, isolated_command
 
@@ -53,17 +54,25 @@ class RootfsSpec:
         release: Debian release.
         packages: Debian packages to install.
         variant: Value of the mmdebstrap option `--variant`.
+        architecture: Architecture of the packages. None means the architecture of the machine. For
+            another architecture only the variant `extract` is possible, which runs no program.
     """
 
     release: str
     packages: tuple[str, ...]
     variant: str = "minbase"
+    architecture: Architecture | None = None
 
     @property
     def key(self) -> str:
         """Return the cache key of the rootfs. The order of the packages does not matter."""
         return build_cache.compute_key(
-            "tree", FORMAT_VERSION, self.release, self.variant, sorted(set(self.packages))
+            "tree",
+            FORMAT_VERSION,
+            self.release,
+            self.variant,
+            sorted(set(self.packages)),
+            *((str(self.architecture),) if self.architecture else ()),
         )
 
 
@@ -101,6 +110,8 @@ def ensure_rootfs(spec: RootfsSpec, cache: Path, report_progress: Callable[[str]
 def _build_mmdebstrap_command(spec: RootfsSpec, target: Path) -> list[str]:
     argv = ["mmdebstrap", "--mode=root", "--format=directory"]
     argv += [f"--variant={spec.variant}", '--aptopt=Acquire::Languages "none"']
+    if spec.architecture is not None:
+        argv.append(f"--architectures={spec.architecture.debian_name}")
     argv += [f"--aptopt={setting}" for setting in (*_CREDENTIAL_SETTINGS, *list_apt_settings())]
     # proxies and paths of the machine do not belong to the rootfs
     argv.append(f'--customize-hook=rm "$1/{_OPTIONS_FILE}"')

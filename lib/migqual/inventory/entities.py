@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from migqual.architecture import Architecture
 from migqual.errors import UsageError
 
 IPAddress = IPv4Address | IPv6Address
@@ -106,6 +107,7 @@ class HostEntry:
         service_bridge: Bridge that connects guests to the service network. Empty means no bridge.
         scratch: Directory on the host that only migqual writes to.
         emulator: Path of QEMU. None means libvirt's default.
+        guest_architecture: Architecture of the guests. None means the architecture of the host.
         peer_uri_template: libvirt URI that the peer uses for the host, with placeholders such as
             ``{address}``.
         is_exclusive: True if nobody else uses the host during a run, so that migqual may restart
@@ -126,6 +128,7 @@ class HostEntry:
     service_bridge: str = ""
     scratch: PurePosixPath = DEFAULT_SCRATCH_FOLDER
     emulator: str | None = None
+    guest_architecture: Architecture | None = None
     peer_uri_template: str = DEFAULT_PEER_URI
     roles: frozenset[HostRole] = frozenset()
     certificate_source: CertificateSource = CertificateSource.ISSUED
@@ -274,6 +277,7 @@ class Inventory:
         pairs: The pairs that get a verdict.
         replicas: Additional lab pairs. Each replica runs a share of the tests of a pair in
             `pairs`.
+        guest_architecture: Architecture of the guests. None means the architecture of the hosts.
         guest_cpu: CPU model of guests. None leaves the choice to migqual.
         expected_acceleration: Acceleration that a run must use. None permits KVM and TCG.
     """
@@ -286,6 +290,7 @@ class Inventory:
     service_network: ServiceNetwork | None = None
     tier: Tier = Tier.REAL
     acceleration: Acceleration = Acceleration.AUTO
+    guest_architecture: Architecture | None = None
     guest_cpu: str | None = None
     expected_acceleration: Acceleration | None = None
     file: Path | None = None

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from migqual.architecture import Architecture
 from migqual.inventory.entities import (
     DEFAULT_PEER_URI,
     DEFAULT_SCRATCH_FOLDER,
@@ -75,6 +76,7 @@ class AllVariables(StrictModel):
     migqual_service_network: ServiceNetworkSchema | None = None
     migqual_tier: Tier = Tier.REAL
     migqual_acceleration: Acceleration = Acceleration.AUTO
+    migqual_guest_architecture: Architecture | None = None
     migqual_guest_cpu: Name | None = None
     migqual_expected_acceleration: Acceleration | None = None
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from migqual import paths
+from migqual.architecture import get_machine_architecture
 from migqual.errors import LabError
 from migqual.image import build_cache, isolated_command
 from migqual.image.guest_image import GuestImage
@@ -25,7 +26,8 @@ def choose_accelerator(
 ) -> Acceleration:
     """Choose KVM or TCG for the guests of a lab, from the setting `acceleration` of the topology.
 
-    For `tcg` the function returns `TCG` at once. For `auto` and `kvm` the function boots a test
+    For `tcg`, and for guests with another architecture than the machine, the function returns `TCG`
+    at once. For `auto` and `kvm` the function boots a test
     guest with KVM. The result stays in the cache until the next reboot of the machine.
 
     Args:
@@ -41,8 +43,15 @@ def choose_accelerator(
         LabError: The topology requests `kvm`, but the test guest does not boot.
     """
     acceleration = layout.topology.acceleration
-    if acceleration is Acceleration.TCG:
+    is_foreign = guest_image.architecture is not get_machine_architecture()
+    if acceleration is Acceleration.TCG or (is_foreign and acceleration is Acceleration.AUTO):
         return Acceleration.TCG
+    if is_foreign:
+        raise LabError(
+            f"KVM on this machine runs no guests for {guest_image.architecture}, but the topology "
+            "requests `acceleration: kvm`",
+            remedy="write `acceleration: auto` or `tcg` in the topology",
+        )
     if _can_boot_with_kvm(rootfs, guest_image, report_progress):
         return Acceleration.KVM
     if acceleration is Acceleration.KVM:
@@ -83,7 +92,7 @@ def can_boot_guest(rootfs: Path, guest_image: GuestImage, accelerator: str) -> b
     """Start a test guest and return whether the guest boots with the accelerator.
 
     Args:
-        rootfs: Root file system with QEMU for x86_64.
+        rootfs: Root file system with QEMU for the guest.
         guest_image: Kernel and initramfs of the test guest.
         accelerator: Value of the QEMU option `-accel`, for example `kvm`.
 
@@ -93,8 +102,10 @@ def can_boot_guest(rootfs: Path, guest_image: GuestImage, accelerator: str) -> b
     Raises:
         LabError: The machine does not allow `run_in_rootfs` to mount folders or to use chroot.
     """
+    guest = guest_image.architecture
     qemu_command = [
-        *("qemu-system-x86_64", "-machine", "q35", "-accel", accelerator, "-cpu", "max"),
+        *(f"qemu-system-{guest}", "-machine", guest.machine_type, "-accel", accelerator),
+        *("-cpu", "max"),
         *("-m", "256", "-nodefaults", "-nographic", "-serial", "stdio", "-no-reboot"),
         *(
             "-kernel",
@@ -102,7 +113,7 @@ def can_boot_guest(rootfs: Path, guest_image: GuestImage, accelerator: str) -> b
             "-initrd",
             f"/mnt/{guest_image.initrd.name}",
         ),
-        *("-append", "console=ttyS0 panic=-1"),
+        *("-append", f"console={guest.console_device} panic=-1"),
     ]
     timeout_command = ["timeout", "--signal=KILL", str(KVM_BOOT_TIMEOUT_SECONDS), *qemu_command]
     console_output = isolated_command.run_in_rootfs(

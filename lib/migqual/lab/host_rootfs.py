@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from migqual import paths
+from migqual.architecture import Architecture, get_machine_architecture
 from migqual.image.rootfs import RootfsSpec, ensure_rootfs
-from migqual.lab.topology import LabHost, Topology
+from migqual.lab.topology import LabHost, LabRole, Topology
 
 ProgressCallback = Callable[[str], None]
 
@@ -27,7 +28,8 @@ def ensure_host_rootfs(topology: Topology, report_progress: ProgressCallback) ->
     Raises:
         LabError: A build failed.
     """
-    specs = {name: choose_rootfs(host) for name, host in topology.hosts.items()}
+    guest = topology.guest_architecture
+    specs = {name: choose_rootfs(host, guest) for name, host in topology.hosts.items()}
     unique_specs = {spec for spec in specs.values() if isinstance(spec, RootfsSpec)}
     with ThreadPoolExecutor(max_workers=2) as pool:
         rootfs_by_spec = dict(
@@ -46,9 +48,17 @@ def ensure_host_rootfs(topology: Topology, report_progress: ProgressCallback) ->
     }
 
 
-def choose_rootfs(host: LabHost) -> RootfsSpec | Path:
-    """Return the rootfs path in the topology, or else the specification of a rootfs to build."""
+def choose_rootfs(host: LabHost, guest: Architecture) -> RootfsSpec | Path:
+    """Return the rootfs path in the topology, or else the specification of a rootfs to build.
+
+    Args:
+        host: Description of the host in the topology.
+        guest: Architecture of the guests.
+    """
     if host.rootfs is not None:
         return host.rootfs
     packages = {*host.role.packages, *host.packages, *host.quirks.packages}
+    if host.role is LabRole.HYPERVISOR:
+        # the machine's architecture for the hosts' own guests, which do not belong to migqual
+        packages |= {*guest.emulator_packages, *get_machine_architecture().emulator_packages}
     return RootfsSpec(host.release, tuple(sorted(packages)))

@@ -65,8 +65,8 @@ def _build_host_entry(layout: LabLayout, host: HostLayout) -> dict[str, Any]:
     if host.spec.role is LabRole.HYPERVISOR:
         entry["migqual_migration_address"] = host.get_address("mig")
         entry["migqual_service_bridge"] = quirks.service_bridge
-        if host.spec.emulator_path is not None:
-            entry["migqual_emulator"] = host.spec.emulator_path
+        if emulator := host.spec.find_emulator(layout.topology.guest_architecture):
+            entry["migqual_emulator"] = emulator
     return entry
 
 
@@ -78,7 +78,7 @@ def _build_group_variables(layout: LabLayout, acceleration: Acceleration) -> dic
         "migqual_tier": layout.topology.tier.value,
         **({"migqual_exclusive": True} if layout.topology.exclusive else {}),
         "migqual_acceleration": acceleration.value,
-        "migqual_guest_cpu": layout.topology.cpu,
+        **_build_guest_variables(layout),
         "migqual_scratch": str(SCRATCH_FOLDER),
         "migqual_pairs": [pair.model_dump(exclude_none=True) for pair in layout.topology.pairs],
         "migqual_service_network": {
@@ -88,6 +88,15 @@ def _build_group_variables(layout: LabLayout, acceleration: Acceleration) -> dic
         "migqual_stores": _list_store_entries(layout),
         "migqual_client": layout.topology.list_hosts(LabRole.CLIENT)[0],
     }
+
+
+def _build_guest_variables(layout: LabLayout) -> dict[str, str]:
+    topology, variables = layout.topology, {}
+    if topology.guest is not None:
+        variables["migqual_guest_architecture"] = topology.guest.value
+    if topology.guest_cpu is not None:
+        variables["migqual_guest_cpu"] = topology.guest_cpu
+    return variables
 
 
 def _list_store_entries(layout: LabLayout) -> list[dict[str, Any]]:

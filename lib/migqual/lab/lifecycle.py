@@ -167,7 +167,10 @@ def _build_lab(layout: LabLayout, report_progress: ProgressCallback, topology_na
     state.write_lab_state(layout, lab_state)
     with ThreadPoolExecutor(max_workers=4) as pool:
         image_future = pool.submit(
-            ensure_guest_image, paths.get_cache_folder(), report_progress=report_progress
+            ensure_guest_image,
+            paths.get_cache_folder(),
+            layout.topology.guest_architecture,
+            report_progress=report_progress,
         )
         rootfs_paths = ensure_host_rootfs(layout.topology, report_progress)
         _prepare_hosts(layout, rootfs_paths)

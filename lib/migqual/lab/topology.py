@@ -3,7 +3,6 @@
 An example of a topology file is `fixtures/labs/default.yml`.
 """
 
-import platform
 import re
 from collections.abc import Iterator
 from enum import StrEnum
@@ -13,6 +12,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from migqual import paths
+from migqual.architecture import Architecture, get_machine_architecture
 from migqual.errors import InputProblem, InventoryError, UsageError
 from migqual.inventory.entities import Acceleration, Tier
 from migqual.lab.quirks import HostQuirks
@@ -30,12 +30,9 @@ HYPERVISOR_PACKAGES = (
     "nftables",
     "openssh-client",
     "openssh-server",
-    "ovmf",
     "procps",
     "qemu-block-extra",
-    "qemu-system-x86",
     "qemu-utils",
-    "seabios",
     "systemd",
     "systemd-sysv",
     "tcpdump",
@@ -63,7 +60,10 @@ class LabRole(StrEnum):
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Return the names of the Debian packages that a host with the role needs."""
+        """Return the names of the Debian packages that a host with the role needs.
+
+        A hypervisor also needs the packages with QEMU for the guests' architecture.
+        """
         return HYPERVISOR_PACKAGES if self is LabRole.HYPERVISOR else SUPPORT_HOST_PACKAGES
 
 
@@ -117,12 +117,11 @@ class LabHost(StrictModel):
     binds: tuple[BindMount, ...] = ()
     quirks: HostQuirks = HostQuirks()
 
-    @property
-    def emulator_path(self) -> str | None:
-        """Return the path of QEMU in the host, or None for the default path of libvirt."""
+    def find_emulator(self, guest: Architecture) -> str | None:
+        """Return the path of QEMU for `guest` in the host, or None for libvirt's default path."""
         if self.qemu_prefix is None:
             return self.emulator
-        return str(self.qemu_prefix / f"bin/qemu-system-{platform.machine()}")
+        return str(self.qemu_prefix / f"bin/qemu-system-{guest}")
 
 
 class LabPair(StrictModel):
@@ -181,7 +180,8 @@ class Topology(StrictModel):
         ipv6_networks: Networks with IPv6 addresses instead of IPv4 addresses.
         acceleration: Accelerator of the guests. `AUTO` selects KVM if a test guest boots with
             KVM, else TCG.
-        cpu: vCPU model of all guests.
+        guest: Architecture of the guests. None means the architecture of the machine.
+        cpu: vCPU model of all guests. None means ``qemu64`` on x86_64, else migqual's choice.
         tier: Tier in the inventory file of the lab. With `REAL` the inventory file describes the
             lab hosts as real hosts.
         exclusive: Whether the inventory file says that nobody else uses the hosts.
@@ -194,7 +194,8 @@ class Topology(StrictModel):
     acceleration: Acceleration = Acceleration.AUTO
     tier: Tier = Tier.LAB
     exclusive: bool = False
-    cpu: str = Field(default="qemu64", description="vCPU model of all guests")
+    guest: Architecture | None = None
+    cpu: str | None = Field(default=None, description="vCPU model of all guests")
 
     @model_validator(mode="after")
     def _check_consistency(self) -> "Topology":
@@ -229,6 +230,17 @@ class Topology(StrictModel):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def guest_architecture(self) -> Architecture:
+        """Return the architecture of the guests."""
+        return self.guest or get_machine_architecture()
+
+    @property
+    def guest_cpu(self) -> str | None:
+        """Return the vCPU model of all guests. None leaves the choice to migqual."""
+        is_x86 = self.guest_architecture is Architecture.X86_64
+        return self.cpu or ("qemu64" if is_x86 else None)
 
     def _is_direct(self, name: str) -> bool:
         """Return whether the controller reaches the host without a jump host."""
@@ -279,23 +291,26 @@ def load_topology(name_or_path: str) -> Topology:
     file = find_topology_file(name_or_path)
     topology = load_yaml_model(file, Topology)
     if faults := [
-        fault for name, host in topology.hosts.items() for fault in _check_paths(name, host)
+        fault
+        for name, host in topology.hosts.items()
+        for fault in _check_paths(name, host, topology.guest_architecture)
     ]:
         raise InventoryError(str(file), faults)
     return topology
 
 
-def _check_paths(name: str, host: LabHost) -> Iterator[InputProblem]:
+def _check_paths(name: str, host: LabHost, guest: Architecture) -> Iterator[InputProblem]:
     """Yield a problem if `rootfs` has no folder `usr`, or if `qemu_prefix` contains no QEMU."""
     if host.rootfs is not None and not (host.rootfs / "usr").is_dir():
         yield InputProblem(
             f"hosts.{name}.rootfs",
             f"{host.rootfs} is not a root file system: the folder usr is missing",
         )
-    if host.qemu_prefix is not None and not Path(str(host.emulator_path)).is_file():
+    emulator = Path(str(host.find_emulator(guest)))
+    if host.qemu_prefix is not None and not emulator.is_file():
         yield InputProblem(
             f"hosts.{name}.qemu_prefix",
-            f"{host.qemu_prefix} contains no QEMU: {host.emulator_path} is missing",
+            f"{host.qemu_prefix} contains no QEMU: {emulator} is missing",
         )
 
 

@@ -63,18 +63,6 @@ class Firmware(StrEnum):
     UEFI = "uefi"
 
 
-class Architecture(StrEnum):
-    """CPU architecture of a guest."""
-
-    X86_64 = "x86_64"
-    AARCH64 = "aarch64"
-
-    @property
-    def machine_type(self) -> str:
-        """Return QEMU's machine type for the architecture."""
-        return {Architecture.X86_64: "q35", Architecture.AARCH64: "virt"}[self]
-
-
 class Persistence(StrEnum):
     """Persistence of a guest in libvirt. libvirt forgets a transient guest at power-off."""
 

@@ -7,6 +7,7 @@ migqual, which it removes.
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
+from migqual.architecture import Architecture
 from migqual.errors import GuestError, HostError
 from migqual.hosts.acceleration import decide_acceleration
 from migqual.hosts.address_conflicts import (
@@ -26,7 +27,6 @@ from migqual.inventory.entities import (
     NbdStore,
 )
 from migqual.model.finding import Finding, Severity
-from migqual.model.guest_spec import Architecture
 from migqual.readiness.check_context import CheckContext
 
 # Programs that migqual or its tests run on a host, by Debian's and Fedora's package.
@@ -178,7 +178,7 @@ def _check_emulator(inventory: Inventory, host: Host) -> Finding:
     acceleration = decide_acceleration(inventory.acceleration, inventory.tier)
     try:
         emulator = host.names.emulator
-        architecture = query_architecture(host)
+        architecture = host.guest_architecture
         host.libvirt.query_domain_capabilities(
             emulator=emulator,
             arch=architecture.value,
@@ -195,28 +195,11 @@ def _check_emulator(inventory: Inventory, host: Host) -> Finding:
     return Finding(finding_id, Severity.OK, f"libvirt starts guests with {emulator}")
 
 
-def query_architecture(host: Host) -> Architecture:
-    """Query the architecture of a host.
-
-    Raises:
-        HostError: migqual has no guests for the architecture.
-    """
-    name = host.shell.run("uname", "-m").stdout.strip()
-    try:
-        return Architecture(name)
-    except ValueError:
-        raise HostError(
-            host.name,
-            f"migqual has no guests for the architecture {name}",
-            remedy=f"use hosts with one of: {', '.join(Architecture)}",
-        ) from None
-
-
 def _check_firmware(host: Host) -> Finding:
     """Check the UEFI firmware, which x86 hosts need for one requirement only."""
     finding_id = f"{host.name}.firmware"
     try:
-        architecture = query_architecture(host)
+        architecture = host.guest_architecture
         firmware = find_firmware(host, architecture, architecture.machine_type)
     except GuestError as error:
         severity = Severity.WARNING if architecture is Architecture.X86_64 else Severity.REFUSED

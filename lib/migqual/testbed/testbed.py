@@ -273,7 +273,11 @@ def connect_testbed(inventory: Inventory, pair: PairEntry | None = None) -> Iter
             inventory,
             hosts,
             Journal(f"{run_id}-testbed", inventory),
-            ensure_guest_image(paths.get_cache_folder(), report_progress=lambda _line: None),
+            ensure_guest_image(
+                paths.get_cache_folder(),
+                inventory.guest_architecture,
+                report_progress=lambda _line: None,
+            ),
             lane_number=inventory.lanes.index(pair),
             lane_count=len(inventory.lanes),
         )

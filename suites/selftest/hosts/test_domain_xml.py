@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from lxml import etree
 
+from migqual.architecture import Architecture
 from migqual.errors import GuestError
 from migqual.hosts import domain_xml
 from migqual.hosts.domain_template import (
@@ -19,7 +20,6 @@ from migqual.hosts.firmware import FirmwareFiles
 from migqual.hosts.volume import Volume
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import (
-    Architecture,
     CacheMode,
     DiskBus,
     DiskFormat,

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from migqual.architecture import Architecture
 from migqual.hosts.firmware import FirmwareFiles, select_firmware
-from migqual.model.guest_spec import Architecture
 
 PLAIN = FirmwareFiles("/fw/code.fd", "/fw/vars.fd")
 

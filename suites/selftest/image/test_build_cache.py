@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from migqual.architecture import Architecture
 from migqual.deadline import Deadline
 from migqual.errors import LabError, UsageError
 from migqual.image import build_cache, isolated_command
@@ -275,7 +276,7 @@ def test_kernel_command_line_has_networks_port_and_delay() -> None:
         [("52:54:00:AA:00:01", "10.9.0.5/24"), ("52:54:00:AA:00:02", "")],
         port=7070,
         shutdown_delay=4,
-        arch="aarch64",
+        architecture=Architecture.AARCH64,
         gateway="10.9.0.1",
     ).split()
     assert "console=ttyAMA0" in arguments
