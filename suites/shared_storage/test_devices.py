@@ -8,7 +8,7 @@ from migqual.deadline import Deadline
 from migqual.hosts.guest import Guest
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import DiskBus, DiskFormat, DiskSpec, GuestSpec
-from migqual.model.plan import Plan, Safety
+from migqual.model.plan import Plan
 from migqual.testbed.testbed import Testbed
 
 AGENT_SECONDS = 15.0
@@ -37,7 +37,7 @@ def test_every_device_works_after_migration(testbed: Testbed) -> None:
     guest = testbed.make_guest(MANY_DEVICES)
     devices_before = list_working_devices(guest)
 
-    testbed.migrate(guest, Plan(safety=Safety.UNSAFE))
+    testbed.migrate(guest, Plan(safety=testbed.choose_safety(MANY_DEVICES)))
 
     assert count_by_kind(devices_before) == EXPECTED_COUNTS
     assert list_working_devices(guest) == devices_before

@@ -9,6 +9,7 @@ from migqual.lab.layout import (
     NETWORK_PREFIXES,
     SCRATCH_FOLDER,
     SHARED_FOLDER,
+    SHARED_FOLDER_BACKING,
     HostLayout,
     LabLayout,
 )
@@ -58,6 +59,19 @@ cgroup_controllers = [ ]
 security_driver = "none"
 namespaces = [ ]
 migration_address = "{migration}"
+"""
+
+# FUSE shows the folder with the type of file system that the topology names.
+SHARED_FOLDER_UNIT = """\
+[Unit]
+Before=libvirtd.service
+
+[Service]
+Type=forking
+ExecStart=/usr/bin/bindfs -o subtype={type},fsname=store:/volume,direct_io {backing} {folder}
+
+[Install]
+WantedBy=multi-user.target
 """
 
 LIBVIRTD_CONF_TEMPLATE = """\
@@ -118,6 +132,7 @@ def write_host_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> None
     _write_ssh_config(layout, host, rootfs)
     if host.spec.role is LabRole.HYPERVISOR:
         _write_libvirt_config(host)
+        _write_shared_folder_unit(host)
     for folder in (SHARED_FOLDER, EXPORTS_FOLDER, SCRATCH_FOLDER):
         (host.upper / folder.relative_to("/")).mkdir(parents=True, exist_ok=True)
     write_host_quirks(host.upper, rootfs, host.spec.quirks)
@@ -220,6 +235,22 @@ def _write_libvirt_config(host: HostLayout) -> None:
     # No autostart: the default network would only add a bridge and a dnsmasq without a user.
     autostart_folder = host.upper / "etc/libvirt/qemu/networks/autostart"
     autostart_folder.mkdir(parents=True)
+
+
+def _write_shared_folder_unit(host: HostLayout) -> None:
+    folder_type = host.spec.quirks.shared_folder_type
+    if folder_type is None:
+        return
+    unit = SHARED_FOLDER_UNIT.format(
+        type=folder_type, backing=SHARED_FOLDER_BACKING, folder=SHARED_FOLDER
+    )
+    _write_host_file(host, "etc/systemd/system/shared-folder.service", unit)
+    _write_host_file(
+        host,
+        "etc/systemd/system/multi-user.target.wants/shared-folder.service",
+        None,
+        link_target="/etc/systemd/system/shared-folder.service",
+    )
 
 
 def _write_host_file(

@@ -17,7 +17,14 @@ from migqual.errors import LabError, TimedOut
 from migqual.image.isolated_command import format_last_lines
 from migqual.inventory.entities import SAVED_STATES_FOLDER
 from migqual.lab import cgroup, host_launcher
-from migqual.lab.layout import EXPORTS_FOLDER, SCRATCH_FOLDER, SHARED_FOLDER, HostLayout, LabLayout
+from migqual.lab.layout import (
+    EXPORTS_FOLDER,
+    SCRATCH_FOLDER,
+    SHARED_FOLDER,
+    SHARED_FOLDER_BACKING,
+    HostLayout,
+    LabLayout,
+)
 from migqual.lab.topology import BindMount, LabRole
 
 LOOP_DEVICES = tuple(f"/dev/loop{number}" for number in range(8))
@@ -214,7 +221,9 @@ def _list_bind_mounts(layout: LabLayout, host: HostLayout) -> list[BindMount]:
         ]
         if host.spec.qemu_prefix is not None:
             bind_mounts.append(BindMount(source=host.spec.qemu_prefix, read_only=True))
-        bind_mounts.append(BindMount(source=layout.shared_folder, target=SHARED_FOLDER))
+        has_own_type = host.spec.quirks.shared_folder_type is not None
+        target = SHARED_FOLDER_BACKING if has_own_type else SHARED_FOLDER
+        bind_mounts.append(BindMount(source=layout.shared_folder, target=target))
         bind_mounts.append(
             BindMount(source=get_saved_states_folder(), target=SCRATCH_FOLDER / SAVED_STATES_FOLDER)
         )

@@ -32,6 +32,9 @@ class HostQuirks(StrictModel):
         jump_host: Lab host through which the controller must log in. None allows direct logins.
         service_bridge: Name of the bridge that connects guests to the service network.
         host_uuid: UUID of the host for libvirt. With None, each host has a different UUID.
+        shared_folder_type: Type of file system as which the hosts see the shared folder. libvirt
+            trusts ``glusterfs``. None keeps the machine's file system, which libvirt does not
+            trust.
         has_foreign_guest: Whether the host has a running guest and files that do not belong to
             migqual.
     """
@@ -49,9 +52,11 @@ class HostQuirks(StrictModel):
     jump_host: HostName | None = None
     service_bridge: Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,14}$")] = DEFAULT_SERVICE_BRIDGE
     host_uuid: UUID | None = None
+    shared_folder_type: Annotated[str, Field(pattern="^glusterfs$")] | None = None
     has_foreign_guest: bool = False
 
     @property
     def packages(self) -> tuple[str, ...]:
         """Return the names of the Debian packages that the imitated properties need."""
-        return ("sudo",) if self.login_user != ROOT_USER else ()
+        packages = ["sudo"] if self.login_user != ROOT_USER else []
+        return (*packages, "bindfs") if self.shared_folder_type is not None else tuple(packages)

@@ -77,12 +77,16 @@ def check_libvirt_safety(storage: StorageFacts) -> Iterator[Finding]:
         )
 
 
-def _is_on_shared_filesystem(fact: DiskFact) -> bool:
-    filesystem = fact.filesystem
-    return isinstance(filesystem, FileSystem) and (
+def is_shared_filesystem(filesystem: FileSystem) -> bool:
+    """Return whether libvirt counts a file system as shared."""
+    return (
         filesystem.magic in SHARED_FILESYSTEMS_BY_MAGIC
         or filesystem.name in SHARED_FUSE_FILESYSTEMS
     )
+
+
+def _is_on_shared_filesystem(fact: DiskFact) -> bool:
+    return isinstance(fact.filesystem, FileSystem) and is_shared_filesystem(fact.filesystem)
 
 
 def _describe_filesystem(fact: DiskFact) -> str:

@@ -59,7 +59,7 @@ class DiskProber:
         if disk.type != "file":
             return self._collect_disk_fact(disk)
         filesystem_probe = self.pool.submit(
-            fact_or_missing, lambda: _query_filesystem(self.source, disk.source)
+            fact_or_missing, lambda: query_filesystem(self.source, disk.source)
         )
         fact = self._collect_disk_fact(disk)
         return replace(fact, filesystem=filesystem_probe.result())
@@ -234,7 +234,7 @@ class DiskProber:
         return fact_or_missing(measure_free_space)
 
 
-def _query_filesystem(host: Host, path: str) -> FileSystem:
+def query_filesystem(host: Host, path: str) -> FileSystem:
     """Query the type of the file system of a file. Symbolic links are followed."""
     output = host.shell.run("stat", "-L", "-f", "-c", "%t %T", "--", path).stdout
     magic, _, name = output.strip().partition(" ")

@@ -13,13 +13,15 @@ from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.provision import Provisioner
 from migqual.image.guest_image import ensure_guest_image
-from migqual.inventory.entities import Inventory, PairEntry
+from migqual.inventory.entities import DirectoryStore, Inventory, PairEntry, StoreKind
 from migqual.migration.job_sampler import OnSample
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.outcome import Outcome
-from migqual.model.plan import Plan
+from migqual.model.plan import Plan, Safety
 from migqual.observe import split_brain
 from migqual.observe.gap_meter import run_gap_meter
+from migqual.preflight.check_libvirt_safety import is_shared_filesystem
+from migqual.preflight.disk_prober import query_filesystem
 from migqual.probes.probe_context import ProbeContext
 from migqual.step_times import time_step
 from migqual.testbed.host_pair import HostPair
@@ -81,6 +83,31 @@ class Testbed:
     def probe_context(self) -> ProbeContext:
         """Return the journal and the paths of migqual's program, for probes on the two hosts."""
         return build_probe_context(self.provisioner, self.hosts)
+
+    @cached_property
+    def is_shared_directory_trusted(self) -> bool:
+        """Return whether libvirt counts the file system of the directory store as shared.
+
+        libvirt trusts such a file system, and migrates a guest with disks there without `--unsafe`.
+
+        Raises:
+            UsageError: The inventory has no directory store.
+        """
+        store = self.inventory.find_store(StoreKind.DIRECTORY)
+        assert isinstance(store, DirectoryStore)
+        return all(
+            is_shared_filesystem(query_filesystem(host, str(store.path))) for host in self.hosts
+        )
+
+    def choose_safety(self, spec: GuestSpec) -> Safety:
+        """Choose UNSAFE only for a guest whose migration libvirt's safety check would refuse.
+
+        These are the guests with a disk in the directory store on a file system that libvirt does
+        not count as shared.
+        """
+        has_directory_disk = any(disk.store is StoreKind.DIRECTORY for disk in spec.disks)
+        is_refused = has_directory_disk and not self.is_shared_directory_trusted
+        return Safety.UNSAFE if is_refused else Safety.CHECKED
 
     def running_guest(self, spec: GuestSpec) -> AbstractContextManager[Guest]:
         """Run a guest without checks on the source during the block, then remove the guest."""
