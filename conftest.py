@@ -12,6 +12,7 @@ pytest_plugins = [
     "fixtures.plugins.guests",
     "fixtures.plugins.encryption",
     "fixtures.plugins.matrix",
+    "fixtures.plugins.guest_sizes",
     "fixtures.plugins.lanes",
     "fixtures.plugins.smoke",  # after lanes: the last one registered chooses first
     "fixtures.plugins.preflight",

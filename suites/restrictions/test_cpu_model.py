@@ -49,6 +49,7 @@ def test_hosts_with_different_cpus(
 
 
 @pytest.mark.requirement("LM-RES-09")
+@pytest.mark.guest_architecture("x86_64")  # libvirt compares no emulated CPUs of aarch64
 def test_destination_lacks_a_feature_of_the_guests_cpu(
     run_preflight: PreflightRunner, testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:

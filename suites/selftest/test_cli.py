@@ -88,6 +88,8 @@ def test_every_command_has_help(environment: dict[str, str], name: str) -> None:
         (["lab", "logs", *ABSENT_LAB_OPTION, "a1"], "no lab named 'nosuchlab'"),
         (["run", "--inventory", "nonsense.yml"], "nonsense.yml: 1 error"),
         (["run", "--profile", "nonsense"], "nonsense"),
+        (["run", "--guest", "mips"], "'mips': choose one of: x86_64, aarch64"),
+        (["run", "--inventory", "a.yml", "--guest", "aarch64"], "migqual_guest_architecture"),
         (["run", "--inventory", "a.yml", "--topology", "b"], "not allowed with"),
         (["run", *ABSENT_LAB_OPTION, "--nosuch"], "pytest: unrecognized arguments: --nosuch\n"),
         (["run", *ABSENT_LAB_OPTION, "nosuch.py::test"], "file or directory not found: nosuch.py"),

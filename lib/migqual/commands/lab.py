@@ -108,12 +108,20 @@ def add_guest_option(parser: argparse.ArgumentParser) -> None:
     """Add the option --guest, the architecture of the guests."""
     parser.add_argument(
         "--guest",
-        type=Architecture,
-        choices=tuple(Architecture),
+        type=_parse_architecture,
         metavar="ARCHITECTURE",
         help="architecture of the guests: x86_64 or aarch64 (default: `guest` of the topology, or "
         "else the architecture of this machine)",
     )
+
+
+def _parse_architecture(text: str) -> Architecture:
+    try:
+        return Architecture(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: choose one of: {', '.join(Architecture)}"
+        ) from None
 
 
 def read_topology(source: str, lanes: int, guest: Architecture | None = None) -> Topology:

@@ -1,5 +1,6 @@
 """Build the variables of the domain XML template for a guest, without a connection to a host."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -62,7 +63,9 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
         "uuid": inputs.uuid,
         "spec": spec,
         "virt_type": inputs.virt_type,
-        "tcg_memory_kib": compute_tcg_memory_kib(spec) if inputs.virt_type == "qemu" else 0,
+        "tcg_memory_kib": compute_tcg_memory_kib(spec)
+        if inputs.virt_type == "qemu" and not has_own_memory_layout(spec)
+        else 0,
         "dirty_ring": spec.dirty_ring_size if inputs.virt_type == "kvm" else 0,
         "arch": inputs.arch.value,
         "machine": spec.machine or inputs.arch.machine_type,
@@ -78,6 +81,7 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
             emulated=inputs.virt_type == "qemu",
         ),
         "cpu": spec.cpu or inputs.default_cpu,
+        "numa_cells": list(_list_numa_cells(spec)),
         "emulator": inputs.emulator,
         "disks": list(_list_disk_entries(inputs)),
         "system_disk": inputs.system_disk,
@@ -88,6 +92,23 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
         "console_log": inputs.console_log,
         "payload_channel_name": PAYLOAD_CHANNEL_NAME,
     }
+
+
+def has_own_memory_layout(spec: GuestSpec) -> bool:
+    """Return whether huge pages or NUMA nodes decide the sizes of the guest's memory blocks."""
+    return bool(spec.huge_page_kib or spec.numa_nodes)
+
+
+def _list_numa_cells(spec: GuestSpec) -> "Iterator[dict[str, int | str]]":
+    """List the NUMA cells of a guest, with libvirt's list of the vCPUs of each cell."""
+    for node in range(spec.numa_nodes):
+        vcpus = spec.vcpus // spec.numa_nodes
+        first_vcpu = node * vcpus
+        yield {
+            "id": node,
+            "cpus": f"{first_vcpu}-{first_vcpu + vcpus - 1}",
+            "memory_mib": spec.memory_mib // spec.numa_nodes,
+        }
 
 
 def needs_uefi(spec: GuestSpec, architecture: Architecture) -> bool:

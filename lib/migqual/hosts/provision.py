@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from migqual.deadline import Deadline
-from migqual.errors import ConnectionLost, HostError, RestoreFailed
+from migqual.errors import ConnectionLost, GuestError, HostError, RestoreFailed
 from migqual.hosts import domain_xml
 from migqual.hosts.acceleration import decide_acceleration, get_domain_type
 from migqual.hosts.cached_state import CachedState, compute_cache_key
 from migqual.hosts.domain_start import start_domain
-from migqual.hosts.domain_template import DomainInputs, build_template_context, needs_uefi
+from migqual.hosts.domain_template import (
+    DomainInputs,
+    build_template_context,
+    has_own_memory_layout,
+    needs_uefi,
+)
 from migqual.hosts.firmware import find_firmware
 from migqual.hosts.guest import CONSOLE_LOG_FOLDER, Guest
 from migqual.hosts.guest_identity import build_guest_name, choose_guest_address, derive_mac
@@ -38,6 +43,8 @@ IMAGE_BOOT_SECONDS = 240.0
 # Limit of the zeroed memory: a TCG guest takes a second for about 100 MiB, and the host needs as
 # much free memory.
 MAX_ZEROED_MIB = 512
+# The first release without the error that `compute_tcg_memory_kib` avoids.
+_FIRST_SOUND_TCG = (9, 0)
 
 
 @dataclass
@@ -313,6 +320,7 @@ class Provisioner:
             for index, mac in enumerate(guest.macs)
         )
         architecture = guest.host.guest_architecture
+        _check_memory_layout(guest, virt_type)
         system_disk, seed_image = create_system_disk(
             guest, networks, self.image.payload, self.inventory, self.journal
         )
@@ -338,4 +346,21 @@ class Provisioner:
             emulator=guest.host.entry.emulator,
             system_disk=system_disk,
             seed_image=seed_image,
+        )
+
+
+def _check_memory_layout(guest: Guest, virt_type: str) -> None:
+    """Refuse huge pages and NUMA nodes under TCG of a QEMU that misses writes to the memory.
+
+    See `compute_tcg_memory_kib`: the size of the memory blocks avoids the error, but huge pages and
+    NUMA nodes decide the size themselves.
+    """
+    if virt_type != "qemu" or not has_own_memory_layout(guest.spec):
+        return
+    version = guest.host.query_versions()["qemu"]
+    if tuple(int(part) for part in version.split(".")[:2]) < _FIRST_SOUND_TCG:
+        raise GuestError(
+            f"QEMU {version} of {guest.host.name} misses writes of emulated guests with huge pages "
+            "or NUMA nodes, so the result of a migration would say nothing",
+            remedy="use KVM, or QEMU 9.0 or later",
         )

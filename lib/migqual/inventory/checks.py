@@ -17,6 +17,7 @@ from migqual.inventory.entities import (
     Tier,
 )
 from migqual.inventory.field_types import is_ip_address, normalize_address
+from migqual.inventory.guest_size import find_image_problems
 from migqual.inventory.schema import (
     DirectoryStoreSchema,
     IscsiStoreSchema,
@@ -43,7 +44,8 @@ def find_inventory_problems(draft: InventoryDraft) -> list[InputProblem]:
         _check_client,
     )
     problems = [problem for check in checks for problem in check(draft)]
-    return [*problems, *_check_service_network(draft), *_check_acceleration(draft)]
+    problems += [*_check_service_network(draft), *_check_acceleration(draft)]
+    return [*problems, *_check_guest_images(draft)]
 
 
 def _check_pairs(draft: InventoryDraft) -> Iterator[InputProblem]:
@@ -294,6 +296,12 @@ def _check_guest_addresses(
                 f"{address} belongs to {address_owners[address]}, so a guest cannot use the address"
             )
             yield draft.make_all_vars_problem("migqual_service_network", ("addresses",), message)
+
+
+def _check_guest_images(draft: InventoryDraft) -> Iterator[InputProblem]:
+    folder = draft.tree.document.file.absolute().parent
+    for index, message in find_image_problems(draft.all_variables.migqual_guests, folder):
+        yield draft.make_all_vars_problem("migqual_guests", (index, "image"), message)
 
 
 def _check_acceleration(draft: InventoryDraft) -> Iterator[InputProblem]:

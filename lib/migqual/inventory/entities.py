@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from migqual.architecture import Architecture
 from migqual.errors import UsageError
+
+if TYPE_CHECKING:
+    from migqual.inventory.guest_size import GuestSize
 
 IPAddress = IPv4Address | IPv6Address
 
@@ -280,6 +283,7 @@ class Inventory:
         guest_architecture: Architecture of the guests. None means the architecture of the hosts.
         guest_cpu: CPU model of guests. None leaves the choice to migqual.
         expected_acceleration: Acceleration that a run must use. None permits KVM and TCG.
+        guests: Sizes of the guests that the lab runs, and that a run must test.
     """
 
     hosts: Mapping[str, HostEntry]
@@ -293,6 +297,7 @@ class Inventory:
     guest_architecture: Architecture | None = None
     guest_cpu: str | None = None
     expected_acceleration: Acceleration | None = None
+    guests: "tuple[GuestSize, ...]" = ()
     file: Path | None = None
     effective_variables: tuple[EffectiveVariable, ...] = field(default=(), compare=False)
 

@@ -33,6 +33,7 @@ from migqual.inventory.group_tree import (
     build_group_tree,
     read_overrides,
 )
+from migqual.inventory.guest_size import resolve_images
 from migqual.inventory.schema import (
     STORE_SCHEMAS,
     AllVariables,
@@ -202,6 +203,9 @@ def _build_inventory(draft: InventoryDraft) -> Inventory:
         guest_architecture=draft.all_variables.migqual_guest_architecture,
         guest_cpu=draft.all_variables.migqual_guest_cpu,
         expected_acceleration=draft.all_variables.migqual_expected_acceleration,
+        guests=resolve_images(
+            draft.all_variables.migqual_guests, draft.tree.document.file.absolute().parent
+        ),
         file=draft.tree.document.file.absolute(),
         effective_variables=tuple(_list_effective_variables(draft)),
     )

@@ -32,7 +32,7 @@ OVERRIDE_VARIABLES: Mapping[str, str] = {
         for name in sorted(HOST_VARIABLE_NAMES | ALL_GROUP_VARIABLE_NAMES)
         if name.startswith("migqual_")
         and name.removeprefix("migqual_")
-        not in {"migration_address", "pairs", "stores", "service_network"}
+        not in {"migration_address", "pairs", "stores", "service_network", "guests"}
     },
 }
 

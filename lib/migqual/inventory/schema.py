@@ -36,6 +36,7 @@ from migqual.inventory.field_types import (
     SingleAddress,
     WholeNumber,
 )
+from migqual.inventory.guest_size import GuestSizes
 from migqual.yaml_file import StrictModel
 
 
@@ -78,6 +79,7 @@ class AllVariables(StrictModel):
     migqual_acceleration: Acceleration = Acceleration.AUTO
     migqual_guest_architecture: Architecture | None = None
     migqual_guest_cpu: Name | None = None
+    migqual_guests: GuestSizes = ()
     migqual_expected_acceleration: Acceleration | None = None
 
 

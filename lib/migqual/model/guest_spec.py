@@ -218,6 +218,8 @@ class GuestSpec:
     Attributes:
         memory_mib: Guest memory in MiB.
         nics: Number of NICs on the service network. The client probes the first NIC.
+        huge_page_kib: Size of the huge pages that back the memory, in KiB. 0 means normal pages.
+        numa_nodes: Number of NUMA nodes with equal shares of vCPUs and memory. 0 means no NUMA.
         cpu: CPU model. None takes `migqual_guest_cpu` of the inventory. Without this variable, a
             KVM guest has the CPU of the host.
         image: qcow2 image of a system that boots with UEFI and runs cloud-init. None means that the
@@ -238,6 +240,8 @@ class GuestSpec:
     vcpus: int = 1
     disks: tuple[DiskSpec, ...] = ()
     nics: int = 1
+    huge_page_kib: int = 0
+    numa_nodes: int = 0
     cpu: str | None = None
     machine: str | None = None
     firmware: Firmware = Firmware.BIOS

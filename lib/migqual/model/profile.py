@@ -17,6 +17,12 @@ from pydantic import AfterValidator, Field
 
 from migqual import paths
 from migqual.errors import InputProblem, UsageError
+from migqual.inventory.guest_size import (
+    GuestSize,
+    GuestSizes,
+    find_image_problems,
+    resolve_images,
+)
 from migqual.model.record import Demand, ProfileSnapshot
 from migqual.model.requirement import load_requirements, suggest_ids
 from migqual.yaml_file import (
@@ -76,6 +82,7 @@ class Profile:
 
     Attributes:
         demands: Demands by requirement id. A requirement without an entry is required.
+        guests: Sizes of the guests that a run must test.
         files: Files of the profile. The file of an extended profile comes first.
     """
 
@@ -83,6 +90,7 @@ class Profile:
     title: str = ""
     demands: Mapping[str, Demand] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    guests: tuple[GuestSize, ...] = ()
     files: tuple[Path, ...] = ()
 
     def get_demand(self, requirement_id: str) -> Demand:
@@ -123,6 +131,7 @@ class _ProfileSchema(StrictModel):
     extends: str | None = None
     requirements: dict[RequirementPattern, Demand] = Field(default_factory=dict)
     thresholds: dict[ThresholdName, ThresholdValue] = Field(default_factory=dict)
+    guests: GuestSizes = ()
 
 
 def list_profile_names() -> tuple[str, ...]:
@@ -163,7 +172,14 @@ def _load_profile_file(file: Path, extending_files: tuple[Path, ...]) -> Profile
         raise UsageError(f"{file}: empty")  # never without a fault
     raise_problems(
         document,
-        [*document.problems, *_check_base_profile(entry, document, (*extending_files, file))],
+        [
+            *document.problems,
+            *_check_base_profile(entry, document, (*extending_files, file)),
+            *(
+                document.make_problem(("guests", index, "image"), message)
+                for index, message in find_image_problems(entry.guests, file.absolute().parent)
+            ),
+        ],
     )
     base_profile = (
         _load_profile_file(_find_base_file(entry.extends, file), (*extending_files, file))
@@ -175,6 +191,7 @@ def _load_profile_file(file: Path, extending_files: tuple[Path, ...]) -> Profile
         title=entry.title,
         demands=MappingProxyType({**base_profile.demands, **_expand_patterns(entry.requirements)}),
         thresholds=Thresholds(**{**asdict(base_profile.thresholds), **entry.thresholds}),
+        guests=resolve_images(entry.guests, file.absolute().parent) or base_profile.guests,
         files=(*base_profile.files, file),
     )
 

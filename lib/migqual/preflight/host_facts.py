@@ -14,6 +14,9 @@ from migqual.probes.fact import Fact, Missing, fact_or_missing
 _X86_SIGNATURE_FIELDS = ("vendor_id", "cpu family", "model", "stepping")
 _ARM_SIGNATURE_FIELDS = ("CPU implementer", "CPU variant", "CPU part", "CPU revision")
 
+# The architectures whose CPUs libvirt can compare (virConnectCompareHypervisorCPU).
+_COMPARABLE_ARCHITECTURES = frozenset({"i686", "x86_64", "s390x"})
+
 
 def probe_ssh_login(host: Host) -> SshLogin:
     """Try SSH logins with the inventory's key, no key, a wrong key and an unknown host key."""
@@ -86,6 +89,11 @@ def read_free_hugepages_mib(host: Host, hugepage_kib: int) -> int:
     return int(host.shell.run("cat", path).stdout) * hugepage_kib // 1024
 
 
+def query_available_mib(host: Host) -> Fact[int]:
+    """Query how many MiB of memory a new process can use on the host."""
+    return parse_available_mib(host.shell.run("cat", "/proc/meminfo").stdout)
+
+
 def parse_available_mib(proc_text: str) -> Fact[int]:
     """Parse /proc/meminfo; return how many MiB of memory a new process can use.
 
@@ -149,6 +157,24 @@ def query_hypervisor_facts(
     )
 
 
+def _find_cpu_model(
+    host: Host, model: str, emulator: str | None, machine_arguments: dict[str, str]
+) -> str:
+    """Find a CPU model in the domain capabilities, where libvirt cannot compare CPUs.
+
+    Returns:
+        ``identical`` if the hypervisor has the model, otherwise a message.
+    """
+    capabilities = host.libvirt.query_domain_capabilities(emulator=emulator, **machine_arguments)
+    models = {
+        element.text: element.get("usable")
+        for element in capabilities.findall("cpu/mode[@name='custom']/model")
+    }
+    if models.get(model, "no") == "no":
+        return f"the hypervisor does not offer the CPU model {model}"
+    return "identical"
+
+
 def _find_destination_emulator(
     source: Host, destination: Host, definition: DomainDefinition
 ) -> str | None:
@@ -179,6 +205,8 @@ def _compare_guest_cpu(
         )
     if not definition.cpu_xml:
         return "identical"  # the hypervisor's own default, which every one of them has
+    if definition.arch not in _COMPARABLE_ARCHITECTURES:
+        return _find_cpu_model(destination, definition.cpu_model, emulator, machine_arguments)
     return libvirt_queries.compare_guest_cpu(
         destination.libvirt, definition.cpu_xml, emulator=emulator, **machine_arguments
     )

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from migqual import paths
+from migqual.architecture import Architecture
 from migqual.errors import InventoryError, UsageError
+from migqual.image.rootfs import RootfsSpec
 from migqual.inventory.entities import Acceleration
 from migqual.inventory.file import load_inventory
-from migqual.lab import inventory_export, topology
+from migqual.lab import host_rootfs, inventory_export, topology
 from migqual.lab.layout import LabLayout
 from migqual.lab.topology import LabRole
 
@@ -105,6 +107,21 @@ def test_inventory_of_each_topology_can_be_loaded(
     assert {pair.id for pair in load_inventory(file).lanes} == {
         pair.id for pair in lab_topology.pairs
     }
+
+
+def test_guest_architecture_decides_packages_and_inventory() -> None:
+    """The hosts of a lab get QEMU for the guests, and the inventory names the architecture."""
+    lab_topology = topology.load_topology("single-pair").model_copy(
+        update={"guest": Architecture.AARCH64}
+    )
+
+    inventory = inventory_export.build_inventory(LabLayout("x", lab_topology), Acceleration.TCG)
+    rootfs = host_rootfs.choose_rootfs(lab_topology.hosts["a1"], Architecture.AARCH64)
+
+    assert inventory["all"]["vars"]["migqual_guest_architecture"] == "aarch64"
+    assert "migqual_guest_cpu" not in inventory["all"]["vars"]  # qemu64 is a CPU of x86_64
+    assert isinstance(rootfs, RootfsSpec)
+    assert {"qemu-efi-aarch64", "qemu-system-arm"} <= set(rootfs.packages)
 
 
 def test_valid_topology_file(tmp_path: Path) -> None:
