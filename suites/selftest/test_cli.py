@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from migqual.deadline import Deadline
 from migqual.errors import TroubleError
 from migqual.inventory.entities import Inventory
 from migqual.inventory.file import load_inventory
+from migqual.inventory.guest_size import GuestSize
 from migqual.model.finding import Finding, Severity
 
 pytestmark = pytest.mark.selftest
@@ -167,7 +168,7 @@ RUN_WITHOUT_HOST_CHECK = """\
 import sys
 from migqual import cli
 from migqual.commands import run
-run._check_hosts = lambda inventory: None
+run._check_hosts = lambda inventory, guest_sizes: None
 sys.exit(cli.main())
 """
 UNREACHABLE_INVENTORY = """\
@@ -248,7 +249,7 @@ def test_run_does_not_start_on_a_refusal(
     file.write_text(ONE_PAIR_INVENTORY.format(folder=tmp_path))
     monkeypatch.setattr(
         "migqual.readiness.inventory_check.check_inventory_hosts",
-        lambda _inventory: (Finding("h1.bridge", severity, "h1 has no bridge br0"),),
+        lambda *_: (Finding("h1.bridge", severity, "h1 has no bridge br0"),),
     )
     is_refused = severity is Severity.REFUSED
 
@@ -257,7 +258,7 @@ def test_run_does_not_start_on_a_refusal(
         if is_refused
         else nullcontext()
     ):
-        run._check_hosts(load_inventory(file))  # noqa: SLF001 - the hosts are made up
+        run._check_hosts(load_inventory(file), ())  # noqa: SLF001 - the hosts are made up
 
     is_printed = "h1.bridge" in capsys.readouterr().out
     assert is_printed is (severity in {Severity.WARNING, Severity.UNKNOWN})
@@ -272,7 +273,7 @@ def test_run_removes_leftovers_before_it_checks_the_hosts(
     file.write_text(ONE_PAIR_INVENTORY.format(folder=tmp_path))
     calls: list[object] = []
 
-    def refuse(_inventory: Inventory) -> None:
+    def refuse(_inventory: Inventory, _guest_sizes: Sequence[GuestSize]) -> None:
         calls.append("check")
         raise TroubleError("not ready")
 

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +16,12 @@ from migqual.errors import TroubleError, UsageError
 from migqual.image.cloud_image import ensure_cloud_image
 from migqual.inventory.entities import Inventory
 from migqual.inventory.file import load_inventory
+from migqual.inventory.guest_size import GuestSize
 from migqual.lab import foreign_objects, lifecycle, state
 from migqual.lab.layout import check_lab_name
 from migqual.model.finding import Severity
-from migqual.model.profile import list_profile_names, load_profile
+from migqual.model.profile import choose_profile_name, list_profile_names, load_profile
+from migqual.model.sized_guest import list_guest_sizes
 from migqual.readiness import inventory_check
 from migqual.report import record_files, report_folder, smoke_summary, terminal_summary
 from migqual.report.qualification import judge_pairs, judge_run
@@ -126,7 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
         if inventory is not None:
             # a guest of a killed run still has its address
             Cleanup([arguments.inventory]).sweep()
-            _check_hosts(inventory)
+            profile = load_profile(choose_profile_name(arguments.profile, inventory.tier))
+            _check_hosts(inventory, list_guest_sizes(inventory, profile))
     with sweep_afterwards() as cleanup, open_target(arguments) as target:
         cleanup.inventories.append(target.inventory)
         if arguments.observer_checks and target.lab is not None:
@@ -197,13 +200,13 @@ def _verify_arguments(arguments: argparse.Namespace) -> Inventory | None:
     return None
 
 
-def _check_hosts(inventory: Inventory) -> None:
+def _check_hosts(inventory: Inventory, guest_sizes: Sequence[GuestSize]) -> None:
     """Run the checks of `migqual inventory check`, and print the findings that need attention.
 
     Raises:
         TroubleError: A check refuses a host.
     """
-    findings = inventory_check.check_inventory_hosts(inventory)
+    findings = inventory_check.check_inventory_hosts(inventory, guest_sizes)
     for finding in findings:
         if finding.severity in {Severity.WARNING, Severity.UNKNOWN}:
             print_progress(f"{finding.id}: {finding.severity}: {finding.message}")

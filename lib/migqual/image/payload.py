@@ -49,7 +49,8 @@ def ensure_payload(
     """
     architecture = architecture or get_machine_architecture()
     program = compiler or architecture.compiler
-    remedy = _REMEDY if program == "cc" else _CROSS_REMEDY.format(architecture)
+    is_native = architecture.compiler == "cc"
+    remedy = _REMEDY if is_native else _CROSS_REMEDY.format(architecture)
     if shutil.which(program) is None:
         raise LabError(f"the C compiler {program} is not installed", remedy=remedy)
 

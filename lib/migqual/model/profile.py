@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field
 
 from migqual import paths
 from migqual.errors import InputProblem, UsageError
+from migqual.inventory.entities import Tier
 from migqual.inventory.guest_size import (
     GuestSize,
     GuestSizes,
@@ -137,6 +138,16 @@ class _ProfileSchema(StrictModel):
 def list_profile_names() -> tuple[str, ...]:
     """List the names of the profiles in `fixtures/profiles`, sorted."""
     return tuple(sorted(file.stem for file in PROFILES_FOLDER.glob("*.yml")))
+
+
+def choose_profile_name(requested_name: str | Path | None, tier: Tier | None) -> str | Path:
+    """Return the requested profile; without a request, `lab` for a lab and else `upstream`.
+
+    Args:
+        requested_name: Name or path that the user gave.
+        tier: Tier of the inventory. None means that no inventory was given.
+    """
+    return requested_name or ("upstream" if tier is Tier.REAL else "lab")
 
 
 def load_profile(name_or_path: str | Path) -> Profile:

@@ -10,14 +10,20 @@ from uuid import uuid4
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.inventory.entities import Inventory
+from migqual.inventory.guest_size import GuestSize
 
 
 @dataclass
 class CheckContext:
-    """The inventory under check, and the journal of the files that the checks make."""
+    """The inventory under check, and the journal of the files that the checks make.
+
+    Attributes:
+        guest_sizes: Sizes of the guests that the run will test.
+    """
 
     inventory: Inventory
     journal: Journal
+    guest_sizes: tuple[GuestSize, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager

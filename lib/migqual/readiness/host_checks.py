@@ -27,6 +27,7 @@ from migqual.inventory.entities import (
     NbdStore,
 )
 from migqual.model.finding import Finding, Severity
+from migqual.readiness import guest_size_checks
 from migqual.readiness.check_context import CheckContext
 
 # Programs that migqual or its tests run on a host, by Debian's and Fedora's package.
@@ -72,6 +73,7 @@ def check_host(context: CheckContext, host: Host) -> Iterator[Finding]:
         yield _check_emulator(inventory, host)
         yield _check_firmware(host)
         yield from _check_selinux(inventory, host)
+        yield from guest_size_checks.check_guest_sizes(host, context.guest_sizes)
 
 
 def list_programs(inventory: Inventory, host: Host) -> dict[str, str]:

@@ -10,6 +10,7 @@ from migqual.hosts import clock_offset, reachability
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.inventory.entities import Inventory, PairEntry
+from migqual.inventory.guest_size import GuestSize
 from migqual.model.finding import Finding, Severity
 from migqual.readiness import host_checks, store_checks, trial_guest
 from migqual.readiness.check_context import CheckContext
@@ -18,12 +19,18 @@ MAX_CLOCK_DIFFERENCE_S = 5.0
 _MAX_PARALLEL = 8
 
 
-def check_inventory_hosts(inventory: Inventory) -> tuple[Finding, ...]:
+def check_inventory_hosts(
+    inventory: Inventory, guest_sizes: Iterable[GuestSize] | None = None
+) -> tuple[Finding, ...]:
     """Check all hosts of an inventory for a run: connections, programs, stores, and trial guests.
 
     The checks of a host need its connections, and the trial guests of a pair need all other checks
     of the pair's hosts, of the client and of the storage servers. So that a fault gives its own
     finding only, checks behind a refused check are omitted.
+
+    Args:
+        inventory: The inventory.
+        guest_sizes: Sizes of the guests that the run will test. None means those of the inventory.
 
     Returns:
         The findings, in the order of the checks.
@@ -34,7 +41,10 @@ def check_inventory_hosts(inventory: Inventory) -> tuple[Finding, ...]:
         remedy = "set migqual_client to a host on the service network"
         findings.append(Finding("inventory.client", Severity.REFUSED, message, remedy=remedy))
     with ExitStack() as stack:
-        context = CheckContext(inventory, Journal(f"check-{token_hex(3)}", inventory))
+        journal = Journal(f"check-{token_hex(3)}", inventory)
+        context = CheckContext(
+            inventory, journal, inventory.guests if guest_sizes is None else tuple(guest_sizes)
+        )
         stack.callback(context.journal.close)
         hosts = {
             name: stack.enter_context(Host(entry))

@@ -100,6 +100,26 @@ def test_domain_xml_has_only_elements_of_the_libvirt_release(version: tuple[int,
     assert ("devices/audio" in present) is (version >= (7, 2))
 
 
+@pytest.mark.parametrize("virt_type", ["kvm", "qemu"])
+@pytest.mark.parametrize("arch", list(Architecture), ids=str)
+def test_huge_pages_and_numa_nodes(arch: Architecture, virt_type: str) -> None:
+    """Each node has an equal share of vCPUs and memory. libvirt sets the sizes of the blocks."""
+    spec = GuestSpec(memory_mib=1024, vcpus=4, huge_page_kib=2048, numa_nodes=2)
+
+    domain_element = render_and_parse(
+        replace(
+            BASE_INPUTS, spec=spec, volumes=(), arch=arch, virt_type=virt_type, firmware=FIRMWARE
+        )
+    )
+
+    assert domain_element.xpath("memoryBacking/hugepages/page/@size") == ["2048"]
+    assert [dict(cell.attrib) for cell in domain_element.iterfind("cpu/numa/cell")] == [
+        {"id": "0", "cpus": "0-1", "memory": "512", "unit": "MiB"},
+        {"id": "1", "cpus": "2-3", "memory": "512", "unit": "MiB"},
+    ]
+    assert "odd.ram" not in etree.tostring(domain_element, encoding=str)
+
+
 def test_guest_with_an_image_boots_from_the_image() -> None:
     """A guest with an image has no kernel outside the image.
 

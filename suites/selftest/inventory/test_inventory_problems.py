@@ -159,6 +159,18 @@ def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
             f"{VARS}.migqual_pairs[0].replica_of",
             "only the pairs of a lab",
         ),
+        (
+            "b1}",
+            "b1}\n    migqual_guests: [{name: a, vcpus: 0, memory_mib: 512}]",
+            f"{VARS}.migqual_guests[0].vcpus",
+            "greater",
+        ),
+        (
+            "b1}",
+            "b1}\n    migqual_guests: [{name: a, vcpus: 1, memory_mib: 512, image: absent}]",
+            f"{VARS}.migqual_guests[0].image",
+            "absent is not a file",
+        ),
         ("b1}", "b1}\n      - a1-b1", f"{VARS}.migqual_pairs[1]", "not a mapping"),
         ("server: b1", "server: b9", f"{VARS}.migqual_stores[0].server", "no host 'b9'"),
         (
