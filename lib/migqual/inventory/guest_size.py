@@ -55,6 +55,10 @@ class GuestSize(StrictModel):
             raise ValueError(
                 f"memory_mib of a NUMA node must be a multiple of huge_pages ({self.huge_pages})"
             )
+        if "sata" in self.disk_buses and self.image is None:
+            raise ValueError(
+                "disk_buses: sata needs an image, because migqual's kernel has no AHCI"
+            )
         return self
 
 

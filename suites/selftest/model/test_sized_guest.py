@@ -78,6 +78,12 @@ def test_guests_of_a_profile(tmp_path: Path) -> None:
         ("huge_pages: 1G", "huge_pages: 3G", "guests[0].huge_pages", "'1G'"),
         ("desktop.qcow2", "absent.qcow2", "guests[1].image", "absent.qcow2 is not a file"),
         ("name: desktop", "name: database", "guests", "several guests have the name database"),
+        (
+            "numa_nodes: 2",
+            "disk_buses: [sata]",
+            "guests[0]",
+            "sata needs an image",
+        ),
         ("vcpus: 4", "vcpu: 4", "guests[1]", "vcpu"),
     ],
 )
