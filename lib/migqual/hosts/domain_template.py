@@ -7,6 +7,7 @@ from typing import Any
 
 from migqual.architecture import Architecture
 from migqual.hosts.firmware import FirmwareFiles
+from migqual.hosts.tcg_memory import compute_tcg_memory_kib, has_own_memory_layout
 from migqual.hosts.volume import Volume
 from migqual.image.guest_image import build_kernel_command_line
 from migqual.model.guest_spec import DiskBus, DiskSpec, Firmware, GuestSpec
@@ -94,11 +95,6 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
     }
 
 
-def has_own_memory_layout(spec: GuestSpec) -> bool:
-    """Return whether huge pages or NUMA nodes decide the sizes of the guest's memory blocks."""
-    return bool(spec.huge_page_kib or spec.numa_nodes)
-
-
 def _list_numa_cells(spec: GuestSpec) -> "Iterator[dict[str, int | str]]":
     """List the NUMA cells of a guest, with libvirt's list of the vCPUs of each cell."""
     for node in range(spec.numa_nodes):
@@ -134,15 +130,3 @@ def _build_disk_entry(
 ) -> dict[str, Any]:
     serial = f"{target}-{guest_name}"[:20]  # virtio-blk cuts there
     return {"spec": disk, "volume": volume, "target": target, "serial": serial}
-
-
-def compute_tcg_memory_kib(spec: GuestSpec) -> int:
-    """Compute the memory of a TCG guest in KiB, which is the memory of the spec plus 8 KiB.
-
-    QEMU before 9.0 with TCG has an error in a memory block whose size is a multiple of 256 KiB.
-    QEMU collects the dirty pages of the block in groups of 64, and does not notify the emulated
-    TLBs. QEMU then misses later writes to the pages, and the destination gets stale memory. The
-    additional 8 KiB avoid the error, because QEMU collects a block of another size page by page.
-    KVM guests are not affected, and get exactly the memory of the spec.
-    """
-    return spec.memory_mib * 1024 + 8

@@ -8,17 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from migqual.deadline import Deadline
-from migqual.errors import ConnectionLost, GuestError, HostError, RestoreFailed
+from migqual.errors import ConnectionLost, HostError, RestoreFailed
 from migqual.hosts import domain_xml
 from migqual.hosts.acceleration import decide_acceleration, get_domain_type
 from migqual.hosts.cached_state import CachedState, compute_cache_key
 from migqual.hosts.domain_start import start_domain
-from migqual.hosts.domain_template import (
-    DomainInputs,
-    build_template_context,
-    has_own_memory_layout,
-    needs_uefi,
-)
+from migqual.hosts.domain_template import DomainInputs, build_template_context, needs_uefi
 from migqual.hosts.firmware import find_firmware
 from migqual.hosts.guest import CONSOLE_LOG_FOLDER, Guest
 from migqual.hosts.guest_identity import build_guest_name, choose_guest_address, derive_mac
@@ -26,6 +21,7 @@ from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.saved_state import SavedState, SavedStateRegistry, read_save_header
 from migqual.hosts.system_disk import create_system_disk
+from migqual.hosts.tcg_memory import check_tcg_memory
 from migqual.hosts.volume import Volume, VolumeProvisioner
 from migqual.image.guest_image import GuestImage
 from migqual.inventory.entities import (
@@ -43,8 +39,6 @@ IMAGE_BOOT_SECONDS = 240.0
 # Limit of the zeroed memory: a TCG guest takes a second for about 100 MiB, and the host needs as
 # much free memory.
 MAX_ZEROED_MIB = 512
-# The first release without the error that `compute_tcg_memory_kib` avoids.
-_FIRST_SOUND_TCG = (9, 0)
 
 
 @dataclass
@@ -280,6 +274,11 @@ class Provisioner:
         with time_step("restore the guest" if state else "define and start the guest"):
             self.accelerations[host.name] = start_domain(guest, xml, state)
 
+    def _list_peers(self, host: Host) -> list[Host]:
+        """List the hosts to which a guest from `host` may migrate."""
+        names = self.list_lane_host_names(host)
+        return [self.hosts[name] for name in names if name != host.name]
+
     def list_lane_host_names(self, host: Host) -> list[str]:
         """List the names of `host` and of all hosts in a pair with `host`.
 
@@ -306,7 +305,7 @@ class Provisioner:
         for target, disk in zip(guest.spec.list_disk_targets(), guest.spec.disks, strict=True):
             store = store_override or self.inventory.find_store(disk.store)
             volume, entries = self.volume_provisioner.create_volume(
-                f"{guest.name}-{target}", disk, store, guest.host
+                f"{guest.name}-{target}", disk, store, guest.host, self._list_peers(guest.host)
             )
             guest.journal_entries += entries
             yield volume
@@ -320,7 +319,8 @@ class Provisioner:
             for index, mac in enumerate(guest.macs)
         )
         architecture = guest.host.guest_architecture
-        _check_memory_layout(guest, virt_type)
+        if virt_type == "qemu":
+            check_tcg_memory(guest.host, guest.spec)
         system_disk, seed_image = create_system_disk(
             guest, networks, self.image.payload, self.inventory, self.journal
         )
@@ -346,21 +346,4 @@ class Provisioner:
             emulator=guest.host.entry.emulator,
             system_disk=system_disk,
             seed_image=seed_image,
-        )
-
-
-def _check_memory_layout(guest: Guest, virt_type: str) -> None:
-    """Refuse huge pages and NUMA nodes under TCG of a QEMU that misses writes to the memory.
-
-    See `compute_tcg_memory_kib`: the size of the memory blocks avoids the error, but huge pages and
-    NUMA nodes decide the size themselves.
-    """
-    if virt_type != "qemu" or not has_own_memory_layout(guest.spec):
-        return
-    version = guest.host.query_versions()["qemu"]
-    if tuple(int(part) for part in version.split(".")[:2]) < _FIRST_SOUND_TCG:
-        raise GuestError(
-            f"QEMU {version} of {guest.host.name} misses writes of emulated guests with huge pages "
-            "or NUMA nodes, so the result of a migration would say nothing",
-            remedy="use KVM, or QEMU 9.0 or later",
         )

@@ -1,11 +1,13 @@
 """Create, export and remove disks on the stores of an inventory."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from migqual.errors import ConnectionLost, HostError, StackError
 from migqual.hosts.host import Host
+from migqual.hosts.iscsi_target import create_target, query_initiator_address
 from migqual.hosts.journal import Journal, JournalEntry
 from migqual.hosts.nbd_server import start_nbd_server
 from migqual.hosts.pid_file import build_stop_command
@@ -51,7 +53,7 @@ class VolumeProvisioner:
         self._port_counter = itertools.count()
 
     def create_volume(
-        self, name: str, spec: DiskSpec, store: Store, host: Host
+        self, name: str, spec: DiskSpec, store: Store, host: Host, peers: Sequence[Host] = ()
     ) -> tuple[Volume, list[JournalEntry]]:
         """Create the volume for a disk of a guest.
 
@@ -60,6 +62,8 @@ class VolumeProvisioner:
             spec: Description of the disk.
             store: Store of the inventory, in which the image is created.
             host: Host that creates the image on a directory store or local store.
+            peers: Other hosts to which the guest may migrate. On an iSCSI store only `host` and
+                these hosts can open the volume.
 
         Returns:
             The volume and the journal entries, in the order of creation.
@@ -72,7 +76,7 @@ class VolumeProvisioner:
             case NbdStore():
                 return self._create_nbd_volume(name, spec, store)
             case IscsiStore():
-                return self._create_iscsi_volume(name, spec, store)
+                return self._create_iscsi_volume(name, spec, store, (host, *peers))
 
     def remove_entries(self, entries: list[JournalEntry]) -> None:
         """Remove the resources of journal entries, newest first.
@@ -182,46 +186,19 @@ class VolumeProvisioner:
         return store.ports[(first_index + next(self._port_counter)) % len(store.ports)]
 
     def _create_iscsi_volume(
-        self, name: str, spec: DiskSpec, store: IscsiStore
+        self, name: str, spec: DiskSpec, store: IscsiStore, initiators: Sequence[Host]
     ) -> tuple[Volume, list[JournalEntry]]:
         server = self._hosts[store.server]
         path = store.directory / f"{name}.{spec.format}"
         image_entry = self._create_export_image(server, path, spec)
         target = f"{store.target}.{name}"
-        tgtadm = ("tgtadm", "--lld", "iscsi")
-        first_number = 1 + sum(name.encode()) * 31 % 20000
-        for target_number in range(first_number, first_number + 200):
-            tid_option = ("--tid", str(target_number))
-            target_entry = self._journal.record(
-                server.name,
-                "iscsi target",
-                target,
-                [("sh", "-c", _DELETE_TARGET, "sh", target)],
-            )
-            create_result = server.shell.run_unchecked(
-                *tgtadm, "--mode", "target", "--op", "new", *tid_option, "-T", target
-            )
-            if create_result.status == 0:
-                break
-            self._journal.record_removal(target_entry)
-            if "already exists" not in create_result.stderr:
-                raise HostError(
-                    server.name,
-                    f"cannot create the iSCSI target {target}: {create_result.stderr.strip()}",
-                )
-        lun_arguments = (
-            "--mode",
-            "logicalunit",
-            "--op",
-            "new",
-            *tid_option,
-            "--lun",
-            "1",
-            "-b",
-            str(path),
+        target_entry = create_target(
+            self._journal,
+            server,
+            target,
+            path,
+            [query_initiator_address(host, store.address) for host in initiators],
         )
-        server.shell.run(*tgtadm, *lun_arguments)
-        server.shell.run(*tgtadm, "--mode", "target", "--op", "bind", *tid_option, "-I", "ALL")
         volume = Volume(
             "network", path, server.name, "iscsi", f"{target}/1", store.address, store.port
         )
@@ -234,13 +211,6 @@ def get_image_folder(name: str, spec: DiskSpec, store: PurePosixPath) -> PurePos
 
 
 BACKED_UP_KINDS = ("certificates", "settings")
-# The journal entry is written before the target has a number: the script finds the target by
-# name.
-_DELETE_TARGET = (
-    'tgtadm --lld iscsi --mode target --op show | awk -v name="$1" '
-    '\'/^Target/ && $3 == name {sub(":", "", $2); print $2}\' | '
-    "xargs -r -n1 tgtadm --lld iscsi --mode target --op delete --force --tid"
-)
 
 
 def undo_entry(host: Host, entry: JournalEntry) -> None:

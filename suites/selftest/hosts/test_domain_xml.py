@@ -13,10 +13,10 @@ from migqual.hosts import domain_xml
 from migqual.hosts.domain_template import (
     DomainInputs,
     build_template_context,
-    compute_tcg_memory_kib,
     needs_uefi,
 )
 from migqual.hosts.firmware import FirmwareFiles
+from migqual.hosts.tcg_memory import compute_tcg_memory_kib
 from migqual.hosts.volume import Volume
 from migqual.inventory.entities import StoreKind
 from migqual.model.guest_spec import (
