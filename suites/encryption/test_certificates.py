@@ -12,6 +12,7 @@ from fixtures.plugins.guests import RecordUnguardedMigration
 from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
+from migqual.hosts.qemu_log import read_qemu_log
 from migqual.inventory.entities import StoreKind
 from migqual.model.finding import Severity
 from migqual.model.guest_spec import DiskSpec, GuestSpec
@@ -275,19 +276,17 @@ def expect_migration_failure(testbed: Testbed, guest: Guest, plan: Plan) -> str:
     libvirt reports only the first error of the two ends, possibly only the closed connection of
     the peer.
     """
-    log_lengths = {host.name: len(read_qemu_log(host, guest)) for host in testbed.hosts}
+    log_lengths = {host.name: len(read_qemu_log(host, guest.name)) for host in testbed.hosts}
     message = expect_stack_refusal(testbed, guest, plan)
-    new_log_texts = [read_qemu_log(host, guest)[log_lengths[host.name] :] for host in testbed.hosts]
+    new_log_texts = [
+        read_qemu_log(host, guest.name)[log_lengths[host.name] :] for host in testbed.hosts
+    ]
     return "; ".join([message, *QEMU_LOG_MESSAGE.findall("\n".join(new_log_texts))])
 
 
 def name_situation(stream: Stream, flaw: str) -> str:
     """Name the situation in the table of known messages; the server of a disk logs no reason."""
     return f"certificate-{flaw}" if stream is Stream.MEMORY else "disk-certificate"
-
-
-def read_qemu_log(host: Host, guest: Guest) -> str:
-    return host.shell.run_unchecked("cat", f"/var/log/libvirt/qemu/{guest.name}.log").stdout
 
 
 def list_failed_checks(*hosts: Host) -> dict[str, str]:

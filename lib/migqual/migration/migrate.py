@@ -12,9 +12,10 @@ Example:
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from migqual.errors import (
@@ -26,8 +27,9 @@ from migqual.errors import (
     MigrationStuck,
     MigrationTimedOut,
     StackError,
+    TimedOut,
 )
-from migqual.hosts import domain_job, host_names
+from migqual.hosts import domain_job, host_names, qemu_log
 from migqual.hosts.domain import Domain
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
@@ -49,6 +51,12 @@ _ERROR_TYPES: Mapping[MigrationStatus, type[MigrationError]] = {
     MigrationStatus.TIMED_OUT: MigrationTimedOut,
     MigrationStatus.ABORTED: MigrationAborted,
 }
+
+MAX_LOG_MESSAGES = 2
+# The messages of libvirt about an end that closed the connection, without a reason.
+_CLOSED_CONNECTION = re.compile(
+    "End of file while reading data|Cannot recv data|client socket is closed|Connection reset by"
+)
 
 # Called with the outcome so far, when another error than a `MigrationError` ends the migration.
 OnInterrupted = Callable[[Outcome], None]
@@ -225,7 +233,7 @@ def _run_job(job: Job, guest: Guest, destination: Host) -> Iterator[None]:
 
 def _conclude_migration(job: Job, progress: MigrationProgress, stats: JobStats) -> Outcome:
     """Build the outcome of an ended migration; raise an error unless the migration completed."""
-    message = "; ".join((job.error.stack_message, *progress.refusals)) if job.error else ""
+    message = _describe_error(job.error, progress) if job.error else ""
     outcome = progress.build_outcome(
         _determine_status(job.error, progress), message, ended_at=job.ended_at, stats=stats
     )
@@ -234,6 +242,22 @@ def _conclude_migration(job: Job, progress: MigrationProgress, stats: JobStats) 
             _raise_if_ssh_client_is_missing(progress)
         raise _ERROR_TYPES[outcome.status](message, outcome=outcome) from job.error
     return outcome
+
+
+def _describe_error(error: StackError, progress: MigrationProgress) -> str:
+    """Describe why a migration failed.
+
+    If libvirt knows only that the peer closed the connection, the description contains the
+    messages of QEMU at the destination.
+    """
+    reasons = [error.stack_message, *progress.refusals]
+    if _CLOSED_CONNECTION.search(error.stack_message):
+        destination, name = progress.destination, progress.guest.name
+        seconds = time.monotonic() - progress.event_log.started_at
+        with suppress(HostError, TimedOut):
+            messages = qemu_log.read_recent_messages(destination, name, seconds + 1)
+            reasons += [f"{destination.name}: {text}" for text in messages[-MAX_LOG_MESSAGES:]]
+    return "; ".join(reasons)
 
 
 def _raise_if_ssh_client_is_missing(progress: MigrationProgress) -> None:
