@@ -65,6 +65,7 @@ EXTERNAL_IMPORTERS = {
 # Tests that may import the lab, by file or folder below `suites`.
 LAB_TESTS = (
     "integration/test_lab_lifecycle.py",
+    "selftest/inventory/test_inventory_docs.py",
     "selftest/commands/test_sweep.py",
     "selftest/hosts/test_journal.py",
     "selftest/lab/",

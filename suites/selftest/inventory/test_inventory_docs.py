@@ -1,15 +1,20 @@
-"""docs/inventory.md describes every variable and threshold, and the examples are valid."""
+"""docs/inventory.md describes every variable and threshold, and README's inventory is true."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from migqual import paths
+from migqual.inventory.entities import Acceleration, CertificateSource, Inventory
 from migqual.inventory.file import load_inventory
 from migqual.inventory.group_tree import ALL_GROUP_VARIABLE_NAMES
 from migqual.inventory.schema import HostVariables
+from migqual.lab import inventory_export
+from migqual.lab.layout import LabLayout
+from migqual.lab.topology import load_topology
 from migqual.model.profile import Thresholds, load_profile
 
 pytestmark = pytest.mark.selftest
@@ -36,6 +41,60 @@ def test_every_threshold_is_described_with_its_default() -> None:
     assert [(name, float(default)) for name, default in described_thresholds] == [
         (threshold.name, threshold.default) for threshold in fields(Thresholds)
     ]
+
+
+def read_readme_inventory() -> str:
+    """Read the inventory in README, which is an indented block that begins with `all:`."""
+    lines = (paths.ROOT / "README.md").read_text().splitlines()
+    start = next(index for index, line in enumerate(lines) if line.strip() == "all:")
+    indentation = lines[start].partition("all:")[0]
+    end = next(
+        index
+        for index, line in enumerate(lines)
+        if index > start and not line.startswith(indentation)
+    )
+    return dedent("\n".join(lines[start:end]))
+
+
+def select_common_part(inventory: Inventory) -> Inventory:
+    """Omit what the machine of a lab decides: acceleration, and whether others use the hosts."""
+    hosts = {
+        name: replace(host, is_exclusive=False, certificate_source=CertificateSource.OWN)
+        for name, host in inventory.hosts.items()
+    }
+    pairs = tuple(
+        replace(pair, source=hosts[pair.source.name], destination=hosts[pair.destination.name])
+        for pair in inventory.pairs
+    )
+    return replace(
+        inventory,
+        hosts=hosts,
+        pairs=pairs,
+        client=hosts[inventory.client.name] if inventory.client else None,
+        acceleration=Acceleration.AUTO,
+        guest_cpu=None,
+        file=None,
+    )
+
+
+def test_inventory_of_readme_describes_the_lab_as_real(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hosts, logins, addresses, bridges, pairs and stores are those of the lab, word for word."""
+    monkeypatch.setenv("MIGQUAL_LABS", str(tmp_path))
+    layout = LabLayout("lab", load_topology("as-real"))
+    layout.ssh_key_file.parent.mkdir(parents=True)
+    layout.ssh_key_file.touch(0o600)
+    layout.known_hosts_file.touch()
+    lab_file = inventory_export.write_inventory(layout, acceleration=Acceleration.TCG)
+    readme_file = lab_file.with_name("readme.yml")
+    readme_file.write_text(read_readme_inventory())
+
+    readme_inventory = load_inventory(readme_file, environ={})
+
+    assert select_common_part(readme_inventory) == select_common_part(
+        load_inventory(lab_file, environ={})
+    )
 
 
 def test_examples_are_valid(tmp_path: Path) -> None:
