@@ -20,8 +20,11 @@ _MAX_ADDRESSES = 512  # the kernel's table of neighbors is small (net.ipv4.neigh
 _ASK_SCRIPT = f"""
 device=$(ip -o route get "$1" | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
 for attempt in 1 2 3 4 5; do  # an entry in use may come back
-  printf "neigh del %s dev $device\\n" "$@" | ip -force -batch - 2>/dev/null
-  ip neigh show | grep lladdr | grep -qF -f <(printf '%s dev \\n' "$@") || break
+  known=$(ip neigh show dev "$device" | sed -n 's/ .*lladdr.*//p')
+  known=$(grep -xF -f <(printf '%s\\n' "$@") <<< "$known")
+  [ -n "$known" ] || break
+  # one by one: a batch of ip ends at the first address without an entry
+  for address in $known; do ip neigh del "$address" dev "$device"; done
   sleep 0.2
 done
 for address; do

@@ -154,6 +154,11 @@ class LabLayout:
         return self.disk_folder / "exports"
 
     @property
+    def kvm_device(self) -> Path:
+        """Return the path of the device file that the hypervisors of the lab see as /dev/kvm."""
+        return self.disk_folder / "devices" / "kvm"
+
+    @property
     def inventory_file(self) -> Path:
         """Return the path of the lab's inventory file."""
         return self.runtime_folder / "inventory.yml"

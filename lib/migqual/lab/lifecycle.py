@@ -210,6 +210,7 @@ def _write_controller_files(
 def _prepare_hosts(layout: LabLayout, rootfs_paths: dict[str, Path]) -> None:
     for folder in (layout.shared_folder, layout.exports_folder):
         folder.mkdir(parents=True)
+    nspawn_host.create_kvm_device(layout)
     _remove_old_saved_states()
     host_config.create_ssh_keys(layout)
     for host in layout.hosts:

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from contextlib import suppress
@@ -28,7 +29,8 @@ from migqual.lab.layout import (
 from migqual.lab.topology import BindMount, LabRole
 
 LOOP_DEVICES = tuple(f"/dev/loop{number}" for number in range(8))
-HYPERVISOR_DEVICES = ("/dev/net/tun", "/dev/kvm", "/dev/fuse", "/dev/loop-control", *LOOP_DEVICES)
+HYPERVISOR_DEVICES = ("/dev/net/tun", "/dev/fuse", "/dev/loop-control", *LOOP_DEVICES)
+KVM_DEVICE = Path("/dev/kvm")
 _CONTROL_SEQUENCE = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\r")
 NSPAWN_STATE_FOLDER = Path("/run/systemd/nspawn")
 
@@ -106,6 +108,21 @@ def wait_for_boot(
             f"{error.message}\n{_format_last_console_lines(host)}",
             remedy=f"read the console log {_keep_console_log(host)}",
         ) from error
+
+
+def create_kvm_device(layout: LabLayout) -> None:
+    """Create a copy of the machine's /dev/kvm that every user of a lab host can open, as by udev.
+
+    The group of the machine's device has another number than the group `kvm` of a lab host. QEMU's
+    user then cannot open the device, and libvirt probes QEMU anew at every use. If the machine has
+    no device, or the file system of the lab permits none, the function does nothing.
+    """
+    permits_devices = not os.statvfs(layout.disk_folder).f_flag & os.ST_NODEV
+    if not (KVM_DEVICE.exists() and permits_devices):
+        return
+    layout.kvm_device.parent.mkdir(parents=True, exist_ok=True)
+    os.mknod(layout.kvm_device, stat.S_IFCHR, KVM_DEVICE.stat().st_rdev)
+    layout.kvm_device.chmod(0o666)
 
 
 def kill_lab_host(host: HostLayout, deadline: Deadline) -> None:
@@ -221,6 +238,10 @@ def _list_bind_mounts(layout: LabLayout, host: HostLayout) -> list[BindMount]:
         ]
         if host.spec.qemu_prefix is not None:
             bind_mounts.append(BindMount(source=host.spec.qemu_prefix, read_only=True))
+        for device in (layout.kvm_device, KVM_DEVICE):
+            if device.exists():
+                bind_mounts.append(BindMount(source=device, target=KVM_DEVICE))
+                break
         has_own_type = host.spec.quirks.shared_folder_type is not None
         target = SHARED_FOLDER_BACKING if has_own_type else SHARED_FOLDER
         bind_mounts.append(BindMount(source=layout.shared_folder, target=target))
