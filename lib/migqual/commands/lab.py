@@ -136,7 +136,9 @@ def read_topology(source: str, lanes: int, guest: Architecture | None = None) ->
         UsageError: The topology does not exist or has errors.
     """
     requested_topology = topology.add_replicas(topology.load_topology(source), lanes)
-    return requested_topology.model_copy(update={"guest": guest}) if guest else requested_topology
+    if guest in {None, requested_topology.guest_architecture}:
+        return requested_topology
+    return requested_topology.model_copy(update={"guest": guest})
 
 
 def add_topology_option(parser: argparse.ArgumentParser) -> None:
