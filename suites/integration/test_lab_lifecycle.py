@@ -164,9 +164,10 @@ def test_next_up_clears_a_killed_up(lab_name: str, seconds: float) -> None:
     """
     SIGKILL of `migqual lab up` at any moment harms neither the next `up` nor `down`.
 
-    Preconditions: the process is killed at the given time after the first trace.
-    Expected: `up` builds a whole lab from the state left by the kill. Then `down` leaves no
-    trace.
+    Preconditions: the process is killed at the given time after it creates the first object of
+    the lab on the machine.
+    Expected: `up` builds a whole lab from the state left by the kill. Then `down` leaves no object
+    of the lab on the machine.
     """
     snapshot_before = take_snapshot()
     _kill_up_after(lab_name, seconds)
@@ -331,7 +332,7 @@ def _read_machine_id(layout: LabLayout) -> str:
 
 
 def _kill_up_after(lab_name: str, seconds: float) -> None:
-    """Start `up`, and kill only the process of `up`, `seconds` after the first trace.
+    """Start `up`, and kill only the process of `up`, `seconds` after the first object.
 
     The next cleanup must find all processes started by `up`.
     """

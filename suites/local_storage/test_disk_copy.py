@@ -10,6 +10,7 @@ import pytest
 from fixtures.plugins.guests import RecordFigures
 from fixtures.plugins.matrix import build_parameters, select_rows
 from fixtures.plugins.stack_messages import RecordStackMessage
+from migqual.deadline import Deadline
 from migqual.errors import MigrationError, MigrationRefused
 from migqual.inventory.entities import StoreKind, format_uri_host
 from migqual.migration.job_sampler import OnSample
@@ -43,6 +44,7 @@ from suites.support.disks import (
 )
 from suites.support.unsupported import raise_unsupported_if
 
+WRITE_SECONDS = 5.0  # limit; the idle load writes 20 blocks per second
 DISK_LOAD = GuestLoad("disk", disk=DiskLoad(rate_per_s=300))
 MEMORY_AND_DISK_LOAD = GuestLoad(
     "memory-and-disk", memory=MemoryLoad(size_mib=48, rate_mib_s=16), disk=DiskLoad(rate_per_s=300)
@@ -109,7 +111,12 @@ def test_copied_disk_is_equal_in_every_block(copy_case: DiskCopyCase, testbed: T
     assert blocks_at_arrival > blocks_before
     write_time_at_arrival = read_write_time(testbed.pair, guest.volumes[0].path)
     guest.run_payload_command("disk", "verify", target)
-    assert count_acknowledged_blocks(guest, [target])[target] > blocks_at_arrival
+    # counted after the time was read, so that another block is written after it
+    blocks_then = count_acknowledged_blocks(guest, [target])[target]
+    Deadline(WRITE_SECONDS).wait_for(
+        f"another block on {target} of {guest.name}",
+        lambda: count_acknowledged_blocks(guest, [target])[target] > blocks_then,
+    )
     assert read_write_time(testbed.pair, guest.volumes[0].path) > write_time_at_arrival
 
 

@@ -14,8 +14,8 @@ def run_and_report_errors(command: str, action: Callable[[], int]) -> int:
         action: Runs the command and returns the exit code.
 
     Returns:
-        The exit code of `action`. After a `UsageError` the exit code is 2, and after another
-        `MigqualError` 1.
+        The exit code of `action`. The exit code is 2 after a `UsageError`, and 1 after any other
+        `MigqualError`.
     """
     try:
         return action()
