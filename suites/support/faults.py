@@ -118,19 +118,31 @@ def inject_tcp_reset(provisioner: Provisioner, host: Host, rule: str) -> Iterato
 def inject_bridge_disconnect(provisioner: Provisioner, host: Host) -> Iterator[None]:
     """Disconnect the service bridge of `host` from the network by removal of the uplink."""
     bridge = host.entry.service_bridge
-    bridge_ports = host.shell.run("ls", f"/sys/class/net/{bridge}/brif").stdout.split()
-    port = next(name for name in bridge_ports if not name.startswith("vnet"))
-    detach_commands = [("ip", "link", "set", port, "nomaster")]
-    attach_commands = [("ip", "link", "set", port, "master", bridge)]
+    port = next(name for name in list_bridge_ports(host) if not name.startswith("vnet"))
+    detach_commands: list[Argv]
+    attach_commands: list[Argv]
+    if host.has_ovs_bridge:
+        detach_commands = [("ovs-vsctl", "del-port", bridge, port)]
+        attach_commands = [("ovs-vsctl", "--may-exist", "add-port", bridge, port)]
+    else:
+        detach_commands = [("ip", "link", "set", port, "nomaster")]
+        attach_commands = [("ip", "link", "set", port, "master", bridge)]
 
     def is_detached() -> bool:
-        ports = host.shell.run("ls", f"/sys/class/net/{bridge}/brif").stdout.split()
-        return port not in ports
+        return port not in list_bridge_ports(host)
 
     with inject_fault(
         provisioner, host, f"bridge {bridge}", detach_commands, attach_commands, is_detached
     ):
         yield
+
+
+def list_bridge_ports(host: Host) -> list[str]:
+    """List the ports of the service bridge."""
+    bridge = host.entry.service_bridge
+    if host.has_ovs_bridge:
+        return host.shell.run("ovs-vsctl", "list-ports", bridge).stdout.split()
+    return host.shell.run("ls", f"/sys/class/net/{bridge}/brif").stdout.split()
 
 
 @contextmanager

@@ -65,8 +65,16 @@ def parse_used_addresses(neighbors: str, addresses: Collection[str]) -> dict[str
 
 
 def find_used_macs(host: Host, macs: Iterable[str]) -> list[str]:
-    """Find the MACs that the bridges of a host have seen (bridge(8), ``bridge fdb show``)."""
-    seen_macs = set(host.shell.run_unchecked("bridge", "fdb", "show").stdout.lower().split())
+    """Find the MACs that the bridges of a host have seen.
+
+    These are all bridges of Linux (``bridge fdb show``), and the service bridge if it is a bridge
+    of Open vSwitch (``ovs-appctl fdb/show``).
+    """
+    output = host.shell.run_unchecked("bridge", "fdb", "show").stdout
+    if host.has_ovs_bridge:
+        argv = ("ovs-appctl", "fdb/show", host.entry.service_bridge)
+        output += host.shell.run_unchecked(*argv).stdout
+    seen_macs = set(output.lower().split())
     return [mac for mac in macs if mac.lower() in seen_macs]
 
 

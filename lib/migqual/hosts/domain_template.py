@@ -30,6 +30,7 @@ class DomainInputs:
             without an IP address.
         libvirt_version: Version of the host's libvirt. The template omits elements that the
             version does not know.
+        has_ovs_bridge: Whether the bridge is a bridge of Open vSwitch.
         firmware: UEFI firmware of the host; None for a guest with BIOS.
         default_cpu: CPU model of the guest if the spec names no model. With an empty text, QEMU
             chooses the model.
@@ -48,6 +49,7 @@ class DomainInputs:
     bridge: str
     console_log: str
     libvirt_version: tuple[int, ...]
+    has_ovs_bridge: bool = False
     firmware: FirmwareFiles | None = None
     default_cpu: str = ""
     emulator: str | None = None
@@ -90,6 +92,7 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
         "needs_scsi": any(disk.bus is DiskBus.SCSI for disk in spec.disks),
         "nics": [{"mac": mac} for mac, _ in inputs.networks],
         "bridge": inputs.bridge,
+        "has_ovs_bridge": inputs.has_ovs_bridge,
         "console_log": inputs.console_log,
         "payload_channel_name": PAYLOAD_CHANNEL_NAME,
     }

@@ -58,7 +58,17 @@ class Host:
         Raises:
             HostError: libvirt reports no QEMU program.
         """
-        return HostNames(self.entry.emulator or self._query_emulator(), self.entry.service_bridge)
+        return HostNames(
+            self.entry.emulator or self._query_emulator(),
+            self.entry.service_bridge,
+            self.has_ovs_bridge,
+        )
+
+    @cached_property
+    def has_ovs_bridge(self) -> bool:
+        """Return whether the service bridge is a bridge of Open vSwitch (ovs-vsctl(8))."""
+        argv = ("ovs-vsctl", "--timeout=5", "br-exists", self.entry.service_bridge)
+        return bool(self.entry.service_bridge) and self.shell.run_unchecked(*argv).status == 0
 
     @cached_property
     def guest_architecture(self) -> Architecture:

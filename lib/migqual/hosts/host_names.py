@@ -1,6 +1,7 @@
 """Replace the names of the service bridge and of QEMU in a domain XML, for a migration.
 
-The service bridge or QEMU may have another name at the destination. Without an XML for the
+The service bridge or QEMU may have another name at the destination, and the bridge may be a bridge
+of Linux at one end and of Open vSwitch at the other. Without an XML for the
 destination, libvirt uses the names of the source.
 """
 
@@ -16,10 +17,12 @@ class HostNames:
     Attributes:
         emulator: Path of QEMU.
         service_bridge: Bridge of the guests' service network; empty for a host without the bridge.
+        has_ovs_bridge: Whether the service bridge is a bridge of Open vSwitch.
     """
 
     emulator: str
     service_bridge: str
+    has_ovs_bridge: bool = False
 
 
 def translate_domain_xml(xml: str, source: HostNames, destination: HostNames) -> str:
@@ -44,12 +47,36 @@ def translate_domain_xml(xml: str, source: HostNames, destination: HostNames) ->
         translated_emulator = translate_emulator(emulator.text or "", source, destination)
         has_changed = translated_emulator != emulator.text
         emulator.text = translated_emulator
-    for interface in root.iterfind("devices/interface/source[@bridge]"):
-        translated_bridge = translate_bridge(str(interface.get("bridge")), source, destination)
-        if translated_bridge != interface.get("bridge"):
-            interface.set("bridge", translated_bridge)
-            has_changed = True
+    for interface in root.iterfind("devices/interface"):
+        has_changed |= _translate_interface(interface, source, destination)
     return etree.tostring(root, encoding=str) if has_changed else xml
+
+
+def _translate_interface(
+    interface: etree._Element, source: HostNames, destination: HostNames
+) -> bool:
+    """Connect an interface on the service bridge to the bridge of the destination.
+
+    Returns:
+        Whether the interface has changed.
+    """
+    bridge = interface.find("source[@bridge]")
+    if bridge is None or not is_service_bridge(str(bridge.get("bridge")), source, destination):
+        return False
+    has_other_name = bridge.get("bridge") != destination.service_bridge
+    bridge.set("bridge", destination.service_bridge)
+    if source.has_ovs_bridge is destination.has_ovs_bridge:
+        return has_other_name
+    _set_port_type(interface, has_ovs_bridge=destination.has_ovs_bridge)
+    return True
+
+
+def _set_port_type(interface: etree._Element, *, has_ovs_bridge: bool) -> None:
+    """Set or remove the element with which libvirt connects an interface to Open vSwitch."""
+    for port in interface.findall("virtualport"):
+        interface.remove(port)
+    if has_ovs_bridge:
+        etree.SubElement(interface, "virtualport", type="openvswitch")
 
 
 def translate_emulator(emulator: str, source: HostNames, destination: HostNames) -> str:
@@ -59,5 +86,10 @@ def translate_emulator(emulator: str, source: HostNames, destination: HostNames)
 
 def translate_bridge(bridge: str, source: HostNames, destination: HostNames) -> str:
     """Return the destination's service bridge if `bridge` is the source's, otherwise `bridge`."""
-    is_service_bridge = bridge == source.service_bridge and destination.service_bridge
-    return destination.service_bridge if is_service_bridge else bridge
+    is_translated = is_service_bridge(bridge, source, destination)
+    return destination.service_bridge if is_translated else bridge
+
+
+def is_service_bridge(bridge: str, source: HostNames, destination: HostNames) -> bool:
+    """Return whether `bridge` is the source's service bridge, and the destination has one, too."""
+    return bool(bridge == source.service_bridge and destination.service_bridge)

@@ -334,6 +334,7 @@ class Provisioner:
             networks=networks,
             volumes=guest.volumes,
             bridge=guest.host.entry.service_bridge,
+            has_ovs_bridge=guest.host.has_ovs_bridge,
             console_log=guest.console_log,
             libvirt_version=guest.host.libvirt.query_libvirt_version(),
             firmware=find_firmware(

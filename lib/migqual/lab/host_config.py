@@ -74,6 +74,31 @@ ExecStart=/usr/bin/bindfs -o subtype={type},fsname=store:/volume,direct_io {back
 WantedBy=multi-user.target
 """
 
+# The data path `netdev` needs no module of the kernel.
+OVS_BRIDGE_UNIT = """\
+[Unit]
+After=openvswitch-switch.service
+Requires=openvswitch-switch.service
+Before=libvirtd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/ovs-vsctl --may-exist add-br {bridge} -- set bridge {bridge} datapath_type=netdev
+ExecStart=/usr/bin/ovs-vsctl --may-exist add-port {bridge} svc
+ExecStart=/usr/sbin/ip link set {bridge} up
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+# Without the setting the data path drops packets that have no checksum yet, and the virtual
+# interfaces of guests and containers send such packets.
+OVS_SETTINGS = """\
+[Service]
+ExecStartPre=/usr/bin/ovs-vsctl --no-wait set Open_vSwitch . other_config:userspace-tso-enable=true
+"""
+
 LIBVIRTD_CONF_TEMPLATE = """\
 host_uuid = "{uuid}"
 max_clients = 200
@@ -133,6 +158,11 @@ def write_host_config(layout: LabLayout, host: HostLayout, rootfs: Path) -> None
     if host.spec.role is LabRole.HYPERVISOR:
         _write_libvirt_config(host)
         _write_shared_folder_unit(host)
+        if host.spec.quirks.has_ovs_bridge:
+            bridge = host.spec.quirks.service_bridge
+            _write_unit(host, "service-bridge.service", OVS_BRIDGE_UNIT.format(bridge=bridge))
+            settings_file = "etc/systemd/system/ovs-vswitchd.service.d/lab.conf"
+            _write_host_file(host, settings_file, OVS_SETTINGS)
     for folder in (SHARED_FOLDER, EXPORTS_FOLDER, SCRATCH_FOLDER):
         (host.upper / folder.relative_to("/")).mkdir(parents=True, exist_ok=True)
     write_host_quirks(host.upper, rootfs, host.spec.quirks)
@@ -244,13 +274,14 @@ def _write_shared_folder_unit(host: HostLayout) -> None:
     unit = SHARED_FOLDER_UNIT.format(
         type=folder_type, backing=SHARED_FOLDER_BACKING, folder=SHARED_FOLDER
     )
-    _write_host_file(host, "etc/systemd/system/shared-folder.service", unit)
-    _write_host_file(
-        host,
-        "etc/systemd/system/multi-user.target.wants/shared-folder.service",
-        None,
-        link_target="/etc/systemd/system/shared-folder.service",
-    )
+    _write_unit(host, "shared-folder.service", unit)
+
+
+def _write_unit(host: HostLayout, name: str, text: str) -> None:
+    """Write a unit of systemd that the host starts at boot."""
+    _write_host_file(host, f"etc/systemd/system/{name}", text)
+    wants_link = f"etc/systemd/system/multi-user.target.wants/{name}"
+    _write_host_file(host, wants_link, None, link_target=f"/etc/systemd/system/{name}")
 
 
 def _write_host_file(

@@ -31,6 +31,7 @@ class HostQuirks(StrictModel):
         login_shell_text: Text that the login shell prints before the output of each command.
         jump_host: Lab host through which the controller must log in. None allows direct logins.
         service_bridge: Name of the bridge that connects guests to the service network.
+        service_bridge_type: ``linux``, or ``openvswitch`` for a bridge of Open vSwitch.
         host_uuid: UUID of the host for libvirt. With None, each host has a different UUID.
         shared_folder_type: Type of file system as which the hosts see the shared folder. libvirt
             trusts ``glusterfs``. None keeps the machine's file system, which libvirt does not
@@ -51,6 +52,7 @@ class HostQuirks(StrictModel):
     login_shell_text: str = ""
     jump_host: HostName | None = None
     service_bridge: Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,14}$")] = DEFAULT_SERVICE_BRIDGE
+    service_bridge_type: Annotated[str, Field(pattern="^(linux|openvswitch)$")] = "linux"
     host_uuid: UUID | None = None
     shared_folder_type: Annotated[str, Field(pattern="^glusterfs$")] | None = None
     has_foreign_guest: bool = False
@@ -58,5 +60,14 @@ class HostQuirks(StrictModel):
     @property
     def packages(self) -> tuple[str, ...]:
         """Return the names of the Debian packages that the imitated properties need."""
-        packages = ["sudo"] if self.login_user != ROOT_USER else []
-        return (*packages, "bindfs") if self.shared_folder_type is not None else tuple(packages)
+        needs = {
+            "sudo": self.login_user != ROOT_USER,
+            "bindfs": self.shared_folder_type is not None,
+            "openvswitch-switch": self.has_ovs_bridge,
+        }
+        return tuple(package for package, is_needed in needs.items() if is_needed)
+
+    @property
+    def has_ovs_bridge(self) -> bool:
+        """Return whether the service bridge is a bridge of Open vSwitch."""
+        return self.service_bridge_type == "openvswitch"

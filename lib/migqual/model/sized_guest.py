@@ -17,6 +17,8 @@ from migqual.model.profile import Profile
 FITTED_NAME = "fitted"
 MAX_FITTED_VCPUS = 4
 MIN_FITTED_MIB, MAX_FITTED_MIB = 256, 8192
+# QEMU without KVM stops a guest for a second per GiB when it turns on the dirty log.
+MAX_EMULATED_MIB = 512
 MIN_LOAD_MIB, MAX_LOAD_MIB = 32, 1024
 _SHARED_KINDS = (StoreKind.DIRECTORY, StoreKind.NBD, StoreKind.ISCSI)
 
@@ -29,18 +31,22 @@ def list_guest_sizes(inventory: Inventory | None, profile: Profile) -> tuple[Gue
     return (inventory.guests if inventory else ()) or profile.guests
 
 
-def fit_guest_size(cpus: int, available_mib: int) -> GuestSize:
+def fit_guest_size(cpus: int, available_mib: int, *, is_emulated: bool = False) -> GuestSize:
     """Choose a size that fits the hosts: up to four vCPUs, and an eighth of the free memory.
+
+    A guest with KVM has up to 8 GiB, and an emulated guest up to 512 MiB.
 
     Args:
         cpus: CPUs of the smallest host.
         available_mib: Memory that a new process can use on the host with the least, in MiB.
+        is_emulated: Whether the guests run without KVM.
     """
+    max_mib = MAX_EMULATED_MIB if is_emulated else MAX_FITTED_MIB
     share_mib = available_mib // 8 // 64 * 64
     return GuestSize(
         name=FITTED_NAME,
         vcpus=min(MAX_FITTED_VCPUS, cpus),
-        memory_mib=min(max(share_mib, MIN_FITTED_MIB), MAX_FITTED_MIB),
+        memory_mib=min(max(share_mib, MIN_FITTED_MIB), max_mib),
         disk_buses=("virtio", "scsi"),
     )
 

@@ -6,6 +6,8 @@ from migqual.hosts.domain_definition import Disk
 from migqual.preflight.storage_facts import DiskLocation
 from migqual.probes.fact import Fact, Missing
 
+MAX_WRITE_TIME_DIFFERENCE_S = 5  # of an attribute cache of NFS or FUSE
+
 
 @dataclass(frozen=True)
 class FileView:
@@ -78,9 +80,32 @@ def classify_file_location(
             DiskLocation.AMBIGUOUS,
             "both hosts see a file with the same inode, and no temporary file was written",
         )
+    if _has_same_write_time(source_view, destination_view):
+        return (
+            DiskLocation.AMBIGUOUS,
+            (
+                f"a temporary file written on {source_view.host} is not visible on "
+                f"{destination_view.host}, but inode, size and time of the last write are the "
+                "same, as for an image under two names"
+            ),
+        )
     return (
         DiskLocation.LOCAL,
         f"a temporary file written on {source_view.host} is not visible on {destination_view.host}",
+    )
+
+
+def _has_same_write_time(source_view: FileView, destination_view: FileView) -> bool:
+    """Return whether size and time of the last write suggest one file under two names.
+
+    A bind mount of a single file has another folder, and a file system without common locks shows
+    no lock, so neither probe sees that the file is the same. The guest may write between the two
+    reads, and a file system in the network shows a new time with a delay.
+    """
+    difference_s = abs(source_view.modified_s - destination_view.modified_s)
+    return (
+        source_view.size_bytes == destination_view.size_bytes
+        and difference_s <= MAX_WRITE_TIME_DIFFERENCE_S
     )
 
 

@@ -156,7 +156,10 @@ def _check_guest_addresses(inventory: Inventory, client: Host) -> Iterator[Findi
 
 def _check_bridge(host: Host) -> Finding:
     finding_id, bridge = f"{host.name}.bridge", host.entry.service_bridge
-    remedy = "set migqual_service_bridge to a Linux bridge of the host (`ip link show type bridge`)"
+    remedy = (
+        "set migqual_service_bridge to a bridge of the host (`ip link show type bridge`, "
+        "`ovs-vsctl list-br`)"
+    )
     if not bridge:
         message = f"{host.name} has no migqual_service_bridge, so its guests have no network"
         return Finding(finding_id, Severity.REFUSED, message, remedy=remedy)
@@ -165,13 +168,14 @@ def _check_bridge(host: Host) -> Finding:
         return Finding(
             finding_id, Severity.REFUSED, f"{host.name} has no bridge {bridge}", remedy=remedy
         )
-    if " bridge " not in link.stdout:
-        message = f"{bridge} of {host.name} is not a Linux bridge"
+    if " bridge " not in link.stdout and not host.has_ovs_bridge:
+        message = f"{bridge} of {host.name} is not a bridge of Linux or of Open vSwitch"
         return Finding(finding_id, Severity.REFUSED, message, remedy=remedy)
     if "UP" not in link.stdout.partition("<")[2].partition(">")[0].split(","):
         message = f"the bridge {bridge} of {host.name} is down"
         return Finding(finding_id, Severity.REFUSED, message, remedy=f"ip link set {bridge} up")
-    return Finding(finding_id, Severity.OK, f"{bridge} is a bridge, and up")
+    kind = "bridge of Open vSwitch" if host.has_ovs_bridge else "bridge"
+    return Finding(finding_id, Severity.OK, f"{bridge} is a {kind}, and up")
 
 
 def _check_emulator(inventory: Inventory, host: Host) -> Finding:

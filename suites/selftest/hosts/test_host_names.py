@@ -1,5 +1,7 @@
 """The names of the bridge and of QEMU in the XML for the destination."""
 
+from dataclasses import replace
+
 import pytest
 
 from migqual.hosts.host_names import HostNames, translate_bridge, translate_domain_xml
@@ -39,3 +41,24 @@ def test_other_names_stay() -> None:
 
 def test_destination_without_a_bridge_keeps_the_name() -> None:
     assert translate_bridge("br-svc", SOURCE, HostNames("/q", "")) == "br-svc"
+
+
+def test_open_vswitch_at_one_end() -> None:
+    """The interface gets the port type of Open vSwitch, and loses the type at the other end."""
+    ovs_destination = replace(DESTINATION, has_ovs_bridge=True)
+
+    there = translate_domain_xml(SOURCE_XML, SOURCE, ovs_destination)
+
+    ports = '<source bridge="br0"/><virtualport type="openvswitch"/></interface>'
+    assert ports in there
+    assert there.count("<virtualport") == 1
+    assert translate_domain_xml(there, ovs_destination, SOURCE) == SOURCE_XML
+
+
+def test_open_vswitch_at_both_ends_keeps_the_port_type() -> None:
+    """The id of the port moves with the guest."""
+    ovs_source = replace(SOURCE, has_ovs_bridge=True)
+    port = '<virtualport type="openvswitch"><parameters interfaceid="1"/></virtualport>'
+    ovs_xml = SOURCE_XML.replace('"br-svc"/></interface>', f'"br-svc"/>{port}</interface>', 1)
+
+    assert port in translate_domain_xml(ovs_xml, ovs_source, replace(ovs_source, emulator="/q"))

@@ -34,6 +34,8 @@ def test_fitted_size(cpus: int, available_mib: int, expected: tuple[int, int]) -
     size = fit_guest_size(cpus, available_mib)
 
     assert (size.vcpus, size.memory_mib) == expected
+    emulated_size = fit_guest_size(cpus, available_mib, is_emulated=True)
+    assert emulated_size.memory_mib == min(512, expected[1])
 
 
 def test_guest_has_the_described_size() -> None:

@@ -37,8 +37,9 @@ CPU variant\t: 0x1
 CPU part\t: 0xd01
 CPU revision\t: 0
 """
-SOURCE_VIEW = FileView("a", "/images", exists=True, inode=7)
-SAME_INODE_VIEW = FileView("b", "/images", exists=True, inode=7)
+SOURCE_VIEW = FileView("a", "/images", exists=True, inode=7, size_bytes=9, modified_s=1000)
+SAME_INODE_VIEW = FileView("b", "/images", exists=True, inode=7, size_bytes=9, modified_s=400)
+SAME_WRITE_TIME_VIEW = replace(SAME_INODE_VIEW, modified_s=997)
 OTHER_INODE_VIEW = replace(SAME_INODE_VIEW, inode=8)
 MISSING_FILE_VIEW = FileView("b", "/images", exists=False)
 NBD_DISK = Disk("vda", "network", "nbd://s/x")
@@ -54,6 +55,9 @@ BLOCK_VIEW = BlockView("a", "64 MiB", ("0: 00",), "wwn1")
         (SAME_INODE_VIEW, False, True, DiskLocation.SHARED),
         (SAME_INODE_VIEW, None, False, DiskLocation.AMBIGUOUS),
         (SAME_INODE_VIEW, False, False, DiskLocation.LOCAL),
+        (SAME_WRITE_TIME_VIEW, False, False, DiskLocation.AMBIGUOUS),
+        (replace(SAME_WRITE_TIME_VIEW, size_bytes=8), False, False, DiskLocation.LOCAL),
+        (replace(SAME_WRITE_TIME_VIEW, inode=8), False, False, DiskLocation.LOCAL),
         (OTHER_INODE_VIEW, True, True, DiskLocation.AMBIGUOUS),
         (OTHER_INODE_VIEW, False, True, DiskLocation.LOCAL),
         (OTHER_INODE_VIEW, None, False, DiskLocation.LOCAL),
