@@ -76,11 +76,11 @@ class BandwidthChange:
         if self.first_data_s is None or self.requested_s is None or self.applied_s is None:
             raise InconclusiveError(
                 "the migration ended before the limit could be changed; "
-                f"error: {self.refusal or 'none'}"
+                f"error of the last change: {self.refusal or 'none'}"
             )
         if self.reported_mib_s is None:
             raise InconclusiveError(
                 "the migration ended before the new limit could be read; "
-                f"error: {self.refusal or 'none'}"
+                f"error of the last change: {self.refusal or 'none'}"
             )
         return self.first_data_s, self.requested_s, self.applied_s

@@ -116,7 +116,7 @@ def measure_by_qmp(
     Raises:
         UnsupportedError: QEMU refuses the command or the mode. The error has QEMU's message.
         StackError: libvirt refuses the monitor command.
-        TimedOut: QEMU has no result `GRACE_SECONDS` after the end of the window.
+        TimedOut: QEMU still has no result `GRACE_SECONDS` after the end of the window.
     """
     arguments: dict[str, Any] = {"calc-time": round(seconds)}
     if seconds != round(seconds):
@@ -162,7 +162,7 @@ def measure_by_libvirt(
     Raises:
         UnsupportedError: libvirt or QEMU refuses the measurement. The error has libvirt's
             message.
-        TimedOut: libvirt has no result `GRACE_SECONDS` after the end of the window.
+        TimedOut: libvirt still has no result `GRACE_SECONDS` after the end of the window.
     """
     try:
         domain.call_libvirt(

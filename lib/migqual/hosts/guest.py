@@ -244,7 +244,8 @@ class Guest:
         """Build the payload command that gives new addresses to a restored guest.
 
         Returns:
-            A list with the command. The list is empty for a guest that booted.
+            A list with the command. The list is empty for a guest that was booted and not
+            restored.
         """
         if not self.saved_macs:
             return []

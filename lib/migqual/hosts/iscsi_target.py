@@ -59,7 +59,11 @@ def create_target(
             )
     else:
         journal.record_removal(entry)
-        raise HostError(server.name, f"no free number for the iSCSI target {target}")
+        raise HostError(
+            server.name,
+            f"no free target id (tid) for the iSCSI target {target}",
+            remedy="remove targets that nobody uses: `tgtadm --lld iscsi --mode target --op show`",
+        )
     lun_arguments = ("--mode", "logicalunit", "--op", "new", "--lun", "1", "-b", str(image))
     server.shell.run(*_TGTADM, *lun_arguments, *tid_option)
     for address in initiators:

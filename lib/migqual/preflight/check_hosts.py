@@ -309,7 +309,8 @@ def check_unknown_host_key(login: SshLogin) -> Iterator[Finding]:
     if isinstance(accepted, Missing):
         yield report_unknown(
             finding_id,
-            f"cannot determine whether migqual refuses {login.host} when its host key is unknown",
+            f"cannot determine whether migqual refuses to log in to {login.host} if the host key "
+            "is unknown",
             accepted,
         )
     elif accepted:
@@ -319,4 +320,6 @@ def check_unknown_host_key(login: SshLogin) -> Iterator[Finding]:
             "remove the SSH settings that override the known_hosts file of the inventory",
         )
     else:
-        yield report_ok(finding_id, f"migqual refuses {login.host} when its host key is unknown")
+        yield report_ok(
+            finding_id, f"migqual refuses to log in to {login.host} if the host key is unknown"
+        )
