@@ -14,6 +14,7 @@ from migqual.inventory.guest_size import GuestSize
 from migqual.model.finding import Finding, Severity
 from migqual.readiness import host_checks, store_checks, trial_guest
 from migqual.readiness.check_context import CheckContext
+from migqual.readiness.qemu_user_check import check_qemu_users
 
 MAX_CLOCK_DIFFERENCE_S = 5.0
 _MAX_PARALLEL = 8
@@ -58,7 +59,9 @@ def check_inventory_hosts(
             )
         findings += [finding for part in host_findings for finding in part]
         findings += _collect("stores", lambda: store_checks.check_stores(context, hosts))
-        findings += [finding for pair in inventory.pairs for finding in _check_clocks(pair, hosts)]
+        findings += [
+            finding for pair in inventory.pairs for finding in _check_pair(inventory, pair, hosts)
+        ]
     ready_pairs = [pair for pair in inventory.pairs if _is_ready(inventory, pair, findings)]
     with ThreadPoolExecutor(_MAX_PARALLEL) as pool:
         pair_findings = pool.map(
@@ -102,14 +105,17 @@ def _collect(name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]
     return findings
 
 
-def _check_clocks(pair: PairEntry, hosts: Mapping[str, Host]) -> list[Finding]:
-    """Check the clocks of a pair, because certificates and events have times of both hosts."""
+def _check_pair(inventory: Inventory, pair: PairEntry, hosts: Mapping[str, Host]) -> list[Finding]:
+    """Check the clocks of a pair, and the user numbers of QEMU.
+
+    The clocks matter, because certificates and events have times of both hosts.
+    """
     names = (pair.source.name, pair.destination.name)
     if not all(name in hosts for name in names):
         return []
+    source, destination = (hosts[name] for name in names)
 
     def compare() -> Iterable[Finding]:
-        source, destination = (hosts[name] for name in names)
         difference_s = clock_offset.measure_clock_difference_us(source, destination) / 1e6
         finding_id = f"{pair.id}.clocks"
         message = f"the clocks of {names[0]} and {names[1]} differ by {difference_s:.1f} s at most"
@@ -124,4 +130,7 @@ def _check_clocks(pair: PairEntry, hosts: Mapping[str, Host]) -> list[Finding]:
         else:
             yield Finding(finding_id, Severity.OK, message, {"difference_s": difference_s})
 
-    return _collect(pair.id, compare)
+    return [
+        *_collect(pair.id, compare),
+        *_collect(pair.id, lambda: check_qemu_users(inventory, source, destination)),
+    ]
