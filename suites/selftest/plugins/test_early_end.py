@@ -153,7 +153,7 @@ def test_host_that_answers_nothing_is_lost(tmp_path: Path) -> None:
 
 
 def test_host_whose_libvirt_hangs_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A timeout of a call is no answer, although SSH works."""
+    """A host counts as lost when a libvirt call times out, even if SSH still works."""
 
     def time_out(_host: Host, *_argv: str) -> None:
         raise TimedOut("the call takes too long")
