@@ -33,6 +33,13 @@ CHAPTERS: dict[str, dict[str, tuple[str, ...]]] = {
         "migqual.testbed.host_pair": (),
         "migqual.testbed.observers": ("Observers", "ObservedMigration"),
     },
+    "Faults": {
+        "migqual.testbed.held_migration": ("hold_migration", "HeldMigration", "InjectedFault"),
+        "migqual.model.migration_phase": ("MigrationPhase", "determine_phase"),
+        "migqual.faults.link_cut": ("cut_migration_link", "LinkCut", "LinkTraffic"),
+        "migqual.faults.qemu_faults": (),
+        "migqual.faults.daemon_faults": (),
+    },
     "Guest": {
         "migqual.model.guest_spec": (),
         "migqual.hosts.guest": ("Guest",),

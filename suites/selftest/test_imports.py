@@ -25,6 +25,7 @@ PART_ORDER = (
     "model",
     "image",
     "hosts",
+    "faults",
     "probes",
     "preflight",
     "observe",

@@ -92,6 +92,15 @@ def restart_daemon(host: Host) -> None:
             remedy=f"read `journalctl -u {unit_name}` on the host",
         )
     host.libvirt.close()
+    wait_for_daemon(host)
+
+
+def wait_for_daemon(host: Host) -> None:
+    """Wait until libvirt on the host answers.
+
+    Raises:
+        TimedOut: libvirt does not answer within `RESTART_SECONDS`.
+    """
 
     def is_reachable() -> bool:
         try:
@@ -101,5 +110,5 @@ def restart_daemon(host: Host) -> None:
         return True
 
     Deadline(RESTART_SECONDS).wait_for(
-        f"the reply of {unit_name} on {host.name}", is_reachable, interval_s=0.1
+        f"the reply of libvirt's daemon on {host.name}", is_reachable, interval_s=0.1
     )

@@ -3,9 +3,10 @@
 import csv
 import io
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from migqual.model.outcome import DiskSample, Outcome
+from migqual.model.outcome import DiskSample, GuestEvent, Outcome
 
 
 def render_samples_csv(outcome: Outcome) -> str:
@@ -52,8 +53,8 @@ def render_gaps_csv(outcome: Outcome) -> str:
     return "\n".join(["start_ms,length_ms,resolution_ms", *lines]) + "\n"
 
 
-def render_events_json(outcome: Outcome) -> str:
-    """Render the libvirt and QEMU events of the guest on all hosts as a JSON list."""
+def render_events_json(events: Iterable[GuestEvent]) -> str:
+    """Render the libvirt and QEMU events of a guest on all hosts as a JSON list."""
     rows: list[dict[str, Any]] = [
         {
             "at_s": round(event.at_s, 4),
@@ -62,6 +63,6 @@ def render_events_json(outcome: Outcome) -> str:
             "host_us": event.host_clock_us,
             "detail": event.detail,
         }
-        for event in outcome.events
+        for event in events
     ]
     return json.dumps(rows, indent=1)

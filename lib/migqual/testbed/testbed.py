@@ -16,7 +16,7 @@ from migqual.image.guest_image import ensure_guest_image
 from migqual.inventory.entities import DirectoryStore, Inventory, PairEntry, StoreKind
 from migqual.migration.job_sampler import OnSample
 from migqual.model.guest_spec import GuestSpec
-from migqual.model.outcome import Outcome
+from migqual.model.outcome import GuestEvent, Outcome
 from migqual.model.plan import Plan, Safety
 from migqual.observe import split_brain
 from migqual.observe.gap_meter import run_gap_meter
@@ -255,6 +255,12 @@ class Testbed:
 
     def handle_outcome(self, outcome: Outcome) -> None:
         """Receive the outcome of an ended migration. Subclasses can override the empty method."""
+
+    def handle_fault_log(self, events: tuple[GuestEvent, ...]) -> None:
+        """Receive the log of a held migration: the events of the guest on both hosts, and faults.
+
+        Subclasses can override the empty method.
+        """
 
 
 def build_probe_context(provisioner: Provisioner, hosts: tuple[Host, ...]) -> ProbeContext:

@@ -71,7 +71,7 @@ class NamespaceShell(Shell):
 @contextmanager
 def open_namespace_host(name: str, address: str, namespace: NetworkNamespace) -> Iterator[Host]:
     """Open a host with `address` as migration address, with commands in the namespace."""
-    entry = HostEntry(name=name, address=address, known_hosts=Path("/none"))
+    entry = HostEntry(name, address, Path("/none"), is_exclusive=True)
     with Host(entry) as host:
         host.shell = NamespaceShell(entry, namespace)
         yield host

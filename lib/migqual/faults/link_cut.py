@@ -1,0 +1,142 @@
+"""Cut the migration link between two hosts, by rules of nftables that drop packets.
+
+The rules are on one host and match packets from and to the addresses of the other host only. The
+kernel itself ends the cut after a time limit, even if the controller is gone by then: nftables
+removes the addresses from a set with a timeout.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+from secrets import token_hex
+from urllib.parse import urlsplit
+
+from migqual.errors import InconclusiveError
+from migqual.faults.injection import inject_commands, require_exclusive_hosts
+from migqual.hosts.host import Host
+from migqual.hosts.journal import Journal
+from migqual.hosts.network_link import resolve_migration_address
+
+MAX_CUT_SECONDS = 240  # after which the kernel ends a cut
+_SCHEME_PORTS = {"qemu+ssh": 22, "qemu+libssh": 22, "qemu+libssh2": 22, "qemu+tcp": 16509}
+_TLS_PORT = 16514  # libvirt's default for qemu:// and qemu+tls://
+
+
+class LinkTraffic(StrEnum):
+    """Traffic between two hosts that a cut stops.
+
+    Attributes:
+        DATA: The connections between the two QEMU processes, for memory and disks.
+        CONTROL: The connection from the source's libvirt to the destination's libvirt.
+        ALL: Every packet between the two hosts on the migration network.
+    """
+
+    DATA = "data"
+    CONTROL = "control"
+    ALL = "all"
+
+
+@dataclass(frozen=True)
+class LinkCut:
+    """A cut of the migration link that is in force.
+
+    Attributes:
+        host: The host with the rules.
+        table: Name of the table of nftables.
+    """
+
+    host: Host
+    table: str
+
+    def count_dropped_packets(self) -> int | None:
+        """Return the number of dropped packets, or None if the table does not exist."""
+        argv = ("nft", "list", "counter", "inet", self.table, "dropped")
+        counter = re.search(r"packets (\d+)", self.host.shell.run_unchecked(*argv).stdout)
+        return None if counter is None else int(counter[1])
+
+
+@contextmanager
+def cut_migration_link(
+    journal: Journal,
+    source: Host,
+    destination: Host,
+    traffic: LinkTraffic = LinkTraffic.DATA,
+    *,
+    max_seconds: int = MAX_CUT_SECONDS,
+) -> Iterator[LinkCut]:
+    """Drop all packets of `traffic` between the two hosts while the block runs.
+
+    Args:
+        journal: Names the table before the cut.
+        source: The host on which the rules are.
+        destination: The peer; the rules match the migration address of this host.
+        traffic: The traffic to stop.
+        max_seconds: After this time the kernel ends the cut.
+
+    Yields:
+        The cut, with the count of dropped packets.
+
+    Raises:
+        InconclusiveError: The rules are not in force, or dropped no packet.
+        WithheldError: Others may use one of the hosts.
+    """
+    require_exclusive_hosts("cut of the migration link", source, destination)
+    address = resolve_migration_address(source, destination)
+    cut = LinkCut(source, f"mq_cut_{token_hex(4)}")
+    rules = build_cut_rules(
+        cut.table, address, traffic, find_control_port(destination.entry.peer_uri), max_seconds
+    )
+    with inject_commands(
+        journal,
+        source,
+        f"link cut {cut.table}",
+        [("nft", rules)],
+        [("nft", f"delete table inet {cut.table}")],
+        lambda: cut.count_dropped_packets() is not None,
+    ):
+        yield cut
+        if not cut.count_dropped_packets():
+            raise InconclusiveError(f"{source.name}: no packet met the cut of the link ({traffic})")
+
+
+def find_control_port(peer_uri: str) -> int:
+    """Return the TCP port to which a libvirt connects for `peer_uri`."""
+    uri = urlsplit(peer_uri)
+    return uri.port or _SCHEME_PORTS.get(uri.scheme, _TLS_PORT)
+
+
+def build_cut_rules(
+    table: str, address: str, traffic: LinkTraffic, control_port: int, max_seconds: int
+) -> str:
+    """Build the commands for nft(8) that drop the packets from and to `address`.
+
+    Args:
+        table: Name of the new table.
+        address: IP address of the peer.
+        traffic: The traffic to drop.
+        control_port: TCP port of the peer to which libvirt connects.
+        max_seconds: Time after which the kernel forgets the address.
+    """
+    is_ipv6 = ip_address(address).version == 6
+    family, set_type = ("ip6", "ipv6_addr") if is_ipv6 else ("ip", "ipv4_addr")
+    lines = [
+        f"add table inet {table}",
+        f"add set inet {table} peers {{ type {set_type}; flags timeout; }}",
+        f"add element inet {table} peers {{ {address} timeout {max_seconds}s }}",
+        f"add counter inet {table} dropped",
+    ]
+    for hook, field, port_field in (("input", "saddr", "sport"), ("output", "daddr", "dport")):
+        match = {
+            LinkTraffic.DATA: f"tcp {port_field} != {control_port}",
+            LinkTraffic.CONTROL: f"tcp {port_field} {control_port}",
+            LinkTraffic.ALL: "",
+        }[traffic]
+        chain = f"inet {table} {hook}"
+        lines += [
+            f"add chain {chain} {{ type filter hook {hook} priority -10; }}",
+            f"add rule {chain} {family} {field} @peers {match} counter name dropped drop",
+        ]
+    return "\n".join(lines)

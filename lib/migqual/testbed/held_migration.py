@@ -1,0 +1,321 @@
+"""Hold a migration in a phase, inject faults there, and then let the migration continue.
+
+Example:
+    Cut the link for two seconds in the first iteration over guest memory::
+
+        cut = cut_migration_link(journal, testbed.source, testbed.destination)
+        with hold_migration(testbed, guest, Plan(), MigrationPhase.FIRST_ITERATION) as held:
+            with held.inject("link cut", cut):
+                held.wait(2.0)
+            held.release()
+            migration = held.wait_for_end()
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from migqual.deadline import Deadline
+from migqual.errors import GuestError, HostError, InconclusiveError, TimedOut
+from migqual.faults.link_cut import cut_migration_link
+from migqual.faults.qemu_faults import freeze_qemu
+from migqual.hosts.domain import BandwidthPhase, Domain
+from migqual.hosts.domain_job import start_postcopy
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+from migqual.migration.job_sampler import SampleAction
+from migqual.model.migration_phase import MigrationPhase, determine_phase
+from migqual.model.outcome import JobSample
+from migqual.model.plan import Plan
+from migqual.observe.event_log import EventLog, collect_events
+from migqual.testbed.observers import ObservedMigration
+from migqual.testbed.testbed import Testbed
+
+T = TypeVar("T")
+
+HOLD_BANDWIDTH_MIB_S = 1
+HOLD_DEADLINE_S = 150.0  # of a held migration, faults included
+FREE_BANDWIDTH_MIB_S = 100_000
+FREE_DOWNTIME_MS = 1000
+SWITCH_OVER_DOWNTIME_MS = 1_000_000  # QEMU switches over whatever is still to send
+PHASE_SECONDS = 30.0
+END_SECONDS = 90.0
+POLL_SECONDS = 0.005
+CONTROLLER = "controller"
+
+
+@dataclass
+class InjectedFault:
+    """A fault that was injected into a held migration.
+
+    Attributes:
+        name: Name of the fault.
+        requested_s: Time just before the fault, in s since the log began.
+        in_force_s: Time at which a lasting fault was in force. None for a fault that lasts no time,
+            for example the end of a process.
+    """
+
+    name: str
+    requested_s: float
+    in_force_s: float | None = None
+
+
+@dataclass
+class HeldMigration:
+    """A migration in a separate thread, held in a phase until `release`.
+
+    Attributes:
+        phase: The phase in which the migration is held.
+        destination: The host to which the guest migrates.
+        faults: The faults injected so far, oldest first.
+    """
+
+    testbed: Testbed
+    guest: Guest
+    plan: Plan
+    phase: MigrationPhase
+    source: Host
+    destination: Host
+    event_log: EventLog
+    faults: list[InjectedFault] = field(default_factory=list)
+    _domain: Domain = field(init=False)
+    _thread: threading.Thread = field(init=False)
+    _migration: ObservedMigration | None = None
+    _error: BaseException | None = None
+    _sample: JobSample | None = None
+    _aborts: bool = False
+    _hold_stack: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self._domain = self.guest.domain
+        self._thread = threading.Thread(target=self._run, name="held migration", daemon=True)
+
+    def start(self) -> None:
+        """Start the migration, and wait until the migration is in the phase.
+
+        Raises:
+            InconclusiveError: The migration ended before the phase, or did not reach the phase.
+        """
+        journal = self.testbed.probe_context.journal
+        if self.phase is MigrationPhase.SETUP:
+            link_cut = cut_migration_link(journal, self.source, self.destination)
+            self._hold_stack.enter_context(link_cut)
+        self._thread.start()
+        if self.phase is MigrationPhase.SWITCH_OVER:
+            self._wait_for_phase(MigrationPhase.FIRST_ITERATION)
+            self._hold_stack.enter_context(freeze_qemu(journal, self.destination, self.guest))
+            self._domain.set_max_downtime(SWITCH_OVER_DOWNTIME_MS)
+        elif self.phase is MigrationPhase.POSTCOPY:
+            self._wait_for_phase(MigrationPhase.FIRST_ITERATION)
+            start_postcopy(self._domain)
+        self._wait_for_phase(self.phase)
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether the migration, or a check after the migration, still runs."""
+        return self._thread.is_alive()
+
+    @property
+    def job_sample(self) -> JobSample | None:
+        """Return the last job sample, or None before the first sample."""
+        return self._sample
+
+    def query_phase(self) -> MigrationPhase:
+        """Return the phase of the migration now, by the events received until now."""
+        stats = self._sample.stats if self._sample is not None else None
+        return determine_phase(self.event_log.events, self.source.name, stats)
+
+    @contextmanager
+    def inject(self, name: str, fault: AbstractContextManager[T]) -> Iterator[T]:
+        """Inject a fault while the block runs, and log when the fault began and ended.
+
+        Args:
+            name: Name of the fault for the log.
+            fault: The fault, as a context manager.
+        """
+        injected_fault = InjectedFault(name, self._now_s())
+        self.faults.append(injected_fault)
+        self._log(f"{name}: begins")
+        with fault as value:
+            injected_fault.in_force_s = self._now_s()
+            self._log(f"{name}: is in force")
+            yield value
+        self._log(f"{name}: has ended")
+
+    def inject_once(self, name: str, fault: Callable[[], None]) -> None:
+        """Inject a fault that lasts no time, for example the end of a process.
+
+        Args:
+            name: Name of the fault for the log.
+            fault: Injects the fault.
+        """
+        self.faults.append(InjectedFault(name, self._now_s()))
+        self._log(f"{name}: begins")
+        fault()
+        self._log(f"{name}: is done")
+
+    def wait(self, seconds: float) -> None:
+        """Wait while the migration is held.
+
+        Raises:
+            InconclusiveError: The migration ended meanwhile.
+        """
+        self._thread.join(seconds)
+        if not self.is_running:
+            raise InconclusiveError(f"the migration ended while it was held: {self._describe()}")
+
+    def release(self) -> None:
+        """Let the migration continue without the limits that held it.
+
+        A host that does not answer, or a migration that has ended, causes no error.
+        """
+        self._log("released")
+        self._hold_stack.close()
+        with suppress(HostError, GuestError):
+            self._domain.set_bandwidth(FREE_BANDWIDTH_MIB_S)
+            self._domain.set_max_downtime(FREE_DOWNTIME_MS)
+            if self.phase is MigrationPhase.POSTCOPY:
+                self._domain.set_bandwidth(FREE_BANDWIDTH_MIB_S, BandwidthPhase.POSTCOPY)
+
+    def wait_for_end(self, seconds: float = END_SECONDS) -> ObservedMigration:
+        """Wait until the migration and the checks after the migration have ended.
+
+        Returns:
+            The outcome, the error of the migration and the violations.
+
+        Raises:
+            InconclusiveError: A fault did not fall in the phase, or the migration did not end.
+            MigqualError: Another error than a `MigrationError` ended the migration.
+        """
+        self._thread.join(seconds)
+        if self.is_running:
+            raise InconclusiveError(
+                f"the migration of {self.guest.name} has not ended after {seconds:g} s"
+            )
+        if self._error is not None:
+            raise self._error
+        assert self._migration is not None
+        self._require_faults_in_phase()
+        return self._migration
+
+    def close(self) -> None:
+        """Abort the migration if it still runs, and wait for the end."""
+        self._aborts = True
+        self._hold_stack.close()
+        self._thread.join(END_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._migration = self.testbed.observe_migration(
+                self.guest,
+                self._build_held_plan(),
+                destination=self.destination,
+                on_sample=self._on_sample,
+            )
+        except BaseException as error:  # noqa: BLE001 - `wait_for_end` raises the error
+            self._error = error
+
+    def _build_held_plan(self) -> Plan:
+        plan = replace(self.plan, deadline_s=max(self.plan.deadline_s, HOLD_DEADLINE_S))
+        if self.phase is MigrationPhase.LATER_ITERATION:
+            return plan
+        if self.phase is MigrationPhase.POSTCOPY:
+            plan = replace(plan, postcopy=True, postcopy_bandwidth_mib_s=HOLD_BANDWIDTH_MIB_S)
+        return replace(plan, bandwidth_mib_s=HOLD_BANDWIDTH_MIB_S)
+
+    def _on_sample(self, sample: JobSample) -> SampleAction | None:
+        self._sample = sample
+        return SampleAction.ABORT if self._aborts else None
+
+    def _wait_for_phase(self, phase: MigrationPhase) -> None:
+        def has_arrived() -> bool:
+            if not self.is_running:
+                raise InconclusiveError(
+                    f"the migration ended before the phase {phase}: {self._describe()}"
+                )
+            return self.query_phase() is phase and self._has_moved_data(phase)
+
+        try:
+            Deadline(PHASE_SECONDS).wait_for(
+                f"the phase {phase} of the migration", has_arrived, interval_s=POLL_SECONDS
+            )
+        except TimedOut as error:
+            raise InconclusiveError(f"{error.message}; the phase is {self.query_phase()}") from None
+
+    def _has_moved_data(self, phase: MigrationPhase) -> bool:
+        if phase is not MigrationPhase.FIRST_ITERATION:
+            return True
+        return self._sample is not None and bool(self._sample.stats.memory_processed_bytes)
+
+    def _require_faults_in_phase(self) -> None:
+        """Require by the events of both hosts that each fault was in force in the phase.
+
+        Raises:
+            InconclusiveError: A fault began before the phase, or was in force only after it.
+        """
+        for fault in self.faults:
+            for at_s in (fault.requested_s, fault.in_force_s):
+                if at_s is not None and (phase := self._find_phase_at(at_s)) is not self.phase:
+                    raise InconclusiveError(
+                        f"the fault {fault.name} did not fall in the phase {self.phase}: "
+                        f"the migration was in the phase {phase}"
+                    )
+
+    def _find_phase_at(self, at_s: float) -> MigrationPhase:
+        events = tuple(event for event in self.event_log.events if event.at_s <= at_s)
+        stats = self._sample.stats if self._sample is not None else None
+        return determine_phase(events, self.source.name, stats)
+
+    def _now_s(self) -> float:
+        return time.monotonic() - self.event_log.started_at
+
+    def _log(self, detail: str) -> None:
+        self.event_log.add_event(CONTROLLER, "fault", detail, time.monotonic(), None)
+
+    def _describe(self) -> str:
+        if self._error is not None:
+            return str(self._error)
+        if self._migration is None:
+            return "no outcome"
+        outcome = self._migration.outcome
+        return f"{outcome.status} {outcome.message}".strip()
+
+
+@contextmanager
+def hold_migration(
+    testbed: Testbed,
+    guest: Guest,
+    plan: Plan,
+    phase: MigrationPhase,
+    *,
+    destination: Host | None = None,
+) -> Iterator[HeldMigration]:
+    """Start a migration, hold the migration in a phase, and yield the held migration.
+
+    A cut link holds the migration in SETUP. A low bandwidth holds the migration in DISK_COPY,
+    FIRST_ITERATION or POSTCOPY. A frozen QEMU at the destination holds the migration in SWITCH_OVER.
+    For LATER_ITERATION, the load of the guest and the bandwidth of the plan have to prevent
+    convergence. If the migration still runs at the end of the block, the migration is aborted.
+
+    Args:
+        testbed: The testbed of the guest.
+        guest: A guest from `testbed.make_guest`.
+        plan: Settings of the migration. The limits of the hold replace the bandwidth.
+        phase: The phase in which to hold the migration.
+        destination: The host to migrate to; None means the peer of the guest's host.
+
+    Raises:
+        InconclusiveError: The migration does not reach the phase.
+    """
+    target_host = destination or testbed.pair.get_peer(guest.host)
+    with collect_events(guest.name, (guest.host, target_host)) as event_log:
+        held = HeldMigration(testbed, guest, plan, phase, guest.host, target_host, event_log)
+        try:
+            held.start()
+            yield held
+        finally:
+            held.close()
+            testbed.handle_fault_log(event_log.events)
