@@ -19,6 +19,11 @@ _KEY_TYPES = (
     *_RSA_NAMES,
 )
 _REVOKED_MARKER = "@revoked"
+_AUTHORITY_MARKER = "@cert-authority"
+
+
+class AuthorityOnlyError(paramiko.SSHException):
+    """The known_hosts file trusts a host only by a certificate authority, not by a key."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,13 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
     Attributes:
         trusted: Keys of the host, of any type.
         revoked: Keys that no host may have.
+        has_authority: Whether a line ``@cert-authority`` concerns the host. `ssh`, and with it
+            libvirt, trusts certificates of the authority; paramiko cannot check certificates.
     """
 
     trusted: tuple[paramiko.PKey, ...] = ()
     revoked: tuple[paramiko.PKey, ...] = ()
+    has_authority: bool = False
 
     def list_unknown_types(self) -> list[str]:
         """List the key types that a server must not choose: the file has no key of these types.
@@ -54,12 +62,18 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
 
         Raises:
             paramiko.BadHostKeyException: The host has other keys, or the key is revoked.
+            AuthorityOnlyError: The file has no key of the host, but a certificate authority.
             paramiko.SSHException: The file has no key of the host.
         """
         if key in self.trusted and key not in self.revoked:
             return
         if self.trusted:
             raise paramiko.BadHostKeyException(hostname, key, self.trusted[0])
+        if self.has_authority:
+            raise AuthorityOnlyError(
+                f"known_hosts has a @cert-authority line for {hostname!r}, but no key; migqual's "
+                "own SSH client does not check host certificates, although ssh and libvirt do"
+            )
         raise paramiko.SSHException(f"Server {hostname!r} not found in known_hosts")
 
 
@@ -69,7 +83,7 @@ def read_known_keys(file: Path, address: str, port: int) -> KnownKeys:
     A line without a port also counts for another port than 22, if no line has the port.
 
     Args:
-        file: The known_hosts file. Lines with ``@cert-authority`` are ignored.
+        file: The known_hosts file. A line ``@cert-authority`` trusts no key.
         address: Name or address of the host, as the controller connects to it.
         port: Port of the SSH server.
 
@@ -81,7 +95,16 @@ def read_known_keys(file: Path, address: str, port: int) -> KnownKeys:
     trusted = _read_matching_keys(file, text, f"[{address}]:{port}")
     if port == DEFAULT_SSH_PORT or not trusted:
         trusted = _read_matching_keys(file, text, address)
-    return KnownKeys(trusted, _read_matching_keys(file, text, address, _REVOKED_MARKER))
+    names = {f"[{address}]:{port}", address}
+    authority_lines = _list_lines(text, _AUTHORITY_MARKER)
+    has_authority = any(
+        _matches(line.split(maxsplit=1)[0].split(","), name)
+        for line in authority_lines
+        for name in names
+    )
+    return KnownKeys(
+        trusted, _read_matching_keys(file, text, address, _REVOKED_MARKER), has_authority
+    )
 
 
 def _read_matching_keys(

@@ -16,7 +16,7 @@ from paramiko.pkey import UnknownKeyType
 from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
 from migqual.errors import ConnectionLost, LoginRefused
-from migqual.hosts.known_hosts import read_known_keys
+from migqual.hosts.known_hosts import AuthorityOnlyError, read_known_keys
 from migqual.inventory.entities import HostEntry, format_uri_host
 
 CONNECT_SECONDS = 15.0
@@ -195,6 +195,8 @@ def build_connection_lost(host: HostEntry, error: Exception) -> ConnectionLost:
         f"{host.key}`, with the public key beside it in {host.key}.pub",
         IncompatiblePeer: f"{host.known_hosts} has only keys of types that the host does not have: "
         "check the host's key and add it (ssh-keyscan)",
+        AuthorityOnlyError: f"add the plain host key to {host.known_hosts} beside the "
+        "@cert-authority line (ssh-keyscan, then compare the key)",
         paramiko.BadHostKeyException: f"the host key differs from {host.known_hosts}: check "
         "the host key, then correct the file",
         paramiko.AuthenticationException: f"add the public key of {host.key or 'the user'} to "
@@ -228,7 +230,9 @@ def _is_refusal(error: Exception) -> bool:
     if isinstance(error, paramiko.AuthenticationException):
         return "timeout" not in str(error).lower()
     is_untrusted = "not found in known_hosts" in str(error)
-    return is_untrusted or isinstance(error, paramiko.BadHostKeyException | IncompatiblePeer)
+    return is_untrusted or isinstance(
+        error, paramiko.BadHostKeyException | IncompatiblePeer | AuthorityOnlyError
+    )
 
 
 def describe_ssh_error(host: HostEntry, error: Exception) -> str:

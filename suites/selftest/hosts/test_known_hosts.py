@@ -11,6 +11,7 @@ import paramiko
 import pytest
 
 from migqual.deadline import Deadline
+from migqual.errors import LoginRefused
 from migqual.hosts.known_hosts import read_known_keys
 from migqual.hosts.ssh_login import build_connection_lost, log_in
 from migqual.inventory.entities import HostEntry
@@ -87,7 +88,7 @@ def test_trusted_host_key_is_accepted(
         ([("192.0.2.1", ECDSA_KEY)], "not found in known_hosts"),
         ([("!127.0.0.1,127.0.0.*", ECDSA_KEY)], "not found in known_hosts"),
         ([("127.0.0.1", ECDSA_KEY), ("@revoked *", ECDSA_KEY)], "does not match"),
-        ([("@cert-authority *", ECDSA_KEY)], "not found in known_hosts"),
+        ([("@cert-authority *", ECDSA_KEY)], "does not check host certificates"),
     ],
     ids=["changed", "unknown", "negated", "revoked", "authority"],
 )
@@ -97,6 +98,29 @@ def test_other_host_key_is_refused(
     error = log_in_with(tmp_path, ssh_port, "".join(render_line(*line) for line in lines))
 
     assert message in str(error)
+
+
+def test_certificate_authority_alone_is_refused_with_its_own_remedy(
+    tmp_path: Path, ssh_port: int
+) -> None:
+    """
+    A file with only a certificate authority for the host names the program that cannot use it.
+
+    Preconditions: a line ``@cert-authority`` whose pattern matches the host.
+    Expected: the error says that migqual's SSH client does not check certificates, and asks for
+    the plain key. A line for other hosts makes no difference to the usual error.
+    """
+    authority_line = f"@cert-authority {render_line('127.0.0.*', RSA_KEY)}"
+    error = log_in_with(tmp_path, ssh_port, authority_line)
+    entry = HostEntry("h", "127.0.0.1", tmp_path / "known_hosts", port=ssh_port)
+    refusal = build_connection_lost(entry, error)
+
+    assert isinstance(refusal, LoginRefused)
+    assert "does not check host certificates" in refusal.message
+    assert "add the plain host key" in refusal.remedy
+
+    other_line = f"@cert-authority {render_line('*.example.org', RSA_KEY)}"
+    assert "not found in known_hosts" in str(log_in_with(tmp_path, ssh_port, other_line))
 
 
 def test_hashed_name_is_found(tmp_path: Path) -> None:
