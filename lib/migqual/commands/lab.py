@@ -1,4 +1,4 @@
-"""`migqual lab up|down|status|exec|logs`: build, use and remove a lab on this machine."""
+"""`migqual lab up|down|status|power|exec|logs`: build, use and remove a lab on this machine."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from migqual.architecture import Architecture
 from migqual.errors import UsageError
-from migqual.lab import cgroup, layout, lifecycle, state, topology
+from migqual.lab import cgroup, layout, lifecycle, power, state, topology
 from migqual.lab.layout import LabLayout
 from migqual.lab.machine_check import check_outside_lab
 from migqual.lab.state import LabPhase, LabState
@@ -55,6 +55,14 @@ def register(subparsers: "Subparsers") -> None:
     )
     status_parser.set_defaults(run=run_status)
 
+    power_parser = actions.add_parser(
+        "power",
+        parents=[name_option],
+        help="switch a host of the lab off, as a power failure does, or on again",
+    )
+    power_parser.add_argument("action", choices=["off", "on"])
+    power_parser.add_argument("host", metavar="HOST", help="name of a host of the lab")
+    power_parser.set_defaults(run=run_power)
     _add_exec_parser(actions, name_option)
     logs_parser = actions.add_parser(
         "logs",
@@ -202,6 +210,14 @@ def run_status(arguments: argparse.Namespace) -> int:
     if other_labs:
         print(f"other labs on this machine: {', '.join(other_labs)}")
     return 0 if phase is LabPhase.UP else 1
+
+
+def run_power(arguments: argparse.Namespace) -> int:
+    """Switch a host of the lab off or on."""
+    switch = {"off": power.power_off, "on": power.power_on}[arguments.action]
+    switch(arguments.name, arguments.host)
+    print_progress(f"lab {arguments.name}: host {arguments.host} is {arguments.action}")
+    return 0
 
 
 def run_exec(arguments: argparse.Namespace) -> int:

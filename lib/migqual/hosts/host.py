@@ -132,11 +132,15 @@ class Host:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Close all connections and remove the temporary folder with the SSH configuration."""
+    def close_connections(self) -> None:
+        """Close all connections. The next call opens a connection again."""
         self.migration_connection.close()
         self.libvirt.close()
         self.shell.close()
+
+    def close(self) -> None:
+        """Close all connections and remove the temporary folder with the SSH configuration."""
+        self.close_connections()
         self._ssh_folder.cleanup()
         self._folder_lock.close()
 

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from migqual.errors import ConnectionLost, HostError, StackError
 from migqual.hosts.host import Host
+from migqual.hosts.host_power import POWER_KIND, switch_on
 from migqual.hosts.iscsi_target import create_target, query_initiator_address
 from migqual.hosts.journal import Journal, JournalEntry
 from migqual.hosts.nbd_server import start_nbd_server
@@ -220,6 +221,8 @@ def undo_entry(host: Host, entry: JournalEntry) -> None:
         HostError: libvirt does not remove the domain, or the host does not restore the original
             certificates or settings.
     """
+    if entry.kind == POWER_KIND:
+        switch_on(host)
     if entry.kind == "domain":
         _remove_domain(host, entry.name)
     for argv in entry.undo:

@@ -115,6 +115,9 @@ class HostEntry:
             ``{address}``.
         is_exclusive: True if nobody else uses the host during a run, so that migqual may restart
             libvirt's daemon.
+        power_command: Command that the controller runs to switch the host off and on, with the
+            placeholders ``{action}`` (``off`` or ``on``), ``{name}`` and ``{address}``. Empty
+            means that migqual cannot switch the host off.
     """
 
     name: str
@@ -136,6 +139,7 @@ class HostEntry:
     roles: frozenset[HostRole] = frozenset()
     certificate_source: CertificateSource = CertificateSource.ISSUED
     is_exclusive: bool = False
+    power_command: str = ""
 
     @property
     def migration_endpoint(self) -> str:

@@ -4,6 +4,7 @@ Each type checks the value in the file, and converts the value to a Python objec
 """
 
 import re
+import shlex
 from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from string import Formatter
@@ -113,7 +114,28 @@ def _parse_proxy_jump(value: object) -> str:
 
 
 def _check_uri_template(text: str) -> str:
-    allowed_names = ("address", "host", "name", "user", "port")
+    _list_placeholders(text, ("address", "host", "name", "user", "port"))
+    if "://" not in text:
+        raise ValueError("not a URI: :// is missing")
+    return text
+
+
+def _check_power_command(text: str) -> str:
+    if "action" not in _list_placeholders(text, ("action", "name", "address")):
+        raise ValueError("the placeholder {action} is missing; its values are `off` and `on`")
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"not a command: {error}") from error
+    return text
+
+
+def _list_placeholders(text: str, allowed_names: tuple[str, ...]) -> set[str]:
+    """List the names of the placeholders in a template.
+
+    Raises:
+        ValueError: A placeholder has another name, or more than a name.
+    """
     try:
         placeholders = {
             (field, spec, conversion)
@@ -124,9 +146,7 @@ def _check_uri_template(text: str) -> str:
         placeholders = {("", None, None)}
     if not placeholders <= {(name, "", None) for name in allowed_names}:
         raise ValueError("use only the placeholders {" + "}, {".join(allowed_names) + "}")
-    if "://" not in text:
-        raise ValueError("not a URI: :// is missing")
-    return text
+    return {name for name, _, _ in placeholders}
 
 
 def _parse_addresses(value: object) -> tuple[IPAddress, ...]:
@@ -180,6 +200,7 @@ PortRange = Annotated[range, PlainValidator(_parse_port_range)]
 Addresses = Annotated[tuple[IPAddress, ...], BeforeValidator(_parse_addresses)]
 SingleAddress = Annotated[IPAddress, BeforeValidator(_parse_ip_address)]
 PeerUri = Annotated[Text, AfterValidator(_check_uri_template)]
+PowerCommand = Annotated[Text, AfterValidator(_check_power_command)]
 IscsiName = Annotated[
     str,
     _require_match(

@@ -238,6 +238,7 @@ def _build_host(draft: InventoryDraft, host: HostDraft) -> HostEntry:
         guest_architecture=draft.all_variables.migqual_guest_architecture,
         certificate_source=_choose_certificate_source(variables, is_exclusive=is_exclusive),
         is_exclusive=is_exclusive,
+        power_command=variables.migqual_power_command,
         roles=host.roles,
     )
 

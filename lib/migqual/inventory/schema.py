@@ -31,6 +31,7 @@ from migqual.inventory.field_types import (
     PeerUri,
     Port,
     PortRange,
+    PowerCommand,
     ProxyJump,
     RemotePath,
     SingleAddress,
@@ -60,6 +61,7 @@ class HostVariables(StrictModel):
     migqual_peer_uri: PeerUri = DEFAULT_PEER_URI
     migqual_certificates: CertificateSource | None = None
     migqual_exclusive: bool = False
+    migqual_power_command: PowerCommand = ""
 
 
 class ServiceNetworkSchema(StrictModel):

@@ -3,6 +3,8 @@
 The packages outside `migqual.lab` know the hosts of a lab only from this file.
 """
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,7 @@ def _build_group_variables(layout: LabLayout, acceleration: Acceleration) -> dic
         "migqual_acceleration": acceleration.value,
         **_build_guest_variables(layout),
         "migqual_scratch": str(SCRATCH_FOLDER),
+        "migqual_power_command": _build_power_command(layout.name),
         "migqual_pairs": [pair.model_dump(exclude_none=True) for pair in layout.topology.pairs],
         "migqual_service_network": {
             "addresses": layout.guest_address_range,
@@ -88,6 +91,17 @@ def _build_group_variables(layout: LabLayout, acceleration: Acceleration) -> dic
         "migqual_stores": _list_store_entries(layout),
         "migqual_client": layout.topology.list_hosts(LabRole.CLIENT)[0],
     }
+
+
+def _build_power_command(lab_name: str) -> str:
+    """Build the command that switches a host of the lab off or on.
+
+    `migqual lab exec` hides the control groups and mounts of the machine from a test, so the
+    command enters the namespaces of process 1 first.
+    """
+    program = Path(sys.executable).parent / "migqual"
+    argv = ["nsenter", "--target=1", "--mount", "--net", "--", str(program), "lab", "power"]
+    return f"{shlex.join(argv)} --name {shlex.quote(lab_name)} {{action}} {{name}}"
 
 
 def _build_guest_variables(layout: LabLayout) -> dict[str, str]:

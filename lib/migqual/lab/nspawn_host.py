@@ -31,6 +31,7 @@ from migqual.lab.topology import BindMount, LabRole
 LOOP_DEVICES = tuple(f"/dev/loop{number}" for number in range(8))
 HYPERVISOR_DEVICES = ("/dev/net/tun", "/dev/fuse", "/dev/loop-control", *LOOP_DEVICES)
 KVM_DEVICE = Path("/dev/kvm")
+LAUNCH_FILE = "launch.json"  # in the folder of the host: how `boot_host` started the host
 _CONTROL_SEQUENCE = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\r")
 NSPAWN_STATE_FOLDER = Path("/run/systemd/nspawn")
 
@@ -49,7 +50,7 @@ def boot_host(layout: LabLayout, host: HostLayout, rootfs: Path) -> subprocess.P
     """
     for folder in (host.upper, host.folder / "work", host.merged):
         folder.mkdir(parents=True, exist_ok=True)
-    config_file = host.folder / "launch.json"
+    config_file = host.folder / LAUNCH_FILE
     config_file.write_text(json.dumps(_build_launch_config(layout, host, rootfs)))
     with host.console_log.open("ab") as console:
         return subprocess.Popen(

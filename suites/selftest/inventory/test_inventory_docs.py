@@ -57,9 +57,11 @@ def read_readme_inventory() -> str:
 
 
 def select_common_part(inventory: Inventory) -> Inventory:
-    """Omit what the machine of a lab decides: acceleration, and whether others use the hosts."""
+    """Omit what the machine of a lab decides: acceleration, power, and other users of the hosts."""
     hosts = {
-        name: replace(host, is_exclusive=False, certificate_source=CertificateSource.OWN)
+        name: replace(
+            host, is_exclusive=False, certificate_source=CertificateSource.OWN, power_command=""
+        )
         for name, host in inventory.hosts.items()
     }
     pairs = tuple(

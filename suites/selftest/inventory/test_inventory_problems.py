@@ -125,6 +125,19 @@ def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
             "all.children.hypervisors.vars.migqual_certificates",
             "migqual_exclusive: true",
         ),
+        *(
+            (
+                "10.1.0.1,",
+                f"10.1.0.1, migqual_power_command: '{command}',",
+                f"{A1}.migqual_power_command",
+                problem,
+            )
+            for command, problem in (
+                ("ipmitool power off", "{action} is missing"),
+                ("ipmitool -H {bmc} power {action}", "use only the placeholders {action}, {name}"),
+                ('ipmitool "{action}', "not a command"),
+            )
+        ),
         (
             "migqual_service_bridge: br0",
             "foo: 1",

@@ -1,0 +1,79 @@
+"""Switch a host off and on with the power command of the inventory (migqual_power_command)."""
+
+import shlex
+import subprocess
+from enum import StrEnum
+
+from migqual.deadline import Deadline
+from migqual.errors import ConnectionLost, HostError, WithheldError
+from migqual.hosts.host import Host
+from migqual.inventory.entities import HostEntry
+
+POWER_KIND = "power"  # kind of the journal entries of hosts that are off
+COMMAND_SECONDS = 120.0
+BOOT_SECONDS = 600.0  # a server takes minutes
+
+
+class PowerAction(StrEnum):
+    """What the power command does: switch the host off at once, or on."""
+
+    OFF = "off"
+    ON = "on"
+
+
+def switch_power(entry: HostEntry, action: PowerAction) -> None:
+    """Run the power command of a host on the controller.
+
+    Args:
+        entry: The host.
+        action: Whether the command switches the host off or on.
+
+    Raises:
+        WithheldError: The inventory has no power command for the host.
+        HostError: The command fails, or does not end within `COMMAND_SECONDS`.
+    """
+    if not entry.power_command:
+        raise WithheldError(
+            f"the inventory has no command that switches {entry.name} {action}",
+            remedy=f"set migqual_power_command for {entry.name}, for example a call of ipmitool",
+        )
+    command = entry.power_command.format(action=action, name=entry.name, address=entry.address)
+    try:
+        result = subprocess.run(
+            shlex.split(command),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostError(entry.name, f"power command `{command}`: {error}") from error
+    if result.returncode != 0:
+        output = (result.stderr or result.stdout).strip()
+        raise HostError(
+            entry.name,
+            f"power command `{command}`: exit status {result.returncode}: {output}",
+            remedy="correct migqual_power_command in the inventory",
+        )
+
+
+def switch_on(host: Host) -> None:
+    """Switch a host on, and wait until SSH and libvirt answer on new connections.
+
+    Raises:
+        WithheldError: The inventory has no power command for the host.
+        HostError: The power command fails.
+        TimedOut: The host does not answer within `BOOT_SECONDS`.
+    """
+    switch_power(host.entry, PowerAction.ON)
+    host.close_connections()
+
+    def is_up() -> bool:
+        try:
+            host.shell.run("true", seconds=5)
+            host.libvirt.query_versions()
+        except (ConnectionLost, HostError):
+            return False
+        return True
+
+    Deadline(BOOT_SECONDS).wait_for(f"the boot of {host.name}", is_up, interval_s=0.2)

@@ -1,0 +1,41 @@
+"""The power command of the inventory: placeholders, failures, and hosts without a command."""
+
+from pathlib import Path
+
+import pytest
+
+from migqual.errors import HostError, WithheldError
+from migqual.hosts.host_power import PowerAction, switch_power
+from migqual.inventory.entities import HostEntry
+
+pytestmark = pytest.mark.selftest
+
+
+def build_entry(power_command: str) -> HostEntry:
+    return HostEntry("b1", "192.0.2.2", Path("/none"), power_command=power_command)
+
+
+def test_command_gets_action_name_and_address(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    entry = build_entry(f"sh -c 'echo \"$@\" >>{log}' sh {{action}} bmc-{{name}} {{address}}")
+
+    switch_power(entry, PowerAction.OFF)
+    switch_power(entry, PowerAction.ON)
+
+    assert log.read_text() == "off bmc-b1 192.0.2.2\non bmc-b1 192.0.2.2\n"
+
+
+def test_failed_command_is_reported_with_its_output() -> None:
+    entry = build_entry("sh -c 'echo wrong password >&2; exit 3' {action}")
+
+    with pytest.raises(HostError, match="exit status 3: wrong password"):
+        switch_power(entry, PowerAction.OFF)
+    with pytest.raises(HostError, match="No such file"):
+        switch_power(build_entry("/nonexistent/ipmitool {action}"), PowerAction.OFF)
+
+
+def test_host_without_a_command_is_not_switched_off() -> None:
+    with pytest.raises(WithheldError, match="no command that switches b1 off") as caught:
+        switch_power(build_entry(""), PowerAction.OFF)
+
+    assert "migqual_power_command" in caught.value.remedy
