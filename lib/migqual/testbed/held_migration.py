@@ -87,10 +87,13 @@ class HeldMigration:
     _error: BaseException | None = None
     _sample: JobSample | None = None
     _aborts: bool = False
+    _has_ended: threading.Event = field(default_factory=threading.Event)
+    _no_fault_in_force: threading.Event = field(default_factory=threading.Event)
     _hold_stack: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self._domain = self.guest.domain
+        self._no_fault_in_force.set()
         self._thread = threading.Thread(target=self._run, name="held migration", daemon=True)
 
     def start(self) -> None:
@@ -132,6 +135,8 @@ class HeldMigration:
     def inject(self, name: str, fault: AbstractContextManager[T]) -> Iterator[T]:
         """Inject a fault while the block runs, and log when the fault began and ended.
 
+        The checks after the migration wait for the end of the block.
+
         Args:
             name: Name of the fault for the log.
             fault: The fault, as a context manager.
@@ -139,10 +144,14 @@ class HeldMigration:
         injected_fault = InjectedFault(name, self._now_s())
         self.faults.append(injected_fault)
         self._log(f"{name}: begins")
-        with fault as value:
-            injected_fault.in_force_s = self._now_s()
-            self._log(f"{name}: is in force")
-            yield value
+        self._no_fault_in_force.clear()
+        try:
+            with fault as value:
+                injected_fault.in_force_s = self._now_s()
+                self._log(f"{name}: is in force")
+                yield value
+        finally:
+            self._no_fault_in_force.set()
         self._log(f"{name}: has ended")
 
     def inject_once(self, name: str, fault: Callable[[], None]) -> None:
@@ -166,6 +175,17 @@ class HeldMigration:
         self._thread.join(seconds)
         if not self.is_running:
             raise InconclusiveError(f"the migration ended while it was held: {self._describe()}")
+
+    def wait_for_job_end(self, seconds: float = END_SECONDS) -> None:
+        """Wait until libvirt reports the end of the migration. A fault may be in force meanwhile.
+
+        Raises:
+            InconclusiveError: libvirt did not report the end within `seconds`.
+        """
+        if not self._has_ended.wait(seconds):
+            raise InconclusiveError(
+                f"the migration of {self.guest.name} has not ended after {seconds:g} s"
+            )
 
     def release(self) -> None:
         """Let the migration continue without the limits that held it.
@@ -214,9 +234,16 @@ class HeldMigration:
                 self._build_held_plan(),
                 destination=self.destination,
                 on_sample=self._on_sample,
+                on_ended=self._on_ended,
             )
         except BaseException as error:  # noqa: BLE001 - `wait_for_end` raises the error
             self._error = error
+        finally:
+            self._has_ended.set()
+
+    def _on_ended(self) -> None:
+        self._has_ended.set()
+        self._no_fault_in_force.wait()
 
     def _build_held_plan(self) -> Plan:
         plan = replace(self.plan, deadline_s=max(self.plan.deadline_s, HOLD_DEADLINE_S))

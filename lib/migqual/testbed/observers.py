@@ -1,5 +1,6 @@
 """Migrate a guest, and check the guest and the hosts after the migration."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from migqual.errors import GuestError, MigrationError, TimedOut
@@ -18,6 +19,8 @@ from migqual.probes.probe_context import ProbeContext
 from migqual.step_times import time_step
 
 BASELINE_NS = 200_000_000
+# Called after the end of a migration, before the checks.
+OnEnded = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Observers:
         *,
         on_sample: OnSample | None = None,
         on_interrupted: OnInterrupted | None = None,
+        on_ended: OnEnded | None = None,
     ) -> ObservedMigration:
         """Migrate the guest, and check guest and hosts during and after the migration.
 
@@ -77,6 +81,8 @@ class Observers:
                 migration.
             on_interrupted: Called with the outcome so far, before an error other than a
                 `MigrationError` is raised.
+            on_ended: Called after the end of the migration, before the checks. May wait, for
+                example until a host answers again.
 
         Returns:
             The outcome, the error and the violations.
@@ -86,7 +92,9 @@ class Observers:
             InconclusiveError: libvirt refused to abort the migration.
         """
         with self.meter.probe_at(ProbeInterval.FINE):
-            return self._migrate_and_check(destination, plan, on_sample, on_interrupted)
+            return self._migrate_and_check(
+                destination, plan, on_sample, on_interrupted, on_ended or (lambda: None)
+            )
 
     def _migrate_and_check(
         self,
@@ -94,6 +102,7 @@ class Observers:
         plan: Plan,
         on_sample: OnSample | None,
         on_interrupted: OnInterrupted | None,
+        on_ended: OnEnded,
     ) -> ObservedMigration:
         source = self.guest.host
         # without the guard, old and new image can be the same file: no image is left behind then
@@ -116,7 +125,9 @@ class Observers:
             if migration_error.outcome is None:
                 raise
             outcome, error = migration_error.outcome, migration_error
+            on_ended()
         else:
+            on_ended()
             if is_copying_disks:
                 violations = self._compare_copied_disks(
                     disk_copies.list_copied_disks(self.guest, source, disks_before, outcome), plan

@@ -25,7 +25,7 @@ from migqual.preflight.disk_prober import query_filesystem
 from migqual.probes.probe_context import ProbeContext
 from migqual.step_times import time_step
 from migqual.testbed.host_pair import HostPair
-from migqual.testbed.observers import ObservedMigration, Observers
+from migqual.testbed.observers import ObservedMigration, Observers, OnEnded
 
 
 @dataclass
@@ -186,6 +186,7 @@ class Testbed:
         *,
         destination: Host | None = None,
         on_sample: OnSample | None = None,
+        on_ended: OnEnded | None = None,
     ) -> ObservedMigration:
         """Migrate a guest like `migrate`, but return the migration error and the problems found.
 
@@ -195,6 +196,8 @@ class Testbed:
             destination: The host to migrate to; None means the peer of the guest's host.
             on_sample: Called with each job sample. The result `SampleAction.ABORT` aborts the
                 migration.
+            on_ended: Called after the end of the migration, before the checks. May wait, for
+                example until a host answers again.
 
         Returns:
             The outcome, the error of the migration and the violations.
@@ -210,6 +213,7 @@ class Testbed:
                 plan,
                 on_sample=on_sample,
                 on_interrupted=self.handle_outcome,
+                on_ended=on_ended,
             )
         except HostError as error:
             self._raise_if_lost(guest, error)
