@@ -36,7 +36,12 @@ CHAPTERS: dict[str, dict[str, tuple[str, ...]]] = {
     "Faults": {
         "migqual.testbed.held_migration": ("hold_migration", "HeldMigration", "InjectedFault"),
         "migqual.model.migration_phase": ("MigrationPhase", "determine_phase"),
-        "migqual.faults.link_cut": ("cut_migration_link", "LinkCut", "LinkTraffic"),
+        "migqual.faults.link_cut": (
+            "cut_migration_link",
+            "cut_qemu_connections",
+            "LinkCut",
+            "LinkTraffic",
+        ),
         "migqual.faults.qemu_faults": (),
         "migqual.faults.daemon_faults": (),
     },

@@ -1,12 +1,12 @@
 """Cut the migration link between two hosts, by rules of nftables that drop packets.
 
-The rules are on one host and match packets from and to the addresses of the other host only. The
-kernel itself ends the cut after a time limit, even if the controller is gone by then: nftables
-removes the addresses from a set with a timeout.
+The rules are on one host. They match the connections of one guest's QEMU process only, or all
+traffic with the other host. The kernel itself ends the cut after a time limit, even if the
+controller is gone by then: nftables removes the addresses from a set with a timeout.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 
 from migqual.errors import InconclusiveError
 from migqual.faults.injection import inject_commands, require_exclusive_hosts
+from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.network_link import resolve_migration_address
+from migqual.hosts.tcp_connections import TcpConnection, list_addresses, list_qemu_connections
 
 MAX_CUT_SECONDS = 240  # after which the kernel ends a cut
 _SCHEME_PORTS = {"qemu+ssh": 22, "qemu+libssh": 22, "qemu+libssh2": 22, "qemu+tcp": 16509}
@@ -85,21 +87,75 @@ def cut_migration_link(
     """
     require_exclusive_hosts("cut of the migration link", source, destination)
     address = resolve_migration_address(source, destination)
-    cut = LinkCut(source, f"mq_cut_{token_hex(4)}")
-    rules = build_cut_rules(
-        cut.table, address, traffic, find_control_port(destination.entry.peer_uri), max_seconds
-    )
+    control_port = find_control_port(destination.entry.peer_uri)
+
+    def build_rules(table: str) -> str:
+        return build_cut_rules(table, address, traffic, control_port, max_seconds)
+
+    with _drop_packets(journal, source, build_rules) as cut:
+        yield cut
+
+
+@contextmanager
+def cut_qemu_connections(
+    journal: Journal,
+    guest: Guest,
+    destination: Host,
+    *,
+    max_seconds: int = MAX_CUT_SECONDS,
+) -> Iterator[LinkCut]:
+    """Drop all packets of the connections between the two QEMU processes of a migrating guest.
+
+    No other connection is affected, so the function may be used on hosts that others use.
+
+    Args:
+        journal: Names the table before the cut.
+        guest: The migrating guest. The rules are on its host.
+        destination: The host to which the guest migrates.
+        max_seconds: After this time the kernel ends the cut.
+
+    Yields:
+        The cut, with the count of dropped packets.
+
+    Raises:
+        InconclusiveError: QEMU has no connection to the destination, the rules are not in force,
+            or they dropped no packet.
+    """
+    source = guest.host
+    connections = list_qemu_connections(source, guest.name, list_addresses(destination))
+    if not connections:
+        raise InconclusiveError(
+            f"{source.name}: QEMU of {guest.name} has no connection to {destination.name}"
+        )
+
+    def build_rules(table: str) -> str:
+        return build_connection_rules(table, connections, max_seconds)
+
+    with _drop_packets(journal, source, build_rules) as cut:
+        yield cut
+
+
+@contextmanager
+def _drop_packets(
+    journal: Journal, host: Host, build_rules: Callable[[str], str]
+) -> Iterator[LinkCut]:
+    """Put the rules of `build_rules` in force on the host while the block runs.
+
+    Raises:
+        InconclusiveError: The rules are not in force, or dropped no packet.
+    """
+    cut = LinkCut(host, f"mq_cut_{token_hex(4)}")
     with inject_commands(
         journal,
-        source,
+        host,
         f"link cut {cut.table}",
-        [("nft", rules)],
+        [("nft", build_rules(cut.table))],
         [("nft", f"delete table inet {cut.table}")],
         lambda: cut.count_dropped_packets() is not None,
     ):
         yield cut
         if not cut.count_dropped_packets():
-            raise InconclusiveError(f"{source.name}: no packet met the cut of the link ({traffic})")
+            raise InconclusiveError(f"{host.name}: no packet met the cut of the link")
 
 
 def find_control_port(peer_uri: str) -> int:
@@ -138,5 +194,41 @@ def build_cut_rules(
         lines += [
             f"add chain {chain} {{ type filter hook {hook} priority -10; }}",
             f"add rule {chain} {family} {field} @peers {match} counter name dropped drop",
+        ]
+    return "\n".join(lines)
+
+
+def build_connection_rules(
+    table: str, connections: Sequence[TcpConnection], max_seconds: int
+) -> str:
+    """Build the commands for nft(8) that drop the packets of the connections, both directions.
+
+    Args:
+        table: Name of the new table.
+        connections: The connections, all of one address family or of both.
+        max_seconds: Time after which the kernel forgets the connections.
+    """
+    hooks = ("input", "output")
+    lines = [f"add table inet {table}", f"add counter inet {table} dropped"]
+    lines += [
+        f"add chain inet {table} {hook} {{ type filter hook {hook} priority -10; }}"
+        for hook in hooks
+    ]
+    for family, set_type in (("ip", "ipv4_addr"), ("ip6", "ipv6_addr")):
+        key_type = f"{set_type} . inet_service . {set_type} . inet_service"
+        match = f"{family} saddr . tcp sport . {family} daddr . tcp dport @{family}_connections"
+        lines.append(
+            f"add set inet {table} {family}_connections {{ type {key_type}; flags timeout; }}"
+        )
+        lines += [
+            f"add rule inet {table} {hook} {match} counter name dropped drop" for hook in hooks
+        ]
+    for connection in connections:
+        family = "ip6" if ip_address(connection.local_address).version == 6 else "ip"
+        local = f"{connection.local_address} . {connection.local_port}"
+        peer = f"{connection.peer_address} . {connection.peer_port}"
+        lines += [
+            f"add element inet {table} {family}_connections {{ {key} timeout {max_seconds}s }}"
+            for key in (f"{local} . {peer}", f"{peer} . {local}")
         ]
     return "\n".join(lines)

@@ -12,13 +12,16 @@ import pytest
 from migqual.deadline import Deadline
 from migqual.errors import InconclusiveError, WithheldError
 from migqual.faults.link_cut import (
+    LinkCut,
     LinkTraffic,
+    build_connection_rules,
     build_cut_rules,
     cut_migration_link,
     find_control_port,
 )
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
+from migqual.hosts.tcp_connections import TcpConnection
 from migqual.inventory.entities import Inventory
 from suites.selftest.support.namespace_host import NamespaceShell
 
@@ -120,7 +123,7 @@ def test_cut_without_a_packet_is_inconclusive(
 ) -> None:
     host, peer = linked_hosts
     with (
-        pytest.raises(InconclusiveError, match=r"no packet met the cut of the link \(data\)"),
+        pytest.raises(InconclusiveError, match="no packet met the cut of the link"),
         cut_migration_link(journal, host, peer),
     ):
         pass
@@ -150,6 +153,38 @@ def test_link_of_a_host_with_other_users_is_not_cut(
 )
 def test_port_of_the_control_connection(uri: str, port: int) -> None:
     assert find_control_port(uri) == port
+
+
+_TALK_SCRIPT = """
+import socket, sys
+connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)
+print(*connection.getsockname()[:2], flush=True)
+for line in sys.stdin:
+    connection.sendall(line.encode())
+"""
+
+
+def test_only_the_given_connection_is_cut(linked_hosts: tuple[Host, Host]) -> None:
+    """
+    The rules for a connection stop this connection, and no other one to the same port.
+
+    Preconditions: a connection of the host to the peer.
+    Expected: data on the connection meet the rules, while a new connection works.
+    """
+    host, peer = linked_hosts
+    with (
+        listen(peer, DATA_PORT),
+        host.shell.start("python3", "-c", _TALK_SCRIPT, peer.entry.address, str(DATA_PORT)) as talk,
+    ):
+        address, port = talk.read_first_line().split()
+        connection = TcpConnection(address, int(port), peer.entry.address, DATA_PORT, 0)
+        host.shell.run("nft", build_connection_rules("mq_cut_1", [connection], 60))
+        cut = LinkCut(host, "mq_cut_1")
+        assert cut.count_dropped_packets() == 0
+
+        talk.send_line("data")
+        Deadline(5).wait_for("a dropped packet", cut.count_dropped_packets)
+        assert can_connect(host, peer, DATA_PORT)
 
 
 def test_rules_match_packets_of_the_peer_only() -> None:
