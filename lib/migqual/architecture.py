@@ -1,4 +1,4 @@
-"""Name the CPU architectures of guests, with the names that Debian, EFI and QEMU use for them."""
+"""Define the CPU architectures of guests, and their names in Debian, EFI and QEMU."""
 
 import platform
 from enum import StrEnum
@@ -36,7 +36,7 @@ class Architecture(StrEnum):
     def emulated_cpu(self) -> str:
         """Return the CPU model of guests under TCG; empty where QEMU's default is suitable.
 
-        The default of QEMU's machine type `virt` is a CPU with 32 bits.
+        QEMU's default CPU for the machine type `virt` has 32 bits, but AARCH64 guests need 64 bits.
         """
         return {Architecture.X86_64: "", Architecture.AARCH64: "cortex-a57"}[self]
 
@@ -50,7 +50,11 @@ class Architecture(StrEnum):
 
     @property
     def compiler(self) -> str:
-        """Return the C compiler on the machine: `cc`, or a cross compiler with GNU's name."""
+        """Return the name of the C compiler that builds programs for the architecture.
+
+        The compiler is `cc` if the machine that runs migqual has the architecture. Otherwise the
+        compiler is GNU's cross compiler.
+        """
         return "cc" if platform.machine() == self else f"{self}-linux-gnu-gcc"
 
 
@@ -58,7 +62,7 @@ def get_machine_architecture() -> Architecture:
     """Return the architecture of the machine that runs migqual.
 
     Raises:
-        LabError: migqual has no guests for the architecture.
+        LabError: migqual does not support guests of the architecture.
     """
     try:
         return Architecture(platform.machine())

@@ -4,7 +4,7 @@
 1    negative result, for example: a pair does not qualify, or a host does not reply
 2    bad input; standard error names the problem and the remedy
 3    the lab or a host has a fault, so the command says nothing about the hosts under test
-4    run and report: nothing failed, but results are missing or inconclusive
+4    only `run` and `report`: nothing failed, but results are missing or inconclusive
 129  stopped by SIGHUP
 130  stopped by Ctrl-C
 143  stopped by SIGTERM
@@ -25,7 +25,8 @@ from typing import NoReturn
 import migqual
 from migqual.errors import MigqualError, TroubleError, UsageError
 
-# In the order of `migqual --help`. The module of a command is imported when the command is chosen.
+# `migqual --help` lists the commands in this order. Only the module of the chosen command is
+# imported.
 COMMANDS = {
     "run": "run the suites on a lab or on your hosts, and print the verdict",
     "lab": "build, use and remove a lab, which is a set of hosts in containers on this machine",
@@ -139,7 +140,7 @@ def _print_error(error: Exception) -> None:
 
 
 def _print_message(message: str) -> None:
-    """Print `message` on standard error, and ignore a standard error that is closed."""
+    """Print `message` on standard error. If standard error is closed, print nothing."""
     with suppress(BrokenPipeError):
         print(f"migqual: {message}", file=sys.stderr, flush=True)
 

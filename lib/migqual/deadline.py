@@ -48,7 +48,8 @@ class Deadline:
 
         Args:
             condition: The awaited condition, as a noun phrase for the error message.
-            probe: Called at least once, even if the deadline has passed.
+            probe: The function that checks the condition. The method calls the function at least
+                once, even if the deadline has passed.
             interval_s: The pause between two calls, in seconds.
 
         Returns:

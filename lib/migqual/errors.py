@@ -1,8 +1,8 @@
 """Define all errors of migqual, in this class hierarchy.
 
-MigqualError                    message, remedy
-├── UsageError                  bad input: place and remedy, exit code 2
-│   └── InventoryError          all problems of an inventory, profile or topology file
+MigqualError                    any error; has a message and a remedy
+├── UsageError                  bad input; names the place and the remedy; exit code 2
+│   └── InventoryError          all problems of an input file, for example an inventory
 ├── TimedOut                    a condition was not true before the deadline
 ├── TroubleError                a fault prevented the test; no result about the hosts
 │   ├── LabError                the lab cannot be built, or has a fault
@@ -11,11 +11,13 @@ MigqualError                    message, remedy
 │   │   │   ├── LoginRefused    the SSH server refuses the key, or the host key is not trusted
 │   │   │   └── LoginUnusable   the SSH login works, but commands do not work as root
 │   │   ├── RestoreFailed       libvirt does not restore a guest from a saved state
-│   │   ├── CommandFailed       a command on a host: argv, status, output
-│   │   └── StackError          libvirt or QEMU refused a call: message of the stack
+│   │   ├── CommandFailed       a command on a host failed; contains argv, status, output
+│   │   └── StackError          libvirt or QEMU refused a call; contains the message of the stack
 │   ├── GuestError              a guest cannot be defined, started or contacted
 │   └── InconclusiveError       the test did not happen as planned
 ├── UnsupportedError            the host lacks a feature and says so
+├── NotRunError                 a host is lost or the deadline has passed before the test began
+├── WithheldError               the injected fault could harm other users of a host
 ├── GuardRefusal                the guard refused an unsafe migration before any change
 ├── ViolationError              the observers found violations; also an AssertionError
 └── MigrationError              a migration did not succeed; contains the message of the stack
@@ -89,7 +91,7 @@ class InventoryError(UsageError):
         self.problems = tuple(problems)
 
 
-class TimedOut(MigqualError):  # noqa: N818 - the field's word
+class TimedOut(MigqualError):  # noqa: N818 - the usual term
     """A condition was not true before the deadline."""
 
 
@@ -113,7 +115,7 @@ class HostError(TroubleError):
         self.host = host
 
 
-class ConnectionLost(HostError):  # noqa: N818 - the field's word
+class ConnectionLost(HostError):  # noqa: N818 - the usual term
     """An SSH or libvirt connection could not be opened, or was lost and could not be re-opened."""
 
 
@@ -125,11 +127,11 @@ class LoginUnusable(ConnectionLost):
     """The SSH login works, but commands do not run as root, or the login shell prints text."""
 
 
-class RestoreFailed(HostError):  # noqa: N818 - the field's word
+class RestoreFailed(HostError):  # noqa: N818 - the usual term
     """libvirt could not restore a guest from a saved state."""
 
 
-class CommandFailed(HostError):  # noqa: N818 - the field's word
+class CommandFailed(HostError):  # noqa: N818 - the usual term
     """A command on a host ended with a status other than 0."""
 
     def __init__(
@@ -176,10 +178,10 @@ class NotRunError(MigqualError):
 
 
 class WithheldError(MigqualError):
-    """A test did not run, because its fault could harm other users of a host."""
+    """A test did not run, because the fault that the test injects could harm other users."""
 
 
-class GuardRefusal(MigqualError):  # noqa: N818 - the field's word
+class GuardRefusal(MigqualError):  # noqa: N818 - the usual term
     """The guard refused an unsafe migration before any change on a host.
 
     Attributes:
@@ -203,28 +205,28 @@ class MigrationError(MigqualError):
         outcome: The outcome of the migration, or None if no migration took place.
     """
 
-    def __init__(self, message: str, *, outcome: Any = None, remedy: str = "") -> None:  # noqa: ANN401 - None in tests of other errors
+    def __init__(self, message: str, *, outcome: Any = None, remedy: str = "") -> None:  # noqa: ANN401 - some tests pass no outcome
         super().__init__(message, remedy=remedy)
         self.outcome: Outcome = outcome
 
 
-class MigrationRefused(MigrationError):  # noqa: N818 - the field's word
+class MigrationRefused(MigrationError):  # noqa: N818 - the usual term
     """libvirt or QEMU refused the migration before any data moved."""
 
 
-class MigrationFailed(MigrationError):  # noqa: N818 - the field's word
+class MigrationFailed(MigrationError):  # noqa: N818 - the usual term
     """The migration started and then failed, without an abort."""
 
 
-class MigrationTimedOut(MigrationError):  # noqa: N818 - the field's word
+class MigrationTimedOut(MigrationError):  # noqa: N818 - the usual term
     """The migration took longer than `deadline_s` of its plan, so migqual aborted the migration."""
 
 
-class MigrationAborted(MigrationError):  # noqa: N818 - the field's word
+class MigrationAborted(MigrationError):  # noqa: N818 - the usual term
     """The migration was cancelled on request."""
 
 
-class MigrationStuck(MigrationError):  # noqa: N818 - the field's word
+class MigrationStuck(MigrationError):  # noqa: N818 - the usual term
     """The migration did not end although libvirt accepted the aborts.
 
     The fault is in libvirt or QEMU. The migration may still continue.

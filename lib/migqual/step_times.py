@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-# a test waits until the tests that must not run at the same time have ended
+# The step in which a test waits until the tests that must not run at the same time have ended.
 WAIT_FOR_MACHINE = "wait for exclusive machine"
 
 

@@ -31,11 +31,11 @@ def remove_open_entries(
 
     Args:
         journal_file: The journal of a crashed run.
-        report_progress: Called with a line of text for each removed object and each failure.
+        report_progress: Function that gets a line of text for each removed object and each failure.
         host_names: Hosts on which objects are removed. An empty collection means all hosts.
 
     Returns:
-        Whether all open entries on the chosen hosts were removed.
+        True if the objects of all open entries on the chosen hosts were removed.
 
     Raises:
         UsageError: The inventory of the crashed run cannot be read. No object was removed.
@@ -57,7 +57,10 @@ def remove_open_entries(
 
 
 class _HostConnections:
-    """Connections to hosts, opened on first use. After a lost connection a host is not retried."""
+    """Connections to hosts, opened on first use.
+
+    After a connection to a host was lost, migqual does not connect to the host again.
+    """
 
     def __init__(self, inventory: Inventory | None, stack: ExitStack) -> None:
         self._inventory = inventory

@@ -22,8 +22,8 @@ from migqual.errors import InputProblem, InventoryError
 Location = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
-MAX_SUGGESTED_FILES = 8  # files named where one is missing
-MAX_VALUES = 100_000  # aliases of aliases grow without bound; no honest file comes near
+MAX_SUGGESTED_FILES = 8  # other files named in the remedy for a missing file
+MAX_VALUES = 100_000  # nested YAML aliases can create more values than fit into memory
 CORE_TAG_PREFIX = "tag:yaml.org,2002:"
 ERROR_MESSAGES = {
     "missing": "missing",
@@ -50,7 +50,7 @@ class YamlDocument:
 
     Attributes:
         file: Path of the file.
-        data: Contents of the file, without the parts in `problems`.
+        data: Contents of the file, without the keys and values that have a problem in `problems`.
         lines: Line number of each value by location, counted from 1.
         problems: Problems of single keys and values, for example duplicate keys.
     """
@@ -87,7 +87,7 @@ class _NodeConverter:
             InputProblem(format_location(location), f"{message} (line {node.start_mark.line + 1})")
         )
 
-    def convert_node(self, node: Node, location: Location) -> Any:  # noqa: ANN401 - that is YAML
+    def convert_node(self, node: Node, location: Location) -> Any:  # noqa: ANN401 - YAML data
         self.lines.setdefault(location, node.start_mark.line + 1)
         if len(self.lines) > MAX_VALUES:
             raise MarkedYAMLError(
@@ -240,7 +240,7 @@ def load_yaml_model(file: Path, model: type[Model]) -> Model:
     document = read_yaml_document(file)
     instance, problems = validate_data(model, document.data, document)
     raise_problems(document, [*document.problems, *problems])
-    if instance is None:  # always with a problem; for the type checker
+    if instance is None:  # only for the type checker; never happens
         raise InventoryError(str(file), [InputProblem("file", "empty")])
     return instance
 

@@ -22,10 +22,11 @@ def test_gap_meter_measures_known_pauses(
     Preconditions: the guest is suspended and resumed. QEMU's clock gives the length of each
     pause. The kernel of the guest's host records when replies leave the guest.
     Expected: the 95th percentile of the error is within the limit of the profile. Above the
-    limit, gaps are no evidence, and the run is inconclusive, not failed. The error is the
-    client's deviation from the silence seen by the host, or the longest delay of a probe, if
-    longer. No pause is missed. The report also has the excess over QEMU's times (an emulated
-    guest takes time to wake up), and the longest silence without a cause.
+    limit, measured gaps are no evidence, and the test is inconclusive, not failed. The error of
+    a pause is the difference between the gap at the client and the silence that the host's
+    kernel measured. If a probe was delayed longer than this difference, the delay is the error.
+    No pause is missed. The report also shows by how much the gap exceeds QEMU's pause (an
+    emulated guest takes time to wake up), and the longest silence without a pause.
     """
     guest = testbed.make_guest(GuestSpec())
 

@@ -1,4 +1,4 @@
-"""Guests of the sizes that the lab runs move to the other host and back."""
+"""Guests of each size in the inventory or the profile move to the other host and back."""
 
 import pytest
 
@@ -21,12 +21,13 @@ def test_guest_of_each_size(
     channels: int, guest_size: GuestSize, testbed: Testbed, profile: Profile
 ) -> None:
     """
-    A guest of each size that the inventory or the profile describes moves there and back.
+    A guest of each size in the inventory or the profile moves to the destination and back.
 
     Preconditions: both hosts have the memory, the CPUs and the huge pages of the guest.
-    Expected: the guest has the size before and after. Huge pages back the memory at both hosts.
-    The same boot, every checked page and every acknowledged block intact. The gap is below the
-    limit of the profile.
+    Expected: the guest has the size before and after each migration. If the size has huge
+    pages, huge pages back the guest memory at both hosts. The guest does not boot again, and
+    every checked page and every acknowledged block is intact. The gap is below the limit of the
+    profile.
     """
     kinds = [store.kind for store in testbed.inventory.stores]
     spec = build_sized_guest(guest_size, kinds)

@@ -16,10 +16,10 @@ def test_job_is_sampled_often(testbed: Testbed, profile: Profile) -> None:
     """
     The statistics of a migration job are sampled many times a second, from start to end.
 
-    Preconditions: a bandwidth limit with a migration time of several seconds.
+    Preconditions: because of the bandwidth limit, the migration takes several seconds.
     Expected: the number of samples per second reaches the minimum of the profile. Fewer samples
-    miss peaks and rounds, so the run is inconclusive, not failed. The number of sent bytes only
-    grows.
+    miss peaks and rounds, so the test is inconclusive, not failed. The number of sent bytes
+    never decreases from one sample to the next.
     """
     guest = testbed.make_guest(GuestSpec())
 

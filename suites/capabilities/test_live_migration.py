@@ -17,8 +17,9 @@ def test_round_trip_on_shared_storage(
     A guest on shared storage moves to the destination and back without any loss.
 
     Preconditions: both hosts reach the store; the guest's load runs.
-    Expected: the same boot, every page and every acknowledged block intact. The TCP session is
-    alive, and the gap is below the limit of the profile. No byte of any disk is copied.
+    Expected: the guest does not boot again, and every page and every acknowledged block is
+    intact. The TCP session is alive, and the gap is below the limit of the profile. No byte of
+    any disk is copied.
     """
     guest = testbed.make_guest(combination.guest)
     plan = combination.build_plan(testbed.choose_safety(combination.guest))
@@ -59,8 +60,8 @@ def test_definition_moves_with_the_guest(persistence: Persistence, testbed: Test
     host.
 
     Preconditions: none.
-    Expected: the destination keeps a definition exactly if the source had a definition. The
-    source keeps no definition.
+    Expected: the destination has a definition of a persistent guest, but no definition of a
+    transient guest. The source has no definition of the guest any more.
     """
     guest = testbed.make_guest(GuestSpec(persistence=persistence))
 

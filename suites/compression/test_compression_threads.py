@@ -22,7 +22,7 @@ from suites.support.compression import (
     require_parameter,
 )
 
-SLOW_BANDWIDTH_MIB_S = 16  # so that there is time to count
+SLOW_BANDWIDTH_MIB_S = 16  # so that there is time to count the threads
 DATA_MIB = 32
 PAGES_PER_MIB = 256
 
@@ -88,13 +88,14 @@ def count_compression_threads(
 @pytest.mark.slow
 def test_compress_wait_thread(testbed: Testbed) -> None:
     """
-    A page waits for a free compressing thread or goes uncompressed, as set by
+    A page waits for a free compressing thread or is sent uncompressed, as set by
     `compress-wait-thread`.
 
-    Preconditions: both ends offer threaded compression; a single thread, always busy.
-    Expected: the value is read back while the guest migrates. With waiting, the number of
-    uncompressed pages is below a tenth of the data's pages. Without waiting, the number is
-    above a quarter. Afterwards the value from before is in force.
+    Preconditions: both ends offer threaded compression; the source has a single compressing
+    thread, which is always busy.
+    Expected: QEMU reports the set value while the guest migrates. With waiting, less than a
+    tenth of the data's pages are sent uncompressed. Without waiting, more than a quarter of the
+    pages are sent uncompressed. After each migration the previous value is in force again.
     """
     require_parameter(testbed.pair, "compress-wait-thread", value=True)
     guest = testbed.make_guest(DIRTYING_GUEST)
@@ -118,14 +119,14 @@ def test_compress_wait_thread(testbed: Testbed) -> None:
 def migrate_with_wait_setting(
     testbed: Testbed, guest: Guest, *, wait_for_thread: bool
 ) -> tuple[object, int]:
-    """Migrate with the value of `compress-wait-thread` and count uncompressed pages.
+    """Migrate with the given value of `compress-wait-thread` and count uncompressed pages.
 
     Returns:
         The value in force during the migration, and the number of uncompressed pages.
 
     Raises:
         InconclusiveError: The migration ended before the value was read, or libvirt did not
-            report the number.
+            report the number of uncompressed pages.
     """
     values_in_force: list[object] = []
 
@@ -141,5 +142,5 @@ def migrate_with_wait_setting(
     )
     migration = migrate_and_count_bytes(testbed, guest, plan, on_sample=record_value)
     if not values_in_force:
-        raise InconclusiveError("the migration was over before the value could be read")
+        raise InconclusiveError("the migration ended before compress-wait-thread could be read")
     return values_in_force[0], migration.normal_pages

@@ -30,15 +30,16 @@ VALID_INVALID_LEVELS = {
     Compression.ZLIB: (1, 10),
     Compression.ZSTD: (1, 21),
 }
-SLOWEST_LEVELS = (19, 20)  # of zstd: a few MiB/s at best, so that there is little to send
+# At these levels zstd compresses a few MiB/s at most, so the test sends only little text.
+SLOWEST_LEVELS = (19, 20)
 TEXT_MIB = 8
 
 
 def build_level_plan(method: Compression, level: int) -> Plan:
     """Build a plan with the compression method at the level.
 
-    For parallel connections the plan sets the level through the QEMU monitor. A libvirt binding
-    older than the hosts' libvirt has no name for the parameter.
+    For parallel connections the plan sets the level through the QEMU monitor, because a libvirt
+    binding older than the hosts' libvirt has no name for the parameter.
     """
     if not method.needs_channels:
         return Plan(
@@ -97,8 +98,9 @@ def test_slowest_zstd_levels_compress(level: int, testbed: Testbed) -> None:
     The highest zstd levels take long and lose no data.
 
     Preconditions: both ends offer zstd on parallel connections. On a slow host the guest may
-    still be moving after half a minute. Then the guest is suspended until arrival.
-    Expected: the level is in force while the guest moves; text takes at most 80 % of the bytes.
+    still be moving after half a minute. Then the guest is suspended until the migration ends.
+    Expected: the level is in force while the guest moves. Text takes at most 80 % of the bytes
+    that a migration without compression sends.
     """
     guest = testbed.make_guest(GuestSpec())
     levels_in_force: set[object] = set()

@@ -24,7 +24,7 @@ from suites.support.stack_refusals import expect_stack_refusal
 
 PAGE_BYTES = 4096
 CACHE_SIZES = (64 * MIB, MIB, PAGE_BYTES)
-MIN_ROUNDS = 4  # the one with the guest at rest included
+MIN_ROUNDS = 4  # including the final round, in which the guest is stopped
 
 
 def make_dirtying_spec(rate_mib_s: int, written_part: WrittenPart, mib: int = 16) -> GuestSpec:
@@ -38,15 +38,14 @@ def make_dirtying_spec(rate_mib_s: int, written_part: WrittenPart, mib: int = 16
 # round. Only little data may remain for the final round, so that enough rounds take place with
 # any cache.
 SLOW_DIRTYING_GUEST = make_dirtying_spec(24, WrittenPart.HEADER)
-# The same change, twice as fast as QEMU can send whole pages: only differences are fast enough.
-# A round of whole pages takes 0.7 s, so that a short pause of the vCPU does not let a plain
-# migration converge.
+# The guest also changes a few bytes of each page, but twice as fast as QEMU can send whole
+# pages: only with differences QEMU is fast enough. A round of whole pages takes 0.7 s, so that a
+# short pause of the vCPU does not let a migration without compression converge.
 FAST_DIRTYING_GUEST = make_dirtying_spec(96, WrittenPart.HEADER, mib=32)
 SUSPEND_AFTER_S = 10.0
-FULL_CACHE_BYTES = 256 * MIB  # of the guest: no two pages want the same place
-RANDOM_DIRTYING_GUEST = make_dirtying_spec(
-    32, WrittenPart.PAGE
-)  # and one whose pages are other ones each time
+FULL_CACHE_BYTES = 256 * MIB  # as large as guest memory: no two pages share a place in the cache
+# Each write fills a whole page with new random data.
+RANDOM_DIRTYING_GUEST = make_dirtying_spec(32, WrittenPart.PAGE)
 
 
 def build_xbzrle_plan(cache_bytes: int) -> Plan:
@@ -121,12 +120,14 @@ def test_xbzrle_sends_fewer_bytes(testbed: Testbed) -> None:
 @pytest.mark.slow
 def test_xbzrle_does_not_grow_random_pages(testbed: Testbed) -> None:
     """
-    Pages without similarity to the last state take no more bytes with xbzrle than without.
+    Pages that are not similar to their last sent state take no more bytes with xbzrle than
+    without xbzrle.
 
     Preconditions: both ends offer xbzrle; the guest fills 16 MiB with new random data all the
     time.
     Expected: for each sent page, whole or as a difference, the link carries at most 102 % of
-    the plain migration's bytes. QEMU compared some pages with the last state.
+    the bytes that a plain migration takes for each page. QEMU compared some pages with their
+    last sent state.
     """
     guest = testbed.make_guest(RANDOM_DIRTYING_GUEST)
 
@@ -183,7 +184,9 @@ def read_xbzrle_figures(outcome: Outcome) -> XbzrleFigures:
     stats = outcome.stats
     rounds = require_statistic(stats.memory_iteration, "rounds")
     if rounds < MIN_ROUNDS:
-        raise InconclusiveError(f"the migration ended after {rounds} rounds")
+        raise InconclusiveError(
+            f"the migration ended after {rounds} rounds, but the test needs {MIN_ROUNDS} rounds"
+        )
     return XbzrleFigures(
         cache_bytes=require_statistic(stats.xbzrle_cache_bytes, "bytes of the cache"),
         page_count=require_statistic(stats.xbzrle_pages, "pages sent as differences"),
@@ -198,12 +201,12 @@ def test_xbzrle_invalid_cache_size_is_refused(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    An xbzrle cache size of 0, below a page, or no power of two is refused and changes no
-    parameter.
+    An xbzrle cache size that is 0, smaller than a page, or not a power of two is refused and
+    changes no parameter.
 
     Preconditions: both ends offer xbzrle.
-    Expected: QEMU refuses the size before any data moves. The old size is in
-    force. The same guest moves with a valid size.
+    Expected: QEMU refuses the size before any data moves. The old size stays in force. The same
+    guest moves with a valid size.
     """
     guest = testbed.make_guest(GuestSpec())
     migrate_and_count_bytes(testbed, guest, build_xbzrle_plan(MIB))

@@ -1,4 +1,4 @@
-"""Guests with fast dirtying: throttled, suspended, or aborted at the deadline."""
+"""Guests that dirty memory fast: throttle, suspension at the timeout, abort at the deadline."""
 
 import pytest
 
@@ -25,8 +25,8 @@ def test_non_converging_migration_is_aborted_at_deadline(testbed: Testbed) -> No
     A non-converging migration is aborted at the deadline, and the guest runs on.
 
     Preconditions: the guest dirties memory faster than the bandwidth limit.
-    Expected: several rounds, no throttle, and an abort at the deadline. The guest is unharmed
-    at the source.
+    Expected: the migration has at least two rounds and no throttle, and is aborted at the
+    deadline. The guest is unharmed at the source.
     """
     guest = testbed.make_guest(NON_CONVERGING)
 
@@ -56,7 +56,7 @@ def test_auto_converge_completes_migration(throttle: AutoConverge, testbed: Test
 
     Preconditions: the guest dirties memory faster than the bandwidth limit.
     Expected: the migration completes. The throttle begins at the initial value and rises by the
-    increment; QEMU reports both values as set.
+    increment. During the migration, QEMU reports the requested initial value and increment.
     """
     guest = testbed.make_guest(CONVERGING_WHEN_THROTTLED)
     parameters_in_force: dict[str, int] = {}
@@ -88,7 +88,7 @@ def test_timeout_suspends_the_guest(testbed: Testbed, profile: Profile) -> None:
     At the timeout the guest is suspended, arrives, and runs again.
 
     Preconditions: the guest dirties memory faster than the bandwidth limit.
-    Expected: the guest is suspended at the time limit and not before. The migration completes
+    Expected: the guest is suspended at the timeout and not before. The migration completes
     while the guest is suspended, and the guest is resumed at the destination.
     """
     limit_s = 5.0
@@ -117,7 +117,7 @@ def list_throttle_percents(throttle: AutoConverge) -> tuple[int, ...]:
 
 
 def find_suspend_time_s(outcome: Outcome, host_name: str) -> float:
-    """Return when the host suspended the guest, s from the start of the migration."""
+    """Return when the host suspended the guest, in s after the start of the migration."""
     return next(
         event.at_s
         for event in outcome.events

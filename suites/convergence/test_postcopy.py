@@ -30,8 +30,8 @@ def test_timeout_switches_to_postcopy(testbed: Testbed) -> None:
     At the timeout the guest continues at the destination, and the rest of the memory follows.
 
     Preconditions: the guest dirties memory faster than the bandwidth limit.
-    Expected: pre-copy until the time limit and no longer, then post-copy. The migration
-    completes, and every page is intact.
+    Expected: post-copy begins at the timeout and not before. The migration completes, and every
+    page is intact.
     """
     guest = testbed.make_guest(NON_CONVERGING)
     plan = replace(POSTCOPY_PLAN, timeout=Timeout(SWITCH_TIMEOUT_S, TimeoutAction.POSTCOPY))
@@ -67,10 +67,12 @@ def test_postcopy_after_one_round(testbed: Testbed) -> None:
 @pytest.mark.slow
 def test_postcopy_needs_explicit_switch(testbed: Testbed) -> None:
     """
-    A migration with permission for post-copy, but without a switch, stays with pre-copy.
+    A migration that allows post-copy, but does not request the switch to post-copy, stays in
+    pre-copy.
 
     Preconditions: the guest dirties memory faster than the bandwidth limit; a short deadline.
-    Expected: no post-copy, an abort at the deadline, and the guest unharmed at the source.
+    Expected: post-copy does not begin. The migration is aborted at the deadline, and the guest
+    is unharmed at the source.
     """
     guest = testbed.make_guest(NON_CONVERGING)
 
@@ -91,8 +93,9 @@ def test_postcopy_preempt_channel(
     With post-copy pre-emption, pages requested by the guest do not queue behind other pages.
 
     Preconditions: the migration switches to post-copy.
-    Expected: a second connection exists where QEMU offers pre-emption and libvirt enables the
-    capability. Otherwise a single connection carries the guest. The report records the case.
+    Expected: a second connection exists if QEMU offers pre-emption and libvirt enables the
+    capability. Otherwise a single connection carries the guest. The report says whether
+    pre-emption was enabled.
     """
     guest = testbed.make_guest(NON_CONVERGING)
     preempt_states: list[bool | None] = []
@@ -125,16 +128,16 @@ def test_dirty_limit(testbed: Testbed, record_figures: RecordFigures) -> None:
     A limit of the dirty rate, instead of a throttle of all vCPUs, lets a non-converging guest
     move.
 
-    Preconditions: a non-converging guest; a QEMU able to keep such a limit, with KVM and a
+    Preconditions: a non-converging guest; a QEMU that supports the dirty limit, with KVM and a
     dirty ring.
-    Expected: the guest moves, and QEMU throttles the vCPUs meanwhile. A QEMU without the dirty
-    limit refuses with a reason.
+    Expected: the guest moves, and QEMU throttles the vCPUs during the migration. A QEMU that
+    does not support the dirty limit refuses with a message (unsupported).
     """
     guest = testbed.make_guest(NON_CONVERGING)
     throttle_times_us: list[int] = []
 
     def query_throttle_time(_sample: JobSample) -> None:
-        with suppress(HostError, GuestError):  # at the very end it may have left already
+        with suppress(HostError, GuestError):  # the guest may already have left the source
             reply = guest.domain.run_qmp_command("query-migrate")
             throttle_times_us.append(int(reply.get("dirty-limit-throttle-time-per-round", 0)))
 
@@ -150,13 +153,13 @@ def test_dirty_limit(testbed: Testbed, record_figures: RecordFigures) -> None:
 
 @contextmanager
 def enable_dirty_limit(guest: Guest) -> Iterator[None]:
-    """Enable QEMU's dirty limit during the block.
+    """Enable QEMU's dirty limit while the `with` block runs.
 
     If the guest stays at the source, the limit is disabled again afterwards.
 
     Raises:
-        UnsupportedError: QEMU does not know the dirty limit or cannot keep a limit; with QEMU's
-            message.
+        UnsupportedError: QEMU does not know the dirty limit, or cannot enable the dirty limit.
+            The error contains QEMU's message.
     """
     with raise_unsupported_if(
         lambda error: isinstance(error, HostError) and "dirty-limit" in error.message

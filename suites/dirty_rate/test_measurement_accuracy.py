@@ -51,10 +51,11 @@ MEASUREMENT_METHODS = {
 
 
 def make_guest_for_mode(mode: DirtyRateMode, testbed: Testbed) -> Guest:
-    """Make a guest for the mode; a KVM guest for dirty-ring has a dirty ring.
+    """Make a guest for the mode. For the mode dirty-ring, a KVM guest gets a dirty ring.
 
     Raises:
-        UnsupportedError: libvirt or QEMU refuses the dirty ring; with the message.
+        UnsupportedError: libvirt or QEMU refuses the dirty ring. The error contains the message
+            of libvirt or QEMU.
     """
     if mode is not DirtyRateMode.RING:
         return testbed.make_guest(LARGE_GUEST)
@@ -77,11 +78,12 @@ def test_measured_dirty_rate_is_accurate(
     The dirty rate measured over a chosen time matches the actual rate of the guest.
 
     Preconditions: the guest's program dirties a working set at a known rate. The loads are:
-    idle, in order, at random, mostly in a hot tenth of the set, and as fast as possible. The
-    rate is measured as documented, with as many samples as QEMU allows, and through libvirt.
-    Expected: each figure is within the profile's tolerance of the dirtied memory by the
-    program's own count, each page counted once. The figure of an idle guest is close to 0. The
-    report has every error and the mode.
+    idle, pages in order, pages at random, mostly pages in a hot tenth of the set, and as fast as
+    possible. The rate is measured as documented, with as many samples as QEMU allows, or through
+    libvirt.
+    Expected: each measured rate is within the profile's tolerance of the actual rate. The actual
+    rate is from the program's own count, with each page counted once. The measured rate of an
+    idle guest is close to 0. The report has every error and the mode of the measurement.
     """
     guest = testbed.make_guest(LARGE_GUEST)
 
@@ -103,11 +105,11 @@ def test_libvirt_dirty_bitmap_and_dirty_ring_modes(
     The modes dirty-bitmap and dirty-ring, based on KVM's dirty log, measure correctly through
     libvirt, too.
 
-    Preconditions: a KVM guest under the same loads, with a dirty ring for the mode dirty-ring.
-    The test does not measure an emulated guest, because an emulated guest has no KVM dirty log
-    (unsupported).
-    Expected: each figure is within the same tolerance as with sampling. Or libvirt or QEMU
-    refuses with a message (unsupported).
+    Preconditions: a KVM guest under the loads of `test_measured_dirty_rate_is_accurate`. For the
+    mode dirty-ring, the guest has a dirty ring. The test does not measure an emulated guest,
+    because an emulated guest has no KVM dirty log (unsupported).
+    Expected: each measured rate is within the same tolerance as with sampling. Or libvirt or
+    QEMU refuses the mode or the dirty ring with a message (unsupported).
     """
     guest = make_guest_for_mode(mode, testbed)
     if not dirty_rate.has_kvm_dirty_log(guest.domain):
@@ -170,19 +172,20 @@ def test_dirty_bitmap_and_dirty_ring_modes(
 ) -> None:
     """
     A mode based on KVM's dirty log measures a KVM guest correctly; the report describes the
-    effect on other guests.
+    effect on an emulated guest.
 
-    Preconditions: QEMU's schema lists the mode. The measured guest is expendable: outside the
-    mode's definition, libvirt or QEMU may damage the guest. A KVM guest has a dirty ring for
-    the mode dirty-ring.
-    Expected: under KVM the figure is within the profile's tolerance, or libvirt or QEMU refuses
-    with a message (unsupported). An emulated guest is outside the mode's definition: the report
-    describes the reaction of libvirt and QEMU. Afterwards sampling measures another guest of
-    the same host correctly.
+    Preconditions: QEMU's schema lists the mode. For the mode dirty-ring, a KVM guest has a dirty
+    ring. The mode is not defined for an emulated guest: libvirt or QEMU may damage the guest, so
+    the test needs the guest for nothing else.
+    Expected: with KVM the measured rate is within the profile's tolerance, or libvirt or QEMU
+    refuses with a message (unsupported). With an emulated guest, the report describes the
+    reaction of libvirt and QEMU. Then sampling measures another guest on the same host correctly.
     """
     expendable_guest = make_guest_for_mode(mode, testbed)
     if mode not in dirty_rate.list_supported_modes(expendable_guest.domain):
-        raise UnsupportedError(f"QEMU on {testbed.source.name} does not list {mode}")
+        raise UnsupportedError(
+            f"QEMU on {testbed.source.name} does not list the mode {mode} of calc-dirty-rate"
+        )
     load = LOADS["sequential"]
 
     if dirty_rate.has_kvm_dirty_log(expendable_guest.domain):

@@ -18,7 +18,7 @@ MIGQUAL = Path(sys.executable).with_name("migqual")
 SMALL_GUEST = GuestSpec(load=GuestLoad("small-memory", memory=MemoryLoad(size_mib=8)))
 BANDWIDTH_MIB_S = 16
 DOWNTIME_MS = 250
-LINK_MIB_S = 112  # given, so that no link of a lab or of a host decides
+LINK_MIB_S = 112  # given to the command, so that the speed of the real link has no effect
 FAST_DIRTYING_LOAD = MemoryLoad(
     64, 3 * BANDWIDTH_MIB_S, WritePattern.SEQUENTIAL, written_part=WrittenPart.HEADER
 )
@@ -31,7 +31,7 @@ def test_predict_command_uses_limits_in_force(
     testbed: Testbed, inventory: Inventory, tmp_path: Path
 ) -> None:
     """
-    A prediction uses the limits in force, and names each assumption with the origin.
+    A prediction uses the limits in force, and names the origin of each assumption.
 
     Preconditions: bandwidth and downtime of the guest are set through libvirt. Then the guest
     dirties memory three times as fast as the bandwidth limit.

@@ -45,11 +45,11 @@ def test_prediction_matches_migration(
 
     Preconditions: migrations of the idle guest show the speed of the link and the fixed cost of
     a migration. For each of four loads the dirty rate is measured over several windows, and the
-    non-zero pages are counted. The verdict exists before the migration.
-    Expected: far from the boundary every verdict is right. A non-converging migration is
-    aborted at the deadline, and the guest runs on unharmed. The 90th percentile of the error of
-    the total time, without the delay of the dirty log, is within the limit of the profile. The
-    report has every figure, downtime included.
+    non-zero pages are counted. The prediction is computed before the migration.
+    Expected: every prediction of convergence is right, except near the boundary of convergence.
+    A non-converging migration is aborted at the deadline, and the guest runs on unharmed. The
+    90th percentile of the error of the total time, without the delay of the dirty log, is within
+    the limit of the profile. The report has every figure, downtime included.
     """
     guest = testbed.make_guest(SMALL_GUEST)
     calibration = run_calibration(lambda plan: testbed.migrate(guest, plan))
@@ -77,7 +77,8 @@ def predict_and_migrate(
 ) -> PredictionTrial:
     """Predict a migration under the load, migrate the guest, and compare the results.
 
-    The observers check the guest's own memory load around every migration.
+    The observers check only the memory load of the guest's spec around every migration. This
+    function checks the pages of `load`.
     """
     with memory_region(guest, load) as dirtied_region:
         measurement = measure_dirtying(guest.host, guest.domain, testbed.probe_context)

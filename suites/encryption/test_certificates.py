@@ -24,8 +24,8 @@ from migqual.tls.certificate_authority import CertificateAuthority, CertificateF
 from migqual.tls.certificate_facts import collect_certificate_facts
 from suites.support.stack_refusals import expect_stack_refusal
 
-# The controller drives the migration: a source that drives the migration may lose the message
-# of the destination.
+# The controller drives the migration. With the control p2p, the source drives the migration and
+# may lose the error message of the destination.
 TLS_PLAN = Plan(tls=True, control=Control.DIRECT)
 DISK_GUEST = GuestSpec(disks=(DiskSpec(StoreKind.LOCAL),))
 
@@ -52,7 +52,8 @@ FLAWS = (
     CertificateFlaw.WRONG_PURPOSE,
     CertificateFlaw.WRONG_NAME,
 )
-# A server does not compare the name of the client.
+# The destination is the TLS server and does not compare the name of the client. So a wrong name in
+# the certificate of the source is no fault.
 ENDS = ("destination", "source")
 FLAW_CASES = [
     (flaw, end)
@@ -84,8 +85,8 @@ def test_bad_certificates_fail_cleanly(
     With a bad certificate at either end a migration fails, and the guest runs on.
 
     Preconditions: at each end in turn, a certificate is missing, expired, not yet valid, of
-    another authority, or for another purpose. At the destination also a certificate for another
-    name.
+    another authority, or for another purpose. At the destination, the test also uses a
+    certificate for another name.
     Expected: each migration fails, and the guest is unharmed at the source. With good
     certificates the same migration succeeds afterwards.
     """
@@ -135,11 +136,12 @@ def test_revoked_destination_certificate_is_recorded(
     encryption: Encryption, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
-    The report records whether a source obeys the local revocation list.
+    The report records whether the source obeys the revocation list on the source.
 
     Preconditions: the source's revocation list contains the certificate of the destination.
-    Expected: the result is recorded, and the guest is unharmed in both cases. QEMU reads the
-    list as a server, but not in every version as a client.
+    Expected: the report says whether the migration succeeds. The guest is unharmed in both
+    cases. As a TLS server, QEMU reads the list. As a TLS client, only some versions of QEMU read
+    the list.
     """
     guest = testbed.make_guest(GuestSpec())
 
@@ -211,8 +213,9 @@ def test_tls_disks_with_multifd_without_tls_destination(
     `--tls-destination`.
 
     Preconditions: certificates for the destination's address.
-    Expected: the result is recorded, and the guest is unharmed in both cases. Without the
-    option some versions of libvirt pass no name for the disks, and QEMU refuses.
+    Expected: the report says whether the migration succeeds. The guest is unharmed in both
+    cases. Without the option some versions of libvirt pass no host name for the disks, and QEMU
+    refuses the migration.
     """
     guest = testbed.make_guest(DISK_GUEST)
     plan = replace(STREAMS[Stream.DISKS][1], channels=2, guard=Guard.OFF)
@@ -243,7 +246,7 @@ def test_check_reports_certificate_flaw(
     The certificate check names a flaw before a migration fails because of the flaw.
 
     Preconditions: the destination's certificates have a single flaw.
-    Expected: only the finding for the flaw, with a remedy.
+    Expected: the check reports only the finding for the flaw, with a remedy.
     """
     with encryption.install_flawed_certificates(pair.destination, flaw):
         remedies = list_failed_checks(*pair.hosts)
@@ -258,7 +261,7 @@ def test_check_reports_readable_private_key(encryption: Encryption, pair: HostPa
     The certificate check finds a private key readable by other users of the host.
 
     Preconditions: the file mode of the destination's key is changed to 644.
-    Expected: only the finding for the file mode, with a remedy.
+    Expected: the check reports only the finding for the file mode, with a remedy.
     """
     key_path = encryption.get_identity(pair.destination).folder / "server-key.pem"
 
@@ -273,8 +276,8 @@ def test_check_reports_readable_private_key(encryption: Encryption, pair: HostPa
 def expect_migration_failure(testbed: Testbed, guest: Guest, plan: Plan) -> str:
     """Expect a migration to fail, and return the error message and QEMU's messages in the logs.
 
-    libvirt reports only the first error of the two ends, possibly only the closed connection of
-    the peer.
+    libvirt reports only the first error of the two ends. The first error may only say that the
+    peer closed the connection.
     """
     log_lengths = {host.name: len(read_qemu_log(host, guest.name)) for host in testbed.hosts}
     message = expect_stack_refusal(testbed, guest, plan)
@@ -285,12 +288,15 @@ def expect_migration_failure(testbed: Testbed, guest: Guest, plan: Plan) -> str:
 
 
 def name_situation(stream: Stream, flaw: str) -> str:
-    """Name the situation in the table of known messages; the server of a disk logs no reason."""
+    """Return the name of the situation in the table of known messages.
+
+    All flaws share one name for disks, because the server of a disk logs no reason.
+    """
     return f"certificate-{flaw}" if stream is Stream.MEMORY else "disk-certificate"
 
 
 def list_failed_checks(*hosts: Host) -> dict[str, str]:
-    """Return the failed checks of the hosts' certificates: id and remedy."""
+    """Return the remedy of each failed check of the hosts' certificates, by the check's id."""
     findings = certificate_check.check_certificates_of_hosts(
         [collect_certificate_facts(host) for host in hosts]
     )

@@ -42,10 +42,10 @@ def test_tls_hides_guest_data_on_link(
     link.
 
     Preconditions: both hosts hold certificates of the same authority and verify the peer; a
-    capture records the link.
-    Expected: without TLS the capture sees pages and blocks of the guest; with TLS none, on any
-    channel. The guest uses at least the requested number of channels, as many as without TLS.
-    Every channel speaks TLS.
+    capture records the traffic on the link.
+    Expected: without TLS the capture contains known pages and blocks of the guest. With TLS the
+    capture contains none of them on any channel. The migration with TLS uses at least the
+    requested number of channels, and as many as without TLS. Every channel uses TLS.
     """
     spec = GuestSpec(disks=COPIED_DISKS[content])
     storage_copy = StorageCopy.ALL if spec.disks else StorageCopy.NONE
@@ -56,7 +56,8 @@ def test_tls_hides_guest_data_on_link(
         testbed.migrate(guest, plan)
     # A copied disk leaves the old image at the source, and the old image blocks a copy back.
     tls_guest = testbed.make_guest(spec) if spec.disks else guest
-    # Without a given name libvirt 9.0 passes no name to QEMU for disks beside several channels.
+    # Without `tls_destination`, libvirt 9.0 passes no host name to QEMU for disks if the
+    # migration has several channels.
     tls_destination = testbed.destination.entry.migration_endpoint if spec.disks else None
     with capture_guest_traffic(tls_guest) as tls_capture:
         testbed.migrate(tls_guest, replace(plan, tls=True, tls_destination=tls_destination))

@@ -41,7 +41,8 @@ def test_peer_without_certificate_is_refused(
     record_stack_message: RecordStackMessage,
 ) -> None:
     """
-    A source without a certificate is refused, only because of the verification.
+    The destination refuses a source without a certificate, and peer verification is the only
+    reason.
 
     Preconditions: the source has the certificate of the authority, but no host certificate.
     Expected: with verification the migration fails, and the guest runs on. Without verification

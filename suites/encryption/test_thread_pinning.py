@@ -28,7 +28,8 @@ TLS_PLAN = Plan(tls=True, channels=CHANNELS, bandwidth_mib_s=32)
 class ThreadPinner:
     """A callback to pin vCPU threads and migration threads to separate CPUs.
 
-    Each thread is pinned once, at the first sample with the thread, and read back later.
+    Each thread is pinned once, at the first job sample at which the thread exists. Later samples
+    read the CPUs of the thread back.
 
     Attributes:
         host: The host of the QEMU process.
@@ -36,8 +37,8 @@ class ThreadPinner:
         vcpu_cpus: CPUs for the vCPU threads.
         migration_cpus: CPUs for the migration threads.
         pinned_tids: Ids of all pinned threads.
-        confirmed_threads: Threads by id, last read back on the expected CPUs.
-        misplaced_threads: Threads read back on other CPUs.
+        confirmed_threads: Threads that were read back on the expected CPUs, by thread id.
+        misplaced_threads: Threads that were read back on other CPUs.
     """
 
     host: Host
@@ -77,10 +78,10 @@ def test_migration_threads_are_pinned(
     """
     The threads of an encrypted migration run on a CPU not used by the guest's vCPU.
 
-    Preconditions: at least two CPUs for the guest; several encrypted channels; a busy guest.
-    Expected: a thread for each channel and the main migration thread are pinned, and so is the
-    vCPU. Both pinnings are read back during the migration. The report has the guest's slowdown
-    with and without pinning.
+    Preconditions: the guest may use at least two CPUs; several encrypted channels; a busy guest.
+    Expected: the main migration thread, a thread for each channel, and the vCPU thread are
+    pinned. The CPUs of each thread are read back during the migration. The report has the
+    guest's slowdown with and without pinning.
     """
     assert set(encryption.original_settings) == {host.name for host in testbed.hosts}
     guest = testbed.make_guest(BUSY_GUEST)
@@ -89,7 +90,7 @@ def test_migration_threads_are_pinned(
 
     baseline_rate = measure_work_rate(guest)
     unpinned_rate = measure_work_rate(guest, lambda: testbed.migrate(guest, TLS_PLAN))
-    testbed.migrate(guest, Plan())  # back, to begin where the other one did
+    testbed.migrate(guest, Plan())  # back, so that both measured migrations have the same source
     pinner = ThreadPinner(guest.host, qemu_threads.find_qemu_pid(guest), vcpu_cpus, migration_cpus)
     pinned_rate = measure_work_rate(
         guest, lambda: testbed.migrate(guest, TLS_PLAN, on_sample=pinner.on_sample)

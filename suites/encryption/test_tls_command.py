@@ -72,8 +72,9 @@ def test_tls_command_keeps_changed_certificates(
 
     Preconditions: the command has installed certificates; then a file in the certificate folder
     is changed.
-    Expected: renewal and restoring refuse, name the folder, and change no file in it. After the
-    change is undone, restoring brings back the certificates from before.
+    Expected: the actions `rotate` and `restore` refuse, name the folder, and change no file in
+    the folder. After the change is undone, `restore` brings back the certificates from before
+    the installation.
     """
     host = pair.source
     state_before = host_certificates.read_tls_checksums(host)
@@ -114,7 +115,7 @@ def run_tls_command(
 ) -> subprocess.CompletedProcess[str]:
     """Run `migqual tls` with a separate state folder for the test.
 
-    The test does not touch certificates installed by the user.
+    So the test does not change certificates that the user installed with `migqual tls`.
     """
     action, *options = arguments
     return subprocess.run(

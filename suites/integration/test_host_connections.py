@@ -51,7 +51,7 @@ def test_arguments_arrive_as_they_are(shell: Shell) -> None:
 
 
 def test_large_output_on_both_streams_is_complete(shell: Shell) -> None:
-    """Large output on both streams is complete: neither stream blocks the other."""
+    """Large output on standard output and standard error is complete: no stream blocks another."""
     script = "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2"
 
     result = shell.run("sh", "-c", script)
@@ -66,8 +66,9 @@ def test_answers_of_an_emulator_that_logs_all_the_time(
     """
     The answers of QEMU are complete although the emulator writes log messages all the time.
 
-    Preconditions: a wrapper writes to standard error, without line ends, while QEMU answers.
-    Expected: the features are the same as with the emulator itself.
+    Preconditions: a wrapper script starts QEMU, and writes to standard error, without line ends,
+    while QEMU answers.
+    Expected: QEMU reports the same features as without the wrapper script.
     """
     host = testbed.source
     wrapper = testbed.provisioner.get_run_folder(host) / "logging-emulator"
@@ -102,9 +103,10 @@ def test_files_are_copied_both_ways(testbed: Testbed) -> None:
 
 def test_more_commands_at_once_than_the_server_has_sessions_for(shell: Shell) -> None:
     """
-    A session refused by the server is requested again, and running commands are not disturbed.
+    A session refused by the SSH server is requested again, and running commands are not
+    disturbed.
 
-    Preconditions: the session limit of the server, ten unless the owner set another limit.
+    Preconditions: the SSH server limits the number of sessions, to ten by default.
     Expected: each of 25 commands at the same time gets an answer.
     """
     with ThreadPoolExecutor(25) as pool:
@@ -158,7 +160,7 @@ def test_libvirt_connection_survives_a_restart_of_the_daemon(pair: HostPair) -> 
 
 
 def test_hanging_daemon_is_an_error(pair: HostPair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A daemon without answers on an open connection does not block migqual for ever."""
+    """A daemon that does not answer on an open connection does not block migqual for ever."""
     monkeypatch.setattr(connection, "OPEN_SECONDS", 2.0)
     with Host(pair.source.entry) as host:
         signal_command = (
@@ -178,7 +180,7 @@ def test_hanging_daemon_is_an_error(pair: HostPair, monkeypatch: pytest.MonkeyPa
 
 
 def test_jump_host(pair: HostPair) -> None:
-    """The destination is reached through the source."""
+    """With the source as jump host, the destination is reached through the source."""
     source, destination = pair.source.entry, pair.destination.entry
     jump_host = f"{source.user}@{format_uri_host(source.address)}:{source.port}"
     entry_behind_jump_host = replace(destination, jump_hosts=(*source.jump_hosts, jump_host))
@@ -194,13 +196,13 @@ def test_jump_host(pair: HostPair) -> None:
 
 @pytest.mark.parametrize("jump", [False, True], ids=["direct", "through-the-source"])
 def test_ssh_config_names_addresses_and_key(pair: HostPair, tmp_path: Path, *, jump: bool) -> None:
-    """Without a key in the inventory, ssh_config names the key, also for jump hosts."""
+    """Without a key in the inventory, address and key come from ssh_config, also for jump hosts."""
     jump_entry, entry = pair.source.entry, pair.destination.entry
     config = tmp_path / "ssh_config"
     config.write_text(
         f"Host way\n HostName {jump_entry.address}\n IdentityFile {jump_entry.key}\n"
         f"Host qualified\n HostName {entry.address}\n IdentityFile {entry.key}\n"
-        f"Host *\n IdentityFile {entry.key}\n"  # of a host in front of the source
+        f"Host *\n IdentityFile {entry.key}\n"  # for a jump host between controller and source
     )
     way = f"{jump_entry.user}@way:{jump_entry.port}"
     jump_hosts = (*jump_entry.jump_hosts, way) if jump else entry.jump_hosts
@@ -232,7 +234,7 @@ def test_unreachable_host_is_named(pair: HostPair) -> None:
 
 
 def test_command_that_hangs_is_an_error(shell: Shell) -> None:
-    """A command without an end does not block migqual for ever."""
+    """A command that does not end does not block migqual for ever."""
     with pytest.raises(ConnectionLost, match="no answer within 1 s"):
         shell.run("sleep", "30", seconds=1)
 

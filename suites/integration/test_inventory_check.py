@@ -19,7 +19,10 @@ pytestmark = pytest.mark.observer_check
 
 
 def list_marks(fault: InventoryFault) -> list[pytest.MarkDecorator]:
-    """List the marks of the test of a fault; a damaged storage host disturbs the other pair."""
+    """List the markers of the test case for a fault.
+
+    A damaged storage host disturbs other pairs, so no other test may run at the same time.
+    """
     return [
         *([pytest.mark.timing_sensitive] if fault.is_common else []),
         *([] if fault.is_typical else [pytest.mark.slow]),

@@ -1,4 +1,4 @@
-"""An iSCSI disk of a guest is open to the hosts of the pair, and to no other host."""
+"""The hosts of the pair, and no other host, can open an iSCSI disk of a guest."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A lab leaves no trace, even after a kill of the building process.
+"""A removed lab leaves no trace, even if the process that built the lab was killed.
 
 The tests build labs, so run the tests directly on the machine, as root:
 `.venv/bin/pytest suites/integration/test_lab_lifecycle.py`.
@@ -27,7 +27,7 @@ from migqual.lab.local_command import run_local_command, try_local_command
 from migqual.lab.state import LabPhase
 from migqual.lab.topology import LabHost, LabPair, LabRole, Topology
 
-# In sequence: each test compares all of the machine before and after.
+# The tests run one after another: each test compares the whole machine before and after the test.
 pytestmark = [pytest.mark.observer_check, pytest.mark.xdist_group("lab-lifecycle")]
 
 OUTSIDE_ADDRESSES = ("192.0.2.1", "2001:db8::1")
@@ -113,7 +113,7 @@ def _list_lab_processes() -> Iterator[str]:
 
 @pytest.fixture
 def lab_name() -> Iterator[str]:
-    """Yield an unused lab name, and end the lab of the name afterwards."""
+    """Yield an unused lab name, and remove the lab of this name afterwards."""
     with _unused_lab_name() as name:
         yield name
 
@@ -144,7 +144,7 @@ def _build_up_command(lab_name: str) -> list[str]:
 
 def test_down_leaves_nothing(lab_name: str) -> None:
     """
-    After `down`, a lab leaves only the cache behind.
+    After `migqual lab down`, a lab leaves only the cache behind.
 
     Expected: mounts, processes, loop devices, files and the machine's network are as before.
     """
@@ -187,7 +187,8 @@ def test_process_that_joins_the_cgroup_late_is_killed(
     """
     A process joining a cgroup during the kill of the cgroup is killed, too.
 
-    Preconditions: the first list of the cgroup is empty; then a process is in the cgroup.
+    Preconditions: the first list of the processes in the cgroup is empty; every later list
+    contains a process.
     Expected: the process is killed and the cgroups are gone, long before the deadline.
     """
     group = f"migqual/{lab_name}/a1"
@@ -225,7 +226,8 @@ def test_down_clears_a_killed_up(lab_name: str) -> None:
 
 def test_host_that_does_not_boot_shows_its_console(lab_name: str, tmp_path: Path) -> None:
     """
-    A host that ends while booting shows the last lines of the console, and the console is kept.
+    If a host ends while booting, the error shows the last lines of the host's console, and the
+    console log is kept.
 
     Preconditions: a root file system without an init program.
     Expected: the error has the message of systemd-nspawn and names the kept console log. No part
@@ -251,11 +253,11 @@ def test_host_that_does_not_boot_shows_its_console(lab_name: str, tmp_path: Path
 
 def test_two_labs_side_by_side(lab_name: str, second_lab_name: str) -> None:
     """
-    A second lab starts and ends beside a first lab with the same addresses.
+    Two labs with the same addresses run at the same time, and do not affect each other.
 
-    Preconditions: the second lab is built with the umask of a hardened machine.
-    Expected: each controller reaches the hosts of the same lab. The end of the first lab does
-    not affect the second lab.
+    Preconditions: the second lab is built with umask 077, as on a hardened machine.
+    Expected: the controller of each lab reaches the hosts of that lab. The end of the first lab
+    does not affect the second lab.
     """
     first, second = run_lab_up(lab_name), run_lab_up(second_lab_name, umask="077")
 
@@ -269,10 +271,11 @@ def test_two_labs_side_by_side(lab_name: str, second_lab_name: str) -> None:
 
 def test_lab_network_has_no_route_outside(lab_name: str) -> None:
     """
-    No namespace of a lab has a route outside, and the machine's own network is not changed.
+    No namespace of a lab has a route to an address outside the lab, and the machine's own
+    network is not changed.
 
-    Expected: no route to the outside exists, also after the death of a host. Links, addresses,
-    routes and firewall rules of the machine are as before.
+    Expected: no such route exists, also not after a host was killed. Links, addresses, routes
+    and firewall rules of the machine are as before.
     """
     network_before = list_network_state()
 
@@ -332,9 +335,9 @@ def _read_machine_id(layout: LabLayout) -> str:
 
 
 def _kill_up_after(lab_name: str, seconds: float) -> None:
-    """Start `up`, and kill only the process of `up`, `seconds` after the first object.
+    """Start `migqual lab up`, and kill only its own process `seconds` after the first object.
 
-    The next cleanup must find all processes started by `up`.
+    The next cleanup must find all processes that `migqual lab up` started.
     """
     process = subprocess.Popen(
         _build_up_command(lab_name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -44,14 +44,14 @@ from suites.support.disks import (
 )
 from suites.support.unsupported import raise_unsupported_if
 
-WRITE_SECONDS = 5.0  # limit; the idle load writes 20 blocks per second
+WRITE_SECONDS = 5.0  # longest wait for the next block; the idle load writes 20 blocks per second
 DISK_LOAD = GuestLoad("disk", disk=DiskLoad(rate_per_s=300))
 MEMORY_AND_DISK_LOAD = GuestLoad(
     "memory-and-disk", memory=MemoryLoad(size_mib=48, rate_mib_s=16), disk=DiskLoad(rate_per_s=300)
 )
 # Blocks of QEMU's copy chunk size: a smaller block would take more space at the destination.
 SLOW_DISK_LOAD = GuestLoad("slow-disk", disk=DiskLoad(rate_per_s=1, block_kib=64))
-MIGRATION_PORTS = range(49184, 49216)  # the upper half of those that hosts open for migrations
+MIGRATION_PORTS = range(49184, 49216)  # upper half of the ports that hosts open for migrations
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def test_copied_disk_is_equal_in_every_block(copy_case: DiskCopyCase, testbed: T
 
     Preconditions: a local disk; the guest's load runs.
     Expected: at arrival the old and the new image are equal. No acknowledged block is lost, and
-    no block is from a later time. Afterwards the guest writes to the new image, and the old
-    image is closed and unchanged.
+    no block contains data that the guest has not written yet. Afterwards the guest writes to the
+    new image, and the old image is closed and unchanged.
     """
     guest = testbed.make_guest(copy_case.guest)
     target = guest.spec.list_disk_targets()[0]
@@ -111,7 +111,7 @@ def test_copied_disk_is_equal_in_every_block(copy_case: DiskCopyCase, testbed: T
     assert blocks_at_arrival > blocks_before
     write_time_at_arrival = read_write_time(testbed.pair, guest.volumes[0].path)
     guest.run_payload_command("disk", "verify", target)
-    # counted after the time was read, so that another block is written after it
+    # The blocks are counted after the write time was read, so the next block is a later write.
     blocks_then = count_acknowledged_blocks(guest, [target])[target]
     Deadline(WRITE_SECONDS).wait_for(
         f"another block on {target} of {guest.name}",
@@ -123,7 +123,7 @@ def test_copied_disk_is_equal_in_every_block(copy_case: DiskCopyCase, testbed: T
 @pytest.mark.requirement("LM-CAP-03")
 def test_gap_with_disk_copy(testbed: Testbed, profile: Profile) -> None:
     """
-    The gap of a guest with a copied disk is no longer than the gap on shared storage.
+    The gap of a guest with a copied disk is below the limit that also holds on shared storage.
 
     Preconditions: none.
     Expected: the gap is below the limit of the profile, and the TCP session is alive.
@@ -147,8 +147,8 @@ def test_sparse_images_arrive_whole(
     Preconditions: a raw and a qcow2 disk of 512 MiB, each with 16 MiB of written data. The load
     writes single blocks of 64 KiB, because QEMU copies 64 KiB around a smaller block.
     Expected: the disks are equal in every block. An image that takes over 10 % more or less space
-    at the destination is a reservation: QEMU 10.0 writes all blocks of a raw image, 7.2 and 11 do
-    not.
+    at the destination than at the source is a reservation: QEMU 10.0 writes all blocks of a raw
+    image, but QEMU 7.2 and 11 do not.
     """
     disks = tuple(
         DiskSpec(StoreKind.LOCAL, disk_format, size_mib=512) for disk_format in DiskFormat
@@ -181,7 +181,7 @@ def test_discarding_works_after_the_copy(
     Preconditions: on a raw and a qcow2 disk 24 MiB are written. 16 MiB are discarded before the
     migration, the other 8 MiB after the migration.
     Expected: after the second discard the images at the destination shrink. An image that takes
-    over 10 % more or less space after the copy is a reservation.
+    over 10 % more or less space after the copy than at the source is a reservation.
     """
     disks = tuple(DiskSpec(StoreKind.LOCAL, disk_format) for disk_format in DiskFormat)
     guest = testbed.make_guest(GuestSpec(disks=disks, load=SLOW_DISK_LOAD))
@@ -238,12 +238,12 @@ def test_eight_disks_at_once(testbed: Testbed) -> None:
 @pytest.mark.beyond_requirement
 def test_synchronous_writes(testbed: Testbed) -> None:
     """
-    A guest with synchronous writes to both ends arrives with the disk.
+    If the plan requests synchronous disk writes to both ends, the guest arrives with the disk.
 
     Preconditions: the guest writes hundreds of blocks a second.
-    Expected: unsupported where libvirt does not know the flag. Otherwise the guest runs at the
-    destination on the copy, equal in every block. The test cannot prove the use of the mode,
-    because QEMU does not report the mode.
+    Expected: the test is unsupported if libvirt does not know the flag for synchronous writes.
+    Otherwise the guest runs at the destination on the copy, which is equal in every block. The
+    test cannot prove the use of the mode, because QEMU does not report the mode.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,), load=DISK_LOAD))
 
@@ -273,13 +273,13 @@ def test_disks_port_and_disks_uri(
     route_option: DiskRouteOption, testbed: Testbed, record_figures: RecordFigures
 ) -> None:
     """
-    Disks use the port or the URI given in the plan.
+    The copy of a disk uses the port or the URI given in the plan.
 
-    Preconditions: a port free for libvirt at the destination; a bandwidth limit with a copy
-    time of several seconds.
+    Preconditions: a port that libvirt has not reserved at the destination. Because of the
+    bandwidth limit, the copy takes several seconds.
     Expected: the port is in use at the destination while the disk is copied. The report lists
-    ports refused by libvirt: some versions keep a port reserved after a migration, until the
-    next restart.
+    ports refused by libvirt: some versions of libvirt keep a port reserved after a migration,
+    until libvirt restarts.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     fill_disk(guest, "vda", offset_mib=24, size_mib=24)
@@ -319,8 +319,8 @@ def test_disks_port_and_disks_uri(
 def build_disk_route_plan(route_option: DiskRouteOption, pair: HostPair, port: int) -> Plan:
     """Build a plan with a port or a URI for the disks.
 
-    The controller drives the migration, because a driving source may lose the message of the
-    destination.
+    The controller drives the migration. A source that drives the migration may lose the error
+    message of the destination.
     """
     plan = replace(COPY_PLAN, bandwidth_mib_s=48, control=Control.DIRECT)
     if route_option is DiskRouteOption.PORT:

@@ -1,4 +1,4 @@
-"""LM-LOC-01: images at the destination, created by the library or prepared correctly."""
+"""LM-LOC-01: images at the destination, created by migqual or prepared by a user."""
 
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -49,7 +49,8 @@ def test_images_are_created_like_the_originals(testbed: Testbed) -> None:
 
     Preconditions: qcow2 images with relevant options, different for each image; no image at the
     destination.
-    Expected: same path, format, virtual size and options; equal in every block.
+    Expected: each new image has the path, format, virtual size and options of the original, and
+    is equal in every block.
     """
     disks = tuple(
         DiskSpec(StoreKind.LOCAL, DiskFormat.QCOW2, create_options=options)
@@ -80,7 +81,7 @@ def test_image_is_created_in_storage_pool(testbed: Testbed) -> None:
     """
     If a storage pool of libvirt covers the folder, the image becomes a volume of the pool.
 
-    Preconditions: a pool over the folder at the destination.
+    Preconditions: at the destination, the folder of the image is the target of a storage pool.
     Expected: the pool lists the image; the copy is equal in every block.
     """
     guest = testbed.make_guest(GuestSpec(disks=(replace(LOCAL_DISK, subfolder="pool"),)))
@@ -137,7 +138,8 @@ def test_image_of_another_format_is_refused(
 @pytest.mark.requirement("LM-LOC-01")
 def test_existing_image_is_not_overwritten(testbed: Testbed) -> None:
     """
-    A file at the place of the copy belongs to a user and is not overwritten.
+    A file that already exists at the path of the copy is not overwritten, because the file may
+    belong to a user.
 
     Preconditions: an image of the same name at the destination; the plan asks for a new image.
     Expected: the migration is refused with a remedy; the file is unchanged.
@@ -158,8 +160,9 @@ def test_image_prepared_by_hand_is_used(testbed: Testbed) -> None:
     """
     In the documented procedure a user prepares the image, and the migration fills the image.
 
-    Preconditions: an image of the same directory, format and size at the destination.
-    Expected: the guest uses exactly the prepared file afterwards, equal in every block.
+    Preconditions: the destination has an image in the same directory, with the same format and
+    size.
+    Expected: afterwards the guest uses exactly the prepared file, which is equal in every block.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path
@@ -178,7 +181,7 @@ def test_unknown_disk_is_refused(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    A plan with the name of a disk unknown to the guest is refused.
+    A plan that names a disk that the guest does not have is refused.
 
     Preconditions: a guest with a single disk; the plan names another disk.
     Expected: the guard names the guest's disks. Without the guard libvirt or QEMU refuses. No
@@ -198,9 +201,9 @@ def test_unknown_disk_is_refused(
 @pytest.mark.requirement("LM-CAP-03", "LM-LOC-03")
 def test_backing_chain_is_copied_flat(testbed: Testbed) -> None:
     """
-    An image with a backing file arrives as a complete image.
+    An image with a backing file arrives as a complete image, which needs no backing file.
 
-    Preconditions: a backing file with contents; no file at the destination.
+    Preconditions: a backing file with contents; neither file exists at the destination.
     Expected: the image at the destination has no backing file, and every block is equal.
     """
     guest = testbed.make_guest(GuestSpec(disks=(BACKED_DISK,)))
@@ -217,9 +220,9 @@ def test_incremental_copy_keeps_backing_file(testbed: Testbed) -> None:
     If the destination has the same backing file, only the data above the backing file are
     copied.
 
-    Preconditions: the backing file is on both hosts, proved equal.
-    Expected: the image at the destination has the backing file, and every block is equal when
-    read by the guest.
+    Preconditions: the backing file is on both hosts, with equal contents.
+    Expected: the image at the destination has the backing file, and every block that the guest
+    reads is equal.
     """
     guest = testbed.make_guest(GuestSpec(disks=(BACKED_DISK,)))
     fill_disk(guest, "vda", offset_mib=24, size_mib=4)
@@ -246,8 +249,8 @@ def test_different_backing_file_is_refused(testbed: Testbed) -> None:
     """
     An incremental copy over a different backing file would damage the disk and is refused.
 
-    Preconditions: the destination has no such backing file, then a backing file with other
-    contents.
+    Preconditions: at first the backing file is missing at the destination. Then the destination
+    has a file of this path with other contents.
     Expected: the guard refuses both times and names the backing file; no image is created.
     """
     guest = testbed.make_guest(GuestSpec(disks=(BACKED_DISK,)))
@@ -268,7 +271,7 @@ def test_different_backing_file_is_refused(testbed: Testbed) -> None:
 def create_storage_pool(
     provisioner: Provisioner, guest: Guest, pair: HostPair, folder: PurePosixPath
 ) -> str:
-    """Create a libvirt storage pool over a folder of the destination; return the name."""
+    """Create a libvirt storage pool for a folder of the destination; return the pool's name."""
     name = folder.name
     create_command = ("virsh", "-q", "pool-create-as", name, "dir", "--target", str(folder))
     destroy_command = ("virsh", "-q", "pool-destroy", name)

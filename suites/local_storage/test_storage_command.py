@@ -18,11 +18,12 @@ MIGQUAL = Path(sys.executable).with_name("migqual")
 @pytest.mark.requirement("LM-SHR-01", "LM-LOC-01")
 def test_storage_command_lists_disks(testbed: Testbed, inventory: Inventory) -> None:
     """
-    The command shows the shared disks, and the requirements for a copy of the other disks.
+    `migqual storage` shows the location of each disk, and what a copy of a local disk needs.
 
-    Preconditions: a guest with a local disk and a disk on each kind of shared store.
-    Expected: the correct place of each disk. For the local disk also the free path at the
-    destination and the required space.
+    Preconditions: a guest with a local disk, a disk on a shared directory, and an NBD disk.
+    Expected: the output shows the correct location of each disk. For the local disk, the output
+    says that the destination has no image yet, that the folder is writable, and how much space
+    the copy needs.
     """
     disks = (LOCAL_DISK, DiskSpec(StoreKind.DIRECTORY, DiskFormat.QCOW2), DiskSpec(StoreKind.NBD))
     guest = testbed.make_guest(GuestSpec(disks=disks))

@@ -107,10 +107,10 @@ def test_only_selected_disks_are_copied(name: str, testbed: Testbed) -> None:
     """
     Only local disks or explicitly named disks are copied.
 
-    Preconditions: disks on the source's own store, some also on stores with access from both
-    hosts.
-    Expected: the copies of the selected disks are equal in every block. The other disks stay in
-    place. Every disk written by the guest is intact.
+    Preconditions: a guest with disks on the local store of the source. In some cases the guest
+    also has disks on stores that both hosts can open.
+    Expected: the copies of the selected disks are equal in every block. The other disks are not
+    copied. Every disk written by the guest is intact.
     """
     selection = SELECTIONS[name]
     guest = testbed.make_guest(GuestSpec(disks=selection.disks))
@@ -129,17 +129,17 @@ def test_only_selected_disks_are_copied(name: str, testbed: Testbed) -> None:
     assert guest.host is testbed.destination
     assert (
         not list_copied_targets(outcome) - selection.copied_targets
-    )  # libvirt may answer too late to see them all
+    )  # libvirt may answer too late to show all copied disks
     assert present_targets == selection.copied_targets
 
 
 @pytest.mark.requirement("LM-LOC-02")
 def test_shared_disks_are_not_copied(testbed: Testbed) -> None:
     """
-    A guest on shared disks moves without a copy of a single byte of the disks.
+    A guest with only shared disks moves, and no byte of the disks is copied.
 
-    Preconditions: disks on two stores with access from both hosts.
-    Expected: no disk data in the job's statistics.
+    Preconditions: disks on two stores that both hosts can open.
+    Expected: the statistics of the job report no disk data.
     """
     guest = testbed.make_guest(GuestSpec(disks=(SHARED_DISK, DiskSpec(StoreKind.NBD))))
 

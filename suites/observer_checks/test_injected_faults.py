@@ -27,9 +27,10 @@ WITH_DISK = GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.RAW),))
 
 def test_a_flipped_byte_of_guest_memory_is_found(testbed: Testbed) -> None:
     """
-    A byte changed from outside in the memory of the destination's QEMU is found.
+    A byte of guest memory that was changed from outside the guest is found.
 
-    Preconditions: the guest arrived unharmed.
+    Preconditions: the guest arrived unharmed. Then a byte in the memory of the destination's
+    QEMU is changed.
     Expected: the memory check names exactly one bad page.
     """
     guest = testbed.make_guest(GuestSpec())
@@ -43,10 +44,10 @@ def test_a_flipped_byte_of_guest_memory_is_found(testbed: Testbed) -> None:
 
 def test_a_flipped_byte_of_a_disk_is_found(testbed: Testbed) -> None:
     """
-    A byte changed from outside in a disk image is found.
+    A byte of a disk image that was changed from outside the guest is found.
 
-    Preconditions: the guest arrived unharmed. The writer is stopped and cannot repair the
-    block.
+    Preconditions: the guest arrived unharmed. The disk load is stopped, so the load cannot
+    overwrite the changed block.
     Expected: the disk check names exactly one bad block.
     """
     guest = testbed.make_guest(WITH_DISK)
@@ -63,8 +64,9 @@ def test_split_brain_is_found(testbed: Testbed) -> None:
     """
     A second copy of the guest running on the other host is reported as split brain.
 
-    Preconditions: the guest runs at the source.
-    Expected: the observers find a start of the same definition at the destination.
+    Preconditions: the guest runs at the source. Then a guest with the same definition is started
+    at the destination.
+    Expected: the observers report a split brain.
     """
     guest = testbed.make_guest(GuestSpec())
     observers = detach_observers(testbed, guest)
@@ -98,7 +100,7 @@ def test_a_copy_that_differs_in_one_block_is_found(testbed: Testbed) -> None:
     A copied disk with a byte different from the original is found.
 
     Preconditions: the guest is paused at the arrival, and the copy equals the original. Then a
-    byte of the copy is changed from outside.
+    byte of the copy is changed from outside the guest.
     Expected: the comparison finds no difference before the change, and names the disk
     afterwards.
     """

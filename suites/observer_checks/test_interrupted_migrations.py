@@ -1,4 +1,4 @@
-"""Interrupted migrations: no migration continues unnoticed, and no loss stays hidden."""
+"""Interrupted migrations: migqual reports a migration that continues and a guest that is lost."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -41,18 +41,18 @@ POSTCOPY_PLAN = Plan(
 FILLED_GUEST = GuestSpec(load=GuestLoad("full", memory=MemoryLoad(size_mib=96)))
 GRACE_SECONDS = 10.0  # libvirt's answer takes seconds while QEMU is busy sending
 SWITCH_SECONDS = 5.0
-ARRIVAL_SECONDS = 60.0  # libvirt may sit out a lock of 30 s that the last abort waits for
+ARRIVAL_SECONDS = 60.0  # the last abort may wait 30 s for a lock in libvirt
 HIGH_BANDWIDTH_MIB_S = 1000
 MULTIFD_PLAN = Plan(bandwidth_mib_s=16, channels=3)
 RELEASE_SECONDS = 3.0
-STALLED_SAMPLES = 20  # samples in which nothing more is sent
+STALLED_SAMPLES = 20  # a migration that sends nothing during this number of samples is stalled
 FREEZE_ATTEMPTS = 5
 MONITOR_SECONDS = 2.0
 SHORT_MONITOR_SECONDS = 0.3
 
 
-class CallbackFailure(Exception):  # noqa: N818 - not an error of anyone's
-    """An exception of the test's own code, possible at any time."""
+class CallbackFailure(Exception):  # noqa: N818 - no error of migqual or of a host
+    """An exception that the `on_sample` callback of a test raises."""
 
 
 @pytest.mark.parametrize("exception_type", [CallbackFailure, KeyboardInterrupt])
@@ -62,9 +62,9 @@ def test_exception_in_on_sample_aborts_the_migration(
     """
     A migration ends when the `on_sample` callback raises an exception or is interrupted.
 
-    Preconditions: memory moves, slowly, with parameters to restore afterwards.
-    Expected: the exception reaches the caller. No job runs, the guest runs at the source alone,
-    with the parameters from before, and the next migration succeeds.
+    Preconditions: the migration sends memory slowly, and has changed migration parameters.
+    Expected: the exception reaches the caller. No job runs, and the guest runs only at the
+    source, with the previous parameters. The next migration succeeds.
     """
     guest = testbed.make_guest(GuestSpec())
     parameters_before = guest.domain.run_qmp_command("query-migrate-parameters")
@@ -86,8 +86,10 @@ def test_guest_killed_during_migration_is_a_failed_migration(testbed: Testbed) -
     """
     A failure to restore parameters does not hide the loss of the guest.
 
-    Preconditions: the source's QEMU is killed while memory moves. libvirt keeps no definition.
-    Expected: the migration failed, with the message of the stack. The guest is on no host.
+    Preconditions: the source's QEMU is killed while memory moves. The guest is transient, so
+    libvirt keeps no definition.
+    Expected: the migration fails with the message of the stack, and the observers report the loss
+    of the guest.
     """
     guest = testbed.make_guest(GuestSpec(persistence=Persistence.TRANSIENT))
     observers = testbed.detach_observers(guest)
@@ -105,7 +107,7 @@ def test_guest_killed_during_migration_is_a_failed_migration(testbed: Testbed) -
 
 def test_abort_during_the_postcopy_switch_keeps_the_guest(testbed: Testbed) -> None:
     """
-    A migration with a started switch to post-copy is not cancelled any more.
+    An abort does not cancel a migration that has started the switch to post-copy.
 
     Preconditions: an abort is requested just after the request for post-copy.
     Expected: the migration completes, and the guest runs unharmed at the destination.
@@ -119,7 +121,7 @@ def test_abort_during_the_postcopy_switch_keeps_the_guest(testbed: Testbed) -> N
         )
         return (
             SampleAction.ABORT if len(late_sample_times_s) > 1 else None
-        )  # with the first of them post-copy is asked for
+        )  # at the first of these samples, migqual requests post-copy
 
     plan = Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, postcopy=True, postcopy_after_precopy=True)
     outcome = testbed.migrate(guest, plan, on_sample=request_abort)
@@ -135,10 +137,11 @@ def test_migration_that_cannot_be_aborted_is_inconclusive(
     """
     The wait for the end of a migration is limited, even when libvirt cannot abort.
 
-    Preconditions: an abort is requested in a post-copy much longer than the grace period.
+    Preconditions: an abort is requested during post-copy, and post-copy lasts much longer than
+    the grace period after an abort.
     Expected: the result is inconclusive. The error states the number of aborts and the message
-    of libvirt, and the samples until then are kept. With no more aborts and with more bandwidth
-    the migration completes: the guest runs at the destination.
+    of libvirt, and the job samples until then are kept. When no abort is sent any more and the
+    bandwidth is higher, the migration completes: the guest runs at the destination.
     """
     monkeypatch.setattr(job, "ABORT_GRACE_SECONDS", GRACE_SECONDS)
     monkeypatch.setattr(job, "POSTCOPY_SWITCH_SECONDS", SWITCH_SECONDS)
@@ -146,7 +149,7 @@ def test_migration_that_cannot_be_aborted_is_inconclusive(
     testbed.detach_observers(guest)
 
     def abort_in_postcopy(_sample: JobSample) -> SampleAction | None:
-        # libvirt pauses the source for good when post-copy begins
+        # When post-copy begins, libvirt pauses the guest at the source and never resumes it there.
         return SampleAction.ABORT if guest.query_state() == "paused" else None
 
     outcomes: list[Outcome] = []
@@ -174,11 +177,11 @@ def test_ignored_abort_is_a_stuck_migration(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A migration continuing after accepted aborts is a failure of the stack.
+    A migration that continues although libvirt accepted the aborts is a failure of the stack.
 
     Preconditions: QEMU's main migration thread is frozen, and the rest of QEMU continues.
-    Expected: the error says that libvirt accepted the aborts, and holds the samples. Once the
-    thread continues, the migration ends, the guest runs at the source alone, and the next
+    Expected: the error says that libvirt accepted the aborts, and contains the job samples. Once
+    the thread continues, the migration ends, and the guest runs only at the source. The next
     migration succeeds.
     """
     monkeypatch.setattr(job, "ABORT_GRACE_SECONDS", GRACE_SECONDS)
@@ -211,12 +214,11 @@ def test_failed_migration_not_released_by_qemu_is_found(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A failed migration whose thread in QEMU never ends is the stack's fault.
+    If QEMU still holds a migration that libvirt has reported as failed, the observers report a
+    fault of the stack.
 
-    libvirt has already reported the failure.
-
-    Preconditions: the destination's QEMU is stopped, so every connection is full. The main
-    migration thread is frozen. Then the destination's QEMU dies.
+    Preconditions: the destination's QEMU is stopped, so no connection accepts more data. The main
+    migration thread of the source's QEMU is frozen. Then the destination's QEMU is killed.
     Expected: the observers find a migration still held by QEMU. Once the thread continues, QEMU
     releases the migration, and the guest migrates.
     """
@@ -236,7 +238,7 @@ def test_failed_migration_not_released_by_qemu_is_found(
             if not sent_bytes:
                 send_signal_to_qemu(destination, guest, "STOP")
             elif is_stalled():
-                return  # dead already
+                return  # the destination's QEMU was already killed
             sent_bytes.append(processed_bytes)
             if is_stalled():
                 stack.enter_context(freeze_migration_main(guest, testbed.probe_context))
@@ -262,7 +264,7 @@ def test_freeze_that_blocks_all_of_qemu_is_found(
     A frozen thread that blocks all of QEMU is not taken for a frozen migration thread.
 
     Preconditions: QEMU's main thread is frozen in place of the main migration thread.
-    Expected: inconclusive. Afterwards QEMU answers again.
+    Expected: the result is inconclusive. Afterwards QEMU answers again.
     """
     monkeypatch.setattr(
         "suites.observer_checks.test_interrupted_migrations.MONITOR_SECONDS", SHORT_MONITOR_SECONDS
@@ -285,8 +287,8 @@ def test_freeze_that_blocks_all_of_qemu_is_found(
 def freeze_migration_main(guest: Guest, probe_context: ProbeContext) -> Iterator[None]:
     """Freeze the main migration thread of QEMU; the rest of QEMU continues.
 
-    A thread frozen with QEMU's lock blocks all of QEMU. The function then lets the thread
-    continue and freezes the thread again.
+    If the frozen thread holds QEMU's global lock, all of QEMU stops. The function then lets the
+    thread continue and freezes the thread again.
 
     Raises:
         InconclusiveError: The thread held the lock in every attempt.

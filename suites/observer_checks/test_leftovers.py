@@ -32,7 +32,7 @@ def test_leftovers_on_a_host_are_found(testbed: Testbed, inventory: Inventory) -
         host.shell.run("touch", "--", file)
         stack.callback(host.shell.run, "ip", "link", "delete", INTERFACE)
         host.shell.run("ip", "tuntap", "add", INTERFACE, "mode", "tap")
-        process_script = f'echo up; exec -a "guest={prefix}left" cat'  # it ends with its input
+        process_script = f'echo up; exec -a "guest={prefix}left" cat'  # ends at end of input
         process = stack.enter_context(host.shell.start("bash", "-c", process_script))
         assert next(iter(process)) == "up\n"
         leftovers = audit.list_leftovers(testbed.hosts) - earlier_leftovers

@@ -16,7 +16,7 @@ from migqual.testbed.testbed import Testbed
 pytestmark = pytest.mark.observer_check
 
 DISKS = (DiskSpec(StoreKind.DIRECTORY),)
-MIN_BOOT_MEMORY_MIB = 4  # memory used by the boot only, not reused by the load
+MIN_BOOT_MEMORY_MIB = 4  # memory that the boot fills and that the guest load does not use again
 UNSAFE_PLAN = Plan(safety=Safety.UNSAFE)
 
 
@@ -26,7 +26,7 @@ def test_restored_and_booted_guests_are_the_same(testbed: Testbed) -> None:
 
     Preconditions: two guests of each kind in turn, with a disk.
     Expected: every guest lists the same devices. Each guest migrates with memory, disk, session
-    and boot unharmed. The restored guests started without a boot, and with less filled memory:
+    and boot unharmed. The restored guests started without a boot, and have fewer non-zero pages:
     data of the boot is neither restored nor sent.
     """
     starts = (StartMode.RESTORED, StartMode.BOOTED, StartMode.RESTORED, StartMode.BOOTED)
@@ -52,7 +52,7 @@ def test_restored_and_booted_guests_are_the_same(testbed: Testbed) -> None:
 
 
 def measure_filled_mib(guest: Guest, probe_context: ProbeContext) -> float:
-    """Measure the guest memory in pages not all zero, on the host."""
+    """Measure on the host how much guest memory is not in zero pages, in MiB."""
     memory_kib = guest.spec.memory_mib * 1024
     memory_sample = sample_memory(
         guest.host, guest.domain, memory_kib, probe_context, windows_s=(0.05,)
@@ -88,7 +88,7 @@ def test_damaged_cached_state_is_recreated(testbed: Testbed, size: str) -> None:
 
     Preconditions: the lab's hosts cache states. The file of a state ends too early, in QEMU's
     stream or in libvirt's header.
-    Expected: the guest is up all the same, restored from a new state. The new state is cached.
+    Expected: the guest runs, restored from a new state. The new state is cached.
     """
     spec = GuestSpec(
         shutdown_delay_s=70 + testbed.pair.lane_number

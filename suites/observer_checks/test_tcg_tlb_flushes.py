@@ -21,7 +21,7 @@ def test_tcg_guest_makes_qemu_flush_its_tlb(testbed: Testbed) -> None:
     """
     An emulated guest makes QEMU flush the emulated TLBs all the time.
 
-    So a page missed by QEMU's dirty tracking does not stay missed.
+    After a flush, QEMU's dirty tracking also tracks a page that it missed before.
 
     Preconditions: none. Under KVM no such TLB exists.
     Expected: 100 flushes within 10 s under TCG. Under KVM the guest triggers no flush.
@@ -40,7 +40,7 @@ def test_tcg_guest_makes_qemu_flush_its_tlb(testbed: Testbed) -> None:
 
 
 def count_tlb_flushes(guest: Guest) -> int:
-    """Count the full and partial TLB flushes since the guest began, summed over all vCPUs."""
+    """Count the full and partial TLB flushes of all vCPUs since the start of the guest."""
     qmp_arguments = {"command-line": "info jit"}
     reply = str(guest.domain.run_qmp_command("human-monitor-command", **qmp_arguments))
     counts = re.findall(r"TLB (?:full|partial) flushes +(\d+)", reply)

@@ -38,7 +38,7 @@ SETTLE_S = 1.0
 # The excess at start and end is less than the data sent in this time at the limit. QEMU leaves
 # as much data for the end as fits into the downtime limit of 300 ms.
 BURST_ALLOWANCE_S = 0.5
-UNLIMITED_MIB_S = 10_000  # no limit to speak of
+UNLIMITED_MIB_S = 10_000  # so high that the limit has no effect
 
 
 @pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
@@ -46,12 +46,12 @@ def test_bandwidth_limit_is_read_back(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    `migrate-getspeed` reports the limit set by `migrate-setspeed`, and QEMU has the limit in
-    force.
+    `migrate-getspeed` reports the limit set by `migrate-setspeed`, and the limit is in force in
+    QEMU.
 
     Preconditions: a guest without a running migration.
     Expected: every value is read back from libvirt in MiB/s and from QEMU in bytes per second.
-    A value beyond libvirt's range is refused, and the old value stays.
+    A value beyond libvirt's range is refused, and the old value stays in force.
     """
     guest = testbed.make_guest(GuestSpec())
 
@@ -97,13 +97,13 @@ def test_throughput_stays_under_the_limit(
     """
     A migration stays within the bandwidth limit, and uses most of the limit.
 
-    Preconditions: a guest with a migration time of several seconds at the limit.
+    Preconditions: at the limit, the migration of the guest takes several seconds.
     Expected: after the start no window of two seconds exceeds the limit plus the profile's
-    tolerance. The mean rate of the whole migration, by the kernel's count on the link, stays
-    within the same limit. The kernel's count agrees with the job's count. At least half of the
-    windows reach 85 % of the limit. If fewer windows do so and a migration without a limit is
-    no faster, the link was the limit: the test is inconclusive. The report has the peak with
-    start and end.
+    tolerance. The mean rate of the whole migration, by the kernel's count on the link, does not
+    exceed this sum either. The kernel's count agrees with the job's count. At least half of the
+    windows reach 85 % of the limit. If fewer windows reach 85 %, and a migration without a limit
+    is slower than the limit, the link is too slow: the test is inconclusive. The report also has
+    the peak rate including the start and the end of the migration.
     """
     guest = testbed.make_guest(FULL_GUEST)
 
@@ -132,12 +132,14 @@ def test_throughput_stays_under_the_limit(
 @pytest.mark.requirement("LM-PAR-02", "LM-PAR-03")
 def test_bandwidth_limit_is_in_force_during_migration(testbed: Testbed) -> None:
     """
-    QEMU has the bandwidth limit in force during a migration, and a new limit after a change.
+    The bandwidth limit is in force in QEMU during a migration, and so is a new limit after a
+    change.
 
     Preconditions: a migration at 16 MiB/s; after the first reply of QEMU the limit is raised to
     32 MiB/s.
-    Expected: QEMU reports each limit in bytes per second at the right time; libvirt reports the
-    new limit in MiB/s. The rest of the guest moves without a limit.
+    Expected: QEMU reports the first limit before the change and the new limit after the change,
+    in bytes per second. libvirt reports the new limit in MiB/s. Then the limit is removed, and
+    the migration completes.
     """
     guest = testbed.make_guest(LARGE_GUEST)
     first_probe, second_probe = (ParameterProbe(guest, "max-bandwidth") for _ in range(2))
@@ -177,9 +179,9 @@ def test_bandwidth_limit_changes_during_migration(
     """
     A limit raised or lowered during a migration is in force from the change on.
 
-    Preconditions: a migration at the old limit, running for seconds.
-    Expected: before the change the migration obeys and uses the old limit, after the change the
-    new limit. libvirt reports the new value.
+    Preconditions: a migration that runs for several seconds at the old limit before the change.
+    Expected: before the change the migration uses the old limit and does not exceed the old
+    limit. After the change the same is true for the new limit. libvirt reports the new value.
     """
     guest = testbed.make_guest(LARGE_GUEST)
     change = BandwidthChange(guest.domain, new_mib_s, delay_s=SETTLE_S + 2.5)
@@ -205,9 +207,9 @@ def test_postcopy_bandwidth(testbed: Testbed, profile: Profile) -> None:
     Post-copy has a separate bandwidth limit.
 
     Preconditions: the migration switches to post-copy after a second.
-    Expected: QEMU and libvirt report the value. In post-copy the rate stays within the
-    post-copy limit and exceeds the pre-copy limit. A host without post-copy reports the missing
-    support.
+    Expected: QEMU and libvirt report the limit for post-copy. In post-copy the rate stays within
+    the post-copy limit and exceeds the pre-copy limit. A host without post-copy reports the
+    missing support (unsupported).
     """
     precopy_mib_s, postcopy_mib_s = 16, 24
     guest = testbed.make_guest(FULL_GUEST)
@@ -260,13 +262,14 @@ def check_limit_is_used(
     unlimited_mib_s = compute_metrics(testbed.migrate(guest, Plan()))["throughput_avg_mib_s"] or 0
     if unlimited_mib_s < limit_mib_s:
         raise InconclusiveError(
-            f"the migration used {message}; without a limit it used {unlimited_mib_s:.1f} MiB/s"
+            f"the migration used {message}; without a limit, a migration used "
+            f"{unlimited_mib_s:.1f} MiB/s"
         )
     pytest.fail(f"the migration used {message}, but the link carries {unlimited_mib_s:.1f} MiB/s")
 
 
 def compute_link_rate_mib_s(migration: CountedMigration) -> float:
-    """Return the mean rate on the link by the kernel's byte count, MiB/s.
+    """Return the mean rate on the link by the kernel's byte count, in MiB/s.
 
     The rate covers the whole migration, from the first data, with an allowance for start and
     end.
@@ -280,7 +283,7 @@ def compute_link_rate_mib_s(migration: CountedMigration) -> float:
 
 
 def find_first_data_s(samples: tuple[JobSample, ...]) -> float:
-    """Return the time of the first data, s from the start of the migration."""
+    """Return the time of the first data, in s after the start of the migration."""
     return next(sample.at_s for sample in samples if sample.stats.memory_processed_bytes)
 
 
@@ -290,8 +293,9 @@ def compute_rates_mib_s(
     """Return the rates in MiB/s of all windows of two seconds.
 
     Args:
-        since_s: Start of the first window, s from the start of the migration.
-        until_s: End of the last window; None for the stop of the guest at the source.
+        since_s: Start of the first window, in s after the start of the migration.
+        until_s: End of the last window, in s after the start of the migration. None means the
+            time when the guest stops at the source.
 
     Raises:
         InconclusiveError: No window fits into the time, or the source reported no stop of the
@@ -308,7 +312,8 @@ def compute_rates_mib_s(
     if not rates_mib_s:
         slowest_reply_s = max((sample.query_s for sample in outcome.job_samples), default=0.0)
         raise InconclusiveError(
-            f"no window of {throughput.WINDOW_SECONDS:g} s between {since_s:.1f} and "
-            f"{until_s:.1f} s; the slowest reply took {slowest_reply_s:.2f} s"
+            f"no window of {throughput.WINDOW_SECONDS:g} s fits between {since_s:.1f} s and "
+            f"{until_s:.1f} s after the start of the migration; "
+            f"the slowest reply to a query of the job took {slowest_reply_s:.2f} s"
         )
     return rates_mib_s

@@ -18,9 +18,9 @@ class BoundaryValues:
     """Boundary values of a migration parameter.
 
     Attributes:
-        accepted_values: Values for QEMU to accept.
-        refused_values: Values for QEMU to refuse.
-        optional_values: Values for QEMU to accept or to refuse, with a correct reply.
+        accepted_values: Values that QEMU must accept.
+        refused_values: Values that QEMU must refuse.
+        optional_values: Values that QEMU may accept or refuse, with a correct reply.
     """
 
     accepted_values: tuple[ParameterValue, ...]
@@ -31,18 +31,19 @@ class BoundaryValues:
 # zlib has level 0 (store only), and openEuler's zstd has levels up to 19
 LEVEL_BOUNDARIES = BoundaryValues((1, 9), (20, 256, -1), (0, 10, 19))
 THREAD_COUNT_BOUNDARIES = BoundaryValues((1, 255), (0, 256))
+# QEMU may ignore these parameters; a documented parameter must have an effect.
 UNDOCUMENTED_PARAMETERS = {
     "multifd-zlib-level",
     "multifd-zstd-level",
-}  # a documented one has to work
+}
 BOUNDARIES = {
     "compress-level": LEVEL_BOUNDARIES,
     "compress-threads": THREAD_COUNT_BOUNDARIES,
     "compress-wait-thread": BoundaryValues((True, False), ("maybe", 2)),
     "decompress-threads": THREAD_COUNT_BOUNDARIES,
     "compress-method": BoundaryValues(("zlib", "zstd"), ("none", "lzma")),
-    # The minimum is a page. On aarch64 without a machine a page is 1 KiB, the smallest possible
-    # size.
+    # The minimum is a page. On aarch64 a QEMU without a machine uses the smallest possible page
+    # size, 1 KiB.
     "xbzrle-cache-size": BoundaryValues((4096, 64 * MIB), (0, 1, 512, 5 * MIB), (1024,)),
     "multifd-zlib-level": BoundaryValues((0, 1, 9), (10, 256, -1)),
     "multifd-zstd-level": BoundaryValues((0, 1, 19, 20), (21, 256, -1)),
@@ -84,10 +85,11 @@ BOUNDARIES = {
 )
 def test_parameter_boundaries(name: str, pair: HostPair) -> None:
     """
-    A parameter accepts the values of the valid range and refuses all others, at both ends.
+    QEMU accepts boundary values of a parameter inside the valid range, and refuses values outside
+    the range, at both ends.
 
-    Preconditions: the QEMU of either host, without a guest. A QEMU without the parameter
-    refuses the parameter as unexpected.
+    Preconditions: the QEMU of each host, without a guest. A QEMU without the parameter refuses
+    the parameter as unexpected (unsupported).
     Expected: an accepted value is read back. A refusal names the parameter or the value, and
     the old value stays in force.
     """
@@ -110,7 +112,7 @@ def require_parameter_support(host: Host, name: str, value: ParameterValue) -> N
     """Require QEMU to have the parameter.
 
     Raises:
-        UnsupportedError: QEMU has no such parameter; with QEMU's message.
+        UnsupportedError: QEMU has no such parameter. The error contains QEMU's message.
     """
     (trial,) = qemu_probe.try_parameter_values(host, name, [value])
     if trial.effective_value is None:
@@ -129,8 +131,8 @@ def require_parameter_effect(host: Host, name: str, values: tuple[ParameterValue
     if len({trial.effective_value for trial in trials}) == 1 and not any(
         trial.refusal for trial in trials
     ):
-        description = f"accepts every {name}, but {trials[0].effective_value} stays in force"
-        raise UnsupportedError(f"{host.name}: QEMU {description}")
+        description = f"value of {name}, but the value {trials[0].effective_value} stays in force"
+        raise UnsupportedError(f"{host.name}: QEMU accepts every {description}")
 
 
 def list_accepted_values(
@@ -138,8 +140,8 @@ def list_accepted_values(
 ) -> list[ParameterValue]:
     """Return the values accepted by QEMU.
 
-    Each reply must match the value in force: an accepted value is in force, a refused value is
-    not.
+    Each reply must match the value in force. After QEMU accepts a value, this value must be in
+    force. After QEMU refuses a value, the previous value must be in force.
     """
     accepted_values = []
     initial_value = values[0]

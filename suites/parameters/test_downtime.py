@@ -16,8 +16,8 @@ from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING, count_pr
 from suites.support.parameter_probe import ParameterProbe
 
 BUSY_GUEST = GuestSpec(load=GuestLoad("busy", memory=MemoryLoad(size_mib=32, rate_mib_s=10)))
-# The guest keeps 32 MiB dirty: 0.7 s at the bandwidth limit. The long downtime limit allows
-# three times as much at the end, the short limit a seventh.
+# The guest keeps 32 MiB dirty, which take 0.7 s at the bandwidth limit. In the time of the long
+# downtime limit QEMU can send three times as much, in the time of the short limit a seventh.
 LONG_DOWNTIME_MS, SHORT_DOWNTIME_MS = 2000, 100
 
 
@@ -26,11 +26,12 @@ def test_downtime_limit_is_read_back(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    libvirt reports the limit set by `migrate-setmaxdowntime`, and QEMU has the limit in force.
+    libvirt reports the limit set by `migrate-setmaxdowntime`, and the limit is in force in QEMU.
 
     Preconditions: a guest without a running migration.
     Expected: every value is read back from libvirt and QEMU, also the documentation's 500 ms. A
-    value above QEMU's 2000 s is refused with the reason, and the old value stays in force.
+    value above QEMU's maximum of 2000 s is refused with a message, and the old value stays in
+    force.
     """
     guest = testbed.make_guest(GuestSpec())
 
@@ -61,7 +62,7 @@ def test_downtime_stays_within_limit(
 
     Preconditions: the guest dirties memory all the time.
     Expected: the ratio of downtime to limit is at most the ratio of the profile. The report has
-    the figure in both cases.
+    the downtime and the ratio, also if the ratio is too large.
     """
     outcome = testbed.migrate(testbed.make_guest(BUSY_GUEST), Plan(downtime_ms=limit_ms))
 
@@ -80,13 +81,14 @@ def test_downtime_stays_within_limit(
 @pytest.mark.requirement("LM-PAR-01")
 def test_downtime_limit_decides_when_a_migration_ends(testbed: Testbed) -> None:
     """
-    A non-converging guest moves only if the downtime limit allows for the remaining memory.
+    A non-converging guest moves only if QEMU can send the remaining memory within the downtime
+    limit.
 
-    Preconditions: the guest keeps memory dirty: twice as much as QEMU's default limit allows at
-    the end with the given bandwidth. The guest dirties memory faster than QEMU sends memory.
+    Preconditions: the guest dirties memory faster than QEMU sends memory. The dirty memory is
+    twice as much as QEMU can send within its default downtime limit at the given bandwidth.
     Expected: with a limit of 2 s the guest moves. With a limit of 0.1 s the same guest does not
-    move in twice the time. The migration is aborted after several rounds, and the guest runs
-    on. QEMU has each limit in force meanwhile.
+    move in twice the time. The migration is aborted after at least two rounds, and the guest
+    runs on. Each limit is in force in QEMU during its migration.
     """
     guest = testbed.make_guest(NON_CONVERGING)
     plan = Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, downtime_ms=LONG_DOWNTIME_MS)

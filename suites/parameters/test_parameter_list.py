@@ -24,8 +24,8 @@ def test_documented_parameters_are_listed_or_refused(
 
     Preconditions: a guest without any changed parameter.
     Expected: QEMU refuses to set a parameter missing from `query-migrate-parameters`. A listed
-    parameter has a value, equal to the documented default, if any. The report has the missing
-    parameters. A QEMU of the same host without a guest lists the same parameters.
+    parameter has a value. If a default is documented, the value is this default. The report has
+    the missing parameters. A QEMU of the same host without a guest lists the same parameters.
     """
     guest = testbed.make_guest(GuestSpec())
 

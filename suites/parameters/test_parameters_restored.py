@@ -26,7 +26,7 @@ THROTTLED_PLAN = Plan(
     auto_converge=AutoConverge(10, 5),
     deadline_s=12,
 )
-# the settings of the plan by QEMU's names
+# QEMU's names of the settings in THROTTLED_PLAN
 PLAN_PARAMETERS = {
     "max-bandwidth",
     "downtime-limit",
@@ -38,7 +38,7 @@ MULTIFD_PARAMETERS = {"multifd", "multifd-channels"}
 
 
 def keep_running(_guest: Guest, _pair: HostPair) -> None:
-    """Let the migration run into the deadline of the plan."""
+    """Let the migration continue until the deadline of the plan."""
 
 
 def abort_migration(_guest: Guest, _pair: HostPair) -> SampleAction:
@@ -72,11 +72,11 @@ def test_failed_migration_restores_parameters(
     """
     A failed or aborted migration leaves no changed parameter or capability at the source.
 
-    Preconditions: bandwidth, downtime, throttle and sometimes parallel connections are set.
-    While the guest is throttled, the deadline passes, the migration is aborted, or the
-    destination's QEMU is killed.
-    Expected: other values are in force during the migration. Afterwards the source's QEMU lists
-    the same values as before, and the guest moves with a plain migration.
+    Preconditions: the plan sets bandwidth, downtime and throttle, in one variant also parallel
+    connections. While the guest is throttled, the deadline passes, the migration is aborted, or
+    the destination's QEMU is killed.
+    Expected: the values of the plan are in force during the migration. Afterwards the source's
+    QEMU lists the same values as before, and the guest moves with the default plan.
     """
     guest = testbed.make_guest(NON_CONVERGING)
     settings_before = query_migration_settings(guest)

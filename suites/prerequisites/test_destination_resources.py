@@ -45,11 +45,12 @@ def test_more_memory_than_the_destination_has(
     pair: HostPair,
 ) -> None:
     """
-    A guest too large for the destination's memory is refused with both figures.
+    A guest too large for the destination's memory is refused.
 
     Preconditions: a definition of a guest that is 1 GiB larger than the destination's memory. The
     guest is never started.
-    Expected: refused. The finding states needed and available memory, and needed is larger.
+    Expected: preflight refuses. The finding states the needed and the available memory, and the
+    needed memory is larger.
     """
     memory_mib = query_memory_mib(pair.destination) + GIB_IN_MIB
     with define_inactive_copy(
@@ -69,9 +70,10 @@ def test_more_vcpus_than_the_hypervisor_has(
     """
     A guest with more vCPUs than the destination's hypervisor can provide is refused.
 
-    Preconditions: the facts of a real pair, with an extra vCPU beyond the limit of the
-    destination's machine type.
-    Expected: refused with both figures. With the real number of vCPUs the check is ok.
+    Preconditions: the facts of a real pair. The test changes the number of vCPUs in the facts to
+    one more than the limit of the destination's machine type.
+    Expected: preflight refuses, and the finding states both numbers. With the real number of
+    vCPUs the check is ok.
     """
     facts = run_preflight.collect_facts(shared_idle_guest.name)
     assert isinstance(facts.migration, MigrationFacts)
@@ -100,11 +102,12 @@ def test_free_space_for_copied_disks(
     pair: HostPair,
 ) -> None:
     """
-    A copied local disk needs free space for the full size, not only for the allocated size.
+    A copied local disk needs free space for the virtual size, not only for the allocated size.
 
-    Preconditions: a thin image on the source's own store, of 64 MiB, or 1 GiB larger than the free
-    space of the destination.
-    Expected: refused exactly when the disk does not fit. The needed space is the full size.
+    Preconditions: a qcow2 image on the local store of the source. The virtual size is 64 MiB, or
+    1 GiB more than the free space of the destination.
+    Expected: preflight refuses only the disk that does not fit. The needed space is the virtual
+    size.
     """
     size_mib = 64
     if verdict is Severity.REFUSED:
@@ -122,10 +125,10 @@ def test_shared_disks_need_no_free_space(
     run_preflight: PreflightRunner, shared_idle_guest: Guest
 ) -> None:
     """
-    Disks on stores of both hosts need no free space in the destination's own storage.
+    Disks on shared stores need no free space in the local store of the destination.
 
     Preconditions: a guest with all disks on shared stores.
-    Expected: ok, with no needed space.
+    Expected: the check is ok, and the needed space is 0.
     """
     finding = run_preflight(shared_idle_guest.name)["LM-PRE-04.storage"]
 

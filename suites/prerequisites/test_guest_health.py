@@ -22,8 +22,8 @@ from migqual.testbed.testbed import Testbed
 SHARED_MEMORY_XML = (
     "<shmem name='NAME'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>"
 )
-# The guest stops the agent process for 3.5 s. Before the stop, a pause of 0.2 s lets the agent
-# send the answer.
+# The script stops the agent process for 3.5 s. Before the stop, a pause of 0.2 s lets the agent
+# reply to the command that started the script.
 STOP_AGENT_SCRIPT = "usleep 200000; kill -STOP $0; usleep 3500000; kill -CONT $0"
 
 
@@ -33,7 +33,8 @@ def test_paused_guest(run_preflight: PreflightRunner, shared_idle_guest: Guest) 
     A paused guest is not ready for a live migration.
 
     Preconditions: the guest is suspended.
-    Expected: refused. The finding names the state. The agent cannot be asked and is unknown.
+    Expected: preflight refuses, and the finding names the state. The check of the guest agent is
+    unknown, because a paused guest does not answer.
     """
     shared_idle_guest.domain.suspend()
     try:
@@ -49,10 +50,10 @@ def test_paused_guest(run_preflight: PreflightRunner, shared_idle_guest: Guest) 
 @pytest.mark.requirement("LM-PRE-03")
 def test_unresponsive_agent(run_preflight: PreflightRunner, shared_idle_guest: Guest) -> None:
     """
-    Preflight finds a hanging guest agent with a request to the agent.
+    Preflight sends a request to the guest agent, and refuses a guest whose agent does not answer.
 
     Preconditions: the process of the agent is stopped.
-    Expected: refused within a second or two.
+    Expected: preflight refuses within a few seconds.
     """
     shared_idle_guest.domain.run_agent_command(
         "guest-exec",
@@ -87,7 +88,7 @@ def test_job_in_progress(run_preflight: PreflightRunner, testbed: Testbed) -> No
     A guest cannot be migrated a second time during a migration.
 
     Preconditions: a slow migration runs.
-    Expected: refused. The finding names the job.
+    Expected: preflight refuses because of the active job.
     """
     guest = testbed.make_guest(GuestSpec())
     preflight_runs: list[Future[Mapping[str, Finding]]] = []
@@ -108,10 +109,10 @@ def test_job_in_progress(run_preflight: PreflightRunner, testbed: Testbed) -> No
 @pytest.mark.requirement("LM-PRE-03")
 def test_disk_with_errors(run_preflight: PreflightRunner, testbed: Testbed) -> None:
     """
-    A guest with a failed store is distinguished from a guest with healthy disks.
+    A guest whose disk reports I/O errors is refused.
 
     Preconditions: the server of the guest's disk ends while the guest writes.
-    Expected: refused. The finding names the disk and the number of failed operations.
+    Expected: preflight refuses. The finding names the disk and the number of failed operations.
     """
     spec = GuestSpec(disks=(DiskSpec(StoreKind.NBD),))
     with testbed.provisioner.running_guest(spec, testbed.source) as guest:
@@ -135,13 +136,13 @@ def test_non_migratable_device(run_preflight: PreflightRunner, testbed: Testbed)
     """
     A device without migration support is found before the migration fails.
 
-    Preconditions: the guest shares memory with the host.
-    Expected: refused. The finding names the device.
+    Preconditions: the guest has a device that shares memory with the host.
+    Expected: preflight refuses. The finding names the device.
     """
     with ExitStack() as stack:
         guest = testbed.provisioner.boot_guest(GuestSpec(), testbed.source)
         stack.callback(testbed.provisioner.remove_guest, guest)
-        memory_file = f"/dev/shm/{guest.name}"  # noqa: S108 - where libvirt puts it, and leaves it
+        memory_file = f"/dev/shm/{guest.name}"  # noqa: S108 - libvirt does not remove it
         undo_commands = [("rm", "-f", "--", memory_file)]
         guest.journal_entries.append(
             testbed.provisioner.journal.record(

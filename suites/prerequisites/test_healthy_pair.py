@@ -16,7 +16,7 @@ def test_every_check_passes_on_a_healthy_pair(
 
     Preconditions: a running guest with a disk on each shared store. Both hosts reach each
     other, the stores and the networks.
-    Expected: every prerequisite check is possible, and no check has an objection.
+    Expected: every prerequisite check can collect its facts, and every finding is ok.
     """
     findings = run_preflight(shared_idle_guest.name)
 

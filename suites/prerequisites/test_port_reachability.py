@@ -64,12 +64,14 @@ def test_libvirt_unreachable_from_source(
     testbed: Testbed,
 ) -> None:
     """
-    A destination libvirt out of reach of the source prevents only peer-to-peer migrations.
+    If the source cannot reach libvirt at the destination, only peer-to-peer migrations are
+    refused.
 
     The controller drives a managed direct migration, so the source needs no connection.
 
     Preconditions: the destination rejects connections from the source to libvirt's port.
-    Expected: refused for peer-to-peer. For managed direct the check is ok.
+    Expected: the check refuses a peer-to-peer migration. For a managed direct migration the check
+    is ok.
     """
     source_address = testbed.source.entry.migration_endpoint
     control_port = CONTROL_PORT.format(ssh_port=testbed.destination.entry.port)
@@ -88,7 +90,8 @@ def test_guard_names_the_closed_port(
     The guard stops a migration over a closed port before any change.
 
     Preconditions: the firewall of the destination closes the migration ports.
-    Expected: a refusal with the finding, the figures and the remedy.
+    Expected: the guard refuses with the finding about the closed ports, its figures and its
+    remedy.
     """
     source_address = testbed.source.entry.migration_endpoint
     rule = f"input {build_address_match('saddr', source_address)} {DATA_PORTS}"

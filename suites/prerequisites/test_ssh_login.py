@@ -62,8 +62,7 @@ def test_ssh_login_is_refused(
     A wrong user key, or an unknown or changed host key, prevents the SSH login.
 
     Preconditions: the inventory is wrong in exactly the tested point.
-    Expected: refused with the reason. Every check behind the login is unknown, and no such
-    check is ok.
+    Expected: preflight refuses with the reason. A check that needs the login is unknown.
     """
     LEDGER.wait_until_login_may_fail(pair.destination.entry)
 
@@ -94,10 +93,10 @@ def test_permissive_ssh_server_is_found(
     tmp_path: Path,
 ) -> None:
     """
-    Preflight tries logins, and finds an SSH server with password login or login for any key.
+    Preflight tries logins, and finds an SSH server that accepts passwords or any key.
 
-    Preconditions: the SSH server of the destination has such a setting.
-    Expected: refused. The remedy names the setting to change.
+    Preconditions: a setting of the destination's SSH server allows passwords or any key.
+    Expected: preflight refuses. The remedy names the setting to change.
     """
     known_hosts = tmp_path / "known_hosts"
     with (

@@ -34,11 +34,11 @@ def test_shared_disk_is_recognized(
     disk_index: int, run_preflight: PreflightRunner, shared_idle_guest: Guest
 ) -> None:
     """
-    A disk on a store of both hosts is distinguished from a local disk.
+    A disk that both hosts can open is distinguished from a local disk.
 
-    Preconditions: a shared directory, an NBD export, an iSCSI LUN.
-    Expected: the file is shared and the network disks are remote. Each finding states the
-    proof.
+    Preconditions: disks on a shared directory, on an NBD export, and on an iSCSI LUN.
+    Expected: the location of the file is shared, and the location of the network disks is remote.
+    Each finding states the proof.
     """
     finding = run_preflight(shared_idle_guest.name)[
         f"LM-SHR-01.{shared_idle_guest.spec.list_disk_targets()[disk_index]}"
@@ -62,10 +62,10 @@ def test_local_disk_is_recognized(
     provisioner: Provisioner,
 ) -> None:
     """
-    A disk of the source alone is local; the guest migrates only together with the disk.
+    A disk that only the source can open is local; the guest migrates only together with the disk.
 
-    Preconditions: the folder of the disk exists at both hosts, and each host has a separate
-    folder.
+    Preconditions: both hosts have a folder with the path of the disk's folder, but these are two
+    different folders.
     Expected: the disk is local. The migration is refused unless the plan copies the disk.
     """
     with define_inactive_copy(provisioner, shared_idle_guest, DiskSpec(StoreKind.LOCAL)) as name:
@@ -110,7 +110,8 @@ def test_another_image_in_the_shared_folder(
     In a shared folder, an image hidden by another file at the destination is not shared.
 
     Preconditions: a bind mount covers the image at the destination.
-    Expected: the result is ambiguous, so the verdict is unknown and never shared.
+    Expected: preflight does not report the disk as shared; the severity of the findings is
+    unknown.
     """
     image = shared_idle_guest.volumes[FILE_DISK_INDEX].path
     with faults.inject_file_over(testbed.provisioner, testbed.destination, image, b"another image"):
@@ -134,9 +135,9 @@ def test_shared_file_is_recognized_without_writing(
 
     Preconditions: a running guest on the shared directory. Only read-only probes are allowed,
     as for a guest of another owner.
-    Expected: the disk is shared, or ambiguous on a file system whose locks the other host does not
-    see. No file is written beside the image. The journal names every file before the file is
-    created, and names no file in the folder.
+    Expected: the disk is shared. If the file system does not show the locks of one host to the
+    other host, the disk is ambiguous. No file is written beside the image: the journal names every
+    file before the file is created, and names no file in the folder of the image.
     """
     finding_id = f"LM-SHR-01.{shared_idle_guest.spec.list_disk_targets()[FILE_DISK_INDEX]}"
     has_common_locks = "lock" in run_preflight(shared_idle_guest.name)[finding_id].message
@@ -160,7 +161,8 @@ def test_store_unreachable_from_destination(
     A destination without access to a network disk is refused.
 
     Preconditions: the firewall of the destination blocks the connection to the storage host.
-    Expected: refused. The finding names the disk and the message of QEMU's tool.
+    Expected: preflight refuses. The finding names the disk and the destination, and contains the
+    message of QEMU's tool.
     """
     disk_index = [disk.store for disk in SHARED_DISKS].index(store)
     port = shared_idle_guest.volumes[disk_index].port
@@ -187,10 +189,10 @@ def test_unusable_service_bridge(
     testbed: Testbed,
 ) -> None:
     """
-    A disconnected or missing service bridge cannot serve the guest.
+    A destination with a disconnected or missing service bridge is refused.
 
-    Preconditions: the service bridge of the destination has lost the uplink, or the name.
-    Expected: refused. The finding names the bridge.
+    Preconditions: the service bridge of the destination has no uplink, or has another name.
+    Expected: preflight refuses. The finding names the bridge.
     """
     with inject_fault(testbed.provisioner, testbed.destination):
         finding = run_preflight(shared_idle_guest.name)["LM-PRE-02.network"]

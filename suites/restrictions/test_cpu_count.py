@@ -28,9 +28,10 @@ def test_vcpu_count_against_destination_cpus(
     """
     The guard warns as soon as the guest has more vCPUs than the destination has CPUs.
 
-    Preconditions: the facts of a real pair and guest, with as many vCPUs as the destination has
-    CPUs, or with an extra vCPU. libvirt may refuse to define such a guest on a large host.
-    Expected: a warning exactly with the extra vCPU. The finding states both figures.
+    Preconditions: the facts of a real pair and guest. The test changes the number of vCPUs in the
+    facts to the number of CPUs at the destination, or to one more. The test defines no such
+    guest, because libvirt may refuse the definition on a large host.
+    Expected: preflight warns only about the extra vCPU. The finding states both numbers.
     """
     cpus = int(testbed.destination.libvirt.query_node_info()["cpus"])
     facts = run_preflight.collect_facts(shared_idle_guest.name)

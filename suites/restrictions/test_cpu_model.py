@@ -13,7 +13,7 @@ from migqual.testbed.testbed import Testbed
 from suites.support.faults import inject_cpu_mismatch, inject_missing_cpu_feature
 from suites.support.stack_refusals import expect_stack_refusal
 
-FEATURE = "lahf_lm"  # in every CPU model of 64 bits, and in none of less
+FEATURE = "lahf_lm"  # every CPU model of 64 bits has the feature, and no CPU model of 32 bits
 
 
 @pytest.mark.requirement("LM-RES-09")
@@ -54,11 +54,11 @@ def test_destination_lacks_a_feature_of_the_guests_cpu(
     run_preflight: PreflightRunner, testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    The guard refuses a guest with a CPU not available at the destination; libvirt does, too.
+    Preflight and libvirt refuse a guest if the destination does not offer the guest's CPU.
 
-    Preconditions: no CPU at the destination has a certain feature used by the guest.
-    Expected: the guard names the feature. Without the guard libvirt refuses the guest's CPU,
-    and the guest runs on at the source, unharmed.
+    Preconditions: no CPU model at the destination has a certain feature of the guest's CPU.
+    Expected: preflight refuses and names the feature. Without the guard libvirt refuses the
+    guest's CPU, and the guest runs on at the source, unharmed.
     """
     guest = testbed.make_guest(GuestSpec())
     with inject_missing_cpu_feature(testbed.provisioner, testbed.destination, FEATURE):

@@ -36,7 +36,7 @@ def test_different_segment_is_refused(
     Preflight finds a bridge with the same name on another network segment.
 
     Preconditions: the service bridge of the destination has lost the uplink.
-    Expected: refused.
+    Expected: preflight refuses.
     """
     with inject_bridge_disconnect(testbed.provisioner, testbed.destination):
         finding = run_preflight(shared_idle_guest.name)["LM-RES-10.segment"]

@@ -14,15 +14,15 @@ from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Plan
 from migqual.testbed.host_pair import HostPair
 
-SHUTDOWN_DELAY_S = 4  # how long the guest takes to go down
+SHUTDOWN_DELAY_S = 4  # time that the guest takes to shut down
 REBOOT_TIMEOUT_S = 40.0
 SHUTDOWN_TIMEOUT_S = 30.0
-ANSWER_TIMEOUT_S = 2.0  # of a payload that is there
+ANSWER_TIMEOUT_S = 2.0  # a payload that runs replies within this time
 
 
 @pytest.fixture
 def slow_shutdown_guest(pair: HostPair, provisioner: Provisioner) -> Iterator[Guest]:
-    """Yield a guest with a slow shutdown, without observers: the guest must boot again."""
+    """Yield a guest with a slow shutdown and without observers, which would report a reboot."""
     spec = GuestSpec(shutdown_delay_s=SHUTDOWN_DELAY_S)
     with provisioner.running_guest(spec, pair.source, pair.destination) as guest:
         yield guest
@@ -32,7 +32,7 @@ def slow_shutdown_guest(pair: HostPair, provisioner: Provisioner) -> Iterator[Gu
 @pytest.mark.slow
 def test_reboot_alone_brings_the_guest_back(slow_shutdown_guest: Guest) -> None:
     """
-    Every kind of reboot brings the guest back when no migration takes place.
+    If no migration takes place, the guest boots again after every kind of reboot.
 
     Preconditions: a guest with a shutdown time of several seconds.
     Expected: power button, agent and reset each boot the guest again on the same host.
@@ -53,8 +53,9 @@ def test_acpi_reboot_during_a_migration_ends_in_shutdown(
     A guest migrated during a reboot by the power button is off at the destination.
 
     Preconditions: the power button was pressed. The guest arrives during the shutdown.
-    Expected: the guest shuts down at the destination and stays off. A stack that restarts the
-    guest at the destination is reported as unsupported, and the profile decides.
+    Expected: the guest shuts down at the destination and stays off. If the stack restarts the
+    guest at the destination, the test is unsupported; the profile decides whether this is
+    accepted.
     """
     slow_shutdown_guest.domain.reboot(RebootMethod.ACPI)
     migrate(slow_shutdown_guest, pair.destination, Plan())

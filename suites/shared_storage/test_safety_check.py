@@ -24,10 +24,10 @@ def test_risky_cache_mode_needs_unsafe(
     A guest with a risky cache mode migrates without `--unsafe` only if libvirt trusts the storage.
 
     Preconditions: a directory shared by both hosts.
-    Expected: on a file system that libvirt does not count as shared, refused as unsafe before any
-    data moves, with the guest unharmed. With `--unsafe` the guest migrates. On a shared file system
-    such as NFS, where QEMU drops its caches, the guest migrates without `--unsafe`. No
-    acknowledged block is lost.
+    Expected: libvirt may not recognize the file system as shared. Then libvirt refuses the
+    migration as unsafe before any data moves, the guest is unharmed, and the guest migrates with
+    `--unsafe`. On a shared file system such as NFS, where QEMU drops its caches, the guest
+    migrates without `--unsafe`. No acknowledged block is lost.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, cache=cache),)))
     if testbed.is_shared_directory_trusted:
@@ -48,8 +48,9 @@ def test_preflight_predicts_the_safety_check(
     """
     Preflight warns of a disk refused by libvirt as unsafe, and of no other disk.
 
-    Preconditions: a directory shared by both hosts, of any kind; and an NBD export.
-    Expected: after a warning libvirt refuses; without a warning the guest migrates.
+    Preconditions: a guest with a disk on a directory shared by both hosts, on any file system, or
+    on an NBD export.
+    Expected: after a warning libvirt refuses the migration; without a warning the guest migrates.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(store),)))
     verdicts = {
@@ -77,7 +78,7 @@ def test_network_disks_pass_the_check(store: StoreKind, safety: Safety, testbed:
     A guest on network disks migrates with the safety check on, and with the check off.
 
     Preconditions: both hosts reach the storage host.
-    Expected: the check has no objection, and `--unsafe` makes no difference.
+    Expected: the guest migrates with and without `--unsafe`.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(store),)))
 

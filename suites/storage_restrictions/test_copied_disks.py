@@ -24,11 +24,11 @@ UNSAFE_COPY_PLAN = replace(COPY_PLAN, safety=Safety.UNSAFE)
 
 @dataclass(frozen=True)
 class InvalidDiskSet:
-    """A set of disks with a disk not allowed in a copy.
+    """A set of disks that contains a disk that must not be copied.
 
     Attributes:
         disks: The disks of the guest.
-        migrate_disks: The targets named in the plan, the wrong disk included.
+        migrate_disks: The targets named in the plan, with the disk that must not be copied.
         finding_id: The id of the expected finding.
     """
 
@@ -70,11 +70,12 @@ def test_set_with_a_disk_that_must_stay(
     case_name: str, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
-    A set of disks to copy contains no shared, shareable, read-only or empty disk.
+    The guard refuses to copy a set of disks that contains a shared, remote, shareable, read-only
+    or empty disk.
 
-    Preconditions: a local disk and a disk not allowed in a copy. The plan names both disks.
+    Preconditions: a local disk and a disk that must not be copied. The plan names both disks.
     Expected: the guard refuses, and no image is created. Without the guard the behavior of the
-    stack is recorded, and no disk is damaged.
+    stack is recorded. If the stack refuses, the guest is unharmed.
     """
     disk_set = INVALID_DISK_SETS[case_name]
     guest = testbed.make_guest(GuestSpec(disks=disk_set.disks))
@@ -88,7 +89,8 @@ def test_set_with_a_disk_that_must_stay(
 @pytest.mark.requirement("LM-NSS-06")
 def test_only_the_named_disk_is_copied(testbed: Testbed) -> None:
     """
-    The same guest migrates when the plan names only the local disk.
+    A guest that also has disks that must not be copied migrates if the plan names only the local
+    disk.
 
     Preconditions: a local disk, a shared disk and a read-only disk.
     Expected: the guard has no objection, and the guest arrives unharmed.
@@ -109,8 +111,9 @@ def test_missing_destination_image(
     Every copied disk needs an existing image at the destination.
 
     Preconditions: two local disks; an image for only the first disk exists at the destination.
-    Expected: the guard states both counts and the disk without an image. Without the guard the
-    behavior of the stack is recorded. The guest is unharmed.
+    Expected: the guard refuses. The finding states the number of disks, the number of images, and
+    the disk without an image. Without the guard the behavior of the stack is recorded. If the
+    stack refuses, the guest is unharmed.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
     create_image(testbed.provisioner, guest, testbed.destination, guest.volumes[0].path)
@@ -140,11 +143,12 @@ def test_different_disk_count_at_destination(
     record_unguarded_migration: RecordUnguardedMigration,
 ) -> None:
     """
-    A definition with another number of disks is not the same guest.
+    A migration is refused if the definition for the destination has another number of disks.
 
     Preconditions: the definition for the destination lacks a disk, or has an additional disk.
-    Expected: the guard states both counts. Without the guard the stack refuses and also names
-    the counts. No image is created, and the guest runs on.
+    Expected: the guard refuses and states both numbers of disks. Without the guard the stack
+    refuses because of the number of disks. No image is created for the second disk, and the guest
+    runs on.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
     plan = replace(COPY_PLAN, destination_xml=change_disk_count(guest, count_change))
@@ -183,7 +187,7 @@ def change_disk_count(guest: Guest, count_change: CountChange) -> str:
 def remove_images_with_guest(provisioner: Provisioner, guest: Guest, pair: HostPair) -> None:
     """Register the destination's images for removal together with the guest.
 
-    libvirt may have created the missing image.
+    Without the guard, libvirt may create the missing image.
     """
     for volume in guest.volumes:
         undo_commands = [("rm", "-f", "--", str(volume.path))]

@@ -41,11 +41,11 @@ def test_image_of_another_size(
     size_name: str, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
-    An image of another size than the disk is refused, even with a difference of a sector.
+    An image of another size than the disk is refused, even if the difference is a single sector.
 
-    Preconditions: an image of the given size exists at the destination.
-    Expected: the guard states both sizes in bytes. Without the guard the stack fails and
-    reports different sizes. The guest runs on at the source.
+    Preconditions: an image of another size exists at the destination.
+    Expected: the guard refuses and states both sizes in bytes. Without the guard the migration
+    fails, and the stack reports different sizes. The guest runs on at the source.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path

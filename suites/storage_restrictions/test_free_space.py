@@ -32,9 +32,9 @@ def test_no_space_left_for_the_copy(
     Without free space for the copy, the guard refuses; with the guard off the copy fails.
 
     Preconditions: a file system of 24 MiB at the destination; a disk of 64 MiB, 40 MiB written.
-    Expected: the guard states needed and available space. Without the guard the copy starts and
-    fails for lack of space. The guest runs on, and the image made at the destination is
-    removed.
+    Expected: the guard refuses and states the needed and the available space. Without the guard
+    the copy starts and fails for lack of space. The guest runs on, and the image made at the
+    destination is removed.
     """
     guest = testbed.make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
     fill_disk(guest, "vda", offset_mib=20, size_mib=40)
@@ -55,10 +55,10 @@ def test_folder_that_is_missing(testbed: Testbed) -> None:
     """
     A missing folder at the destination is not created.
 
-    The folder may be a mount point of a file system not mounted now.
+    The folder may be the mount point of a file system that is not mounted now.
 
     Preconditions: the folder of the image exists at the source only.
-    Expected: refused with a remedy, and no folder is created.
+    Expected: the guard refuses with a remedy, and no folder is created.
     """
     guest = testbed.make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
     folder = guest.volumes[0].path.parent
@@ -75,8 +75,8 @@ def test_folder_that_is_read_only(testbed: Testbed) -> None:
     """
     A folder without write access is found before the migration.
 
-    Preconditions: a read-only file system at the destination.
-    Expected: refused with a remedy.
+    Preconditions: at the destination, the folder is on a read-only file system.
+    Expected: the guard refuses with a remedy.
     """
     guest = testbed.make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
     mount_tmpfs(testbed.provisioner, guest, testbed.pair, guest.volumes[0].path.parent, "ro")
@@ -118,8 +118,8 @@ def test_image_that_another_guest_uses(
 
     Preconditions: the path of the image at the destination is a hard link to the other guest's
     image.
-    Expected: the guard refuses. Without the guard QEMU does not get the lock. Both guests run
-    on, unharmed.
+    Expected: the guard refuses. Without the guard QEMU cannot lock the image. Both guests run on,
+    unharmed.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     with testbed.provisioner.running_guest(
@@ -148,7 +148,7 @@ def test_image_that_another_guest_uses(
 def mount_tmpfs(
     provisioner: Provisioner, guest: Guest, pair: HostPair, folder: PurePosixPath, options: str
 ) -> None:
-    """Mount a tmpfs over a folder used by the test alone."""
+    """Mount a tmpfs over a folder that only this test uses."""
     apply_temporary_change(
         provisioner,
         guest,

@@ -131,12 +131,12 @@ def test_one_image_under_two_names(
     alias_kind: str, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
-    A disk is not copied onto the source file of the same copy.
+    A disk is not copied onto the image from which the disk is read.
 
     Preconditions: an image on the shared directory. The destination uses the image under the
-    same name or under another name.
-    Expected: the guard refuses and states the proof. Without the guard the behavior of the
-    stack is recorded. In both cases no byte of the image is damaged, and the guest runs.
+    same path or under another path.
+    Expected: the guard refuses. Without the guard the behavior of the stack is recorded. In both
+    cases the part of the image that only the test writes to is unchanged.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.RAW),)))
     fill_disk(guest, "vda", UNTOUCHED_OFFSET_MIB, UNTOUCHED_SIZE_MIB)
@@ -158,8 +158,9 @@ def test_one_export_under_two_names(store: StoreKind, testbed: Testbed) -> None:
     """
     A network disk offered by the server under a second name is still the same disk.
 
-    Preconditions: a second export, or a second target, over the image of the first.
-    Expected: refused. No byte of the image is damaged.
+    Preconditions: the server offers the image of the disk also as a second NBD export or as a
+    second iSCSI target.
+    Expected: the guard refuses. The part of the image that only the test writes to is unchanged.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(store),)))
     fill_disk(guest, "vda", UNTOUCHED_OFFSET_MIB, UNTOUCHED_SIZE_MIB)
@@ -247,7 +248,7 @@ def create_second_target(image_alias: ImageAlias) -> str:
 
 
 def compute_checksum(host: Host, path: PurePosixPath) -> str:
-    """Compute the checksum of the part of a raw image written by the test only."""
+    """Compute the checksum of the part of a raw image that only the test writes to."""
     block_range = f"skip={UNTOUCHED_OFFSET_MIB} count={UNTOUCHED_SIZE_MIB}"
     script = f'dd if="$1" bs=1M {block_range} status=none | sha256sum'
     return host.shell.run("sh", "-c", script, "sh", path).stdout.split()[0]

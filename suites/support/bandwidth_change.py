@@ -15,7 +15,7 @@ class BandwidthChange:
     """A change of the bandwidth limit during a migration.
 
     A separate thread sets the limit: libvirt may take long, and sampling continues meanwhile.
-    All times are s from the start of the migration, except `delay_s`.
+    All times are in s after the start of the migration, except `delay_s`.
 
     Attributes:
         domain: The migrating domain.
@@ -64,12 +64,12 @@ class BandwidthChange:
         """Wait for the change and return the times of the change.
 
         Returns:
-            Times of the first data, the request and the completed change, in s from the start
+            Times of the first data, the request and the completed change, in s after the start
             of the migration.
 
         Raises:
             InconclusiveError: The migration ended before the change or before the new limit was
-                read; with the refusal, if any.
+                read. The error contains the message of a failed change, if there is one.
         """
         if self.requested_s is not None:
             self._thread.join(JOIN_TIMEOUT_S)

@@ -69,7 +69,7 @@ class CountedMigration:
         """Describe a mismatch of the two byte counts; return "" if both agree.
 
         For compressed pages an older QEMU reports the size before compression. The link may
-        then carry fewer bytes, so a compressed migration has no lower bound.
+        then carry fewer bytes than reported, so a compressed migration has no lower limit.
         """
         plan = self.outcome.plan
         if not self.reported_bytes:
@@ -110,9 +110,9 @@ def require_parameter(pair: HostPair, name: str, value: ParameterValue) -> None:
     The check asks a QEMU without a guest, so no guest has to boot.
 
     Raises:
-        UnsupportedError: An end lacks the value, and a QEMU refuses the value; with QEMU's
-            message.
-        AssertionError: An end lacks the value, but both QEMUs accept the value.
+        UnsupportedError: An end does not offer the value, and a QEMU refuses the value. The error
+            contains QEMU's message.
+        AssertionError: An end does not offer the value, but both QEMUs accept the value.
     """
     missing_message = "; ".join(
         filter(
@@ -139,11 +139,11 @@ def migrate_and_count_bytes(
     """Migrate the guest to the other host and count the bytes on the link.
 
     Args:
-        migrate_options: Keyword arguments for the fixture `migrate`.
+        migrate_options: Keyword arguments for `Testbed.migrate`.
 
     Raises:
-        UnsupportedError: An end lacks a feature of the plan and refuses; with the message of
-            libvirt or QEMU.
+        UnsupportedError: An end lacks a feature of the plan, and libvirt or QEMU refuses the
+            migration. The error contains the message of libvirt or QEMU.
         InconclusiveError: Other traffic used the interface, or the job reported no bytes: the
             counts prove no result.
         AssertionError: The migration succeeds although an end lacks a feature of the plan.
@@ -171,9 +171,9 @@ def migrate_and_count_bytes(
 
 @contextmanager
 def fill_memory(guest: Guest, load: MemoryLoad) -> Iterator[None]:
-    """Fill guest memory with the data of the load during the block.
+    """Fill guest memory with the data of the load while the `with` block runs.
 
-    After the block every page of the data is verified, and the memory is freed.
+    After the `with` block, every page of the data is verified, and the memory is freed.
     """
     name = f"{load.content}-data"
     guest.run_payload_command("memory", "start", name, *load.payload_arguments)
@@ -211,7 +211,8 @@ def read_parameter_state(guest: Guest) -> ParameterState:
 def list_changed_parameters(guest: Guest, before: ParameterState) -> dict[str, tuple[Any, Any]]:
     """List the migration parameters with another value than before, as old and new value.
 
-    On another host, only the parameters that both QEMU versions have are compared.
+    If the guest is now on another host, only the parameters that both QEMU versions have are
+    compared.
     """
     now = read_parameter_state(guest)
     names = before.values.keys() | now.values.keys()

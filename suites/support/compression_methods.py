@@ -23,14 +23,15 @@ from suites.support.compression import (
 
 DATA_MIB = 32
 CHANGING_TEXT = "changing-text"  # text, some of which changes while it is sent
-CHANGE_RATE_MIB_S = 1  # less than the slowest method sends, mostly
+CHANGE_RATE_MIB_S = 1  # in most cases, even the slowest method sends more than this rate
 DATA_KINDS = (
     *(str(content) for content in (PageContent.TEXT, PageContent.RANDOM, PageContent.ZERO)),
     CHANGING_TEXT,
 )
-STORE_LEVEL = 0  # a level of zlib that compresses nothing; zstd takes it for its usual one
-# Limit of the bytes that random data add to zeroes, relative to a plain migration. The other
-# memory of the guest differs by about 1 MiB from one migration to the next.
+STORE_LEVEL = 0  # zlib compresses nothing at level 0; zstd uses its default level instead
+# A migration sends more bytes for random data than for zeroes. With a method, this difference may
+# be at most 1.1 times the difference of a plain migration. The other memory of the guest differs
+# by about 1 MiB from one migration to the next.
 MAX_RANDOM_OVERHEAD = 1.1
 
 
@@ -38,11 +39,11 @@ MAX_RANDOM_OVERHEAD = 1.1
 class CompressionMethod:
     """A compression method with the levels and numbers of connections to test.
 
-    The QEMU monitor sets parameters without a name in libvirt: the libvirt binding may be older
-    than the hosts' libvirt.
+    The QEMU monitor sets the parameters for which the libvirt binding has no name. The binding
+    may be older than the hosts' libvirt.
 
     Attributes:
-        compression: The method by libvirt's name.
+        compression: The method as named by libvirt; NONE if `method_setting` selects the method.
         levels: Compression levels; None for a method without levels.
         connections: Numbers of parallel connections; 0 for a single stream.
         method_setting: QEMU parameter to select a method unknown to libvirt.
@@ -61,7 +62,7 @@ class CompressionMethod:
             settings.append(QemuParameter(self.level_parameter, level))
         tuning = CompressionOptions(level=None if self.level_parameter else level)
         return Plan(
-            control=Control.DIRECT,  # peer-to-peer, the destination's words may get lost
+            control=Control.DIRECT,  # with p2p, the destination's error message may get lost
             compression=self.compression,
             channels=connections,
             timeout=SUSPEND_TIMEOUT,
@@ -71,7 +72,7 @@ class CompressionMethod:
         )
 
     def list_supported_levels(self, pair: HostPair) -> tuple[int | None, ...]:
-        """Return the levels, without level 0 (store) where an end refuses level 0.
+        """Return the levels, but not level 0 (store) if an end refuses level 0.
 
         openEuler's QEMU refuses level 0 for compressing threads.
         """
@@ -99,13 +100,13 @@ def make_thread_method(method: str, *levels: int) -> CompressionMethod:
 
 
 def make_multifd_method(method: str) -> CompressionMethod:
-    """Make a method of parallel connections without a name in libvirt."""
+    """Make a method for parallel connections that has no name in libvirt."""
     method_setting = QemuParameter("multifd-compression", method, ParameterEnds.BOTH)
     return CompressionMethod(Compression.NONE, connections=(2,), method_setting=method_setting)
 
 
-# The documentation describes the threaded methods. The methods of parallel connections go
-# beyond the requirement.
+# The requirement is about the methods of compressing threads. The methods for parallel
+# connections go beyond the requirement.
 METHODS = {
     "mt": CompressionMethod(Compression.MT, (0, 1, 9)),
     "mt-zlib": make_thread_method("zlib", 1, 9),
@@ -185,28 +186,36 @@ class MethodResult:
         return float("inf") if self.data_kind == CHANGING_TEXT else MAX_INCOMPRESSIBLE_SHARE
 
     def find_violation(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
-        """Describe a wrong thread count or too many bytes; "" for a correct result.
+        """Describe a wrong thread count or too many bytes; return "" if the result is correct.
 
-        The smaller of both shares counts: on the link, and by the job statistics.
+        Two counts of the bytes exist: the kernel's count on the link, and the job statistics. The
+        count with the smaller share of the plain migration's bytes must be within the limit.
         """
-        if max(self.thread_counts, default=0) not in {0, self.connections}:  # they come one by one
-            return f"{self}: numbers of sending threads: {sorted(self.thread_counts)}"
+        # The threads start one after another, so only the maximum is the number of threads.
+        if max(self.thread_counts, default=0) not in {0, self.connections}:
+            return (
+                f"{self}: expected {self.connections} sender threads, "
+                f"but the counts during the migration were {sorted(self.thread_counts)}"
+            )
         share = min(
             self.compute_link_share(plain_migrations), self.compute_reported_share(plain_migrations)
         )
-        message = f"{self}: {share:.1%} of the bytes of the plain migration"
+        message = f"{self}: the migration sent {share:.1%} of the bytes of the plain migration"
         return message if share > self.max_share else ""
 
     def find_byte_mismatch(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
-        """Describe too many bytes on the link; return "" if within the limit.
+        """Describe the result if the link carried too many bytes; otherwise return "".
 
-        Such bytes are missing from the job statistics if `find_violation` reports no fault.
+        The limit is `max_share` of the bytes of the plain migration. Call this method only if
+        `find_violation` found no violation. The bytes in the job statistics are then within the
+        limit, so the job did not report all bytes on the link.
         """
         if self.compute_link_share(plain_migrations) <= self.max_share:
             return ""
         return (
-            f"{self}: {self.compute_link_share(plain_migrations):.1%} of the bytes on the link, "
-            f"but {self.compute_reported_share(plain_migrations):.1%} as reported by the job"
+            f"{self}: in comparison with the plain migration, the link carried "
+            f"{self.compute_link_share(plain_migrations):.1%} of the bytes, but the job reported "
+            f"only {self.compute_reported_share(plain_migrations):.1%}"
         )
 
 
@@ -236,10 +245,10 @@ def find_violations(
 def find_overhead_violations(
     results: Sequence[MethodResult], plain_migrations: Mapping[str, CountedMigration]
 ) -> list[str]:
-    """Find levels where random data add too many bytes to zeroes.
+    """Find the levels at which random data takes too many bytes more than zeroes.
 
-    The figures are from the job statistics. The rest of the guest's memory shrinks and would
-    hide the excess in the total.
+    The byte counts are from the job statistics. The total bytes of a migration are no evidence:
+    compression also shrinks the other memory of the guest, which would hide the excess.
     """
     random, zero = str(PageContent.RANDOM), str(PageContent.ZERO)
     plain_overhead = plain_migrations[random].reported_bytes - plain_migrations[zero].reported_bytes
@@ -254,7 +263,8 @@ def find_overhead_violations(
         if result.data_kind == random
     ]
     return [
-        f"{result}: random data adds {overhead} bytes, without compression {plain_overhead}"
+        f"{result}: random data takes {overhead} bytes more than zeroes; "
+        f"without compression {plain_overhead} bytes more"
         for result, overhead in overheads
         if overhead > plain_overhead * MAX_RANDOM_OVERHEAD
     ]
@@ -263,7 +273,10 @@ def find_overhead_violations(
 def list_text_shares_by_level(
     results: Sequence[MethodResult], plain_migrations: Mapping[str, CountedMigration]
 ) -> list[float]:
-    """List the shares of the bytes of text on the link, from the lowest to the highest level."""
+    """List the bytes of text on the link relative to a plain migration, by rising level.
+
+    Level 0 (store) is left out.
+    """
     share_by_level = {
         result.level: result.compute_link_share(plain_migrations)
         for result in results

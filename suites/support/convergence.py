@@ -11,10 +11,10 @@ from migqual.model.plan import Plan
 from migqual.testbed.testbed import Testbed
 
 BANDWIDTH_MIB_S = 48
-# Changes a few bytes of each page, five times as fast as the link may carry the pages. The
-# migration cannot converge, unless the guest loses most of the CPU. The working
-# set is twice the size that fits into QEMU's default downtime at this bandwidth. A round of the
-# working set takes 0.7 s.
+# The guest changes a few bytes of each page, five times as fast as the link may carry the pages.
+# The migration cannot converge, unless the guest loses most of its CPU time. The working set is
+# twice the size that fits into QEMU's default downtime at this bandwidth. A round of the working
+# set takes 0.7 s.
 NON_CONVERGING = GuestSpec(
     load=GuestLoad(
         "non-converging",
@@ -29,10 +29,10 @@ NON_CONVERGING = GuestSpec(
 # Time for two rounds, even if QEMU takes seconds to start and the first round takes 4 s.
 NON_CONVERGENCE_DEADLINE_S = 10.0
 
-# Dirties whole pages as fast as the CPU allows. Less CPU means less dirtying, so the migration
-# converges when the CPU is throttled. The working set is three times the size that fits into
-# QEMU's default downtime at the bandwidth below: bursts above the limit must not let the
-# migration converge without a throttle.
+# The guest dirties whole pages as fast as the CPU allows. With less CPU time the guest dirties
+# fewer pages, so the migration converges when the CPU is throttled. The working set is three
+# times the size that fits into QEMU's default downtime at THROTTLING_BANDWIDTH_MIB_S: bursts
+# above the bandwidth limit must not let the migration converge without a throttle.
 CONVERGING_WHEN_THROTTLED = GuestSpec(
     load=GuestLoad(
         "converging-when-throttled",
@@ -61,6 +61,7 @@ def expect_no_convergence(
     """
     outcome = testbed.migrate(guest, plan, on_sample=on_sample)
     raise InconclusiveError(
-        f"the guest converged in {outcome.seconds:.1f} s, {count_precopy_rounds(outcome)} rounds: "
-        "it had too little CPU time to dirty its memory fast enough"
+        f"the migration converged after {outcome.seconds:.1f} s and "
+        f"{count_precopy_rounds(outcome)} rounds: "
+        "the guest had too little CPU time to dirty its memory fast enough"
     )

@@ -59,7 +59,7 @@ class MeasurementMethod:
     samples_per_mib: float = DEFAULT_SAMPLES_PER_MIB
 
     def count_windows(self, dirtied_mib: float) -> int:
-        """Return the number of windows to measure; the mean of all windows counts.
+        """Return the number of windows to measure; the result is the mean of all windows.
 
         Args:
             dirtied_mib: Memory dirtied in each window; 0 for an idle guest.
@@ -107,11 +107,11 @@ class RateComparison:
 def compare_rates(
     memory_region: MemoryRegion, load: MemoryLoad, method: MeasurementMethod
 ) -> RateComparison:
-    """Measure the dirty rate under the load and compare with the guest's own count.
+    """Measure the dirty rate under the load, and the actual rate by the guest program's count.
 
     Raises:
-        InconclusiveError: The guest wrote less than half of the requested rate, or less than 1
-            MiB/s without a requested rate.
+        InconclusiveError: The guest wrote less than half of the requested rate. If the load
+            requests no rate, the guest wrote less than 1 MiB/s.
     """
     requested_mib_s = load.size_mib if load.rate_mib_s is None else load.rate_mib_s
     window_count = method.count_windows(
@@ -138,7 +138,7 @@ def compare_rates(
 
 
 def compare_all_loads(guest: Guest, method: MeasurementMethod) -> dict[str, RateComparison]:
-    """Compare the rates under every load.
+    """Compare the measured rate with the actual rate under every load.
 
     Loads with the same pattern share a memory region, because filling a region takes long.
     """

@@ -76,7 +76,7 @@ def run_in_guest(guest: Guest, script: str, seconds: float = 60.0) -> None:
 
 
 def fill_disk(guest: Guest, target: str, offset_mib: int, size_mib: int) -> None:
-    """Write random bytes to a part of a disk not used by the guest's load."""
+    """Write random bytes to a part of a disk; the guest load must not use this part."""
     device = guest.map_disk_devices()[target]
     run_in_guest(
         guest, f"dd if=/dev/urandom of={device} bs=1M seek={offset_mib} count={size_mib} conv=fsync"
@@ -101,8 +101,8 @@ def apply_temporary_change(
 ) -> None:
     """Apply a temporary change to resources used only by the guest of the test.
 
-    The journal records `undo_commands` first. After the end of the guest the commands run in
-    the given order. An undo command may find no work to do.
+    The journal records `undo_commands` before the change. When the guest is removed, the undo
+    commands run in the given order. An undo command may find its change already undone.
     """
     guest.journal_entries.insert(
         0, provisioner.journal.record(host.name, "temporary-change", description, undo_commands)
@@ -122,7 +122,7 @@ def create_image(
 ) -> None:
     """Create an image on the host, as if a user had prepared the image.
 
-    The image is removed after the end of the guest.
+    The image is removed together with the guest.
     """
     command = ("qemu-img", "create", "-q", "-f", str(disk_format), str(path), str(size_bytes))
     apply_temporary_change(

@@ -1,9 +1,9 @@
 """Faults injected into the hosts of a lab: problems for preflight to find.
 
-Each fault is a context manager, and the end of the block undoes the change. The undo commands
-are in the journal before the change is made. Each fault shows that it is in force; a fault without
-effect makes the test inconclusive. Outside a lab nothing is changed, and the test is withheld:
-`WithheldError`.
+Each fault is a context manager, and the end of the `with` block undoes the change. The undo
+commands are in the journal before the change is made. Each context manager checks that the fault
+is in force; a fault without effect makes the test inconclusive. Outside a lab nothing is changed,
+and the test is withheld: `WithheldError`.
 """
 
 import random
@@ -47,17 +47,18 @@ def inject_fault(
     undo_commands: Sequence[Argv],
     is_in_force: Callable[[], bool],
 ) -> Iterator[None]:
-    """Run `commands`, the block, and then `undo_commands` in reverse order.
+    """Run `commands`, then the `with` block, and then `undo_commands` in reverse order.
 
-    An undo command may find the change already undone.
+    When an undo command runs, its change may already be undone.
 
     Raises:
-        InconclusiveError: `is_in_force` does not see the fault after `commands`.
+        InconclusiveError: `is_in_force` returns False after `commands`.
         WithheldError: The host is not a lab host, so the fault could harm other users.
     """
     if provisioner.inventory.tier is not Tier.LAB:
         raise WithheldError(
-            f"{description}: this fault is injected only on lab hosts, and {host.name} is not one"
+            f"{description}: this fault is injected only on lab hosts, "
+            f"and {host.name} is not a lab host"
         )
     ordered_undo = tuple(reversed(undo_commands))
     journal_entry = provisioner.journal.record(host.name, "damage", description, ordered_undo)
@@ -74,7 +75,7 @@ def inject_fault(
 
 
 def build_address_match(field: str, address: str) -> str:
-    """Build a match of nftables for `saddr` or `daddr`; the address decides the family."""
+    """Build a match of nftables for `saddr` or `daddr`, for IPv4 or IPv6 as in `address`."""
     return f"{'ip6' if ':' in address else 'ip'} {field} {address}"
 
 
@@ -85,7 +86,7 @@ def inject_tcp_reset(provisioner: Provisioner, host: Host, rule: str) -> Iterato
     `rule` begins with the hook and continues with the match, e.g. `input tcp dport 22`.
 
     Raises:
-        InconclusiveError: No packet met the rule while the block ran.
+        InconclusiveError: No packet matched the rule while the `with` block ran.
     """
     table = f"mq_{generate_token_name()[-8:]}"
     hook, _, match = rule.partition(" ")
@@ -111,12 +112,12 @@ def inject_tcp_reset(provisioner: Provisioner, host: Host, rule: str) -> Iterato
     ):
         yield
         if not count_rejected_packets():
-            raise InconclusiveError(f"{host.name}: no packet met the firewall rule {rule}")
+            raise InconclusiveError(f"{host.name}: no packet matched the firewall rule {rule}")
 
 
 @contextmanager
 def inject_bridge_disconnect(provisioner: Provisioner, host: Host) -> Iterator[None]:
-    """Disconnect the service bridge of `host` from the network by removal of the uplink."""
+    """Disconnect the service bridge of `host` from the network: remove its uplink."""
     bridge = host.entry.service_bridge
     port = next(name for name in list_bridge_ports(host) if not name.startswith("vnet"))
     detach_commands: list[Argv]
@@ -147,7 +148,7 @@ def list_bridge_ports(host: Host) -> list[str]:
 
 @contextmanager
 def inject_missing_bridge(provisioner: Provisioner, host: Host) -> Iterator[None]:
-    """Rename the service bridge of `host` while the block runs."""
+    """Rename the service bridge of `host` while the `with` block runs."""
     bridge, temporary_name = host.entry.service_bridge, "mq-elsewhere"
     rename_commands = [("ip", "link", "set", bridge, "name", temporary_name)]
     restore_commands = [("ip", "link", "set", temporary_name, "name", bridge)]
@@ -197,7 +198,7 @@ def inject_unshared_folder(
 
 @contextmanager
 def inject_cpu_mismatch(provisioner: Provisioner, host: Host) -> Iterator[None]:
-    """Change /proc/cpuinfo of `host`: the kernel reports a CPU of another model."""
+    """Change /proc/cpuinfo of `host`, so that the kernel reports a CPU of another model."""
     path = PurePosixPath("/proc/cpuinfo")
     cpuinfo = host.shell.run("cat", path).stdout
     changed_cpuinfo = "\n".join(
@@ -212,10 +213,10 @@ def inject_cpu_mismatch(provisioner: Provisioner, host: Host) -> Iterator[None]:
 def inject_missing_cpu_feature(
     provisioner: Provisioner, host: Host, feature: str
 ) -> Iterator[None]:
-    """Wrap the QEMU binary of `host`: no CPU model has `feature`.
+    """Put a wrapper over the QEMU binary of `host`, so that no CPU model has `feature`.
 
     Raises:
-        InconclusiveError: libvirt used another QEMU binary while the block ran.
+        InconclusiveError: libvirt did not use the QEMU binary while the `with` block ran.
     """
     emulator = PurePosixPath(host.shell.run("readlink", "-f", host.names.emulator).stdout.strip())
     real_emulator = emulator.with_name(f"{emulator.name}.{generate_token_name()}")

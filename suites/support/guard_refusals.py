@@ -1,6 +1,7 @@
-"""Expect refusals of the guard, and disable the guard.
+"""Code for tests of restrictions: a migration with the guard, and a plan without the guard.
 
-Each restriction is tested twice: the guard refuses; without the guard the stack is observed.
+Such a test tries an unsafe migration twice. With the guard, the test expects a refusal. Without
+the guard, the test observes what libvirt and QEMU do.
 """
 
 from dataclasses import replace
@@ -32,9 +33,9 @@ def expect_guard_refusal(testbed: Testbed, guest: Guest, plan: Plan, finding_id:
 
 
 def disable_guard(plan: Plan) -> Plan:
-    """Return the plan with the guard off; only for throw-away images.
+    """Return the plan with the guard off; use the plan only with images that may be damaged.
 
-    The controller drives the migration. A source in control may lose the connection, and with
-    the connection the error message of the destination.
+    The controller drives the migration. A source that drives the migration may lose the
+    connection, and with the connection the error message of the destination.
     """
     return replace(plan, guard=Guard.OFF, control=Control.DIRECT)

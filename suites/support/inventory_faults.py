@@ -14,7 +14,7 @@ from migqual.testbed.testbed import Testbed
 from suites.support.faults import inject_bridge_disconnect, inject_fault, inject_tcp_reset
 
 RawInventory = dict[str, Any]
-ADDRESS_COUNT = 8  # of the guests in the inventory under check
+ADDRESS_COUNT = 8  # number of guest addresses in the inventory under check
 Damage = Callable[[Testbed], AbstractContextManager[None]]
 SMALL_FOLDER = "/run/mq-inventory-check"
 
@@ -27,10 +27,11 @@ class InventoryFault:
         findings: Ids of the refused findings, with the placeholders `{source}`, `{destination}`,
             `{storage}`, `{client}` and `{pair}`.
         text: Part of the message of the first finding.
-        edit: Changes the inventory. The second argument is the destination's entry in it.
-        damage: Damages a host while the block runs.
+        edit: Changes the inventory. The second argument is the destination's entry in the
+            inventory.
+        damage: Damages a host while a `with` block runs.
         is_common: Whether the damage concerns a host that several pairs use.
-        is_typical: Whether `make test` includes the fault, as one of its kind.
+        is_typical: Whether `make test` includes the fault, as an example of similar faults.
     """
 
     id: str
@@ -72,7 +73,7 @@ def _keep_pair(raw_inventory: RawInventory, testbed: Testbed) -> None:
 
 
 def list_free_addresses(testbed: Testbed) -> list[str]:
-    """List addresses of the lane that no running guest has, for example the shared guest."""
+    """List addresses of the lane that no running guest uses; the shared guest uses one."""
     addresses = list_lane_addresses(
         testbed.inventory, testbed.pair.lane_number, len(testbed.inventory.lanes)
     )
@@ -143,7 +144,10 @@ def hide_program(name: str, find_host: Callable[[Testbed], Host]) -> Damage:
 
 
 def run_commands(description: str, commands: str, undo_commands: str) -> Damage:
-    """Return the damage by a shell script at the destination, with the script that undoes it."""
+    """Return the damage that the script `commands` does at the destination.
+
+    The script `undo_commands` undoes the damage.
+    """
 
     @contextmanager
     def inject(testbed: Testbed) -> Iterator[None]:

@@ -39,7 +39,7 @@ class ParameterProbe:
             self.thread.start()
 
     def _query_parameter(self, domain: Domain) -> None:
-        with suppress(HostError):  # over by then
+        with suppress(HostError):  # the migration may have ended before the query arrives
             self.values.append(domain.run_qmp_command("query-migrate-parameters")[self.name])
 
     @property

@@ -9,7 +9,7 @@ from migqual.model.outcome import Outcome
 from migqual.testbed.host_pair import HostPair
 from suites.support.unsupported import raise_unsupported_if
 
-# QEMU's message where the kernel denies userfaultfd; libvirt's message where QEMU is too old
+# QEMU's message if the kernel denies userfaultfd; libvirt's message if QEMU is too old
 _UNSUPPORTED_PATTERN = re.compile(
     r"(?i)post-?copy\S*( migration)? is not supported|userfaultfd not available"
 )
@@ -17,12 +17,13 @@ _UNSUPPORTED_PATTERN = re.compile(
 
 @contextmanager
 def require_postcopy() -> Iterator[None]:
-    """Report missing post-copy support in the block as unsupported.
+    """Raise UnsupportedError if a migration in the `with` block is refused for lack of post-copy.
 
-    Any other refusal of the migration stays a refusal.
+    Any other refusal of the migration passes through to the caller.
 
     Raises:
-        UnsupportedError: An end lacks post-copy; with the message of libvirt or QEMU.
+        UnsupportedError: An end does not support post-copy. The error contains the message of
+            libvirt or QEMU.
     """
     with raise_unsupported_if(
         lambda error: isinstance(error, MigrationRefused) and is_postcopy_unsupported(error.message)
@@ -36,7 +37,7 @@ def is_postcopy_unsupported(message: str) -> bool:
 
 
 def find_postcopy_start_s(outcome: Outcome, pair: HostPair) -> float:
-    """Return when the source switched to post-copy, s from the start of the migration."""
+    """Return when the source switched to post-copy, in s after the start of the migration."""
     refusals = "; ".join(event.detail for event in outcome.events if event.name == "refused")
     assert outcome.has_entered_postcopy, (
         f"the migration ended without post-copy; refusals: {refusals or 'none'}"

@@ -1,4 +1,4 @@
-"""Expect libvirt or QEMU to refuse or fail a migration; the effect decides, not the message."""
+"""Expect libvirt or QEMU to refuse or fail a migration, with any error message."""
 
 import pytest
 
@@ -17,8 +17,8 @@ def expect_stack_refusal(
 ) -> str:
     """Expect a migration to end with an error of the stack, and return the message.
 
-    The guest must still run on the same host. `MigrationRefused` as `error_type` demands the end
-    before any guest data moved.
+    The guest must still run on the same host. With `MigrationRefused` as `error_type`, the
+    migration must end before any guest data moves.
     """
     host_before = guest.host
     with pytest.raises(error_type) as failure:

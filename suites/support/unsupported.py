@@ -10,14 +10,17 @@ from migqual.errors import MigqualError, UnsupportedError
 def raise_unsupported_if(
     is_unsupported: Callable[[MigqualError], bool], *, explanation: str = ""
 ) -> Iterator[None]:
-    """Raise an error of the block as `UnsupportedError` where a feature is missing.
+    """Raise `UnsupportedError` if an error of the `with` block reports a missing feature.
+
+    Any other error of the `with` block is raised unchanged.
 
     Args:
-        is_unsupported: Whether an error of the block reports a missing feature.
-        explanation: Added to the message of libvirt or QEMU.
+        is_unsupported: Function that returns whether an error reports a missing feature.
+        explanation: Text to add to the message of libvirt or QEMU.
 
     Raises:
-        UnsupportedError: With the message of libvirt or QEMU.
+        UnsupportedError: The error reports a missing feature. The error contains the message of
+            libvirt or QEMU.
     """
     try:
         yield

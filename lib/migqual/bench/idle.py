@@ -11,11 +11,11 @@ from migqual.model.guest_spec import GuestSpec
 from migqual.testbed.testbed import connect_testbed
 
 MIN_SECONDS = 5
-SETTLE_SECONDS = 2.0  # the load has just been started
+SETTLE_SECONDS = 2.0  # pause before the measurement, because the load has just started
 _UTIME_FIELD, _STIME_FIELD = (
     11,
     12,
-)  # of /proc/PID/stat behind the name: utime, stime in ticks (proc(5))
+)  # positions after the process name in /proc/PID/stat; the values are in ticks (proc(5))
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ class OverheadTimes:
     Attributes:
         virsh_s: Times of `virsh migrate`.
         observed_s: Times of migrations by migqual while all observers run.
-        with_checks_s: Times of the same migrations. These times include the observation before
-            the migration (baseline window) and all checks after the migration.
+        with_checks_s: Times of the migrations in `observed_s`, together with the observation
+            before the migration (baseline window) and all checks after the migration.
     """
 
     virsh_s: tuple[float, ...]
@@ -69,7 +69,7 @@ def _alternate_migrations(
         observed_s.append(testbed.migrate(guest, Plan()).seconds)
         with_checks_s.append(time.monotonic() - started_at)
 
-    migrate_with_virsh()  # the first of each is colder than all later ones
+    migrate_with_virsh()  # the first migration of each tool does not count: caches are empty
     migrate_observed()
     for times in (virsh_s, observed_s, with_checks_s):
         times.clear()

@@ -114,8 +114,8 @@ def run_prediction_trial(
 ) -> PredictionTrial:
     """Predict a migration for a point of the grid, then run the migration.
 
-    A migration that does not converge is aborted at the deadline of the migration. Afterwards the
-    function checks memory and disks of the guest.
+    A migration that does not converge is aborted at the deadline of the migration. After every
+    migration, the function checks memory and disks of the guest.
     """
     with memory_region(guest, point.load) as dirty_region:
         measurement = measure_dirtying(guest.host, guest.domain, testbed.probe_context)

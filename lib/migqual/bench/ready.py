@@ -40,7 +40,7 @@ def measure_ready_times(
     migqual_s: list[float] = []
     spec = GuestSpec(memory_mib=memory_mib)
     with connect_testbed(inventory) as testbed:
-        _measure_migqual(testbed, spec)  # copies kernel and initramfs to the host
+        _measure_migqual(testbed, spec)  # does not count: copies kernel and initramfs to the host
         for round_index in range(rounds):
             migqual_s.append(_measure_migqual(testbed, spec))
             virsh_s.append(_measure_virsh(testbed, spec))
@@ -65,7 +65,7 @@ def _measure_virsh(testbed: Testbed, spec: GuestSpec) -> float:
     """Return the seconds from `virsh define` to the first reply of the guest agent."""
     guest = testbed.provisioner.boot_guest(
         spec, testbed.source
-    )  # the journal names it from here on
+    )  # from here on, the journal contains the guest, so that a sweep can remove the guest
     try:
         virsh_argv = ("virsh", "--quiet", "-c", testbed.source.libvirt.uri)
         with TemporaryDirectory() as folder:

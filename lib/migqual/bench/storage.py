@@ -20,7 +20,7 @@ from migqual.model.plan import Plan, StorageCopy
 from migqual.testbed.testbed import Testbed, connect_testbed
 
 COPY_PLAN = Plan(copy_storage=StorageCopy.ALL)
-_GUEST_AREA_MIB = 64  # of the disk, where the guest's own load writes
+_GUEST_AREA_MIB = 64  # start of the disk, to which the guest load writes
 MIN_DISK_MIB = 2 * _GUEST_AREA_MIB
 
 

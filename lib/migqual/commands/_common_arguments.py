@@ -136,7 +136,7 @@ def _open_source(
                 message = f"guest {arguments.guest} is already on {destination.name}"
                 raise UsageError(message, remedy="choose another destination")
             raise UsageError(
-                f"no guest {arguments.guest!r} on {', '.join([*names, destination.name])}",
+                f"there is no guest {arguments.guest!r} on {', '.join([*names, destination.name])}",
                 remedy="name a domain that `virsh list --all` shows on a host of the inventory",
             )
         if host.name == arguments.destination:

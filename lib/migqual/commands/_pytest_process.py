@@ -18,12 +18,12 @@ from migqual.model.lane_assignment import list_worker_groups
 from migqual.report import report_folder
 
 CLEANUP_SECONDS = 120.0
-USAGE_ERROR_STATUS = 4  # pytest's exit code for arguments that it does not take
+USAGE_ERROR_STATUS = 4  # pytest's exit code for wrong arguments
 PYTEST_ERROR = re.compile(r"^(?:ERROR|\S+: error): (?!usage:)(.+)$", re.MULTILINE)
 HOST_TEST_MARKERS = "not selftest and not observer_check"
 OBSERVER_CHECK_MARKERS = "not selftest and not slow"
 LAB_LIFECYCLE_TESTS = (
-    "suites/integration/test_lab_lifecycle.py"  # builds labs itself, which a lab does not allow
+    "suites/integration/test_lab_lifecycle.py"  # these tests build labs, which fails inside a lab
 )
 
 
@@ -57,7 +57,7 @@ def check_pytest_arguments(pytest_arguments: list[str]) -> None:
         error_match = PYTEST_ERROR.search(output)
         raise UsageError(
             f"pytest: {error_match[1] if error_match else output.strip()}",
-            remedy="`.venv/bin/pytest --help` lists the arguments",
+            remedy="`.venv/bin/pytest --help` lists the arguments of pytest",
         )
 
 
@@ -88,7 +88,7 @@ def run_suites(arguments: argparse.Namespace, target: RunTarget) -> int:
         return process.wait()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print_progress("stops as soon as pytest has removed all guests and files from the hosts")
+        print_progress("the run ends when pytest has removed all guests and files from the hosts")
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(CLEANUP_SECONDS)

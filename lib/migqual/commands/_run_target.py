@@ -33,7 +33,7 @@ class Cleanup:
     """The removal of the objects that runs left on hosts.
 
     Attributes:
-        inventories: Inventory files. Objects of runs that used one of them are removed.
+        inventories: Inventory files. The objects of runs that used one of these files are removed.
         is_complete: False after an object could not be removed.
     """
 
@@ -66,8 +66,8 @@ def open_target(arguments: argparse.Namespace) -> Iterator[RunTarget]:
     """Provide the hosts of a run while the block runs.
 
     Without --inventory the hosts are a lab. The function builds the lab if the lab is not up. At
-    the end, the function removes a lab that it built, unless the user gave --keep or another run
-    uses the lab.
+    the end of the block, the function removes the lab. The lab stays up if the lab was already up
+    before, if the user gave --keep, or if another run uses the lab.
     """
     if arguments.inventory is not None:
         yield RunTarget(arguments.inventory.absolute())

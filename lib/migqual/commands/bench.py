@@ -61,7 +61,7 @@ def _register_comparisons(benchmarks: "Subparsers") -> None:
     overhead = _add_comparison(
         benchmarks,
         "overhead",
-        "compare migrations that migqual observes with plain `virsh migrate`",
+        "compare plain `virsh migrate` with migrations that migqual observes",
         "Migrates the same guest with plain `virsh migrate` and with migqual in turn. During the "
         "migrations with migqual all observers run.",
         rounds=20,

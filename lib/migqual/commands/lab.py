@@ -138,7 +138,8 @@ def read_topology(source: str, lanes: int, guest: Architecture | None = None) ->
     Args:
         source: The name of a topology in `fixtures/labs`, or a file.
         lanes: The number of host pairs that are tested at the same time.
-        guest: Architecture of the guests, instead of `guest` of the topology. None keeps it.
+        guest: Architecture of the guests, instead of `guest` of the topology. None means the
+            architecture of the topology.
 
     Raises:
         UsageError: The topology does not exist or has errors.
@@ -213,11 +214,29 @@ def run_status(arguments: argparse.Namespace) -> int:
 
 
 def run_power(arguments: argparse.Namespace) -> int:
-    """Switch a host of the lab off or on."""
+    """Switch a host of the lab off or on.
+
+    A process inside the lab cannot see the control groups of the hosts. The function then starts
+    the same command in the namespaces of the nearest ancestor outside, and does not return.
+    """
+    if state.find_current_namespace() is not None:
+        exec_outside_lab(sys.argv)
     switch = {"off": power.power_off, "on": power.power_on}[arguments.action]
     switch(arguments.name, arguments.host)
     print_progress(f"lab {arguments.name}: host {arguments.host} is {arguments.action}")
     return 0
+
+
+def exec_outside_lab(argv: Sequence[str]) -> NoReturn:
+    """Replace the migqual process by `argv` in the namespaces of an ancestor outside every lab.
+
+    Raises:
+        UsageError: No ancestor runs outside.
+    """
+    pid = state.find_outside_ancestor()
+    if pid is None:
+        check_outside_lab()
+    os.execvp("nsenter", ["nsenter", f"--target={pid}", "--mount", "--net", "--", *argv])  # noqa: S606
 
 
 def run_exec(arguments: argparse.Namespace) -> int:

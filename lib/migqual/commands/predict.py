@@ -116,7 +116,7 @@ def _find_running_domain(request: MigrationRequest) -> Domain:
     domain = request.source.libvirt.find_domain(request.guest)
     if domain is None:
         raise UsageError(
-            f"no guest {request.guest!r} on {request.source.name}",
+            f"there is no guest {request.guest!r} on {request.source.name}",
             remedy=f"name a domain that `virsh list --all` shows on {request.source.name}",
         )
     if domain.query_state() is not DomainState.RUNNING:

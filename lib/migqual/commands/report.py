@@ -20,7 +20,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "report",
         description="Judges the records of one or several runs, and writes verdict.json and "
         "index.html. Exit code 0 if every pair qualifies, 1 if a pair does not qualify, 2 on bad "
-        "input.",
+        "input, 4 if nothing failed, but results are missing or inconclusive.",
     )
     parser.add_argument(
         "folders",

@@ -29,8 +29,8 @@ from migqual.report.qualification import judge_pairs, judge_run
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
 
-NORMAL_EXIT_STATUSES = {0, 1}  # all passed; some did not
-MAX_LANES = 16  # as many tests may take a turn at once, and have addresses for their guests
+NORMAL_EXIT_STATUSES = {0, 1}  # of pytest: all tests passed; some tests did not pass
+MAX_LANES = 16  # the highest number of tests that can run at once, each with guest addresses
 
 
 def register(subparsers: "Subparsers") -> None:
@@ -119,21 +119,21 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         UsageError: An argument is wrong, or pytest selected no test.
-        TroubleError: No lab, a host that is not ready, objects of a run that could not be removed,
-            or pytest ended abnormally.
+        TroubleError: The lab cannot be built, a host is not ready, objects of a run could not be
+            removed, or pytest ended abnormally.
     """
     inventory = _verify_arguments(arguments)
-    with report_folder.lock_report_folder(arguments.out):  # then the session does
+    with report_folder.lock_report_folder(arguments.out):  # later, the pytest session locks it
         report_folder.clear_report_folder(arguments.out, include_pytest_files=True)
         if inventory is not None:
-            # a guest of a killed run still has its address
+            # a guest that a killed run left still uses its address
             Cleanup([arguments.inventory]).sweep()
             profile = load_profile(choose_profile_name(arguments.profile, inventory.tier))
             _check_hosts(inventory, list_guest_sizes(inventory, profile))
     with sweep_afterwards() as cleanup, open_target(arguments) as target:
         cleanup.inventories.append(target.inventory)
         if arguments.observer_checks and target.lab is not None:
-            # the build needs package mirrors, and the lab has no route to a mirror
+            # the build of the image needs package mirrors, and the lab has no route to a mirror
             ensure_cloud_image(paths.get_cache_folder(), report_progress=print_progress)
         with _watch_foreign_objects(target) as changed_objects:
             status = run_suites(arguments, target)
@@ -179,11 +179,12 @@ def _verify_arguments(arguments: argparse.Namespace) -> Inventory | None:
     if arguments.profile:
         load_profile(arguments.profile)
         if arguments.profile not in list_profile_names():
-            arguments.profile = Path(arguments.profile).absolute()  # pytest starts elsewhere
+            # pytest runs in another working directory
+            arguments.profile = Path(arguments.profile).absolute()
     if arguments.inventory is not None:
         if arguments.guest is not None:
             raise UsageError(
-                "--guest is for a lab; the inventory decides the architecture of its guests",
+                "--guest is only for a lab; the inventory sets the architecture of the guests",
                 remedy=f"write `migqual_guest_architecture: {arguments.guest}` in all.vars of the "
                 "inventory",
             )
@@ -234,7 +235,7 @@ def _print_verdict(arguments: argparse.Namespace, status: int) -> int:
     lines = list(terminal_summary.render_verdict_summary(run_record, records, index))
     summary_lines = (
         lines[-2:] if arguments.observer_checks else lines[-3:]
-    )  # no verdict where tests were spread
+    )  # --observer-checks spreads the tests over the pairs, so there is no verdict on a pair
     print("\n".join(summary_lines if status in NORMAL_EXIT_STATUSES else lines))
     if status not in NORMAL_EXIT_STATUSES:
         raise TroubleError(

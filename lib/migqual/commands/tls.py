@@ -39,9 +39,9 @@ def register(subparsers: "Subparsers") -> None:
     """Add the command `tls` with a parser for each action."""
     parser = subparsers.add_parser(
         "tls",
-        description="Manages certificates on the hypervisors of an inventory, issued by a "
-        "certificate authority on this controller. The original files stay on the hosts as a "
-        "backup until `restore`.",
+        description="Manages certificates on the hypervisors of an inventory. A certificate "
+        "authority on this controller issues the certificates. The original files stay on the "
+        "hosts as a backup until `restore`.",
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     handlers: tuple[tuple[str, str, Callable[[argparse.Namespace], int]], ...] = (
@@ -158,7 +158,7 @@ def _restore_hosts(arguments: argparse.Namespace) -> int:
                 )
         if not journal.list_journal_paths(
             authority_folder.folder
-        ):  # others still have certificates of ours
+        ):  # while a journal exists, a host still has certificates of this authority
             for name in (CERTIFICATE_FILE, KEY_FILE):
                 (authority_folder.folder / name).unlink(missing_ok=True)
     return 0 if all_removed else 1
@@ -240,7 +240,7 @@ def _lock_authority_folder(inventory: Inventory, names: list[str]) -> Iterator[_
         inventory.file and inventory.file.absolute(),
     )
     folder_name = hashlib.sha256(f"{state_folder} {inventory_file}".encode()).hexdigest()[:16]
-    # The end of a lab removes the hosts. So the authority is kept in the lab's own folder.
+    # The hosts of a lab are removed with the lab. So the authority is kept in the lab's folder.
     parent = (
         inventory_file.parent
         if inventory_file is not None and inventory.tier is Tier.LAB

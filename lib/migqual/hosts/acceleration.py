@@ -1,4 +1,4 @@
-"""Decide how guests are accelerated, and observe how a running guest is accelerated."""
+"""Decide between KVM and TCG for guests, and ask libvirt and QEMU which a running guest uses."""
 
 from migqual.errors import GuestError
 from migqual.hosts.domain import Domain
@@ -10,12 +10,13 @@ _DOMAIN_TYPES = {Acceleration.KVM: "kvm", Acceleration.TCG: "qemu"}
 def decide_acceleration(setting: Acceleration, tier: Tier) -> Acceleration:
     """Decide between KVM and TCG for all guests of a run.
 
-    A lab writes KVM or TCG in its inventory, after a trial boot. On your own hosts, TCG must be
-    set by name: a run with emulated guests shows nothing about the hosts' KVM.
+    The setting `auto` means KVM on your own hosts, and TCG in a lab. The inventory of a lab that
+    migqual built contains `kvm` or `tcg`. To use TCG on your own hosts, set `tcg`: a run with
+    emulated guests shows nothing about KVM on the hosts.
 
     Args:
         setting: `migqual_acceleration` of the inventory.
-        tier: Whether the hosts are a lab.
+        tier: `lab` for the hosts of a lab, `real` for your own hosts.
     """
     if setting is not Acceleration.AUTO:
         return setting

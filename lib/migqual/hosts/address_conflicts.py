@@ -11,19 +11,22 @@ from migqual.errors import HostError
 from migqual.hosts.host import Host
 
 USED_ADDRESS_REMEDY = (
-    "choose free addresses for migqual_service_network; `migqual sweep` removes guests of crashed "
-    "runs"
+    "choose free addresses for migqual_service_network; if guests of a crashed run use the "
+    "addresses, run `migqual sweep`"
 )
 _REPLY_SECONDS = 1.5  # the kernel repeats its request for a MAC after 1 s
-_MAX_ADDRESSES = 512  # the kernel's table of neighbors is small (net.ipv4.neigh.default.gc_thresh2)
-# Forget what the client knows of each address, send a datagram to it, and print who replied.
+# Limit for one call of the script, because the kernel's neighbor table is small
+# (net.ipv4.neigh.default.gc_thresh2).
+_MAX_ADDRESSES = 512
+# Delete the neighbor entries of all addresses, send a datagram to each address, and print the
+# neighbor table.
 _ASK_SCRIPT = f"""
 device=$(ip -o route get "$1" | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
-for attempt in 1 2 3 4 5; do  # an entry in use may come back
+for attempt in 1 2 3 4 5; do  # the kernel may add an entry in use again
   known=$(ip neigh show dev "$device" | sed -n 's/ .*lladdr.*//p')
   known=$(grep -xF -f <(printf '%s\\n' "$@") <<< "$known")
   [ -n "$known" ] || break
-  # one by one: a batch of ip ends at the first address without an entry
+  # one call for each address: ip -batch would end at the first address without an entry
   for address in $known; do ip neigh del "$address" dev "$device"; done
   sleep 0.2
 done
@@ -33,7 +36,7 @@ done
 sleep {_REPLY_SECONDS}
 ip neigh show
 """
-# Only a reply makes an entry REACHABLE; a frame that nobody asked for makes it STALE.
+# Only a reply makes an entry REACHABLE. A frame without a request makes the entry STALE.
 _NEIGHBOR_PATTERN = re.compile(r"^(\S+) dev \S+ lladdr (\S+) .*\bREACHABLE\b", re.MULTILINE)
 
 
@@ -45,7 +48,7 @@ def find_used_addresses(client: Host, addresses: Sequence[str]) -> dict[str, str
     firewall drops the datagram.
 
     Returns:
-        The MAC of the machine, by address.
+        The used addresses, each with the MAC of the machine that replied.
     """
     used_addresses: dict[str, str] = {}
     for start in range(0, len(addresses), _MAX_ADDRESSES):
@@ -65,10 +68,10 @@ def parse_used_addresses(neighbors: str, addresses: Collection[str]) -> dict[str
 
 
 def find_used_macs(host: Host, macs: Iterable[str]) -> list[str]:
-    """Find the MACs that the bridges of a host have seen.
+    """Find the MACs of `macs` that a bridge of a host has seen.
 
-    These are all bridges of Linux (``bridge fdb show``), and the service bridge if it is a bridge
-    of Open vSwitch (``ovs-appctl fdb/show``).
+    The function asks all bridges of Linux (``bridge fdb show``). If the service bridge is a bridge
+    of Open vSwitch, the function also asks the service bridge (``ovs-appctl fdb/show``).
     """
     output = host.shell.run_unchecked("bridge", "fdb", "show").stdout
     if host.has_ovs_bridge:
@@ -95,13 +98,13 @@ def check_free_addresses(
         if used_macs := find_used_macs(host, macs):
             raise HostError(
                 host.name,
-                f"another guest has the MAC {used_macs[0]}",
-                remedy="run again: each run has other MACs",
+                f"another machine already uses the MAC {used_macs[0]}, planned for a guest",
+                remedy="start a new run: each run has other MACs",
             )
 
 
 def describe_used_addresses(used_addresses: dict[str, str]) -> str:
-    """Describe the used addresses, the first three with the MAC of the machine."""
+    """Name the first three used addresses with their MACs, and count the other used addresses."""
     examples = [f"{address} ({mac})" for address, mac in list(used_addresses.items())[:3]]
     rest = len(used_addresses) - len(examples)
     return (

@@ -16,7 +16,7 @@ from lxml import etree
 from migqual.errors import ConnectionLost, HostError
 from migqual.hosts import event_loop
 from migqual.hosts.domain import Domain, DomainState
-from migqual.hosts.domain_events import EventCallback, subscribe_domain_events, watch_qemu_events
+from migqual.hosts.domain_events import DomainEventHub, EventCallback
 from migqual.hosts.host_identity import HostIdentity
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ class Connection:
         self.uri = uri
         self._check_login = check_login
         self._raw: Any = None
+        self._event_hub: tuple[Any, DomainEventHub] | None = None
         self._lock = threading.RLock()
 
     def close(self) -> None:
@@ -230,20 +231,16 @@ class Connection:
 
         Args:
             domain_name: Name of the domain. The domain may be created later.
-            on_event: Called with the name, the detail and the times of each event.
+            on_event: Function that receives the name, the detail and the times of each event.
 
         Returns:
             A function that ends the subscription to the events.
         """
-        raw = self.raw
-        callback_ids = subscribe_domain_events(raw, domain_name, on_event)
-        stop_qemu_events = watch_qemu_events(raw, domain_name, on_event)
-
-        def stop_watching() -> None:
-            stop_qemu_events()
-            _remove_callbacks(raw, callback_ids)
-
-        return stop_watching
+        with self._lock:
+            raw = self.raw
+            if self._event_hub is None or self._event_hub[0] is not raw:
+                self._event_hub = (raw, DomainEventHub(raw))
+            return self._event_hub[1].watch(domain_name, on_event)
 
     def _wrap_domain(self, raw: Any) -> Domain:  # noqa: ANN401
         return Domain(self.host, raw)
@@ -288,17 +285,11 @@ def _run_with_timeout(seconds: float, function: Callable[[], T]) -> T:
     def run_function() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:  # noqa: BLE001 - raised where the answer is awaited
+        except BaseException as error:  # noqa: BLE001 - `future.result` raises the error
             future.set_exception(error)
 
     threading.Thread(target=run_function, daemon=True).start()
     return future.result(seconds)
-
-
-def _remove_callbacks(raw_connection: Any, callback_ids: list[int]) -> None:  # noqa: ANN401
-    for callback_id in callback_ids:
-        with suppress(libvirt.libvirtError):
-            raw_connection.domainEventDeregisterAny(callback_id)
 
 
 def _format_version(version_number: int) -> str:

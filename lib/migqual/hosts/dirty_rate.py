@@ -19,8 +19,8 @@ from migqual.deadline import Deadline
 from migqual.errors import HostError, StackError, UnsupportedError
 from migqual.hosts.domain import Domain
 
-GRACE_SECONDS = 30.0  # beside the window itself, on hosts with much to do
-MAX_SAMPLE_PAGES = 16384  # pages of each GiB: what QEMU allows at most
+GRACE_SECONDS = 30.0  # wait for the result after the time window, because a host may be busy
+MAX_SAMPLE_PAGES = 16384  # QEMU's limit for the compared pages in each GiB of guest memory
 _MEASURED_STATUS = libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED
 
 

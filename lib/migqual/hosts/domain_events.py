@@ -1,9 +1,11 @@
 """Subscribe to the events that libvirt and QEMU report about a domain."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import libvirt
@@ -24,23 +26,73 @@ _LIFECYCLE_EVENT_NAMES = {
 }
 
 
-def subscribe_domain_events(
+class DomainEventHub:
+    """A subscription to the events of all domains on a connection, for any number of watchers.
+
+    libvirt accepts only one subscription to each kind of event on a connection. The hub subscribes
+    when the first watcher is added, and unsubscribes when the last watcher is removed.
+    """
+
+    def __init__(self, raw_connection: Any) -> None:  # noqa: ANN401
+        self._raw = raw_connection
+        self._watchers: list[tuple[str, EventCallback]] = []
+        self._lock = threading.Lock()
+        self._stop_events: list[Callable[[], None]] = []
+
+    def watch(self, domain_name: str, on_event: EventCallback) -> Callable[[], None]:
+        """Call `on_event` for every event of a domain.
+
+        A watch can begin before the domain exists, e.g. at a destination.
+
+        Args:
+            domain_name: Name of the domain.
+            on_event: Function that receives the name, the detail and the times of each event. Only
+                an event of QEMU contains the time of the host's clock.
+
+        Returns:
+            A function that ends the watch.
+        """
+        watcher = (domain_name, on_event)
+        with self._lock:
+            if not self._watchers:
+                self._stop_events = [
+                    *_subscribe_domain_events(self._raw, self._hand_out),
+                    _subscribe_qemu_events(self._raw, self._hand_out),
+                ]
+            self._watchers.append(watcher)
+
+        def stop_watching() -> None:
+            with self._lock:
+                self._watchers.remove(watcher)
+                stop_events = [] if self._watchers else self._stop_events
+            for stop_event in stop_events:
+                with suppress(libvirt.libvirtError):
+                    stop_event()
+
+        return stop_watching
+
+    def _hand_out(
+        self,
+        domain: Any,  # noqa: ANN401
+        name: str,
+        detail: str,
+        host_clock_us: int | None = None,
+    ) -> None:
+        received_at, domain_name = time.monotonic(), domain.name()
+        with self._lock:
+            watchers = [on_event for watched, on_event in self._watchers if watched == domain_name]
+        for on_event in watchers:
+            on_event(name, detail, received_at, host_clock_us)
+
+
+def _subscribe_domain_events(
     raw_connection: Any,  # noqa: ANN401
-    domain_name: str,
-    on_event: EventCallback,
-) -> list[int]:
-    """Subscribe to the life-cycle, migration-iteration and job-completed events of a domain.
-
-    libvirt reports the events of all domains. The callbacks ignore the events of domains with
-    another name. So a subscription can begin before the domain exists, e.g. at a destination.
-
-    Args:
-        raw_connection: Connection object of the libvirt binding.
-        domain_name: Name of the domain.
-        on_event: Called with the name, the detail and the times of each event.
+    hand_out: Callable[..., None],
+) -> list[Callable[[], None]]:
+    """Subscribe to the life-cycle, migration-iteration and job-completed events of all domains.
 
     Returns:
-        The callback ids for domainEventDeregisterAny.
+        A function for each subscription that ends the subscription.
     """
 
     def on_lifecycle_event(
@@ -50,20 +102,15 @@ def subscribe_domain_events(
         detail: int,
         _opaque: Any,  # noqa: ANN401
     ) -> None:
-        if domain.name() == domain_name:
-            on_event(
-                _LIFECYCLE_EVENT_NAMES.get(event, str(event)), str(detail), time.monotonic(), None
-            )
+        hand_out(domain, _LIFECYCLE_EVENT_NAMES.get(event, str(event)), str(detail))
 
     def on_iteration(_connection: Any, domain: Any, iteration: int, _opaque: Any) -> None:  # noqa: ANN401
-        if domain.name() == domain_name:
-            on_event("iteration", str(iteration), time.monotonic(), None)
+        hand_out(domain, "iteration", str(iteration))
 
     def on_job_completed(_connection: Any, domain: Any, stats: Any, _opaque: Any) -> None:  # noqa: ANN401
-        if domain.name() == domain_name:
-            on_event("job-completed", json.dumps(stats, default=str), time.monotonic(), None)
+        hand_out(domain, "job-completed", json.dumps(stats, default=str))
 
-    return [
+    callback_ids = [
         raw_connection.domainEventRegisterAny(None, event_id, callback, None)
         for event_id, callback in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_lifecycle_event),
@@ -71,22 +118,17 @@ def subscribe_domain_events(
             (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, on_job_completed),
         )
     ]
+    return [partial(raw_connection.domainEventDeregisterAny, one) for one in callback_ids]
 
 
-def watch_qemu_events(
+def _subscribe_qemu_events(
     raw_connection: Any,  # noqa: ANN401
-    domain_name: str,
-    on_event: EventCallback,
+    hand_out: Callable[..., None],
 ) -> Callable[[], None]:
-    """Call `on_event` for every QEMU event of a domain, with the time of the host's clock.
-
-    Args:
-        raw_connection: Connection object of the libvirt binding.
-        domain_name: Name of the domain.
-        on_event: Called with the name, the detail and the times of each event.
+    """Subscribe to the QEMU events of all domains, with the time of the host's clock.
 
     Returns:
-        A function that ends the subscription to the events.
+        A function that ends the subscription.
     """
 
     def on_qemu_event(
@@ -98,17 +140,9 @@ def watch_qemu_events(
         details: str,
         _opaque: Any,  # noqa: ANN401
     ) -> None:
-        if domain.name() == domain_name:
-            on_event(
-                event_name, details or "", time.monotonic(), seconds * 1_000_000 + microseconds
-            )
+        hand_out(domain, event_name, details or "", seconds * 1_000_000 + microseconds)
 
     callback_id = libvirt_qemu.qemuMonitorEventRegister(
         raw_connection, None, None, on_qemu_event, None, 0
     )
-
-    def stop_watching() -> None:
-        with suppress(libvirt.libvirtError):
-            libvirt_qemu.qemuMonitorEventDeregister(raw_connection, callback_id)
-
-    return stop_watching
+    return partial(libvirt_qemu.qemuMonitorEventDeregister, raw_connection, callback_id)

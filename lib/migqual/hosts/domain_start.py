@@ -8,7 +8,7 @@ from migqual.model.guest_spec import Persistence
 
 
 def start_domain(guest: Guest, xml: str, state: SavedState | None) -> Acceleration:
-    """Restore `state` as the guest, or boot the guest if `state` is None.
+    """Restore the guest from `state`, or boot the guest if `state` is None.
 
     Args:
         guest: The guest. Its host has no domain of the guest yet.

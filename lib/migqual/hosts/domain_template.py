@@ -14,9 +14,9 @@ from migqual.model.guest_spec import DiskBus, DiskSpec, Firmware, GuestSpec
 
 GAP_METER_PORT = 7007
 PAYLOAD_CHANNEL_NAME = (
-    "org.migqual.0"  # name of the virtio-serial port, as `fixtures/guest/channel.c` knows it
+    "org.migqual.0"  # name of the virtio-serial port; `fixtures/guest/channel.c` has the same name
 )
-AUDIO_ELEMENT_VERSION = (7, 2)  # the release of libvirt whose schema has the element first
+AUDIO_ELEMENT_VERSION = (7, 2)  # first release of libvirt with `audio` in the schema
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def build_template_context(inputs: DomainInputs) -> dict[str, Any]:
 
 
 def _list_numa_cells(spec: GuestSpec) -> "Iterator[dict[str, int | str]]":
-    """List the NUMA cells of a guest, with libvirt's list of the vCPUs of each cell."""
+    """List the NUMA cells of a guest. The vCPUs of a cell are a range, for example ``0-1``."""
     for node in range(spec.numa_nodes):
         vcpus = spec.vcpus // spec.numa_nodes
         first_vcpu = node * vcpus
@@ -131,5 +131,5 @@ def _list_disk_entries(inputs: DomainInputs) -> "list[dict[str, Any]]":
 def _build_disk_entry(
     guest_name: str, disk: DiskSpec, volume: Volume, target: str
 ) -> dict[str, Any]:
-    serial = f"{target}-{guest_name}"[:20]  # virtio-blk cuts there
+    serial = f"{target}-{guest_name}"[:20]  # virtio-blk cuts a longer serial
     return {"spec": disk, "volume": volume, "target": target, "serial": serial}

@@ -35,7 +35,7 @@ def render_domain_xml(context: Mapping[str, Any], template: str = "guest.xml.j2"
 def validate_domain_xml(xml: str) -> None:
     """Validate domain XML with libvirt's RelaxNG schema for domains.
 
-    A controller without the schema file accepts any well-formed XML.
+    If the controller has no schema file, the function accepts any well-formed XML.
 
     Raises:
         GuestError: The XML violates the schema. The error has the validator's first message.

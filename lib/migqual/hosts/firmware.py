@@ -48,7 +48,7 @@ class FirmwareFiles:
     variables: str
 
 
-# Where openEuler, Debian and Fedora put the files, for hosts without descriptors.
+# Paths of the files in openEuler, Debian and Fedora, for hosts on which no descriptor fits.
 KNOWN_FILES = {
     Architecture.X86_64: (
         FirmwareFiles("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
@@ -77,7 +77,7 @@ def find_firmware(host: Host, architecture: Architecture, machine: str) -> Firmw
         The files of a firmware without secure boot and without memory encryption.
 
     Raises:
-        GuestError: The host has no such firmware.
+        GuestError: The host has no firmware that fits the machine type.
     """
     files = select_firmware(_read_descriptors(host), architecture, machine)
     if files is not None:
@@ -96,10 +96,10 @@ def find_firmware(host: Host, architecture: Architecture, machine: str) -> Firmw
 def select_firmware(
     descriptors: Iterable[Mapping[str, Any]], architecture: Architecture, machine: str
 ) -> FirmwareFiles | None:
-    """Select the first UEFI firmware without secure boot and memory encryption.
+    """Select the first fitting UEFI firmware without secure boot and without memory encryption.
 
-    libvirt could select a firmware for guests with encrypted memory, with which an ordinary guest
-    does not boot. migqual therefore selects the firmware.
+    libvirt could select a firmware for guests with encrypted memory. An ordinary guest does not
+    boot with that firmware. Therefore migqual selects the firmware, and not libvirt.
 
     Args:
         descriptors: Contents of the descriptor files, in the order of the file names.

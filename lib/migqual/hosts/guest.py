@@ -214,7 +214,7 @@ class Guest:
         return self.run_payload_command("status")
 
     def map_disk_devices(self) -> dict[str, str]:
-        """Return the path in the guest of each disk with guest load; the keys are target names."""
+        """Return the path in the guest of each disk with guest load, by target name of the disk."""
         return {target: f"/dev/{target}" for target in self.spec.list_written_targets()}
 
     def start_load(self) -> None:

@@ -5,8 +5,8 @@ import uuid
 from migqual.errors import UsageError
 from migqual.inventory.entities import Inventory
 
-GUEST_PREFIX = "mq-"  # of the name of each guest
-MAC_PREFIX = "0a:6d:71:"  # locally administered; libvirt itself gives guests 52:54:00
+GUEST_PREFIX = "mq-"  # the name of each guest begins with this prefix
+MAC_PREFIX = "0a:6d:71:"  # locally administered; MACs chosen by libvirt begin with 52:54:00
 
 
 def choose_guest_address(
@@ -40,7 +40,7 @@ def choose_guest_address(
 
 
 def list_lane_addresses(inventory: Inventory, lane_number: int, lane_count: int) -> tuple[str, ...]:
-    """List the addresses of the guests of a lane. Without a service network there is none."""
+    """List the addresses for the guests of a lane. Without a service network, the list is empty."""
     network = inventory.service_network
     if network is None:
         return ()

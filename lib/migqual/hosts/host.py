@@ -53,7 +53,8 @@ class Host:
     def names(self) -> HostNames:
         """Return the path of QEMU and the name of the service bridge on the host.
 
-        The inventory can state the path of QEMU (migqual_emulator). Otherwise libvirt chooses.
+        The path of QEMU is `migqual_emulator` of the inventory. If the inventory has no path, the
+        path is libvirt's default.
 
         Raises:
             HostError: libvirt reports no QEMU program.
@@ -72,7 +73,7 @@ class Host:
 
     @cached_property
     def guest_architecture(self) -> Architecture:
-        """Return the architecture of the guests: `migqual_guest_architecture`, or the host's.
+        """Return the guests' architecture: `migqual_guest_architecture` or the host's architecture.
 
         Raises:
             HostError: migqual has no guests for the architecture of the host.
@@ -84,17 +85,17 @@ class Host:
             raise HostError(
                 self.name,
                 f"migqual has no guests for the architecture {name}",
-                remedy=f"use hosts with one of: {', '.join(Architecture)}",
+                remedy=f"use hosts with one of these architectures: {', '.join(Architecture)}",
             ) from None
 
     def query_versions(self) -> dict[str, str]:
         """Query the dotted versions of libvirt and of QEMU; the keys are `libvirt` and `qemu`.
 
-        libvirt knows only the version of its default QEMU. An emulator of the inventory is asked
-        itself.
+        libvirt knows only the version of its default QEMU. If the inventory sets another QEMU
+        (`migqual_emulator`), the method runs that QEMU with `--version`.
 
         Raises:
-            HostError: The emulator of the inventory does not tell a version.
+            HostError: The QEMU of `migqual_emulator` prints no version.
         """
         versions = self.libvirt.query_versions()
         return versions | {"qemu": self._emulator_version} if self.entry.emulator else versions
@@ -107,7 +108,7 @@ class Host:
             output = (result.stderr or result.stdout).strip()
             raise HostError(
                 self.name,
-                f"{self.names.emulator} --version tells no version: {output}",
+                f"{self.names.emulator} --version prints no version: {output}",
                 remedy="correct migqual_emulator of the host, or install the missing libraries",
             )
         return version[1]
@@ -187,7 +188,8 @@ def remove_stale_ssh_folders() -> None:
     """Remove the temporary SSH folders of migqual processes that ended without clean-up.
 
     A process holds a lock in its folder until it ends. The lock also protects the folder of a
-    process in another container that shares the temporary folder. A process id would not.
+    process in another container that shares the temporary folder. A check of process ids would
+    not protect that folder.
     """
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
         lock_file = folder / _LOCK_FILE

@@ -1,4 +1,7 @@
-"""Compare UUIDs and names of two hosts. libvirt refuses a migration between equal hosts."""
+"""Compare the UUIDs and the names of two hosts.
+
+libvirt refuses a migration between hosts with the same UUID or the same host name.
+"""
 
 from dataclasses import dataclass
 

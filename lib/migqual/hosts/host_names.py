@@ -1,8 +1,8 @@
 """Replace the names of the service bridge and of QEMU in a domain XML, for a migration.
 
-The service bridge or QEMU may have another name at the destination, and the bridge may be a bridge
-of Linux at one end and of Open vSwitch at the other. Without an XML for the
-destination, libvirt uses the names of the source.
+The service bridge or QEMU may have another name at the destination. The service bridge may also be
+a bridge of Linux on one host and a bridge of Open vSwitch on the other host. Without an XML for
+the destination, libvirt uses the names of the source.
 """
 
 from dataclasses import dataclass
@@ -91,5 +91,8 @@ def translate_bridge(bridge: str, source: HostNames, destination: HostNames) -> 
 
 
 def is_service_bridge(bridge: str, source: HostNames, destination: HostNames) -> bool:
-    """Return whether `bridge` is the source's service bridge, and the destination has one, too."""
+    """Return whether `bridge` is the service bridge of the source.
+
+    The result is False if the destination has no service bridge.
+    """
     return bool(bridge == source.service_bridge and destination.service_bridge)

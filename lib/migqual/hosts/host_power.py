@@ -9,9 +9,9 @@ from migqual.errors import ConnectionLost, HostError, WithheldError
 from migqual.hosts.host import Host
 from migqual.inventory.entities import HostEntry
 
-POWER_KIND = "power"  # kind of the journal entries of hosts that are off
+POWER_KIND = "power"  # kind of a journal entry for a host that migqual switches off
 COMMAND_SECONDS = 120.0
-BOOT_SECONDS = 600.0  # a server takes minutes
+BOOT_SECONDS = 600.0  # a server needs minutes to boot
 
 
 class PowerAction(StrEnum):
@@ -25,7 +25,7 @@ def switch_power(entry: HostEntry, action: PowerAction) -> None:
     """Run the power command of a host on the controller.
 
     Args:
-        entry: The host.
+        entry: The host in the inventory.
         action: Whether the command switches the host off or on.
 
     Raises:

@@ -9,8 +9,8 @@ from migqual.hosts.journal import Journal, JournalEntry
 
 _TGTADM = ("tgtadm", "--lld", "iscsi")
 _MAX_ATTEMPTS = 200
-# The journal entry is written before the target has a number: the script finds the target by
-# name.
+# The journal entry is written before the target gets a number (tid). The script therefore finds
+# the target by name.
 _DELETE_TARGET = (
     'tgtadm --lld iscsi --mode target --op show | awk -v name="$1" '
     '\'/^Target/ && $3 == name {sub(":", "", $2); print $2}\' | '
@@ -39,7 +39,7 @@ def create_target(
         The journal entry, whose undo command removes the target.
 
     Raises:
-        HostError: tgtadm fails.
+        HostError: tgtadm fails, or migqual finds no free number (tid) for the target.
     """
     first_number = 1 + sum(target.encode()) * 31 % 20000
     entry = journal.record(
@@ -62,7 +62,8 @@ def create_target(
         raise HostError(
             server.name,
             f"no free target id (tid) for the iSCSI target {target}",
-            remedy="remove targets that nobody uses: `tgtadm --lld iscsi --mode target --op show`",
+            remedy="list the targets with `tgtadm --lld iscsi --mode target --op show`, and remove "
+            "the targets that nobody uses",
         )
     lun_arguments = ("--mode", "logicalunit", "--op", "new", "--lun", "1", "-b", str(image))
     server.shell.run(*_TGTADM, *lun_arguments, *tid_option)

@@ -66,8 +66,9 @@ class Journal:
         self._next_number = 1
         inventory_file = inventory.file.absolute() if inventory.file else ""
         header = {"run": run_id, "inventory": str(inventory_file), "tier": inventory.tier.value}
-        # The process locks the file before the rename, because sweep finds journals by the
-        # final name. The process holds the lock until the end of the process.
+        # `migqual sweep` finds journals by the final name. A journal without a lock belongs to a
+        # process that died. Therefore the process locks the file before the rename, and holds
+        # the lock until the process ends.
         temporary_file = self.file.with_suffix(".new")
         self._stream = temporary_file.open("w", encoding="utf-8")
         fcntl.flock(self._stream, fcntl.LOCK_EX)

@@ -32,9 +32,9 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
 
     Attributes:
         trusted: Keys of the host, of any type.
-        revoked: Keys that no host may have.
-        has_authority: Whether a line ``@cert-authority`` concerns the host. `ssh`, and with it
-            libvirt, trusts certificates of the authority; paramiko cannot check certificates.
+        revoked: Keys in lines ``@revoked`` that concern the host. migqual refuses these keys.
+        has_authority: Whether a line ``@cert-authority`` concerns the host. `ssh`, which libvirt
+            uses, trusts certificates of the authority; paramiko cannot check certificates.
     """
 
     trusted: tuple[paramiko.PKey, ...] = ()
@@ -44,8 +44,8 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
     def list_unknown_types(self) -> list[str]:
         """List the key types that a server must not choose: the file has no key of these types.
 
-        A server chooses the first type that both ends offer. OpenSSH asks for the types in the
-        file first, too. Without a trusted key the list is empty.
+        A server chooses the first type that the client and the server offer. migqual therefore
+        offers only the types that the file has. The list is empty if the file has no trusted key.
         """
         known_types = {key.get_name() for key in self.trusted}
         if known_types & set(_RSA_NAMES):
@@ -61,7 +61,8 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
         """Accept a trusted key that is not revoked.
 
         Raises:
-            paramiko.BadHostKeyException: The host has other keys, or the key is revoked.
+            paramiko.BadHostKeyException: The file has only other keys of the host, or `key` is
+                revoked.
             AuthorityOnlyError: The file has no key of the host, but a certificate authority.
             paramiko.SSHException: The file has no key of the host.
         """
@@ -80,10 +81,11 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
 def read_known_keys(file: Path, address: str, port: int) -> KnownKeys:
     """Read the keys of a host.
 
-    A line without a port also counts for another port than 22, if no line has the port.
+    If `port` is not 22, the function first searches lines with the port. If no line has the port,
+    the lines without a port count.
 
     Args:
-        file: The known_hosts file. A line ``@cert-authority`` trusts no key.
+        file: The known_hosts file. The key in a line ``@cert-authority`` is not a host key.
         address: Name or address of the host, as the controller connects to it.
         port: Port of the SSH server.
 
@@ -123,7 +125,10 @@ def _read_matching_keys(
 
 
 def _list_lines(text: str, marker: str) -> Iterator[str]:
-    """List the lines with the marker, without the marker; an empty marker means no marker."""
+    """List the lines that begin with `marker`, and cut off the marker.
+
+    If `marker` is empty, list the lines that have no marker.
+    """
     for line in text.splitlines():
         fields = line.split()
         if not fields or fields[0].startswith("#"):
@@ -134,7 +139,7 @@ def _list_lines(text: str, marker: str) -> Iterator[str]:
 
 
 def _matches(patterns: list[str], hostname: str) -> bool:
-    """Return whether a pattern matches the name, and no pattern with ``!`` does."""
+    """Return whether a pattern, but no negated pattern (``!``), matches the name."""
     negated = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
     if any(_matches_pattern(pattern, hostname) for pattern in negated):
         return False

@@ -35,7 +35,8 @@ def check_harmless_restart(host: Host) -> None:
     """Check that a restart of libvirt's daemon harms no other user of the host.
 
     Raises:
-        HostError: Other users use the host, or a guest that is not migqual's has a job.
+        HostError: The inventory does not set `migqual_exclusive` for the host, or a guest of
+            other users has a job.
     """
     if not host.entry.is_exclusive:
         raise HostError(
@@ -69,12 +70,13 @@ def wait_for_foreign_jobs(host: Host) -> None:
 def restart_daemon(host: Host) -> None:
     """Restart the libvirt daemon and wait until libvirt answers.
 
-    The daemon reads changed configuration files only after a restart. Guests continue to run, and
+    The daemon reads changed configuration files only after a restart. Guests continue to run, but
     their jobs (migrations, backups) end.
 
     Raises:
-        HostError: Other users use the host, or a guest that is not migqual's has a job. The daemon
-            did not restart. Or the daemon does not start; the error has its last 5 log lines.
+        HostError: `check_harmless_restart` fails, or no libvirt daemon is active: the function
+            restarts nothing. Or the daemon does not start again: the error contains the last 5
+            lines of the daemon's log.
         TimedOut: libvirt does not answer within `RESTART_SECONDS`.
     """
     check_harmless_restart(host)

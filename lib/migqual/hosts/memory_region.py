@@ -25,7 +25,7 @@ class MemoryRegion:
     def set_dirty_rate(self, rate_mib_s: int | None) -> None:
         """Set the rate in MiB/s at which the guest dirties the region; None means no limit.
 
-        `query_dirty_rate_mib_s` then starts a new measurement.
+        The call also starts a new measurement for `query_dirty_rate_mib_s`.
         """
         rate_argument = "max" if rate_mib_s is None else str(rate_mib_s)
         self.guest.run_payload_command("memory", "rate", LOAD_REGION, f"rate_mib_s={rate_argument}")

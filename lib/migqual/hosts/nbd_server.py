@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 from migqual.errors import CommandFailed
 from migqual.hosts.host import Host
 
-# The daemon of QEMU before 6.0 keeps the standard streams open: the SSH channel would never close.
+# In QEMU before 6.0, the daemon qemu-nbd keeps the standard streams open. Without the redirections,
+# the SSH channel would never close.
 _START_SCRIPT = (
     'errors=$(mktemp) || exit; "$@" </dev/null >/dev/null 2>"$errors"; status=$?; '
     'cat -- "$errors" >&2; rm -f -- "$errors"; exit $status'

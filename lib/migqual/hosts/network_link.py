@@ -8,11 +8,12 @@ from migqual.errors import HostError
 from migqual.hosts.host import Host
 
 _SYSFS_NET = PurePosixPath("/sys/class/net")
-_LOWER_PREFIX = "lower_"  # what a bridge, bond or VLAN stands on
+# sysfs has an entry lower_NAME for each interface NAME that a bridge, bond or VLAN uses.
+_LOWER_PREFIX = "lower_"
 
 
 def resolve_migration_address(host: Host, peer: Host) -> str:
-    """Return the IP address of `peer` for migrations; `host` resolves a name to the address.
+    """Return the IP address of `peer` for migrations; a name is resolved on `host`.
 
     Raises:
         HostError: `host` cannot resolve the name.
@@ -63,7 +64,7 @@ def find_migration_interface(host: Host, peer: Host) -> str:
 def read_speed_mbit_s(host: Host, interface: str) -> int | None:
     """Read the speed of an interface in Mbit/s.
 
-    For a bridge, bond or VLAN, the result is the highest speed of the physical interfaces below.
+    For a bridge, bond or VLAN, the result is the highest speed of its physical interfaces.
     The speed that Linux reports for the virtual interface itself has no meaning.
 
     Returns:
@@ -87,6 +88,6 @@ def read_speed_mbit_s(host: Host, interface: str) -> int | None:
 
 
 def read_sent_bytes(host: Host, peer: Host) -> int:
-    """Read the kernel's count of bytes that `host` sent on the interface towards `peer`."""
+    """Read how many bytes `host` has sent on its interface towards `peer`, to all receivers."""
     path = _SYSFS_NET / find_migration_interface(host, peer) / "statistics" / "tx_bytes"
     return int(host.shell.run("cat", path).stdout)

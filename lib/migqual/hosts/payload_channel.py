@@ -63,7 +63,7 @@ class PayloadChannel:
             GuestError: The stream ends, or a reply is not JSON.
         """
         request_id = token_hex(4)
-        # the first line break ends a partial line from an interrupted request in the guest
+        # the first line break ends a partial line that an interrupted request left in the guest
         self._send_bytes(f"\n{request_id} {' ; '.join(commands)}\n".encode(), deadline)
         replies: list[dict[str, Any]] = []
         while len(replies) < len(commands) and all(reply["ok"] for reply in replies):

@@ -1,7 +1,8 @@
 """Stop a daemon by its pid file, and never another process.
 
-A number in a file on disk may belong to another process after a restart of the host. The command
-line of a daemon that migqual starts contains the path of the pid file.
+A pid file stays on the disk when the host restarts. The process id in the file may then belong to
+another process. The command line of a daemon that migqual starts contains the path of the pid file.
+The stop command therefore checks the command line of the process first.
 """
 
 from pathlib import PurePosixPath
@@ -17,8 +18,8 @@ rm -f -- "$1"
 def build_stop_command(pid_file: PurePosixPath | str) -> tuple[str, ...]:
     """Build a command that ends a daemon, waits for its end, and removes its pid file.
 
-    The command does nothing to a process whose command line does not contain the path of the pid
-    file, and only removes the file then.
+    The command ends the process only if the command line of the process contains the path of the
+    pid file. Otherwise the command only removes the file.
 
     Args:
         pid_file: Path of the pid file on the host. The daemon has the path as an argument.

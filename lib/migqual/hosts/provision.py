@@ -36,8 +36,8 @@ from migqual.step_times import time_step
 
 BOOT_SECONDS = 30.0
 IMAGE_BOOT_SECONDS = 240.0
-# Limit of the zeroed memory: a TCG guest takes a second for about 100 MiB, and the host needs as
-# much free memory.
+# A guest zeroes at most this much memory before migqual saves the state of the guest. A TCG guest
+# zeroes about 100 MiB per second, and the host needs as much free memory as the guest zeroes.
 MAX_ZEROED_MIB = 512
 
 
@@ -90,7 +90,7 @@ class Provisioner:
         """
         folder = self.get_run_folder(host)
         if host.name not in self._staged_hosts:
-            host.shell.open()  # on one that is away nothing is made, and nothing is written down
+            host.shell.open()  # an unreachable host raises here, before the journal entry
             self.journal.record(
                 host.name, "folder", str(folder), [("rm", "-rf", "--", str(folder))]
             )
@@ -114,7 +114,8 @@ class Provisioner:
                 of the guest. With None, no host is prepared.
         """
         if destination is not None:
-            destination.shell.open()  # the journal names the guest there, too
+            # An unreachable destination raises here, before the journal has an entry for the host.
+            destination.shell.open()
         guest = self.launch_guest(spec, host)
         try:
             self.start_guest_load(guest, destination)
@@ -161,8 +162,8 @@ class Provisioner:
         """Create the volumes of a guest, then restore (from a saved state) or boot the guest.
 
         The first call for a set of devices creates the saved state on the host. If the host cannot
-        save or restore guests, all guests boot, and `saved_states.restore_failures` has the reason.
-        Call `start_guest_load` afterwards.
+        save or restore guests, all guests of the host boot, and `saved_states.restore_failures`
+        has the reason. Call `start_guest_load` afterwards.
         """
         state = self.saved_states.find_or_create(spec, host)
         while state is not None:
@@ -173,7 +174,7 @@ class Provisioner:
         return self.boot_guest(spec, host)
 
     def boot_guest(self, spec: GuestSpec, host: Host) -> Guest:
-        """Create the volumes of a guest and start the boot, without a wait for the boot."""
+        """Create the volumes of a guest and start the guest; return before the boot ends."""
         return self._start_guest(self._build_guest(spec, host), None)
 
     def _create_saved_state(self, shape: GuestSpec, host: Host) -> SavedState:
@@ -191,7 +192,7 @@ class Provisioner:
                     return SavedState(host, path, read_save_header(host, path), cached_state)
                 except ConnectionLost:
                     raise
-                except HostError:  # not a whole save file: make it anew
+                except HostError:  # the cached file is damaged: create a new state below
                     cached_state.remove_file()
         guest = self._build_guest(shape, host)
         guest.address = ""
@@ -199,7 +200,8 @@ class Provisioner:
         try:
             self._wait_for_boot(guest)
             with time_step("save the state of the guest"):
-                # Zero the free memory: boot data would be restored and sent in each migration.
+                # Zero the free memory. Otherwise the state contains data from the boot, and each
+                # migration of a restored guest sends the data.
                 zeroed_mib = min(shape.memory_mib, MAX_ZEROED_MIB)
                 guest.run_payload_command("zero-free", f"mib={zeroed_mib}", seconds=BOOT_SECONDS)
                 guest.domain.save(path)
@@ -209,7 +211,10 @@ class Provisioner:
             self.remove_guest(guest)
 
     def compute_state_key(self, shape: GuestSpec, host: Host) -> str:
-        """Compute the cache key of the saved state for guests like `shape`, equal in all runs."""
+        """Compute the cache key of the saved state for guests like `shape`.
+
+        The key is the same in all runs.
+        """
         guest = Guest(
             name="shape",
             uuid=str(uuid.UUID(int=0)),

@@ -9,7 +9,7 @@ from migqual.hosts.host import Host
 QEMU_LOG_FOLDER = PurePosixPath("/var/log/libvirt/qemu")
 _START_MARK = ": starting up libvirt version"
 _START_TIME = re.compile(rf"^(\S+ \S+){_START_MARK}", re.MULTILINE)
-# libvirt writes such a time, QEMU another one: 2026-11-28 17:29:52.735+0000: shutting down
+# For example "2026-11-28 17:29:52.735+0000: shutting down"; QEMU uses another format of the time.
 _LIBVIRT_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+\+\d{4}: ")
 _QEMU_PREFIX = re.compile(r"^(\d{4}-\d\d-\d\dT\S+ )?(\S*qemu[\w./-]*: )?")
 _END_MESSAGE = "terminating on signal"

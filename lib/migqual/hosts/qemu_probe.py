@@ -30,7 +30,7 @@ _NO_GUEST_OPTIONS = (
 )
 
 _NEGOTIATE_REQUEST, _QUIT_REQUEST = {"execute": "qmp_capabilities"}, {"execute": "quit"}
-_TIMEOUT_COMMAND = ("timeout", "30")  # s; then it ends without having answered
+_TIMEOUT_COMMAND = ("timeout", "30")  # ends QEMU after 30 s, even if QEMU has not answered
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def run_query_commands(host: Host) -> dict[str, Any]:
         The `return` value of each reply, by command name.
 
     Raises:
-        HostError: QEMU does not answer a command.
+        HostError: QEMU does not answer a command, or answers with an error.
     """
     replies = _send_requests(host, [{"execute": name, "id": name} for name in QUERY_COMMANDS])
     unanswered_commands = [name for name in QUERY_COMMANDS if "return" not in replies.get(name, {})]
@@ -93,7 +93,7 @@ def try_parameter_values(
         A result for each value, in the order of `values`.
 
     Raises:
-        HostError: QEMU leaves a request without an answer.
+        HostError: QEMU does not answer a request.
     """
     requests: list[dict[str, Any]] = []
     for index, value in enumerate(values):

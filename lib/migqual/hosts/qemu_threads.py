@@ -22,7 +22,8 @@ _MULTIFD_SENDER_PATTERN = re.compile(r"^(multifdsend_\d|mig/src/send_\d)")
 _MIGRATION_MAIN_PATTERN = re.compile(r"^(live_migration|mig/src/main)$")
 _LIST_SCRIPT = 'grep -sE "^(Name|Pid|Cpus_allowed_list):" /proc/"$1"/task/[0-9]*/status || true'
 
-# thread id, name, state, CPU ticks (user+system), and kernel function of the wait: proc(5)
+# Prints thread id, name, state, CPU ticks (user+system) and the kernel function in which the thread
+# waits: see proc(5).
 _DUMP_SCRIPT = """for task in /proc/"$1"/task/[0-9]*; do
   read -r name < "$task/comm" && sed "s/.*) //" "$task/stat" | {
     read -r state _ _ _ _ _ _ _ _ _ _ user system _

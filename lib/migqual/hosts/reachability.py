@@ -14,7 +14,7 @@ from migqual.inventory.entities import Acceleration, HostEntry, HostRole, Invent
 from migqual.model.finding import Finding, Severity
 
 MAX_PARALLEL_HOSTS = 16
-LOST_AFTER_SECONDS = 30.0  # of a host that answers no attempt
+LOST_AFTER_SECONDS = 30.0  # a host is lost if all attempts fail for this time
 
 
 def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
@@ -24,8 +24,9 @@ def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
     host that does not answer gives a finding, not an exception.
 
     Returns:
-        A finding (the result of a check) for each connection, in the order of the inventory. Then
-        a finding for each pair of hosts with the same UUID or host name.
+        A finding (the result of a check) for each connection, in the order of the inventory. If
+        guests use KVM, also a finding about KVM for each hypervisor. At the end, a finding for each
+        pair of hosts with the same UUID or host name.
     """
     if not inventory.hosts:
         return ()
@@ -46,9 +47,10 @@ def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
 def find_lost_hosts(
     entries: Sequence[HostEntry], seconds: float = LOST_AFTER_SECONDS
 ) -> dict[str, str]:
-    """Find the hosts that answer neither SSH nor, on a hypervisor, libvirt for `seconds`.
+    """Find the hosts on which each attempt fails for `seconds`.
 
-    A host that answers once is not lost. All hosts are asked in parallel.
+    An attempt runs a command over SSH and, on a hypervisor, queries libvirt. After one successful
+    attempt, the host is not lost. The function tries all hosts in parallel.
 
     Returns:
         The last error message by name of the lost host.
@@ -63,7 +65,7 @@ def find_lost_hosts(
 
 
 def _describe_silence(entry: HostEntry, seconds: float) -> str:
-    """Return the last error of a host that answers no attempt for `seconds`, or an empty text."""
+    """Return the last error if each attempt on a host fails for `seconds`, or an empty text."""
     messages = [""]
 
     def is_answering() -> bool:
@@ -137,7 +139,7 @@ def _check_kvm(host: Host) -> Finding:
         return Finding(
             finding_id,
             Severity.REFUSED,
-            f"no KVM guests on {host.name}: {error.message}",
+            f"{host.name} cannot run KVM guests: {error.message}",
             remedy="load the module kvm_intel or kvm_amd, and switch on virtualization in the "
             "firmware. To test emulated guests, set `migqual_acceleration: tcg`",
         )

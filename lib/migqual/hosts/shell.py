@@ -31,7 +31,7 @@ COMMAND_SECONDS = 120.0
 _CHUNK_BYTES = 2**18
 # The contents come on standard input, so the server needs no SFTP subsystem.
 _WRITE_FILE_SCRIPT = 'mkdir -p -- "${1%/*}" && cat > "$1" && chmod "$2" -- "$1"'
-NO_STATUS = -1  # what paramiko returns when the server sent none
+NO_STATUS = -1  # paramiko returns this number when the server sent no exit status
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class RemoteProcess:
             self._channel.sendall(f"{line}\n".encode())
 
     def read_first_line(self) -> str:
-        """Wait for the first line on standard output, for a command that prints a line when ready.
+        """Wait for the first line on standard output, which a command prints when it is ready.
 
         Returns:
             The line without white space at the ends. If the command ends without output, the
@@ -180,8 +180,8 @@ class Shell:
             first_chunk = stdin.read(_CHUNK_BYTES)
             redirection = "" if first_chunk else " </dev/null"
             channel.exec_command(f"{render_command_line(self.host, arguments)}{redirection}")
-            # Both streams are read before the exit status: a full window would block the
-            # status.
+            # Both streams are read before the exit status. If a stream is not read and its SSH
+            # window is full, the command cannot end, and no exit status arrives.
             stderr_chunks: list[bytes] = []
             stderr_reader = threading.Thread(
                 target=_drain_stderr, args=(channel, stderr_chunks), daemon=True

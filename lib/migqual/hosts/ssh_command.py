@@ -9,7 +9,8 @@ from migqual.errors import LoginUnusable
 from migqual.hosts.ssh_login import log_in
 from migqual.inventory.entities import HostEntry
 
-# A hardened host may have the umask 0077, and QEMU's user could not enter folders made with it.
+# A hardened host may have the umask 0077. QEMU's user could not enter folders that migqual creates
+# with that umask.
 _SET_UMASK = "umask 022; "
 SUDO_ARGUMENTS = ("sudo", "-n", "--")
 _ROOT_OUTPUT = b"0\n"

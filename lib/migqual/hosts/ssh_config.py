@@ -14,7 +14,7 @@ _COMMON_OPTIONS = (
     "  ConnectTimeout 10",
     "  ServerAliveInterval 5",
 )
-# libvirt's command for the host is the last argument.
+# libvirt passes the command for the host as the last argument: only this argument gets sudo.
 _SUDO_WRAPPER = """\
 arguments_left=$#
 for argument do

@@ -98,7 +98,7 @@ def log_in(host: HostEntry, channel: paramiko.Channel | None = None) -> paramiko
                 port=host.port,
                 username=host.user,
                 pkey=private_key,
-                key_filename=_list_key_files(host),  # type: ignore[arg-type]  # takes several
+                key_filename=_list_key_files(host),  # type: ignore[arg-type]  # accepts a list
                 allow_agent=host.key is None,
                 look_for_keys=False,
                 timeout=CONNECT_SECONDS,
@@ -160,7 +160,7 @@ def _read_public_blob(file: Path) -> bytes:
 
 
 def _list_key_files(host: HostEntry) -> list[str]:
-    """List the keys of the user's ssh_config, unless the inventory names the private key."""
+    """List the key files in the user's ssh_config; empty if the inventory names the key."""
     return [] if host.key else list(_read_ssh_options(host).get("identityfile", ()))
 
 
@@ -192,9 +192,9 @@ def build_connection_lost(host: HostEntry, error: Exception) -> ConnectionLost:
     """Build migqual's error for a failed SSH connection, with a remedy, from paramiko's error."""
     remedies = {
         paramiko.PasswordRequiredException: f"the key {host.key} has a passphrase: run `ssh-add "
-        f"{host.key}`, with the public key beside it in {host.key}.pub",
+        f"{host.key}`, and store the public key in {host.key}.pub",
         IncompatiblePeer: f"{host.known_hosts} has only keys of types that the host does not have: "
-        "check the host's key and add it (ssh-keyscan)",
+        "check the host key, and add the key to the file (see ssh-keyscan)",
         AuthorityOnlyError: f"add the plain host key to {host.known_hosts} beside the "
         "@cert-authority line (ssh-keyscan, then compare the key)",
         paramiko.BadHostKeyException: f"the host key differs from {host.known_hosts}: check "

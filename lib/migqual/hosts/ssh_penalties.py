@@ -44,7 +44,7 @@ class PenaltySettings:
 
 
 def parse_version_settings(banner: str) -> PenaltySettings | None:
-    """Return the default penalties of the SSH version in `banner`, or None before OpenSSH 9.8."""
+    """Return the default penalties if `banner` names OpenSSH 9.8 or later, otherwise None."""
     match = re.search(r"OpenSSH_(\d+)\.(\d+)", banner)
     if match is None or (int(match[1]), int(match[2])) < FIRST_VERSION:
         return None
@@ -123,9 +123,10 @@ class PenaltyLedger:
             return _calculate_wait_s(expiry_times, host, settings, seconds)
 
     def _wait(self, host: HostEntry, settings: PenaltySettings, seconds: float) -> None:
-        """Record a penalty of the future, then wait until the time for it.
+        """Record a penalty in advance, then wait until the penalty causes no lock-out.
 
-        No other process can record a penalty between the calculation and the record.
+        The ledger file is locked while the method calculates the wait and records the penalty, so
+        that no other process can record a penalty in between.
         """
         with self._open_expiry_times() as expiry_times:
             wait_s = _calculate_wait_s(expiry_times, host, settings, seconds)
@@ -140,7 +141,10 @@ class PenaltyLedger:
 
     @contextmanager
     def _open_expiry_times(self) -> Iterator[dict[str, float]]:
-        """Yield the expiry time (`time.time`) of each server, and save changes at the end."""
+        """Yield the time at which the penalties of each server expire; save changes at the end.
+
+        The times are on the clock of `time.time`.
+        """
         with self._lock:
             file = self.file or paths.get_state_folder() / LEDGER_FILE
             try:
@@ -171,9 +175,9 @@ def _pause(seconds: float) -> None:
 
 
 def _read_expiry_times(stream: IO[str]) -> dict[str, float]:
-    """Read the expiry times that are not over. A damaged file is like an empty file.
+    """Read the expiry times that are in the future. A damaged file is like an empty file.
 
-    A time that is later than the longest penalty permits comes from a clock that was set back.
+    A time more than `MAX_PENALTY_SECONDS` in the future is left out: the clock was set back.
     """
     try:
         values = dict(json.load(stream))

@@ -4,7 +4,8 @@ from migqual.errors import GuestError
 from migqual.hosts.host import Host
 from migqual.model.guest_spec import GuestSpec
 
-FIRST_SOUND_RELEASE = (9, 0)  # of QEMU, without the error
+# The first QEMU release without the error that `compute_tcg_memory_kib` describes.
+FIRST_SOUND_RELEASE = (9, 0)
 
 
 def compute_tcg_memory_kib(spec: GuestSpec) -> int:
@@ -27,8 +28,8 @@ def has_own_memory_layout(spec: GuestSpec) -> bool:
 def check_tcg_memory(host: Host, spec: GuestSpec) -> None:
     """Check that the host's QEMU, without KVM, misses no write to the memory of a guest.
 
-    The memory size of `compute_tcg_memory_kib` avoids the error of older releases, but huge pages
-    and NUMA nodes decide the size themselves.
+    The memory size of `compute_tcg_memory_kib` avoids the error of QEMU before 9.0. A guest with
+    huge pages or NUMA nodes cannot use that size.
 
     Raises:
         GuestError: QEMU is older than 9.0, and the guest has huge pages or NUMA nodes.

@@ -15,7 +15,8 @@ from migqual.hosts.pid_file import build_stop_command
 from migqual.inventory.entities import DirectoryStore, IscsiStore, LocalStore, NbdStore, Store
 from migqual.model.guest_spec import DiskFormat, DiskSpec, Medium
 
-QCOW2_OVERHEAD_MIB = 16  # tables and rounding, of any image that a suite makes
+# Enough space for the tables and the rounding of each qcow2 image that the suites create.
+QCOW2_OVERHEAD_MIB = 16
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class VolumeProvisioner:
     def _create_image(
         self, host: Host, path: PurePosixPath, spec: DiskSpec, *options: str
     ) -> JournalEntry:
-        host.shell.open()  # a server that is away has nothing to remove
+        host.shell.open()  # an unreachable host raises here, before the journal entry
         entry = self._journal.record(host.name, "image", str(path), [("rm", "-f", "--", str(path))])
         host.shell.run("mkdir", "-p", path.parent)
         size = f"{spec.size_mib}M"

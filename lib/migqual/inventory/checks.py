@@ -26,7 +26,8 @@ from migqual.inventory.schema import (
 )
 from migqual.yaml_file import Location
 
-MIN_ADDRESSES_PER_PAIR = 4  # a test starts up to three guests beside the shared guest of a session
+# A test starts up to three guests. The guest of the fixture `shared_idle_guest` may also run.
+MIN_ADDRESSES_PER_PAIR = 4
 GROUP_AND_OTHER_BITS = 0o077  # permission bits of the group and of other users
 
 
@@ -164,7 +165,7 @@ def _check_known_hosts(draft: InventoryDraft) -> Iterator[InputProblem]:
     if hosts_without_file and len(hosts_without_file) == len(draft.hosts):
         yield draft.make_problem(
             (*ALL_VARS_LOCATION, name),
-            "the variable is missing; name a known_hosts file with the SSH keys of all hosts",
+            "the variable is missing; give a known_hosts file with the host keys of all hosts",
         )
     else:
         yield from (
@@ -183,7 +184,7 @@ def _check_files_exist(draft: InventoryDraft, name: str) -> Iterator[InputProble
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a folder on the way may not be searched
+    except OSError:  # migqual has no permission to search a folder of the path
         return False
 
 

@@ -71,13 +71,18 @@ class InventoryDraft:
         return self.tree.document.make_problem(location, message)
 
     def make_host_value_problem(self, host: HostDraft, name: str, message: str) -> InputProblem:
-        """Make an `InputProblem` for the variable `name` of `host`, which may be missing."""
+        """Make an `InputProblem` for the variable `name` of `host`.
+
+        The method also works for a variable that the file does not set.
+        """
         if name in host.raw_values:
             return host.raw_values[name].make_problem(self.tree.document, (), message)
         return self.make_problem((*host.node.location, name), message)
 
     def make_all_vars_problem(self, name: str, subpath: Location, message: str) -> InputProblem:
-        """Make an `InputProblem` for the variable `name` of the group `all`, which may be missing.
+        """Make an `InputProblem` for the variable `name` of the group `all`.
+
+        The method also works for a variable that the file does not set.
 
         Args:
             name: Name of the variable.
@@ -108,7 +113,11 @@ class InventoryDraft:
         return (self.tree.document.file.absolute().parent if is_from_file else Path.cwd()) / path
 
     def find_client(self) -> HostDraft | None:
-        """Return the host `migqual_client`, or else the only host with the role client, or None."""
+        """Return the client, or None if the inventory has no client.
+
+        The client is the host that `migqual_client` names. If the variable is not set, the client
+        is the only host with the role client. Several hosts with this role give None.
+        """
         if self.all_variables.migqual_client:
             return self.hosts.get(self.all_variables.migqual_client)
         clients = [host for host in self.hosts.values() if HostRole.CLIENT in host.roles]

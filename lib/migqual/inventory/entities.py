@@ -287,7 +287,7 @@ class Inventory:
         guest_architecture: Architecture of the guests. None means the architecture of the hosts.
         guest_cpu: CPU model of guests. None leaves the choice to migqual.
         expected_acceleration: Acceleration that a run must use. None permits KVM and TCG.
-        guests: Sizes of the guests that the lab runs, and that a run must test.
+        guests: Sizes of the guests that the users run. A run must test each size.
     """
 
     hosts: Mapping[str, HostEntry]

@@ -134,7 +134,8 @@ def _list_placeholders(text: str, allowed_names: tuple[str, ...]) -> set[str]:
     """List the names of the placeholders in a template.
 
     Raises:
-        ValueError: A placeholder has another name, or more than a name.
+        ValueError: The name of a placeholder is not in `allowed_names`, or the placeholder contains
+            more than a name, e.g. ``{port:d}``.
     """
     try:
         placeholders = {
@@ -207,7 +208,7 @@ IscsiName = Annotated[
         ISCSI_NAME_PATTERN, "the value is not an iSCSI name such as iqn.2001-04.com.example:x"
     ),
 ]
-JumpHost = Annotated[str, _require_match(JUMP_HOST_PATTERN, "not [user@]host[:port]")]
+JumpHost = Annotated[str, _require_match(JUMP_HOST_PATTERN, "the value is not [user@]host[:port]")]
 JumpHosts = Annotated[tuple[JumpHost, ...], BeforeValidator(_split_comma_list)]
 ProxyJump = Annotated[JumpHosts, BeforeValidator(_parse_proxy_jump)]
 InterfaceName = Annotated[

@@ -70,8 +70,8 @@ def load_inventory(
 
     Args:
         file: Path of the YAML file.
-        environ: Environment variables. ``MIGQUAL_NAME`` overrides the file. None means the
-            environment of the process.
+        environ: Environment variables. A variable ``MIGQUAL_NAME`` overrides the value in
+            the file. None means the environment of the process.
         assignments: ``NAME=VALUE`` from the command line. An assignment overrides the file and
             the environment.
 
@@ -222,7 +222,7 @@ def _build_host(draft: InventoryDraft, host: HostDraft) -> HostEntry:
     return HostEntry(
         name=host.node.name,
         address=host.address,
-        known_hosts=known_hosts or Path(os.devnull),  # never: the checks refuse its absence
+        known_hosts=known_hosts or Path(os.devnull),  # never happens: the checks require a file
         port=variables.ansible_port,
         user=variables.ansible_user,
         become=variables.ansible_become,
@@ -246,7 +246,10 @@ def _build_host(draft: InventoryDraft, host: HostDraft) -> HostEntry:
 def _choose_certificate_source(
     variables: HostVariables, *, is_exclusive: bool
 ) -> CertificateSource:
-    """Choose the certificates of a host: migqual issues certificates only on an exclusive host."""
+    """Choose the source of the certificates of a host.
+
+    If the inventory names no source, migqual issues certificates only for an exclusive host.
+    """
     if variables.migqual_certificates is not None:
         return variables.migqual_certificates
     return CertificateSource.ISSUED if is_exclusive else CertificateSource.OWN
@@ -299,7 +302,7 @@ def _get_effective_value(draft: InventoryDraft, host: HostDraft, name: str) -> o
 
 
 def _format_value(value: object) -> str:
-    """Format a value in one line for `migqual inventory show`. No value gives ``-``."""
+    """Format a value in one line for `migqual inventory show`. A missing value becomes ``-``."""
     if value is None or value in ("", ()):
         return "-"
     if isinstance(value, BaseModel):

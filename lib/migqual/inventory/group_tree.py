@@ -21,8 +21,8 @@ ALL_GROUP_VARIABLE_NAMES = frozenset(AllVariables.model_fields) | {
     "migqual_stores",
 }
 
-# Variables that environment and command line can set, by short name. No addresses: all hosts
-# would get the same address.
+# Variables that environment and command line can set, by short name. Addresses are not allowed,
+# because all hosts would get the same address.
 OVERRIDE_VARIABLES: Mapping[str, str] = {
     "key": "ansible_ssh_private_key_file",
     "user": "ansible_user",

@@ -1,7 +1,7 @@
-"""Describe the guests that a lab runs: `guests` of a profile, `migqual_guests` of an inventory.
+"""Define sizes of guests that the users run.
 
-A test migrates a guest of each size. Without a description migqual chooses a size that fits the
-hosts.
+The sizes are in `guests` of a profile or in `migqual_guests` of an inventory. A test migrates a
+guest of each size. Without a description migqual chooses a size that fits the hosts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ class GuestSize(StrictModel):
             )
         if "sata" in self.disk_buses and self.image is None:
             raise ValueError(
-                "disk_buses: sata needs an image, because migqual's kernel has no AHCI"
+                "disk_buses: sata needs an image, because migqual's kernel has no AHCI driver"
             )
         return self
 
@@ -81,7 +81,7 @@ def resolve_images(sizes: Sequence[GuestSize], folder: Path) -> tuple[GuestSize,
 
 
 def find_image_problems(sizes: Sequence[GuestSize], folder: Path) -> Iterator[tuple[int, str]]:
-    """Find the images that do not exist, as the position of the size and a message."""
+    """Find missing images; yield for each the position of the guest in `sizes` and a message."""
     for index, size in enumerate(resolve_images(sizes, folder)):
         if size.image is not None and not size.image.is_file():
             yield index, f"{size.image} is not a file"

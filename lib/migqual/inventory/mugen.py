@@ -38,7 +38,8 @@ from migqual.inventory.field_types import Name, Port
 from migqual.yaml_file import format_location, list_validation_messages
 
 HEADER_TEMPLATE = """\
-# Converted from {file}. Complete the lines that begin with `# migqual_` or `# ansible_`.
+# Converted from {file}. The lines that begin with `# migqual_` or `# ansible_` contain
+# placeholders. Replace the placeholders that you need, and remove the `# ` before these lines.
 # Passwords were not copied: migqual logs in with keys only. Give the hosts your public key
 # (ssh-copy-id USER@ADDRESS) and collect their host keys (ssh-keyscan ADDRESS >> known_hosts).
 """

@@ -133,7 +133,7 @@ class IscsiStoreSchema(StrictModel):
 
 
 class LocalStoreSchema(StrictModel):
-    """An entry of `migqual_stores` for a directory that each hypervisor has for itself."""
+    """An entry of `migqual_stores` for a directory that is separate on each hypervisor."""
 
     kind: Literal[StoreKind.LOCAL]
     name: Name

@@ -94,14 +94,10 @@ def _build_group_variables(layout: LabLayout, acceleration: Acceleration) -> dic
 
 
 def _build_power_command(lab_name: str) -> str:
-    """Build the command that switches a host of the lab off or on.
-
-    `migqual lab exec` hides the control groups and mounts of the machine from a test, so the
-    command enters the namespaces of process 1 first.
-    """
+    """Build the command that switches a host of the lab off or on."""
     program = Path(sys.executable).parent / "migqual"
-    argv = ["nsenter", "--target=1", "--mount", "--net", "--", str(program), "lab", "power"]
-    return f"{shlex.join(argv)} --name {shlex.quote(lab_name)} {{action}} {{name}}"
+    argv = [str(program), "lab", "power", "--name", lab_name]
+    return f"{shlex.join(argv)} {{action}} {{name}}"
 
 
 def _build_guest_variables(layout: LabLayout) -> dict[str, str]:

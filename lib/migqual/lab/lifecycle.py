@@ -291,6 +291,5 @@ def _list_ancestor_pids() -> set[int]:
     pids, pid = set(), os.getpid()
     while pid > 1:
         pids.add(pid)
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        pid = int(stat.rpartition(")")[2].split()[1])
+        pid = state.read_parent_pid(pid)
     return pids

@@ -62,6 +62,11 @@ def power_on(lab_name: str, host_name: str) -> None:
 
 
 def _find_host(lab_name: str, host_name: str) -> tuple[LabLayout, HostLayout]:
+    """Find a host of a lab.
+
+    Raises:
+        UsageError: The lab or the host does not exist, or the process runs inside a lab.
+    """
     check_outside_lab()
     layout = state.read_lab_state(lab_name)[1]
     return layout, layout.get_host(host_name)

@@ -128,11 +128,33 @@ def list_namespaces(name: str) -> list[str]:
 
 def find_current_namespace() -> str | None:
     """Return the name of the current network namespace if a lab created it, else None."""
-    own_stat = Path("/proc/self/ns/net").stat()
+    return _find_namespace(Path("/proc/self/ns/net"))
+
+
+def _find_namespace(file: Path) -> str | None:
+    """Return the name of the network namespace `file` if a lab created it, else None."""
+    own_stat = file.stat()
     for path in NAMESPACE_FOLDER.glob("mq-*.*"):
         with suppress(FileNotFoundError):
             if os.path.samestat(path.stat(), own_stat):
                 return path.name
+    return None
+
+
+def read_parent_pid(pid: int) -> int:
+    """Read the id of the parent of a process (proc(5))."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def find_outside_ancestor() -> int | None:
+    """Return the id of the nearest ancestor process outside every lab, or None."""
+    pid = os.getpid()
+    while pid > 1:
+        pid = read_parent_pid(pid)
+        with suppress(OSError):
+            if _find_namespace(Path(f"/proc/{pid}/ns/net")) is None:
+                return pid
     return None
 
 

@@ -25,7 +25,7 @@ for path do
     if [ -e "$path" ] || [ -L "$path" ]; then echo "$path"; fi
 done
 """
-_MAX_SSH_SESSIONS = 8  # of the ten sessions that an SSH server gives a connection
+_MAX_SSH_SESSIONS = 8  # an SSH server permits ten sessions per connection by default
 # the only qcow2 options in libvirt's storage API
 _POOL_OPTIONS = {"compat", "cluster_size", "lazy_refcounts"}
 
@@ -150,9 +150,10 @@ def create_images(host: Host, specs: Sequence[ImageSpec], journal: Journal) -> l
 
 
 def _refuse_existing_files(host: Host, specs: Sequence[ImageSpec]) -> None:
-    """Refuse paths that exist, before the journal of the run has entries that remove the files.
+    """Raise an error if the file of an image exists already.
 
-    If migqual is killed after the entries, `migqual sweep` removes the files of the entries.
+    Call the function before the journal of the run gets entries for the images. After a crash,
+    `migqual sweep` removes the file of each open entry, even if the file existed before the run.
 
     Raises:
         HostError: A file exists.

@@ -23,7 +23,7 @@ from migqual.preflight.run import raise_if_refused
 from migqual.probes.probe_context import ProbeContext
 from migqual.step_times import time_step
 
-DESTINATION_CLEANUP_SECONDS = 3.0  # in which a destination gives up a guest that did not arrive
+DESTINATION_CLEANUP_SECONDS = 3.0  # for the destination to remove a guest that did not arrive
 
 
 def migrate_guarded(

@@ -12,10 +12,11 @@ from migqual.errors import GuestError, HostError, InconclusiveError, MigrationSt
 from migqual.hosts import domain_job
 from migqual.hosts.guest import Guest
 
-RETRY_SECONDS = 1.0  # from an answer of libvirt to the same request once more
-ABORT_GRACE_SECONDS = 60.0  # from the first abort; libvirt waits for a lock for half of it
-# From the request for post-copy to an abort. A migration aborted during the switch to post-copy
-# leaves the guest paused at the source; after the switch libvirt refuses the abort.
+RETRY_SECONDS = 1.0  # from libvirt's reply to a request until the request is repeated
+ABORT_GRACE_SECONDS = 60.0  # from the first abort; libvirt may wait 30 s for a lock
+# Time after the request for post-copy in which no abort is sent. A migration aborted during the
+# switch to post-copy can leave the guest paused at the source. After the switch, libvirt refuses
+# the abort.
 POSTCOPY_SWITCH_SECONDS = 15.0
 POLL_SECONDS = 0.05
 
@@ -97,7 +98,7 @@ class Job:
             self.migrate_call()
         except StackError as error:
             self.error = error
-        except Exception as error:  # noqa: BLE001 - whoever waits for the job raises it
+        except Exception as error:  # noqa: BLE001 - `raise_unexpected_error` raises the error
             self.unexpected_error = error
         finally:
             self.ended_at = time.monotonic()
@@ -152,8 +153,8 @@ class Job:
             f"{self._abort_request.refusal or 'libvirt accepted the last abort'}"
         )
         remedy = (
-            f"run `virsh domjobinfo {guest.name}` on {guest.host.name}; "
-            f"`virsh destroy {guest.name}` ends the migration and the guest"
+            f"see the migration with `virsh domjobinfo {guest.name}` on {guest.host.name}, or end "
+            f"the migration and the guest with `virsh destroy {guest.name}`"
         )
         if self._abort_request.is_accepted:
             raise MigrationStuck(message, remedy=remedy)

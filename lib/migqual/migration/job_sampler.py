@@ -14,9 +14,9 @@ from migqual.model.job_stats import JobStats
 from migqual.model.outcome import DiskSample, JobSample
 from migqual.model.plan import Plan, StorageCopy, TimeoutAction
 
-SAMPLE_INTERVAL_SECONDS = 0.025  # from one question to the next; a slow answer delays the next one
-MIN_PAUSE_SECONDS = 0.005  # from an answer to the next question at least
-DISK_INTERVAL_SECONDS = 0.02  # from a look at a disk that is copied to the next
+SAMPLE_INTERVAL_SECONDS = 0.025  # from one query to the next; a slow reply delays the next query
+MIN_PAUSE_SECONDS = 0.005  # minimum time from a reply to the next query
+DISK_INTERVAL_SECONDS = 0.02  # between two queries of block jobs of copied disks
 DISK_JOIN_SECONDS = 5.0
 
 
@@ -26,7 +26,7 @@ class SampleAction(Enum):
     ABORT = "abort"
 
 
-# Called with every sample of the job. Without a result the migration continues. The result
+# Called with every job sample. If the callback returns None, the migration continues. The result
 # `SampleAction.ABORT` aborts the migration. An exception aborts the migration, too, and is raised
 # after the abort.
 OnSample = Callable[[JobSample], SampleAction | None]
@@ -67,7 +67,7 @@ def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None
             sample = JobSample(at_s, stats, replied_at - queried_at)
             progress.samples.append(sample)
             if is_memory_sent and stats.downtime_ms is not None:
-                # after the end of QEMU's job and before the end of libvirt's: the real downtime
+                # QEMU's job has ended, libvirt's job has not: the value is the real downtime
                 progress.qemu_stats["downtime"] = stats.downtime_ms
             if (
                 on_sample is not None

@@ -53,7 +53,7 @@ _ERROR_TYPES: Mapping[MigrationStatus, type[MigrationError]] = {
 }
 
 MAX_LOG_MESSAGES = 2
-# The messages of libvirt about an end that closed the connection, without a reason.
+# Messages with which libvirt reports that the peer closed the connection, without a reason.
 _CLOSED_CONNECTION = re.compile(
     "End of file while reading data|Cannot recv data|client socket is closed|Connection reset by"
 )
@@ -287,7 +287,7 @@ def _read_final_stats(guest: Guest, source_domain: Domain, event_log: EventLog) 
     """
     destination_domain = guest.host.libvirt.find_domain(
         guest.name
-    )  # none where it was lost on the way
+    )  # None if the guest was lost during the migration
     for domain in (destination_domain, source_domain):
         if domain is not None and (stats := domain_job.query_completed_job_stats(domain)).is_active:
             return stats

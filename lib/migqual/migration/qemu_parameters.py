@@ -39,7 +39,7 @@ def apply_settings(guest: Guest, settings: Sequence[QemuParameter]) -> Iterator[
         values_to_restore = {
             one.name: previous_values[one.name] for one in settings if one.name in previous_values
         }
-        # the migration reports a lost guest; restoring the values must not raise a second error
+        # if the guest is lost, the migration raises an error; a second error must not hide it
         with suppress(HostError, GuestError):
             guest.domain.run_qmp_command("migrate-set-parameters", **values_to_restore)
 
@@ -65,7 +65,7 @@ def limit_downtime(guest: Guest, limit_ms: int | None) -> Iterator[None]:
         yield
     finally:
         if guest.host is source:
-            with suppress(HostError):  # as above
+            with suppress(HostError):  # a second error must not hide the first
                 domain.set_max_downtime(previous_limit_ms)
 
 

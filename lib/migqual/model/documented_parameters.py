@@ -9,7 +9,8 @@ from typing import Any
 
 from migqual.units import MIB
 
-# in the order of the page's table and listing; None: the page gives a name but no default
+# In the order of openEuler's documentation. None means that the documentation names the parameter,
+# but no default.
 DOCUMENTED_DEFAULTS: Mapping[str, bool | int | str | None] = {
     "compress-level": 1,
     "compress-threads": 8,

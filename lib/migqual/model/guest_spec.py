@@ -103,8 +103,8 @@ class DiskSpec:
 
     Attributes:
         size_mib: Size in MiB.
-        subfolder: Suffix of the name of a separate folder for the image. Empty means that the image
-            is in the folder of the store.
+        subfolder: Suffix of the name of a separate folder, which is below the folder of the store.
+            Empty means that the image is in the folder of the store itself.
         create_options: Options for `qemu-img create -o`, e.g. ``("cluster_size=4k",)``.
         has_backing_file: True gives the image a backing file that contains data.
     """
@@ -269,8 +269,8 @@ class GuestSpec:
         """Derive the specification of a guest that migqual boots once and saves.
 
         Guests with the original specification start from the saved state instead of a boot. The
-        saved guest has the same devices, but the idle load and empty raw images on a local store.
-        Guests with equal derived specifications share a saved state.
+        saved guest has the same devices. But the saved guest has the idle load, and its images are
+        raw and on a local store. Guests with equal derived specifications share a saved state.
         """
         plain_disk = DiskSpec(StoreKind.LOCAL)
         plain_fields = {

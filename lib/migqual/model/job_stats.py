@@ -93,7 +93,7 @@ class JobStats:
 
     @property
     def zero_pages(self) -> int | None:
-        """Return the number of pages in which all bytes are equal (``memory_constant``)."""
+        """Return the number of pages with equal bytes, usually zeros (``memory_constant``)."""
         return self._get_number("memory_constant")
 
     @property

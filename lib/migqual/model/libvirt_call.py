@@ -132,7 +132,8 @@ def build_virsh_migrate(
 ) -> list[str]:
     """Build the `virsh migrate` command for the migration of `domain` with `plan`.
 
-    If the destination needs other domain XML, the user saves the XML as ``destination.xml``.
+    If the domain XML for the destination differs from the domain XML of the source, the command
+    reads the file ``destination.xml``. The user must create this file before.
 
     Args:
         plan: Plan of the migration.
@@ -140,7 +141,8 @@ def build_virsh_migrate(
         source_uri: libvirt URI of the source.
         domain: Name of the guest.
         endpoint: Addresses of the destination.
-        has_other_names: True if the destination has another QEMU path or another guest bridge.
+        has_other_names: True if the QEMU path or the guest bridge of the destination differs from
+            the source.
 
     Returns:
         The command as a list of arguments.
@@ -207,7 +209,8 @@ VIRSH_OPTIONS = {
     MigrateFlag.NON_SHARED_SYNCHRONOUS_WRITES: "--copy-storage-synchronous-writes",
     MigrateFlag.PAUSED: "--suspend",
 }
-# File name for `--xml`. The user saves the definition from the record under this name.
+# File name for `--xml` and `--persistent-xml`. The user saves the domain XML for the destination
+# under this name.
 DESTINATION_XML_FILE = "destination.xml"
 
 

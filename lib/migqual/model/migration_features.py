@@ -1,7 +1,8 @@
 """Parse QEMU's migration features, and describe features that a plan needs and QEMU lacks.
 
 The functions are pure. The features come from the QMP commands `query-qmp-schema`,
-`query-migrate-capabilities` and `query-migrate-parameters`. The QEMU process runs no guest.
+`query-migrate-capabilities` and `query-migrate-parameters`. A QEMU process that runs no guest
+replies to the commands.
 https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html
 """
 
@@ -20,7 +21,7 @@ _REQUIRED_FEATURES: Mapping[Compression, tuple[str, str, str]] = {
     Compression.ZLIB: ("multifd", "multifd-compression", "zlib"),
     Compression.ZSTD: ("multifd", "multifd-compression", "zstd"),
 }
-# libvirt's messages for a method missing in libvirt or in QEMU
+# libvirt's messages for a compression method that libvirt or QEMU does not have
 _UNSUPPORTED_MESSAGE = re.compile(
     r"(?i)unsupported compression method|compression method '\w+' is not supported"
     r"|(?:option|capability|parameter) '?[\w.-]+'? (?:is )?not supported"
@@ -48,8 +49,8 @@ class MigrationFeatures:
 
         Args:
             name: Name of the parameter.
-            value: Value to set. If the parameter has an enum type, a text must be one of the
-                allowed values. An empty text checks only the name.
+            value: Value to set. If the parameter has an enum type, the method checks whether QEMU
+                allows the value. If the value is an empty text, the method checks only the name.
 
         Returns:
             A sentence with the name of the host. The text is empty if QEMU can set the parameter.

@@ -10,7 +10,7 @@ from migqual.model.outcome import GuestEvent
 _ENDED_STATUSES = {"completed", "failed", "cancelled"}
 _POSTCOPY_STATUSES = {"postcopy-active", "postcopy-device"}
 _SWITCH_OVER_STATUSES = {"pre-switchover", "device"}
-_PASS_EVENTS = {"iteration", "MIGRATION_PASS"}  # of libvirt and of QEMU
+_PASS_EVENTS = {"iteration", "MIGRATION_PASS"}  # event names of libvirt and of QEMU
 
 
 class MigrationPhase(StrEnum):
@@ -45,11 +45,11 @@ def determine_phase(
     """Determine the phase of a migration at the time of the last event.
 
     Args:
-        events: The events of the guest until then, from both hosts, in order of time. For the
-            phase at an earlier moment, pass only the events until this moment.
+        events: The events of the guest from both hosts, in order of time. For the phase at an
+            earlier moment, pass only the events until this moment.
         source: Name of the source host.
-        stats: Statistics of the job at this time. Without statistics the phase DISK_COPY
-            counts as NOT_STARTED.
+        stats: Statistics of the job at the time of the last event. Without statistics the
+            function returns NOT_STARTED instead of DISK_COPY.
     """
     status = find_migration_status(events, source)
     if status == "":
@@ -77,7 +77,7 @@ def find_migration_status(events: Sequence[GuestEvent], host: str) -> str:
 
 
 def find_iteration_number(events: Sequence[GuestEvent], source: str) -> int:
-    """Return the number of the last iteration that an event names, or 0."""
+    """Return the number of the last iteration that an event names, or 0 without such an event."""
     numbers = [0]
     for event in events:
         if event.host == source and event.name in _PASS_EVENTS:

@@ -83,7 +83,8 @@ class Gap:
     Attributes:
         start_ms: Time of the last reply before the gap, on the client's clock.
         length_ms: Time without a reply, minus the probe interval.
-        resolution_ms: Probe interval during the gap, which is the largest error of `length_ms`.
+        resolution_ms: Probe interval during the gap, which is the largest possible error of
+            `length_ms`.
     """
 
     start_ms: float
@@ -118,7 +119,7 @@ class GapReport:
 
     @property
     def resolution_ms(self) -> float | None:
-        """Return the largest error of the longest gap's length in ms, or None without a gap."""
+        """Return the `resolution_ms` of the longest gap, or None if there is no gap."""
         longest = max(self.gaps, key=lambda gap: gap.length_ms, default=None)
         return None if longest is None else longest.resolution_ms
 

@@ -93,7 +93,7 @@ class Compression(StrEnum):
 
     @property
     def needs_channels(self) -> bool:
-        """Return whether the method, zlib or zstd, needs channels (parallel connections)."""
+        """Return whether the method needs channels; only zlib and zstd need channels."""
         return self in {Compression.ZLIB, Compression.ZSTD}
 
     def build_compression_parameters(

@@ -44,7 +44,8 @@ class Thresholds:
     Attributes:
         gap_max_ms: Longest time without a reply of the guest to the client during a migration.
         tcp_stall_max_ms: Longest stall of an open TCP session during a migration.
-        downtime_qemu_max_ms: Largest downtime that QEMU may report if the plan sets no limit.
+        downtime_qemu_max_ms: Largest downtime that QEMU may report if the plan sets no downtime
+            limit.
         downtime_overshoot_max_ratio: Largest ratio of the reported downtime to the downtime limit.
         migration_time_max_s: Longest time from the start to the completion of a migration that
             converges.
@@ -84,7 +85,7 @@ class Profile:
     Attributes:
         demands: Demands by requirement id. A requirement without an entry is required.
         guests: Sizes of the guests that a run must test.
-        files: Files of the profile. The file of an extended profile comes first.
+        files: Files from which the profile was merged. The file of the profile itself comes last.
     """
 
     name: str
@@ -141,7 +142,10 @@ def list_profile_names() -> tuple[str, ...]:
 
 
 def choose_profile_name(requested_name: str | Path | None, tier: Tier | None) -> str | Path:
-    """Return the requested profile; without a request, `lab` for a lab and else `upstream`.
+    """Return the requested profile, or the default profile if the user requested none.
+
+    The default for real hosts is `upstream`. The default for a lab, or without an inventory, is
+    `lab`.
 
     Args:
         requested_name: Name or path that the user gave.
@@ -180,7 +184,7 @@ def _load_profile_file(file: Path, extending_files: tuple[Path, ...]) -> Profile
     entry, problems = validate_data(_ProfileSchema, document.data, document)
     if entry is None:
         raise_problems(document, [*document.problems, *problems])
-        raise UsageError(f"{file}: empty")  # never without a fault
+        raise UsageError(f"{file}: empty")  # only for the type checker; never happens
     raise_problems(
         document,
         [

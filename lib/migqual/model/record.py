@@ -15,7 +15,8 @@ from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict
 
 RECORD_FORMAT = 6
-GUESTS_FACT = "guests on "  # and the name of a host: facts about the guests on the host
+# In `RunRecord.environment`, this text and the name of a host are the key of facts about guests.
+GUESTS_FACT = "guests on "
 
 
 class RunTier(StrEnum):
@@ -31,7 +32,8 @@ class Demand(StrEnum):
     Attributes:
         REQUIRED: The requirement must pass.
         OPTIONAL: The requirement does not decide whether a pair qualifies.
-        ABSENT: As OPTIONAL. The expected verdict is `unsupported`, and `pass` is allowed.
+        ABSENT: The requirement does not decide whether a pair qualifies. The expected verdict is
+            `unsupported`, and `pass` is allowed.
     """
 
     REQUIRED = "required"
@@ -44,8 +46,8 @@ class PairName:
     """A pair of hosts, identified by the host names.
 
     Attributes:
-        stack: Versions of libvirt and QEMU, if merged runs of the pair have different versions.
-            Otherwise the text is empty.
+        stack: Versions of libvirt and QEMU, if a report contains several runs of the pair with
+            different versions. Otherwise the text is empty.
     """
 
     source: str
@@ -90,7 +92,8 @@ class RunRecord:
 
     Attributes:
         finished: Time of the end. None means that the run has not ended.
-        expected_acceleration: Acceleration that the inventory expects; empty without one.
+        expected_acceleration: Acceleration that the inventory expects. Empty means that the
+            inventory permits every acceleration.
         environment: Versions and properties of hosts and programs, for example
             `{"host a1": {"qemu": "7.2.15", ...}, ...}`.
     """
@@ -186,14 +189,15 @@ class TestRecord:
         doc: Docstring of the test without the first line. The first line is the title.
         pair: The pair. None means that the pair is not known. A record without a pair counts for
             every pair of the run.
-        steps: Seconds of each step, by name. The remaining time belongs to the test function.
+        steps: Seconds of each step, by name. The time outside of all steps belongs to the test
+            function.
         beyond_requirement: True when the test shows more than the requirements state. Such a
             test does not decide the verdict of a requirement if the test is `unsupported` and
             the requirement has other tests.
         stack_messages: Messages of libvirt and QEMU about refusals that the test provoked.
     """
 
-    __test__ = False  # not a test class, whatever pytest makes of the name
+    __test__ = False  # keeps pytest from collecting the class because of its name
 
     run: str
     id: str
@@ -254,7 +258,7 @@ def parse_record(record_type: type[Record], text: str, *, file: str) -> Record:
     except ValueError as error:
         raise UsageError(
             f"{file}: not a complete {record_type.__name__} of format {RECORD_FORMAT}: {error}",
-            remedy="copy the file again from the machine of the run, or omit this run",
+            remedy="copy the file again from the controller of the run, or omit this run",
         ) from error
 
 

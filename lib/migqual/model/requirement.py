@@ -129,7 +129,7 @@ def find_requirement(requirement_id: str, requirements: Mapping[str, Requirement
 
 
 def suggest_ids(unknown_id: str, ids: Iterable[str]) -> str:
-    """Return a hint with ids similar to `unknown_id`, or else with the file of all ids."""
+    """Return a hint with similar ids. Without a similar id, the hint names the file of all ids."""
     similar_ids = difflib.get_close_matches(unknown_id.upper(), list(ids), 3, cutoff=0.5)
     return (
         f"did you mean {' or '.join(similar_ids)}?"

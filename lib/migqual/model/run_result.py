@@ -7,10 +7,10 @@ class RunResult(StrEnum):
     """The result of a run or of a pair.
 
     Attributes:
-        QUALIFIED: All demanded requirements passed.
-        NOT_QUALIFIED: At least one demanded requirement failed or is unsupported, or the guests
+        QUALIFIED: All required requirements passed.
+        NOT_QUALIFIED: At least one required requirement failed or is unsupported, or the guests
             did not use the expected acceleration.
-        INCONCLUSIVE: Nothing failed, but the verdict of at least one demanded requirement is
+        INCONCLUSIVE: Nothing failed, but the verdict of at least one required requirement is
             `inconclusive`, `not-run` or `withheld`, or the run did not finish.
     """
 

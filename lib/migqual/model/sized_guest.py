@@ -17,16 +17,18 @@ from migqual.model.profile import Profile
 FITTED_NAME = "fitted"
 MAX_FITTED_VCPUS = 4
 MIN_FITTED_MIB, MAX_FITTED_MIB = 256, 8192
-# QEMU without KVM stops a guest for a second per GiB when it turns on the dirty log.
+# Without KVM, QEMU turns on the dirty log slowly: the guest stops for a second per GiB of memory.
 MAX_EMULATED_MIB = 512
 MIN_LOAD_MIB, MAX_LOAD_MIB = 32, 1024
 _SHARED_KINDS = (StoreKind.DIRECTORY, StoreKind.NBD, StoreKind.ISCSI)
 
 
 def list_guest_sizes(inventory: Inventory | None, profile: Profile) -> tuple[GuestSize, ...]:
-    """List the guests that a run must test: of the inventory, or else of the profile.
+    """List the sizes of the guests that a run must test.
 
-    The result is empty if neither describes a guest. `fit_guest_size` then gives a size.
+    The sizes come from the inventory. If the inventory describes no guests, the sizes come from
+    the profile. If the profile describes no guests either, the result is empty, and the caller
+    chooses a size with `fit_guest_size`.
     """
     return (inventory.guests if inventory else ()) or profile.guests
 
@@ -34,11 +36,13 @@ def list_guest_sizes(inventory: Inventory | None, profile: Profile) -> tuple[Gue
 def fit_guest_size(cpus: int, available_mib: int, *, is_emulated: bool = False) -> GuestSize:
     """Choose a size that fits the hosts: up to four vCPUs, and an eighth of the free memory.
 
-    A guest with KVM has up to 8 GiB, and an emulated guest up to 512 MiB.
+    The guest has at least 256 MiB of memory. A guest with KVM has at most 8 GiB, and an emulated
+    guest has at most 512 MiB.
 
     Args:
-        cpus: CPUs of the smallest host.
-        available_mib: Memory that a new process can use on the host with the least, in MiB.
+        cpus: Number of CPUs of the host with the fewest CPUs.
+        available_mib: Memory in MiB that a new process can use on the host with the least
+            available memory.
         is_emulated: Whether the guests run without KVM.
     """
     max_mib = MAX_EMULATED_MIB if is_emulated else MAX_FITTED_MIB
@@ -59,8 +63,9 @@ def build_sized_guest(size: GuestSize, store_kinds: Sequence[StoreKind]) -> Gues
 
     Args:
         size: Size of the guest.
-        store_kinds: Kinds of the inventory's stores. The disks are on the first kind that both
-            hosts of a pair reach; without such a store the guest has no disks.
+        store_kinds: Kinds of the inventory's stores. The disks are on a store of the first of these
+            kinds that the inventory has: directory, NBD, iSCSI. Without a store of these kinds,
+            the guest has no disks.
     """
     shared_kind = next((kind for kind in _SHARED_KINDS if kind in store_kinds), None)
     buses = size.disk_buses if shared_kind is not None else ()

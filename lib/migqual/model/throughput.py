@@ -11,12 +11,16 @@ from migqual.model.outcome import JobSample
 from migqual.units import MIB
 
 WINDOW_SECONDS = 2.0
-# A figure dates from a moment between query and reply. A slower query would blur a window.
+# A sample is from an unknown moment between query and reply. If a query takes longer than this
+# limit, the length of a time window is too inexact.
 QUERY_SECONDS_MAX = 0.1
-# A migration below this share of the limit does not use the limit.
+# If the throughput is below this share of the bandwidth limit, the migration does not use the
+# limit.
 USED_SHARE_MIN = 0.85
-# The interface also counts headers (up to 66 bytes per 1448 bytes) and the small traffic of
-# the checks. The job counts all of the memory, and the memory must cross the interface.
+# Accepted range of the bytes on the link, divided by the bytes that the job reports. The first
+# number may be larger, because the network interface also counts headers (up to 66 bytes per 1448
+# bytes) and the small traffic of the checks. The first number cannot be much smaller, because all
+# memory that the job reports must cross the interface.
 LINK_SHARE_MAX = 1.08
 LINK_SHARE_MIN = 0.98
 

@@ -1,6 +1,6 @@
-"""Compare the old and the new image of each copied disk, then watch the old image for changes.
+"""Compare the old and the new image of each copied disk, and find later changes of the old image.
 
-The comparison runs when the guest arrives at the destination. The source serves the old image
+The comparison runs while the guest is paused at the destination. The source serves the old image
 read-only over NBD. `qemu-img compare` at the destination reads both images to the end:
 https://www.qemu.org/docs/master/tools/qemu-img.html
 After the migration, no process may open or change the old image.
@@ -24,7 +24,7 @@ from migqual.hosts.pid_file import build_stop_command
 from migqual.inventory.entities import format_uri_host
 from migqual.model.outcome import Outcome
 
-# upper half of libvirt's port range for migrations; hosts open the range to each other
+# upper half of libvirt's port range for migrations, which the firewalls of the hosts must permit
 _NBD_PORTS = range(49184, 49216)
 _MAX_PORT_TRIES = 8
 _COMPARE_SECONDS = 3600.0
@@ -174,7 +174,7 @@ def _serve_over_nbd(journal: Journal, host: Host, disk: Disk) -> Iterator[str]:
         port = start_nbd_server(host, ports, disk.source, *options)
         if port is None:
             raise HostError(
-                host.name, f"none of the TCP ports {ports} is free to compare disks over NBD"
+                host.name, f"cannot compare disks over NBD: the TCP ports {ports} are all in use"
             )
         yield f"nbd://{format_uri_host(address)}:{port}/{export_name}"
     finally:
@@ -188,7 +188,7 @@ def _read_image_stat(host: Host, disk: Disk) -> str:
 
 
 def _find_pids_using(host: Host, path: str) -> str:
-    """Wait up to 2 s until no process has the file open; return the ids of processes left."""
+    """Wait up to 2 s until no process has the file open; return the ids of remaining processes."""
     argv = ("find", "/proc", "-maxdepth", "3", "-path", "/proc/[0-9]*/fd/*", "-lname", path)
     deadline = Deadline(2.0)
     while True:

@@ -10,7 +10,7 @@ from migqual.model.outcome import GuestEvent
 
 
 class EventLog:
-    """The log of a guest's events. A thread of libvirt adds events, and other threads read."""
+    """The log of a guest's events. A thread of libvirt adds events. Other threads read the log."""
 
     def __init__(self) -> None:
         self.started_at = time.monotonic()

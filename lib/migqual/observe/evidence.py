@@ -28,8 +28,9 @@ def render_samples_csv(outcome: Outcome) -> str:
 def render_disks_csv(outcome: Outcome) -> str:
     """Render the progress of each copied disk as CSV.
 
-    The columns `at_s` and `rate_mib_s` are the time since the start of the migration, and the rate
-    since the previous sample. The phase is `copy` until all blocks were copied once, then `mirror`.
+    The column `at_s` is the time since the start of the migration. The column `rate_mib_s` is the
+    copy rate since the previous sample of the disk. The phase is `copy` until all blocks were
+    copied once, then `mirror`.
     """
     lines = ["at_s,target,done,total,rate_mib_s,phase"]
     last_samples: dict[str, DiskSample] = {}

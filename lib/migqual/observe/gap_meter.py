@@ -178,7 +178,8 @@ def run_gap_meter(client: Host, payload: PurePosixPath, address: str) -> Iterato
         *(str(payload), "watch", "--address", address, "--port", str(GAP_METER_PORT)),
         *("--interval-us", str(probe_ms * 1000), "--session-interval-ms", str(session_ms)),
     )
-    # an earlier guest may have had the address: the client would use the old MAC for seconds
+    # An earlier guest may have had the address. Without the flush, the client sends probes to the
+    # MAC address of the earlier guest for seconds.
     client.shell.run_unchecked("ip", "neigh", "flush", "to", address)
     with client.shell.start(*argv) as process:
         meter = GapMeter(client.name, process)

@@ -142,7 +142,7 @@ def measure_host_silence_ms(replies_us: Sequence[int], suspend_interval: Suspend
 
     Args:
         replies_us: Times at which the host saw replies, in µs by the host's wall clock.
-        suspend_interval: The pause by QEMU.
+        suspend_interval: The pause, from QEMU's event STOP to RESUME.
 
     Returns:
         The longest silence in ms.
@@ -155,7 +155,7 @@ def measure_host_silence_ms(replies_us: Sequence[int], suspend_interval: Suspend
     silences = gaps.list_silences(
         replies_ns, suspend_interval.stop_us * NS_PER_US, suspend_interval.resume_us * NS_PER_US
     )
-    longest_ms = gaps.find_longest_ms(silences)  # 0 where nothing was seen at all
+    longest_ms = gaps.find_longest_ms(silences)  # 0 if the capture has no replies
     if longest_ms < suspend_interval.length_ms - ProbeInterval.FINE.interval_ns / NS_PER_MS:
         raise InconclusiveError(
             f"QEMU suspended the guest for {suspend_interval.length_ms:.1f} ms, but the longest "

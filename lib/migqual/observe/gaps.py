@@ -22,7 +22,7 @@ from itertools import pairwise
 from migqual.model.outcome import Gap, GapReport
 from migqual.observe.probe_interval import NS_PER_MS, ProbeIntervalChange, find_longest_interval_ns
 
-# A silence is a gap only when clearly longer than the noise of the baseline window.
+# A gap is a silence longer than this factor times the noise of the baseline window.
 FLOOR_FACTOR = 1.5
 
 
@@ -51,11 +51,11 @@ class MeterTrace:
 
     Attributes:
         replies_ns: Arrival time of each reply to a probe.
-        probe_times: Number and sending time of each answered probe.
+        probe_times: Sequence number and sending time of each answered probe.
         marks: Time of each mark, by label.
         interval_changes: Time and value of each new probe interval.
         session_error: Reason why the TCP session broke. The reason is empty for a working session.
-        probe_count: Highest number of an answered probe.
+        probe_count: Highest sequence number of an answered probe.
     """
 
     replies_ns: list[int] = field(default_factory=list)
@@ -149,12 +149,12 @@ def measure_probe_delay_ms(
     end_ns: int,
     interval_changes: Sequence[ProbeIntervalChange] = (),
 ) -> float:
-    """Measure the longest delay of a probe that the client sent in a time window.
+    """Measure the longest delay with which the client sent a probe in a time window.
 
-    The client alone can cause a silence up to this length.
+    Such a delay of the client alone can cause a silence up to this length.
 
     Args:
-        probe_times: Number and sending time of each answered probe.
+        probe_times: Sequence number and sending time of each answered probe.
         start_ns: Start of the window.
         end_ns: End of the window.
         interval_changes: Changes of the probe interval. Without changes, the interval is

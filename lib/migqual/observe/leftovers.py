@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from migqual.hosts.host import Host
 from migqual.inventory.entities import DirectoryStore, HostRole, Inventory, LocalStore, Tier
 
-_LIST_SEPARATOR = "--"  # of one list
-# A single script for all lists: an SSH command takes longer than a list. No word of the script
-# matches the pattern, so `pgrep` does not list the script.
+_LIST_SEPARATOR = "--"  # between two lists in the output of the script
+# A single script prints all lists, because an SSH command takes longer than the search itself. No
+# word of the script matches the pattern of `pgrep`, so `pgrep` does not list the script.
 _LIST_SCRIPT = f"""\
 prefix=$1
 shift

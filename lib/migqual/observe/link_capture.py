@@ -19,7 +19,7 @@ from migqual.hosts.host import Host
 from migqual.hosts.shell import RemoteProcess
 
 SSH_PORT = 22
-# minimum bytes of a connection with guest data; the control messages of a disk are fewer
+# A connection with fewer bytes carries no guest data, only control messages of a disk.
 _MIN_GUEST_BYTES = 256 * 1024
 
 

@@ -16,11 +16,11 @@ NOT_MIGRATED_STATUSES = {
 
 
 def find_cleanup_violations(guest: Guest, outcome: Outcome) -> list[str]:
-    """Check whether QEMU has ended a migration whose end libvirt reports.
+    """Check whether QEMU has ended a migration that libvirt reports as ended without success.
 
     QMP `query-yank` (QEMU 6.0 and later) lists the migration until QEMU's migration thread has
     ended. If this thread hangs, QEMU accepts no other migration. The function does not check a
-    failed post-copy migration, because QEMU keeps such a migration for a resume.
+    migration that switched to post-copy, because QEMU keeps such a migration for a resume.
 
     Args:
         guest: The guest, still at the source.

@@ -1,7 +1,7 @@
 """Choose the probe interval of the gap meter by the time left until the switch-over.
 
-The gap meter, a program on the client, sends probes to the guest. A probe every 2 ms needs two
-thirds of a CPU core with an emulated guest. Therefore the meter uses this interval only when an
+The gap meter, a program on the client, sends probes to the guest. With an emulated guest, a
+probe every 2 ms needs two thirds of a CPU core. Therefore the meter uses this interval only when an
 interruption of the guest is expected. A gap is measured with the resolution of the interval in
 use. The functions have no side effects.
 """
@@ -14,8 +14,9 @@ from migqual.model.outcome import JobSample
 from migqual.model.plan import Plan
 
 NS_PER_MS = 1_000_000
-# Seconds until the remaining memory is sent and the switch-over begins. Two limits, so the interval
-# of a migration between the limits does not change back and forth.
+# Limits for the seconds until the remaining memory is sent and the switch-over begins. Between the
+# two limits the probe interval stays as it is, so that the interval does not change
+# back and forth.
 SWITCHOVER_FAR_S = 2.0
 SWITCHOVER_NEAR_S = 1.0
 

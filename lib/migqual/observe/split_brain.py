@@ -9,7 +9,7 @@ from migqual.hosts.host import Host
 
 RUNNING_STATES = {DomainState.RUNNING, DomainState.BLOCKED}
 MAX_LOG_MESSAGES = 3  # lines of QEMU's log
-LOG_MESSAGE_PATTERN = re.compile(r"\d{4}-\d\d-\d\d|qemu")  # not the words of its command line
+LOG_MESSAGE_PATTERN = re.compile(r"\d{4}-\d\d-\d\d|qemu")  # excludes QEMU's command line
 
 
 def find_split_brain_violations(

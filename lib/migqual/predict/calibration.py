@@ -15,7 +15,8 @@ from migqual.predict.precopy import TransferModel
 from migqual.units import MIB
 
 DOWNTIME_MS = 300
-CALIBRATION_LIMITS_MIB_S = (64, 32, None, 64, None, None)  # limits; the first pays for what is cold
+# bandwidth limits, None for no limit; the first migration only fills caches and does not count
+CALIBRATION_LIMITS_MIB_S = (64, 32, None, 64, None, None)
 _MIN_DURATION_S = 0.005
 _MIN_SPEED_MIB_S = 1.0
 

@@ -13,9 +13,9 @@ from migqual.model.guest_spec import WritePattern
 
 DirtyCurve = Callable[[float], float]
 _GRID_STEPS = 60
-_SLOWEST_RATE_SHARE = 0.7  # of the fastest that was seen: short windows scatter
-HOT_SHARE = 0.1  # of the working set; nine writes in ten go there
-_COLD_WRITE_SHARE = 26 / 256  # go anywhere, the hot tenth included
+_SLOWEST_RATE_SHARE = 0.7  # of the highest measured rate: the rates of short windows vary
+HOT_SHARE = 0.1  # of the working set; nine of ten writes go to this part
+_COLD_WRITE_SHARE = 26 / 256  # of the writes; they go to any page, also in the hot part
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
     Raises:
         ValueError: `points` is empty, or a window length is not positive.
     """
-    interpolate_curve(points)  # for its check
+    interpolate_curve(points)  # raises ValueError if `points` cannot be used
     max_mib = max(points.values())
     if max_mib <= 0.0:
         return DirtyModel(lambda _seconds: 0.0, 0.0)

@@ -18,9 +18,9 @@ from migqual.units import MIB
 PAGE_CONTENTS_MODE = "page-contents"
 _PAGE_BYTES = 4096
 _KIB_PER_GIB = 2**20
-_SAMPLES_PER_GIB = 16384  # as many as QEMU takes at most
+_SAMPLES_PER_GIB = 16384  # the highest number that QEMU's page sampling accepts
 _MAX_SAMPLES = 131072
-WHOLE_SECOND_WINDOWS_S = (1.0, 2.0, 5.0)  # what every stack measures
+WHOLE_SECOND_WINDOWS_S = (1.0, 2.0, 5.0)  # window lengths that every stack can measure
 WINDOWS_S = (0.1, 0.2, 0.5, *WHOLE_SECOND_WINDOWS_S)
 _KIB_PER_MIB = 1024
 
@@ -60,8 +60,8 @@ def sample_memory(
         windows_s: Window lengths in s, in ascending order.
 
     Returns:
-        The sample, or None if migqual-payload fails. An example is a QEMU without one memory
-        mapping of the given size.
+        The sample, or None if migqual-payload fails. For example, migqual-payload fails if the
+        QEMU process has no memory mapping of the given size.
 
     Raises:
         HostError: The host has no QEMU process for the domain.
@@ -141,7 +141,7 @@ def measure_dirtying(host: Host, domain: Domain, probe_context: ProbeContext) ->
     )
     content_windows = (
         memory_sample.dirtied_mib_by_seconds if memory_sample else {}
-    )  # none, too, where a look takes longer than all windows
+    )  # also empty if one read of the sampled pages takes longer than every window
     measurements = log_measurements or (
         [] if content_windows else _measure_by_sampling(domain, probe_context)
     )
@@ -171,10 +171,10 @@ def _measure_by_kvm_log(domain: Domain, probe_context: ProbeContext) -> list[Dir
     """Measure the memory dirtied in windows of whole seconds with KVM's dirty log.
 
     If QEMU cannot read the log, the result is empty. Only an attempt shows whether QEMU can read
-    the log: QEMU also offers the mode for a guest with a dirty ring, but refuses to measure.
+    the log. For a guest with a dirty ring, QEMU lists the mode, but then refuses the measurement.
     """
     if not dirty_rate.has_kvm_dirty_log(domain):
-        return []  # an emulated guest may die of the question
+        return []  # the measurement may crash QEMU of an emulated guest
     with suppress(UnsupportedError):
         if probe_context.mode is ProbeMode.READ_ONLY:
             return [

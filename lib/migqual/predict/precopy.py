@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 from migqual.predict.dirty_curve import DirtyModel
 
-STEPS_PERCENT = (20, 30, 40, 50, 60, 70, 80, 90, 99)  # cpu-throttle-initial, -increment, the most
+# cpu-throttle-initial is 20, cpu-throttle-increment is 10, max-cpu-throttle is 99
+STEPS_PERCENT = (20, 30, 40, 50, 60, 70, 80, 90, 99)
 _MIN_PERIOD_S = 1.0
 _TRIGGER_SHARE = 0.5  # throttle-trigger-threshold
 _TRIGGER_COUNT = 2
 _MAX_ROUNDS = 500
 _RATE_LIMIT_SLICE_S = (
-    0.1  # QEMU's rate limit counts in slices of it, and so does its idea of the bandwidth
+    0.1  # QEMU limits the rate, and measures the bandwidth, in time slices of this length
 )
-_FIXED_POINT_SHARE = 1e-6  # of the volume; rounds that shrink by less have met their fixed point
+# share of the memory of a round; if the next round is not smaller by this share, rounds end
+_FIXED_POINT_SHARE = 1e-6
 
 
 class Throttle:
@@ -42,8 +44,9 @@ class Throttle:
     def record_dirty_sync(self, dirtied_mib: float, sent_mib: float, elapsed_s: float) -> None:
         """Record that QEMU reads the dirty log.
 
-        If the guest dirties more than half of the sent memory in two such periods, auto-converge
-        takes the next larger share of the guest's CPU time.
+        A period lasts from one check of the dirty rate to the next check, and is longer than 1 s.
+        After two periods in which the guest dirtied more than half as much memory as QEMU sent,
+        auto-converge takes the next larger share of the guest's CPU time.
 
         Args:
             dirtied_mib: Memory dirtied since QEMU last read the dirty log, in MiB.
@@ -86,9 +89,9 @@ class Prediction:
     Attributes:
         converges: Whether the migration keeps the downtime limit and ends before the deadline.
         rounds: Number of simulated rounds. In each round, QEMU sends the dirty pages.
-        total_s: Total time. If the migration does not converge, the simulated time.
-        downtime_s: Downtime. If the migration does not converge, the downtime of a guest that is
-            paused at the end of the simulation.
+        total_s: Total time. If the migration does not converge, this is the simulated time.
+        downtime_s: Downtime. If the migration does not converge, this is the downtime of a guest
+            that is paused at the end of the simulation.
         sent_mib: Memory sent, including pages sent again.
 
     Example:
@@ -140,7 +143,8 @@ def simulate_precopy(
         transfer_model: Speeds and constant durations of the migration.
         limits: The downtime limit and the deadline of the migration.
         throttle: A new `Throttle` for a migration with auto-converge. None means that the migration
-            has no auto-converge. After the call, the throttle has the highest share of CPU time.
+            has no auto-converge. After the call, the throttle contains the highest share of CPU
+            time that auto-converge took from the guest.
 
     Returns:
         The prediction.

@@ -14,8 +14,8 @@ GIGABIT_MIB_S = 112.0
 DEFAULT_SETUP_S = 0.5
 DEFAULT_DEVICE_STATE_S = 0.03
 DEFAULT_DEADLINE_S = 3600.0
-_MIB_S_PER_MBIT_S = 0.112  # of the line rate, headers taken away
-_UNLIMITED_MIB_S = 2**40  # libvirt tells a number that no link comes near
+_MIB_S_PER_MBIT_S = 0.112  # of the speed of the interface, without the protocol headers
+_UNLIMITED_MIB_S = 2**40  # without a limit, libvirt reports a number higher than any link speed
 
 
 @dataclass(frozen=True)

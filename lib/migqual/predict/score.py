@@ -43,8 +43,8 @@ class PredictionTrial:
         total_s: Measured total time. None means that the migration did not converge.
         downtime_s: Measured downtime. None means that the migration did not converge.
         dirty_log_delay_s: Measured time to turn on the dirty log, minus the calibrated time. An
-            emulated guest that writes much delays QEMU here by up to 0.4 s. The dirty rate does
-            not decide this time, so that it does not count as an error of the prediction.
+            emulated guest that writes much delays QEMU by up to 0.4 s. The delay does not depend
+            on the dirty rate, so the delay does not count as an error of the prediction.
         damage: Damage of the guest's memory or disks after the migration. The text is empty if
             the guest is intact.
     """
@@ -105,7 +105,7 @@ class PredictionTrial:
 
     @property
     def is_correct(self) -> bool:
-        """Return whether migqual correctly predicted if the migration converges."""
+        """Return whether the predicted convergence is the same as the measured convergence."""
         return self.prediction.converges == self.converged
 
 
@@ -113,7 +113,8 @@ class PredictionTrial:
 class PredictionScore:
     """The accuracy of the predictions in all trials.
 
-    An error is a share of the measured time. A percentile is None if no trial has such an error.
+    An error is a share of the measured time. A percentile of an error is None if this error is
+    None in all trials.
     """
 
     trials: tuple[PredictionTrial, ...]

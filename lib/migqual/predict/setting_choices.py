@@ -12,8 +12,9 @@ from migqual.predict.precopy import (
     simulate_precopy,
 )
 
-AUTO_CONVERGE, POSTCOPY, MULTIFD = "auto-converge", "postcopy-ram", "multifd"  # as QEMU says it
-_BISECTION_STEPS = 24  # of a search by halves
+# names of QEMU's migration capabilities
+AUTO_CONVERGE, POSTCOPY, MULTIFD = "auto-converge", "postcopy-ram", "multifd"
+_BISECTION_STEPS = 24  # steps of the binary search
 _MAX_DOWNTIME_S = 60.0
 _RECOMMENDED_CHANNELS = 2
 
@@ -57,9 +58,10 @@ class SettingChoice:
 
     Attributes:
         setting: Name of the setting.
-        option: `virsh` command or option for the setting. If no value helps, the reason.
-        prediction: Prediction with the setting. None means that no value helps, or that migqual
-            cannot predict the effect.
+        option: `virsh` command or option for the setting, or the reason why the setting does not
+            help.
+        prediction: Prediction with the setting. None means that the setting does not help, or that
+            migqual cannot predict the effect.
     """
 
     setting: str
@@ -77,7 +79,8 @@ def list_setting_choices(
 
     Args:
         scenario: The requested migration.
-        missing_capabilities: Reason for each capability that QEMU does not offer.
+        missing_capabilities: Reason why QEMU does not offer a capability, by name of the
+            capability.
 
     Yields:
         The choices.

@@ -1,8 +1,8 @@
 """Check the disks that the plan of a migration copies. The functions have no side effects.
 
 The checks belong to the requirements LM-NSS-01, -02, -05, -06 and LM-LOC-02. A plan that copies no
-disk gets no finding, with one exception. If such a plan contains a domain XML for the destination,
-LM-NSS-05 compares the disks in this XML with the disks of the guest.
+disk gets no finding, with one exception. If the plan contains a domain XML for the destination, and
+the disk targets in this XML differ from the disk targets of the guest, LM-NSS-05 is refused.
 """
 
 from collections.abc import Iterator
@@ -142,7 +142,7 @@ def check_disk_selection(storage: StorageFacts) -> Iterator[Finding]:
             if named_targets and fact.location.is_common
         ),
         *(
-            f"{target} is empty"
+            f"{target} is an empty drive"
             for target in named_targets
             if target in storage.disk_targets and target not in targets_with_medium
         ),

@@ -103,7 +103,7 @@ def _find_copy_problem(
             "copy the disk with another tool: migqual does not know the secret of the image",
         )
     if fact.location.is_common or copy_destination.kind in {PathKind.DEVICE, PathKind.OTHER}:
-        return None  # LM-NSS-01 and LM-NSS-03 report these
+        return None  # LM-NSS-01 reports a common disk, LM-NSS-03 a path that is not a file
     if copy_destination.kind is PathKind.ABSENT:
         return _find_folder_problem(
             storage, copy_destination, destination_path

@@ -47,7 +47,7 @@ def check_data_port(facts: MigrationFacts) -> Iterator[Finding]:
 def check_peer_libvirt(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether each host can connect to libvirt of the peer (LM-PRE-01.libvirt).
 
-    Only a peer-to-peer migration needs such a connection.
+    Only a peer-to-peer migration needs this connection.
     """
     finding_id = "LM-PRE-01.libvirt"
     if facts.plan.control is Control.DIRECT:
@@ -100,8 +100,9 @@ def _find_missing(attempts: list[ConnectionAttempt]) -> Missing:
 def check_host_cpus(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether both hosts have the same CPU model (LM-RES-09.hosts).
 
-    The finding for different CPU models is a refusal. The finding is only a warning if the domain
-    XML does not take the guest's CPU from the host, and the destination offers the guest's CPU.
+    If the CPU models differ, the severity of the finding is `refused`. The severity is only
+    `warning` for a guest CPU that does not depend on the host's CPU, if the destination offers
+    the guest's CPU.
     """
     finding_id = "LM-RES-09.hosts"
     source_cpu, destination_cpu = facts.source.cpu, facts.destination.cpu
@@ -167,7 +168,9 @@ def check_guest_cpu(facts: MigrationFacts) -> Iterator[Finding]:
     host = facts.destination.name
     if isinstance(comparison, Missing):
         yield report_unknown(
-            finding_id, f"cannot determine whether {host} offers the CPU {model}", comparison
+            finding_id,
+            f"cannot determine whether {host} offers the guest's CPU, {model}",
+            comparison,
         )
     elif facts.destination_hypervisor.has_guest_cpu:
         yield report_ok(finding_id, f"{host} offers the guest's CPU, {model}", compared=comparison)
@@ -316,7 +319,7 @@ def check_unknown_host_key(login: SshLogin) -> Iterator[Finding]:
     elif accepted:
         yield report_refusal(
             finding_id,
-            f"migqual logged in to {login.host} although its host key was unknown",
+            f"migqual logged in to {login.host} although the host key was unknown",
             "remove the SSH settings that override the known_hosts file of the inventory",
         )
     else:

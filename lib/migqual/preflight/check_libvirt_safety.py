@@ -15,8 +15,8 @@ from migqual.preflight.storage_facts import DiskFact, FileSystem, StorageFacts
 from migqual.probes.fact import Missing
 
 FINDING_ID = "LM-SHR-02.safety"
-# Magic numbers in statfs(2) of the file systems counted as shared by libvirt. SMB 2 and later do
-# not count as shared.
+# Magic numbers in statfs(2) of the file systems that libvirt counts as shared. libvirt does not
+# count SMB 2 and later as shared.
 SHARED_FILESYSTEMS_BY_MAGIC = {
     0x6969: "nfs",
     0x01161970: "gfs2",
@@ -32,8 +32,8 @@ SHARED_FILESYSTEMS_BY_MAGIC = {
 SHARED_FUSE_FILESYSTEMS = frozenset({"fuse.glusterfs", "fuse.quobyte"})
 FILE_DISK_TYPES = frozenset({"file", "volume"})  # a volume of a directory pool is a file, too
 REMEDY = (
-    "see finding LM-SHR-01: if both hosts use the same file, migrate with `--unsafe`, or list the "
-    "file system in `shared_filesystems` of qemu.conf, a setting of newer versions of libvirt"
+    "see finding LM-SHR-01: if both hosts use the same file, migrate with `--unsafe`. Newer "
+    "versions of libvirt also accept a file system that `shared_filesystems` of qemu.conf lists"
 )
 
 

@@ -31,7 +31,7 @@ def check_disk_locations(storage: StorageFacts) -> Iterator[Finding]:
         if fact.location is DiskLocation.AMBIGUOUS:
             yield report_unknown(
                 finding_id,
-                f"cannot determine where {fact.disk.target} is",
+                f"cannot determine the location of {fact.disk.target}",
                 Missing(fact.evidence),
                 "check the storage by hand, or run preflight with --write-probes",
                 **figures,
@@ -47,7 +47,7 @@ def check_disk_locations(storage: StorageFacts) -> Iterator[Finding]:
 def check_disk_reachability(storage: StorageFacts) -> Iterator[Finding]:
     """Check whether the guest can use all disks at the destination (LM-PRE-02.storage).
 
-    For each disk, both hosts must use the same disk, or the plan must copy the disk.
+    Each disk must be shared or remote, or the plan must copy the disk.
     """
     finding_id = "LM-PRE-02.storage"
     copied_disks = storage.copied_disks

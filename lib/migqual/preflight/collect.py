@@ -35,8 +35,9 @@ class MigrationRequest:
     Attributes:
         guest: Name of the domain.
         plan: Settings of the migration.
-        known_logins: Results of login attempts of earlier requests, by host. `collect_facts` adds
-            the results of new attempts. A server may answer repeated attempts with penalties.
+        known_logins: Results of login attempts of earlier requests, by host. `collect_facts` does
+            not repeat these attempts, because a server may answer repeated attempts with
+            penalties. `collect_facts` adds the results of new attempts.
     """
 
     guest: str

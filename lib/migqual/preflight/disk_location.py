@@ -6,7 +6,8 @@ from migqual.hosts.domain_definition import Disk
 from migqual.preflight.storage_facts import DiskLocation
 from migqual.probes.fact import Fact, Missing
 
-MAX_WRITE_TIME_DIFFERENCE_S = 5  # of an attribute cache of NFS or FUSE
+# an attribute cache of NFS or FUSE shows a new write time with a delay of some seconds
+MAX_WRITE_TIME_DIFFERENCE_S = 5
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ def classify_file_location(
     if token_visible is None:
         return (
             DiskLocation.AMBIGUOUS,
-            "both hosts see a file with the same inode, and no temporary file was written",
+            (
+                "both hosts see a file with the same inode, but this is no proof, and read-only "
+                "probes write no temporary file"
+            ),
         )
     if _has_same_write_time(source_view, destination_view):
         return (
@@ -86,7 +90,7 @@ def classify_file_location(
             (
                 f"a temporary file written on {source_view.host} is not visible on "
                 f"{destination_view.host}, but inode, size and time of the last write are the "
-                "same, as for an image under two names"
+                "same, as for one image with two paths"
             ),
         )
     return (
@@ -96,11 +100,13 @@ def classify_file_location(
 
 
 def _has_same_write_time(source_view: FileView, destination_view: FileView) -> bool:
-    """Return whether size and time of the last write suggest one file under two names.
+    """Return whether size and time of the last write suggest one file with two paths.
 
-    A bind mount of a single file has another folder, and a file system without common locks shows
-    no lock, so neither probe sees that the file is the same. The guest may write between the two
-    reads, and a file system in the network shows a new time with a delay.
+    The probes do not always detect that the file is the same. If one path is a bind mount of a
+    single file, the folders differ, so the destination does not see the token. If the file system
+    does not share locks between hosts, the destination does not see the lock. The times may differ
+    by a few seconds. The guest may write between the two reads, and a network file system shows a
+    new time with a delay.
     """
     difference_s = abs(source_view.modified_s - destination_view.modified_s)
     return (

@@ -31,7 +31,7 @@ from migqual.probes.probe_context import ProbeContext, ProbeMode, generate_token
 
 _QEMU_IO_OPTIONS = ("-r", "-U", "-f", "raw", "-c", "length", "-c", "read -v 0 4096")
 _READ_ATTEMPTS = 3
-_FUSE_MAGIC = 0x65735546  # what statfs(2) says of any file system in user space
+_FUSE_MAGIC = 0x65735546  # statfs(2) reports this number for every file system in user space
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class DiskProber:
             self.probe_context.record_removal(entry)
 
     def _locate_block_device(self, disk: Disk, destination_disk: Disk) -> tuple[DiskLocation, str]:
-        for _ in range(_READ_ATTEMPTS):  # the guest may write between the two looks
+        for _ in range(_READ_ATTEMPTS):  # the guest may write between the reads on the two hosts
             destination_probe = self.pool.submit(
                 fact_or_missing, lambda: _read_block_view(self.destination, destination_disk)
             )

@@ -31,7 +31,7 @@ def report_unknown(
         message: The text of the finding, for example ``cannot determine whether a job runs``.
         missing: The missing fact, whose reason follows the text.
         remedy: The remedy. An empty string selects a general remedy.
-        **figures: Figures behind the result, with the units in the names.
+        **figures: Figures on which the result is based, with the units in the names.
     """
     return Finding(
         finding_id,

@@ -160,7 +160,7 @@ def query_hypervisor_facts(
 def _find_cpu_model(
     host: Host, model: str, emulator: str | None, machine_arguments: dict[str, str]
 ) -> str:
-    """Find a CPU model in the domain capabilities, where libvirt cannot compare CPUs.
+    """Find a CPU model in the domain capabilities, if libvirt cannot compare the guest's CPU.
 
     Returns:
         ``identical`` if the hypervisor has the model, otherwise a message.
@@ -204,7 +204,7 @@ def _compare_guest_cpu(
             else f"the hypervisor does not support the CPU mode {definition.cpu_mode}"
         )
     if not definition.cpu_xml:
-        return "identical"  # the hypervisor's own default, which every one of them has
+        return "identical"  # the guest has the default CPU, which every hypervisor offers
     if definition.arch not in _COMPARABLE_ARCHITECTURES:
         return _find_cpu_model(destination, definition.cpu_model, emulator, machine_arguments)
     return libvirt_queries.compare_guest_cpu(

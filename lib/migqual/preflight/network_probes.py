@@ -74,7 +74,7 @@ def probe_libvirt_connection(
 
     def connect_to_libvirt_port(ip_address: str) -> tuple[bool, str, int]:
         message = _connect_to_port(host, ip_address, port, probe_context)
-        # a server of another protocol accepts the connection, but does not return our token
+        # the payload sends a token; libvirt or sshd accepts the connection, but returns no token
         accepted = message.startswith(("passed", "connected"))
         return accepted, "passed" if accepted else message, port
 

@@ -38,7 +38,8 @@ def run_preflight_checks(
         UsageError: The source has no domain with the name `guest`.
 
     Example:
-        Check the guest web1, change nothing of the guest, and stop at a refusal::
+        Check the guest web1 with read-only probes, and raise an error if a finding refuses the
+        migration::
 
             payload = ensure_payload(paths.get_cache_folder(), print)
             hosts = (source, destination)

@@ -115,8 +115,8 @@ class StorageFacts:
     def copied_disks(self) -> tuple[DiskFact, ...]:
         """Return the disks that the plan copies.
 
-        A plan without disk copies has no such disks. A plan with disk copies that names no disk
-        copies each disk that is neither read-only nor shareable.
+        The result is empty if the plan copies no disk. If the plan copies disks, but names no
+        disk, the plan copies each disk that is neither read-only nor shareable.
         """
         if self.plan.copy_storage is StorageCopy.NONE:
             return ()
@@ -127,7 +127,7 @@ class StorageFacts:
 
     @property
     def copy_destinations(self) -> tuple[tuple[DiskFact, CopyDestination], ...]:
-        """Return the copied disks with known destination, each with this destination."""
+        """Return each copied disk and its destination path, if the path was probed."""
         return tuple(
             (fact, fact.copy_destination)
             for fact in self.copied_disks

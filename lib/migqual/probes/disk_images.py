@@ -100,7 +100,7 @@ def query_image_info(host: Host, path: str, image_format: str = "") -> ImageInfo
 
 
 def parse_image_info(info: Mapping[str, Any], file_size: int) -> ImageInfo:
-    """Parse the output of `qemu-img info --output=json` (pure).
+    """Parse the output of `qemu-img info --output=json`; the function runs no command.
 
     Args:
         info: The parsed JSON.

@@ -102,7 +102,7 @@ def staged_payload(
     staged_folders: list[tuple[Host, JournalEntry]] = []
     try:
         for host in hosts:
-            host.shell.open()  # one that is away has nothing to remove
+            host.shell.open()  # an unreachable host raises here, before the journal entry
             folder = host.entry.scratch / folder_name
             undo_commands = [("rm", "-rf", "--", str(folder))]
             staged_folders.append(

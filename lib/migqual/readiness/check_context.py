@@ -1,4 +1,4 @@
-"""Hold the journal of the checks, and make files that show what a folder permits."""
+"""Hold the journal of the checks, and name and remove the files with which checks test folders."""
 
 import threading
 from collections.abc import Iterator

@@ -10,7 +10,7 @@ from migqual.probes.fact import Missing, fact_or_missing
 
 
 def check_guest_sizes(host: Host, sizes: Sequence[GuestSize]) -> Iterator[Finding]:
-    """Yield a finding for each size: whether the host has what one such guest needs.
+    """Yield a finding for each size: whether the host has the memory and the CPUs for one guest.
 
     Raises:
         HostError: The connection is lost.
@@ -23,7 +23,11 @@ def check_guest_sizes(host: Host, sizes: Sequence[GuestSize]) -> Iterator[Findin
 
 
 def _query_free_mib(host: Host, size: GuestSize) -> int:
-    """Query the memory for guests of the size. A host without pages of the size has 0 MiB."""
+    """Query the free memory for guests of `size`, in MiB.
+
+    If the guests need huge pages, only free huge pages of that page size count. The result is 0 if
+    the host has no huge pages of that size.
+    """
     free_mib = (
         fact_or_missing(lambda: read_free_hugepages_mib(host, size.huge_page_kib))
         if size.huge_page_kib

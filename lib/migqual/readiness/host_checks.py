@@ -1,7 +1,7 @@
 """Check programs, folders, the bridge, the emulator and SELinux of a host for a run.
 
-Each check returns findings with remedies, and changes nothing except an own file in a folder of
-migqual, which it removes.
+Each check returns findings with remedies. The checks change a host only in the scratch directory:
+one check creates the directory if necessary, creates a file in the directory, and removes the file.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,8 @@ from migqual.model.finding import Finding, Severity
 from migqual.readiness import guest_size_checks
 from migqual.readiness.check_context import CheckContext
 
-# Programs that migqual or its tests run on a host, by Debian's and Fedora's package.
+# Programs that migqual or its tests run on a host. The value is the name of the package in Debian
+# and in openEuler.
 HYPERVISOR_PROGRAMS: Mapping[str, str] = {
     "bridge": "iproute2 / iproute",
     "findmnt": "util-linux",
@@ -100,10 +101,10 @@ def _check_programs(host: Host, programs: Mapping[str, str]) -> Finding:
         return Finding(
             finding_id,
             Severity.REFUSED,
-            f"missing on {host.name}: {', '.join(missing)}",
+            f"programs are missing on {host.name}: {', '.join(missing)}",
             remedy=f"install the packages (Debian / openEuler): {'; '.join(packages)}",
         )
-    return Finding(finding_id, Severity.OK, f"{len(programs)} programs are there")
+    return Finding(finding_id, Severity.OK, f"all {len(programs)} needed programs are installed")
 
 
 def _check_scratch(context: CheckContext, host: Host) -> Finding:
@@ -130,7 +131,7 @@ def judge_free_space(
         return Finding(
             finding_id,
             Severity.REFUSED,
-            f"{message}, and a run needs {MIN_FREE_MIB} MiB",
+            f"{message}, but a run needs {MIN_FREE_MIB} MiB",
             {"free_mib": free_mib},
             remedy=f"free {MIN_FREE_MIB - free_mib} MiB",
         )
@@ -151,7 +152,11 @@ def _check_guest_addresses(inventory: Inventory, client: Host) -> Iterator[Findi
         message = describe_used_addresses(used_addresses)
         yield Finding(finding_id, Severity.REFUSED, message, remedy=USED_ADDRESS_REMEDY)
     else:
-        yield Finding(finding_id, Severity.OK, f"{len(addresses)} addresses for guests are free")
+        yield Finding(
+            finding_id,
+            Severity.OK,
+            f"no other machine uses the {len(addresses)} addresses for guests",
+        )
 
 
 def _check_bridge(host: Host) -> Finding:
@@ -169,11 +174,16 @@ def _check_bridge(host: Host) -> Finding:
             finding_id, Severity.REFUSED, f"{host.name} has no bridge {bridge}", remedy=remedy
         )
     if " bridge " not in link.stdout and not host.has_ovs_bridge:
-        message = f"{bridge} of {host.name} is not a bridge of Linux or of Open vSwitch"
+        message = f"{bridge} of {host.name} is not a Linux bridge and not an Open vSwitch bridge"
         return Finding(finding_id, Severity.REFUSED, message, remedy=remedy)
     if "UP" not in link.stdout.partition("<")[2].partition(">")[0].split(","):
         message = f"the bridge {bridge} of {host.name} is down"
-        return Finding(finding_id, Severity.REFUSED, message, remedy=f"ip link set {bridge} up")
+        return Finding(
+            finding_id,
+            Severity.REFUSED,
+            message,
+            remedy=f"run `ip link set {bridge} up` on {host.name}",
+        )
     kind = "bridge of Open vSwitch" if host.has_ovs_bridge else "bridge"
     return Finding(finding_id, Severity.OK, f"{bridge} is a {kind}, and up")
 
@@ -198,11 +208,14 @@ def _check_emulator(inventory: Inventory, host: Host) -> Finding:
             f"libvirt of {host.name} cannot start guests: {error.message}",
             remedy="set migqual_emulator to the path of QEMU on the host, or install QEMU",
         )
-    return Finding(finding_id, Severity.OK, f"libvirt starts guests with {emulator}")
+    return Finding(finding_id, Severity.OK, f"libvirt can start guests with {emulator}")
 
 
 def _check_firmware(host: Host) -> Finding:
-    """Check the UEFI firmware, which x86 hosts need for one requirement only."""
+    """Check the UEFI firmware. On x86 a missing firmware is a warning.
+
+    x86 hosts need the firmware for one requirement only.
+    """
     finding_id = f"{host.name}.firmware"
     try:
         architecture = host.guest_architecture
@@ -228,5 +241,5 @@ def _check_selinux(inventory: Inventory, host: Host) -> Iterator[Finding]:
                 f"{host.name}.selinux",
                 Severity.REFUSED,
                 f"SELinux of {host.name} forbids QEMU to open images on NFS ({folder})",
-                remedy="setsebool -P virt_use_nfs on",
+                remedy="run `setsebool -P virt_use_nfs on` on the host",
             )

@@ -25,13 +25,15 @@ def check_inventory_hosts(
 ) -> tuple[Finding, ...]:
     """Check all hosts of an inventory for a run: connections, programs, stores, and trial guests.
 
-    The checks of a host need its connections, and the trial guests of a pair need all other checks
-    of the pair's hosts, of the client and of the storage servers. So that a fault gives its own
-    finding only, checks behind a refused check are omitted.
+    A check is omitted if an earlier check refused something that the check needs, so that one fault
+    does not cause several findings. The checks of a host need the connections to the host. The
+    trial guests of a pair need both hosts of the pair, the client, the storage servers and the
+    stores.
 
     Args:
         inventory: The inventory.
-        guest_sizes: Sizes of the guests that the run will test. None means those of the inventory.
+        guest_sizes: Sizes of the guests that the run will test. None means the sizes in the
+            inventory.
 
     Returns:
         The findings, in the order of the checks.
@@ -72,7 +74,7 @@ def check_inventory_hosts(
 
 
 def find_refused_names(names: Iterable[str], findings: Iterable[Finding]) -> set[str]:
-    """Find the names of hosts and stores that a finding refuses.
+    """Find the names of the hosts and stores that have a finding of the severity refused.
 
     The id of a finding is ``HOST.CHECK``, ``STORE.HOST`` or ``STORE.sharing``. A name may contain
     dots.
@@ -86,7 +88,7 @@ def find_refused_names(names: Iterable[str], findings: Iterable[Finding]) -> set
 
 
 def _is_ready(inventory: Inventory, pair: PairEntry, findings: Iterable[Finding]) -> bool:
-    """Return whether no finding refuses a host that the pair needs, or a store."""
+    """Return whether the hosts that the pair needs, and all stores, have no refused finding."""
     names = {pair.source.name, pair.destination.name, *inventory.store_servers}
     names |= {store.name for store in inventory.stores}
     if inventory.client is None:

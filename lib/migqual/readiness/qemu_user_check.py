@@ -30,8 +30,9 @@ def _query_dac_label(host: Host) -> str:
 def compare_qemu_users(names: tuple[str, str], source_label: str, other_label: str) -> Finding:
     """Compare libvirt's labels ``+UID:+GID`` of two hosts.
 
-    libvirt gives an image to QEMU's user. On a shared file system the other host sees another
-    owner, and libvirt there can refuse the image as "already in use".
+    libvirt makes QEMU's user the owner of an image. If the numbers of two hosts differ, the second
+    host sees another owner of an image on a shared file system. libvirt of the second host can then
+    refuse the image as "already in use".
     """
     finding_id = f"{names[0]}-{names[1]}.qemu-user"
     if source_label == other_label:

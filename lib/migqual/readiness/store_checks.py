@@ -1,4 +1,4 @@
-"""Check the stores of an inventory: folders that exist, are writable, and are shared or not."""
+"""Check that the folders of stores are writable, and shared only where the store is shared."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -17,7 +17,7 @@ from migqual.readiness.host_checks import judge_free_space
 
 
 def check_stores(context: CheckContext, hosts: Mapping[str, Host]) -> Iterator[Finding]:
-    """Yield the findings about each store on each of the given hosts, which all answer.
+    """Yield the findings about each store on each host in `hosts`. All these hosts answer.
 
     Raises:
         HostError: The connection to a host is lost.
@@ -60,7 +60,7 @@ def _check_folder(
     context: CheckContext, store_name: str, folder: PurePosixPath, host: Host, *, must_exist: bool
 ) -> Finding:
     finding_id = f"{store_name}.{host.name}"
-    if not must_exist:  # migqual creates the folder
+    if not must_exist:  # a run creates the folder: check the parent folder that exists
         folder = find_existing_parent(host, folder)
     if host.shell.run_unchecked("test", "-d", folder).status != 0:
         return Finding(
@@ -76,7 +76,7 @@ def _check_folder(
             finding_id,
             Severity.REFUSED,
             f"root cannot write to {folder} of the store {store_name} on {host.name}",
-            remedy="mount the store writable, and for NFS with no_root_squash",
+            remedy="mount the store with write access; export an NFS store with no_root_squash",
         )
     df_output = host.shell.run("df", "-Pk", "--", folder).stdout
     return judge_free_space(finding_id, host.name, folder, df_output)
@@ -95,7 +95,10 @@ def _check_sharing(
     *,
     is_shared: bool,
 ) -> Iterator[Finding]:
-    """Yield a finding for each host that wrongly sees, or misses, a file of the first host."""
+    """Yield a finding for each host that wrongly sees, or does not see, a file of the first host.
+
+    All hosts must see the file in a shared store, and only the first host in a local store.
+    """
     if len(users) < 2:
         return
     writer, *readers = users

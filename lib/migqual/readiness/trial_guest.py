@@ -11,14 +11,17 @@ from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.preflight.run import run_preflight_checks
 from migqual.testbed.testbed import Testbed, connect_testbed
 
-TOLERATED_CHECKS = {"LM-PRE-05.password"}  # the profile decides on a host with password logins
+# The profile decides whether a host may accept passwords, so the finding becomes a warning here.
+TOLERATED_CHECKS = {"LM-PRE-05.password"}
 SHARED_KINDS = (StoreKind.DIRECTORY, StoreKind.NBD, StoreKind.ISCSI)
 
 
 def check_pair(inventory: Inventory, pair: PairEntry) -> Iterator[Finding]:
     """Yield the findings of trial guests on both hosts of a pair, and of preflight.
 
-    A trial guest has a disk on each shared store, and must answer the agent and the client.
+    Both guests must answer the commands of migqual. The guest on the source has a disk on each kind
+    of shared store, and must answer the gap meter on the client. The guest on the destination has
+    no disks.
     """
     kinds = {store.kind for store in inventory.stores}
     spec = GuestSpec(disks=tuple(DiskSpec(kind) for kind in SHARED_KINDS if kind in kinds))
@@ -62,6 +65,6 @@ def _report_failure(finding_id: str, error: MigqualError) -> Finding:
     return Finding(
         finding_id,
         Severity.REFUSED,
-        f"no guest of migqual runs: {error.message}",
+        f"no guest of migqual runs, because the trial guest failed: {error.message}",
         remedy=error.remedy or "read the log of libvirt and QEMU on the host",
     )

@@ -17,7 +17,7 @@ ROW_HEIGHT, TOP_MARGIN, BOTTOM_MARGIN = 34.0, 6.0, 34.0
 POINT_SPREAD = (
     9.0  # px that points of one row are moved up or down, so that they do not hide each other
 )
-LOGARITHMIC_RATIO = 40  # a range of more than 1 to this is drawn on a logarithmic scale
+LOGARITHMIC_RATIO = 40  # largest value / smallest value; above this the scale is logarithmic
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ CHART_DEFINITIONS = (
 )
 
 
-# charts of the tests for the comparison of transfer modes (TLS, channels), with a row per mode
+# charts of the tests that compare transfers with and without TLS and channels; a row for each kind
 ENCRYPTION_REQUIREMENT = "LM-TLS-05"
 ENCRYPTION_CHART_DEFINITIONS = (
     ChartDefinition(
@@ -236,9 +236,9 @@ def _build_row(
 def _compute_point_offset(index: int) -> float:
     """Compute how many px a point is below the line of its row.
 
-    A negative number means that the point is above the line. Points with equal values then do not
-    hide each other. Multiples of the golden ratio spread the points evenly. The same records
-    always give the same picture.
+    A negative number means that the point is above the line. The points of a row have different
+    distances, so that points with equal values do not hide each other. Multiples of the golden
+    ratio spread the points evenly. The same records always give the same picture.
     """
     return ((index * 0.618034) % 1.0 - 0.5) * 2 * POINT_SPREAD
 

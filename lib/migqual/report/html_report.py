@@ -105,7 +105,7 @@ def group_not_run(results: Sequence[PairResult]) -> Mapping[str, list[Requiremen
     return chapters
 
 
-def list_fact_lines(facts: Any, prefix: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - free provenance
+def list_fact_lines(facts: Any, prefix: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - any JSON value
     """List nested facts as flat lines: ``{"cpu": {"model": "x"}}`` gives ``("cpu.model", "x")``."""
     if isinstance(facts, Mapping):
         return [

@@ -8,10 +8,10 @@
 - A requirement is demanded if the profile says `required` or does not name the requirement.
 - A pair qualifies if all demanded requirements pass. In addition, the profile must demand at
   least one requirement, at least one test must have run on the pair, and the run must have
-  ended normally.
+  ended normally. The guests must have used the acceleration that the inventory expects.
 - A requirement that is not demanded never prevents the qualification. If its verdict is `fail`
   or `inconclusive`, the report lists the requirement as a reservation: the host offers the
-  feature, but a test did not see the feature work.
+  feature, but a test did not show that the feature works.
 - A requirement that passed is a reservation if libvirt or QEMU gave a message that is not in
   `fixtures/stack_messages.yml`.
 """
@@ -159,8 +159,8 @@ def judge_pairs(run: RunRecord, records: Sequence[TestRecord]) -> tuple[PairResu
 def judge_run(results: Sequence[PairResult]) -> RunResult:
     """Judge a run by the results of its pairs.
 
-    A run qualifies if at least one pair was judged, and every judged pair qualifies. A single pair
-    that is not qualified decides.
+    A run qualifies if at least one pair was judged, and every judged pair qualifies. If a pair is
+    not qualified, the run is not qualified, even if other pairs are inconclusive.
     """
     pair_results = {result.result for result in results}
     if RunResult.NOT_QUALIFIED in pair_results:

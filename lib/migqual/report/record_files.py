@@ -70,7 +70,8 @@ def write_test_record(folder: Path, record: TestRecord) -> Path:
 def write_environment(folder: Path, run_id: str, name: str, facts: Mapping[str, Any]) -> None:
     """Write a file with facts about the environment of a run.
 
-    The report shows the facts below `name`. A later call with the same name replaces the facts.
+    The report shows the facts under the title `name`. A later call with the same name replaces the
+    facts.
     """
     key = hashlib.sha256(name.encode()).hexdigest()[:12]
     file = folder / f"environment-{_replace_unsafe_characters(run_id)}-{key}.json"

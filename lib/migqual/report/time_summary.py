@@ -18,7 +18,7 @@ class StepTotal:
     Attributes:
         seconds: Sum over all tests. Tests of several workers may run at the same time.
         test_count: Number of tests that contain the step.
-        share: Seconds of the step, divided by the seconds of all steps.
+        share: Seconds of the step, divided by the seconds of all executed tests.
     """
 
     name: str

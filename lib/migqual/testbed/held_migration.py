@@ -14,32 +14,34 @@ Example:
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from migqual.deadline import Deadline
-from migqual.errors import GuestError, HostError, InconclusiveError, TimedOut
+from migqual.errors import InconclusiveError, TimedOut
 from migqual.faults.link_cut import cut_migration_link
 from migqual.faults.qemu_faults import freeze_qemu
-from migqual.hosts.domain import BandwidthPhase, Domain
+from migqual.hosts.domain import Domain
 from migqual.hosts.domain_job import start_postcopy
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.migration.job_sampler import SampleAction
+from migqual.model.job_stats import JobStats
 from migqual.model.migration_phase import MigrationPhase, determine_phase
 from migqual.model.outcome import JobSample
-from migqual.model.plan import Plan
+from migqual.model.plan import Plan, StorageCopy
 from migqual.observe.event_log import EventLog, collect_events
+from migqual.testbed.migration_hold import (
+    build_held_plan,
+    lift_block_job_limits,
+    lift_limits,
+)
 from migqual.testbed.observers import ObservedMigration
 from migqual.testbed.testbed import Testbed
 
 T = TypeVar("T")
 
-HOLD_BANDWIDTH_MIB_S = 1
-HOLD_DEADLINE_S = 150.0  # of a held migration, faults included
-FREE_BANDWIDTH_MIB_S = 100_000
-FREE_DOWNTIME_MS = 1000
 SWITCH_OVER_DOWNTIME_MS = 1_000_000  # QEMU switches over whatever is still to send
 PHASE_SECONDS = 30.0
 END_SECONDS = 90.0
@@ -85,7 +87,7 @@ class HeldMigration:
     _thread: threading.Thread = field(init=False)
     _migration: ObservedMigration | None = None
     _error: BaseException | None = None
-    _sample: JobSample | None = None
+    _samples: list[tuple[float, JobStats]] = field(default_factory=list)
     _aborts: bool = False
     _has_ended: threading.Event = field(default_factory=threading.Event)
     _no_fault_in_force: threading.Event = field(default_factory=threading.Event)
@@ -107,6 +109,10 @@ class HeldMigration:
             link_cut = cut_migration_link(journal, self.source, self.destination)
             self._hold_stack.enter_context(link_cut)
         self._thread.start()
+        if self.plan.copy_storage is not StorageCopy.NONE:
+            self._wait_for_phase(MigrationPhase.DISK_COPY)
+            if self.phase is not MigrationPhase.DISK_COPY:
+                lift_block_job_limits(self._domain)
         if self.phase is MigrationPhase.SWITCH_OVER:
             self._wait_for_phase(MigrationPhase.FIRST_ITERATION)
             self._hold_stack.enter_context(freeze_qemu(journal, self.destination, self.guest))
@@ -121,15 +127,9 @@ class HeldMigration:
         """Return whether the migration, or a check after the migration, still runs."""
         return self._thread.is_alive()
 
-    @property
-    def job_sample(self) -> JobSample | None:
-        """Return the last job sample, or None before the first sample."""
-        return self._sample
-
     def query_phase(self) -> MigrationPhase:
         """Return the phase of the migration now, by the events received until now."""
-        stats = self._sample.stats if self._sample is not None else None
-        return determine_phase(self.event_log.events, self.source.name, stats)
+        return self._find_phase_at(self._now_s())
 
     @contextmanager
     def inject(self, name: str, fault: AbstractContextManager[T]) -> Iterator[T]:
@@ -194,11 +194,7 @@ class HeldMigration:
         """
         self._log("released")
         self._hold_stack.close()
-        with suppress(HostError, GuestError):
-            self._domain.set_bandwidth(FREE_BANDWIDTH_MIB_S)
-            self._domain.set_max_downtime(FREE_DOWNTIME_MS)
-            if self.phase is MigrationPhase.POSTCOPY:
-                self._domain.set_bandwidth(FREE_BANDWIDTH_MIB_S, BandwidthPhase.POSTCOPY)
+        lift_limits(self._domain, self.phase)
 
     def wait_for_end(self, seconds: float = END_SECONDS) -> ObservedMigration:
         """Wait until the migration and the checks after the migration have ended.
@@ -231,7 +227,7 @@ class HeldMigration:
         try:
             self._migration = self.testbed.observe_migration(
                 self.guest,
-                self._build_held_plan(),
+                build_held_plan(self.plan, self.phase),
                 destination=self.destination,
                 on_sample=self._on_sample,
                 on_ended=self._on_ended,
@@ -245,16 +241,8 @@ class HeldMigration:
         self._has_ended.set()
         self._no_fault_in_force.wait()
 
-    def _build_held_plan(self) -> Plan:
-        plan = replace(self.plan, deadline_s=max(self.plan.deadline_s, HOLD_DEADLINE_S))
-        if self.phase is MigrationPhase.LATER_ITERATION:
-            return plan
-        if self.phase is MigrationPhase.POSTCOPY:
-            plan = replace(plan, postcopy=True, postcopy_bandwidth_mib_s=HOLD_BANDWIDTH_MIB_S)
-        return replace(plan, bandwidth_mib_s=HOLD_BANDWIDTH_MIB_S)
-
     def _on_sample(self, sample: JobSample) -> SampleAction | None:
-        self._sample = sample
+        self._samples.append((self._now_s(), sample.stats))
         return SampleAction.ABORT if self._aborts else None
 
     def _wait_for_phase(self, phase: MigrationPhase) -> None:
@@ -275,7 +263,7 @@ class HeldMigration:
     def _has_moved_data(self, phase: MigrationPhase) -> bool:
         if phase is not MigrationPhase.FIRST_ITERATION:
             return True
-        return self._sample is not None and bool(self._sample.stats.memory_processed_bytes)
+        return any(stats.memory_processed_bytes for _, stats in self._samples)
 
     def _require_faults_in_phase(self) -> None:
         """Require by the events of both hosts that each fault was in force in the phase.
@@ -293,7 +281,7 @@ class HeldMigration:
 
     def _find_phase_at(self, at_s: float) -> MigrationPhase:
         events = tuple(event for event in self.event_log.events if event.at_s <= at_s)
-        stats = self._sample.stats if self._sample is not None else None
+        stats = next((stats for taken_s, stats in reversed(self._samples) if taken_s <= at_s), None)
         return determine_phase(events, self.source.name, stats)
 
     def _now_s(self) -> float:

@@ -1,4 +1,4 @@
-"""Hold the source and the destination of migrations."""
+"""Define a pair of connected hosts: the source and the destination of migrations."""
 
 from dataclasses import dataclass
 

@@ -70,9 +70,9 @@ class Observers:
     ) -> ObservedMigration:
         """Migrate the guest, and check guest and hosts during and after the migration.
 
-        An error of the migration is in the result, and is not raised. If the plan pauses the
-        guest at the destination, the method compares the copied disks block by block. Then the
-        method resumes the guest.
+        A `MigrationError` is in the result, and is not raised. If the plan copies disks and pauses
+        the guest at the destination, the method compares the copied disks block by block. Then
+        the method resumes the guest.
 
         Args:
             destination: The host to migrate to.
@@ -81,8 +81,8 @@ class Observers:
                 migration.
             on_interrupted: Called with the outcome so far, before an error other than a
                 `MigrationError` is raised.
-            on_ended: Called after the end of the migration, before the checks. May wait, for
-                example until a host answers again.
+            on_ended: Called after the end of the migration, before the checks. The function may
+                wait, for example until a host answers again.
 
         Returns:
             The outcome, the error and the violations.
@@ -105,7 +105,7 @@ class Observers:
         on_ended: OnEnded,
     ) -> ObservedMigration:
         source = self.guest.host
-        # without the guard, old and new image can be the same file: no image is left behind then
+        # Without the guard, the old and the new image can be the same file, in use by the guest.
         is_copying_disks = plan.copy_storage is not StorageCopy.NONE and plan.guard is Guard.ON
         with time_step("check old disk images"):
             disks_before = disk_copies.read_disks(self.guest) if is_copying_disks else {}
@@ -175,7 +175,8 @@ class Observers:
         violations = []
         self.meter.set_probe_interval(ProbeInterval.FINE)
         end_ns = self.meter.mark_time_ns()
-        for wait_for_guest in (self.meter.wait_for_reply, self.meter.wait_for_session):
+        waits = (self.meter.wait_for_reply, self.meter.wait_for_session)
+        for wait_for_guest in () if self._is_lost(outcome) else waits:
             try:
                 with time_step("wait for replies of the guest"):
                     wait_for_guest(end_ns)
@@ -188,6 +189,12 @@ class Observers:
         outcome = replace(outcome, gap_report=gap_report)
         violations += self.find_violations(outcome)
         return ObservedMigration(outcome, None, tuple(violations))
+
+    def _is_lost(self, outcome: Outcome) -> bool:
+        """Return whether no host has a QEMU process of the guest after a failed migration."""
+        return outcome.status is not MigrationStatus.COMPLETED and not any(
+            host.list_qemu_pids(self.guest.name) for host in self.hosts
+        )
 
     def _check_integrity(self) -> list[str]:
         try:

@@ -110,7 +110,7 @@ class Testbed:
         return Safety.UNSAFE if is_refused else Safety.CHECKED
 
     def running_guest(self, spec: GuestSpec) -> AbstractContextManager[Guest]:
-        """Run a guest without checks on the source during the block, then remove the guest."""
+        """Run a guest on the source during the block, without observers, then remove the guest."""
         return self.provisioner.running_guest(spec, self.source, self.destination)
 
     def make_guest(self, spec: GuestSpec) -> Guest:
@@ -196,8 +196,8 @@ class Testbed:
             destination: The host to migrate to; None means the peer of the guest's host.
             on_sample: Called with each job sample. The result `SampleAction.ABORT` aborts the
                 migration.
-            on_ended: Called after the end of the migration, before the checks. May wait, for
-                example until a host answers again.
+            on_ended: Called after the end of the migration, before the checks. The function may
+                wait, for example until a host answers again.
 
         Returns:
             The outcome, the error of the migration and the violations.
@@ -255,7 +255,7 @@ class Testbed:
         self._exit_stack.close()
 
     def handle_new_guest(self, guest: Guest) -> None:
-        """Receive a started guest without load. Subclasses can override the empty method."""
+        """Receive a new guest before its load starts. Subclasses can override the empty method."""
 
     def handle_outcome(self, outcome: Outcome) -> None:
         """Receive the outcome of an ended migration. Subclasses can override the empty method."""

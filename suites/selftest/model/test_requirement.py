@@ -74,13 +74,19 @@ def test_enforcers_come_from_the_table() -> None:
     assert enforcers_by_id["LM-CAP-01"] == {Enforcer.HYPERVISOR}
 
 
-def test_has_tests_of_requirement_overrides_chapter() -> None:
-    """Some requirements have no tests yet, also in a chapter with `has_tests`."""
-    requirements = load_requirements()
+def test_has_tests_of_requirement_overrides_chapter(tmp_path: Path) -> None:
+    """A requirement may have no tests yet, also in a chapter with `has_tests`."""
+    row = "chapter: one, title: abc, statement: abc, expected: abc, enforced_by: [H]"
+    file = tmp_path / "a.yml"
+    file.write_text(
+        "chapters: {one: {title: One, suites: [one], has_tests: true}}\n"
+        f"requirements:\n  LM-AAA-01: {{{row}}}\n  LM-AAA-02: {{{row}, has_tests: false}}\n"
+    )
 
-    assert requirements["LM-CAP-01"].has_tests
-    assert not requirements["LM-RES-01"].has_tests
-    assert not requirements["LM-SCN-01"].has_tests
+    requirements = load_requirements(file)
+
+    assert requirements["LM-AAA-01"].has_tests
+    assert not requirements["LM-AAA-02"].has_tests
 
 
 @pytest.mark.parametrize(

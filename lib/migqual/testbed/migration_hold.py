@@ -1,0 +1,61 @@
+"""Choose how a migration is held in a phase, and lift the limits that hold the migration."""
+
+from contextlib import suppress
+from dataclasses import replace
+
+from migqual.errors import GuestError, HostError
+from migqual.hosts.domain import BandwidthPhase, Domain
+from migqual.model.migration_phase import MigrationPhase
+from migqual.model.plan import Plan
+
+HOLD_BANDWIDTH_MIB_S = 1
+HOLD_DEADLINE_S = 150.0  # of a held migration, faults included
+FREE_BANDWIDTH_MIB_S = 100_000
+FREE_DOWNTIME_MS = 1000
+
+
+def build_held_plan(plan: Plan, phase: MigrationPhase) -> Plan:
+    """Build the plan of a migration that does not leave the phase by itself.
+
+    In the phase LATER_ITERATION the load of the guest and the bandwidth of `plan` hold the
+    migration. In all other phases a low bandwidth replaces the bandwidth of `plan`.
+    """
+    plan = replace(plan, deadline_s=max(plan.deadline_s, HOLD_DEADLINE_S))
+    if phase is MigrationPhase.LATER_ITERATION:
+        return plan
+    if phase is MigrationPhase.POSTCOPY:
+        plan = replace(plan, postcopy=True, postcopy_bandwidth_mib_s=HOLD_BANDWIDTH_MIB_S)
+    return replace(plan, bandwidth_mib_s=HOLD_BANDWIDTH_MIB_S)
+
+
+def lift_limits(domain: Domain, phase: MigrationPhase) -> None:
+    """Lift the limits of bandwidth and downtime that hold a migration in the phase.
+
+    In the phase SWITCH_OVER libvirt accepts no new limit, and none is needed: QEMU sends the rest
+    of the memory without a limit. A host that does not answer causes no error.
+
+    Args:
+        domain: The domain at the source.
+        phase: The phase in which the migration is held.
+    """
+    if phase is MigrationPhase.SWITCH_OVER:
+        return
+    with suppress(HostError, GuestError):
+        if phase is MigrationPhase.DISK_COPY:
+            lift_block_job_limits(domain)
+        domain.set_bandwidth(FREE_BANDWIDTH_MIB_S)
+        domain.set_max_downtime(FREE_DOWNTIME_MS)
+        if phase is MigrationPhase.POSTCOPY:
+            domain.set_bandwidth(FREE_BANDWIDTH_MIB_S, BandwidthPhase.POSTCOPY)
+
+
+def lift_block_job_limits(domain: Domain) -> None:
+    """Set the speed of each block job of QEMU to 0, which means no limit.
+
+    libvirt applies the bandwidth of a migration to copied disks only at the start.
+
+    Raises:
+        HostError: QEMU refuses the command, for example because a block job has just ended.
+    """
+    for block_job in domain.run_qmp_command("query-block-jobs"):
+        domain.run_qmp_command("block-job-set-speed", device=block_job["device"], speed=0)

@@ -1,0 +1,44 @@
+"""LM-RES-02: the migration link stays down, and libvirt gives up the migration."""
+
+import pytest
+
+from fixtures.plugins.guests import RecordFigures
+from migqual.errors import MigrationFailed
+from migqual.faults.link_cut import LinkTraffic, cut_migration_link
+from migqual.model.guest_spec import GuestSpec
+from migqual.model.migration_phase import MigrationPhase
+from migqual.model.plan import Plan
+from migqual.testbed.held_migration import hold_migration
+from migqual.testbed.testbed import Testbed, raise_violations
+
+
+@pytest.mark.requirement("LM-RES-02")
+def test_dead_link_fails_the_migration(testbed: Testbed, record_figures: RecordFigures) -> None:
+    """
+    A peer-to-peer migration fails when the link to the destination stays down.
+
+    Preconditions: the migration is in the first iteration over guest memory. All packets between
+    the two hosts on the migration network are dropped until libvirt reports an end.
+    Expected: libvirt gives up by itself, and the error names the reason. The guest runs at the
+    source, nothing is left at the destination, and the same migration succeeds on the healed link.
+    """
+    guest = testbed.make_guest(GuestSpec())
+    journal = testbed.probe_context.journal
+    cut = cut_migration_link(journal, testbed.source, testbed.destination, LinkTraffic.ALL)
+
+    with hold_migration(testbed, guest, Plan(), MigrationPhase.FIRST_ITERATION) as held:
+        with held.inject("link cut for good", cut):
+            held.release()
+            held.wait_for_job_end()
+        migration = held.wait_for_end()
+
+    record_figures(
+        "dead link",
+        {"error": migration.outcome.message, "seconds": round(migration.outcome.seconds, 1)},
+    )
+    raise_violations(migration.violations)
+    assert isinstance(migration.error, MigrationFailed)
+    assert migration.outcome.message
+    assert guest.host is testbed.source
+
+    testbed.migrate(guest, Plan())

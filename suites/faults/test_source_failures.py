@@ -1,0 +1,97 @@
+"""LM-RES-06: the source fails during a migration."""
+
+import pytest
+
+from fixtures.plugins.guests import RecordFigures
+from migqual.deadline import Deadline
+from migqual.errors import MigrationError
+from migqual.faults.daemon_faults import kill_daemon
+from migqual.faults.qemu_faults import kill_qemu
+from migqual.hosts.domain import DomainState
+from migqual.hosts.guest import Guest
+from migqual.model.guest_spec import GuestSpec
+from migqual.model.migration_phase import MigrationPhase
+from migqual.model.plan import Plan
+from migqual.observe.split_brain import RUNNING_STATES
+from migqual.testbed.held_migration import hold_migration
+from migqual.testbed.testbed import Testbed, raise_violations
+from suites.support import fault_cases
+from suites.support.fault_cases import FaultCase
+
+CLEANUP_SECONDS = 30.0
+CASES = (fault_cases.FIRST_ITERATION, fault_cases.LATER_ITERATION, fault_cases.SWITCH_OVER)
+
+
+@pytest.mark.requirement("LM-RES-06")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_no_copy_stays_after_the_end_of_the_source_qemu(
+    case: FaultCase, testbed: Testbed, record_figures: RecordFigures
+) -> None:
+    """
+    A guest whose QEMU at the source is killed runs nowhere, and no incomplete copy stays.
+
+    Preconditions: the migration is in the phase of the case.
+    Expected: the migration fails with an error. The guest runs on neither host, and the
+    destination has no QEMU process and no domain of the guest. The guest starts again at the source
+    from its definition.
+    """
+    guest = case.make_guest(testbed)
+
+    with hold_migration(testbed, guest, case.plan, case.phase) as held:
+        held.inject_once("QEMU at the source killed", lambda: kill_qemu(testbed.source, guest))
+        held.release()
+        migration = held.wait_for_end()
+    testbed.detach_observers(guest)  # the guest is lost, as expected
+
+    record_figures(f"source QEMU killed {case}", {"error": migration.outcome.message})
+    assert isinstance(migration.error, MigrationError)
+    assert [text for text in migration.violations if text.startswith("split brain")] == []
+    wait_until_gone(guest, testbed)
+    guest.domain.start()
+    assert guest.query_state() is DomainState.RUNNING
+
+
+@pytest.mark.requirement("LM-RES-06")
+def test_guest_survives_the_end_of_the_source_daemon(
+    testbed: Testbed, record_figures: RecordFigures
+) -> None:
+    """
+    The guest runs on exactly one host after libvirt's daemon at the source is killed.
+
+    Preconditions: the migration is in the first iteration over guest memory.
+    Expected: the migration fails, and the new daemon leaves the guest running at the source with
+    its memory intact. Nothing is left at the destination, and the same migration succeeds
+    afterwards.
+    """
+    guest = testbed.make_guest(GuestSpec())
+
+    with hold_migration(testbed, guest, Plan(), MigrationPhase.FIRST_ITERATION) as held:
+        held.inject_once(
+            "libvirt's daemon at the source killed", lambda: kill_daemon(testbed.source)
+        )
+        migration = held.wait_for_end()
+
+    record_figures("source daemon killed", {"error": migration.outcome.message})
+    raise_violations(migration.violations)
+    assert isinstance(migration.error, MigrationError)
+    assert guest.host is testbed.source
+
+    testbed.migrate(guest, Plan())
+
+
+def wait_until_gone(guest: Guest, testbed: Testbed) -> None:
+    """Wait until the guest runs nowhere, and the destination has no trace of the guest.
+
+    Raises:
+        TimedOut: The guest still runs on a host, or is still at the destination.
+    """
+
+    def is_gone() -> bool:
+        states = guest.query_states_by_host(testbed.hosts)
+        has_copy = testbed.destination.name in states
+        has_qemu = any(host.list_qemu_pids(guest.name) for host in testbed.hosts)
+        return not has_copy and not has_qemu and not RUNNING_STATES & set(states.values())
+
+    Deadline(CLEANUP_SECONDS).wait_for(
+        f"the end of every copy of {guest.name}", is_gone, interval_s=0.1
+    )

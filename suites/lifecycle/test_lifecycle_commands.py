@@ -1,0 +1,152 @@
+"""LM-RES-03: life-cycle commands for a guest that migrates."""
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from fixtures.plugins.guests import RecordFigures
+from migqual.errors import MigrationError
+from migqual.hosts.domain import DomainState
+from migqual.hosts.guest import Guest
+from migqual.hosts.host import Host
+from migqual.inventory.entities import StoreKind
+from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
+from migqual.model.migration_phase import MigrationPhase
+from migqual.model.plan import Plan
+from migqual.testbed.testbed import Testbed, raise_violations
+from suites.support.operator_commands import open_command_folder, run_commands_during_migration
+
+GUEST_SPEC = GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.QCOW2),))
+
+
+@pytest.mark.requirement("LM-RES-03")
+def test_lifecycle_commands_do_not_disturb_the_migration(
+    testbed: Testbed, record_figures: RecordFigures
+) -> None:
+    """
+    No life-cycle command at the source disturbs a guest that migrates.
+
+    Preconditions: the migration is in the first iteration over guest memory. The commands of an
+    operator arrive at the same time: another migration, save, core dump, snapshot, checkpoint,
+    backup, block copy, start, rename, resume.
+    Expected: libvirt refuses every command, the migration is still in the same phase, and no
+    command has left a file. Then the migration completes, and the guest is intact.
+    """
+    guest = testbed.make_guest(GUEST_SPEC)
+    plan = Plan(safety=testbed.choose_safety(GUEST_SPEC))
+
+    with open_command_folder(testbed, guest) as folder:
+        commands = build_lifecycle_commands(guest, testbed.destination, folder)
+        commanded = run_commands_during_migration(testbed, guest, plan, testbed.source, commands)
+        files = testbed.source.shell.run("ls", "-A", "--", folder).stdout.split()
+
+    commanded.record(record_figures, "life-cycle commands at the source")
+    raise_violations(commanded.migration.violations)
+    assert commanded.migration.error is None
+    assert commanded.phase is MigrationPhase.FIRST_ITERATION
+    assert commanded.accepted_commands == []
+    assert files == []
+    assert guest.host is testbed.destination
+
+
+def build_lifecycle_commands(
+    guest: Guest, destination: Host, folder: PurePosixPath
+) -> dict[str, tuple[str, ...]]:
+    """Build the commands of an operator, by name. Files of the commands are in `folder`."""
+    name = guest.name
+    return {
+        "migrate": ("migrate", name, destination.entry.peer_uri, "--live", "--p2p", "--unsafe"),
+        "save": ("save", name, f"{folder}/saved"),
+        "managedsave": ("managedsave", name),
+        "dump": ("dump", name, f"{folder}/core", "--memory-only"),
+        "snapshot-create-as": (
+            *("snapshot-create-as", name, "mq", "--disk-only", "--no-metadata"),
+            *("--diskspec", f"vda,file={folder}/overlay.qcow2"),
+        ),
+        "checkpoint-create-as": ("checkpoint-create-as", name, "mq"),
+        "backup-begin": ("backup-begin", name),
+        "blockcopy": ("blockcopy", name, "vda", f"{folder}/copy.qcow2"),
+        "start": ("start", name),
+        "domrename": ("domrename", name, f"{name}-renamed"),
+        "resume": ("resume", name),
+    }
+
+
+@pytest.mark.requirement("LM-RES-03")
+def test_commands_at_the_destination_do_not_disturb_the_migration(
+    testbed: Testbed, record_figures: RecordFigures
+) -> None:
+    """
+    No life-cycle command at the destination disturbs a guest that arrives.
+
+    Preconditions: the migration is in the first iteration over guest memory. At the destination
+    the commands of an operator arrive at the same time: start, suspend, resume, reset, save,
+    managed save, core dump.
+    Expected: libvirt refuses every command, the migration completes, and the guest is intact.
+    """
+    guest = testbed.make_guest(GuestSpec())
+    commands = {
+        command: (command, guest.name)
+        for command in ("start", "suspend", "resume", "reset", "managedsave")
+    }
+
+    commanded = run_commands_during_migration(testbed, guest, Plan(), testbed.destination, commands)
+
+    commanded.record(record_figures, "life-cycle commands at the destination")
+    raise_violations(commanded.migration.violations)
+    assert commanded.migration.error is None
+    assert commanded.accepted_commands == []
+    assert guest.host is testbed.destination
+
+
+@pytest.mark.requirement("LM-RES-03")
+def test_suspended_guest_arrives_once(testbed: Testbed, record_figures: RecordFigures) -> None:
+    """
+    A guest that an operator suspends during the migration is on one host afterwards.
+
+    Preconditions: the migration is in the first iteration over guest memory.
+    Expected: libvirt accepts or refuses the command, and the migration completes. The guest is at
+    the destination only, running or suspended. Memory and TCP session are intact.
+    """
+    guest = testbed.make_guest(GuestSpec())
+
+    commanded = run_commands_during_migration(
+        testbed, guest, Plan(), testbed.source, {"suspend": ("suspend", guest.name)}
+    )
+
+    states = guest.query_states_by_host(testbed.hosts)
+    commanded.record(record_figures, "suspend during a migration", **states)
+    assert commanded.migration.error is None
+    assert set(states) == {testbed.destination.name}
+    assert states[testbed.destination.name] in {DomainState.PAUSED, DomainState.RUNNING}
+    if states[testbed.destination.name] is DomainState.PAUSED:
+        guest.domain.resume()
+    testbed.check_guests()
+
+
+@pytest.mark.requirement("LM-RES-03")
+def test_destroyed_guest_runs_nowhere(testbed: Testbed, record_figures: RecordFigures) -> None:
+    """
+    A guest that an operator destroys during the migration runs on no host.
+
+    Preconditions: the migration is in the first iteration over guest memory.
+    Expected: if libvirt accepts the command, the migration fails, and the guest runs nowhere. The
+    guest starts again from its definition. If libvirt refuses the command, the guest migrates.
+    """
+    guest = testbed.make_guest(GuestSpec())
+
+    commanded = run_commands_during_migration(
+        testbed, guest, Plan(), testbed.source, {"destroy": ("destroy", guest.name)}
+    )
+
+    commanded.record(record_figures, "destroy during a migration")
+    if not commanded.accepted_commands:
+        raise_violations(commanded.migration.violations)
+        assert commanded.migration.error is None
+        return
+    testbed.detach_observers(guest)  # the guest is lost, as the operator wanted
+    assert isinstance(commanded.migration.error, MigrationError)
+    states = guest.query_states_by_host(testbed.hosts)
+    assert states == {testbed.source.name: DomainState.SHUT_OFF}
+    guest.domain.start()
+    assert guest.query_state() is DomainState.RUNNING
