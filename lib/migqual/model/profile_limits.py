@@ -1,0 +1,37 @@
+"""Compare the figures of a completed migration with the limits of a profile. No side effects."""
+
+from migqual.model.metrics import compute_metrics
+from migqual.model.outcome import Outcome
+from migqual.model.profile import Thresholds
+
+
+def find_exceeded_limits(outcome: Outcome, thresholds: Thresholds) -> list[str]:
+    """Find the limits that a completed migration exceeded.
+
+    A missing figure of the gap or of the TCP session counts as exceeded, because the client
+    must have measured the migration. QEMU's downtime is compared only if QEMU reported it, and
+    if the plan has no downtime limit.
+
+    Args:
+        outcome: The outcome of the migration.
+        thresholds: The limits of the profile.
+
+    Returns:
+        A text for each exceeded limit, with the figure and the limit.
+    """
+    figures = compute_metrics(outcome)
+    limits = {
+        "gap_max_ms": thresholds.gap_max_ms,
+        "session_stall_ms": thresholds.tcp_stall_max_ms,
+        "wall_s": thresholds.migration_time_max_s,
+    }
+    if outcome.plan.downtime_ms is None and figures["downtime_qemu_ms"] is not None:
+        limits["downtime_qemu_ms"] = thresholds.downtime_qemu_max_ms
+    exceeded = []
+    for name, limit in limits.items():
+        figure = figures.get(name)
+        if figure is None:
+            exceeded.append(f"{name} was not measured")
+        elif figure > limit:
+            exceeded.append(f"{name} is {figure:g}, above the limit {limit:g} of the profile")
+    return exceeded
