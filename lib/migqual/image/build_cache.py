@@ -46,8 +46,8 @@ def ensure_cached(final_path: Path, build: Callable[[Path], None]) -> Path:
 
     Args:
         final_path: File or folder in the cache.
-        build: Creates a file or a folder at the given temporary path. `ensure_cached` then
-            renames the result to `final_path`.
+        build: Function that creates a file or a folder at the given temporary path.
+            `ensure_cached` then renames the result to `final_path`.
 
     Raises:
         LabError: The cache folder cannot be created, or `build` created no result.

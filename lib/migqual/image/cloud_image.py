@@ -1,6 +1,6 @@
 """Build a Debian disk image for UEFI guests, with systemd, cloud-init and the guest agent.
 
-In the tests the image represents the images of users, for example of openEuler. The build
+In the tests the image represents the images that users run, for example openEuler images. The build
 mounts no image and uses no loop device: tools from a second root file system (rootfs) write the
 file systems into the image file.
 """
@@ -35,12 +35,12 @@ _CONFIG_FILES = {
     "etc/cloud/cloud.cfg.d/90-migqual.cfg": (
         "datasource_list: [NoCloud, None]\n"
         "system_info: {network: {renderers: [networkd]}}\n"
-        # Under TCG every module takes about a second, even a module without work.
+        # Under TCG every module of cloud-init takes about a second, even a module without work.
         "cloud_init_modules: [bootcmd, write-files, set_hostname]\n"
         "cloud_config_modules: [runcmd]\ncloud_final_modules: [scripts-user]\n"
     ),
-    # A fixed list: every boot of a guest loads the same modules. A guest never has the hardware for
-    # most other modules.
+    # A fixed list of kernel modules: every boot of a guest loads the same modules. A guest never
+    # has the hardware for most other modules.
     "etc/initramfs-tools/conf.d/migqual": "MODULES=list\nCOMPRESS=zstd\n",
     "etc/initramfs-tools/modules": (
         "virtio_pci\nvirtio_blk\nvirtio_scsi\nsd_mod\next4\nvirtio_mmio\n"
@@ -126,7 +126,7 @@ def _build_disk(
 def _list_disk_commands() -> list[list[str]]:
     """List the commands that partition and fill the image in the work folder, mounted at `/mnt`."""
     disk = "/mnt/disk.raw"
-    # Two sectors a cluster: with more, a volume this small has too few clusters to be FAT32.
+    # Two sectors per cluster: with larger clusters the small volume has too few clusters for FAT32.
     mkfs_vfat = ["mkfs.vfat", "--offset", str(MIB // 512), "-F", "32", "-s", "2", "-n", "ESP", disk]
     mkfs_ext4 = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", _ROOT_LABEL, "-d", "/mnt/tree"]
     return [
@@ -151,14 +151,15 @@ def _configure_rootfs(rootfs: Path) -> None:
     unit_link = wants_folder / "systemd-networkd.service"
     if not unit_link.is_symlink():
         unit_link.symlink_to("/lib/systemd/system/systemd-networkd.service")
-    (rootfs / "etc/systemd/system/e2scrub_reap.service").symlink_to("/dev/null")  # 3 s, emulated
+    # Under TCG the service e2scrub_reap takes 3 s.
+    (rootfs / "etc/systemd/system/e2scrub_reap.service").symlink_to("/dev/null")
     isolated_command.run_in_rootfs(
         rootfs, ["update-initramfs", "-u", "-k", "all"], subject="the cloud image's initramfs"
     )
 
 
 def _copy_boot_files(work_folder: Path, architecture: Architecture) -> None:
-    """Copy boot loader, kernel and initramfs to the folder `esp`, later the EFI partition."""
+    """Copy boot loader, kernel and initramfs to `esp`, the folder for the EFI partition's files."""
     rootfs, esp_folder = work_folder / "tree", work_folder / "esp"
     (esp_folder / "EFI/BOOT").mkdir(parents=True)
     (esp_folder / "loader/entries").mkdir(parents=True)

@@ -20,10 +20,11 @@ DefaultDependencies=no
 ExecStart=/usr/local/sbin/migqual-payload serve --port {port}
 Restart=no
 """
-# The script runs at every boot as soon as the network is up, long before cloud-init ends. So
-# no unit must be enabled, and systemd finds a new unit without a reload. Under TCG enabling or
-# reloading takes 10 s each. Fedora and related distributions forbid guest-exec in
-# /etc/sysconfig/qemu-ga; the unit of the agent reads the file at each start.
+# The script runs at every boot as soon as the network is up, long before cloud-init ends. So the
+# script does not need to enable a unit, and systemd finds a new unit without a reload. Under TCG,
+# enabling a unit takes 10 s, and a reload takes 10 s. Fedora and related distributions forbid
+# guest-exec in /etc/sysconfig/qemu-ga, so the script removes this rule. The unit of the guest agent
+# reads the file at each start.
 _INSTALL_SCRIPT = """\
 set -e
 place=$(mktemp -d)
@@ -57,8 +58,9 @@ def ensure_seed_volume(
     The volume has the format ISO 9660 and the label CIDATA. Attach the volume as a disk or a
     virtio-scsi CD-ROM: cloud kernels have no SATA driver.
 
-    cloud-init then sets the IP addresses by MAC address, and starts the program `migqual-payload`
-    as a service. The guest agent gets permission to run commands.
+    During the boot of the guest, cloud-init finds each NIC by its MAC address and sets the IP
+    address. cloud-init also starts the program `migqual-payload` as a service. The guest agent gets
+    permission to run commands.
 
     Args:
         hostname: Host name of the guest.

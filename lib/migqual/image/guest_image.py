@@ -20,7 +20,7 @@ FORMAT_VERSION = 3
 PAYLOAD_PORT = 7007
 GUEST_AGENT_PATH = "usr/sbin/qemu-ga"
 REQUIRED_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "evdev", "button")
-# A kernel may lack these: the cloud kernel has no AHCI, other kernels have AHCI built in.
+# A kernel may lack optional modules: the cloud kernel has no AHCI, others have AHCI built in.
 OPTIONAL_MODULES = (
     *("virtio_scsi", "sd_mod", "sr_mod", "virtio_rng", "virtio_balloon", "isofs"),
     *("ahci", "ata_piix", "virtio_mmio", "gpio_keys"),
@@ -94,7 +94,8 @@ def ensure_guest_image(
         report_progress(f"building the guest image from Debian {release} ({architecture})")
         partial_path.mkdir()
         (partial_path / "vmlinuz").write_bytes(_find_kernel(rootfs).read_bytes())
-        # Not compressed: unpacking gzip takes an emulated guest longer than reading 7 MB more.
+        # The initramfs is not compressed: under TCG a guest needs more time to unpack gzip than to
+        # read 7 MB more.
         (partial_path / "initrd").write_bytes(
             cpio.build_cpio_archive(_build_initramfs_entries(rootfs, payload))
         )
@@ -127,14 +128,15 @@ def build_kernel_command_line(
     """Build the kernel command line of a guest.
 
     Args:
-        networks: A tuple (MAC, "ADDRESS/PREFIX") for each NIC. Without an address: (MAC, "").
+        networks: A tuple (MAC, "ADDRESS/PREFIX") for each NIC. (MAC, "") is a NIC without an IP
+            address.
         port: TCP port on which `migqual-payload` accepts the connection of the client.
         shutdown_delay: Seconds between a shutdown request and the power-off. The power button or
             the guest agent requests the shutdown.
         architecture: Architecture of the guest.
         gateway: IP address of the default gateway, for the first NIC. "" means no gateway.
-        emulated: Whether the guest runs under TCG. Such a guest makes QEMU flush the TLB, see
-            `fixtures/guest/tlb.c`.
+        emulated: Whether the guest runs under TCG. If True, a program in the guest makes QEMU flush
+            the TLB, see `fixtures/guest/tlb.c`.
 
     Raises:
         UsageError: A gateway is given, but the first NIC has no IP address.
@@ -144,7 +146,8 @@ def build_kernel_command_line(
         "quiet",
         "panic=-1",
     ]
-    # Under TCG page table isolation and the like take a tenth of the boot time and protect no data.
+    # Under TCG, protections such as page table isolation take a tenth of the boot time. A test
+    # guest has no data to protect.
     arguments += ["mitigations=off", "nokaslr", "audit=0", "selinux=0", "apparmor=0"]
     if architecture is Architecture.X86_64:
         arguments += ["no_timer_check", "tsc=reliable", "cryptomgr.notests", "random.trust_cpu=on"]

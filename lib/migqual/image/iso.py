@@ -75,7 +75,7 @@ def _build_directory_record(
         + _encode_both_endian32(sector)
         + _encode_both_endian32(size)
     )
-    # 1 January 2000: a fixed time, so that a seed depends on its contents alone.
+    # 1 January 2000: with a fixed time, the bytes of a volume depend only on label and files.
     time_and_flags = bytes([100, 1, 1, 0, 0, 0, 0, 2 if is_folder else 0, 0, 0])
     return header + time_and_flags + _encode_both_endian16(1) + bytes([len(name)]) + name + padding
 

@@ -10,9 +10,9 @@ from migqual.errors import LabError
 
 LAST_LINE_COUNT = 12
 _ISOLATION_TOOLS = ("setpriv", "unshare")
-# The signal of a parent that died before `setpriv` or `unshare` asked for the signal never comes.
-# So the command reports readiness, and starts only on the answer of a living parent. bash, because
-# dash knows only file descriptors of one digit.
+# If the parent dies before `setpriv` or `unshare` has requested the signal, the kernel sends no
+# signal. So the new process reports that it is ready. The command starts only after the parent has
+# answered. The shell is bash, because dash accepts only file descriptors of one digit.
 _WAIT_FOR_PARENT_SCRIPT = 'echo >&"$1"; read -r _ <&"$2" || exit 1; shift 2; exec "$@"'
 
 
@@ -74,7 +74,7 @@ def _run_with_living_parent(
 
 
 def build_isolation_command(ready_fd: int, go_fd: int) -> list[str]:
-    """Build the start of a command line that runs a program in new mount and PID namespaces.
+    """Build the first part of a command line that runs a program in new mount and PID namespaces.
 
     The caller appends the program and its arguments. The kernel kills the program when the parent
     process dies. Before the program starts, the new process writes a line to the parent and waits

@@ -28,7 +28,7 @@ class KernelModules:
     ) -> dict[str, bytes]:
         """Collect the contents of modules and of all dependencies.
 
-        Modules built into the kernel and missing optional modules are not part of the result.
+        The result leaves out modules that are built into the kernel, and missing optional modules.
 
         Args:
             required_names: Names of the necessary modules.
@@ -39,8 +39,8 @@ class KernelModules:
             the module needs.
 
         Raises:
-            LabError: A required module or a dependency is missing, or the compression is
-                unknown.
+            LabError: A required module or a dependency is missing, or a module file has an
+                unknown compression.
         """
         loading_order: dict[str, bytes] = {}
         for name in required_names:

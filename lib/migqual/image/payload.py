@@ -21,9 +21,7 @@ _COMPILER_FLAGS = (
     "-pthread",
 )
 _REMEDY = "as root, run `apt-get install gcc libc6-dev` or `dnf install gcc glibc-static`"
-_CROSS_REMEDY = (
-    "on Debian or Ubuntu, give `make` the argument `GUEST={}`, which installs this compiler"
-)
+_CROSS_REMEDY = "on Debian or Ubuntu, run `make bootstrap GUEST={}`, which installs this compiler"
 
 
 def ensure_payload(

@@ -55,7 +55,8 @@ class RootfsSpec:
         packages: Debian packages to install.
         variant: Value of the mmdebstrap option `--variant`.
         architecture: Architecture of the packages. None means the architecture of the machine. For
-            another architecture only the variant `extract` is possible, which runs no program.
+            another architecture only the variant `extract` is possible. With this variant,
+            mmdebstrap runs no program from the packages.
     """
 
     release: str

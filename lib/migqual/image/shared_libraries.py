@@ -1,7 +1,7 @@
-"""Find the shared libraries of a program in a root file system, of any architecture.
+"""Find the shared libraries of a program in a root file system.
 
 The names come from the ELF headers, which `readelf` (binutils) prints. No program of the root file
-system runs.
+system runs, so the root file system can have any architecture.
 """
 
 import re
@@ -24,7 +24,8 @@ def find_shared_libraries(rootfs: Path, program: Path) -> dict[str, Path]:
         program: The program, a dynamic ELF file.
 
     Returns:
-        The files on the machine by path in the root file system, without the slash at the start.
+        The path of each file on the machine, by the path in the root file system without the slash
+        at the start.
 
     Raises:
         LabError: `readelf` is not installed, or a library is missing.

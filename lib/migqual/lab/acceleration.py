@@ -26,9 +26,9 @@ def choose_accelerator(
 ) -> Acceleration:
     """Choose KVM or TCG for the guests of a lab, from the setting `acceleration` of the topology.
 
-    For `tcg`, and for guests with another architecture than the machine, the function returns `TCG`
-    at once. For `auto` and `kvm` the function boots a test
-    guest with KVM. The result stays in the cache until the next reboot of the machine.
+    For `tcg` the function returns `TCG` at once. For `auto` the function also returns `TCG` at once
+    if the guests have another architecture than the machine. Otherwise the function boots a test
+    guest with KVM. The result of the boot stays in the cache until the next reboot of the machine.
 
     Args:
         layout: Layout of the lab, which contains the topology.
@@ -40,7 +40,8 @@ def choose_accelerator(
         `KVM` if the test guest boots, else `TCG`.
 
     Raises:
-        LabError: The topology requests `kvm`, but the test guest does not boot.
+        LabError: The topology requests `kvm`, but the guests have another architecture than the
+            machine, or the test guest does not boot.
     """
     acceleration = layout.topology.acceleration
     is_foreign = guest_image.architecture is not get_machine_architecture()
@@ -48,7 +49,7 @@ def choose_accelerator(
         return Acceleration.TCG
     if is_foreign:
         raise LabError(
-            f"KVM on this machine runs no guests for {guest_image.architecture}, but the topology "
+            f"KVM on this machine cannot run {guest_image.architecture} guests, but the topology "
             "requests `acceleration: kvm`",
             remedy="write `acceleration: auto` or `tcg` in the topology",
         )
@@ -124,7 +125,7 @@ def can_boot_guest(rootfs: Path, guest_image: GuestImage, accelerator: str) -> b
             '"$@" || true',
             "sh",
             *timeout_command,
-        ],  # a guest that boots never ends by itself
+        ],  # `timeout` kills a booted guest, so its exit status is not 0
         subject=f"test boot of a guest with the accelerator {accelerator}",
         bind_mounts={Path("/dev"): "/dev", guest_image.kernel.parent: "/mnt"},
     )

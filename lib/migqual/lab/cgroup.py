@@ -29,7 +29,7 @@ def list_hierarchies() -> tuple[Path, ...]:
 
 
 def list_group_folders(name: str) -> tuple[Path, ...]:
-    """Return the folder of control group `name` in each hierarchy, even if no folder exists."""
+    """Return the folder of control group `name` in each hierarchy. The folder may be missing."""
     return tuple(root / name for root in list_hierarchies())
 
 

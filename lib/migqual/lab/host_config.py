@@ -61,7 +61,7 @@ namespaces = [ ]
 migration_address = "{migration}"
 """
 
-# FUSE shows the folder with the type of file system that the topology names.
+# bindfs (FUSE) gives the shared folder the file system type `shared_folder_type` of the topology.
 SHARED_FOLDER_UNIT = """\
 [Unit]
 Before=libvirtd.service
@@ -209,7 +209,8 @@ def _render_ssh_host_block(layout: LabLayout, host: HostLayout) -> str:
     quirks = host.spec.quirks
     lines = [
         f"Host {host.name} {host.get_address('mgmt')}",
-        f"  HostName {host.get_address('mgmt')}",  # a jump host has other addresses for the name
+        # a jump host may map the host name to another address than the management address
+        f"  HostName {host.get_address('mgmt')}",
         f"  User {quirks.login_user}",
         f"  Port {quirks.ssh_port}",
     ]
@@ -262,7 +263,7 @@ def _write_libvirt_config(host: HostLayout) -> None:
     _write_host_file(host, "etc/default/libvirtd", 'LIBVIRTD_ARGS=""\n')
     wants_link = "etc/systemd/system/multi-user.target.wants/libvirtd.service"
     _write_host_file(host, wants_link, None, link_target="/lib/systemd/system/libvirtd.service")
-    # No autostart: the default network would only add a bridge and a dnsmasq without a user.
+    # No autostart of the default network: no guest would use the network's bridge and dnsmasq.
     autostart_folder = host.upper / "etc/libvirt/qemu/networks/autostart"
     autostart_folder.mkdir(parents=True)
 

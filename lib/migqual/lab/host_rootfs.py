@@ -59,6 +59,6 @@ def choose_rootfs(host: LabHost, guest: Architecture) -> RootfsSpec | Path:
         return host.rootfs
     packages = {*host.role.packages, *host.packages, *host.quirks.packages}
     if host.role is LabRole.HYPERVISOR:
-        # the machine's architecture for the hosts' own guests, which do not belong to migqual
+        # guests that do not belong to migqual need QEMU for the machine's architecture
         packages |= {*guest.emulator_packages, *get_machine_architecture().emulator_packages}
     return RootfsSpec(host.release, tuple(sorted(packages)))

@@ -20,7 +20,8 @@ IPV4_PREFIX_LENGTH, IPV6_PREFIX_LENGTH = 24, 64
 CONTROLLER_NAME = "ctl"
 BRIDGES_NAME = "net"
 SHARED_FOLDER = Path("/srv/migqual/shared")
-SHARED_FOLDER_BACKING = Path("/srv/migqual/backing")  # below a file system of another type
+# With `shared_folder_type` in `quirks`, bindfs shows the backing folder as the shared folder.
+SHARED_FOLDER_BACKING = Path("/srv/migqual/backing")
 EXPORTS_FOLDER = Path("/srv/migqual/exports")
 SCRATCH_FOLDER = Path("/var/lib/migqual")
 _NETWORK_INTERFACES = {Network.MIGRATION: "mig", Network.SERVICE: "svc"}

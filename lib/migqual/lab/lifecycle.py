@@ -1,4 +1,4 @@
-"""Start and remove labs, and remove what is left of labs that ended without clean-up."""
+"""Start and remove labs, and remove the leftovers of labs that ended without clean-up."""
 
 import os
 import shutil

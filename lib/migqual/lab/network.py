@@ -141,7 +141,7 @@ def _build_interface_commands(host: HostLayout) -> list[str]:
     ]
     lines += [f"link set {name} up" for name in list_host_networks(host)]
     quirks = host.spec.quirks
-    # a host makes a bridge of Open vSwitch itself when it boots
+    # the host itself creates a bridge of Open vSwitch during the boot
     if host.spec.role is LabRole.HYPERVISOR and not quirks.has_ovs_bridge:
         bridge = quirks.service_bridge
         lines.append(f"link add {bridge} type bridge forward_delay 0 mcast_snooping 0")

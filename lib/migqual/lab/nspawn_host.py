@@ -31,7 +31,8 @@ from migqual.lab.topology import BindMount, LabRole
 LOOP_DEVICES = tuple(f"/dev/loop{number}" for number in range(8))
 HYPERVISOR_DEVICES = ("/dev/net/tun", "/dev/fuse", "/dev/loop-control", *LOOP_DEVICES)
 KVM_DEVICE = Path("/dev/kvm")
-LAUNCH_FILE = "launch.json"  # in the folder of the host: how `boot_host` started the host
+# `boot_host` writes the launch configuration of a host to this file in the folder of the host.
+LAUNCH_FILE = "launch.json"
 _CONTROL_SEQUENCE = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\r")
 NSPAWN_STATE_FOLDER = Path("/run/systemd/nspawn")
 
@@ -63,7 +64,10 @@ def boot_host(layout: LabLayout, host: HostLayout, rootfs: Path) -> subprocess.P
 
 
 def bind_notify_socket(host: HostLayout) -> socket.socket:
-    """Bind the socket to which systemd in the host sends READY=1, before the host is started."""
+    """Bind the socket to which systemd in the host sends READY=1.
+
+    Call the function before `boot_host`.
+    """
     path = host.folder / "notify"
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -112,11 +116,14 @@ def wait_for_boot(
 
 
 def create_kvm_device(layout: LabLayout) -> None:
-    """Create a copy of the machine's /dev/kvm that every user of a lab host can open, as by udev.
+    """Create a copy of the machine's /dev/kvm that every user of a lab host can open.
 
-    The group of the machine's device has another number than the group `kvm` of a lab host. QEMU's
-    user then cannot open the device, and libvirt probes QEMU anew at every use. If the machine has
-    no device, or the file system of the lab permits none, the function does nothing.
+    On real hosts, udev gives /dev/kvm these permissions. The group of the machine's device has
+    another number than the group `kvm` of a lab host. So QEMU's user cannot open the machine's
+    device, and libvirt then probes QEMU anew at every use.
+
+    If the machine has no /dev/kvm, or the file system of the lab permits no device files, the
+    function does nothing.
     """
     permits_devices = not os.statvfs(layout.disk_folder).f_flag & os.ST_NODEV
     if not (KVM_DEVICE.exists() and permits_devices):

@@ -1,7 +1,7 @@
 """Switch a host of a running lab off and on, as a power failure does.
 
-The links of the host go down first, so the other hosts get no packet that announces the end. The
-disks of the host stay; memory and running guests are lost.
+The links of the host go down first, so a dying process of the host cannot send a packet to other
+hosts. The disks of the host stay; memory and running guests are lost.
 """
 
 import json
@@ -89,4 +89,6 @@ def _read_rootfs(host: HostLayout) -> Path:
     with suppress(FileNotFoundError):
         config = json.loads((host.folder / nspawn_host.LAUNCH_FILE).read_text())
         return Path(config["rootfs"])
-    raise LabError(f"host {host.name} was never booted", remedy="build the lab anew")
+    raise LabError(
+        f"host {host.name} was never booted", remedy="run `migqual lab down`, then `migqual lab up`"
+    )

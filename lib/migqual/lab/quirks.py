@@ -33,9 +33,9 @@ class HostQuirks(StrictModel):
         service_bridge: Name of the bridge that connects guests to the service network.
         service_bridge_type: ``linux``, or ``openvswitch`` for a bridge of Open vSwitch.
         host_uuid: UUID of the host for libvirt. With None, each host has a different UUID.
-        shared_folder_type: Type of file system as which the hosts see the shared folder. libvirt
-            trusts ``glusterfs``. None keeps the machine's file system, which libvirt does not
-            trust.
+        shared_folder_type: File system type of the shared folder, as the host sees the folder.
+            libvirt trusts ``glusterfs`` as shared storage. None keeps the type of the machine's
+            file system, which libvirt does not trust as shared storage.
         has_foreign_guest: Whether the host has a running guest and files that do not belong to
             migqual.
     """

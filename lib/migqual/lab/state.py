@@ -148,7 +148,7 @@ def read_parent_pid(pid: int) -> int:
 
 
 def find_outside_ancestor() -> int | None:
-    """Return the id of the nearest ancestor process outside every lab, or None."""
+    """Return the PID of the nearest ancestor process outside all lab namespaces, or None."""
     pid = os.getpid()
     while pid > 1:
         pid = read_parent_pid(pid)

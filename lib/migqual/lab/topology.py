@@ -212,8 +212,8 @@ class Topology(StrictModel):
         ]
         original_pair_ids = {pair.id for pair in self.pairs if pair.replica_of is None}
         faults += [
-            f"pair {pair.id}: replica of {pair.replica_of}, which is not a pair of this topology, "
-            "or is itself a replica"
+            f"pair {pair.id} is a replica of {pair.replica_of}, which is not a pair of this "
+            "topology, or is itself a replica"
             for pair in self.pairs
             if pair.replica_of is not None and pair.replica_of not in original_pair_ids
         ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-# A name becomes part of network interface names, which the kernel cuts at 15 characters.
+# A name becomes part of network interface names, which can have at most 15 characters.
 HOST_NAME_PATTERN = re.compile(r"[a-z][a-z0-9]{0,8}")
 
 

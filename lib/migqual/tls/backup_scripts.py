@@ -1,21 +1,21 @@
 """Define shell scripts to back up, replace and restore a folder or file on a host.
 
-Each step is a single call of a script. So the journal, the file of commands that undo changes, can
-contain the call that undoes a step.
+Each script call performs a complete step. The step that undoes another step is also a single script
+call. So a journal entry can contain this call as a command.
 
 A folder belongs to migqual if the folder contains the mark file of migqual, and every file
 matches the checksum in the mark file. The scripts remove only folders of migqual. If a user changed
 a folder or file, the script fails and leaves the change in place. The error message names the
 changed path and the backup.
 
-`$1` is the folder or file. `$2` is the tag in the names of backups and mark files. `$3` is the
-systemd unit of libvirt's daemon.
+`$1` is the folder or file. `$2` is the tag in the names of backups and mark files. Only
+`RESTORE_FILE` has `$3`, the name of libvirt's systemd unit without `.service`.
 """
 
 _FAIL_IF_FOREIGN = """\
 others() {
-    before="before migqual, $1 did not exist"
-    test ! -e "$1.$2" || before="the version before migqual is $1.$2"
+    before="originally, $1 did not exist"
+    test ! -e "$1.$2" || before="the original version is $1.$2"
     echo "$1 was changed by somebody else; $before; move the right version to $1" >&2
     exit 1
 }
@@ -72,8 +72,9 @@ test ! -e "$1.$2" || exit 0
 cp -a -- "$1" "$1.$2.new"
 sync -- "$1.$2.new"
 mv -T -- "$1.$2.new" "$1.$2\""""
-# Owner and permissions stay the same. The file `.restart` marks a pending restart of the daemon:
-# the script creates `.restart` before the change, and `.restart` stays until the restart is done.
+# The file `$1` keeps its owner and permissions. The file `$1.$2.restart` marks a pending restart of
+# the daemon. The script creates this mark before the change. The mark stays until the restart is
+# done.
 REPLACE_FILE = (
     _FAIL_IF_FOREIGN
     + _IS_UNCHANGED_FILE

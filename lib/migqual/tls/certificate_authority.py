@@ -24,8 +24,8 @@ PRIVATE_KEY_FILES = (SERVER_KEY, CLIENT_KEY)
 CERTIFICATE_LIFETIME = timedelta(days=30)
 _HOUR = timedelta(hours=1)
 _WEAK_RSA_BITS = 1024
-# The group ffdhe2048 of RFC 7919, appendix A.1. Without the file a server generates new parameters
-# at each start, and every encrypted migration waits for half a second or more.
+# The group ffdhe2048 of RFC 7919, appendix A.1. Without the file dh-params.pem a server generates
+# new DH parameters at each start, and every encrypted migration waits for half a second or more.
 _FFDHE2048 = b"""\
 -----BEGIN DH PARAMETERS-----
 MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
@@ -68,7 +68,7 @@ class LeafCertificate:
 class CertificateAuthority:
     """A certificate authority that issues the certificates of several hosts."""
 
-    WRONG_HOST_NAME = "elsewhere.invalid"  # in a certificate with the flaw `WRONG_NAME`
+    WRONG_HOST_NAME = "elsewhere.invalid"  # the name in certificates with `WRONG_NAME`
 
     def __init__(self, ca: trustme.CA | None = None) -> None:
         self._ca = ca or trustme.CA()
@@ -92,7 +92,7 @@ class CertificateAuthority:
         """Issue the files that QEMU on a host needs for TLS, as client and as server.
 
         Args:
-            names: DNS names and IP addresses of the host. The first is also the common name.
+            names: DNS names and IP addresses of the host. The first name is also the common name.
 
         Returns:
             Certificates, private keys and DH parameters as PEM, by file name.
@@ -135,7 +135,7 @@ class CertificateAuthority:
         """Issue a certificate revocation list (CRL) that revokes the certificates of a host.
 
         Args:
-            files: Files of the host as from `issue_files`, by file name.
+            files: TLS files of the host, by file name, as `issue_files` returns the files.
 
         Returns:
             The CRL as PEM.

@@ -85,7 +85,8 @@ def _check_peer_verification(facts: CertificateFacts) -> Finding:
         )
     return report_refusal(
         "LM-TLS-02.verification",
-        f"{facts.host}: libvirt does not verify certificates of peers, so any host can send guests",
+        f"{facts.host}: libvirt does not verify certificates of peers, so any host can "
+        f"migrate guests to {facts.host}",
         f"on {facts.host}, set migrate_tls_x509_verify = 1 in {QEMU_CONF} and restart libvirt",
     )
 
@@ -153,7 +154,7 @@ def _check_server_name(facts: CertificateFacts, server: x509.Certificate) -> Fin
         return report_ok("LM-TLS-01.name", message)
     return report_refusal(
         "LM-TLS-01.name",
-        f"{message}, but not the migration address {facts.migration_endpoint}",
+        f"{message}; the migration address {facts.migration_endpoint} is missing",
         f"install a certificate with the migration address on {facts.host}, or set "
         "`--tls-destination` to a name in the certificate",
     )

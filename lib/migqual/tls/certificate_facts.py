@@ -17,7 +17,8 @@ from migqual.tls.qemu_conf import TlsSettings
 REQUIRED_FILES = (CA_CERT, SERVER_CERT, SERVER_KEY, CLIENT_CERT, CLIENT_KEY)
 CERTIFICATE_FILES = (CA_CERT, SERVER_CERT, CLIENT_CERT)
 _LIST_FILES_SCRIPT = 'cd -- "$1" 2>/dev/null && stat -L -c "%n %a %u" -- *.pem 2>/dev/null || true'
-# Without access to a parent folder a user cannot read a file, whatever the mode of the file.
+# The mode of a file is not sufficient: QEMU's user also needs access to all parent folders. So the
+# script tests the access as QEMU's user.
 _LIST_UNREADABLE_SCRIPT = """\
 folder=$1 user=$2 group=$3
 shift 3

@@ -1,8 +1,9 @@
 """Install the certificates of migqual on a host, and later restore the original state.
 
-The certificates are in a folder of their own, which qemu.conf names for migrations only. The folder
-that VNC, NBD and other services of the host read does not change. The backup of qemu.conf is a
-copy. Before each change, migqual writes the commands that undo the change to the journal.
+The certificates are in a separate folder. qemu.conf names this folder for migrations only. The
+folder that VNC, NBD and other services of the host read does not change. The backup of qemu.conf is
+a copy, so qemu.conf stays in place. Before each change, migqual writes the commands that undo the
+change to the journal.
 """
 
 import hashlib
@@ -34,7 +35,8 @@ from migqual.tls.host_settings import (
 )
 from migqual.tls.qemu_conf import DEFAULT_CERTIFICATE_FOLDER, QEMU_CONF
 
-# A folder below libvirt's certificate folder: the rules of AppArmor and SELinux for QEMU cover it.
+# migqual's folders are below libvirt's default certificate folder, so the rules of AppArmor and
+# SELinux for QEMU also cover migqual's folders.
 CERTIFICATE_FOLDERS = DEFAULT_CERTIFICATE_FOLDER
 # An inventory may contain host names that no certificate can hold, e.g. with an underscore.
 _HOST_NAME_PATTERN = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")
@@ -77,9 +79,10 @@ def read_tls_checksums(host: Host) -> str:
 
 
 class HostCertificates:
-    """The certificates and TLS settings that migqual installs on a host until `restore`.
+    """The certificates and TLS settings that migqual installs on a host.
 
-    The name of each backup contains the argument `tag`.
+    The method `restore` restores the original files and settings. The name of each backup contains
+    the argument `tag`.
 
     Attributes:
         host: The host.
@@ -103,7 +106,7 @@ class HostCertificates:
         """Replace the contents of migqual's certificate folder by `files`.
 
         Only QEMU can read the private keys. No daemon is restarted, because QEMU reads the files
-        again for every migration. QEMU uses the folder after `configure`.
+        again for every migration. QEMU uses the folder only after a call of `configure`.
 
         Args:
             files: Contents by file name.
@@ -121,18 +124,18 @@ class HostCertificates:
         self._run_script(backup_scripts.INSTALL_FOLDER, folder, stdin=archive)
 
     def configure(self, **values: int) -> None:
-        """Set the certificate folder and keys of qemu.conf; restart libvirt's daemon if necessary.
+        """Set certificate folder and other TLS settings in qemu.conf; restart libvirt if necessary.
 
         A restart is necessary if the call changes a setting, or if an earlier call changed a
         setting but did not restart the daemon.
 
         Args:
-            **values: Value by key of qemu.conf.
+            **values: Values of the other settings, for example `migrate_tls_force=0`.
 
         Raises:
             HostError: A user changed qemu.conf after the change by migqual, or a command failed.
         """
-        # a link into a managed folder stays a link: the file behind the link is changed
+        # if qemu.conf is a symbolic link, the link stays, and migqual changes the link's target
         conf_path = self.host.shell.run("readlink", "-f", QEMU_CONF).stdout.strip()
         old_text, defaults = read_qemu_conf(self.host), read_tls_defaults(self.host)
         new_text = qemu_conf.update_qemu_conf(
@@ -208,9 +211,9 @@ class HostCertificates:
             raise HostError(self.host.name, f"{name}: {message}")
 
     def _list_parent_removal(self) -> list[Argv]:
-        """List the commands that remove the parent folders that do not exist yet, lowest first.
+        """List the commands that later remove the parent folders that `install` will create.
 
-        A command removes only an empty folder.
+        The lowest parent folder comes first. A command removes only an empty folder.
         """
         return [
             ("sh", "-c", backup_scripts.REMOVE_EMPTY_PARENT, "sh", str(parent))

@@ -14,7 +14,8 @@ from migqual.tls.qemu_conf import (
 )
 
 _DEFAULT_QEMU_USERS = ("libvirt-qemu", "qemu")  # names in the packages of distributions
-# libvirt accepts a number after a plus sign, or a number in place of an unknown name.
+# `user` and `group` in qemu.conf are names or numeric ids. A text with a plus sign, such as +107,
+# is always an id. For other texts libvirt looks for a name first; an unknown name can be an id.
 _RESOLVE_IDS_SCRIPT = """\
 case $1 in +*) user=${1#+} ;; *) user=$(id -u -- "$1" 2>/dev/null) || user=$1 ;; esac
 case $2 in

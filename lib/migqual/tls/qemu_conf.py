@@ -86,7 +86,7 @@ def update_qemu_conf(text: str, **values: int | str) -> str:
 
     Args:
         text: Text of qemu.conf.
-        **values: Value by key of qemu.conf. A text has its quotes.
+        **values: Value by key of qemu.conf. A text must include the quotes for qemu.conf.
 
     Returns:
         The new text.

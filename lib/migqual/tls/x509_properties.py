@@ -33,7 +33,7 @@ def list_subject_names(certificate: x509.Certificate) -> list[str]:
 
 
 def describe_key_weakness(certificate: x509.Certificate) -> str:
-    """Return type and bits of a weak key, or an empty text for any other key."""
+    """Return type and length of the certificate's key if the key is weak, else an empty text."""
     try:
         key = certificate.public_key()
     except UnsupportedAlgorithm:
