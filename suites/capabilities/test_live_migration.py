@@ -8,6 +8,7 @@ from migqual.model.plan import Plan
 from migqual.model.profile import Profile
 from migqual.model.profile_limits import find_exceeded_limits
 from migqual.testbed.testbed import Testbed
+from suites.support.disks import read_copied_bytes
 
 
 @pytest.mark.requirement("LM-CAP-01", "LM-CAP-02")
@@ -29,7 +30,7 @@ def test_round_trip_on_shared_storage(
         assert outcome.gap_report is not None
         assert outcome.gap_report.session_alive
         assert find_exceeded_limits(outcome, profile.thresholds) == []
-        assert not outcome.stats.disk_total_bytes
+        assert read_copied_bytes(outcome) == 0
 
     assert guest.host is testbed.source
     assert testbed.destination.libvirt.find_domain(guest.name) is None

@@ -16,7 +16,13 @@ from migqual.model.guest_spec import (
 )
 from migqual.model.plan import Plan, Safety, StorageCopy
 from migqual.testbed.testbed import Testbed
-from suites.support.disks import LOCAL_DISK, VERIFIED_COPY_PLAN, has_file, list_copied_targets
+from suites.support.disks import (
+    LOCAL_DISK,
+    VERIFIED_COPY_PLAN,
+    has_file,
+    list_copied_targets,
+    read_copied_bytes,
+)
 
 SHARED_DISK = DiskSpec(StoreKind.DIRECTORY)
 UNSAFE_PLAN = replace(VERIFIED_COPY_PLAN, safety=Safety.UNSAFE)
@@ -145,5 +151,5 @@ def test_shared_disks_are_not_copied(testbed: Testbed) -> None:
 
     outcome = testbed.migrate(guest, Plan(safety=Safety.UNSAFE, copy_storage=StorageCopy.NONE))
 
-    assert not outcome.stats.disk_total_bytes
+    assert read_copied_bytes(outcome) == 0
     assert not outcome.disk_samples

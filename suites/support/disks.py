@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from migqual.deadline import Deadline
+from migqual.errors import InconclusiveError
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
@@ -54,6 +55,17 @@ def list_copied_targets(outcome: Outcome) -> set[str]:
     In a short migration libvirt replies too late to show every copy.
     """
     return {sample.target for sample in outcome.disk_samples}
+
+
+def read_copied_bytes(outcome: Outcome) -> int:
+    """Return how many bytes of disks libvirt counted for a completed migration.
+
+    Raises:
+        InconclusiveError: libvirt reported no statistics, so a copy would not be seen.
+    """
+    if not outcome.stats.values:
+        raise InconclusiveError("libvirt reported no statistics of the completed migration")
+    return outcome.stats.disk_total_bytes or 0
 
 
 def run_in_guest(guest: Guest, script: str, seconds: float = 60.0) -> None:
