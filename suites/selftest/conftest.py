@@ -38,7 +38,7 @@ def daemon(program: Path, tmp_path: Path) -> Iterator[PayloadDaemon]:
 def namespaces() -> Iterator[LinkedNamespaces]:
     """Yield the network namespaces of a guest and a client."""
     if os.geteuid() != 0:
-        pytest.skip("network namespaces are made by root")
+        pytest.skip("only root can create network namespaces")
     with create_linked_namespaces() as linked_namespaces:
         yield linked_namespaces
 

@@ -1,4 +1,4 @@
-"""docs/api.md is what the docstrings say, and docstrings name only what exists."""
+"""docs/api.md is generated from the docstrings, and docstrings name only existing names."""
 
 import ast
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ def test_page_is_up_to_date() -> None:
 
 
 def test_unknown_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that no module has is an error, and is not left out."""
+    """A name that the module of an entry does not have is an error."""
     monkeypatch.setitem(api_page.CHAPTERS, "Plan", {"migqual.model.plan": ("Plans",)})
 
     with pytest.raises(ValueError, match=r"migqual\.model\.plan\.Plans does not exist"):

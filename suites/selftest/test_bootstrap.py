@@ -14,7 +14,7 @@ from migqual import paths
 
 pytestmark = [
     pytest.mark.selftest,
-    pytest.mark.skipif(os.geteuid() != 0, reason="drops rights, which takes root"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop privileges"),
 ]
 
 BOOTSTRAP = [sys.executable, str(paths.ROOT / "lib" / "bootstrap.py")]
@@ -49,7 +49,7 @@ def test_no_package_manager() -> None:
 
 @pytest.fixture
 def dnf_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Create a machine with dnf and no installed packages; return the log of dnf's arguments."""
+    """Simulate a machine with dnf and without packages; return the log of dnf's arguments."""
     log_file = tmp_path / "told"
     for name, script in (("rpm", "exit 1"), ("dnf", f'echo "$@" >> {log_file}')):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -59,7 +59,7 @@ def dnf_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_no_lab_with_dnf(dnf_log: Path) -> None:
-    """A lab needs the tools of Debian; a run on an inventory does not."""
+    """A lab is refused on a machine with dnf, because a lab needs Debian or Ubuntu."""
     assert not dnf_log.exists()
     assert "needs Debian or Ubuntu: name hosts of your own" in expect_refusal()
 
@@ -85,9 +85,9 @@ def test_dnf_installs_packages_for_an_inventory_run(
 
 
 def test_no_disk_space() -> None:
-    """The error names the folder, the free and needed space, and the variable to set.
+    """If the disk is full, the error names the folder, the needed space and the variable to set.
 
-    /sys never has free space.
+    Preconditions: the cache is on /sys, which never has free space.
     """
     line = expect_refusal(environment={"MIGQUAL_CACHE": "/sys/migqual"})
 

@@ -267,7 +267,7 @@ def test_run_does_not_start_on_a_refusal(
 def test_run_removes_leftovers_before_it_checks_the_hosts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A guest of a killed run still has an address that the check would refuse."""
+    """The leftovers are removed first: the check refuses addresses that a leftover guest uses."""
     (tmp_path / "known_hosts").touch()
     file = tmp_path / "hosts.yml"
     file.write_text(ONE_PAIR_INVENTORY.format(folder=tmp_path))

@@ -100,7 +100,7 @@ class Meaning:
     """An object that a name in an example can mean.
 
     Attributes:
-        value: The object, or the class of an object that the reader has.
+        value: The object, or the class of an object that the example uses without a definition.
         is_instance: True if `value` is the class of the object.
         is_method: True if a call adds the object itself as the first argument.
     """
@@ -139,8 +139,8 @@ class Meaning:
 class ExampleNames:
     """The meanings of the names in an example.
 
-    A name of the example itself has no known meaning. A lower-case name without a definition
-    is an object that the reader has: `guest` is a `Guest`.
+    A name that the example defines has no known meaning. A lower-case name without a definition
+    means an object of the class with this name: `guest` is a `Guest`.
     """
 
     def __init__(self, tree: ast.AST, module: ModuleType) -> None:
@@ -157,7 +157,7 @@ class ExampleNames:
         }
 
     def exists(self, node: ast.Name, *, is_called: bool) -> bool:
-        """Return whether the name exists, or can be an object that the reader has."""
+        """Return whether the name exists, or can be an object that needs no definition."""
         can_be_object_of_reader = node.id.islower() and not is_called
         is_own = node.id in self._own_names
         return is_own or can_be_object_of_reader or bool(self.list_meanings(node))
@@ -240,7 +240,7 @@ def test_check_finds_rotten_example(code: str, problem: str) -> None:
 
 
 def test_every_block_of_an_example_is_extracted() -> None:
-    """An example is text with literal blocks; text alone is refused."""
+    """Each literal block of an example is extracted; an example without a block is refused."""
     docstring = """Do a thing.
 
     Example:

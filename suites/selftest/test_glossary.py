@@ -151,7 +151,7 @@ def test_labels_use_terms_of_the_glossary(list_labels: Callable[[], Iterable[str
 
 
 def test_lists_of_allowed_words_are_short() -> None:
-    """Each allowed word is used in a label, and is no term; each form has a known word."""
+    """Each allowed word is used in a label and is no term; each form belongs to a known word."""
     labels = (label for list_labels in LABEL_SOURCES for label in list_labels())
     used_words = {word for label in labels for word in split_words(label)}
 
@@ -198,7 +198,7 @@ def test_unknown_word_of_a_label_is_found(label: str, unknown_words: list[str]) 
 
 
 def test_code_has_no_forbidden_words() -> None:
-    """Messages, help texts, remedies and docstrings of library and fixtures have no such word."""
+    """Messages, help texts and docstrings of library and fixtures have no forbidden word."""
     occurrences = {
         (str(file.relative_to(paths.ROOT)), word)
         for folder in SOURCE_FOLDERS
@@ -211,7 +211,7 @@ def test_code_has_no_forbidden_words() -> None:
 
 
 def test_claims_have_no_forbidden_words() -> None:
-    """The docstrings of tests and the requirements, which the report prints, have no such word."""
+    """The docstrings of tests, and the YAML files of the fixtures, have no forbidden word."""
     test_files = [
         file
         for file in (paths.ROOT / "suites").rglob("*.py")
@@ -225,6 +225,6 @@ def test_claims_have_no_forbidden_words() -> None:
 
 
 def test_forbidden_words_are_found() -> None:
-    """A forbidden word is found in any case; an option and a part of a word are not meant."""
+    """A forbidden word is found in any case; an option and a part of a word do not count."""
     assert find_forbidden_words("Told in vain: no ear.") == ["told", "in vain", "ear"]
     assert find_forbidden_words("pip install --quiet; overlooked; recourse; search") == []

@@ -1,4 +1,7 @@
-"""Library parts import only lower parts, and only the allowed parts import external packages."""
+"""A part of the library imports only parts before it in the order of the parts.
+
+Only the allowed parts import external packages.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -11,7 +14,7 @@ from migqual import paths
 pytestmark = pytest.mark.selftest
 
 LIBRARY = paths.ROOT / "lib" / "migqual"
-# The parts of the library. A part may import only parts further up in the list.
+# The parts of the library in order. A part may import only parts before it in the list.
 PART_ORDER = (
     "__init__",
     "errors",
@@ -41,8 +44,8 @@ PART_ORDER = (
     "commands",
     "cli",
 )
-# Parts with fewer imports than the order permits: data stays free of hosts, the report reads
-# records only, and the lab knows no test.
+# Parts with fewer imports than the order permits: inventory, model and image need no host, the
+# report reads only records, and the lab needs no part that runs tests.
 STRICTER_LIMITS = {
     "inventory": {"errors", "yaml_file", "architecture"},
     "model": {"errors", "units", "paths", "yaml_file", "architecture", "inventory"},

@@ -43,7 +43,7 @@ def test_time_step_as_decorator() -> None:
     def return_seven() -> int:
         return 7
 
-    assert return_seven() == 7  # nobody collects: nothing happens
+    assert return_seven() == 7  # without a collector, nothing is recorded
     with collect_steps() as first_steps:
         return_seven()
     with collect_steps() as second_steps:

@@ -151,7 +151,8 @@ def test_forget_gives_up_entries_of_a_host(
     """
     `--forget HOST` closes the entries of a host and prints the commands for a removal by hand.
 
-    Expected: an unknown host, or `--dry-run` in addition, gives exit code 2 without a change.
+    Expected: a host without an entry in the journals, or the additional option `--dry-run`, gives
+    exit code 2 and changes nothing.
     """
     journal_path = write_journal(machine_folder, inventory=machine_folder / "gone.yml", tier="real")
 
@@ -168,7 +169,7 @@ def test_forget_gives_up_entries_of_a_host(
 
 
 def test_forget_refuses_journal_of_live_run(machine_folder: Path) -> None:
-    """The journal of a live run stays unchanged."""
+    """`--forget` refuses the journal of a live run, and does not change the journal."""
     journal_path = write_journal(
         machine_folder, inventory=machine_folder / "hosts.yml", tier="real"
     )
@@ -183,7 +184,7 @@ def test_forget_refuses_journal_of_live_run(machine_folder: Path) -> None:
 
 @pytest.mark.parametrize("text", ["all:\n  vars: {}\n", "", "5\n"])
 def test_file_without_journal_is_refused_and_kept(machine_folder: Path, text: str) -> None:
-    """A mistyped path removes no file."""
+    """A file that is not a journal is refused and kept: a mistyped path must not delete a file."""
     path = machine_folder / "other.yml"
     path.write_text(text)
 

@@ -15,6 +15,9 @@ def test_named_acceleration_is_used(setting: Acceleration, tier: Tier) -> None:
 
 
 def test_own_hosts_use_kvm_unless_tcg_is_named() -> None:
-    """Emulated guests would show nothing about the hosts' KVM."""
+    """With `auto`, real hosts use KVM and lab hosts use TCG.
+
+    Emulated guests would show nothing about the KVM of the real hosts.
+    """
     assert decide_acceleration(Acceleration.AUTO, Tier.REAL) is Acceleration.KVM
     assert decide_acceleration(Acceleration.AUTO, Tier.LAB) is Acceleration.TCG

@@ -32,10 +32,10 @@ pytestmark = pytest.mark.selftest
 )
 def test_used_address_is_found(addresses: tuple[str, ...], used_address: str) -> None:
     """
-    A machine that drops all datagrams is found by its reply to the address resolution.
+    A machine that uses an address is found by its reply to the address resolution.
 
-    Expected: an entry of a machine that has gone is not a reply, also behind an address without
-    an entry.
+    Expected: when the machine no longer has the address, no used address is found. The old entry
+    in the neighbor table is not a reply, also if an address without an entry is checked first.
     """
     with (
         create_linked_namespaces() as namespaces,
@@ -54,7 +54,7 @@ def test_used_address_is_found(addresses: tuple[str, ...], used_address: str) ->
 
 
 def test_used_mac_is_found() -> None:
-    """The bridge of a host knows the MACs of all machines that sent something."""
+    """A used MAC is found in the table of the bridge: each machine that sent a frame is there."""
     with (
         create_linked_namespaces() as namespaces,
         open_namespace_host("a1", "10.77.9.1", namespaces.client) as host,
@@ -68,7 +68,7 @@ def test_used_mac_is_found() -> None:
 
 
 def test_only_replies_count() -> None:
-    """An entry that the kernel did not confirm by a reply says nothing about a machine."""
+    """An address is used only if its neighbor entry is REACHABLE, that is, if a machine replied."""
     neighbors = """\
 10.0.0.1 dev br0 lladdr 52:54:00:00:00:01 REACHABLE
 10.0.0.2 dev br0 lladdr 52:54:00:00:00:02 STALE

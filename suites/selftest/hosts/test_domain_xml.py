@@ -103,7 +103,10 @@ def test_domain_xml_has_only_elements_of_the_libvirt_release(version: tuple[int,
 @pytest.mark.parametrize("virt_type", ["kvm", "qemu"])
 @pytest.mark.parametrize("arch", list(Architecture), ids=str)
 def test_huge_pages_and_numa_nodes(arch: Architecture, virt_type: str) -> None:
-    """Each node has an equal share of vCPUs and memory. libvirt sets the sizes of the blocks."""
+    """Each NUMA node has an equal share of vCPUs and memory.
+
+    A TCG guest with huge pages and NUMA nodes has no additional 8 KiB of memory.
+    """
     spec = GuestSpec(memory_mib=1024, vcpus=4, huge_page_kib=2048, numa_nodes=2)
 
     domain_element = render_and_parse(
@@ -139,7 +142,7 @@ def test_guest_with_an_image_boots_from_the_image() -> None:
 
 
 def test_kvm_guest_has_no_tcg_settings() -> None:
-    """The odd 8 KiB of memory and the TLB flushes are for TCG only.
+    """Only a TCG guest has additional 8 KiB of memory and the kernel option `migqual.emulated`.
 
     A KVM guest has exactly the memory of the GuestSpec.
     """

@@ -54,7 +54,7 @@ def build_descriptor(
     ],
 )
 def test_unusable_firmware_is_passed_over(unusable: dict[str, Any]) -> None:
-    """A firmware that a plain guest cannot boot is not selected, even at the first place."""
+    """A firmware that a plain guest cannot boot is not selected, even as the first in the list."""
     descriptors = [unusable, build_descriptor()]
 
     assert select_firmware(descriptors, Architecture.X86_64, "q35") == PLAIN

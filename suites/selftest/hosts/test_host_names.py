@@ -20,7 +20,10 @@ SOURCE_XML = XML.format(emulator=SOURCE.emulator, bridge=SOURCE.service_bridge)
 
 
 def test_names_of_the_destination_replace_names_of_the_source() -> None:
-    """A virtual network with the name of the bridge is another object, and stays."""
+    """The names of QEMU and of the bridge are replaced.
+
+    A virtual network with the same name as the bridge is another object, and keeps the name.
+    """
     xml = translate_domain_xml(SOURCE_XML, SOURCE, DESTINATION)
 
     assert xml == XML.format(emulator="/usr/libexec/qemu-kvm", bridge="br0")
@@ -33,7 +36,7 @@ def test_way_back_gives_the_first_xml() -> None:
 
 
 def test_other_names_stay() -> None:
-    """A guest with an emulator and a bridge of another owner keeps both."""
+    """A guest with another emulator and another bridge than the source host keeps both names."""
     other_xml = XML.format(emulator="/opt/qemu/bin/qemu", bridge="br-other")
 
     assert translate_domain_xml(other_xml, SOURCE, DESTINATION) == other_xml
@@ -44,7 +47,10 @@ def test_destination_without_a_bridge_keeps_the_name() -> None:
 
 
 def test_open_vswitch_at_one_end() -> None:
-    """The interface gets the port type of Open vSwitch, and loses the type at the other end."""
+    """An interface has the port type of Open vSwitch only on the host that uses Open vSwitch.
+
+    The XML for the migration to this host has the port type; the XML for the return does not.
+    """
     ovs_destination = replace(DESTINATION, has_ovs_bridge=True)
 
     there = translate_domain_xml(SOURCE_XML, SOURCE, ovs_destination)
@@ -56,7 +62,7 @@ def test_open_vswitch_at_one_end() -> None:
 
 
 def test_open_vswitch_at_both_ends_keeps_the_port_type() -> None:
-    """The id of the port moves with the guest."""
+    """If both hosts use Open vSwitch, the interface keeps the port type and the port id."""
     ovs_source = replace(SOURCE, has_ovs_bridge=True)
     port = '<virtualport type="openvswitch"><parameters interfaceid="1"/></virtualport>'
     ovs_xml = SOURCE_XML.replace('"br-svc"/></interface>', f'"br-svc"/>{port}</interface>', 1)

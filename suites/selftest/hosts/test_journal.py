@@ -1,4 +1,7 @@
-"""Journal entries are written first, so leftovers can be removed after any crash of a process."""
+"""A journal entry is written before its object is created.
+
+So the leftovers of a process can be removed after any crash of the process.
+"""
 
 import json
 import os
@@ -16,7 +19,7 @@ pytestmark = pytest.mark.selftest
 
 INVENTORY = Inventory(hosts={}, pairs=(), tier=Tier.LAB, file=Path("hosts.yml"))
 REMOVE_COMMAND = ("rm", "-f", "--", "/x")
-# Creates a journal with a single entry, then waits until the process is killed.
+# This program creates a journal with a single entry, then waits until the process is killed.
 JOURNAL_WRITER = """
 import sys
 from pathlib import Path
@@ -72,7 +75,7 @@ def test_closed_journal_without_open_entries_is_deleted(tmp_path: Path) -> None:
 
 
 def test_journal_can_be_read_back(tmp_path: Path) -> None:
-    """Run ID, tier, absolute inventory path and undo commands are read back unchanged."""
+    """Run id, tier, absolute inventory path and undo commands are read back unchanged."""
     run_journal = Journal("run", INVENTORY, tmp_path)
     entry = run_journal.record("h1", "image", "/x", [REMOVE_COMMAND])
     run_journal.close()
@@ -114,9 +117,10 @@ def test_removal_is_recorded_after_a_truncated_line(tmp_path: Path) -> None:
 
 def test_journal_of_a_running_process_is_not_opened(tmp_path: Path) -> None:
     """
-    No sweep can open the journal of a running process; after a kill every sweep can.
+    A sweep can open the journal of a process only after the process has ended.
 
-    Expected: no journal before SIGKILL; afterwards the entry with the undo commands.
+    Expected: before SIGKILL, the journal is not opened. After SIGKILL, the journal has the entry
+    with the undo commands.
     """
     with subprocess.Popen(
         [sys.executable, "-c", JOURNAL_WRITER, str(tmp_path)],
@@ -141,6 +145,6 @@ def test_journal_of_a_running_process_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_missing_journal_is_not_opened(tmp_path: Path) -> None:
-    """With two sweeps at once, the second sweep finds no journal and removes no object."""
+    """A journal that another sweep has just deleted is not opened, and is no error."""
     with journal.open_orphaned_journal(tmp_path / "run.1.jsonl") as journal_file:
         assert journal_file is None

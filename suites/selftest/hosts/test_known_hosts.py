@@ -104,11 +104,12 @@ def test_certificate_authority_alone_is_refused_with_its_own_remedy(
     tmp_path: Path, ssh_port: int
 ) -> None:
     """
-    A file with only a certificate authority for the host names the program that cannot use it.
+    If known_hosts has only a certificate authority for a host, the error has its own remedy.
 
-    Preconditions: a line ``@cert-authority`` whose pattern matches the host.
+    Preconditions: a line ``@cert-authority`` with a pattern that matches the host.
     Expected: the error says that migqual's SSH client does not check certificates, and asks for
-    the plain key. A line for other hosts makes no difference to the usual error.
+    the plain host key. If the line is for other hosts only, the error is the usual one: no key
+    of the host was found.
     """
     authority_line = f"@cert-authority {render_line('127.0.0.*', RSA_KEY)}"
     error = log_in_with(tmp_path, ssh_port, authority_line)
@@ -132,7 +133,7 @@ def test_hashed_name_is_found(tmp_path: Path) -> None:
 
 
 def test_key_with_a_passphrase_has_its_own_remedy(tmp_path: Path, ssh_port: int) -> None:
-    """The public key is not missing on the host: the private key cannot be read."""
+    """The remedy for a private key with a passphrase is `ssh-add`: migqual cannot read the key."""
     file, key_file = tmp_path / "known_hosts", tmp_path / "key"
     file.write_text(render_line("127.0.0.1", ECDSA_KEY))
     paramiko.ECDSAKey.generate().write_private_key_file(str(key_file), password="secret")  # noqa: S106
@@ -147,7 +148,10 @@ def test_key_with_a_passphrase_has_its_own_remedy(tmp_path: Path, ssh_port: int)
 def test_key_with_a_passphrase_is_taken_from_the_agent(
     tmp_path: Path, ssh_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The agent holds the key: only the server refuses the key, as for any other key."""
+    """If the SSH agent has the key, migqual does not need the passphrase.
+
+    The login fails only because the server accepts no key.
+    """
     file, key_file, plain_file = (tmp_path / name for name in ("known_hosts", "key", "plain"))
     file.write_text(render_line("127.0.0.1", ECDSA_KEY))
     key = paramiko.ECDSAKey.generate()

@@ -30,10 +30,10 @@ def test_name_resolves_to_addresses_of_both_families(
     namespaces: LinkedNamespaces, tmp_path: Path
 ) -> None:
     """
-    A name has all addresses of the hosts file, each address once.
+    A name resolves to all its addresses in the hosts file, each address once.
 
-    Expected: both addresses; an IP address resolves to the shortest form of the address. A name
-    without an address is an error with a remedy.
+    Expected: the IPv4 and the IPv6 address of the name. An IP address resolves to its shortest
+    form. A name without an address is an error with a remedy.
     """
     hosts_file = tmp_path / "hosts"
     hosts_file.write_text("10.77.9.2 peer\nfd77::2 peer\n")

@@ -1,4 +1,4 @@
-"""A daemon is stopped by its pid file, and no other process is."""
+"""The stop command for a pid file ends the daemon of the pid file, and no other process."""
 
 import subprocess
 import sys
@@ -44,7 +44,10 @@ def test_daemon_ends_before_the_command(pid_file: Path, daemon: subprocess.Popen
 def test_process_of_another_boot_is_left_alone(
     pid_file: Path, daemon: subprocess.Popen[bytes]
 ) -> None:
-    """A pid file of another daemon names the process, but the process does not name the file."""
+    """A process is not ended if its command line does not contain the path of the pid file.
+
+    After a reboot, an old pid file can contain the process id of another process.
+    """
     other_file = pid_file.with_name("other.pid")
     other_file.write_text(f"{daemon.pid}\n")
 

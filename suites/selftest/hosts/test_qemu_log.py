@@ -27,7 +27,7 @@ postcopy_ram_supported_by_host: userfaultfd not available: Operation not permitt
 
 
 def test_messages_since_the_latest_start() -> None:
-    """Messages have no time and no program name. Lines of libvirt and the command are omitted."""
+    """Only messages of QEMU since its latest start are listed, without time and program name."""
     assert list_latest_messages(LOG) == [
         "postcopy_ram_supported_by_host: userfaultfd not available: Operation not permitted",
         "load of migration failed: Invalid argument",
@@ -35,7 +35,7 @@ def test_messages_since_the_latest_start() -> None:
 
 
 def test_time_of_the_latest_start() -> None:
-    """The times of libvirt are UTC."""
+    """The time of the latest start of QEMU is read as UTC."""
     expected = datetime(2026, 11, 28, 17, 29, 52, 735000, tzinfo=UTC).timestamp()
 
     assert find_latest_start_s(LOG) == expected

@@ -55,8 +55,8 @@ def test_rendered_header_keeps_length_and_cookie() -> None:
 
 def test_mac_addresses_are_read_from_domain_xml() -> None:
     """
-    The header lists the MAC addresses of the saved guest, used until the guest gets new
-    addresses.
+    The header lists the MAC addresses of the saved guest. A restored guest has these addresses
+    until the guest gets its own addresses.
     """
     interfaces_xml = "".join(
         f"<interface><mac address='52:54:00:00:00:0{n}'/></interface>" for n in (1, 2)
@@ -148,6 +148,8 @@ def test_guests_with_same_devices_share_a_saved_state() -> None:
 )
 def test_guest_with_state_on_disk_cannot_be_restored(spec: GuestSpec, *, expected: bool) -> None:
     """
-    A saved state is used for many guests: no part of the state may be outside the saved state.
+    A guest with UEFI firmware cannot be restored, because a part of its state is on a disk.
+
+    A guest with the start mode `BOOTED` cannot be restored either.
     """
     assert spec.can_be_restored is expected

@@ -46,7 +46,7 @@ def test_message_names_failed_jump_host(host_entry: HostEntry) -> None:
 
 
 def test_message_of_ipv6_address_has_brackets(host_entry: HostEntry) -> None:
-    """The address of a host and of a jump host is an IPv6 address."""
+    """In the message, the IPv6 address of a host or a jump host has brackets before the port."""
     entry = replace(host_entry, address="::1")
     entry_with_jump_host = replace(entry, jump_hosts=("me@[::1]:2",))
 

@@ -1,4 +1,4 @@
-"""Commands for a login shell, and libvirt's own ssh: root by login or by sudo."""
+"""Commands of migqual and of libvirt run on a host as root: by a login as root, or by sudo."""
 
 import subprocess
 from dataclasses import replace
@@ -22,7 +22,7 @@ def test_command_line_quotes_the_arguments() -> None:
 
 
 def test_command_line_of_another_user_uses_sudo() -> None:
-    """sudo asks for no password, and takes no argument of the command for its own."""
+    """`-n` forbids sudo to ask for a password; `--` ends the options of sudo."""
     command_line = ssh_command.render_command_line(SUDO_HOST, ("cat", "-n", "a"))
 
     assert command_line == "umask 022; exec sudo -n -- cat -n a"
@@ -75,7 +75,7 @@ def test_ssh_of_libvirt_becomes_root(
 
 
 def test_jump_host_has_the_key_and_the_known_hosts_file(tmp_path: Path) -> None:
-    """ssh reads the same configuration for the jump host, as the options of ssh show."""
+    """The key and the known_hosts file of a host also apply to its jump host."""
     config_file = tmp_path / "config"
     host = replace(HOST, key=Path("/keys/one"), jump_hosts=("me@198.51.100.1:2222",))
     config_file.write_text(ssh_config.render_ssh_config(host))

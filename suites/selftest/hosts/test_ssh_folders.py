@@ -18,8 +18,8 @@ def test_only_ssh_folders_of_ended_processes_are_removed(
     """
     The folder of an ended process is removed; the folder of a running process stays.
 
-    Preconditions: the running process holds its lock; the ids of processes show nothing, because a
-    container that shares the temporary folder has ids of its own.
+    Preconditions: the running process holds a lock in its folder. Process ids cannot decide,
+    because a container with the same temporary folder has its own process ids.
     """
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     stale_folder, used_folder, *other_folders = (

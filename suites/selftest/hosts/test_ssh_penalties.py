@@ -1,4 +1,4 @@
-"""The controller stays below the penalties of an SSH server."""
+"""The controller waits, so that an SSH server with penalties does not lock out the controller."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ def make_host(port: int = 22) -> HostEntry:
 
 
 def test_few_failed_logins_need_no_wait(tmp_path: Path) -> None:
-    """Two failed logins fit below the minimum; the third would reach it."""
+    """Two failed logins cause no lock-out; the third login must wait."""
     ledger = PenaltyLedger(tmp_path / "ledger.json")
 
     ledger.add_failed_login(make_host())
@@ -33,7 +33,7 @@ def test_few_failed_logins_need_no_wait(tmp_path: Path) -> None:
 
 
 def test_each_server_has_its_own_penalties(tmp_path: Path) -> None:
-    """A failure at one port says nothing about a server at another port."""
+    """A failed login at one port gives no penalty at a server on another port."""
     ledger = PenaltyLedger(tmp_path / "ledger.json")
     for _ in range(10):
         ledger.add_failed_login(make_host())
@@ -43,7 +43,7 @@ def test_each_server_has_its_own_penalties(tmp_path: Path) -> None:
 
 
 def test_server_without_penalties_needs_no_wait(tmp_path: Path) -> None:
-    """A server that knows no penalties is never waited for."""
+    """Logins to a server without penalties never wait."""
     ledger = PenaltyLedger(tmp_path / "ledger.json")
     ledger.set_settings(make_host(), None)
     for _ in range(10):
@@ -64,10 +64,11 @@ def test_processes_share_the_penalties(tmp_path: Path) -> None:
 
 def test_simultaneous_logins_stay_below_the_minimum(tmp_path: Path) -> None:
     """
-    Threads that must fail at the same moment wait for each other's penalties.
+    Simultaneous logins that must fail wait until their penalties cause no lock-out.
 
-    Preconditions: short penalties, so that the waits are short; five logins in two ledgers.
-    Expected: the sum of the penalties never reaches the minimum of the server.
+    Preconditions: short penalties, so that the waits are short; five threads with one login each;
+    two ledgers on the same file.
+    Expected: the sum of the penalties never reaches the minimum for a lock-out.
     """
     settings = PenaltySettings(failed_login_s=0.2, unused_connection_s=0.1, minimum_s=2.5)
     ledgers = [PenaltyLedger(tmp_path / "ledger.json") for _ in range(2)]
@@ -104,7 +105,7 @@ def test_damaged_ledger_is_like_an_empty_one(tmp_path: Path, contents: str) -> N
 
 
 def test_ledger_without_a_file_counts_the_own_process(tmp_path: Path) -> None:
-    """A state folder that cannot be made loses no penalty of the own process."""
+    """If the ledger file cannot be created, the process still counts its own failed logins."""
     (tmp_path / "file").touch()
     ledger = PenaltyLedger(tmp_path / "file" / "ledger.json")
     for _ in range(2):

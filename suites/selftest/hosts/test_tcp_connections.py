@@ -22,10 +22,10 @@ bytes_received:4000000
 
 def test_established_connections_of_the_process_are_listed() -> None:
     """
-    Only the established connections of the process are listed, of both address families.
+    Only the established connections of the process are listed, with IPv4 and IPv6 addresses.
 
-    Preconditions: three such connections, one without a received byte, a closed one, and
-    connections of other processes.
+    Preconditions: three established connections of the process, one of them without received
+    bytes; a closed connection of the process; connections of other processes.
     """
     assert parse_connections(LISTING, {77}) == (
         TcpConnection("10.77.2.12", 49152, "10.77.2.11", 40112, 1000),

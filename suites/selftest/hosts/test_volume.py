@@ -1,7 +1,7 @@
 """Tests of the removal of journal entries.
 
-Removed resources leave the journal. A resource without removal stays in the journal and does
-not stop the removal of the other resources.
+The entry of a removed resource is closed. The entry of a resource that cannot be removed stays
+open, and the other resources are removed nevertheless.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ def test_unremovable_domain_stays_in_journal(
     domain: UnremovableDomain, message: str, journal: Journal
 ) -> None:
     """
-    A domain still in libvirt is reported, and the entry stays in the journal.
+    A domain that cannot be removed is reported, and its entry stays in the journal.
 
     Expected: the images of the guest are removed nevertheless. `migqual sweep` can find the
     domain in the journal.

@@ -1,4 +1,4 @@
-"""The machine's apt settings that reach the build of a root file system."""
+"""The build of a root file system uses the machine's apt settings for package mirrors."""
 
 from migqual.image.rootfs import select_mirror_settings
 
@@ -16,7 +16,7 @@ DPkg::Pre-Install-Pkgs:: "/usr/sbin/dpkg-preconfigure --apt || true";
 
 
 def test_only_settings_for_mirrors_are_taken() -> None:
-    """Proxies, validity and retries are taken; hooks, indexes and empty groups are not."""
+    """The settings of proxy, validity and retries are used; hooks, indexes and groups are not."""
     assert select_mirror_settings(DUMP) == [
         'Acquire::http::Proxy "http://proxy.example:3128"',
         'Acquire::Check-Valid-Until "false"',

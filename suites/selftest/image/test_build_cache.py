@@ -84,12 +84,12 @@ def test_killed_build_is_discarded(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
-        Deadline(5).wait_for("the command", lambda: _is_command_running(folder))
+        Deadline(5).wait_for("the start of the command", lambda: _is_command_running(folder))
         process.send_signal(signal.SIGKILL)
 
     assert not final_path.exists()
     assert len(_list_names(folder)) == 1
-    Deadline(5).wait_for("its death", lambda: not _is_command_running(folder))
+    Deadline(5).wait_for("the end of the command", lambda: not _is_command_running(folder))
 
     build_cache.ensure_cached(final_path, _build_two_files)
     assert _list_names(folder) == ["thing"]
@@ -99,10 +99,10 @@ def test_killed_build_is_discarded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answer", [b"\n", b""], ids=["alive", "dead"])
 def test_command_starts_only_with_a_living_parent(answer: bytes, tmp_path: Path) -> None:
     """
-    A command does not start when the parent died before the command was protected.
+    A command starts only if its parent process is alive and answers.
 
-    Preconditions: the parent answers, or closes the pipe as a killed parent does.
-    Expected: the command runs in the first case only.
+    Preconditions: the parent answers, or closes the pipe like a killed parent.
+    Expected: the command runs only if the parent answers.
     """
     file = tmp_path / "created"
     ready_read, ready_write = os.pipe()
@@ -134,7 +134,7 @@ def _read_command_line(process_folder: Path) -> bytes:
     try:
         return (process_folder / "cmdline").read_bytes()
     except OSError:
-        return b""  # gone meanwhile
+        return b""  # the process has ended meanwhile
 
 
 def test_parallel_requests_build_once(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_rootfs_key_depends_on_its_contents() -> None:
     assert RootfsSpec("bookworm", ("b", "a", "a")).key == base_spec.key
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="trees are made by root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can build a root file system")
 def test_failed_rootfs_build_shows_mmdebstrap_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

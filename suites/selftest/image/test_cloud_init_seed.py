@@ -35,7 +35,7 @@ def _read_volume_files(volume: bytes) -> dict[str, bytes]:
 
 @pytest.fixture
 def fake_payload(tmp_path: Path) -> Path:
-    """Create a stand-in for the payload: several sectors, but no whole number of sectors."""
+    """Create a fake payload with a size of several sectors, but not a whole number of sectors."""
     path = tmp_path / "program"
     path.write_bytes(b"ELF" * 2001)
     return path

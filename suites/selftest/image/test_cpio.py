@@ -44,9 +44,9 @@ def _read_archive(data: bytes) -> Iterator[tuple[str, list[int], bytes]]:
 
 def test_archive_keeps_all_members() -> None:
     """
-    Modes, contents, targets and device numbers are kept; parents come before children.
+    An archive keeps modes, contents, link targets and device numbers of all entries.
 
-    Expected: every entry, with the parent folders, in sorted order.
+    Expected: the archive has every entry and all parent folders, in sorted order.
     """
     members = {
         name: (fields, data)
@@ -123,10 +123,10 @@ def module_folder(tmp_path: Path) -> Path:
 
 def test_kernel_modules_load_after_their_dependencies(module_folder: Path) -> None:
     """
-    Dependencies load first, and each module only once. Built-in modules are left out; dashes
-    equal underscores.
+    Each module loads once, after its dependencies. Built-in and missing optional modules are left
+    out. In the name of a module, a dash is the same as an underscore.
 
-    Expected: bottom, middle, net_top.
+    Expected: the modules bottom, middle and net_top, in this order.
     """
     modules = KernelModules(module_folder).collect_with_dependencies(
         ["net_top", "middle"], ["absent"]

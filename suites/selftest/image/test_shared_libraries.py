@@ -14,7 +14,7 @@ LIBRARY_FOLDER = "usr/lib/test-linux-gnu"
 
 
 def compile_library(folder: Path, name: str, *needed: str) -> None:
-    """Compile a library without code that needs the libraries `needed` of the same folder."""
+    """Compile an empty library that needs the libraries `needed` in the same folder."""
     options = ["-nostdlib", "-shared", "-Wl,--no-as-needed", f"-Wl,-soname,{name}"]
     argv = ["cc", *options, "-o", str(folder / name), "-xc", "/dev/null", "-xnone"]
     subprocess.run([*argv, *(str(folder / one) for one in needed)], check=True)
@@ -37,7 +37,10 @@ def rootfs(tmp_path: Path) -> Path:
 
 
 def test_indirect_libraries_and_loader_are_found(rootfs: Path) -> None:
-    """Expected: both libraries, and the loader in `usr` for a missing link `lib64`."""
+    """The libraries and the loader of a program are found, also the libraries of a library.
+
+    Expected: both libraries; the loader in `usr/lib64`, although the link `lib64` is missing.
+    """
     assert find_shared_libraries(rootfs, rootfs / "program") == {
         "lib64/loader.so": rootfs / "usr/lib64/loader.so",
         f"{LIBRARY_FOLDER}/libone.so.1": rootfs / LIBRARY_FOLDER / "libone.so.1",

@@ -1,4 +1,7 @@
-"""docs/inventory.md describes every variable and threshold, and README's inventory is true."""
+"""docs/inventory.md describes every variable and threshold.
+
+The inventory in README describes the lab `as-real`.
+"""
 
 import re
 from dataclasses import fields, replace
@@ -57,7 +60,7 @@ def read_readme_inventory() -> str:
 
 
 def select_common_part(inventory: Inventory) -> Inventory:
-    """Omit what the machine of a lab decides: acceleration, power, and other users of the hosts."""
+    """Omit values that differ on a lab: acceleration, certificates, power, and exclusive use."""
     hosts = {
         name: replace(
             host, is_exclusive=False, certificate_source=CertificateSource.OWN, power_command=""
@@ -82,7 +85,10 @@ def select_common_part(inventory: Inventory) -> Inventory:
 def test_inventory_of_readme_describes_the_lab_as_real(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Hosts, logins, addresses, bridges, pairs and stores are those of the lab, word for word."""
+    """The inventory in README is equal to the inventory of the lab `as-real`.
+
+    Hosts, logins, addresses, bridges, pairs and stores are compared.
+    """
     monkeypatch.setenv("MIGQUAL_LABS", str(tmp_path))
     layout = LabLayout("lab", load_topology("as-real"))
     layout.ssh_key_file.parent.mkdir(parents=True)

@@ -209,7 +209,10 @@ def test_missing_store_is_reported(load_text: LoadText) -> None:
 def test_certificates_are_issued_for_exclusive_hosts(
     load_text: LoadText, tier: str, variables: str, source: CertificateSource, *, is_exclusive: bool
 ) -> None:
-    """On a host that others may use, the default is the certificates of the host."""
+    """By default, migqual issues certificates only for exclusive hosts.
+
+    On a host that others may use, the default is the host's own certificates.
+    """
     text = VALID_INVENTORY.replace("migqual_tier: lab", f"migqual_tier: {tier}").replace(
         "ansible_user: admin", f"ansible_user: admin{variables}"
     )
@@ -230,7 +233,7 @@ def test_service_network(load_text: LoadText) -> None:
 
 
 def test_ipv6_service_network(load_text: LoadText) -> None:
-    """The last address of an IPv6 network belongs to a guest: IPv6 has no broadcast."""
+    """A guest can use the last address of an IPv6 network: IPv6 has no broadcast address."""
     text = VALID_INVENTORY.replace("10.0.0.100-10.0.0.199", "fd77::2-fd77::ff")
     text = text.replace("prefix: 24", "prefix: 120").replace("10.0.0.1\n", "fd77::1\n")
     network = load_text(text).service_network

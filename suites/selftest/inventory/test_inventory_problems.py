@@ -1,4 +1,4 @@
-"""Problems of an inventory file are reported at once, with path and line, without a traceback."""
+"""All problems of an inventory file are reported together, with path and line."""
 
 from pathlib import Path
 from textwrap import dedent
@@ -53,7 +53,7 @@ def list_problems(inventory_file: Path) -> list[tuple[str, str]]:
 
 
 def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
-    """The text is valid before a case below makes a single change."""
+    """The inventory is valid before a test makes a single change."""
     assert load_inventory(inventory_file, environ={}).find_pair("a1-b1").id == "a1-b1"
 
 
@@ -337,7 +337,7 @@ def test_pairs_are_required(inventory_file: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "3", "[]", "all:", "all: 3", "all: {hosts: [a]}"])
 def test_file_that_is_no_inventory_is_refused(inventory_file: Path, text: str) -> None:
-    """A file with other contents than an inventory is refused, too."""
+    """A file is refused if its contents are not an inventory."""
     inventory_file.write_text(text)
 
     assert list_problems(inventory_file)

@@ -61,7 +61,7 @@ def env_file(tmp_path: Path) -> Path:
 def test_passwords_are_not_copied(env_file: Path) -> None:
     """Passwords of nodes, of the hosts of virtual nodes and of BMCs are not copied.
 
-    The text mentions the omitted passwords.
+    A comment in the inventory says that the passwords were not copied.
     """
     text = render_mugen_inventory(env_file)
 
@@ -71,7 +71,10 @@ def test_passwords_are_not_copied(env_file: Path) -> None:
 
 
 def test_values_to_fill_in_are_reported(env_file: Path, tmp_path: Path) -> None:
-    """The unchanged output lacks exactly the values unknown to mugen."""
+    """An inventory from env.json is refused until a person adds the missing values.
+
+    Expected: exactly the variables that env.json does not contain are reported.
+    """
     (tmp_path / "lab.yml").write_text(render_mugen_inventory(env_file))
 
     with pytest.raises(InventoryError) as error_info:
@@ -121,7 +124,7 @@ def test_line_break_in_a_value_stays_in_the_comment(env_file: Path) -> None:
 
 
 def test_all_env_json_problems_are_reported_at_once(env_file: Path) -> None:
-    """All problems are reported at once by path, without the bad values."""
+    """All problems are reported together, each with its path and without the bad value."""
     env_file.write_text(
         json.dumps({"NODE": [{**NODES[0], "IPV4": "x", "USER": "a b"}, {"SSH_PORT": 0}]})
     )

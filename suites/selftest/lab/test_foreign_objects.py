@@ -1,4 +1,4 @@
-"""Objects of somebody else on a lab host: each change is found."""
+"""Each change of a foreign object on a lab host is found."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ DISK = "var/lib/libvirt/images/foreign.img"
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabLayout:
-    """Return the layout of a lab with foreign objects on a2. No process runs."""
+    """Return the layout of a lab with foreign files on a2. No process of the lab runs."""
     monkeypatch.setenv("MIGQUAL_CACHE", str(tmp_path / "cache"))
     layout = LabLayout("one", topology.load_topology("default"))
     foreign_objects.write_foreign_objects(layout.get_host("a2").upper)

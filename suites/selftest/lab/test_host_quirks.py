@@ -1,4 +1,4 @@
-"""The quirks of a lab host, written into the upper layer before the boot."""
+"""The quirks of a lab host are files in the overlayfs upper layer, written before the boot."""
 
 import stat
 from pathlib import Path
@@ -27,7 +27,7 @@ def rootfs(tmp_path: Path) -> Path:
 
 
 def test_host_without_quirks_is_unchanged(tmp_path: Path, rootfs: Path) -> None:
-    """Without quirks nothing is written, and sshd has its own settings."""
+    """Without quirks no file is written, and sshd gets no other settings."""
     write_host_quirks(tmp_path / "upper", rootfs, HostQuirks())
 
     assert not (tmp_path / "upper").exists()
@@ -35,7 +35,7 @@ def test_host_without_quirks_is_unchanged(tmp_path: Path, rootfs: Path) -> None:
 
 
 def test_sftp_is_removed_and_other_settings_stay(tmp_path: Path, rootfs: Path) -> None:
-    """Only the line of the subsystem is missing in the configuration of sshd."""
+    """Without SFTP, only the line of the subsystem is missing in the configuration of sshd."""
     write_host_quirks(tmp_path / "upper", rootfs, HostQuirks(has_sftp=False))
 
     config = (tmp_path / "upper/etc/ssh/sshd_config").read_text()

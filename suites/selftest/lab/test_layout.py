@@ -47,7 +47,7 @@ def test_layout_creates_no_files(
 
 
 def test_layout_is_deterministic(default_topology: Topology) -> None:
-    """Two layouts with the same name and topology are equal, also in separate processes."""
+    """Two layouts with the same name and topology are equal."""
     first_layout, second_layout = (
         LabLayout("one", default_topology),
         LabLayout("one", default_topology),

@@ -21,7 +21,7 @@ def rootfs(tmp_path: Path) -> Path:
 
 
 def test_user_has_sudo_and_libvirt(tmp_path: Path, rootfs: Path) -> None:
-    """The accounts of the rootfs stay, and the user can log in with the key."""
+    """The new user has sudo, the group libvirt and an SSH key. The other accounts stay."""
     upper = tmp_path / "upper"
 
     create_login_user(upper, rootfs, "admin", "ssh-ed25519 KEY\n")

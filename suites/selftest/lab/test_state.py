@@ -33,7 +33,7 @@ def test_complete_lab_is_up(running_lab: LabLayout) -> None:
 
 
 def test_lab_without_a_namespace_is_a_leftover(running_lab: LabLayout) -> None:
-    """A lab that lost the network of one host cannot be used."""
+    """A lab is a leftover if the network namespace of one host is missing."""
     (state.NAMESPACE_FOLDER / running_lab.get_host("b1").namespace).unlink()
 
     assert state.detect_lab_phase(running_lab.name) is LabPhase.LEFTOVER

@@ -70,7 +70,8 @@ def test_replicas_are_built_like_their_pairs() -> None:
 
     Preconditions: two pairs on four hosts; five lanes are requested.
     Expected: three replicas, of each pair in turn, on hosts of the same kind. No replica is
-    added if enough pairs exist already. The extended topology survives a JSON round trip.
+    added if enough pairs exist already. The extended topology stays the same when it is written
+    as JSON and read again.
     """
     default_topology = topology.load_topology("default")
     extended_topology = topology.add_replicas(default_topology, 5)
@@ -94,7 +95,7 @@ def test_replicas_are_built_like_their_pairs() -> None:
 def test_inventory_of_each_topology_can_be_loaded(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With as many lanes as a machine with eight CPUs asks for, the inventory has no error."""
+    """The inventory of each topology has no error, also with the replicas for eight lanes."""
     monkeypatch.setenv("MIGQUAL_LABS", str(tmp_path))
     lab_topology = topology.add_replicas(topology.load_topology(name), 8)
     layout = LabLayout("x", lab_topology)
@@ -192,7 +193,7 @@ def test_all_schema_errors_are_reported_together(tmp_path: Path) -> None:
 
 
 def test_all_consistency_errors_are_reported_together(tmp_path: Path) -> None:
-    """Errors in the relation between several entries are reported together, too."""
+    """Two errors in the relations between entries are reported in one message."""
     message = get_topology_error(
         tmp_path,
         VALID_TOPOLOGY.replace("{source: a1, destination: b1}", "{source: a8, destination: b9}"),

@@ -38,7 +38,7 @@ PROPERTIES: dict[str, Callable[[JobStats], int | None]] = {
 
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_each_statistic_is_read_by_the_name_of_libvirt(name: str) -> None:
-    """A property returns exactly its own statistic: 0 stays 0, and an absent one is None."""
+    """A property returns exactly its own statistic: 0 stays 0, and an absent statistic is None."""
     others = {other: 7 for other in PROPERTIES if other != name}
 
     assert PROPERTIES[name](JobStats({**others, name: 42})) == 42
@@ -65,7 +65,7 @@ def test_text_is_read_only_as_a_number() -> None:
 
 
 def test_all_values_are_kept_as_reported() -> None:
-    """The evidence shows each statistic with libvirt's name, also one without a property."""
+    """The evidence shows each statistic with libvirt's name, also without a property."""
     values: dict[str, int | str] = {"downtime": "44", "errmsg": "no route", "type": 2}
 
     assert JobStats(values).values == values

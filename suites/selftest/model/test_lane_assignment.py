@@ -1,4 +1,4 @@
-"""Tests of lane assignment: tests for a single pair keep all pairs equally busy."""
+"""Tests are assigned to the lanes so that all lanes have about equal work."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_the_longest_tests_are_assigned_first() -> None:
     """
     The longest tests are assigned first.
 
-    Expected: the total times of two pairs differ by no more than the shortest test.
+    Expected: the longest test is on the first lane, and both lanes have equal total times.
     """
     lane_by_test = assign_lanes(DURATIONS_S, DURATIONS_S, ["a", "b"])
     busy_s_by_lane = {

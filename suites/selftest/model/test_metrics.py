@@ -26,7 +26,7 @@ STATISTICS = {
 
 @pytest.mark.parametrize(("figure", "statistic"), STATISTICS.items())
 def test_figure_of_a_statistic_is_a_decimal_number(figure: str, statistic: str) -> None:
-    """Reports show 44.0 for 44 and 0.0 for 0; an absent statistic stays empty."""
+    """Reports show 44.0 for 44 and 0.0 for 0; an absent statistic is null."""
     assert render_figure(figure, {statistic: 44}) == "44.0"
     assert render_figure(figure, {statistic: 0}) == "0.0"
     assert render_figure(figure, {}) == "null"

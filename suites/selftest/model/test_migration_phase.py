@@ -49,7 +49,7 @@ def test_phase_follows_from_the_events(
 
 
 def test_copied_bytes_of_disks_show_the_disk_copy() -> None:
-    """Before the first event of QEMU, copied bytes of disks tell the disk copy from a start."""
+    """Before the first event of QEMU, copied bytes of disks show that the disk copy has begun."""
     assert determine_phase((), "a1", JobStats({"disk_processed": 1})) is MigrationPhase.DISK_COPY
     assert determine_phase((), "a1", JobStats({})) is MigrationPhase.NOT_STARTED
     assert determine_phase((SETUP,), "a1", JobStats({"disk_processed": 1})) is MigrationPhase.SETUP

@@ -32,7 +32,8 @@ DESTINATION = DestinationEndpoint("qemu+ssh://b/system", "tcp://10.0.0.2")
 PERSISTENT_FLAGS = MigrateFlag.PERSIST_DEST | MigrateFlag.UNDEFINE_SOURCE
 BASE_FLAGS = MigrateFlag.LIVE | MigrateFlag.PEER2PEER | PERSISTENT_FLAGS
 
-# plan, flags besides BASE_FLAGS, typed parameters besides the address, options of virsh
+# Values of a case: the plan, the flags without BASE_FLAGS, the typed parameters without the
+# address, and the options of virsh.
 PLAN_CASES: dict[str, tuple[Plan, MigrateFlag, dict[str, Any], str]] = {
     "plain": (Plan(), MigrateFlag(0), {}, "--live --p2p"),
     "unsafe": (Plan(safety=Safety.UNSAFE), MigrateFlag.UNSAFE, {}, "--unsafe"),
@@ -279,7 +280,7 @@ def test_impossible_plans_are_refused(plan_fields: dict[str, Any]) -> None:
 
 
 def test_plan_lists_non_default_fields() -> None:
-    """Records contain the values other than the defaults, as plain data."""
+    """Only the fields of a plan that differ from the defaults are listed, as plain data."""
     assert Plan().list_non_default_fields() == {}
     assert Plan(tls=True, channels=2).list_non_default_fields() == {"tls": True, "channels": 2}
 

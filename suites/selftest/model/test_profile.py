@@ -21,7 +21,7 @@ def profile_file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", list_profile_names())
 def test_every_supplied_profile_loads(name: str) -> None:
-    """Each supplied profile loads under the same name and requires some requirements."""
+    """Each supplied profile loads by its name and requires at least one requirement."""
     profile = load_profile(name)
 
     assert profile.name == name
@@ -36,10 +36,10 @@ def test_names_of_supplied_profiles() -> None:
 
 def test_lab_profile_requires_all_requirements_with_tests() -> None:
     """
-    The lab profile requires exactly the requirements of `upstream` with tests.
+    The lab profile requires exactly the requirements that `upstream` requires and that have tests.
 
-    A chapter becomes required on the lab with the first tests, not before. Some releases of
-    QEMU and libvirt lack the features not required by `upstream`.
+    A requirement without tests is not yet required on the lab. `upstream` does not require
+    features that some releases of QEMU and libvirt lack.
     """
     requirements = load_requirements()
     tested_ids = {id_ for id_, requirement in requirements.items() if requirement.has_tests}
@@ -126,7 +126,7 @@ def test_unknown_profile_name_lists_all_profiles() -> None:
 
 def test_all_problems_are_reported_at_once(profile_file: Path) -> None:
     """
-    All problems are reported at once: unknown ids (with similar ids), demands, thresholds and
+    All problems are reported together: unknown ids (with similar ids), demands, thresholds and
     keys.
     """
     profile_file.write_text(
@@ -161,7 +161,7 @@ def test_missing_and_circular_base_profiles(profile_file: Path) -> None:
 
 
 def test_missing_and_empty_profile_files(profile_file: Path) -> None:
-    """A missing file and an empty file are reported as problems, too."""
+    """A missing file and an empty file are reported as problems."""
     assert list_input_problems(load_profile, profile_file) == ["file: No such file or directory"]
     profile_file.touch()
     assert list_input_problems(load_profile, profile_file) == ["(top level): empty (line 1)"]

@@ -1,4 +1,4 @@
-"""Limits of a profile against the figures of a migration."""
+"""The figures of a migration are compared with the limits of a profile."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def test_figures_at_the_limits_are_allowed() -> None:
     ],
 )
 def test_each_limit_is_compared(limit: str, figure: str) -> None:
-    """A limit just below the figure is exceeded, and no other limit is."""
+    """A limit just below its figure is exceeded; the other limits are not exceeded."""
     lower_value = getattr(THRESHOLDS, limit) - 0.5
     (text,) = find_exceeded_limits(OUTCOME, replace(THRESHOLDS, **{limit: lower_value}))
 
@@ -49,7 +49,7 @@ def test_each_limit_is_compared(limit: str, figure: str) -> None:
 
 
 def test_missing_gap_report_is_no_pass() -> None:
-    """Without figures of the client the gap and the session count as exceeded."""
+    """Without a gap report, the limits of the gap and of the session count as exceeded."""
     assert find_exceeded_limits(replace(OUTCOME, gap_report=None), THRESHOLDS) == [
         "gap_max_ms was not measured",
         "session_stall_ms was not measured",
@@ -57,7 +57,7 @@ def test_missing_gap_report_is_no_pass() -> None:
 
 
 def test_downtime_limit_of_the_plan_has_precedence() -> None:
-    """QEMU's downtime is not compared if the plan sets a downtime limit, or without a figure."""
+    """QEMU's downtime is not compared if the plan sets a downtime limit, or if it is not known."""
     low_thresholds = replace(THRESHOLDS, downtime_qemu_max_ms=1)
 
     assert find_exceeded_limits(replace(OUTCOME, plan=Plan(downtime_ms=300)), low_thresholds) == []

@@ -75,7 +75,7 @@ def test_enforcers_come_from_the_table() -> None:
 
 
 def test_has_tests_of_requirement_overrides_chapter(tmp_path: Path) -> None:
-    """A requirement may have no tests yet, also in a chapter with `has_tests`."""
+    """The key `has_tests` of a requirement overrides the key of its chapter."""
     row = "chapter: one, title: abc, statement: abc, expected: abc, enforced_by: [H]"
     file = tmp_path / "a.yml"
     file.write_text(
@@ -108,8 +108,8 @@ def test_problems_of_a_requirements_table(tmp_path: Path) -> None:
     """
     Problems of a table are reported together.
 
-    Expected: first malformed ids, unknown enforcers and unknown keys. In a second table, a
-    requirement with an unknown chapter and a chapter without requirements.
+    Expected: for the first table, malformed ids, unknown enforcers and unknown keys. For the
+    second table, a requirement with an unknown chapter and a chapter without requirements.
     """
     row = "{chapter: one, title: abc, statement: abc, expected: abc, enforced_by: [H]}"
     chapters = "chapters: {one: {title: One, suites: [one], has_tests: true}}\n"

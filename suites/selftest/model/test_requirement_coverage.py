@@ -4,47 +4,23 @@ Each requirement with `has_tests` has a test, and each test of a chapter has a r
 """
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from migqual import paths
+from fixtures.plugins.suite_catalogue import (
+    FOLDERS_WITHOUT_CHAPTER,
+    SUITES_FOLDER,
+    iterate_chapter_tests,
+    list_suite_tests,
+)
 from migqual.model.requirement import load_chapters, load_requirements
 
 pytestmark = pytest.mark.selftest
 
-SUITES_FOLDER = paths.ROOT / "suites"
-FOLDERS_WITHOUT_CHAPTER = {"selftest", "observer_checks", "integration", "support"}
-
-
-def iterate_chapter_tests() -> Iterator[tuple[Path, ast.FunctionDef]]:
-    """Yield the file and the function of every chapter test."""
-    for file in sorted(SUITES_FOLDER.rglob("test_*.py")):
-        if file.relative_to(SUITES_FOLDER).parts[0] in FOLDERS_WITHOUT_CHAPTER:
-            continue
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                yield file, node
-
-
-def collect_requirement_ids(function: ast.FunctionDef) -> set[str]:
-    """Collect the requirement ids in the decorators of a test: on the test or on a parameter."""
-    return {
-        node.value
-        for decorator in function.decorator_list
-        for node in ast.walk(decorator)
-        if isinstance(node, ast.Constant)
-        and isinstance(node.value, str)
-        and node.value.startswith("LM-")
-    }
-
 
 def collect_covered_ids() -> set[str]:
     return {
-        requirement_id
-        for _, function in iterate_chapter_tests()
-        for requirement_id in collect_requirement_ids(function)
+        requirement_id for test in list_suite_tests() for requirement_id in test.requirement_ids
     }
 
 
@@ -68,13 +44,9 @@ def test_no_test_of_requirement_without_has_tests() -> None:
 
 
 def test_every_chapter_test_names_a_requirement() -> None:
-    """Each chapter test names a requirement: otherwise the result would count nowhere."""
-    all_tests = [f"{file.name}: {function.name}" for file, function in iterate_chapter_tests()]
-    tests_with_requirement = [
-        f"{file.name}: {function.name}"
-        for file, function in iterate_chapter_tests()
-        if collect_requirement_ids(function)
-    ]
+    """Each chapter test names a requirement: otherwise its result would have no effect."""
+    all_tests = [test.id for test in list_suite_tests()]
+    tests_with_requirement = [test.id for test in list_suite_tests() if test.requirement_ids]
 
     assert all_tests == tests_with_requirement
 

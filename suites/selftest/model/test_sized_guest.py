@@ -30,7 +30,10 @@ guests:
     [(1, 1024, (1, 256)), (2, 9900, (2, 1216)), (128, 1_000_000, (4, 8192))],
 )
 def test_fitted_size(cpus: int, available_mib: int, expected: tuple[int, int]) -> None:
-    """Up to four vCPUs, and an eighth of the free memory between 256 MiB and 8 GiB."""
+    """A fitted guest has up to four vCPUs, and an eighth of the free memory.
+
+    The memory is at least 256 MiB and at most 8 GiB, and at most 512 MiB under emulation.
+    """
     size = fit_guest_size(cpus, available_mib)
 
     assert (size.vcpus, size.memory_mib) == expected
@@ -39,7 +42,10 @@ def test_fitted_size(cpus: int, available_mib: int, expected: tuple[int, int]) -
 
 
 def test_guest_has_the_described_size() -> None:
-    """Disks are on shared storage. The checked memory is an eighth, and not more than 1 GiB."""
+    """A guest has the vCPUs, memory and NUMA nodes of its size, and a disk on each bus.
+
+    The disks are on shared storage. migqual verifies an eighth of the memory, but at most 1 GiB.
+    """
     spec = build_sized_guest(DATABASE, [StoreKind.LOCAL, StoreKind.ISCSI])
 
     assert (spec.vcpus, spec.memory_mib, spec.numa_nodes) == (16, 65536, 2)
@@ -62,7 +68,7 @@ def test_inventory_overrides_the_profile() -> None:
 
 
 def test_guests_of_a_profile(tmp_path: Path) -> None:
-    """An image starts at the folder of the profile."""
+    """The path of an image is relative to the folder of the profile."""
     (tmp_path / "ours.yml").write_text(PROFILE)
     (tmp_path / "desktop.qcow2").touch()
 

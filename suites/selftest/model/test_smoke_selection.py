@@ -86,7 +86,7 @@ def test_durations_keep_shortest_and_earlier_values(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "[1]", '{"a": "x"}', '{"a": null}'])
 def test_file_without_durations_is_refused(tmp_path: Path, text: str | None) -> None:
-    """The error names the file and the command to write the file."""
+    """The error names the invalid file; the remedy names the command that writes the file."""
     file = tmp_path / "durations.json"
     if text is not None:
         file.write_text(text)

@@ -137,8 +137,8 @@ def test_too_few_samples_give_no_rate(samples: list[JobSample]) -> None:
     """
     The throughput is not guessed if the samples do not suffice.
 
-    Expected: no rate from samples shorter than a window, from late replies, or without
-    statistics.
+    Expected: no rate if the samples cover less than a window, if the replies were late, or if
+    the samples have no statistics.
     """
     assert throughput.compute_window_rates(samples) == ()
 

@@ -46,7 +46,7 @@ def test_two_interruptions_are_two_gaps() -> None:
 
 
 def test_a_gap_that_begins_in_the_window_counts() -> None:
-    """A silence outside the window does not count; a silence reaching into the window counts."""
+    """A silence that begins in the window counts; a silence before the window does not."""
     times_ns = make_reply_times_ns(102, 2, 2, 52)
 
     silences = gaps.list_silences(times_ns, times_ns[2], times_ns[3] + 10 * MS)
@@ -71,7 +71,7 @@ def test_noise_of_the_baseline_window_is_no_gap() -> None:
 
 
 def test_gap_meter_lines_are_parsed() -> None:
-    """Probes, session replies, boot IDs and marks are stored in the matching fields."""
+    """Probes, session replies, boot ids and marks are stored in the matching fields."""
     meter_trace = parse_trace(
         "b boot-1", "p 1 1000 2000", "s 1 1000 4000 7 500 0", "m m0 9000", "end 1 1"
     )
@@ -144,7 +144,7 @@ def test_suspend_interval_needs_stop_and_resume() -> None:
 
 
 def test_late_probes_of_the_client_are_measured() -> None:
-    """Lost probes were sent and cause no probe delay; an interruption of the sending does."""
+    """A late probe is a probe delay of the client. A probe without a reply is not a probe delay."""
     lost_probe_times = [(1, 0), (2, 2 * MS), (52, 102 * MS)]
     late_probe_times = [(1, 0), (2, 2 * MS), (3, 52 * MS), (4, 54 * MS)]
 
@@ -155,14 +155,17 @@ def test_late_probes_of_the_client_are_measured() -> None:
 
 
 def test_host_silence_is_measured_around_the_pause() -> None:
-    """The wake-up time of the guest belongs to the silence; a separate silence does not."""
+    """The silence around a pause includes the time that the guest needs to continue.
+
+    A silence before the pause does not count.
+    """
     times_us = [0, 2_000, 200_000, 202_000, 257_000, 259_000]
 
     assert measure_host_silence_ms(times_us, SuspendInterval(203_000, 253_000)) == 53
 
 
 def test_replies_of_a_suspended_guest_are_inconclusive() -> None:
-    """If a host has replies of a suspended guest, the host is no reference for the gap meter."""
+    """If a capture has replies of a suspended guest, the capture is not a valid reference."""
     times_us = list(range(0, 100_000, 2_000))
 
     with pytest.raises(InconclusiveError, match="suspended the guest for 50"):

@@ -69,7 +69,10 @@ def test_probes_are_frequent_near_the_switchover(
 
 
 def test_longest_probe_interval_of_a_period() -> None:
-    """A silence across a change may last as long as the longer interval without being a gap."""
+    """The longest probe interval in force during a period is found.
+
+    If the interval changes in the period, a silence as long as the longer interval is no gap.
+    """
     changes = [
         ProbeIntervalChange(0, 100 * NS_PER_MS),
         ProbeIntervalChange(1000 * NS_PER_MS, 2 * NS_PER_MS),

@@ -57,7 +57,10 @@ def test_census_counts_nonzero_and_dirtied_memory(program: Path, writer_pid: int
 
 
 def test_census_estimates_from_sampled_pages(program: Path, writer_pid: int) -> None:
-    """A sample of 500 of 1536 pages measures 1 MiB within four standard deviations."""
+    """An estimate from 500 of 1536 pages is close to the exact result.
+
+    The dirtied memory may differ from 1 MiB by four standard deviations.
+    """
     argv = ("--kib", str(MAP_MIB << 10), "--windows", "100", "--samples", "500")
     sample = parse_memory_sample(run_census(program, writer_pid, *argv).stdout)
 

@@ -1,4 +1,4 @@
-"""Commands reach the payload over the virtio-serial port, without a process in the guest."""
+"""Commands reach the payload over the virtio-serial port, without a new process in the guest."""
 
 import json
 import os

@@ -71,7 +71,8 @@ def test_region_name_is_unique_until_freed(shared_daemon: PayloadDaemon) -> None
     """
     The name of a memory region cannot be used again until the region is freed.
 
-    Expected: refused, then accepted.
+    Expected: the name of a running or stopped region is refused; the name of a freed region is
+    accepted.
     """
     shared_daemon.run_command("memory start a mib=1")
     assert "of this name is there" in shared_daemon.expect_error("memory start a mib=1")
@@ -136,7 +137,7 @@ def test_ctl_without_daemon_prints_a_json_error(
     shared_daemon: PayloadDaemon, tmp_path: Path
 ) -> None:
     """
-    Without a daemon the client prints the error as JSON.
+    If no daemon runs, `ctl` prints the error as JSON.
 
     Expected: exit status 1 and a reason with the path of the socket.
     """

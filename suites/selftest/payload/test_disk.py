@@ -129,9 +129,11 @@ def test_damaged_disk_blocks_are_classified(
 
 def test_lost_acknowledged_write_is_detected(daemon: PayloadDaemon, image: Path) -> None:
     """
-    A block with the content from before the last acknowledged write is lost.
+    The loss of an acknowledged write is detected.
 
-    Expected: the report has the older sequence number, lower than the acknowledged number.
+    Preconditions: a block has the content from before its last acknowledged write.
+    Expected: the block has the kind `lost`. The report has the sequence number in the block, which
+    is lower than the acknowledged number.
     """
     _start_writer(daemon, image, 20)
     blocks_before = _read_blocks(image)

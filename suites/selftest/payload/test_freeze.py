@@ -13,7 +13,7 @@ from migqual.deadline import Deadline
 pytestmark = pytest.mark.selftest
 
 TIMEOUT_SECONDS = 20.0
-MIN_CPU_TICKS = 20  # of CPU time: by then a thread is where it is meant to be
+MIN_CPU_TICKS = 20  # CPU time after which a thread executes its busy loop
 # Two busy threads. The second thread works without the GIL, so the first thread never waits for
 # the second.
 WORKER_PROGRAM = """\
@@ -44,7 +44,7 @@ class WorkerThreads:
         """Wait until each thread has used `MIN_CPU_TICKS` of CPU time from now on."""
         target_ticks = {tid: self.read_cpu_ticks(tid) + MIN_CPU_TICKS for tid in tids}
         Deadline(TIMEOUT_SECONDS).wait_for(
-            "the threads to work",
+            "CPU time of the threads",
             lambda: all(self.read_cpu_ticks(tid) >= ticks for tid, ticks in target_ticks.items()),
         )
 

@@ -1,4 +1,4 @@
-"""A restored guest gets an identity; several commands run in a single process."""
+"""The command `identity` gives a restored guest an identity; `ctl` runs several commands."""
 
 import re
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_identity_changes_the_boot_id(daemon: PayloadDaemon) -> None:
     ],
 )
 def test_invalid_identity_is_refused(daemon: PayloadDaemon, arguments: str, error: str) -> None:
-    """The boot id of the guest stays unchanged, and the error names the invalid argument."""
+    """An invalid identity does not change the boot id; the error names the invalid argument."""
     boot_id_before = daemon.run_command("status")["boot_id"]
 
     assert error in daemon.expect_error(f"identity {arguments}")
@@ -62,7 +62,7 @@ def test_identity_sets_an_address_for_use_at_once(
     program: Path, tmp_path: Path, namespaces: LinkedNamespaces, address: str, prefix_length: int
 ) -> None:
     """
-    A restored guest gets an address by the identity, and answers the client under the address.
+    A restored guest can use the address of its identity at once, and answers the client.
 
     Preconditions: the interface is up, and has the link-local address of the saved state.
     Expected: no address waits for duplicate address detection. The client gets replies to
@@ -105,7 +105,7 @@ def test_identity_sets_an_address_for_use_at_once(
 def test_identity_with_invalid_address_is_refused(
     program: Path, tmp_path: Path, namespaces: LinkedNamespaces, address: str, error: str
 ) -> None:
-    """The error names the invalid part, and the interface gets no address."""
+    """An invalid address is refused: the error names the reason, and no address is set."""
     launcher = namespaces.guest.launcher
     with run_payload_daemon(program, tmp_path, launcher=launcher) as daemon:
         nic_argument = f"nic0={GUEST_MAC},{NEW_MAC},{address}"
@@ -118,7 +118,7 @@ def test_identity_with_invalid_address_is_refused(
 def test_later_identity_replaces_the_ipv6_address(
     program: Path, tmp_path: Path, namespaces: LinkedNamespaces
 ) -> None:
-    """The interface has only the addresses of the last identity."""
+    """After two identities, the interface has only the addresses of the second identity."""
     namespaces.guest.run("ip", "link", "set", "guest", "up")
     launcher = namespaces.guest.launcher
     with run_payload_daemon(program, tmp_path, launcher=launcher) as daemon:

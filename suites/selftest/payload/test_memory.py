@@ -55,7 +55,7 @@ def test_free_memory_is_zeroed_up_to_a_limit(daemon: PayloadDaemon) -> None:
     """
     The command `zero-free` zeroes as much free memory as requested, and not more.
 
-    Expected: the requested amount, with more memory free.
+    Expected: exactly the requested 4 MiB are zeroed, although more memory is free.
     """
     assert daemon.run_command("zero-free mib=4")["mib"] == 4.0
 
@@ -230,7 +230,7 @@ def test_dirtying_detects_damage_before_overwriting(daemon: PayloadDaemon) -> No
     daemon.write_memory(int(region["address"], 16) + 9 * PAGE_BYTES + 100, b"\xff\xfe")
     daemon.run_command("memory rate a rate_mib_s=max")
     Deadline(5).wait_for(
-        "a round", lambda: daemon.run_command("status")["memory"][0]["bad_dirtying"]
+        "a damaged page", lambda: daemon.run_command("status")["memory"][0]["bad_dirtying"]
     )
 
     report = daemon.run_command("memory verify a")
@@ -241,7 +241,7 @@ def test_dirtying_detects_damage_before_overwriting(daemon: PayloadDaemon) -> No
 
 def test_at_most_eight_bad_pages_are_listed(daemon: PayloadDaemon) -> None:
     """
-    All bad pages are counted, and eight bad pages are described.
+    All bad pages are counted, but at most eight bad pages are described.
 
     Expected: 256 bad pages, 8 in the list.
     """

@@ -32,9 +32,11 @@ def test_gap_meter_writes_probes_session_and_marks(
     meter: MeterProcess, daemon: PayloadDaemon
 ) -> None:
     """
-    An answered probe, a session reply and a mark each give a line of output.
+    The gap meter writes a line for each answered probe, each session reply and each mark.
 
-    Expected: the boot id of the machine; times in order; counts equal to the lines; status 0.
+    Expected: the boot id of the machine; no reply is earlier than its probe. The last line counts
+    the sent probes and the answered probes, and the second count is the number of lines with
+    probes. The exit status is 0.
     """
     meter.read_until("s")
     meter.send_command("mark here")
@@ -60,7 +62,7 @@ def test_probe_interval_does_not_drift(meter: MeterProcess) -> None:
     """
     Probes go out every 2 ms by the clock, not 2 ms after the end of the previous probe.
 
-    Expected: over half a second the mean interval is 2 ms within a tenth.
+    Expected: over half a second, the mean interval differs from 2 ms by at most 10 %.
     """
     meter.read_until("p")
     Deadline(2).pause(0.6)
@@ -73,10 +75,10 @@ def test_probe_interval_does_not_drift(meter: MeterProcess) -> None:
 
 def test_probe_interval_changes_while_the_gap_meter_runs(meter: MeterProcess) -> None:
     """
-    The command `pace` changes both intervals at once, without waiting for the longer interval.
+    The command `pace` changes the intervals of probes and session immediately.
 
     Expected: a line with each interval and the start time. At 50 ms few probes go out. After
-    the change back to 2 ms, the next probe goes out at once and many probes follow.
+    the change back to 2 ms, the next probe goes out immediately and many probes follow.
     """
     meter.read_until("p")
     meter.send_command("pace 50000 500")

@@ -1,4 +1,4 @@
-"""A lost host or the deadline ends the remaining tests at once, and each record has the cause."""
+"""After the loss of a host or after the deadline, no test starts, and each record has the cause."""
 
 import os
 import socket
@@ -117,7 +117,7 @@ def test_lost_host_ends_the_tests_of_its_pairs(
 
 
 def test_no_test_starts_after_the_deadline(tmp_path: Path) -> None:
-    """The test that runs at the deadline ends; the rest is not-run, with the deadline as reason."""
+    """Tests that did not start before the deadline are `not-run`, with the deadline as reason."""
     records = run_suite(tmp_path, "--deadline=0.05", pause_s=4.0)
 
     verdicts = {name: record.verdict for name, record in records.items()}
@@ -128,7 +128,10 @@ def test_no_test_starts_after_the_deadline(tmp_path: Path) -> None:
 
 
 def test_only_errors_of_hosts_and_timeouts_are_suspicious() -> None:
-    """A lost connection is found in causes and in groups. Other errors cost no connection."""
+    """Only an error of a host or a timeout can mean a lost host.
+
+    The error may be the cause of another error, or a member of an exception group.
+    """
     lost = ConnectionLost("a1", "no answer")
     wrapped = InconclusiveError("not as planned")
     wrapped.__cause__ = lost
@@ -140,8 +143,8 @@ def test_only_errors_of_hosts_and_timeouts_are_suspicious() -> None:
 
 
 def test_host_that_answers_nothing_is_lost(tmp_path: Path) -> None:
-    """A port without a listener gives the message of the connection."""
-    with socket.socket() as listener:  # bound, and not listening
+    """A host without a listener on its SSH port is lost, with the message of the connection."""
+    with socket.socket() as listener:  # bound, but not listening
         listener.bind(("127.0.0.1", 0))
         entry = HostEntry(
             "a1", "127.0.0.1", tmp_path / "known_hosts", port=listener.getsockname()[1]

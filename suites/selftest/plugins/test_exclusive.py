@@ -55,9 +55,10 @@ def test_parallel_runs_of_plain_shared_and_exclusive_tests(
     tmp_path: Path, first_kind: str, second_kind: str, *, in_parallel: bool
 ) -> None:
     """
-    Plain tests run in parallel, and shared tests run in parallel with each other.
+    Only tests of the same kind run in parallel: plain tests, or shared tests.
 
-    Expected: an exclusive test runs in parallel with no other test.
+    Expected: a shared test and a plain test do not run in parallel. An exclusive test runs in
+    parallel with no other test.
     """
     with SLOT_HOLDERS[first_kind](tmp_path):
         assert can_start(SLOT_HOLDERS[second_kind], tmp_path) is in_parallel
@@ -68,8 +69,8 @@ def test_waiting_exclusive_test_starts_before_later_tests(tmp_path: Path) -> Non
     A waiting exclusive test starts before later plain tests.
 
     Preconditions: a plain test runs, and an exclusive test waits for the end of the plain test.
-    Expected: a later plain test does not start before the exclusive test. Both start after the
-    end of the first test.
+    Expected: a later plain test does not start before the exclusive test. Both tests start after
+    the end of the first test.
     """
     start_event = threading.Event()
 

@@ -103,7 +103,7 @@ def test_replica_runs_half_of_the_tests_of_a_pair(tmp_path: Path) -> None:
 
 def test_spread_option_runs_each_test_on_a_single_lane(tmp_path: Path) -> None:
     """
-    With `--spread` each test runs on a single lane of all lanes.
+    With `--spread`, each test runs on only one lane.
 
     Expected: each of eight tests runs once, on three lanes.
     """
@@ -117,7 +117,7 @@ def test_spread_option_runs_each_test_on_a_single_lane(tmp_path: Path) -> None:
 
 def test_pairs_with_a_common_host_share_a_worker(tmp_path: Path) -> None:
     """
-    Pairs with a common host never run at the same time; another pair runs beside them.
+    Pairs with a common host never run at the same time, but other pairs may run in parallel.
 
     Preconditions: a host is the source of two pairs, and the third pair has hosts of its own.
     Expected: both pairs of the common host run all their tests on one worker.

@@ -158,7 +158,7 @@ def parallel_session(tmp_path_factory: pytest.TempPathFactory) -> InnerSession:
 def test_outcome_of_a_test_decides_the_verdict(
     serial_session: InnerSession, name: str, pair_id: str
 ) -> None:
-    """A fault of the host is a FAIL; a broken lab is never a FAIL and never a PASS."""
+    """A wrong result of the hosts is `fail`; a broken lab is neither `fail` nor `pass`."""
     record = serial_session.test_records[f"test_{name}@{pair_id}"]
     verdict, reason = EXPECTED[name]
     assert record.verdict is verdict
@@ -227,7 +227,7 @@ def test_parallel_and_serial_give_the_same_verdict(
 def test_the_terminal_shows_the_verdict(
     serial_session: InnerSession, parallel_session: InnerSession
 ) -> None:
-    """The terminal shows the verdict also with workers; the output of workers is lost."""
+    """The terminal shows the verdict with and without workers."""
     for session in (serial_session, parallel_session):
         assert "verdict: NOT QUALIFIED: 0 of 2 pairs qualify under profile inner" in session.output
         assert f"report:  {session.out_folder}/index.html" in session.output
@@ -257,7 +257,7 @@ def remove_times_and_run_id(data: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def test_crashed_worker_loses_no_record(tmp_path: Path) -> None:
-    """The test with the crash is inconclusive; tests after the crash are not-run."""
+    """The test that crashed its worker is `inconclusive`; the later tests are `not-run`."""
     suite = """
 import os
 pytestmark = pytest.mark.requirement("LM-CAP-01")
@@ -276,7 +276,7 @@ def test_after(): pass
 
 
 def test_killed_session_leaves_an_unfinished_run(tmp_path: Path) -> None:
-    """The run is unfinished even if all required tests passed before the end of the process."""
+    """A run with a killed pytest process is unfinished, even if all required tests have passed."""
     suite = """
 import os
 @pytest.mark.requirement("LM-CAP-01")
@@ -292,7 +292,7 @@ def test_kills(): os._exit(9)
 
 
 def test_pair_known_in_setup_replaces_the_unknown_pair(tmp_path: Path) -> None:
-    """A fixture can store the pair of a test in the setup phase."""
+    """If a fixture stores the pair of a test during set-up, the record has this pair."""
     suite = """
 from fixtures.plugins.stash import PAIR
 from migqual.model.record import PairName
@@ -324,7 +324,7 @@ def test_new_run_clears_old_records(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["serial", "worker"])
 def test_two_sessions_cannot_share_a_report_folder(tmp_path: Path, options: list[str]) -> None:
     """
-    The second session ends before any change to the records of the first session.
+    A second session with the same report folder does not change the records of the first session.
 
     Expected: a usage error with the reason, and no traceback.
     """
@@ -347,3 +347,51 @@ def test_passes(): pass
         file: file.read_bytes() for file in (first_session.out_folder / "records").iterdir()
     } == record_contents
     assert not list(first_session.out_folder.glob(".plan*"))
+
+
+TWO_TESTS = '''
+pytestmark = pytest.mark.requirement("LM-CAP-01")
+
+@pytest.mark.parametrize("disk", ["raw", "nbd"])
+def test_move(disk):
+    """It moves."""
+
+@pytest.mark.observer_check
+def test_watch():
+    """It is watched."""
+'''
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left_out"),
+    [
+        ((), ()),
+        (
+            ("-k", "raw"),
+            ("suites/test_inner.py::test_move[nbd]", "suites/test_inner.py::test_watch"),
+        ),
+        (("--deselect", "suites/test_inner.py::test_watch"), ("suites/test_inner.py::test_watch",)),
+        (
+            ("-m", "not observer_check", "-n", "1"),
+            ("suites/test_inner.py::test_watch",),
+        ),
+        (
+            ("suites/test_inner.py::test_move[nbd]",),
+            ("suites/test_inner.py::test_move[nbd]",),
+        ),
+    ],
+    ids=["none", "keyword", "deselect", "marker-xdist", "test-id"],
+)
+def test_tests_that_the_arguments_leave_out_are_recorded(
+    tmp_path: Path, arguments: tuple[str, ...], left_out: tuple[str, ...]
+) -> None:
+    """
+    The record of the run names the tests that the arguments left out, so that it cannot qualify.
+
+    An argument that names a test with parameters is recorded itself: pytest collects only this
+    test, and does not tell which others exist.
+    """
+    session = run_inner_session(tmp_path, TWO_TESTS, arguments)
+
+    assert session.exit_status == 0
+    assert session.run_record.left_out == left_out

@@ -27,7 +27,7 @@ def test_all_marker_errors_are_reported_together(tmp_path: Path, workers: list[s
 
 @pytest.mark.parametrize("marker", ["observer_check", "selftest"])
 def test_observer_checks_and_selftests_need_no_requirement(tmp_path: Path, marker: str) -> None:
-    """Observer checks and selftests test the suite, not the hosts."""
+    """Observer checks and selftests need no marker, because they test the suite, not the hosts."""
     suite = f"pytestmark = pytest.mark.{marker}\n{UNMARKED_TESTS}"
     assert run_inner_session(tmp_path, suite).exit_status == 0
 

@@ -1,4 +1,4 @@
-"""Dirty curves (dirtied memory over time) of known loads, and through measured windows."""
+"""Dirty curves (dirtied memory over time) of known loads and of measured windows."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_interpolated_curve_needs_windows(points: dict[float, float]) -> None:
 
 
 def test_throttled_guest_dirties_less() -> None:
-    """Without two thirds of the CPU, dirtying the same memory takes three times as long."""
+    """With a third of the CPU time, a guest needs three times as long to dirty the same memory."""
     throttled_model = DirtyModel(build_cyclic_curve(120.0, 10_000.0)).throttled(2 / 3)
 
     assert throttled_model.curve(3.0) == pytest.approx(120.0)
@@ -65,7 +65,10 @@ def test_throttled_guest_dirties_less() -> None:
 def test_pending_memory_after_a_dirty_sync(
     dirty_model: DirtyModel, pending_mib: float, expected_mib: float
 ) -> None:
-    """A random load also dirties pending pages; no load goes beyond the working set."""
+    """A random load also dirties pages that are already pending, and so adds fewer pages.
+
+    No load adds pages beyond the working set.
+    """
     assert dirty_model.pending_after(pending_mib, 1.0) == pytest.approx(expected_mib)
 
 
@@ -88,7 +91,7 @@ def test_fit_of_an_idle_guest_is_zero() -> None:
 
 
 def test_short_windows_show_the_working_set() -> None:
-    """Short windows show a working set full after a second, for a load in order or at random."""
+    """Short windows show the size of a working set that is completely dirty after one second."""
     curve = build_cyclic_curve(32.0, 32.0)
 
     dirty_model = fit_dirty_model({seconds: curve(seconds) for seconds in WINDOWS_S})
@@ -106,7 +109,10 @@ def test_fit_smooths_an_outlier_window() -> None:
 
 
 def test_saturation_within_the_first_window_counts_as_fast() -> None:
-    """Unmeasured dirtying is not assumed to be slow: the working set may be full at once."""
+    """If the first window has the whole working set, the fit assumes a fast load.
+
+    Nothing shows how fast the guest dirtied the memory within the window.
+    """
     assert fit_dirty_model({1.0: 20.0, 2.0: 20.0}).curve(0.7) > 14.0
 
 

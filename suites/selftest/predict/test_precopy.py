@@ -84,9 +84,9 @@ def test_prediction_without_a_deadline_ends() -> None:
 
 
 def test_only_dirty_rates_near_the_boundary_are_marked() -> None:
-    """Some dirty rate between slow and non-converging is near the boundary.
+    """A dirty rate is near the boundary if a small change decides about the convergence.
 
-    The lowest and the highest dirty rate are not near the boundary.
+    Expected: at least one dirty rate is near the boundary, but not the lowest and the highest.
     """
     near_boundary = [
         is_near_boundary(
@@ -104,10 +104,10 @@ def test_only_dirty_rates_near_the_boundary_are_marked() -> None:
 
 
 def test_random_load_dirties_pending_pages_again() -> None:
-    """A random load hits pending pages again and converges; an in-order load does not.
+    """A random load dirties pending pages again and converges; an in-order load does not converge.
 
-    The working set has 8 MiB, and 4.8 MiB fit into the downtime limit. The random load fits
-    after some dirty syncs.
+    The working set has 8 MiB, and 4.8 MiB fit into the downtime limit. With the random load, the
+    remaining memory fits after some dirty syncs.
     """
     transfer_model = TransferModel(bandwidth_mib_s=16.0, paused_bandwidth_mib_s=320.0)
 
@@ -121,7 +121,7 @@ def test_random_load_dirties_pending_pages_again() -> None:
 
 
 def test_calibration_separates_setup_from_transfer() -> None:
-    """Time outside the transfer is set-up time; the last bytes are sent at link speed."""
+    """Time outside the transfer is setup time; the last bytes are sent at link speed."""
     runs = [
         CalibrationRun(32.0, 2.8 + 0.9, 2.8, downtime_s=0.1, sent_mib=96.0, dirty_log_s=0.3),
         CalibrationRun(64.0, 1.4 + 0.8, 1.4, downtime_s=0.13, sent_mib=96.0, dirty_log_s=0.1),
@@ -193,7 +193,7 @@ def test_settings_without_the_capability_are_not_suggested() -> None:
 
 
 def test_bandwidth_limit_at_link_speed_cannot_be_raised() -> None:
-    """If the link sets the bandwidth, a higher bandwidth limit cannot help."""
+    """If the link limits the bandwidth, a higher bandwidth limit cannot help."""
     dirty_model = DirtyModel(build_cyclic_curve(48.0, 96.0), 96.0)
     scenario = MigrationScenario(200, dirty_model, TransferModel(32.0, 32.0), LIMITS)
 
@@ -241,7 +241,10 @@ def make_trial(
 def test_time_to_turn_on_the_dirty_log_is_no_error(
     stats: dict[str, int], delay_s: float, error: float
 ) -> None:
-    """The measured total time is compared as if the dirty log was turned on in calibrated time."""
+    """The time to turn on the dirty log does not count as an error of the prediction.
+
+    The measured total time is corrected as if this step took the calibrated time.
+    """
     values = {"time_elapsed": 10500, "downtime": 100} | stats
     outcome = Outcome(
         Plan(), "g", "a1", "b1", "", MigrationStatus.COMPLETED, 10.5, stats=JobStats(values)

@@ -90,7 +90,7 @@ def test_migration_beyond_deadline_does_not_converge() -> None:
 
 
 def test_endless_rounds_do_not_converge() -> None:
-    """A volume with an ever slower decrease ends as not converging."""
+    """The simulation ends without convergence if the rounds become only slightly smaller."""
     dirty_model = DirtyModel(lambda seconds: 99.9999999 * seconds)
 
     prediction = simulate_textbook_precopy(

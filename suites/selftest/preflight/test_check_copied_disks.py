@@ -211,8 +211,8 @@ def test_every_check_has_a_refused_case() -> None:
     """
     Each check refuses at least a single case, with three exceptions.
 
-    LM-SHR-01 only reports. The safety check of libvirt can be overridden. LM-PRE-02.storage has
-    no case in the table.
+    LM-SHR-01 only reports. LM-SHR-02.safety only warns, because a plan can override the safety
+    check of libvirt. LM-PRE-02.storage has no case in the table.
     """
     refused_ids = {
         id_ for _, storage_facts in REFUSED_CASES.values() for id_ in find_refusals(storage_facts)
@@ -223,7 +223,7 @@ def test_every_check_has_a_refused_case() -> None:
 
 
 def test_possibly_shared_image_is_not_copied() -> None:
-    """An unknown location is refused before a copy: a wrong guess would destroy the disk."""
+    """The copy of a disk with an ambiguous location is refused: the copy might destroy the disk."""
     ambiguous_facts = make_storage_facts(replace(VDA, location=DiskLocation.AMBIGUOUS))
 
     assert "LM-NSS-01.image" not in find_refusals(ambiguous_facts)

@@ -30,7 +30,7 @@ def probe_context(program: Path, tmp_path: Path) -> Iterator[ProbeContext]:
 def test_data_port_is_reached_in_both_directions(
     linked_hosts: tuple[Host, Host], probe_context: ProbeContext
 ) -> None:
-    """The answer of the peer returns, and the endpoint has the migration address."""
+    """The peer answers in each direction, and the endpoint has the migration address."""
     host, peer = linked_hosts
 
     for attempt in (
@@ -70,7 +70,8 @@ def test_all_addresses_of_a_name_are_tried(
     """
     A connection succeeds when one address of the name accepts the connection.
 
-    Preconditions: a name with an IPv4 and an IPv6 address; the peer listens on one of them.
+    Preconditions: a name with an IPv4 and an IPv6 address; the peer listens on one of
+    these addresses.
     Expected: the probe passes, like a connection of libvirt.
     """
     hosts_file = tmp_path / "hosts"

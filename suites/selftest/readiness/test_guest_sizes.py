@@ -28,7 +28,7 @@ def test_memory_and_cpus_of_a_host(cpus: int, free_mib: int, severity: Severity)
 
 
 def test_missing_huge_pages_are_named_with_their_number() -> None:
-    """64 GiB are 64 pages of 1 GiB."""
+    """The remedy names the number of huge pages: 64 GiB need 64 pages of 1 GiB."""
     finding = judge_guest_size("h1", DATABASE.model_copy(update={"huge_pages": "1G"}), 16, 1024)
 
     assert "65536 MiB in huge pages of 1G, but h1 has 1024 MiB free" in finding.message

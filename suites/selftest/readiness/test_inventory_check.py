@@ -1,4 +1,4 @@
-"""Which checks of an inventory are omitted behind a refused one."""
+"""The names of hosts and stores with a refused check, and the check of free space."""
 
 from pathlib import PurePosixPath
 
@@ -31,7 +31,10 @@ Filesystem     1024-blocks      Used Available Capacity Mounted on
 def test_name_in_the_id_of_a_refused_finding(
     finding_id: str, severity: Severity, refused: set[str]
 ) -> None:
-    """Host names may contain dots, and a store refuses itself and the host."""
+    """A refused finding refuses the host, or the store and the host, that its id names.
+
+    A host name may contain dots.
+    """
     names = ("a1", "a10", "h2.lab", "shared", "local")
 
     assert find_refused_names(names, [Finding(finding_id, severity, "")]) == refused
@@ -39,7 +42,7 @@ def test_name_in_the_id_of_a_refused_finding(
 
 @pytest.mark.parametrize("free_mib", [MIN_FREE_MIB - 1, MIN_FREE_MIB])
 def test_free_space(free_mib: int) -> None:
-    """The remedy names the missing space."""
+    """A folder with too little free space is refused; the remedy names the missing space."""
     folder = PurePosixPath("/var/lib/migqual")
     output = DF_OUTPUT.format(available=free_mib * 1024)
 

@@ -1,4 +1,4 @@
-"""Other numbers of QEMU's user or group on the two hosts are a warning."""
+"""Different user ids or group ids of QEMU on the two hosts are a warning."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tests that fail for the same cause are reported with the cause once."""
+"""A cause that several tests have in common is reported once."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def make_record(test_id: str, reason: str, verdict: Verdict = Verdict.INCONCLUSI
 
 
 def test_reasons_differ_only_in_guest_and_numbers() -> None:
-    """Three tests with the same reason have a common cause; other tests keep their own."""
+    """Three tests have a common cause if their reasons differ only in guest names and numbers."""
     records = [
         make_record("t1", "setup: HostError: mq-0a1b2c-0-1 after 12 s: no firmware"),
         make_record("t2", "setup: HostError: mq-0a1b2c-1-7 after 30 s: no firmware"),
@@ -30,7 +30,10 @@ def test_reasons_differ_only_in_guest_and_numbers() -> None:
 
 
 def test_two_tests_are_no_common_cause() -> None:
-    """Two equal reasons, or equal reasons with different verdicts, are not grouped."""
+    """Two tests with equal reasons are too few for a common cause.
+
+    A third test with an equal reason, but with another verdict, does not count.
+    """
     records = [
         make_record("t1", "no"),
         make_record("t2", "no"),

@@ -150,7 +150,7 @@ def test_page_of_run_without_pairs() -> None:
 
 def test_terminal_summary_ends_with_verdict_counts_and_path() -> None:
     """
-    The last lines hold the verdict, the counts and the path: people and CI logs show the end.
+    The summary ends with the verdict, the counts and the path: terminals and CI show the end.
     """
     lines = list(
         terminal_summary.render_verdict_summary(

@@ -39,7 +39,7 @@ def test_runs_of_two_machines_are_merged() -> None:
 
 
 def test_merged_run_is_finished_only_when_all_runs_are() -> None:
-    """An unfinished run must not hide behind a finished run."""
+    """If one of the runs is unfinished, the merged run is unfinished."""
     finished_run = make_run(BOTH_REQUIRED)
     assert (
         merge_runs([finished_run, replace(finished_run, id="r2", finished=None)]).finished is None
@@ -67,12 +67,12 @@ def test_two_runs_of_a_pair_both_count() -> None:
     ],
 )
 def test_runs_with_different_profile_or_tier_do_not_merge(field: str, other_run: RunRecord) -> None:
-    """A verdict needs the same profile, tier and requirements: a lab is no real host."""
+    """Runs are merged only if their profiles, tiers and requirements are the same."""
     with pytest.raises(UsageError, match=f"differ in the {field}"):
         merge_runs([make_run(BOTH_REQUIRED), other_run])
 
 
 def test_merge_without_runs_is_refused() -> None:
-    """An empty folder is a usage error, not an empty success."""
+    """A merge without any run is a usage error, not a success."""
     with pytest.raises(UsageError, match="no record of a run"):
         merge_runs([])

@@ -20,6 +20,7 @@ from migqual.report.qualification import (
     build_verdict_json,
     judge_pairs,
     judge_run,
+    merge_runs,
 )
 from suites.selftest.support.verdict_records import (
     BOTH_REQUIRED,
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.selftest
 
 
 def test_worst_verdict_of_no_tests_is_not_run() -> None:
-    """Without any result, the verdict is never good."""
+    """Without any test, the verdict is `not-run`."""
     assert find_worst_verdict([]) is Verdict.NOT_RUN
 
 
@@ -95,7 +96,10 @@ def test_unsupported_test_beyond_requirement_does_not_decide(
 def test_withheld_test_decides_unless_another_test_passed(
     other_verdict: Verdict, expected_verdict: Verdict
 ) -> None:
-    """A test that was not done to the hosts shows nothing; only a pass shows the requirement."""
+    """A requirement with a withheld test passes only if another test passes.
+
+    Otherwise the worst verdict of the tests decides.
+    """
     records = [
         make_test(Verdict.WITHHELD, FIRST_ID, test_id="a"),
         make_test(other_verdict, FIRST_ID, test_id="b"),
@@ -128,7 +132,7 @@ def test_single_test_beyond_requirement_decides() -> None:
 
 
 def test_pair_qualifies_when_all_required_pass() -> None:
-    """A single test may cover several requirements."""
+    """A pair qualifies when all required requirements pass; one test may cover several of them."""
     (result,) = judge_pairs(make_run(BOTH_REQUIRED), [make_test(Verdict.PASS, FIRST_ID, SECOND_ID)])
     assert result.is_qualified
     assert not result.reservations
@@ -148,7 +152,7 @@ def test_pair_qualifies_when_all_required_pass() -> None:
 def test_optional_failure_is_a_reservation(
     demand: Demand, verdict: Verdict, *, has_reservation: bool
 ) -> None:
-    """An optional failure leaves the pair qualified, with a reservation."""
+    """An optional or absent requirement that is `fail` or `inconclusive` is only a reservation."""
     run = make_run({FIRST_ID: Demand.REQUIRED, SECOND_ID: demand})
     (result,) = judge_pairs(
         run, [make_test(Verdict.PASS, FIRST_ID), make_test(verdict, SECOND_ID, test_id="o")]
@@ -159,7 +163,7 @@ def test_optional_failure_is_a_reservation(
 
 @pytest.mark.parametrize("is_known", [True, False], ids="known={}".format)
 def test_unknown_message_is_a_reservation(*, is_known: bool) -> None:
-    """A refusal in unknown words leaves the pair qualified, with the words as a reservation."""
+    """A pair with an unknown message of the stack qualifies, with the message as a reservation."""
     message = StackMessage("no-space", "disk quota exceeded", is_known=is_known)
     record = replace(make_test(Verdict.PASS, FIRST_ID), stack_messages=(message,))
     (result,) = judge_pairs(make_run(FIRST_REQUIRED), [record])
@@ -170,7 +174,7 @@ def test_unknown_message_is_a_reservation(*, is_known: bool) -> None:
 
 
 def test_requirement_missing_in_profile_is_required() -> None:
-    """A requirement forgotten in the profile must not let a host qualify."""
+    """A requirement without an entry in the profile is required."""
     (result,) = judge_pairs(
         make_run({FIRST_ID: Demand.REQUIRED}), [make_test(Verdict.PASS, FIRST_ID)]
     )
@@ -225,7 +229,7 @@ def test_incomplete_run_never_qualifies(
         [RunRecord, tuple[TestRecord, ...]], tuple[RunRecord, tuple[TestRecord, ...]]
     ],
 ) -> None:
-    """Each case makes a qualifying run incomplete."""
+    """A run that qualifies does not qualify after a change that makes the run incomplete."""
     run, records = make_run(BOTH_REQUIRED), (make_test(Verdict.PASS, FIRST_ID, SECOND_ID),)
     assert judge_run(judge_pairs(run, records)) is RunResult.QUALIFIED
     assert judge_run(judge_pairs(*make_incomplete(run, records))) is not RunResult.QUALIFIED
@@ -245,7 +249,10 @@ def test_incomplete_run_never_qualifies(
 def test_result_and_exit_code_tell_bad_hosts_from_a_bad_night(
     verdicts: tuple[Verdict, Verdict], expected: RunResult
 ) -> None:
-    """A failure anywhere decides. Without a failure, an open question is inconclusive."""
+    """A `fail` or `unsupported` of one required requirement gives the result `not qualified`.
+
+    Otherwise, a required requirement that did not pass gives the result `inconclusive`.
+    """
     run = make_run(BOTH_REQUIRED)
     records = [
         make_test(verdict, id_, test_id=id_)
@@ -282,7 +289,10 @@ def test_failed_pair_decides_over_an_inconclusive_pair() -> None:
 def test_run_with_another_acceleration_than_expected_does_not_qualify(
     accelerations: list[str], expected: str, *, is_qualified: bool
 ) -> None:
-    """The acceleration that was observed counts. A run without an observation shows nothing."""
+    """A run qualifies only if all observed guests used the expected acceleration.
+
+    A run without observed guests does not qualify, if an acceleration is expected.
+    """
     facts = {f"{GUESTS_FACT}{n}": {"acceleration": one} for n, one in enumerate(accelerations)}
     run = replace(make_run(FIRST_REQUIRED), environment=facts, expected_acceleration=expected)
 
@@ -293,7 +303,7 @@ def test_run_with_another_acceleration_than_expected_does_not_qualify(
 
 
 def test_pairs_are_judged_separately() -> None:
-    """A failure on a pair has no effect on another pair."""
+    """A failure on one pair has no effect on the result of another pair."""
     run = make_run(BOTH_REQUIRED, pairs=(PAIR, OTHER_PAIR))
     records = [
         make_test(Verdict.PASS, FIRST_ID, SECOND_ID),
@@ -347,3 +357,33 @@ def test_verdict_json_has_the_documented_form() -> None:
             }
         ],
     }
+
+
+def test_part_of_the_suites_does_not_qualify() -> None:
+    """
+    A run that left tests out does not qualify a pair, although every test that ran passed.
+
+    Preconditions: the run left out a test with parameters and a whole function. Runs of the
+    missing parts are merged, one after the other.
+    Expected: the pair is inconclusive, and the reason counts the missing tests. It qualifies when
+    the merged records contain all of them. The other pair, without them, stays inconclusive.
+    """
+    run = replace(make_run(FIRST_REQUIRED), left_out=("f.py::test_a[nbd]", "f.py::test_b"))
+    records = [make_test(Verdict.PASS, FIRST_ID, test_id="f.py::test_a[raw]")]
+    (result,) = judge_pairs(run, records)
+
+    assert result.result is RunResult.INCONCLUSIVE
+    assert "2 tests were left out, for example f.py::test_a[nbd]" in result.missing_results[0]
+
+    other_run = replace(make_run(FIRST_REQUIRED), id="r2")
+    merged_run = merge_runs([run, other_run])
+    records.append(make_test(Verdict.PASS, FIRST_ID, test_id="f.py::test_a[nbd]"))
+    (result,) = judge_pairs(merged_run, records)
+    assert result.result is RunResult.INCONCLUSIVE
+
+    records.append(make_test(Verdict.PASS, FIRST_ID, test_id="f.py::test_b[qcow2]"))
+    (result,) = judge_pairs(merged_run, records)
+    assert result.result is RunResult.QUALIFIED
+
+    records.append(make_test(Verdict.PASS, FIRST_ID, pair=OTHER_PAIR, test_id="f.py::test_b"))
+    assert judge_pairs(merged_run, records)[1].result is RunResult.INCONCLUSIVE

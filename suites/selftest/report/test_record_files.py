@@ -79,7 +79,7 @@ def render_changed_record(**changes: object) -> str:
         ("", "Expecting value"),
         (render_record(TEST)[:200], "Unterminated|Expecting|delimiter"),
         ("[]", "not a JSON object"),
-        (render_changed_record(format=1), "format is 1, not 6"),
+        (render_changed_record(format=1), "format is 1, not 7"),
         (render_changed_record(kind="run"), "the kind 'run'"),
         (render_changed_record(verdict="green"), "verdict: 'green' is not one of pass"),
         (render_changed_record(seconds="3"), "seconds: float expected, not str"),
@@ -149,7 +149,7 @@ def test_conflicting_records_of_a_test_are_refused(tmp_path: Path) -> None:
 
 
 def test_test_record_without_run_record_is_refused(tmp_path: Path) -> None:
-    """A test record without the run record is refused: half a folder must not be judged."""
+    """A test record without the run record is refused, because the folder is incomplete."""
     record_files.write_test_record(tmp_path, TEST)
     with pytest.raises(UsageError, match="contain no record of its run"):
         record_files.read_records([tmp_path])

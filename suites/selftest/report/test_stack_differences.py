@@ -48,8 +48,8 @@ def make_test(run_id: str, verdict: Verdict, message: str = "") -> TestRecord:
 
 def test_only_differences_are_listed() -> None:
     """
-    A verdict or a message that is the same on all stacks is not listed; names and numbers of
-    single guests do not count.
+    A verdict or a message that is the same on all stacks is not listed. Messages that differ only
+    in guest names and numbers are the same.
     """
     runs = [make_run("r1", OLD), make_run("r2", NEW)]
     tests = [
@@ -79,7 +79,7 @@ def test_other_words_of_a_refusal_are_a_difference() -> None:
 
 
 def test_unguarded_migrations_are_compared_without_the_pair() -> None:
-    """The name of the pair is not a part of the subject, so that all stacks share a row."""
+    """The row of an unguarded migration does not name the pair, so that all stacks share a row."""
     name = "unguarded migration test_x[a1-b1-one-less]"
     runs = [
         make_run("r1", OLD, **{name: {"result": "migrated"}}),
@@ -115,7 +115,7 @@ def test_pair_with_two_stacks_has_a_verdict_for_each_stack() -> None:
 
 
 def test_pair_with_one_stack_keeps_the_name() -> None:
-    """Several runs of the same stack are one verdict, as before."""
+    """A pair with the same stack in several runs keeps its name, and gets one verdict."""
     runs = [make_run("r1", OLD), make_run("r2", OLD)]
     tests = [make_test("r1", Verdict.PASS), make_test("r2", Verdict.PASS)]
 

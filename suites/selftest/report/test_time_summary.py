@@ -46,7 +46,7 @@ def test_step_times_add_up_to_total() -> None:
 
 
 def test_time_summary_ignores_tests_not_run() -> None:
-    """A test without a run has no effect on any mean."""
+    """A test with the verdict `not-run` has no effect on any mean."""
     assert time_summary.render_time_summary(TESTS) == (
         "16 s for all tests, 8.0 s per test (2 tests), 5.3 s per migration (3 migrations)"
     )

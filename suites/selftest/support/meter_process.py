@@ -24,7 +24,7 @@ class MeterProcess:
             self.lines.append(line.split())
             if self.lines[-1][0] == first_word:
                 return self.lines[-1]
-        raise AssertionError(f"ended without a line {first_word!r}: {self.lines[-3:]}")
+        raise AssertionError(f"gap meter ended without a line {first_word!r}: {self.lines[-3:]}")
 
     def select_lines(self, first_word: str) -> list[list[str]]:
         return [line for line in self.lines if line[0] == first_word]

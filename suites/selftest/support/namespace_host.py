@@ -36,7 +36,7 @@ class ProcessChannel:
 
 
 class NamespaceShell(Shell):
-    """A shell without SSH."""
+    """A shell that runs commands in a network namespace instead of over SSH."""
 
     def __init__(self, entry: HostEntry, namespace: NetworkNamespace) -> None:
         super().__init__(entry)

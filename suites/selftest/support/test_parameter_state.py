@@ -1,4 +1,4 @@
-"""Parameters are compared with the same host's, or by the names that both hosts have."""
+"""Migration parameters are compared with the earlier parameters of the same guest."""
 
 from typing import Any, cast
 
@@ -29,7 +29,10 @@ def test_changed_parameters(
     now: dict[str, Any],
     changed: dict[str, tuple[Any, Any]],
 ) -> None:
-    """A newer QEMU at the destination has other parameters, which is no change."""
+    """On the same host, each parameter with another value is a change.
+
+    On another host, a parameter that only one of the QEMU versions has is no change.
+    """
     monkeypatch.setattr(
         compression, "read_parameter_state", lambda _guest: ParameterState(host, now)
     )

@@ -31,5 +31,5 @@ def test_postcopy_unsupported_is_recognized_by_message(message: str) -> None:
     ],
 )
 def test_other_messages_are_not_postcopy_unsupported(message: str) -> None:
-    """A refusal because of the plan or the guest is not missing support of the host."""
+    """A refusal because of the plan or the guest does not show that the host lacks post-copy."""
     assert not is_postcopy_unsupported(message)

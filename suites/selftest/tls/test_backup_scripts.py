@@ -29,7 +29,7 @@ def certificate_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def qemu_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the qemu.conf of an administrator, on a host with a record of restarted daemons."""
+    """Return the qemu.conf of an administrator. A fake systemctl records the restarts."""
     systemctl = tmp_path / "bin" / "systemctl"
     systemctl.parent.mkdir()
     systemctl.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/restarts\n')
@@ -80,7 +80,7 @@ def test_folder_is_restored_after_several_installs(certificate_folder: Path) -> 
 
 @pytest.mark.parametrize("name", ["ca-cert.pem", "server-cert.pem"])
 def test_folder_changed_by_others_is_left(certificate_folder: Path, name: str) -> None:
-    """A changed folder is neither overwritten nor removed, after a replaced or an added file."""
+    """A folder in which others replaced or added a file is neither overwritten nor removed."""
     run_script(backup_scripts.BACK_UP_FOLDER, certificate_folder)
     run_script(
         backup_scripts.INSTALL_FOLDER, certificate_folder, stdin=build_certificate_archive(b"one")
@@ -103,7 +103,7 @@ def test_folder_changed_by_others_is_left(certificate_folder: Path, name: str) -
 
 def test_new_folder_changed_by_others_is_left(tmp_path: Path) -> None:
     """
-    A changed folder without an original stays, and the restore fails.
+    A folder that migqual created and others changed stays, and the restore fails.
 
     The folder still contains the private keys of migqual, so the restore must not count as
     done.

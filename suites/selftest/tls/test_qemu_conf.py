@@ -77,7 +77,7 @@ def test_defaults_of_old_libvirt_and_migration_folder() -> None:
     ],
 )
 def test_peer_verification_keys(text: str, verify: bool) -> None:  # noqa: FBT001
-    """The migration key comes first, then the default key; the first of several lines counts."""
+    """The migration key overrides the default key; the first of several equal keys counts."""
     assert qemu_conf.parse_qemu_conf(text).verify_peers is verify
 
 

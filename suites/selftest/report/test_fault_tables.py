@@ -1,0 +1,78 @@
+"""The tables of faults and commands in the report, from records."""
+
+from dataclasses import replace
+
+import pytest
+
+from migqual.model.record import (
+    CommandAnswer,
+    CommandRecord,
+    FaultRecord,
+    MigrationRecord,
+    PairName,
+    TestRecord,
+)
+from migqual.model.verdict import Verdict
+from migqual.report.fault_tables import CommandRow, FaultRow, list_command_rows, list_fault_rows
+
+pytestmark = pytest.mark.selftest
+
+LOCK_MESSAGE = "cannot acquire state change lock"
+REFUSED_SAVE = CommandRecord("save", "source", CommandAnswer.REFUSED, LOCK_MESSAGE)
+RECORD = TestRecord(
+    run="r",
+    id="suites/faults/test_x.py::test_y",
+    title="",
+    doc="",
+    chapter="",
+    requirements=("LM-RES-05",),
+    pair=PairName("a1", "b1"),
+    verdict=Verdict.PASS,
+    migrations=(
+        MigrationRecord(
+            plan={"bandwidth_mib_s": 1, "deadline_s": 150.0, "channels": 2},
+            virsh="",
+            metrics={"wall_s": 0.7},
+            status="failed",
+            error="closed the monitor",
+            faults=(FaultRecord("QEMU killed", "first-iteration"),),
+        ),
+        MigrationRecord(plan={}, virsh=""),
+    ),
+    commands=(REFUSED_SAVE,),
+)
+
+
+def test_each_fault_is_a_row_without_the_limits_of_the_hold() -> None:
+    """A row has fault, phase, pair, plan and end; a migration without a fault has no row.
+
+    The plan is without the limits that held the migration in the phase.
+    """
+    row = FaultRow(
+        "QEMU killed", "first-iteration", "a1-b1", "channels 2", "failed closed the monitor", 0.7
+    )
+
+    assert list_fault_rows([RECORD]) == [row]
+
+
+def test_equal_answers_of_pairs_are_together() -> None:
+    """
+    A command has one row for each role, and one line for each different answer.
+
+    Preconditions: two pairs refuse the command at the source in the same words, a third pair
+    accepts the command. One pair does not answer at the destination.
+    """
+    accepted = replace(REFUSED_SAVE, answer=CommandAnswer.ACCEPTED, message="Domain saved")
+    missing = CommandRecord("save", "destination", CommandAnswer.MISSING)
+    records = [
+        RECORD,
+        replace(RECORD, pair=PairName("a2", "b2")),
+        replace(RECORD, pair=PairName("a3", "b3"), commands=(accepted, missing)),
+    ]
+
+    assert list_command_rows(records) == [
+        CommandRow("save", "destination", ("no answer (a3-b3)",)),
+        CommandRow(
+            "save", "source", (f"refused: {LOCK_MESSAGE} (a1-b1, a2-b2)", "accepted (a3-b3)")
+        ),
+    ]
