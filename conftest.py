@@ -17,4 +17,5 @@ pytest_plugins = [
     "fixtures.plugins.smoke",  # after lanes: the last one registered chooses first
     "fixtures.plugins.preflight",
     "fixtures.plugins.stack_messages",
+    "fixtures.plugins.operator_commands",
 ]

@@ -3,6 +3,7 @@
 import pytest
 
 from fixtures.plugins.guests import RecordFigures
+from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.errors import MigrationError
 from migqual.faults.daemon_faults import kill_daemon
 from migqual.faults.power_faults import power_off
@@ -28,7 +29,10 @@ CASES = (
 @pytest.mark.requirement("LM-RES-05")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_guest_survives_the_end_of_the_destination_qemu(
-    case: FaultCase, testbed: Testbed, record_figures: RecordFigures
+    case: FaultCase,
+    testbed: Testbed,
+    record_figures: RecordFigures,
+    record_stack_message: RecordStackMessage,
 ) -> None:
     """
     The guest continues at the source when QEMU at the destination is killed.
@@ -49,7 +53,7 @@ def test_guest_survives_the_end_of_the_destination_qemu(
     record_figures(f"destination QEMU killed {case}", {"error": migration.outcome.message})
     raise_violations(migration.violations)
     assert isinstance(migration.error, MigrationError)
-    assert migration.outcome.message
+    record_stack_message("destination-lost", migration.outcome.message)
     assert guest.host is testbed.source
 
     testbed.migrate(guest, case.plan if case.spec.disks else Plan())
@@ -57,7 +61,7 @@ def test_guest_survives_the_end_of_the_destination_qemu(
 
 @pytest.mark.requirement("LM-RES-05")
 def test_guest_survives_the_end_of_the_destination_daemon(
-    testbed: Testbed, record_figures: RecordFigures
+    testbed: Testbed, record_figures: RecordFigures, record_stack_message: RecordStackMessage
 ) -> None:
     """
     The guest continues at the source when libvirt's daemon at the destination is killed.
@@ -77,6 +81,7 @@ def test_guest_survives_the_end_of_the_destination_daemon(
     record_figures("destination daemon killed", {"error": migration.outcome.message})
     raise_violations(migration.violations)
     assert isinstance(migration.error, MigrationError)
+    record_stack_message("destination-lost", migration.outcome.message)
     assert guest.host is testbed.source
 
     testbed.migrate(guest, Plan())
@@ -85,7 +90,7 @@ def test_guest_survives_the_end_of_the_destination_daemon(
 @pytest.mark.requirement("LM-RES-05")
 @pytest.mark.slow
 def test_guest_survives_a_power_failure_of_the_destination(
-    testbed: Testbed, record_figures: RecordFigures
+    testbed: Testbed, record_figures: RecordFigures, record_stack_message: RecordStackMessage
 ) -> None:
     """
     The guest continues at the source when the destination loses power.
@@ -110,6 +115,7 @@ def test_guest_survives_a_power_failure_of_the_destination(
     )
     raise_violations(migration.violations)
     assert isinstance(migration.error, MigrationError)
+    record_stack_message("destination-lost", migration.outcome.message)
     assert guest.host is testbed.source
 
     testbed.migrate(guest, Plan())

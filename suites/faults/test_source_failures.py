@@ -3,9 +3,11 @@
 import pytest
 
 from fixtures.plugins.guests import RecordFigures
+from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.deadline import Deadline
 from migqual.errors import MigrationError
 from migqual.faults.daemon_faults import kill_daemon
+from migqual.faults.power_faults import power_off
 from migqual.faults.qemu_faults import kill_qemu
 from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
@@ -19,13 +21,17 @@ from suites.support import fault_cases
 from suites.support.fault_cases import FaultCase
 
 CLEANUP_SECONDS = 30.0
+POWER_CLEANUP_SECONDS = 90.0  # libvirt waits 30 s for a silent peer
 CASES = (fault_cases.FIRST_ITERATION, fault_cases.LATER_ITERATION, fault_cases.SWITCH_OVER)
 
 
 @pytest.mark.requirement("LM-RES-06")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_no_copy_stays_after_the_end_of_the_source_qemu(
-    case: FaultCase, testbed: Testbed, record_figures: RecordFigures
+    case: FaultCase,
+    testbed: Testbed,
+    record_figures: RecordFigures,
+    record_stack_message: RecordStackMessage,
 ) -> None:
     """
     A guest whose QEMU at the source is killed runs nowhere, and no incomplete copy stays.
@@ -45,6 +51,7 @@ def test_no_copy_stays_after_the_end_of_the_source_qemu(
 
     record_figures(f"source QEMU killed {case}", {"error": migration.outcome.message})
     assert isinstance(migration.error, MigrationError)
+    record_stack_message("source-lost", migration.outcome.message)
     assert [text for text in migration.violations if text.startswith("split brain")] == []
     wait_until_gone(guest, testbed)
     guest.domain.start()
@@ -53,7 +60,7 @@ def test_no_copy_stays_after_the_end_of_the_source_qemu(
 
 @pytest.mark.requirement("LM-RES-06")
 def test_guest_survives_the_end_of_the_source_daemon(
-    testbed: Testbed, record_figures: RecordFigures
+    testbed: Testbed, record_figures: RecordFigures, record_stack_message: RecordStackMessage
 ) -> None:
     """
     The guest runs on exactly one host after libvirt's daemon at the source is killed.
@@ -74,9 +81,43 @@ def test_guest_survives_the_end_of_the_source_daemon(
     record_figures("source daemon killed", {"error": migration.outcome.message})
     raise_violations(migration.violations)
     assert isinstance(migration.error, MigrationError)
+    record_stack_message("source-lost", migration.outcome.message)
     assert guest.host is testbed.source
 
     testbed.migrate(guest, Plan())
+
+
+@pytest.mark.requirement("LM-RES-06")
+@pytest.mark.slow
+def test_no_copy_stays_after_a_power_failure_of_the_source(
+    testbed: Testbed, record_stack_message: RecordStackMessage
+) -> None:
+    """
+    A guest whose source loses power runs nowhere, and no incomplete copy stays.
+
+    Preconditions: the migration is in the first iteration over guest memory. The source is
+    switched off, and no packet announces the end.
+    Expected: the destination removes the incomplete copy by itself, while the source is off. The
+    guest starts again at the source from its definition.
+    """
+    guest = testbed.make_guest(GuestSpec())
+    journal = testbed.probe_context.journal
+
+    with hold_migration(testbed, guest, Plan(), MigrationPhase.FIRST_ITERATION) as held:
+        with held.inject("power failure of the source", power_off(journal, held.source)):
+            Deadline(POWER_CLEANUP_SECONDS).wait_for(
+                f"the removal of {guest.name} at the destination",
+                lambda: testbed.destination.libvirt.find_domain(guest.name) is None,
+                interval_s=0.2,
+            )
+        migration = held.wait_for_end()
+    testbed.detach_observers(guest)  # the guest is lost, as expected
+
+    assert isinstance(migration.error, MigrationError)
+    record_stack_message("source-lost", migration.outcome.message)
+    wait_until_gone(guest, testbed)
+    guest.domain.start()
+    assert guest.query_state() is DomainState.RUNNING
 
 
 def wait_until_gone(guest: Guest, testbed: Testbed) -> None:

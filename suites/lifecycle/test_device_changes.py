@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from fixtures.plugins.guests import RecordFigures
+from fixtures.plugins.operator_commands import RecordCommands
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.inventory.entities import StoreKind
@@ -22,7 +22,7 @@ RNG_XML = b"""\
 
 @pytest.mark.requirement("LM-RES-04")
 def test_device_changes_are_refused_during_the_migration(
-    testbed: Testbed, record_figures: RecordFigures
+    testbed: Testbed, record_commands: RecordCommands
 ) -> None:
     """
     libvirt refuses each change of a guest that migrates.
@@ -41,7 +41,7 @@ def test_device_changes_are_refused_during_the_migration(
         commands = build_device_commands(guest, testbed.source, folder)
         commanded = run_commands_during_migration(testbed, guest, plan, testbed.source, commands)
 
-    commanded.record(record_figures, "device changes at the source")
+    record_commands(commanded.commands)
     raise_violations(commanded.migration.violations)
     assert commanded.migration.error is None
     assert commanded.phase is MigrationPhase.FIRST_ITERATION

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from fixtures.plugins.guests import RecordFigures
+from fixtures.plugins.operator_commands import RecordCommands
 from migqual.errors import MigrationError
 from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
@@ -21,7 +22,7 @@ GUEST_SPEC = GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.QCOW2),))
 
 @pytest.mark.requirement("LM-RES-03")
 def test_lifecycle_commands_do_not_disturb_the_migration(
-    testbed: Testbed, record_figures: RecordFigures
+    testbed: Testbed, record_commands: RecordCommands
 ) -> None:
     """
     No life-cycle command at the source disturbs a guest that migrates.
@@ -40,7 +41,7 @@ def test_lifecycle_commands_do_not_disturb_the_migration(
         commanded = run_commands_during_migration(testbed, guest, plan, testbed.source, commands)
         files = testbed.source.shell.run("ls", "-A", "--", folder).stdout.split()
 
-    commanded.record(record_figures, "life-cycle commands at the source")
+    record_commands(commanded.commands)
     raise_violations(commanded.migration.violations)
     assert commanded.migration.error is None
     assert commanded.phase is MigrationPhase.FIRST_ITERATION
@@ -74,7 +75,7 @@ def build_lifecycle_commands(
 
 @pytest.mark.requirement("LM-RES-03")
 def test_commands_at_the_destination_do_not_disturb_the_migration(
-    testbed: Testbed, record_figures: RecordFigures
+    testbed: Testbed, record_commands: RecordCommands
 ) -> None:
     """
     No life-cycle command at the destination disturbs a guest that arrives.
@@ -92,7 +93,7 @@ def test_commands_at_the_destination_do_not_disturb_the_migration(
 
     commanded = run_commands_during_migration(testbed, guest, Plan(), testbed.destination, commands)
 
-    commanded.record(record_figures, "life-cycle commands at the destination")
+    record_commands(commanded.commands)
     raise_violations(commanded.migration.violations)
     assert commanded.migration.error is None
     assert commanded.accepted_commands == []
@@ -100,7 +101,9 @@ def test_commands_at_the_destination_do_not_disturb_the_migration(
 
 
 @pytest.mark.requirement("LM-RES-03")
-def test_suspended_guest_arrives_once(testbed: Testbed, record_figures: RecordFigures) -> None:
+def test_suspended_guest_arrives_once(
+    testbed: Testbed, record_commands: RecordCommands, record_figures: RecordFigures
+) -> None:
     """
     A guest that an operator suspends during the migration is on one host afterwards.
 
@@ -115,7 +118,11 @@ def test_suspended_guest_arrives_once(testbed: Testbed, record_figures: RecordFi
     )
 
     states = guest.query_states_by_host(testbed.hosts)
-    commanded.record(record_figures, "suspend during a migration", **states)
+    record_commands(commanded.commands)
+    record_figures(
+        "suspend during a migration",
+        {f"state on {name}": str(state) for name, state in states.items()},
+    )
     assert commanded.migration.error is None
     assert set(states) == {testbed.destination.name}
     assert states[testbed.destination.name] in {DomainState.PAUSED, DomainState.RUNNING}
@@ -125,7 +132,7 @@ def test_suspended_guest_arrives_once(testbed: Testbed, record_figures: RecordFi
 
 
 @pytest.mark.requirement("LM-RES-03")
-def test_destroyed_guest_runs_nowhere(testbed: Testbed, record_figures: RecordFigures) -> None:
+def test_destroyed_guest_runs_nowhere(testbed: Testbed, record_commands: RecordCommands) -> None:
     """
     A guest that an operator destroys during the migration runs on no host.
 
@@ -139,7 +146,7 @@ def test_destroyed_guest_runs_nowhere(testbed: Testbed, record_figures: RecordFi
         testbed, guest, Plan(), testbed.source, {"destroy": ("destroy", guest.name)}
     )
 
-    commanded.record(record_figures, "destroy during a migration")
+    record_commands(commanded.commands)
     if not commanded.accepted_commands:
         raise_violations(commanded.migration.violations)
         assert commanded.migration.error is None

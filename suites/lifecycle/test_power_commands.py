@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from fixtures.plugins.guests import RecordFigures
+from fixtures.plugins.operator_commands import RecordCommands
 from migqual.deadline import Deadline
 from migqual.hosts.guest import Guest
 from migqual.inventory.entities import DirectoryStore, StoreKind
@@ -80,7 +81,7 @@ def test_power_change_in_the_guest_leaves_one_copy_at_most(
 
 @pytest.mark.requirement("LM-RES-07")
 def test_restore_during_the_migration_is_refused(
-    testbed: Testbed, record_figures: RecordFigures
+    testbed: Testbed, record_commands: RecordCommands
 ) -> None:
     """
     libvirt starts no second copy of a migrating guest from a saved state.
@@ -97,7 +98,7 @@ def test_restore_during_the_migration_is_refused(
                 testbed, guest, Plan(), host, {"restore": ("restore", str(path))}
             )
 
-        commanded.record(record_figures, f"restore on {host.name} during a migration")
+        record_commands(commanded.commands)
         raise_violations(commanded.migration.violations)
         assert commanded.migration.error is None
         assert commanded.accepted_commands == []

@@ -6,13 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from fixtures.plugins.guests import RecordFigures
 from migqual.errors import InconclusiveError
-from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.model.migration_phase import MigrationPhase
 from migqual.model.plan import Plan
+from migqual.model.record import CommandAnswer, CommandRecord
 from migqual.testbed.held_migration import hold_migration
 from migqual.testbed.observers import ObservedMigration
 from migqual.testbed.testbed import Testbed
@@ -43,53 +42,23 @@ _TIMEOUT_STATUS = 124  # of timeout(1)
 
 
 @dataclass(frozen=True)
-class VirshResult:
-    """The result of a virsh command: the exit status and the output in one line."""
-
-    status: int
-    output: str
-
-    @property
-    def is_refused(self) -> bool:
-        """Return whether libvirt refused the command."""
-        return self.status not in {0, _TIMEOUT_STATUS}
-
-    def __str__(self) -> str:
-        if self.status == _TIMEOUT_STATUS:
-            return f"no answer within {COMMAND_SECONDS} s"
-        return f"refused: {self.output}" if self.is_refused else f"accepted: {self.output}"
-
-
-@dataclass(frozen=True)
 class CommandedMigration:
     """A migration during which an operator gave commands for the guest.
 
     Attributes:
-        results: The result of each command, by the name of the command.
+        commands: The commands, with the answers of libvirt.
         phase: Phase of the migration after the last command.
         migration: The migration after its end.
     """
 
-    results: Mapping[str, VirshResult]
+    commands: tuple[CommandRecord, ...]
     phase: MigrationPhase
     migration: ObservedMigration
 
     @property
     def accepted_commands(self) -> list[str]:
         """Return the names of the commands that libvirt did not refuse."""
-        return [name for name, result in self.results.items() if not result.is_refused]
-
-    def record(self, record_figures: RecordFigures, title: str, **states: DomainState) -> None:
-        """Record libvirt's answer to each command for the report.
-
-        Args:
-            record_figures: The fixture.
-            title: Title of the table.
-            **states: State of the guest on each host after the migration, by name of the host.
-        """
-        answers = {name: str(result) for name, result in self.results.items()}
-        host_states = {f"state on {name}": str(state) for name, state in states.items()}
-        record_figures(title, answers | host_states)
+        return [one.command for one in self.commands if one.answer is not CommandAnswer.REFUSED]
 
 
 def run_commands_during_migration(
@@ -107,14 +76,16 @@ def run_commands_during_migration(
     Raises:
         InconclusiveError: The commands did not fall in the first iteration.
     """
-    results: dict[str, VirshResult] = {}
+    role = "source" if host is guest.host else "destination"
+    records: list[CommandRecord] = []
     with hold_migration(testbed, guest, plan, MigrationPhase.FIRST_ITERATION) as held:
         held.inject_once(
-            f"commands on {host.name}", lambda: results.update(run_virsh_commands(host, commands))
+            f"commands at the {role}",
+            lambda: records.extend(run_virsh_commands(host, role, commands)),
         )
         phase = held.query_phase()
         held.release()
-        return CommandedMigration(results, phase, held.wait_for_end())
+        return CommandedMigration(tuple(records), phase, held.wait_for_end())
 
 
 @contextmanager
@@ -133,16 +104,14 @@ def open_command_folder(testbed: Testbed, guest: Guest) -> Iterator[PurePosixPat
 
 
 def run_virsh_commands(
-    host: Host, commands: Mapping[str, tuple[str, ...]]
-) -> dict[str, VirshResult]:
+    host: Host, role: str, commands: Mapping[str, tuple[str, ...]]
+) -> list[CommandRecord]:
     """Run virsh commands on the host at the same time, and wait for all of them.
 
     Args:
         host: The host.
+        role: Role of the host in the migration, `source` or `destination`.
         commands: Arguments of virsh for each command, by the name of the command.
-
-    Returns:
-        The result of each command, by the name of the command.
 
     Raises:
         InconclusiveError: The host has no virsh.
@@ -156,13 +125,20 @@ def run_virsh_commands(
         raise InconclusiveError(
             f"{host.name} has no virsh", remedy="install the client programs of libvirt"
         )
-    return dict(zip(commands, _parse_results(listing), strict=True))
+    results = [text.partition("\n") for text in listing.split("=== ")[1:]]
+    return [
+        CommandRecord(name, role, _find_answer(int(status)), _extract_message(output))
+        for name, (status, _, output) in zip(commands, results, strict=True)
+    ]
 
 
-def _parse_results(listing: str) -> list[VirshResult]:
-    results = []
-    for text in listing.split("=== ")[1:]:
-        status, _, output = text.partition("\n")
-        words = " ".join(output.split())  # a program may complain about the locale first
-        results.append(VirshResult(int(status), words.partition("error: ")[2] or words))
-    return results
+def _find_answer(status: int) -> CommandAnswer:
+    """Find the answer of libvirt from the exit status of `timeout virsh`."""
+    if status == _TIMEOUT_STATUS:
+        return CommandAnswer.MISSING
+    return CommandAnswer.REFUSED if status else CommandAnswer.ACCEPTED
+
+
+def _extract_message(output: str) -> str:
+    """Extract the last error message of virsh, or the whole output, in one line."""
+    return " ".join(output.split()).rpartition("error: ")[2]

@@ -14,7 +14,7 @@ from migqual.model.json_codec import decode_json_value, encode_json_value
 from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict
 
-RECORD_FORMAT = 6
+RECORD_FORMAT = 7
 # In `RunRecord.environment`, this text and the name of a host are the key of facts about guests.
 GUESTS_FACT = "guests on "
 
@@ -94,6 +94,9 @@ class RunRecord:
         finished: Time of the end. None means that the run has not ended.
         expected_acceleration: Acceleration that the inventory expects. Empty means that the
             inventory permits every acceleration.
+        left_out: Ids of the tests that the arguments of the run left out, without the pair. An
+            id without parameters stands for all tests of the function. A pair whose records do
+            not contain these tests does not qualify.
         environment: Versions and properties of hosts and programs, for example
             `{"host a1": {"qemu": "7.2.15", ...}, ...}`.
     """
@@ -108,6 +111,7 @@ class RunRecord:
     requirements: Mapping[str, RequirementSummary]
     environment: Mapping[str, Any] = field(default_factory=dict)
     expected_acceleration: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
     def observed_accelerations(self) -> tuple[str, ...]:
@@ -129,6 +133,42 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class FaultRecord:
+    """A fault that a test injected into a migration.
+
+    Attributes:
+        phase: Phase of the migration just before the fault, a value of `MigrationPhase`.
+    """
+
+    name: str
+    phase: str
+
+
+class CommandAnswer(StrEnum):
+    """Answer of libvirt to a command for a migrating guest."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    MISSING = "no answer"
+
+
+@dataclass(frozen=True)
+class CommandRecord:
+    """A command that an operator gave for a guest while the guest migrated.
+
+    Attributes:
+        command: Name of the virsh command.
+        role: Host that got the command, `source` or `destination`.
+        message: Message of libvirt; empty without a message.
+    """
+
+    command: str
+    role: str
+    answer: CommandAnswer
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class MigrationRecord:
     """The record of a migration in a test.
 
@@ -139,6 +179,7 @@ class MigrationRecord:
             measured.
         status: Status with which the migration ended, a value of `MigrationStatus`.
         error: Error message of libvirt or QEMU. Empty means that the migration completed.
+        faults: The faults that the test injected into the migration, oldest first.
     """
 
     plan: Mapping[str, Any]
@@ -146,6 +187,7 @@ class MigrationRecord:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     status: str = "completed"
     error: str = ""
+    faults: tuple[FaultRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -195,6 +237,7 @@ class TestRecord:
             test does not decide the verdict of a requirement if the test is `unsupported` and
             the requirement has other tests.
         stack_messages: Messages of libvirt and QEMU about refusals that the test provoked.
+        commands: Commands for a migrating guest, with the answers of libvirt.
     """
 
     __test__ = False  # keeps pytest from collecting the class because of its name
@@ -217,6 +260,7 @@ class TestRecord:
     steps: Mapping[str, float] = field(default_factory=dict)
     beyond_requirement: bool = False
     stack_messages: tuple[StackMessage, ...] = ()
+    commands: tuple[CommandRecord, ...] = ()
 
     @property
     def unknown_messages(self) -> tuple[StackMessage, ...]:

@@ -11,6 +11,7 @@ from migqual.model.record import RunRecord, TestRecord
 from migqual.model.verdict import Verdict
 from migqual.report import terminal_summary, time_summary
 from migqual.report.charts import build_charts
+from migqual.report.fault_tables import list_command_rows, list_fault_rows
 from migqual.report.qualification import (
     PairResult,
     RequirementResult,
@@ -64,6 +65,8 @@ def render_html_report(
         not_run=group_not_run(results),
         migrations=[(record, migration) for record in records for migration in record.migrations],
         charts=build_charts(records),
+        fault_rows=list_fault_rows(records),
+        command_rows=list_command_rows(records),
         comparison=comparison or StackComparison((), ()),
         time_totals=time_summary.compute_step_totals(records),
         time_summary=time_summary.render_time_summary(records),

@@ -219,6 +219,7 @@ def merge_runs(runs: Sequence[RunRecord]) -> RunRecord:
         version=_format_unique_values(run.version for run in runs),
         pairs=tuple(dict.fromkeys(pair for run in runs for pair in run.pairs)),
         environment=_merge_environments(runs),
+        left_out=tuple(dict.fromkeys(test_id for run in runs for test_id in run.left_out)),
     )
 
 
@@ -295,6 +296,23 @@ def _list_missing_results(run: RunRecord, records: Sequence[TestRecord]) -> Iter
         yield "the run did not finish"
     if all(record.verdict is Verdict.NOT_RUN for record in records):
         yield "no test ran on this pair"
+    if missing := find_left_out_tests(run, records):
+        yield (
+            f"a part of the suites does not qualify a pair: {len(missing)} tests were left out, "
+            f"for example {missing[0]}"
+        )
+
+
+def find_left_out_tests(run: RunRecord, records: Iterable[TestRecord]) -> list[str]:
+    """Find the tests that a run left out, and that the records of no other run contain.
+
+    Args:
+        run: The record of the run, or of the merged runs.
+        records: The records of a pair, from all runs.
+    """
+    recorded_ids = {record.id for record in records}
+    recorded_ids |= {id_.partition("[")[0] for id_ in recorded_ids}
+    return [test_id for test_id in run.left_out if test_id not in recorded_ids]
 
 
 def _list_contradictions(run: RunRecord, results: Sequence[RequirementResult]) -> Iterator[str]:

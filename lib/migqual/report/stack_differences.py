@@ -138,6 +138,9 @@ def _list_observations(
     for test in pair_tests:
         for message in test.stack_messages:
             yield f"message: {message.kind}", _clean(message.message)
+        for command in test.commands:
+            subject = f"command {command.command} at the {command.role}"
+            yield subject, _clean(f"{command.answer}: {command.message}")
     for name, facts in run.environment.items():
         if name.startswith(COMPARED_FACTS) and _belongs_to_pair(name, pair):
             yield _remove_pair(name, pair), _clean(_describe_facts(facts))

@@ -29,8 +29,9 @@ from migqual.hosts.host import Host
 from migqual.migration.job_sampler import SampleAction
 from migqual.model.job_stats import JobStats
 from migqual.model.migration_phase import MigrationPhase, determine_phase
-from migqual.model.outcome import JobSample
+from migqual.model.outcome import JobSample, Outcome
 from migqual.model.plan import Plan, StorageCopy
+from migqual.model.record import FaultRecord
 from migqual.observe.event_log import EventLog, collect_events
 from migqual.testbed.migration_hold import (
     build_held_plan,
@@ -55,12 +56,14 @@ class InjectedFault:
 
     Attributes:
         name: Name of the fault.
+        phase: Phase of the migration just before the fault.
         requested_s: Time just before the fault, in s since the log began.
         in_force_s: Time at which a lasting fault was in force. None for a fault that lasts no time,
             for example the end of a process.
     """
 
     name: str
+    phase: MigrationPhase
     requested_s: float
     in_force_s: float | None = None
 
@@ -102,7 +105,8 @@ class HeldMigration:
         """Start the migration, and wait until the migration is in the phase.
 
         Raises:
-            InconclusiveError: The migration ended before the phase, or did not reach the phase.
+            InconclusiveError: The migration completed before the phase, or did not reach the phase.
+            MigrationError: The migration failed before the phase, without a fault.
         """
         journal = self.testbed.probe_context.journal
         if self.phase is MigrationPhase.SETUP:
@@ -127,12 +131,24 @@ class HeldMigration:
         """Return whether the migration, or a check after the migration, still runs."""
         return self._thread.is_alive()
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """Return the outcome of the migration, or None before the end of the checks."""
+        return self._migration.outcome if self._migration is not None else None
+
+    @property
+    def fault_records(self) -> tuple[FaultRecord, ...]:
+        """Return the faults injected so far for a record, oldest first."""
+        return tuple(FaultRecord(fault.name, fault.phase.value) for fault in self.faults)
+
     def query_phase(self) -> MigrationPhase:
         """Return the phase of the migration now, by the events received until now."""
         return self._find_phase_at(self._now_s())
 
     @contextmanager
-    def inject(self, name: str, fault: AbstractContextManager[T]) -> Iterator[T]:
+    def inject(
+        self, name: str, fault: AbstractContextManager[T], *, ends_phase: bool = False
+    ) -> Iterator[T]:
         """Inject a fault while the block runs, and log when the fault began and ended.
 
         The checks after the migration wait for the end of the block.
@@ -140,14 +156,16 @@ class HeldMigration:
         Args:
             name: Name of the fault for the log.
             fault: The fault, as a context manager.
+            ends_phase: True if the migration leaves the phase because of the fault. Then only the
+                moment just before the fault has to be in the phase.
         """
-        injected_fault = InjectedFault(name, self._now_s())
+        injected_fault = InjectedFault(name, self.query_phase(), self._now_s())
         self.faults.append(injected_fault)
         self._log(f"{name}: begins")
         self._no_fault_in_force.clear()
         try:
             with fault as value:
-                injected_fault.in_force_s = self._now_s()
+                injected_fault.in_force_s = None if ends_phase else self._now_s()
                 self._log(f"{name}: is in force")
                 yield value
         finally:
@@ -161,7 +179,7 @@ class HeldMigration:
             name: Name of the fault for the log.
             fault: Injects the fault.
         """
-        self.faults.append(InjectedFault(name, self._now_s()))
+        self.faults.append(InjectedFault(name, self.query_phase(), self._now_s()))
         self._log(f"{name}: begins")
         fault()
         self._log(f"{name}: is done")
@@ -248,6 +266,8 @@ class HeldMigration:
     def _wait_for_phase(self, phase: MigrationPhase) -> None:
         def has_arrived() -> bool:
             if not self.is_running:
+                if self._migration is not None and self._migration.error is not None:
+                    raise self._migration.error
                 raise InconclusiveError(
                     f"the migration ended before the phase {phase}: {self._describe()}"
                 )
@@ -325,6 +345,7 @@ def hold_migration(
 
     Raises:
         InconclusiveError: The migration does not reach the phase.
+        MigrationError: The migration failed before the phase, without a fault.
     """
     target_host = destination or testbed.pair.get_peer(guest.host)
     with collect_events(guest.name, (guest.host, target_host)) as event_log:
@@ -334,4 +355,4 @@ def hold_migration(
             yield held
         finally:
             held.close()
-            testbed.handle_fault_log(event_log.events)
+            testbed.handle_fault_log(event_log.events, held.fault_records, held.outcome)

@@ -18,6 +18,7 @@ from migqual.migration.job_sampler import OnSample
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.outcome import GuestEvent, Outcome
 from migqual.model.plan import Plan, Safety
+from migqual.model.record import FaultRecord
 from migqual.observe import split_brain
 from migqual.observe.gap_meter import run_gap_meter
 from migqual.preflight.check_libvirt_safety import is_shared_filesystem
@@ -260,10 +261,18 @@ class Testbed:
     def handle_outcome(self, outcome: Outcome) -> None:
         """Receive the outcome of an ended migration. Subclasses can override the empty method."""
 
-    def handle_fault_log(self, events: tuple[GuestEvent, ...]) -> None:
-        """Receive the log of a held migration: the events of the guest on both hosts, and faults.
+    def handle_fault_log(
+        self,
+        events: tuple[GuestEvent, ...],
+        faults: tuple[FaultRecord, ...],
+        outcome: Outcome | None,
+    ) -> None:
+        """Receive the log of a held migration. Subclasses can override the empty method.
 
-        Subclasses can override the empty method.
+        Args:
+            events: The events of the guest on both hosts, with the faults between them.
+            faults: The faults with their phases, oldest first.
+            outcome: The outcome of the migration, or None if the migration has no outcome.
         """
 
 
