@@ -34,7 +34,8 @@ CHAPTERS: dict[str, dict[str, tuple[str, ...]]] = {
         "migqual.testbed.observers": ("Observers", "ObservedMigration"),
     },
     "Faults": {
-        "migqual.testbed.held_migration": ("hold_migration", "HeldMigration", "InjectedFault"),
+        "migqual.testbed.held_migration": ("hold_migration", "HeldMigration"),
+        "migqual.testbed.injected_fault": ("InjectedFault",),
         "migqual.model.migration_phase": ("MigrationPhase", "determine_phase"),
         "migqual.faults.link_cut": (
             "cut_migration_link",

@@ -14,7 +14,7 @@ from migqual.model.plan import Plan
 from migqual.testbed.held_migration import hold_migration
 from migqual.testbed.testbed import Testbed, raise_violations
 from suites.support import fault_cases
-from suites.support.fault_cases import FaultCase
+from suites.support.fault_cases import POWER_TEST_SECONDS, FaultCase
 
 CASES = (
     fault_cases.SETUP,
@@ -89,6 +89,7 @@ def test_guest_survives_the_end_of_the_destination_daemon(
 
 @pytest.mark.requirement("LM-RES-05")
 @pytest.mark.slow
+@pytest.mark.timeout(POWER_TEST_SECONDS)
 def test_guest_survives_a_power_failure_of_the_destination(
     testbed: Testbed, record_figures: RecordFigures, record_stack_message: RecordStackMessage
 ) -> None:
@@ -104,7 +105,9 @@ def test_guest_survives_a_power_failure_of_the_destination(
     journal = testbed.probe_context.journal
 
     with hold_migration(testbed, guest, Plan(), MigrationPhase.FIRST_ITERATION) as held:
-        with held.inject("power failure of the destination", power_off(journal, held.destination)):
+        with held.inject(
+            "power failure of the destination", power_off(journal, held.destination, guest)
+        ):
             held.release()
             held.wait_for_job_end()
         migration = held.wait_for_end()

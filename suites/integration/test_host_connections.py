@@ -133,7 +133,7 @@ def test_short_commands_side_by_side_keep_the_connection(shell: Shell) -> None:
 
 def test_killed_command_is_an_error(shell: Shell) -> None:
     """
-    A command without an exit status is an error, even after output.
+    A command that ends without an exit status is an error, even if it printed output before.
 
     Expected: the error names the host and the command.
     """

@@ -39,7 +39,7 @@ def test_device_changes_are_refused_during_the_migration(
 
     with open_command_folder(testbed, guest) as folder:
         commands = build_device_commands(guest, testbed.source, folder)
-        commanded = run_commands_during_migration(testbed, guest, plan, testbed.source, commands)
+        commanded = run_commands_during_migration(testbed, guest, plan, at_source=commands)
 
     record_commands(commanded.commands)
     raise_violations(commanded.migration.violations)

@@ -16,13 +16,12 @@ from migqual.model.guest_spec import GuestSpec
 from migqual.model.migration_phase import MigrationPhase
 from migqual.model.outcome import MigrationStatus
 from migqual.model.plan import Plan
-from migqual.observe.split_brain import RUNNING_STATES
 from migqual.testbed.held_migration import hold_migration
 from migqual.testbed.testbed import Testbed, raise_violations
+from suites.support.copies import wait_for_single_copy
 from suites.support.operator_commands import run_commands_during_migration
 
 EVENT_SECONDS = 20.0
-CLEANUP_SECONDS = 30.0
 
 
 class PowerChange(StrEnum):
@@ -76,7 +75,7 @@ def test_power_change_in_the_guest_leaves_one_copy_at_most(
     )
     assert [text for text in migration.violations if text.startswith("split brain")] == []
     assert migration.outcome.status in {MigrationStatus.COMPLETED, MigrationStatus.FAILED}
-    wait_for_single_copy(guest, testbed)
+    wait_for_single_copy(guest, testbed.hosts, may_stay=True)
 
 
 @pytest.mark.requirement("LM-RES-07")
@@ -92,17 +91,16 @@ def test_restore_during_the_migration_is_refused(
     migration completes, and the guest is intact.
     """
     guest = testbed.make_guest(GuestSpec())
-    for host in testbed.hosts:
-        with saved_state(testbed, guest) as path:
-            commanded = run_commands_during_migration(
-                testbed, guest, Plan(), host, {"restore": ("restore", str(path))}
-            )
+    with saved_state(testbed, guest) as path:
+        restore = {"restore": ("restore", str(path))}
+        commanded = run_commands_during_migration(
+            testbed, guest, Plan(), at_source=restore, at_destination=restore
+        )
 
-        record_commands(commanded.commands)
-        raise_violations(commanded.migration.violations)
-        assert commanded.migration.error is None
-        assert commanded.accepted_commands == []
-        testbed.migrate(guest, Plan())
+    record_commands(commanded.commands)
+    raise_violations(commanded.migration.violations)
+    assert commanded.migration.error is None
+    assert commanded.accepted_commands == []
 
 
 def run_without_reply(guest: Guest, script: str) -> None:
@@ -126,21 +124,3 @@ def saved_state(testbed: Testbed, guest: Guest) -> Iterator[PurePosixPath]:
     finally:
         host.shell.run_unchecked("rm", "-f", "--", path)
         journal.record_removal(entry)
-
-
-def wait_for_single_copy(guest: Guest, testbed: Testbed) -> None:
-    """Wait until one host at most runs the guest, and no other host has QEMU of the guest.
-
-    Raises:
-        TimedOut: Two hosts have QEMU processes of the guest.
-    """
-
-    def has_single_copy() -> bool:
-        processes = [host.name for host in testbed.hosts if host.list_qemu_pids(guest.name)]
-        states = guest.query_states_by_host(testbed.hosts)
-        running = [name for name, state in states.items() if state in RUNNING_STATES]
-        return len(processes) <= 1 and len(running) <= 1
-
-    Deadline(CLEANUP_SECONDS).wait_for(
-        f"the end of every second copy of {guest.name}", has_single_copy, interval_s=0.1
-    )

@@ -136,7 +136,7 @@ def test_one_image_under_two_names(
     Preconditions: an image on the shared directory. The destination uses the image under the
     same path or under another path.
     Expected: the guard refuses. Without the guard the behavior of the stack is recorded. In both
-    cases the part of the image that only the test writes to is unchanged.
+    cases the bytes that the test wrote to the image before are unchanged.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.RAW),)))
     fill_disk(guest, "vda", UNTOUCHED_OFFSET_MIB, UNTOUCHED_SIZE_MIB)
@@ -160,7 +160,8 @@ def test_one_export_under_two_names(store: StoreKind, testbed: Testbed) -> None:
 
     Preconditions: the server offers the image of the disk also as a second NBD export or as a
     second iSCSI target.
-    Expected: the guard refuses. The part of the image that only the test writes to is unchanged.
+    Expected: the guard refuses the migration. The bytes that the test wrote to the image before
+    are unchanged.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(store),)))
     fill_disk(guest, "vda", UNTOUCHED_OFFSET_MIB, UNTOUCHED_SIZE_MIB)

@@ -10,6 +10,7 @@ from migqual.testbed.testbed import Testbed
 from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING
 from suites.support.disks import COPY_PLAN, LOCAL_DISK, fill_disk
 
+POWER_TEST_SECONDS = 1200  # limit of a test in which a host boots: a server takes minutes
 _DISK_DATA_MIB = 40
 _DISK_DATA_OFFSET_MIB = 20  # behind the blocks that the guest load writes
 

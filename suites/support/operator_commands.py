@@ -1,7 +1,9 @@
 """Commands that an operator gives for a guest while the guest migrates."""
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -18,6 +20,8 @@ from migqual.testbed.testbed import Testbed
 
 # libvirt waits 30 s for the lock of a guest with a job, then libvirt refuses the command
 COMMAND_SECONDS = 50
+# arguments of virsh for each command, by the name of the command
+VirshCommands = Mapping[str, tuple[str, ...]]
 # One SSH session for all commands, because a server may allow few sessions.
 _RUN_SCRIPT = """\
 command -v virsh >/dev/null || { echo "no virsh"; exit 0; }
@@ -39,6 +43,12 @@ done
 rm -rf "$folder"
 """
 _TIMEOUT_STATUS = 124  # of timeout(1)
+CONTROL_COMMAND = "dominfo"
+# Messages of virsh and of timeout(1) about a command that did not reach libvirt.
+_VIRSH_FAILURE = re.compile(
+    r"failed to connect|unknown command|command .* doesn't support|failed to run command"
+    r"|command not found"
+)
 
 
 @dataclass(frozen=True)
@@ -57,32 +67,52 @@ class CommandedMigration:
 
     @property
     def accepted_commands(self) -> list[str]:
-        """Return the names of the commands that libvirt did not refuse."""
-        return [one.command for one in self.commands if one.answer is not CommandAnswer.REFUSED]
+        """Return host role and name of each command that libvirt did not refuse."""
+        return [
+            f"{one.role}: {one.command}"
+            for one in self.commands
+            if one.answer is not CommandAnswer.REFUSED
+        ]
 
 
 def run_commands_during_migration(
-    testbed: Testbed, guest: Guest, plan: Plan, host: Host, commands: Mapping[str, tuple[str, ...]]
+    testbed: Testbed,
+    guest: Guest,
+    plan: Plan,
+    *,
+    at_source: VirshCommands | None = None,
+    at_destination: VirshCommands | None = None,
 ) -> CommandedMigration:
-    """Run virsh commands on `host` in the first iteration of a migration, then let it continue.
+    """Run virsh commands in the first iteration of a migration, then let it continue.
+
+    All commands at both ends run at the same time.
 
     Args:
         testbed: The testbed of the guest.
         guest: A guest from `testbed.make_guest`.
         plan: Settings of the migration.
-        host: The host that gets the commands: the source or the destination.
-        commands: Arguments of virsh for each command, by the name of the command.
+        at_source: Arguments of virsh for each command at the source, by the name of the command.
+        at_destination: The same for the destination.
 
     Raises:
         InconclusiveError: The commands did not fall in the first iteration.
     """
-    role = "source" if host is guest.host else "destination"
+    source, destination = guest.host, testbed.pair.get_peer(guest.host)
+    calls = (("source", source, at_source), ("destination", destination, at_destination))
     records: list[CommandRecord] = []
+
+    def run_all_commands() -> None:
+        with ThreadPoolExecutor(len(calls)) as executor:
+            futures = [
+                executor.submit(run_virsh_commands, host, guest.name, role, commands)
+                for role, host, commands in calls
+                if commands
+            ]
+        for future in futures:
+            records.extend(future.result())
+
     with hold_migration(testbed, guest, plan, MigrationPhase.FIRST_ITERATION) as held:
-        held.inject_once(
-            f"commands at the {role}",
-            lambda: records.extend(run_virsh_commands(host, role, commands)),
-        )
+        held.inject_once("commands of an operator", run_all_commands)
         phase = held.query_phase()
         held.release()
         return CommandedMigration(tuple(records), phase, held.wait_for_end())
@@ -104,19 +134,23 @@ def open_command_folder(testbed: Testbed, guest: Guest) -> Iterator[PurePosixPat
 
 
 def run_virsh_commands(
-    host: Host, role: str, commands: Mapping[str, tuple[str, ...]]
+    host: Host, guest_name: str, role: str, commands: VirshCommands
 ) -> list[CommandRecord]:
     """Run virsh commands on the host at the same time, and wait for all of them.
 
+    A control command shows that virsh reaches libvirt while the others wait.
+
     Args:
         host: The host.
+        guest_name: Name of the migrating guest.
         role: Role of the host in the migration, `source` or `destination`.
         commands: Arguments of virsh for each command, by the name of the command.
 
     Raises:
-        InconclusiveError: The host has no virsh.
+        InconclusiveError: The host has no virsh, or libvirt did not answer each command itself.
     """
-    lines = [shlex.join(arguments) for arguments in commands.values()]
+    all_commands = {CONTROL_COMMAND: (CONTROL_COMMAND, guest_name), **commands}
+    lines = [shlex.join(arguments) for arguments in all_commands.values()]
     listing = host.shell.run(
         *("sh", "-c", _RUN_SCRIPT, "sh", str(COMMAND_SECONDS), *lines),
         seconds=COMMAND_SECONDS + 20,
@@ -126,10 +160,30 @@ def run_virsh_commands(
             f"{host.name} has no virsh", remedy="install the client programs of libvirt"
         )
     results = [text.partition("\n") for text in listing.split("=== ")[1:]]
-    return [
+    control, *records = (
         CommandRecord(name, role, _find_answer(int(status)), _extract_message(output))
-        for name, (status, _, output) in zip(commands, results, strict=True)
-    ]
+        for name, (status, _, output) in zip(all_commands, results, strict=True)
+    )
+    for record in (control, *records):
+        _require_answer(host, record)
+    if control.answer is not CommandAnswer.ACCEPTED:
+        raise InconclusiveError(f"{host.name}: virsh {CONTROL_COMMAND}: {control.message}")
+    return records
+
+
+def _require_answer(host: Host, record: CommandRecord) -> None:
+    """Require that libvirt itself answered the command.
+
+    Raises:
+        InconclusiveError: virsh did not reach libvirt, does not know the command, or got no
+            answer in time.
+    """
+    if record.answer is CommandAnswer.MISSING:
+        raise InconclusiveError(
+            f"{host.name}: no answer to virsh {record.command} within {COMMAND_SECONDS} s"
+        )
+    if record.answer is CommandAnswer.REFUSED and _VIRSH_FAILURE.search(record.message):
+        raise InconclusiveError(f"{host.name}: virsh {record.command}: {record.message}")
 
 
 def _find_answer(status: int) -> CommandAnswer:

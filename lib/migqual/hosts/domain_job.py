@@ -66,15 +66,6 @@ def abort_job(domain: Domain) -> None:
     domain.call_libvirt("abort the job", lambda d: d.abortJob())
 
 
-def pause_postcopy(domain: Domain) -> None:
-    """Pause a migration in post-copy (virDomainAbortJobFlags with VIR_DOMAIN_ABORT_JOB_POSTCOPY).
-
-    Both ends then wait for a recovery, as after a lost connection. libvirt 8.5 or newer.
-    """
-    flag = libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY
-    domain.call_libvirt("pause post-copy", lambda d: d.abortJobFlags(flag))
-
-
 def start_postcopy(domain: Domain) -> None:
     """Switch the running migration to post-copy (virDomainMigrateStartPostCopy)."""
     domain.call_libvirt("switch to post-copy", lambda d: d.migrateStartPostCopy())

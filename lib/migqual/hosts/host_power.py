@@ -5,7 +5,7 @@ import subprocess
 from enum import StrEnum
 
 from migqual.deadline import Deadline
-from migqual.errors import ConnectionLost, HostError, WithheldError
+from migqual.errors import HostError, WithheldError
 from migqual.hosts.host import Host
 from migqual.inventory.entities import HostEntry
 
@@ -21,6 +21,29 @@ class PowerAction(StrEnum):
     ON = "on"
 
 
+def require_power_command(entry: HostEntry) -> None:
+    """Require that the inventory has a power command for the host.
+
+    Raises:
+        WithheldError: The inventory has no power command for the host.
+    """
+    if not entry.power_command:
+        raise WithheldError(
+            f"the inventory has no command that switches {entry.name} off and on",
+            remedy=f"set migqual_power_command for {entry.name}, for example a call of ipmitool",
+        )
+
+
+def is_reachable(host: Host) -> bool:
+    """Return whether SSH and libvirt of the host answer."""
+    try:
+        host.shell.run("true", seconds=5)
+        host.libvirt.query_versions()
+    except HostError:
+        return False
+    return True
+
+
 def switch_power(entry: HostEntry, action: PowerAction) -> None:
     """Run the power command of a host on the controller.
 
@@ -32,11 +55,7 @@ def switch_power(entry: HostEntry, action: PowerAction) -> None:
         WithheldError: The inventory has no power command for the host.
         HostError: The command fails, or does not end within `COMMAND_SECONDS`.
     """
-    if not entry.power_command:
-        raise WithheldError(
-            f"the inventory has no command that switches {entry.name} {action}",
-            remedy=f"set migqual_power_command for {entry.name}, for example a call of ipmitool",
-        )
+    require_power_command(entry)
     command = entry.power_command.format(action=action, name=entry.name, address=entry.address)
     try:
         result = subprocess.run(
@@ -67,13 +86,6 @@ def switch_on(host: Host) -> None:
     """
     switch_power(host.entry, PowerAction.ON)
     host.close_connections()
-
-    def is_up() -> bool:
-        try:
-            host.shell.run("true", seconds=5)
-            host.libvirt.query_versions()
-        except (ConnectionLost, HostError):
-            return False
-        return True
-
-    Deadline(BOOT_SECONDS).wait_for(f"the boot of {host.name}", is_up, interval_s=0.2)
+    Deadline(BOOT_SECONDS).wait_for(
+        f"the boot of {host.name}", lambda: is_reachable(host), interval_s=0.2
+    )

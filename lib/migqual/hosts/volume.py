@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from migqual.errors import ConnectionLost, HostError, StackError
+from migqual.errors import ConnectionLost, HostError, StackError, TimedOut, WithheldError
 from migqual.hosts.host import Host
 from migqual.hosts.host_power import POWER_KIND, switch_on
 from migqual.hosts.iscsi_target import create_target, query_initiator_address
@@ -223,7 +223,10 @@ def undo_entry(host: Host, entry: JournalEntry) -> None:
             certificates or settings.
     """
     if entry.kind == POWER_KIND:
-        switch_on(host)
+        try:
+            switch_on(host)
+        except (TimedOut, WithheldError) as error:
+            raise ConnectionLost(host.name, error.message, remedy=error.remedy) from error
     if entry.kind == "domain":
         _remove_domain(host, entry.name)
     for argv in entry.undo:

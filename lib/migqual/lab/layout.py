@@ -61,6 +61,11 @@ class HostLayout:
         return self.folder / "upper"
 
     @property
+    def power_file(self) -> Path:
+        """Return the file that exists while `migqual lab power off` keeps the host off."""
+        return self.folder / "powered-off"
+
+    @property
     def merged(self) -> Path:
         """Return the mount point of the overlayfs, which is the root folder of the host."""
         return self.folder / "root"

@@ -32,6 +32,7 @@ def power_off(lab_name: str, host_name: str) -> None:
         TimedOut: Processes of the host are still there after `KILL_SECONDS`.
     """
     layout, host = _find_host(lab_name, host_name)
+    host.power_file.touch()
     _set_links(layout, host, "down")
     nspawn_host.kill_lab_host(host, Deadline(KILL_SECONDS))
 
@@ -50,6 +51,7 @@ def power_on(lab_name: str, host_name: str) -> None:
     layout, host = _find_host(lab_name, host_name)
     _set_links(layout, host, "up")
     if cgroup.list_group_pids(host.cgroup_name):
+        host.power_file.unlink(missing_ok=True)
         return
     listener = nspawn_host.bind_notify_socket(host)
     with listener:
@@ -59,6 +61,7 @@ def power_on(lab_name: str, host_name: str) -> None:
         except BaseException:
             nspawn_host.kill_process_group(process)
             raise
+    host.power_file.unlink(missing_ok=True)
 
 
 def _find_host(lab_name: str, host_name: str) -> tuple[LabLayout, HostLayout]:

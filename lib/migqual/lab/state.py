@@ -97,7 +97,10 @@ def detect_lab_phase(name: str) -> LabPhase:
         state, layout = read_lab_state(name)
     except UsageError:
         return LabPhase.LEFTOVER if list_lab_resources(name) else LabPhase.ABSENT
-    hosts_running = all(cgroup.list_group_pids(host.cgroup_name) for host in layout.hosts)
+    hosts_running = all(
+        cgroup.list_group_pids(host.cgroup_name) or host.power_file.exists()
+        for host in layout.hosts
+    )
     has_namespaces = set(layout.namespaces) <= set(list_namespaces(name))
     if state.phase is LabPhase.UP and hosts_running and has_namespaces:
         return LabPhase.UP

@@ -7,7 +7,7 @@ from enum import StrEnum
 from migqual.model.job_stats import JobStats
 from migqual.model.outcome import GuestEvent
 
-_ENDED_STATUSES = {"completed", "failed", "cancelled"}
+_ENDED_STATUSES = {"completed", "failing", "failed", "cancelling", "cancelled"}
 _POSTCOPY_STATUSES = {"postcopy-active", "postcopy-device"}
 _SWITCH_OVER_STATUSES = {"pre-switchover", "device"}
 _PASS_EVENTS = {"iteration", "MIGRATION_PASS"}  # event names of libvirt and of QEMU

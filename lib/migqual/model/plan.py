@@ -214,8 +214,6 @@ class Plan:
         downtime_ms: Downtime limit. None keeps QEMU's default.
         postcopy: True permits post-copy. `timeout` or `postcopy_after_precopy` starts post-copy.
         postcopy_after_precopy: True starts post-copy after the first iteration.
-        postcopy_resume: True continues a post-copy migration that lost its connection
-            (VIR_MIGRATE_POSTCOPY_RESUME, libvirt 8.5 or newer).
         migrate_disks: libvirt's target names of the disks to copy. Empty means libvirt's default.
         disks_port: TCP port for copied disks at the destination. None lets libvirt choose the port.
         disks_uri: Address for copied disks, ``tcp://ADDRESS:PORT``. None means the migration
@@ -255,7 +253,6 @@ class Plan:
     timeout: Timeout | None = None
     postcopy: bool = False
     postcopy_after_precopy: bool = False
-    postcopy_resume: bool = False
     copy_storage: StorageCopy = StorageCopy.NONE
     migrate_disks: tuple[str, ...] = ()
     destination_images: DestinationImages = DestinationImages.CREATED
@@ -288,12 +285,11 @@ class Plan:
                 "the plan sets postcopy_bandwidth_mib_s, but postcopy is False",
                 remedy="set postcopy=True in the plan",
             )
-        for name in ("postcopy_after_precopy", "postcopy_resume"):
-            if getattr(self, name) and not self.postcopy:
-                raise UsageError(
-                    f"the plan sets {name}, but postcopy is False",
-                    remedy="set postcopy=True in the plan",
-                )
+        if self.postcopy_after_precopy and not self.postcopy:
+            raise UsageError(
+                "the plan sets postcopy_after_precopy, but postcopy is False",
+                remedy="set postcopy=True in the plan",
+            )
         if self.timeout and self.timeout.action is TimeoutAction.POSTCOPY and not self.postcopy:
             raise UsageError(
                 "the plan has a timeout with the action POSTCOPY, but postcopy is False",

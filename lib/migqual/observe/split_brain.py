@@ -1,13 +1,17 @@
 """Find split brain: two copies of a guest that run at the same time."""
 
 import re
+from contextlib import suppress
 from pathlib import PurePosixPath
 
+from migqual.deadline import Deadline
+from migqual.errors import HostError, TimedOut
 from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 
 RUNNING_STATES = {DomainState.RUNNING, DomainState.BLOCKED}
+COPY_CLEANUP_SECONDS = 10.0
 MAX_LOG_MESSAGES = 3  # lines of QEMU's log
 LOG_MESSAGE_PATTERN = re.compile(r"\d{4}-\d\d-\d\d|qemu")  # excludes QEMU's command line
 
@@ -53,6 +57,29 @@ def find_split_brain_violations(
         if not is_still_migrating and (pids := host.list_qemu_pids(guest.name)):
             violations.append(f"{host.name} still has QEMU processes of {guest.name}: pids {pids}")
     return violations
+
+
+def wait_for_removal_of_copies(guest: Guest, hosts: tuple[Host, ...]) -> None:
+    """Wait until libvirt has removed the incomplete copies of the guest, at most 10 s.
+
+    After a fault libvirt removes an incomplete copy a moment later. A second copy that runs, or a
+    host that does not answer, ends the wait at once: a later check finds them.
+
+    Args:
+        guest: The guest.
+        hosts: All hosts on which a copy may be.
+    """
+    others = tuple(host for host in hosts if host is not guest.host)
+
+    def has_no_idle_copy() -> bool:
+        states = guest.query_states_by_host(others)
+        is_running_twice = bool(RUNNING_STATES & set(states.values()))
+        return is_running_twice or not any(host.list_qemu_pids(guest.name) for host in others)
+
+    with suppress(HostError, TimedOut):
+        Deadline(COPY_CLEANUP_SECONDS).wait_for(
+            f"the removal of incomplete copies of {guest.name}", has_no_idle_copy
+        )
 
 
 def extract_last_messages(log: str) -> str:

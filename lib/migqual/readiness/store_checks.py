@@ -83,7 +83,7 @@ def _check_folder(
 
 
 def find_existing_parent(host: Host, folder: PurePosixPath) -> PurePosixPath:
-    """Find the folder itself, or its lowest parent folder that exists on the host."""
+    """Return the folder if it exists on the host, otherwise its nearest parent that exists."""
     script = 'path=$1; until test -e "$path"; do path=$(dirname -- "$path"); done; echo "$path"'
     return PurePosixPath(host.shell.run("sh", "-c", script, "sh", folder).stdout.strip())
 

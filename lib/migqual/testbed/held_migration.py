@@ -33,6 +33,8 @@ from migqual.model.outcome import JobSample, Outcome
 from migqual.model.plan import Plan, StorageCopy
 from migqual.model.record import FaultRecord
 from migqual.observe.event_log import EventLog, collect_events
+from migqual.observe.split_brain import wait_for_removal_of_copies
+from migqual.testbed.injected_fault import InjectedFault, require_faults_in_phase
 from migqual.testbed.migration_hold import (
     build_held_plan,
     lift_block_job_limits,
@@ -48,24 +50,6 @@ PHASE_SECONDS = 30.0
 END_SECONDS = 90.0
 POLL_SECONDS = 0.005
 CONTROLLER = "controller"
-
-
-@dataclass
-class InjectedFault:
-    """A fault that was injected into a held migration.
-
-    Attributes:
-        name: Name of the fault.
-        phase: Phase of the migration just before the fault.
-        requested_s: Time just before the fault, in s since the log began.
-        in_force_s: Time at which a lasting fault was in force. None for a fault that lasts no time,
-            for example the end of a process.
-    """
-
-    name: str
-    phase: MigrationPhase
-    requested_s: float
-    in_force_s: float | None = None
 
 
 @dataclass
@@ -181,7 +165,11 @@ class HeldMigration:
         """
         self.faults.append(InjectedFault(name, self.query_phase(), self._now_s()))
         self._log(f"{name}: begins")
-        fault()
+        self._no_fault_in_force.clear()
+        try:
+            fault()
+        finally:
+            self._no_fault_in_force.set()
         self._log(f"{name}: is done")
 
     def wait(self, seconds: float) -> None:
@@ -190,8 +178,7 @@ class HeldMigration:
         Raises:
             InconclusiveError: The migration ended meanwhile.
         """
-        self._thread.join(seconds)
-        if not self.is_running:
+        if self._has_ended.wait(seconds):
             raise InconclusiveError(f"the migration ended while it was held: {self._describe()}")
 
     def wait_for_job_end(self, seconds: float = END_SECONDS) -> None:
@@ -221,7 +208,8 @@ class HeldMigration:
             The outcome, the error of the migration and the violations.
 
         Raises:
-            InconclusiveError: A fault did not fall in the phase, or the migration did not end.
+            InconclusiveError: A fault was injected outside the phase in which the migration was
+                held, or the migration did not end within `seconds`.
             MigqualError: Another error than a `MigrationError` ended the migration.
         """
         self._thread.join(seconds)
@@ -232,14 +220,17 @@ class HeldMigration:
         if self._error is not None:
             raise self._error
         assert self._migration is not None
-        self._require_faults_in_phase()
+        require_faults_in_phase(self.faults, self.phase, self._find_phase_at)
         return self._migration
 
     def close(self) -> None:
         """Abort the migration if it still runs, and wait for the end."""
         self._aborts = True
-        self._hold_stack.close()
-        self._thread.join(END_SECONDS)
+        try:
+            self._hold_stack.close()
+        finally:
+            self._no_fault_in_force.set()
+            self._thread.join(END_SECONDS)
 
     def _run(self) -> None:
         try:
@@ -258,6 +249,7 @@ class HeldMigration:
     def _on_ended(self) -> None:
         self._has_ended.set()
         self._no_fault_in_force.wait()
+        wait_for_removal_of_copies(self.guest, self.testbed.hosts)
 
     def _on_sample(self, sample: JobSample) -> SampleAction | None:
         self._samples.append((self._now_s(), sample.stats))
@@ -271,7 +263,7 @@ class HeldMigration:
                 raise InconclusiveError(
                     f"the migration ended before the phase {phase}: {self._describe()}"
                 )
-            return self.query_phase() is phase and self._has_moved_data(phase)
+            return self.query_phase() is phase and self._is_phase_complete(phase)
 
         try:
             Deadline(PHASE_SECONDS).wait_for(
@@ -280,24 +272,16 @@ class HeldMigration:
         except TimedOut as error:
             raise InconclusiveError(f"{error.message}; the phase is {self.query_phase()}") from None
 
-    def _has_moved_data(self, phase: MigrationPhase) -> bool:
+    def _is_phase_complete(self, phase: MigrationPhase) -> bool:
+        """Return whether the migration is far enough in the phase for a fault."""
+        if phase is MigrationPhase.POSTCOPY:  # QEMU at the destination dies of an earlier pause
+            return any(
+                event.host == self.destination.name and event.name == "RESUME"
+                for event in self.event_log.events
+            )
         if phase is not MigrationPhase.FIRST_ITERATION:
             return True
         return any(stats.memory_processed_bytes for _, stats in self._samples)
-
-    def _require_faults_in_phase(self) -> None:
-        """Require by the events of both hosts that each fault was in force in the phase.
-
-        Raises:
-            InconclusiveError: A fault began before the phase, or was in force only after it.
-        """
-        for fault in self.faults:
-            for at_s in (fault.requested_s, fault.in_force_s):
-                if at_s is not None and (phase := self._find_phase_at(at_s)) is not self.phase:
-                    raise InconclusiveError(
-                        f"the fault {fault.name} did not fall in the phase {self.phase}: "
-                        f"the migration was in the phase {phase}"
-                    )
 
     def _find_phase_at(self, at_s: float) -> MigrationPhase:
         events = tuple(event for event in self.event_log.events if event.at_s <= at_s)

@@ -1,5 +1,6 @@
 """Choose how a migration is held in a phase, and lift the limits that hold the migration."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -40,13 +41,17 @@ def lift_limits(domain: Domain, phase: MigrationPhase) -> None:
     """
     if phase is MigrationPhase.SWITCH_OVER:
         return
-    with suppress(HostError, GuestError):
-        if phase is MigrationPhase.DISK_COPY:
-            lift_block_job_limits(domain)
-        domain.set_bandwidth(FREE_BANDWIDTH_MIB_S)
-        domain.set_max_downtime(FREE_DOWNTIME_MS)
-        if phase is MigrationPhase.POSTCOPY:
-            domain.set_bandwidth(FREE_BANDWIDTH_MIB_S, BandwidthPhase.POSTCOPY)
+    calls: list[Callable[[], None]] = [
+        lambda: domain.set_bandwidth(FREE_BANDWIDTH_MIB_S),
+        lambda: domain.set_max_downtime(FREE_DOWNTIME_MS),
+    ]
+    if phase is MigrationPhase.DISK_COPY:
+        calls.insert(0, lambda: lift_block_job_limits(domain))
+    if phase is MigrationPhase.POSTCOPY:
+        calls.append(lambda: domain.set_bandwidth(FREE_BANDWIDTH_MIB_S, BandwidthPhase.POSTCOPY))
+    for call in calls:
+        with suppress(HostError, GuestError):
+            call()
 
 
 def lift_block_job_limits(domain: Domain) -> None:

@@ -35,7 +35,7 @@ def test_failed_command_is_reported_with_its_output() -> None:
 
 
 def test_host_without_a_command_is_not_switched_off() -> None:
-    with pytest.raises(WithheldError, match="no command that switches b1 off") as caught:
+    with pytest.raises(WithheldError, match="no command that switches b1 off and on") as caught:
         switch_power(build_entry(""), PowerAction.OFF)
 
     assert "migqual_power_command" in caught.value.remedy

@@ -1,4 +1,4 @@
-"""Requests to libvirt during a migration: due actions, refusals, retries and errors."""
+"""Requests to libvirt during a migration: planned actions, refusals, retries and errors."""
 
 import pytest
 

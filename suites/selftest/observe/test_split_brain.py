@@ -1,4 +1,4 @@
-"""The last messages in the log of a QEMU process after a crash."""
+"""The violation for a guest whose QEMU crashed contains the last messages of QEMU's log."""
 
 import pytest
 

@@ -377,7 +377,7 @@ def test_watch():
         ),
         (
             ("suites/test_inner.py::test_move[nbd]",),
-            ("suites/test_inner.py::test_move[nbd]",),
+            ("suites/test_inner.py::test_move (only some parameters)",),
         ),
     ],
     ids=["none", "keyword", "deselect", "marker-xdist", "test-id"],

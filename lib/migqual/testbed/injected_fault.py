@@ -1,0 +1,49 @@
+"""Faults that were injected into a held migration, and the proof of their phase."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from migqual.errors import InconclusiveError
+from migqual.model.migration_phase import MigrationPhase
+
+
+@dataclass
+class InjectedFault:
+    """A fault that was injected into a held migration.
+
+    Attributes:
+        name: Name of the fault.
+        phase: Phase of the migration just before the fault.
+        requested_s: Time just before the fault, in s since the log began.
+        in_force_s: Time at which a lasting fault was in force. None for a fault that lasts no time,
+            for example the end of a process.
+    """
+
+    name: str
+    phase: MigrationPhase
+    requested_s: float
+    in_force_s: float | None = None
+
+
+def require_faults_in_phase(
+    faults: Iterable[InjectedFault],
+    phase: MigrationPhase,
+    find_phase_at: Callable[[float], MigrationPhase],
+) -> None:
+    """Require by the events of both hosts that each fault fell in the phase.
+
+    Args:
+        faults: The faults of the migration.
+        phase: The phase in which the migration was held.
+        find_phase_at: Returns the phase at a time in s since the log began.
+
+    Raises:
+        InconclusiveError: A fault began before or after the phase, or was in force only after it.
+    """
+    for fault in faults:
+        for at_s in (fault.requested_s, fault.in_force_s):
+            if at_s is not None and (found_phase := find_phase_at(at_s)) is not phase:
+                raise InconclusiveError(
+                    f"the fault {fault.name} did not fall in the phase {phase}: "
+                    f"the migration was in the phase {found_phase}"
+                )
