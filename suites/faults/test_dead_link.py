@@ -17,6 +17,7 @@ WAIT_S = 3.0
 
 
 @pytest.mark.requirement("LM-RES-02")
+@pytest.mark.slow
 def test_dead_link_fails_the_migration(
     testbed: Testbed, record_figures: RecordFigures, record_stack_message: RecordStackMessage
 ) -> None:

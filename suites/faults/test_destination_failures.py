@@ -14,20 +14,19 @@ from migqual.model.plan import Plan
 from migqual.testbed.held_migration import hold_migration
 from migqual.testbed.testbed import Testbed, raise_violations
 from suites.support import fault_cases
-from suites.support.fault_cases import POWER_TEST_SECONDS, FaultCase
+from suites.support.fault_cases import POWER_TEST_SECONDS, FaultCase, build_case_parameters
 
-CASES = (
+CASES = (fault_cases.FIRST_ITERATION, fault_cases.SWITCH_OVER)
+SLOW_CASES = (
     fault_cases.SETUP,
-    fault_cases.FIRST_ITERATION,
     fault_cases.LATER_ITERATION,
-    fault_cases.SWITCH_OVER,
     fault_cases.DISK_COPY,
     fault_cases.DIRECT,
 )
 
 
 @pytest.mark.requirement("LM-RES-05")
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", build_case_parameters(CASES, SLOW_CASES), ids=str)
 def test_guest_survives_the_end_of_the_destination_qemu(
     case: FaultCase,
     testbed: Testbed,

@@ -11,25 +11,24 @@ from migqual.model.migration_phase import MigrationPhase
 from migqual.testbed.held_migration import HeldMigration, hold_migration
 from migqual.testbed.testbed import Testbed, raise_violations
 from suites.support import fault_cases
-from suites.support.fault_cases import FaultCase
+from suites.support.fault_cases import FaultCase, build_case_parameters
 
 CUT_S = 3.0
 LONG_CUT_S = 12.0
 
 
-CASES = (
-    fault_cases.FIRST_ITERATION,
+CASES = (fault_cases.FIRST_ITERATION, fault_cases.SWITCH_OVER)
+SLOW_CASES = (
     fault_cases.LATER_ITERATION,
-    fault_cases.SWITCH_OVER,
     fault_cases.DISK_COPY,
+    fault_cases.DIRECT,
+    fault_cases.CHANNELS,
+    fault_cases.COPIED_DISKS,
 )
-SLOW_CASES = (fault_cases.DIRECT, fault_cases.CHANNELS, fault_cases.COPIED_DISKS)
 
 
 @pytest.mark.requirement("LM-RES-01")
-@pytest.mark.parametrize(
-    "case", [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW_CASES)], ids=str
-)
+@pytest.mark.parametrize("case", build_case_parameters(CASES, SLOW_CASES), ids=str)
 def test_interrupted_link_delays_the_migration(
     case: FaultCase, testbed: Testbed, record_figures: RecordFigures
 ) -> None:

@@ -16,6 +16,7 @@ POSTCOPY_PLAN = Plan(postcopy=True)
 
 @pytest.mark.requirement("LM-RES-01")
 @pytest.mark.beyond_requirement
+@pytest.mark.slow
 def test_postcopy_waits_while_its_link_is_down(testbed: Testbed) -> None:
     """
     A migration in post-copy waits while its link is down, and completes when the link is up again.

@@ -16,15 +16,16 @@ from migqual.testbed.held_migration import hold_migration
 from migqual.testbed.testbed import Testbed, raise_violations
 from suites.support import fault_cases
 from suites.support.copies import wait_for_single_copy
-from suites.support.fault_cases import POWER_TEST_SECONDS, FaultCase
+from suites.support.fault_cases import POWER_TEST_SECONDS, FaultCase, build_case_parameters
 
 BOOT_SECONDS = 60.0
 POWER_CLEANUP_SECONDS = 90.0  # libvirt waits 30 s for a silent peer
-CASES = (fault_cases.FIRST_ITERATION, fault_cases.LATER_ITERATION, fault_cases.SWITCH_OVER)
+CASES = (fault_cases.FIRST_ITERATION, fault_cases.SWITCH_OVER)
+SLOW_CASES = (fault_cases.LATER_ITERATION,)
 
 
 @pytest.mark.requirement("LM-RES-06")
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", build_case_parameters(CASES, SLOW_CASES), ids=str)
 def test_no_copy_stays_after_the_end_of_the_source_qemu(
     case: FaultCase,
     testbed: Testbed,

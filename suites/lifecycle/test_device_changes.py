@@ -21,6 +21,7 @@ RNG_XML = b"""\
 
 
 @pytest.mark.requirement("LM-RES-04")
+@pytest.mark.slow
 def test_device_changes_are_refused_during_the_migration(
     testbed: Testbed, record_commands: RecordCommands
 ) -> None:

@@ -1,6 +1,10 @@
 """Migrations during which a fault is injected: the plan, the guest and the phase of the fault."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
 
 from migqual.hosts.guest import Guest
 from migqual.model.guest_spec import GuestSpec
@@ -40,6 +44,14 @@ class FaultCase:
         if self.phase is MigrationPhase.DISK_COPY:
             fill_disk(guest, "vda", _DISK_DATA_OFFSET_MIB, _DISK_DATA_MIB)
         return guest
+
+
+def build_case_parameters(cases: Iterable[FaultCase], slow_cases: Iterable[FaultCase]) -> list[Any]:
+    """Build the parameters of a test: all cases, and the slow ones with the marker `slow`."""
+    return [
+        *(pytest.param(case) for case in cases),
+        *(pytest.param(case, marks=pytest.mark.slow) for case in slow_cases),
+    ]
 
 
 # For one connection, libvirt connects before QEMU begins; several connections are made by QEMU.
