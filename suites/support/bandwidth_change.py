@@ -75,8 +75,8 @@ class BandwidthChange:
             self._thread.join(JOIN_TIMEOUT_S)
         if self.first_data_s is None or self.requested_s is None or self.applied_s is None:
             raise InconclusiveError(
-                "the migration ended before the limit could be changed; "
-                f"error of the last change: {self.refusal or 'none'}"
+                "the migration ended before the bandwidth could be changed; "
+                f"refusal of the last attempt: {self.refusal or 'there was none'}"
             )
         if self.reported_mib_s is None:
             raise InconclusiveError(

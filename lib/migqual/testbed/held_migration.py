@@ -14,12 +14,12 @@ Example:
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from migqual.deadline import Deadline
-from migqual.errors import InconclusiveError, TimedOut
+from migqual.errors import HostError, InconclusiveError, TimedOut
 from migqual.faults.link_cut import cut_migration_link
 from migqual.faults.qemu_faults import freeze_qemu
 from migqual.hosts.domain import Domain
@@ -98,9 +98,13 @@ class HeldMigration:
             self._hold_stack.enter_context(link_cut)
         self._thread.start()
         if self.plan.copy_storage is not StorageCopy.NONE:
-            self._wait_for_phase(MigrationPhase.DISK_COPY)
+            self._wait_for(
+                "the start of the disk copy",
+                lambda: self.query_phase() is not MigrationPhase.NOT_STARTED,
+            )
             if self.phase is not MigrationPhase.DISK_COPY:
-                lift_block_job_limits(self._domain)
+                with suppress(HostError):  # the copy may have just ended
+                    lift_block_job_limits(self._domain)
         if self.phase is MigrationPhase.SWITCH_OVER:
             self._wait_for_phase(MigrationPhase.FIRST_ITERATION)
             self._hold_stack.enter_context(freeze_qemu(journal, self.destination, self.guest))
@@ -130,9 +134,7 @@ class HeldMigration:
         return self._find_phase_at(self._now_s())
 
     @contextmanager
-    def inject(
-        self, name: str, fault: AbstractContextManager[T], *, ends_phase: bool = False
-    ) -> Iterator[T]:
+    def inject(self, name: str, fault: AbstractContextManager[T]) -> Iterator[T]:
         """Inject a fault while the block runs, and log when the fault began and ended.
 
         The checks after the migration wait for the end of the block.
@@ -140,8 +142,6 @@ class HeldMigration:
         Args:
             name: Name of the fault for the log.
             fault: The fault, as a context manager.
-            ends_phase: True if the migration leaves the phase because of the fault. Then only the
-                moment just before the fault has to be in the phase.
         """
         injected_fault = InjectedFault(name, self.query_phase(), self._now_s())
         self.faults.append(injected_fault)
@@ -149,7 +149,7 @@ class HeldMigration:
         self._no_fault_in_force.clear()
         try:
             with fault as value:
-                injected_fault.in_force_s = None if ends_phase else self._now_s()
+                injected_fault.in_force_s = self._now_s()
                 self._log(f"{name}: is in force")
                 yield value
         finally:
@@ -230,7 +230,8 @@ class HeldMigration:
             self._hold_stack.close()
         finally:
             self._no_fault_in_force.set()
-            self._thread.join(END_SECONDS)
+            if self._thread.ident is not None:  # the thread was started
+                self._thread.join(END_SECONDS)
 
     def _run(self) -> None:
         try:
@@ -256,19 +257,30 @@ class HeldMigration:
         return SampleAction.ABORT if self._aborts else None
 
     def _wait_for_phase(self, phase: MigrationPhase) -> None:
+        self._wait_for(
+            f"the phase {phase}",
+            lambda: self.query_phase() is phase and self._is_phase_complete(phase),
+        )
+
+    def _wait_for(self, condition: str, is_true: Callable[[], bool]) -> None:
+        """Wait for a condition of the running migration.
+
+        Raises:
+            InconclusiveError: The migration completed before, or the condition is not true.
+            MigrationError: The migration failed before.
+        """
+
         def has_arrived() -> bool:
             if not self.is_running:
                 if self._migration is not None and self._migration.error is not None:
                     raise self._migration.error
                 raise InconclusiveError(
-                    f"the migration ended before the phase {phase}: {self._describe()}"
+                    f"the migration ended before {condition}: {self._describe()}"
                 )
-            return self.query_phase() is phase and self._is_phase_complete(phase)
+            return is_true()
 
         try:
-            Deadline(PHASE_SECONDS).wait_for(
-                f"the phase {phase} of the migration", has_arrived, interval_s=POLL_SECONDS
-            )
+            Deadline(PHASE_SECONDS).wait_for(condition, has_arrived, interval_s=POLL_SECONDS)
         except TimedOut as error:
             raise InconclusiveError(f"{error.message}; the phase is {self.query_phase()}") from None
 
@@ -297,10 +309,8 @@ class HeldMigration:
     def _describe(self) -> str:
         if self._error is not None:
             return str(self._error)
-        if self._migration is None:
-            return "no outcome"
-        outcome = self._migration.outcome
-        return f"{outcome.status} {outcome.message}".strip()
+        outcome = self.outcome
+        return f"{outcome.status} {outcome.message}".strip() if outcome else "no outcome"
 
 
 @contextmanager
@@ -309,8 +319,6 @@ def hold_migration(
     guest: Guest,
     plan: Plan,
     phase: MigrationPhase,
-    *,
-    destination: Host | None = None,
 ) -> Iterator[HeldMigration]:
     """Start a migration, hold the migration in a phase, and yield the held migration.
 
@@ -325,13 +333,12 @@ def hold_migration(
         guest: A guest from `testbed.make_guest`.
         plan: Settings of the migration. The limits of the hold replace the bandwidth.
         phase: The phase in which to hold the migration.
-        destination: The host to migrate to; None means the peer of the guest's host.
 
     Raises:
         InconclusiveError: The migration does not reach the phase.
         MigrationError: The migration failed before the phase, without a fault.
     """
-    target_host = destination or testbed.pair.get_peer(guest.host)
+    target_host = testbed.pair.get_peer(guest.host)
     with collect_events(guest.name, (guest.host, target_host)) as event_log:
         held = HeldMigration(testbed, guest, plan, phase, guest.host, target_host, event_log)
         try:
