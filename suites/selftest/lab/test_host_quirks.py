@@ -55,7 +55,7 @@ def test_emulator_has_only_the_new_path(tmp_path: Path, rootfs: Path) -> None:
 
 
 def test_rootfs_without_the_emulator_is_an_error(tmp_path: Path, rootfs: Path) -> None:
-    """A quirk moves the emulator; if the rootfs has no emulator, the error names the missing file."""
+    """A quirk moves the emulator. If the rootfs has none, the error names the missing file."""
     (rootfs / "usr/bin/qemu-system-x86_64").unlink()
 
     with pytest.raises(LabError, match="qemu-system-x86_64"):

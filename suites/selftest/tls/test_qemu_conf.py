@@ -100,7 +100,7 @@ def test_change_replaces_only_the_given_keys() -> None:
 
 
 def test_folder_is_changed_in_the_text() -> None:
-    """A string setting is written with quotes, and its new line replaces the old line of the setting."""
+    """A string setting is written with quotes, and its new line replaces its old line."""
     changed_text = qemu_conf.update_qemu_conf(
         CONF_TEXT, migrate_tls_x509_cert_dir='"/etc/pki/qemu/mq-1"'
     )
