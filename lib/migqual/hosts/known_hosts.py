@@ -73,7 +73,7 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
         if self.has_authority:
             raise AuthorityOnlyError(
                 f"known_hosts has no host key for {hostname!r}, only a @cert-authority line; the "
-                "SSH client of migqual does not check host certificates, although ssh and libvirt do"
+                "SSH client of migqual does not check host certificates; ssh and libvirt do"
             )
         raise paramiko.SSHException(f"Server {hostname!r} not found in known_hosts")
 

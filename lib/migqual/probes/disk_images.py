@@ -152,7 +152,7 @@ def _derive_create_options(
 
 
 def probe_copy_destination(host: Host, path: str, probe_context: ProbeContext) -> CopyDestination:
-    """Query the file or device at `path`, to which a disk would be copied, through links."""
+    """Query the file or device to which a disk would be copied; symbolic links are followed."""
     folder_state = _query_folder_state(host, PurePosixPath(path).parent)
     result = host.shell.run_unchecked("stat", "-L", "-c", "%F", path)
     if result.status != 0:
