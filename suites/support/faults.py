@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from migqual.deadline import Deadline
 from migqual.errors import InconclusiveError, WithheldError
+from migqual.faults.injection import inject_commands
 from migqual.hosts import ssh_probe
 from migqual.hosts.host import Host
 from migqual.hosts.pid_file import build_stop_command
@@ -60,18 +61,10 @@ def inject_fault(
             f"{description}: this fault is injected only on lab hosts, "
             f"and {host.name} is not a lab host"
         )
-    ordered_undo = tuple(reversed(undo_commands))
-    journal_entry = provisioner.journal.record(host.name, "damage", description, ordered_undo)
-    try:
-        for argv in commands:
-            host.shell.run(*argv)
-        if not is_in_force():
-            raise InconclusiveError(f"{host.name}: the fault is not in force: {description}")
+    with inject_commands(
+        provisioner.journal, host, description, commands, undo_commands, is_in_force
+    ):
         yield
-    finally:
-        for argv in ordered_undo:
-            host.shell.run_unchecked(*argv)
-        provisioner.journal.record_removal(journal_entry)
 
 
 def build_address_match(field: str, address: str) -> str:

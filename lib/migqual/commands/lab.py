@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from migqual.architecture import Architecture
+from migqual.commands import _lab_power
 from migqual.errors import UsageError
-from migqual.lab import cgroup, layout, lifecycle, power, state, topology
+from migqual.lab import cgroup, layout, lifecycle, state, topology
 from migqual.lab.layout import LabLayout
 from migqual.lab.machine_check import check_outside_lab
 from migqual.lab.state import LabPhase, LabState
@@ -55,15 +56,13 @@ def register(subparsers: "Subparsers") -> None:
     )
     status_parser.set_defaults(run=run_status)
 
-    power_parser = actions.add_parser(
-        "power",
-        parents=[name_option],
-        help="switch a host of the lab off, as a power failure does, or on again",
-    )
-    power_parser.add_argument("action", choices=["off", "on"])
-    power_parser.add_argument("host", metavar="HOST", help="name of a host of the lab")
-    power_parser.set_defaults(run=run_power)
+    _lab_power.add_power_parser(actions, name_option)
     _add_exec_parser(actions, name_option)
+    _add_logs_parser(actions, name_option)
+
+
+def _add_logs_parser(actions: "Subparsers", name_option: argparse.ArgumentParser) -> None:
+    """Add the action `logs`."""
     logs_parser = actions.add_parser(
         "logs",
         parents=[name_option],
@@ -211,32 +210,6 @@ def run_status(arguments: argparse.Namespace) -> int:
     if other_labs:
         print(f"other labs on this machine: {', '.join(other_labs)}")
     return 0 if phase is LabPhase.UP else 1
-
-
-def run_power(arguments: argparse.Namespace) -> int:
-    """Switch a host of the lab off or on.
-
-    A process inside the lab cannot see the control groups of the hosts. The function then starts
-    the same command in the namespaces of the nearest ancestor outside, and does not return.
-    """
-    if state.find_current_namespace() is not None:
-        exec_outside_lab(sys.argv)
-    switch = {"off": power.power_off, "on": power.power_on}[arguments.action]
-    switch(arguments.name, arguments.host)
-    print_progress(f"lab {arguments.name}: host {arguments.host} is {arguments.action}")
-    return 0
-
-
-def exec_outside_lab(argv: Sequence[str]) -> NoReturn:
-    """Replace the migqual process by `argv` in the namespaces of an ancestor outside every lab.
-
-    Raises:
-        UsageError: No ancestor runs outside.
-    """
-    pid = state.find_outside_ancestor()
-    if pid is None:
-        check_outside_lab()
-    os.execvp("nsenter", ["nsenter", f"--target={pid}", "--mount", "--net", "--", *argv])  # noqa: S606
 
 
 def run_exec(arguments: argparse.Namespace) -> int:

@@ -20,7 +20,8 @@ from migqual.model.json_codec import encode_json_value
 from migqual.model.record import RunRecord, TestRecord
 from migqual.report import record_files
 from migqual.report.html_report import render_html_report
-from migqual.report.qualification import build_verdict_json, merge_runs
+from migqual.report.merged_run import merge_runs
+from migqual.report.qualification import build_verdict_json
 from migqual.report.stack_differences import compare_stacks, separate_stacks
 
 VERDICT_FILE = "verdict.json"

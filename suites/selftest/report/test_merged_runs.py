@@ -6,11 +6,14 @@ import pytest
 
 from migqual.errors import UsageError
 from migqual.model.record import ProfileSnapshot, RunRecord, RunTier
+from migqual.model.run_result import RunResult
 from migqual.model.verdict import Verdict
-from migqual.report.qualification import judge_pairs, merge_runs
+from migqual.report.merged_run import merge_runs
+from migqual.report.qualification import judge_pairs
 from suites.selftest.support.verdict_records import (
     BOTH_REQUIRED,
     FIRST_ID,
+    FIRST_REQUIRED,
     OTHER_PAIR,
     PAIR,
     SECOND_ID,
@@ -76,3 +79,33 @@ def test_merge_without_runs_is_refused() -> None:
     """A merge without any run is a usage error, not a success."""
     with pytest.raises(UsageError, match="no record of a run"):
         merge_runs([])
+
+
+def test_part_of_the_suites_does_not_qualify() -> None:
+    """
+    A run that left tests out does not qualify a pair, although every test that ran passed.
+
+    Preconditions: the run left out a test with parameters and a whole function. Runs of the
+    missing parts are merged, one after the other.
+    Expected: the pair is inconclusive, and the reason counts the missing tests. It qualifies when
+    the merged records contain all of them. The other pair, without them, stays inconclusive.
+    """
+    run = replace(make_run(FIRST_REQUIRED), left_out=("f.py::test_a[nbd]", "f.py::test_b"))
+    records = [make_test(Verdict.PASS, FIRST_ID, test_id="f.py::test_a[raw]")]
+    (result,) = judge_pairs(run, records)
+
+    assert result.result is RunResult.INCONCLUSIVE
+    assert "2 tests were left out, for example f.py::test_a[nbd]" in result.missing_results[0]
+
+    other_run = replace(make_run(FIRST_REQUIRED), id="r2")
+    merged_run = merge_runs([run, other_run])
+    records.append(make_test(Verdict.PASS, FIRST_ID, test_id="f.py::test_a[nbd]"))
+    (result,) = judge_pairs(merged_run, records)
+    assert result.result is RunResult.INCONCLUSIVE
+
+    records.append(make_test(Verdict.PASS, FIRST_ID, test_id="f.py::test_b[qcow2]"))
+    (result,) = judge_pairs(merged_run, records)
+    assert result.result is RunResult.QUALIFIED
+
+    records.append(make_test(Verdict.PASS, FIRST_ID, pair=OTHER_PAIR, test_id="f.py::test_b"))
+    assert judge_pairs(merged_run, records)[1].result is RunResult.INCONCLUSIVE

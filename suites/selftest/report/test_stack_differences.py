@@ -15,7 +15,8 @@ from migqual.model.record import (
 from migqual.model.stack_message import StackMessage
 from migqual.model.verdict import Verdict
 from migqual.report.html_report import render_html_report
-from migqual.report.qualification import judge_pairs, merge_runs
+from migqual.report.merged_run import merge_runs
+from migqual.report.qualification import judge_pairs
 from migqual.report.stack_differences import compare_stacks, separate_stacks
 
 pytestmark = pytest.mark.selftest
