@@ -5,6 +5,7 @@ pytest_plugins = [
     "fixtures.plugins.session",
     "fixtures.plugins.requirement_markers",
     "fixtures.plugins.records",
+    "fixtures.plugins.skip_reports",
     "fixtures.plugins.allure_results",
     "fixtures.plugins.exclusive",
     "fixtures.plugins.early_end",

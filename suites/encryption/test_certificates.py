@@ -13,7 +13,7 @@ from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.qemu_log import read_qemu_log
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.finding import Severity
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.plan import Control, Guard, Plan, StorageCopy

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fixtures.plugins.encryption import CaptureGuestTraffic, Encryption
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.plan import Control, Plan, StorageCopy
 from migqual.testbed.testbed import Testbed

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.plan import Plan, Safety
 from migqual.testbed.testbed import Testbed

@@ -5,7 +5,8 @@ import pytest
 from migqual.errors import InconclusiveError
 from migqual.hosts.host import Host
 from migqual.hosts.volume import Volume
-from migqual.inventory.entities import HostRole, StoreKind
+from migqual.inventory.entities import HostRole
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.testbed.testbed import Testbed
 

@@ -32,9 +32,7 @@ pytestmark = [pytest.mark.observer_check, pytest.mark.xdist_group("lab-lifecycle
 
 OUTSIDE_ADDRESSES = ("192.0.2.1", "2001:db8::1")
 WATCHED_FOLDERS = (
-    Path("/run"),
-    paths.get_cache_folder() / "labs",
-    Path("/etc/netns"),
+    *(Path("/run"), Path("/etc/netns"), paths.get_cache_folder() / "labs"),
     *cgroup.list_group_folders("migqual"),
 )
 # A run that records a file in the journal before the file is made, and is then killed.
@@ -138,8 +136,8 @@ def run_lab_up(lab_name: str, umask: str = "022") -> LabLayout:
 
 
 def _build_up_command(lab_name: str) -> list[str]:
-    lab_arguments = ["lab", "up", "--name", lab_name, "--topology", "single-pair"]
-    return [sys.executable, "-m", "migqual.cli", *lab_arguments]
+    migqual = [sys.executable, "-m", "migqual.cli"]
+    return [*migqual, "lab", "up", "--name", lab_name, "--topology", "single-pair"]
 
 
 def test_down_leaves_nothing(lab_name: str) -> None:

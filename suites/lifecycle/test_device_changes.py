@@ -7,7 +7,7 @@ import pytest
 from fixtures.plugins.operator_commands import RecordCommands
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
 from migqual.model.migration_phase import MigrationPhase
 from migqual.model.plan import Plan

@@ -11,7 +11,7 @@ from migqual.errors import MigrationError
 from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
 from migqual.model.migration_phase import MigrationPhase
 from migqual.model.plan import Plan

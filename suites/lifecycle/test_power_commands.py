@@ -11,7 +11,7 @@ from fixtures.plugins.guests import RecordFigures
 from fixtures.plugins.operator_commands import RecordCommands
 from migqual.deadline import Deadline
 from migqual.hosts.guest import Guest
-from migqual.inventory.entities import DirectoryStore, StoreKind
+from migqual.inventory.stores import DirectoryStore, StoreKind
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.migration_phase import MigrationPhase
 from migqual.model.outcome import MigrationStatus

@@ -12,7 +12,8 @@ from fixtures.plugins.matrix import build_parameters, select_rows
 from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.deadline import Deadline
 from migqual.errors import MigrationError, MigrationRefused
-from migqual.inventory.entities import StoreKind, format_uri_host
+from migqual.inventory.entities import format_uri_host
+from migqual.inventory.stores import StoreKind
 from migqual.migration.job_sampler import OnSample
 from migqual.model.guest_spec import (
     IDLE_LOAD,

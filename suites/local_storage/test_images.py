@@ -9,7 +9,7 @@ from fixtures.plugins.guests import RecordUnguardedMigration
 from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
 from migqual.model.plan import DestinationImages, Safety, StorageCopy
 from migqual.testbed.host_pair import HostPair

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from migqual.inventory.entities import Inventory, StoreKind
+from migqual.inventory.entities import Inventory
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
 from migqual.testbed.testbed import Testbed
 from suites.support.disks import LOCAL_DISK

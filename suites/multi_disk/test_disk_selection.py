@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import (
     DiskAccess,
     DiskBus,

@@ -10,7 +10,7 @@ from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.host_names import translate_domain_xml
 from migqual.hosts.provision import Provisioner
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.migration.guarded import migrate_guarded, prepare_destination_images
 from migqual.migration.migrate import migrate as migrate_unguarded
 from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec

@@ -6,7 +6,7 @@ import pytest
 
 from migqual.hosts.cached_state import CachedState
 from migqual.hosts.guest import Guest
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskSpec, GuestSpec, StartMode
 from migqual.model.plan import Plan, Safety
 from migqual.predict.guest_measurement import sample_memory

@@ -9,7 +9,8 @@ from fixtures.plugins.preflight import PreflightRunner, define_inactive_copy, se
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
-from migqual.inventory.entities import Inventory, LocalStore, StoreKind
+from migqual.inventory.entities import Inventory
+from migqual.inventory.stores import LocalStore, StoreKind
 from migqual.model.finding import Severity
 from migqual.model.guest_spec import DiskFormat, DiskSpec
 from migqual.model.plan import Plan, StorageCopy

@@ -11,7 +11,7 @@ from migqual.deadline import Deadline
 from migqual.errors import MigrationAborted
 from migqual.hosts.guest import Guest
 from migqual.hosts.pid_file import build_stop_command
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.migration.job_sampler import SampleAction
 from migqual.model.finding import Finding, Severity
 from migqual.model.guest_spec import DiskSpec, GuestSpec

@@ -9,7 +9,7 @@ from fixtures.plugins.preflight import SHARED_DISKS, PreflightRunner, define_ina
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.finding import Severity
 from migqual.model.guest_spec import DiskSpec
 from migqual.model.plan import Plan, StorageCopy

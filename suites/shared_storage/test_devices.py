@@ -6,7 +6,7 @@ import pytest
 
 from migqual.deadline import Deadline
 from migqual.hosts.guest import Guest
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskBus, DiskFormat, DiskSpec, GuestSpec
 from migqual.model.plan import Plan
 from migqual.testbed.testbed import Testbed

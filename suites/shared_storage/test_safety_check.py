@@ -4,7 +4,7 @@ import pytest
 
 from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.errors import MigrationRefused
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.finding import Severity
 from migqual.model.guest_spec import CacheMode, DiskSpec, GuestSpec
 from migqual.model.plan import Plan, Safety

@@ -10,7 +10,7 @@ from lxml import etree
 from fixtures.plugins.guests import RecordUnguardedMigration
 from migqual.hosts.guest import Guest
 from migqual.hosts.provision import Provisioner
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskAccess, DiskBus, DiskSpec, GuestSpec, Medium
 from migqual.model.plan import DestinationImages, Plan, Safety
 from migqual.testbed.host_pair import HostPair

@@ -12,7 +12,7 @@ from migqual.hosts.host import Host
 from migqual.hosts.nbd_server import build_nbd_server_command
 from migqual.hosts.pid_file import build_stop_command
 from migqual.hosts.provision import Provisioner
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
 from migqual.model.plan import DestinationImages, Plan, Safety, StorageCopy
 from migqual.testbed.testbed import Testbed

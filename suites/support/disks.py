@@ -8,7 +8,7 @@ from migqual.errors import InconclusiveError
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.hosts.provision import Provisioner
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskFormat, DiskSpec
 from migqual.model.outcome import Outcome
 from migqual.model.plan import Arrival, Plan, StorageCopy

@@ -13,7 +13,8 @@ from migqual.bench.comparison import compute_median_ratio, format_table
 from migqual.bench.overhead import measure_virsh_migration
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.inventory.entities import Inventory, StoreKind
+from migqual.inventory.entities import Inventory
+from migqual.inventory.stores import StoreKind
 from migqual.migration.guarded import migrate_guarded
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.plan import Plan, StorageCopy

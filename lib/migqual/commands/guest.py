@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from migqual.commands import _common_arguments as common_arguments
 from migqual.commands.lab import print_progress
 from migqual.errors import UsageError
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskSpec, GuestLoad, GuestSpec, MemoryLoad, WritePattern
 from migqual.testbed.testbed import connect_testbed
 

@@ -24,13 +24,8 @@ from migqual.hosts.system_disk import create_system_disk
 from migqual.hosts.tcg_memory import check_tcg_memory
 from migqual.hosts.volume import Volume, VolumeProvisioner
 from migqual.image.guest_image import GuestImage
-from migqual.inventory.entities import (
-    Acceleration,
-    Inventory,
-    LocalStore,
-    Store,
-    StoreKind,
-)
+from migqual.inventory.entities import Acceleration, Inventory
+from migqual.inventory.stores import LocalStore, Store, StoreKind
 from migqual.model.guest_spec import GuestSpec
 from migqual.step_times import time_step
 
@@ -270,7 +265,7 @@ class Provisioner:
         xml = domain_xml.render_domain_xml(
             build_template_context(self._build_domain_inputs(guest, folder))
         )
-        for host_name in self.list_lane_host_names(host):
+        for host_name in self.inventory.list_lane_host_names(host.name):
             guest.journal_entries.append(
                 self.journal.record(
                     host_name, "domain", name, [("rm", "-f", "--", *guest.list_log_files())]
@@ -281,19 +276,8 @@ class Provisioner:
 
     def _list_peers(self, host: Host) -> list[Host]:
         """List the hosts to which a guest from `host` may migrate."""
-        names = self.list_lane_host_names(host)
+        names = self.inventory.list_lane_host_names(host.name)
         return [self.hosts[name] for name in names if name != host.name]
-
-    def list_lane_host_names(self, host: Host) -> list[str]:
-        """List the names of `host` and of all hosts in a pair with `host`.
-
-        A guest from `host` may migrate to each of the listed hosts.
-        """
-        host_names = {host.name: None}
-        for lane in self.inventory.lanes:
-            if host.name in {lane.source.name, lane.destination.name}:
-                host_names |= {lane.source.name: None, lane.destination.name: None}
-        return list(host_names)
 
     @time_step("remove the guest")
     def remove_guest(self, guest: Guest) -> None:

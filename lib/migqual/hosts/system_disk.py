@@ -9,7 +9,8 @@ from migqual.hosts.guest import Guest
 from migqual.hosts.journal import Journal
 from migqual.hosts.volume import Volume
 from migqual.image.cloud_init_seed import ensure_seed_volume
-from migqual.inventory.entities import DirectoryStore, Inventory, StoreKind
+from migqual.inventory.entities import Inventory
+from migqual.inventory.stores import DirectoryStore, StoreKind
 
 
 def create_system_disk(

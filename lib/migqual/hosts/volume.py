@@ -12,7 +12,7 @@ from migqual.hosts.iscsi_target import create_target, query_initiator_address
 from migqual.hosts.journal import Journal, JournalEntry
 from migqual.hosts.nbd_server import start_nbd_server
 from migqual.hosts.pid_file import build_stop_command
-from migqual.inventory.entities import DirectoryStore, IscsiStore, LocalStore, NbdStore, Store
+from migqual.inventory.stores import DirectoryStore, IscsiStore, LocalStore, NbdStore, Store
 from migqual.model.guest_spec import DiskFormat, DiskSpec, Medium
 
 # Enough space for the tables and the rounding of each qcow2 image that the suites create.

@@ -1,4 +1,4 @@
-"""Entities of an inventory: hosts, pairs, stores, the client and the service network.
+"""Entities of an inventory: hosts, pairs, the client and the service network.
 
 `migqual.inventory.file` builds the entities from a YAML file, after all checks: named hosts
 exist, paths are absolute, addresses are valid.
@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from migqual.architecture import Architecture
 from migqual.errors import UsageError
+from migqual.inventory.stores import IscsiStore, NbdStore, Store, StoreKind
 
 if TYPE_CHECKING:
     from migqual.inventory.guest_size import GuestSize
@@ -65,15 +66,6 @@ class Acceleration(StrEnum):
     AUTO = "auto"
     KVM = "kvm"
     TCG = "tcg"
-
-
-class StoreKind(StrEnum):
-    """Kind of a store, which is a place for disk images."""
-
-    DIRECTORY = "directory"
-    NBD = "nbd"
-    ISCSI = "iscsi"
-    LOCAL = "local"
 
 
 class CertificateSource(StrEnum):
@@ -196,57 +188,6 @@ class PairEntry:
 
 
 @dataclass(frozen=True)
-class DirectoryStore:
-    """A shared directory, with the same path and contents on each host named in `hosts`."""
-
-    kind: ClassVar[StoreKind] = StoreKind.DIRECTORY
-    name: str
-    path: PurePosixPath
-    hosts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class NbdStore:
-    """Disk images in `directory` on the host `server`, each served over NBD on its own port."""
-
-    kind: ClassVar[StoreKind] = StoreKind.NBD
-    name: str
-    server: str
-    address: str
-    directory: PurePosixPath
-    ports: range = range(10809, 10900)
-
-
-@dataclass(frozen=True)
-class IscsiStore:
-    """Disk images in `directory` on the host `server`, served over iSCSI.
-
-    Attributes:
-        target: First part of the iSCSI target name of each disk.
-    """
-
-    kind: ClassVar[StoreKind] = StoreKind.ISCSI
-    name: str
-    server: str
-    address: str
-    target: str
-    directory: PurePosixPath
-    port: int = 3260
-
-
-@dataclass(frozen=True)
-class LocalStore:
-    """A local directory, with the same path but separate contents on each hypervisor."""
-
-    kind: ClassVar[StoreKind] = StoreKind.LOCAL
-    name: str
-    path: PurePosixPath
-
-
-Store = DirectoryStore | NbdStore | IscsiStore | LocalStore
-
-
-@dataclass(frozen=True)
 class ServiceNetwork:
     """Addresses for guests on the network between client and guests, all in the same subnet."""
 
@@ -340,6 +281,17 @@ class Inventory:
     def list_pair_lanes(self, pair: PairEntry) -> tuple[PairEntry, ...]:
         """List the lanes of `pair`, which are the pair and all replicas of the pair."""
         return (pair, *(replica for replica in self.replicas if replica.replica_of == pair.id))
+
+    def list_lane_host_names(self, host_name: str) -> list[str]:
+        """List the names of a host and of all hosts in a pair with the host.
+
+        A guest of the host may migrate to each of the listed hosts.
+        """
+        host_names = {host_name: None}
+        for lane in self.lanes:
+            if host_name in {lane.source.name, lane.destination.name}:
+                host_names |= {lane.source.name: None, lane.destination.name: None}
+        return list(host_names)
 
     def list_hosts_with_role(self, role: HostRole) -> Iterator[HostEntry]:
         """List the hosts with `role`, in the order of the inventory."""

@@ -12,17 +12,12 @@ from migqual.inventory.checks import find_inventory_problems
 from migqual.inventory.draft import ALL_VARS_LOCATION, HostDraft, InventoryDraft
 from migqual.inventory.entities import (
     CertificateSource,
-    DirectoryStore,
     EffectiveVariable,
     HostEntry,
     HostRole,
     Inventory,
-    IscsiStore,
-    LocalStore,
-    NbdStore,
     PairEntry,
     ServiceNetwork,
-    Store,
     Tier,
 )
 from migqual.inventory.group_tree import (
@@ -45,6 +40,7 @@ from migqual.inventory.schema import (
     ServiceNetworkSchema,
     StoreSchema,
 )
+from migqual.inventory.stores import DirectoryStore, IscsiStore, LocalStore, NbdStore, Store
 from migqual.yaml_file import (
     Location,
     YamlDocument,

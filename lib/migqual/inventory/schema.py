@@ -15,7 +15,6 @@ from migqual.inventory.entities import (
     DEFAULT_USER,
     Acceleration,
     CertificateSource,
-    StoreKind,
     Tier,
     Transport,
 )
@@ -38,6 +37,7 @@ from migqual.inventory.field_types import (
     WholeNumber,
 )
 from migqual.inventory.guest_size import GuestSizes
+from migqual.inventory.stores import StoreKind
 from migqual.yaml_file import StrictModel
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 
 
 class DiskFormat(StrEnum):

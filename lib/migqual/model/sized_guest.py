@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from migqual.inventory.entities import Inventory, StoreKind
+from migqual.inventory.entities import Inventory
 from migqual.inventory.guest_size import GuestSize
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import (
     DiskBus,
     DiskSpec,

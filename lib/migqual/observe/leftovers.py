@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from migqual.hosts.host import Host
-from migqual.inventory.entities import DirectoryStore, HostRole, Inventory, LocalStore, Tier
+from migqual.inventory.entities import HostRole, Inventory, Tier
+from migqual.inventory.stores import DirectoryStore, LocalStore
 
 _LIST_SEPARATOR = "--"  # between two lists in the output of the script
 # A single script prints all lists, because an SSH command takes longer than the search itself. No

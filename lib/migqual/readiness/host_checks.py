@@ -17,15 +17,8 @@ from migqual.hosts.address_conflicts import (
 )
 from migqual.hosts.firmware import find_firmware
 from migqual.hosts.host import Host
-from migqual.inventory.entities import (
-    Acceleration,
-    DirectoryStore,
-    HostRole,
-    Inventory,
-    IscsiStore,
-    LocalStore,
-    NbdStore,
-)
+from migqual.inventory.entities import Acceleration, HostRole, Inventory
+from migqual.inventory.stores import DirectoryStore, IscsiStore, LocalStore, NbdStore
 from migqual.model.finding import Finding, Severity
 from migqual.readiness import guest_size_checks
 from migqual.readiness.check_context import CheckContext

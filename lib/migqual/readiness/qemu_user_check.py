@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from migqual.hosts.host import Host
-from migqual.inventory.entities import DirectoryStore, Inventory
+from migqual.inventory.entities import Inventory
+from migqual.inventory.stores import DirectoryStore
 from migqual.model.finding import Finding, Severity
 
 

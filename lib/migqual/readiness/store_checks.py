@@ -4,13 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from migqual.hosts.host import Host
-from migqual.inventory.entities import (
-    DirectoryStore,
-    HostRole,
-    IscsiStore,
-    LocalStore,
-    NbdStore,
-)
+from migqual.inventory.entities import HostRole
+from migqual.inventory.stores import DirectoryStore, IscsiStore, LocalStore, NbdStore
 from migqual.model.finding import Finding, Severity
 from migqual.readiness.check_context import CheckContext
 from migqual.readiness.host_checks import judge_free_space

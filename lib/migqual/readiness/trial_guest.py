@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from migqual.errors import MigqualError
 from migqual.hosts.host import Host
-from migqual.inventory.entities import Inventory, PairEntry, StoreKind
+from migqual.inventory.entities import Inventory, PairEntry
+from migqual.inventory.stores import StoreKind
 from migqual.model.finding import Finding, Severity
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.preflight.run import run_preflight_checks

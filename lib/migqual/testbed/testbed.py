@@ -13,7 +13,8 @@ from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.provision import Provisioner
 from migqual.image.guest_image import ensure_guest_image
-from migqual.inventory.entities import DirectoryStore, Inventory, PairEntry, StoreKind
+from migqual.inventory.entities import Inventory, PairEntry
+from migqual.inventory.stores import DirectoryStore, StoreKind
 from migqual.migration.job_sampler import OnSample
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.outcome import GuestEvent, Outcome

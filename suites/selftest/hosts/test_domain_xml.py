@@ -18,7 +18,7 @@ from migqual.hosts.domain_template import (
 from migqual.hosts.firmware import FirmwareFiles
 from migqual.hosts.tcg_memory import compute_tcg_memory_kib
 from migqual.hosts.volume import Volume
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import (
     CacheMode,
     DiskBus,

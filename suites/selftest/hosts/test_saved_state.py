@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from migqual.hosts.saved_state import SaveHeader, parse_save_header
-from migqual.inventory.entities import StoreKind
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import (
     DiskFormat,
     DiskLoad,

@@ -8,18 +8,9 @@ from textwrap import dedent
 import pytest
 
 from migqual.errors import InventoryError, UsageError
-from migqual.inventory.entities import (
-    CertificateSource,
-    DirectoryStore,
-    HostRole,
-    Inventory,
-    IscsiStore,
-    LocalStore,
-    NbdStore,
-    StoreKind,
-    Tier,
-)
+from migqual.inventory.entities import CertificateSource, HostRole, Inventory, Tier
 from migqual.inventory.file import load_inventory
+from migqual.inventory.stores import DirectoryStore, IscsiStore, LocalStore, NbdStore, StoreKind
 
 pytestmark = pytest.mark.selftest
 

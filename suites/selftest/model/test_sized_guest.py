@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from migqual.inventory.entities import Inventory, StoreKind
+from migqual.inventory.entities import Inventory
 from migqual.inventory.guest_size import GuestSize
+from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskBus
 from migqual.model.profile import Profile, load_profile
 from migqual.model.sized_guest import build_sized_guest, fit_guest_size, list_guest_sizes

@@ -13,7 +13,7 @@ from migqual import paths
 from migqual.model.record import RunRecord, TestRecord
 from migqual.report import record_files, report_folder
 
-PLUGIN_MODULES = ("requirement_markers", "records", "allure_results")
+PLUGIN_MODULES = ("requirement_markers", "records", "skip_reports", "allure_results")
 
 PYTEST_INI = """
 [pytest]
