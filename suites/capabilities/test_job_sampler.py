@@ -29,7 +29,8 @@ def test_job_is_sampled_often(testbed: Testbed, profile: Profile) -> None:
     rate_hz, slowest_reply_ms = figures["job_sample_hz"], figures["job_query_max_ms"]
     if rate_hz is None or rate_hz < profile.thresholds.job_sample_rate_min_hz:
         raise InconclusiveError(
-            f"only {rate_hz} job samples a second; the slowest reply took {slowest_reply_ms} ms"
+            f"{rate_hz} job samples a second are fewer than job_sample_rate_min_hz of the profile; "
+            f"the slowest reply of libvirt took {slowest_reply_ms} ms"
         )
     sent_bytes = [sample.stats.memory_processed_bytes or 0 for sample in outcome.job_samples]
     assert sent_bytes == sorted(sent_bytes)

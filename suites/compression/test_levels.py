@@ -36,10 +36,11 @@ TEXT_MIB = 8
 
 
 def build_level_plan(method: Compression, level: int) -> Plan:
-    """Build a plan with the compression method at the level.
+    """Build a plan that compresses with `method` at `level`.
 
-    For parallel connections the plan sets the level through the QEMU monitor, because a libvirt
-    binding older than the hosts' libvirt has no name for the parameter.
+    The methods zlib and zstd need parallel connections. For these methods the plan sets the level
+    through the QEMU monitor. An old Python binding of libvirt on the controller does not know the
+    parameter that sets the level through libvirt.
     """
     if not method.needs_channels:
         return Plan(

@@ -171,12 +171,12 @@ def test_dirty_bitmap_and_dirty_ring_modes(
     testbed: Testbed, profile: Profile, record_figures: RecordFigures, mode: DirtyRateMode
 ) -> None:
     """
-    A mode based on KVM's dirty log measures a KVM guest correctly; the report describes the
-    effect on an emulated guest.
+    A mode based on KVM's dirty log measures a KVM guest correctly. For an emulated guest, the
+    report describes the effect of the mode.
 
     Preconditions: QEMU's schema lists the mode. For the mode dirty-ring, a KVM guest has a dirty
-    ring. The mode is not defined for an emulated guest: libvirt or QEMU may damage the guest, so
-    the test needs the guest for nothing else.
+    ring. An emulated guest has no KVM dirty log, and QEMU may crash. So the test uses an emulated
+    guest only for this measurement.
     Expected: with KVM the measured rate is within the profile's tolerance, or libvirt or QEMU
     refuses with a message (unsupported). With an emulated guest, the report describes the
     reaction of libvirt and QEMU. Then sampling measures another guest on the same host correctly.

@@ -209,10 +209,10 @@ def test_tls_disks_with_multifd_without_tls_destination(
     testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
-    The report records whether disks use TLS with several channels but without
-    `--tls-destination`.
+    The report records whether a migration with TLS, copied disks and several channels (multifd)
+    succeeds without `--tls-destination`.
 
-    Preconditions: certificates for the destination's address.
+    Preconditions: the destination's certificate contains the destination's address.
     Expected: the report says whether the migration succeeds. The guest is unharmed in both
     cases. Without the option some versions of libvirt pass no host name for the disks, and QEMU
     refuses the migration.
@@ -288,9 +288,11 @@ def expect_migration_failure(testbed: Testbed, guest: Guest, plan: Plan) -> str:
 
 
 def name_situation(stream: Stream, flaw: str) -> str:
-    """Return the name of the situation in the table of known messages.
+    """Return the key of a certificate flaw in `fixtures/stack_messages.yml`.
 
-    All flaws share one name for disks, because the server of a disk logs no reason.
+    The file lists the known messages of libvirt and QEMU for each key. For guest memory each flaw
+    has its own key, for example `certificate-expired`. For copied disks all flaws have the same
+    key, because QEMU's disk server does not log why the server refused a certificate.
     """
     return f"certificate-{flaw}" if stream is Stream.MEMORY else "disk-certificate"
 

@@ -64,7 +64,7 @@ class ThreadPinner:
                 self.misplaced_threads.append(thread)
 
     def list_migration_threads(self) -> list[str]:
-        """Return the names of the migration threads confirmed on the expected CPUs."""
+        """Return the names of the migration threads that were found on the expected CPUs."""
         return sorted(
             thread.name for thread in self.confirmed_threads.values() if thread.is_migration
         )
@@ -78,7 +78,7 @@ def test_migration_threads_are_pinned(
     """
     The threads of an encrypted migration run on a CPU not used by the guest's vCPU.
 
-    Preconditions: the guest may use at least two CPUs; several encrypted channels; a busy guest.
+    Preconditions: the vCPU may run on two or more host CPUs; two encrypted channels; a busy guest.
     Expected: the main migration thread, a thread for each channel, and the vCPU thread are
     pinned. The CPUs of each thread are read back during the migration. The report has the
     guest's slowdown with and without pinning.
@@ -100,7 +100,9 @@ def test_migration_threads_are_pinned(
     if len(pinner.list_migration_threads()) <= CHANNELS or not any(
         thread.is_vcpu for thread in pinner.confirmed_threads.values()
     ):
-        raise InconclusiveError(f"the migration ended before the pinning was verified: {pinner}")
+        raise InconclusiveError(
+            f"the migration ended before the CPUs of all pinned threads were read back: {pinner}"
+        )
     slowdown = {
         "unpinned_percent": round(100 * (1 - unpinned_rate / baseline_rate), 1),
         "pinned_percent": round(100 * (1 - pinned_rate / baseline_rate), 1),
@@ -110,10 +112,13 @@ def test_migration_threads_are_pinned(
 
 
 def choose_two_cpus(guest: Guest) -> tuple[frozenset[int], frozenset[int]]:
-    """Choose a CPU for the guest and a CPU for the migration from the vCPU's CPUs.
+    """Choose two of the host CPUs on which the guest's vCPU may run.
+
+    Returns:
+        The CPU for the vCPU, and the CPU for the migration threads.
 
     Raises:
-        UnsupportedError: The vCPU may use only a single CPU.
+        UnsupportedError: The vCPU may run only on a single host CPU.
     """
     vcpu_threads = [
         thread
@@ -123,16 +128,20 @@ def choose_two_cpus(guest: Guest) -> tuple[frozenset[int], frozenset[int]]:
     allowed_cpus = sorted(vcpu_threads[0].cpus)
     if len(allowed_cpus) < 2:
         raise UnsupportedError(
-            f"{guest.host.name}: the vCPU may use only CPU {allowed_cpus}; the test needs two"
+            f"{guest.host.name}: the guest's vCPU may run only on host CPU {allowed_cpus}; "
+            "the test needs two host CPUs"
         )
     return frozenset(allowed_cpus[:1]), frozenset(allowed_cpus[1:2])
 
 
 def measure_work_rate(guest: Guest, action: Callable[[], object] | None = None) -> float:
-    """Measure the guest's work per second of the guest's clock.
+    """Measure how many iterations of a busy loop the guest completes per second.
+
+    The guest's clock measures the seconds.
 
     Args:
-        action: Work is measured during the action; without an action for 3 s.
+        action: Function to call. The measurement lasts until the function returns. If `action`
+            is None, the measurement lasts 3 s.
     """
     status_before = guest.run_payload_command("work", "status")
     if action is None:

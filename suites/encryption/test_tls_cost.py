@@ -100,9 +100,10 @@ def stage_payload(provisioner: Provisioner, host: Host) -> PurePosixPath:
 
 
 def rotate_kinds(kinds: list[str], offset: int) -> list[str]:
-    """Rotate the kinds by the offset.
+    """Rotate the kinds of migration, for example plain and TLS, by the offset.
 
-    Each round begins with another kind, so no kind always has the same position.
+    Each round of the test measures one migration of each kind. With the round number as the
+    offset, each round begins with another kind, so no kind is always measured first.
     """
     start = offset % len(kinds)
     return [*kinds[start:], *kinds[:start]]

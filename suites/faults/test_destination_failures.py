@@ -66,7 +66,8 @@ def test_guest_survives_the_end_of_the_destination_daemon(
     The guest continues at the source when libvirt's daemon at the destination is killed.
 
     Preconditions: the migration is in the first iteration over guest memory.
-    Expected: as when QEMU at the destination is killed.
+    Expected: the migration fails with an error. The guest runs at the source with its memory
+    intact, nothing is left at the destination, and the same migration succeeds afterwards.
     """
     guest = testbed.make_guest(GuestSpec())
 

@@ -35,9 +35,9 @@ def test_interrupted_link_delays_the_migration(
     """
     A migration waits while its link is down, and completes when the link is up again.
 
-    Preconditions: the migration is in the phase of the case. The link between the two QEMU
-    processes is cut, and no bandwidth limit holds the migration any more.
-    Expected: during the cut the destination receives no byte by the kernel's count, and the guest
+    Preconditions: the test keeps the migration in the phase of the case, for example with a low
+    bandwidth limit. Then the link between the two QEMU processes is cut, and the limit is removed.
+    Expected: during the cut, the kernel of the destination counts no received byte. The guest
     answers unless the guest is stopped for the switch-over. After the cut the migration completes.
     """
     cut_link_during_migration(case, CUT_S, testbed, record_figures)
@@ -49,10 +49,11 @@ def test_long_interruption_delays_the_migration(
     testbed: Testbed, record_figures: RecordFigures
 ) -> None:
     """
-    A migration survives a link that is down for 12 s.
+    A migration waits while its link is down for 12 s, and completes when the link is up again.
 
     Preconditions: the migration is in the first iteration over guest memory. The link is cut.
-    Expected: as with a shorter cut.
+    Expected: during the cut, the kernel of the destination counts no received byte, and the guest
+    answers. After the cut the migration completes.
     """
     cut_link_during_migration(fault_cases.FIRST_ITERATION, LONG_CUT_S, testbed, record_figures)
 
@@ -69,7 +70,8 @@ def test_interrupted_encrypted_link_delays_the_migration(
 
     Preconditions: the migration uses TLS and is in the first iteration over guest memory. The link
     is cut.
-    Expected: as without TLS.
+    Expected: during the cut, the kernel of the destination counts no received byte, and the guest
+    answers. After the cut the migration completes.
     """
     cut_link_during_migration(fault_cases.ENCRYPTED, CUT_S, testbed, record_figures)
 
@@ -86,7 +88,10 @@ def cut_link_during_migration(
         with held.inject(f"link cut for {cut_s:g} s", cut) as link_cut:
             received_before = read_migration_bytes(held)
             if not received_before:
-                raise InconclusiveError("the kernel of the destination counts no received byte")
+                raise InconclusiveError(
+                    "at the start of the cut, `ss` on the destination shows 0 bytes that QEMU "
+                    "received from the source"
+                )
             held.release()
             if case.phase is not MigrationPhase.SWITCH_OVER:
                 require_answer(held)
@@ -112,7 +117,7 @@ def cut_link_during_migration(
 
 
 def read_migration_bytes(held: HeldMigration) -> int:
-    """Read how many bytes QEMU at the destination received from the source, by the kernel."""
+    """Read the kernel's count of the bytes that QEMU at the destination got from the source."""
     return read_received_bytes(held.destination, held.guest.name, list_addresses(held.source))
 
 

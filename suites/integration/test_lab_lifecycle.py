@@ -333,9 +333,10 @@ def _read_machine_id(layout: LabLayout) -> str:
 
 
 def _kill_up_after(lab_name: str, seconds: float) -> None:
-    """Start `migqual lab up`, and kill only its own process `seconds` after the first object.
+    """Start `migqual lab up`, and kill the command `seconds` after the file `lab.json` appears.
 
-    The next cleanup must find all processes that `migqual lab up` started.
+    The processes that the command started stay alive, and the next cleanup must find all of these
+    processes.
     """
     process = subprocess.Popen(
         _build_up_command(lab_name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

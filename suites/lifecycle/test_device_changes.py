@@ -60,7 +60,13 @@ def list_devices(guest: Guest) -> list[tuple[str, str]]:
 def build_device_commands(
     guest: Guest, source: Host, folder: PurePosixPath
 ) -> dict[str, tuple[str, ...]]:
-    """Build the commands of an operator, by name, and create their files in `folder`."""
+    """Build virsh commands that change devices, vCPUs or memory of the guest.
+
+    Also create the files that the commands read: a disk image and an XML file in `folder`.
+
+    Returns:
+        The arguments of virsh for each command, by the name of the command.
+    """
     name, mac, bridge = guest.name, guest.macs[0], source.names.service_bridge
     source.shell.run("truncate", "--size=1M", folder / "new.img")
     source.shell.upload_file(RNG_XML, folder / "rng.xml")

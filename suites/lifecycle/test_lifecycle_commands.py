@@ -64,7 +64,10 @@ def test_lifecycle_commands_do_not_disturb_the_migration(
 def build_lifecycle_commands(
     guest: Guest, destination: Host, folder: PurePosixPath
 ) -> dict[str, tuple[str, ...]]:
-    """Build the commands of an operator, by name. Files of the commands are in `folder`."""
+    """Build the `virsh` arguments of each life-cycle command at the source, by command name.
+
+    The paths in the arguments are files in `folder`, for example the image of the snapshot.
+    """
     name = guest.name
     return {
         "migrate": ("migrate", name, destination.entry.peer_uri, "--live", "--p2p", "--unsafe"),

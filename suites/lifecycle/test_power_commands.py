@@ -25,7 +25,10 @@ EVENT_SECONDS = 20.0
 
 
 class PowerChange(StrEnum):
-    """A change that the guest makes by itself. The value is a shell command in the guest."""
+    """A power-off, reboot or kernel panic that a shell command in the guest causes.
+
+    The value of each member is the shell command.
+    """
 
     POWER_OFF = "poweroff -f"
     REBOOT = "reboot -f"
@@ -104,7 +107,10 @@ def test_restore_during_the_migration_is_refused(
 
 
 def run_without_reply(guest: Guest, script: str) -> None:
-    """Start a shell script in the guest that ends the guest, so that no reply may come."""
+    """Start a shell script in the guest, and do not wait for the result of the script.
+
+    The script powers off, reboots or crashes the guest, so the guest cannot report a result.
+    """
     guest.wait_for_agent(Deadline(EVENT_SECONDS))
     guest.domain.run_agent_command("guest-exec", path="/bin/sh", arg=["-c", f"sleep 0.2; {script}"])
 

@@ -58,7 +58,7 @@ MIGRATION_PORTS = range(49184, 49216)  # upper half of the ports that hosts open
 
 @dataclass(frozen=True)
 class DiskCopyCase:
-    """A combination of format, bus, load and control for a disk copy."""
+    """A disk copy: disk format, disk bus, guest load, and control (peer-to-peer or direct)."""
 
     format: DiskFormat
     bus: DiskBus
@@ -125,10 +125,11 @@ def test_copied_disk_is_equal_in_every_block(copy_case: DiskCopyCase, testbed: T
 @pytest.mark.requirement("LM-CAP-03")
 def test_gap_with_disk_copy(testbed: Testbed, profile: Profile) -> None:
     """
-    The gap of a guest with a copied disk is below the limit that also holds on shared storage.
+    The profile's limit for the gap (time without a reply) also holds when a disk is copied.
 
     Preconditions: none.
-    Expected: the gap is below the limit of the profile, and the TCP session is alive.
+    Expected: the gap and the other figures are within the limits of the profile, as on shared
+    storage. The TCP session is alive.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
 
@@ -144,13 +145,14 @@ def test_sparse_images_arrive_whole(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    A large disk with little data arrives equal in every block; the space it takes is recorded.
+    A large disk with little data arrives equal in every block; the size of the copy is recorded.
 
     Preconditions: a raw and a qcow2 disk of 512 MiB, each with 16 MiB of written data. The load
-    writes single blocks of 64 KiB, because QEMU copies 64 KiB around a smaller block.
-    Expected: the disks are equal in every block. An image that takes over 10 % more or less space
-    at the destination than at the source is a reservation: QEMU 10.0 writes all blocks of a raw
-    image, but QEMU 7.2 and 11 do not.
+    writes single blocks of 64 KiB. QEMU copies at least 64 KiB, so smaller blocks would take more
+    space in the copy.
+    Expected: the disks are equal in every block. If an image takes over 10 % more or less space
+    at the destination than at the source, the test passes, and the report lists the requirement
+    as a reservation. QEMU 10.0 writes all blocks of a raw image, but QEMU 7.2 and 11 do not.
     """
     disks = tuple(
         DiskSpec(StoreKind.LOCAL, disk_format, size_mib=512) for disk_format in DiskFormat
@@ -178,12 +180,13 @@ def test_discarding_works_after_the_copy(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    Discarded blocks arrive equal, and discarding at the destination frees space.
+    A disk with discarded blocks arrives equal in every block, and later discards free space.
 
     Preconditions: on a raw and a qcow2 disk 24 MiB are written. 16 MiB are discarded before the
     migration, the other 8 MiB after the migration.
-    Expected: after the second discard the images at the destination shrink. An image that takes
-    over 10 % more or less space after the copy than at the source is a reservation.
+    Expected: after the second discard the images at the destination shrink. If an image takes
+    over 10 % more or less space after the copy than at the source, the test passes, and the
+    report lists the requirement as a reservation.
     """
     disks = tuple(DiskSpec(StoreKind.LOCAL, disk_format) for disk_format in DiskFormat)
     guest = testbed.make_guest(GuestSpec(disks=disks, load=SLOW_DISK_LOAD))
@@ -211,10 +214,10 @@ def test_eight_disks_at_once(testbed: Testbed) -> None:
     """
     Eight disks move in a single migration.
 
-    Preconditions: local disks, both formats and both buses in turn; a bandwidth limit low
-    enough to observe each disk.
-    Expected: every disk is copied, equal in every block, and the record has the progress of
-    every disk.
+    Preconditions: local disks with the formats raw and qcow2 and the buses virtio and SCSI in
+    turn; a bandwidth limit low enough to observe each disk.
+    Expected: every disk is copied, equal in every block. A metric of the migration, for example
+    `disk_vda_mib`, states the copied data of each disk.
     """
     variants = itertools.cycle(itertools.product(DiskFormat, (DiskBus.VIRTIO, DiskBus.SCSI)))
     disks = tuple(
@@ -262,7 +265,7 @@ def test_synchronous_writes(testbed: Testbed) -> None:
 
 
 class DiskRouteOption(StrEnum):
-    """The option of a plan that selects the route of the disks."""
+    """The option of a plan that sets where the copied disks arrive: the port, or the whole URI."""
 
     PORT = "port"
     URI = "uri"
@@ -319,7 +322,7 @@ def test_disks_port_and_disks_uri(
 
 
 def build_disk_route_plan(route_option: DiskRouteOption, pair: HostPair, port: int) -> Plan:
-    """Build a plan with a port or a URI for the disks.
+    """Build a plan with a port or a URI for the copied disks.
 
     The controller drives the migration. A source that drives the migration may lose the error
     message of the destination.

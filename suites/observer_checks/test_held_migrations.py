@@ -1,4 +1,4 @@
-"""A fault that does not fall in the phase of a held migration proves nothing."""
+"""A test proves nothing if its fault does not fall in the intended phase of the migration."""
 
 import pytest
 
@@ -14,11 +14,11 @@ pytestmark = pytest.mark.observer_check
 
 def test_fault_after_the_end_of_the_phase_is_inconclusive(testbed: Testbed) -> None:
     """
-    A fault that falls after the migration has left the phase is found.
+    A test is inconclusive if its fault falls after the intended phase of the migration.
 
-    Preconditions: the migration was in the first iteration, was released, and has ended. Then a
-    fault is injected.
-    Expected: the end of the migration is inconclusive, and the message names both phases.
+    Preconditions: a bandwidth limit keeps the migration in the first iteration. Then the limit is
+    removed, and the migration ends. Only then the test injects its fault.
+    Expected: the final check is inconclusive. The message names the intended and the actual phase.
     """
     guest = testbed.make_guest(GuestSpec())
 
@@ -32,10 +32,11 @@ def test_fault_after_the_end_of_the_phase_is_inconclusive(testbed: Testbed) -> N
 
 def test_migration_that_ends_before_the_phase_is_inconclusive(testbed: Testbed) -> None:
     """
-    A migration that converges before the phase in which it shall be held is found.
+    A test is inconclusive if the migration completes before the intended phase of the fault.
 
     Preconditions: an idle guest and no bandwidth limit, so that the first iteration is the last.
-    Expected: inconclusive. The guest has arrived, and is intact.
+    The intended phase is a later iteration.
+    Expected: the test is inconclusive. The guest runs at the destination, and is intact.
     """
     guest = testbed.make_guest(GuestSpec())
 

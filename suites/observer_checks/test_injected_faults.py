@@ -81,10 +81,11 @@ def test_split_brain_is_found(testbed: Testbed) -> None:
 
 def test_a_restart_is_found(testbed: Testbed) -> None:
     """
-    A guest is not accepted as the same guest after another boot.
+    A reboot of the guest is found.
 
-    Preconditions: the guest runs.
-    Expected: after a reset the observers report the boot, the session or the lost loads.
+    Preconditions: the guest runs. Then the guest is reset, and boots again.
+    Expected: the observers report a new boot id, a broken TCP session with the client, or lost
+    guest loads. One of these reports is enough.
     """
     guest = testbed.make_guest(GuestSpec())
     observers = detach_observers(testbed, guest)
@@ -130,7 +131,7 @@ def test_a_copy_that_differs_in_one_block_is_found(testbed: Testbed) -> None:
 
 
 class ImageUse(StrEnum):
-    """A use of the old image after a disk copy."""
+    """How a process uses the old image at the source, after a migration has copied the disk."""
 
     WRITTEN = "written"
     OPENED = "opened"
@@ -191,9 +192,10 @@ def test_destination_image_stays_after_a_late_failure(testbed: Testbed) -> None:
 
 
 def detach_observers(testbed: Testbed, guest: Guest) -> Observers:
-    """Detach the observers of the guest from the session, and return the observers.
+    """Remove the observers of the guest from the testbed, and return the observers.
 
-    The checks at the end of the test must skip a guest damaged on purpose.
+    At the end of a test, the testbed checks every guest that still has observers. This check must
+    skip a guest that the test damages on purpose.
     """
     return testbed.detach_observers(guest)
 

@@ -84,12 +84,13 @@ def test_exception_in_on_sample_aborts_the_migration(
 
 def test_guest_killed_during_migration_is_a_failed_migration(testbed: Testbed) -> None:
     """
-    A failure to restore parameters does not hide the loss of the guest.
+    If the guest is killed during a migration, the migration fails, and the loss is reported.
 
     Preconditions: the source's QEMU is killed while memory moves. The guest is transient, so
-    libvirt keeps no definition.
-    Expected: the migration fails with the message of the stack, and the observers report the loss
-    of the guest.
+    libvirt keeps no definition. The plan changes a parameter of QEMU (`announce-rounds`). After
+    the loss of the guest, migqual cannot restore this parameter.
+    Expected: the migration fails with the message of the stack, not with an error about the
+    parameter. The observers report the loss of the guest.
     """
     guest = testbed.make_guest(GuestSpec(persistence=Persistence.TRANSIENT))
     observers = testbed.detach_observers(guest)
@@ -214,8 +215,7 @@ def test_failed_migration_not_released_by_qemu_is_found(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    If QEMU still holds a migration that libvirt has reported as failed, the observers report a
-    fault of the stack.
+    If QEMU still holds a migration that libvirt reported as failed, the observers find a fault.
 
     Preconditions: the destination's QEMU is stopped, so no connection accepts more data. The main
     migration thread of the source's QEMU is frozen. Then the destination's QEMU is killed.
@@ -310,10 +310,10 @@ def freeze_migration_main(guest: Guest, probe_context: ProbeContext) -> Iterator
 
 
 def enable_multifd_again(guest: Guest) -> None:
-    """Enable multifd again, because libvirt resets multifd after the failure.
+    """Enable multifd in QEMU again, because libvirt resets multifd when the migration fails.
 
-    At the end of the migration thread QEMU 7.2 reads the setting to find the connections to
-    close. QEMU dies when a connection is missing in the setting.
+    When the frozen migration thread continues and ends, QEMU 7.2 reads the multifd settings to
+    find the connections to close. QEMU dies if the settings cover fewer connections than exist.
     """
     multifd_capability = {"capability": "multifd", "state": True}
     guest.domain.run_qmp_command("migrate-set-capabilities", capabilities=[multifd_capability])

@@ -19,12 +19,13 @@ EXPECTED_FLUSHES = 100
 
 def test_tcg_guest_makes_qemu_flush_its_tlb(testbed: Testbed) -> None:
     """
-    An emulated guest makes QEMU flush the emulated TLBs all the time.
+    A program in an emulated guest makes QEMU flush the emulated TLBs again and again.
 
-    After a flush, QEMU's dirty tracking also tracks a page that it missed before.
+    QEMU's emulator can miss writes to a page until the next flush. The flushes keep this time
+    short.
 
-    Preconditions: none. Under KVM no such TLB exists.
-    Expected: 100 flushes within 10 s under TCG. Under KVM the guest triggers no flush.
+    Preconditions: none. Under KVM no emulated TLB exists.
+    Expected: under TCG, 100 flushes within 10 s. Under KVM, the program does not run.
     """
     guest = testbed.make_guest(BUSY_GUEST)
     if guest.domain.read_virt_type() == "kvm":

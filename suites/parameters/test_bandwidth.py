@@ -250,11 +250,14 @@ def read_max_bandwidth(parameters: dict[str, object]) -> int:
 def check_limit_is_used(
     limit_mib_s: int, rates_mib_s: tuple[float, ...], guest: Guest, testbed: Testbed
 ) -> None:
-    """Check the use of the limit; fail the test if the rates stay well below the limit.
+    """Check that the migration used most of the bandwidth limit.
+
+    The test fails if the median of the measured rates is less than 85 % of the limit, although
+    the link is fast enough.
 
     Raises:
-        InconclusiveError: A migration without a limit is slower than the limit, so the link is
-            the bottleneck.
+        InconclusiveError: The median is less than 85 % of the limit, and a migration without a
+            limit is also slower than the limit, so the link is the bottleneck.
     """
     if not throughput.is_limit_unused(limit_mib_s, rates_mib_s):
         return
@@ -262,17 +265,17 @@ def check_limit_is_used(
     unlimited_mib_s = compute_metrics(testbed.migrate(guest, Plan()))["throughput_avg_mib_s"] or 0
     if unlimited_mib_s < limit_mib_s:
         raise InconclusiveError(
-            f"the migration used {message}; without a limit, a migration used "
-            f"{unlimited_mib_s:.1f} MiB/s"
+            f"the migration used {message}, because the link is slower than the limit: without a "
+            f"limit, a migration used {unlimited_mib_s:.1f} MiB/s"
         )
     pytest.fail(f"the migration used {message}, but the link carries {unlimited_mib_s:.1f} MiB/s")
 
 
 def compute_link_rate_mib_s(migration: CountedMigration) -> float:
-    """Return the mean rate on the link by the kernel's byte count, in MiB/s.
+    """Return the mean rate of the migration on the link in MiB/s, by the kernel's byte count.
 
-    The rate covers the whole migration, from the first data, with an allowance for start and
-    end.
+    The function divides all bytes by the time from the first data to the end of the migration,
+    plus `BURST_ALLOWANCE_S`, because QEMU may exceed the limit at the start and at the end.
     """
     outcome = migration.outcome
     return (
@@ -290,7 +293,9 @@ def find_first_data_s(samples: tuple[JobSample, ...]) -> float:
 def compute_rates_mib_s(
     outcome: Outcome, *, since_s: float, until_s: float | None = None
 ) -> tuple[float, ...]:
-    """Return the rates in MiB/s of all windows of two seconds.
+    """Return the throughput of guest memory in MiB/s, for each time window of two seconds.
+
+    A window starts at each job sample, so the windows overlap.
 
     Args:
         since_s: Start of the first window, in s after the start of the migration.
@@ -298,8 +303,8 @@ def compute_rates_mib_s(
             time when the guest stops at the source.
 
     Raises:
-        InconclusiveError: No window fits into the time, or the source reported no stop of the
-            guest.
+        InconclusiveError: No window fits between `since_s` and `until_s`, or the source reported
+            no stop of the guest.
     """
     if until_s is None:
         stop_events = (event for event in outcome.events if event.name == "STOP")
@@ -312,8 +317,9 @@ def compute_rates_mib_s(
     if not rates_mib_s:
         slowest_reply_s = max((sample.query_s for sample in outcome.job_samples), default=0.0)
         raise InconclusiveError(
-            f"no window of {throughput.WINDOW_SECONDS:g} s fits between {since_s:.1f} s and "
-            f"{until_s:.1f} s after the start of the migration; "
-            f"the slowest reply to a query of the job took {slowest_reply_s:.2f} s"
+            "the throughput is not known, because no time window of "
+            f"{throughput.WINDOW_SECONDS:g} s fits between {since_s:.1f} s and {until_s:.1f} s "
+            "after the start of the migration. Job samples with a slow reply do not count; "
+            f"the slowest reply took {slowest_reply_s:.2f} s"
         )
     return rates_mib_s

@@ -85,8 +85,7 @@ BOUNDARIES = {
 )
 def test_parameter_boundaries(name: str, pair: HostPair) -> None:
     """
-    QEMU accepts boundary values of a parameter inside the valid range, and refuses values outside
-    the range, at both ends.
+    QEMU at both ends accepts boundary values of a parameter, and refuses values out of range.
 
     Preconditions: the QEMU of each host, without a guest. A QEMU without the parameter refuses
     the parameter as unexpected (unsupported).
@@ -121,11 +120,11 @@ def require_parameter_support(host: Host, name: str, value: ParameterValue) -> N
 
 
 def require_parameter_effect(host: Host, name: str, values: tuple[ParameterValue, ...]) -> None:
-    """Require the parameter to have an effect.
+    """Require QEMU to change the migration parameter after QEMU accepts a value.
 
     Raises:
-        UnsupportedError: QEMU accepts every value, but the value in force never changes. QEMU
-            7.2 does so with the levels of parallel connections.
+        UnsupportedError: QEMU accepts every value, but the value in force never changes. For
+            example, QEMU 7.2 never changes `multifd-zlib-level` and `multifd-zstd-level`.
     """
     trials = qemu_probe.try_parameter_values(host, name, values)
     if len({trial.effective_value for trial in trials}) == 1 and not any(
@@ -138,10 +137,12 @@ def require_parameter_effect(host: Host, name: str, values: tuple[ParameterValue
 def list_accepted_values(
     host: Host, name: str, values: tuple[ParameterValue, ...]
 ) -> list[ParameterValue]:
-    """Return the values accepted by QEMU.
+    """Set the migration parameter to each value, and return the values that QEMU accepts.
 
-    Each reply must match the value in force. After QEMU accepts a value, this value must be in
-    force. After QEMU refuses a value, the previous value must be in force.
+    Raises:
+        AssertionError: QEMU accepts a value, but the value is not in force afterwards. Or QEMU
+            refuses a value, but the previous value is no longer in force. Or QEMU's error names
+            neither the parameter nor the refused value.
     """
     accepted_values = []
     initial_value = values[0]

@@ -26,11 +26,12 @@ def test_downtime_limit_is_read_back(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    libvirt reports the limit set by `migrate-setmaxdowntime`, and the limit is in force in QEMU.
+    libvirt reports the downtime limit set by `migrate-setmaxdowntime`, and the limit is in force
+    in QEMU.
 
     Preconditions: a guest without a running migration.
-    Expected: every value is read back from libvirt and QEMU, also the documentation's 500 ms. A
-    value above QEMU's maximum of 2000 s is refused with a message, and the old value stays in
+    Expected: libvirt and QEMU report each downtime limit that is set: 1 ms, 500 ms and 2000 s. A
+    limit above QEMU's maximum of 2000 s is refused with a message, and the old limit stays in
     force.
     """
     guest = testbed.make_guest(GuestSpec())

@@ -107,11 +107,11 @@ def test_another_image_in_the_shared_folder(
     run_preflight: PreflightRunner, shared_idle_guest: Guest, testbed: Testbed
 ) -> None:
     """
-    In a shared folder, an image hidden by another file at the destination is not shared.
+    An image in a shared folder is not shared if another file hides the image at the destination.
 
-    Preconditions: a bind mount covers the image at the destination.
-    Expected: preflight does not report the disk as shared; the severity of the findings is
-    unknown.
+    Preconditions: at the destination, a bind mount puts another file over the image.
+    Expected: preflight does not report the disk as shared. The findings about the disk have the
+    severity `unknown`.
     """
     image = shared_idle_guest.volumes[FILE_DISK_INDEX].path
     with faults.inject_file_over(testbed.provisioner, testbed.destination, image, b"another image"):

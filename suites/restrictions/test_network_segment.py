@@ -47,9 +47,10 @@ def test_different_segment_is_refused(
 @pytest.mark.requirement("LM-RES-10")
 def test_guest_on_another_segment_is_unreachable(testbed: Testbed) -> None:
     """
-    A guest migrated to another segment with the guard off is unreachable.
+    A guest is unreachable after a migration to another network segment.
 
-    Preconditions: the service bridge of the destination has lost the uplink.
+    Preconditions: the service bridge of the destination has lost the uplink. The guard, which
+    would refuse this migration, is off.
     Expected: the migration succeeds. The client's probes get no answer from the guest. The
     guest answers once the bridge is connected and QEMU has announced the guest again.
     """

@@ -1,4 +1,4 @@
-"""LM-RES-08: a migration while the guest reboots by the power button."""
+"""LM-RES-08: a migration while the guest reboots by ACPI power button, guest agent or reset."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,10 @@ ANSWER_TIMEOUT_S = 2.0  # a payload that runs replies within this time
 
 @pytest.fixture
 def slow_shutdown_guest(pair: HostPair, provisioner: Provisioner) -> Iterator[Guest]:
-    """Yield a guest with a slow shutdown and without observers, which would report a reboot."""
+    """Yield a guest that needs several seconds to shut down, without observers.
+
+    Observers check each migration, and would report the reboot of a guest as a violation.
+    """
     spec = GuestSpec(shutdown_delay_s=SHUTDOWN_DELAY_S)
     with provisioner.running_guest(spec, pair.source, pair.destination) as guest:
         yield guest
@@ -35,7 +38,8 @@ def test_reboot_alone_brings_the_guest_back(slow_shutdown_guest: Guest) -> None:
     If no migration takes place, the guest boots again after every kind of reboot.
 
     Preconditions: a guest with a shutdown time of several seconds.
-    Expected: power button, agent and reset each boot the guest again on the same host.
+    Expected: after a reboot by ACPI power button, guest agent or reset, the guest boots again on
+    the same host.
     """
     for reboot_kind in RebootMethod:
         slow_shutdown_guest.boot_id = read_boot_id(slow_shutdown_guest)
@@ -50,11 +54,12 @@ def test_acpi_reboot_during_a_migration_ends_in_shutdown(
     slow_shutdown_guest: Guest, pair: HostPair
 ) -> None:
     """
-    A guest migrated during a reboot by the power button is off at the destination.
+    A guest that migrates during an ACPI reboot is off at the destination.
 
-    Preconditions: the power button was pressed. The guest arrives during the shutdown.
-    Expected: the guest shuts down at the destination and stays off. If the stack restarts the
-    guest at the destination, the test is unsupported; the profile decides whether this is
+    Preconditions: for an ACPI reboot, libvirt at the source presses the guest's power button, and
+    would start the guest again after the shutdown. The guest migrates during the shutdown.
+    Expected: the guest shuts down at the destination and stays off. If libvirt or QEMU restarts
+    the guest at the destination, the test is unsupported; the profile decides whether this is
     accepted.
     """
     slow_shutdown_guest.domain.reboot(RebootMethod.ACPI)
@@ -63,7 +68,10 @@ def test_acpi_reboot_during_a_migration_ends_in_shutdown(
 
     if wait_for_shutdown_or_reboot(slow_shutdown_guest) is DomainState.RUNNING:
         versions = pair.destination.query_versions()
-        raise UnsupportedError(f"libvirt and QEMU restart the guest at the destination: {versions}")
+        raise UnsupportedError(
+            "the guest does not stay off after a migration during an ACPI reboot, because libvirt "
+            f"and QEMU restart the guest at the destination: {versions}"
+        )
     assert pair.source.libvirt.find_domain(slow_shutdown_guest.name) is None
 
 
@@ -123,7 +131,12 @@ def require_still_running(guest: Guest) -> None:
 
 
 def wait_for_shutdown_or_reboot(guest: Guest) -> DomainState:
-    """Wait for the end of the reboot; return `SHUT_OFF`, `GONE`, or `RUNNING` after a boot."""
+    """Wait until the guest is off or has booted again, and return the state of the guest.
+
+    Returns:
+        `SHUT_OFF` if the guest is off, `GONE` if the guest is off and libvirt no longer has the
+        domain, or `RUNNING` if the guest has booted again.
+    """
 
     def read_end_state() -> DomainState | None:
         state = guest.query_state()

@@ -28,7 +28,11 @@ def list_signature_names(node: ast.FunctionDef) -> set[str]:
 
 
 def list_attribute_names(node: ast.ClassDef) -> set[str]:
-    """List the fields and properties of a class, and all names that the methods use."""
+    """List the names that the section `Attributes` in the docstring of a class may contain.
+
+    The names are the fields and methods of the class, and in the code of the class each parameter
+    and each attribute that is read or set (`self.name`).
+    """
     return {
         *(
             ast.unparse(one.target if isinstance(one, ast.AnnAssign) else one.targets[0])
@@ -60,7 +64,7 @@ def test_page_is_up_to_date() -> None:
 
 
 def test_unknown_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that the module of an entry does not have is an error."""
+    """If a name in `CHAPTERS`, the contents of the API page, does not exist, an error is raised."""
     monkeypatch.setitem(api_page.CHAPTERS, "Plan", {"migqual.model.plan": ("Plans",)})
 
     with pytest.raises(ValueError, match=r"migqual\.model\.plan\.Plans does not exist"):
@@ -68,7 +72,7 @@ def test_unknown_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_page_shows_signature_docstring_and_example() -> None:
-    """An entry has the import, the source text of the signature, each section and the example."""
+    """On the API page, a class has its import statement, signature, docstring and example."""
     (entry,) = (one for one in api_page.list_entries("Plan") if one.name == "Plan")
     text = "\n".join(api_page.render_entry(entry))
 
@@ -98,7 +102,7 @@ def test_documented_names_exist() -> None:
 
 
 def test_check_finds_unknown_names() -> None:
-    """The check reports an argument and an attribute that do not exist."""
+    """`find_unknown_names` reports a documented argument and attribute that do not exist."""
     source = '''
 class Box:
     """A box.

@@ -96,9 +96,10 @@ def test_no_disk_space() -> None:
 
 
 def test_unprivileged_container() -> None:
-    """Root without the right to create namespaces, as in a container, gets the error early.
+    """If root may not create namespaces, as in a container, the bootstrap prints an error.
 
-    The error comes before any package is installed.
+    The error contains the reason and two remedies: the option `--privileged`, or an inventory. The
+    bootstrap prints the error before it installs any package.
     """
     line = expect_refusal("setpriv", "--bounding-set", "-sys_admin", *BOOTSTRAP)
 

@@ -243,7 +243,10 @@ def test_run_does_not_start_on_a_refusal(
     capsys: pytest.CaptureFixture[str],
     severity: Severity,
 ) -> None:
-    """A refused host ends the run. A warning, or a check that could not be done, is printed."""
+    """`migqual run` starts no test if a check of the inventory refuses a host.
+
+    A warning, or a check that could not be done, is printed, and the run continues.
+    """
     (tmp_path / "known_hosts").touch()
     file = tmp_path / "hosts.yml"
     file.write_text(ONE_PAIR_INVENTORY.format(folder=tmp_path))

@@ -97,12 +97,12 @@ def index_public_objects() -> dict[str, tuple[object, ...]]:
 
 @dataclass(frozen=True)
 class Meaning:
-    """An object that a name in an example can mean.
+    """What a name in a docstring example means, for example the class `Plan`.
 
     Attributes:
-        value: The object, or the class of an object that the example uses without a definition.
-        is_instance: True if `value` is the class of the object.
-        is_method: True if a call adds the object itself as the first argument.
+        value: The object with this name. If `is_instance` is true, the class of the object.
+        is_instance: True if only the class of the object is known: `guest` is any `Guest`.
+        is_method: True for a method, whose first argument `self` is not in the call.
     """
 
     value: Any
@@ -110,16 +110,20 @@ class Meaning:
     is_method: bool = False
 
     def has_attribute(self, name: str) -> bool:
-        """Return whether the object can have the attribute.
+        """Return whether the object that the name means can have the attribute `name`.
 
-        `__init__` can set any attribute of an instance, except in a dataclass.
+        An instance can have any attribute, because its `__init__` can set attributes. Only a
+        dataclass lists all attributes in the class.
         """
         is_open = self.is_instance and not is_dataclass(self.value)
         annotations = getattr(self.value, "__annotations__", {})
         return is_open or hasattr(self.value, name) or name in annotations
 
     def get_attribute(self, name: str) -> "Meaning | None":
-        """Return the meaning of an attribute; None for the value of a property or a field."""
+        """Return what the attribute `name` of the object means, for example a method.
+
+        The result is None for a property or a field, because the value is not known.
+        """
         value = getattr(self.value, name, None)
         if value is None or isinstance(value, property):
             return None
@@ -137,10 +141,11 @@ class Meaning:
 
 
 class ExampleNames:
-    """The meanings of the names in an example.
+    """The names in a docstring example, and the object or class that each name means.
 
-    A name that the example defines has no known meaning. A lower-case name without a definition
-    means an object of the class with this name: `guest` is a `Guest`.
+    If the example assigns a value to a name, the check does not know the meaning of the name. A
+    lower-case name without a definition means an object of the class with this name: `guest` is a
+    `Guest`.
     """
 
     def __init__(self, tree: ast.AST, module: ModuleType) -> None:
@@ -157,13 +162,20 @@ class ExampleNames:
         }
 
     def exists(self, node: ast.Name, *, is_called: bool) -> bool:
-        """Return whether the name exists, or can be an object that needs no definition."""
+        """Return whether the example may use the name.
+
+        The example may use names that it defines, and names with a known meaning. It may also use
+        any lower-case name for an object of the reader, but must not call this object.
+        """
         can_be_object_of_reader = node.id.islower() and not is_called
         is_own = node.id in self._own_names
         return is_own or can_be_object_of_reader or bool(self.list_meanings(node))
 
     def list_meanings(self, node: ast.expr) -> tuple[Meaning, ...]:
-        """List the meanings of a name or of an attribute of a name; empty if unknown."""
+        """List all objects and classes that a name can mean; empty if the meaning is not known.
+
+        The node is a name, such as `guest`, or an attribute of a name, such as `guest.host`.
+        """
         if isinstance(node, ast.Attribute):
             parents = self.list_meanings(node.value)
             attributes = (parent.get_attribute(node.attr) for parent in parents)

@@ -76,11 +76,11 @@ ALLOWED_OCCURRENCES = {
 
 @dataclass(frozen=True)
 class Glossary:
-    """The table of terms.
+    """The table of terms in docs/glossary.md.
 
     Attributes:
         terms: The first column, in the order of the file, without backticks.
-        equal_names: The third column.
+        equal_names: The third column, which has names of libvirt, QEMU, pytest or Linux.
     """
 
     terms: tuple[str, ...]
@@ -98,16 +98,22 @@ class Glossary:
 
     @property
     def words(self) -> frozenset[str]:
-        """Return the words of all terms, and of the equal names."""
+        """Return all words in the first column (terms) and in the third column (equal names)."""
         texts = (*self.terms, *self.equal_names)
         return frozenset(word for text in texts for word in split_words(text))
 
     def has_term(self, name: str) -> bool:
-        """Return whether `name` is a term, with or without a qualifier in parentheses."""
+        """Return whether the glossary has the term `name`.
+
+        A qualifier in parentheses does not count: `phase` is found as `phase (test)`.
+        """
         return name in {term.partition(" (")[0] for term in self.terms}
 
     def find_unknown_words(self, label: str) -> list[str]:
-        """Find the words of a label that are neither terms nor plain words."""
+        """Find the words of a label that are not in the glossary, PLAIN_WORDS or WORD_FORMS.
+
+        A label is a short text that users see, for example a heading of the report or an option.
+        """
         return [
             word
             for word in split_words(label)
@@ -116,7 +122,7 @@ class Glossary:
 
 
 def split_words(text: str) -> list[str]:
-    """Split a text into lower-case words in the singular; post-copy and pre-copy are one word."""
+    """Split a text into lower-case singular words; `post-copy` and `pre-copy` stay whole words."""
     return [
         to_singular(word)
         for word in re.findall(r"p(?:ost|re)-copy|[a-z]+(?:[0-9][a-z])?", text.lower())
@@ -140,7 +146,10 @@ def find_forbidden_words(text: str) -> list[str]:
 
 @pytest.mark.parametrize("list_labels", LABEL_SOURCES)
 def test_labels_use_terms_of_the_glossary(list_labels: Callable[[], Iterable[str]]) -> None:
-    """Each word of a label is a term, a name of libvirt, QEMU or pytest, or a plain word."""
+    """Each word of a label is in the glossary, in PLAIN_WORDS or in WORD_FORMS.
+
+    A label is a short text that users see, for example a heading of the report or an option.
+    """
     labels = list(list_labels())
     unknown_words = {
         label: words for label in labels if (words := GLOSSARY.find_unknown_words(label))
@@ -151,7 +160,10 @@ def test_labels_use_terms_of_the_glossary(list_labels: Callable[[], Iterable[str
 
 
 def test_lists_of_allowed_words_are_short() -> None:
-    """Each allowed word is used in a label and is no term; each form belongs to a known word."""
+    """PLAIN_WORDS and WORD_FORMS have only words that labels use and that the glossary lacks.
+
+    Each value of WORD_FORMS is in the glossary or in PLAIN_WORDS.
+    """
     labels = (label for list_labels in LABEL_SOURCES for label in list_labels())
     used_words = {word for label in labels for word in split_words(label)}
 
@@ -161,12 +173,12 @@ def test_lists_of_allowed_words_are_short() -> None:
 
 @pytest.mark.parametrize("enum", [Verdict, Demand, MigrationStatus, Severity, DiskLocation])
 def test_values_in_reports_are_terms(enum: type[StrEnum]) -> None:
-    """Each verdict, demand, status, severity and location is a term of its own."""
+    """Each verdict, demand, status, severity and location has an entry in the glossary."""
     assert [value.value for value in enum if not GLOSSARY.has_term(value.value)] == []
 
 
 def test_markers_are_terms() -> None:
-    """Each marker of pytest.ini is a term of its own."""
+    """Each marker of pytest.ini has an entry in the glossary."""
     marker_names = list_marker_names()
 
     assert "requirement" in marker_names
@@ -174,7 +186,7 @@ def test_markers_are_terms() -> None:
 
 
 def test_terms_are_sorted_and_unique() -> None:
-    """The terms are in alphabetical order, and no term appears twice."""
+    """The terms of the glossary are in alphabetical order, and no term appears twice."""
     names = [term.casefold() for term in GLOSSARY.terms]
 
     assert len(names) > 150
@@ -193,7 +205,7 @@ def test_terms_are_sorted_and_unique() -> None:
     ],
 )
 def test_unknown_word_of_a_label_is_found(label: str, unknown_words: list[str]) -> None:
-    """A label with a word that is neither a term nor a plain word is reported."""
+    """Words of a label that are not in the glossary, PLAIN_WORDS or WORD_FORMS are found."""
     assert GLOSSARY.find_unknown_words(label) == unknown_words
 
 

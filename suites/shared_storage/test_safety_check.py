@@ -24,10 +24,10 @@ def test_risky_cache_mode_needs_unsafe(
     A guest with a risky cache mode migrates without `--unsafe` only if libvirt trusts the storage.
 
     Preconditions: a directory shared by both hosts.
-    Expected: libvirt may not recognize the file system as shared. Then libvirt refuses the
-    migration as unsafe before any data moves, the guest is unharmed, and the guest migrates with
-    `--unsafe`. On a shared file system such as NFS, where QEMU drops its caches, the guest
-    migrates without `--unsafe`. No acknowledged block is lost.
+    Expected: if libvirt does not recognize the file system as shared, libvirt refuses the
+    migration as unsafe before any data moves. The guest is unharmed, and migrates with `--unsafe`.
+    If libvirt trusts the file system, for example NFS, where QEMU drops its caches, the guest
+    migrates without `--unsafe`. In both cases no acknowledged write is lost.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, cache=cache),)))
     if testbed.is_shared_directory_trusted:

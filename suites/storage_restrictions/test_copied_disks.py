@@ -74,8 +74,8 @@ def test_set_with_a_disk_that_must_stay(
     or empty disk.
 
     Preconditions: a local disk and a disk that must not be copied. The plan names both disks.
-    Expected: the guard refuses, and no image is created. Without the guard the behavior of the
-    stack is recorded. If the stack refuses, the guest is unharmed.
+    Expected: the guard refuses, and no image is created. Without the guard the result of the
+    migration is recorded. If libvirt or QEMU refuses, the guest is unharmed.
     """
     disk_set = INVALID_DISK_SETS[case_name]
     guest = testbed.make_guest(GuestSpec(disks=disk_set.disks))
@@ -89,11 +89,12 @@ def test_set_with_a_disk_that_must_stay(
 @pytest.mark.requirement("LM-NSS-06")
 def test_only_the_named_disk_is_copied(testbed: Testbed) -> None:
     """
-    A guest that also has disks that must not be copied migrates if the plan names only the local
-    disk.
+    A guest with a local disk and shared disks migrates if the plan copies only the local disk.
 
-    Preconditions: a local disk, a shared disk and a read-only disk.
-    Expected: the guard has no objection, and the guest arrives unharmed.
+    Preconditions: a local disk, a shared disk and a read-only disk. The plan names only the local
+    disk.
+    Expected: the guard, which refuses unsafe migrations, does not refuse this migration. The guest
+    arrives unharmed.
     """
     disks = (LOCAL_DISK, SHARED_DISK, replace(SHARED_DISK, access=DiskAccess.READ_ONLY))
     guest = testbed.make_guest(GuestSpec(disks=disks))
@@ -112,8 +113,8 @@ def test_missing_destination_image(
 
     Preconditions: two local disks; an image for only the first disk exists at the destination.
     Expected: the guard refuses. The finding states the number of disks, the number of images, and
-    the disk without an image. Without the guard the behavior of the stack is recorded. If the
-    stack refuses, the guest is unharmed.
+    the disk without an image. Without the guard the result of the migration is recorded. If
+    libvirt or QEMU refuses, the guest is unharmed.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
     create_image(testbed.provisioner, guest, testbed.destination, guest.volumes[0].path)
@@ -185,9 +186,10 @@ def change_disk_count(guest: Guest, count_change: CountChange) -> str:
 
 
 def remove_images_with_guest(provisioner: Provisioner, guest: Guest, pair: HostPair) -> None:
-    """Register the destination's images for removal together with the guest.
+    """Register the images at the destination for removal together with the guest.
 
-    Without the guard, libvirt may create the missing image.
+    The list includes an image that does not exist yet. libvirt may create this image in a
+    migration without the guard (the check that refuses unsafe migrations).
     """
     for volume in guest.volumes:
         undo_commands = [("rm", "-f", "--", str(volume.path))]

@@ -32,9 +32,9 @@ def test_no_space_left_for_the_copy(
     Without free space for the copy, the guard refuses; with the guard off the copy fails.
 
     Preconditions: a file system of 24 MiB at the destination; a disk of 64 MiB, 40 MiB written.
-    Expected: the guard refuses and states the needed and the available space. Without the guard
-    the copy starts and fails for lack of space. The guest runs on, and the image made at the
-    destination is removed.
+    Expected: the guard (the check before the migration) refuses, and states the needed and the
+    available space. With the guard off, the copy starts and fails for lack of space. The guest
+    runs on, and the image made at the destination is removed.
     """
     guest = testbed.make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
     fill_disk(guest, "vda", offset_mib=20, size_mib=40)
@@ -53,12 +53,13 @@ def test_no_space_left_for_the_copy(
 @pytest.mark.requirement("LM-PRE-04", "LM-LOC-01")
 def test_folder_that_is_missing(testbed: Testbed) -> None:
     """
-    A missing folder at the destination is not created.
+    A missing folder for the copied disk is not created at the destination.
 
     The folder may be the mount point of a file system that is not mounted now.
 
-    Preconditions: the folder of the image exists at the source only.
-    Expected: the guard refuses with a remedy, and no folder is created.
+    Preconditions: the folder of the disk image exists at the source only.
+    Expected: the guard (the check before the migration) refuses with a remedy, and no folder is
+    created.
     """
     guest = testbed.make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
     folder = guest.volumes[0].path.parent
@@ -73,10 +74,10 @@ def test_folder_that_is_missing(testbed: Testbed) -> None:
 @pytest.mark.requirement("LM-PRE-04", "LM-LOC-01")
 def test_folder_that_is_read_only(testbed: Testbed) -> None:
     """
-    A folder without write access is found before the migration.
+    A read-only folder for the copied disk is found before the migration.
 
-    Preconditions: at the destination, the folder is on a read-only file system.
-    Expected: the guard refuses with a remedy.
+    Preconditions: at the destination, the folder of the disk image is on a read-only file system.
+    Expected: the guard (the check before the migration) refuses with a remedy.
     """
     guest = testbed.make_guest(GuestSpec(disks=(SEPARATE_FOLDER_DISK,)))
     mount_tmpfs(testbed.provisioner, guest, testbed.pair, guest.volumes[0].path.parent, "ro")
@@ -91,7 +92,7 @@ def test_folder_that_qemu_may_not_enter(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    When only QEMU lacks access to the folder, the migration fails cleanly.
+    If QEMU has no access to the folder for the copied disk, the migration fails cleanly.
 
     Preconditions: root may create the image. The QEMU process at the destination belongs to a
     user without access to the folder.
@@ -114,12 +115,12 @@ def test_image_that_another_guest_uses(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    An image in use by another guest of the destination is not written to.
+    A disk copy does not overwrite an image that another guest at the destination uses.
 
     Preconditions: the path of the image at the destination is a hard link to the other guest's
     image.
-    Expected: the guard refuses. Without the guard QEMU cannot lock the image. Both guests run on,
-    unharmed.
+    Expected: the guard (the check before the migration) refuses. With the guard off, the migration
+    fails, because the other guest has locked the image. Both guests run on, unharmed.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     with testbed.provisioner.running_guest(

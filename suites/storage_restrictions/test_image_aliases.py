@@ -30,12 +30,14 @@ UNSAFE_PRESENT_IMAGES_PLAN = Plan(
 
 @dataclass(frozen=True)
 class ImageAlias:
-    """An alias of the source's image, used as the image of the destination.
+    """A second name of the guest's image, for example a symbolic link or a second NBD export.
+
+    The definition for the destination contains this name as if it were the name of another image.
 
     Attributes:
         provisioner: The provisioner of the test run.
         guest: The guest with the image.
-        host: The host of the alias.
+        host: The host on which the test creates the second name.
     """
 
     provisioner: Provisioner
@@ -48,7 +50,7 @@ class ImageAlias:
 
     @property
     def path(self) -> PurePosixPath:
-        """Return the path of the alias in the local store of the destination."""
+        """Return the second path of the image, in the local store of the destination."""
         store = self.provisioner.inventory.find_store(StoreKind.LOCAL)
         return PurePosixPath(str(getattr(store, "path", ""))) / f"{self.guest.name}-alias.raw"
 
@@ -135,8 +137,9 @@ def test_one_image_under_two_names(
 
     Preconditions: an image on the shared directory. The destination uses the image under the
     same path or under another path.
-    Expected: the guard refuses. Without the guard the behavior of the stack is recorded. In both
-    cases the bytes that the test wrote to the image before are unchanged.
+    Expected: the guard (the check that refuses unsafe migrations) refuses. Without the guard the
+    result of the migration is recorded. In both cases the bytes that the test wrote to the image
+    before are unchanged.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.RAW),)))
     fill_disk(guest, "vda", UNTOUCHED_OFFSET_MIB, UNTOUCHED_SIZE_MIB)
@@ -189,9 +192,10 @@ def render_destination_xml(image_alias: ImageAlias, path: str) -> str:
 
 
 def replace_in_xml(xml: str, *pairs: tuple[str, str]) -> str:
-    """Replace each old text in `xml`, and fail when an old text is missing.
+    """Replace each old text in `xml` by the new text, and fail when an old text is missing.
 
-    Without a replacement the destination would not use the alias.
+    Example: the old text is the path of the image, and the new text is the path of a symbolic link
+    to the image. Without the replacement the destination would not use the link.
     """
     for old, new in pairs:
         assert old in xml, f"the domain XML does not contain {old}"
@@ -249,7 +253,10 @@ def create_second_target(image_alias: ImageAlias) -> str:
 
 
 def compute_checksum(host: Host, path: PurePosixPath) -> str:
-    """Compute the checksum of the part of a raw image that only the test writes to."""
+    """Compute the checksum of one part of a raw image. The guest load never writes to this part.
+
+    The part begins at `UNTOUCHED_OFFSET_MIB`. Only the test has written to the part.
+    """
     block_range = f"skip={UNTOUCHED_OFFSET_MIB} count={UNTOUCHED_SIZE_MIB}"
     script = f'dd if="$1" bs=1M {block_range} status=none | sha256sum'
     return host.shell.run("sh", "-c", script, "sh", path).stdout.split()[0]

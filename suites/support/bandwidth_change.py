@@ -43,7 +43,10 @@ class BandwidthChange:
         self._thread = threading.Thread(target=self._set_limit)
 
     def on_sample(self, sample: JobSample) -> None:
-        """Start the change after the delay; never abort the migration."""
+        """Start the change of the bandwidth limit `delay_s` after the first sent data.
+
+        The method never requests an abort of the migration.
+        """
         self.last_sample_s = sample.at_s
         if self.first_data_s is None and sample.stats.memory_processed_bytes:
             self.first_data_s = sample.at_s
@@ -61,26 +64,27 @@ class BandwidthChange:
             self.refusal = error.message
 
     def wait_for_times_s(self) -> tuple[float, float, float]:
-        """Wait for the change and return the times of the change.
+        """Wait until the bandwidth limit is changed, and return the times of the change.
 
         Returns:
-            Times of the first data, the request and the completed change, in s after the start
-            of the migration.
+            Times of the first sent data, of the request for the new limit, and of the completed
+            change, in s after the start of the migration.
 
         Raises:
-            InconclusiveError: The migration ended before the change or before the new limit was
-                read. The error contains the message of a failed change, if there is one.
+            InconclusiveError: The migration ended before the limit was changed, or before the new
+                limit was read from libvirt. If libvirt reported an error, the exception contains
+                the message of libvirt.
         """
         if self.requested_s is not None:
             self._thread.join(JOIN_TIMEOUT_S)
         if self.first_data_s is None or self.requested_s is None or self.applied_s is None:
             raise InconclusiveError(
-                "the migration ended before the bandwidth could be changed; "
-                f"refusal of the last attempt: {self.refusal or 'there was none'}"
+                "the migration ended before the bandwidth limit could be changed; "
+                f"error message of libvirt: {self.refusal or 'none'}"
             )
         if self.reported_mib_s is None:
             raise InconclusiveError(
-                "the migration ended before the new limit could be read; "
-                f"error of the last change: {self.refusal or 'none'}"
+                "the migration ended before the new bandwidth limit could be read; "
+                f"error message of libvirt: {self.refusal or 'none'}"
             )
         return self.first_data_s, self.requested_s, self.applied_s

@@ -66,10 +66,10 @@ class CountedMigration:
 
     @property
     def byte_mismatch(self) -> str:
-        """Describe a mismatch of the two byte counts; return "" if both agree.
+        """Describe a mismatch of `link_bytes` and `reported_bytes`; return "" if both agree.
 
-        For compressed pages an older QEMU reports the size before compression. The link may
-        then carry fewer bytes than reported, so a compressed migration has no lower limit.
+        For compressed pages, an older QEMU reports the size before compression. So fewer bytes on
+        the link than reported are no mismatch for a migration with compression.
         """
         plan = self.outcome.plan
         if not self.reported_bytes:
@@ -105,14 +105,16 @@ def list_qemu_offers(pair: HostPair) -> tuple[MigrationFeatures, ...]:
 
 
 def require_parameter(pair: HostPair, name: str, value: ParameterValue) -> None:
-    """Require both ends to accept the value of the migration parameter.
+    """Require QEMU at both ends to support the value of the migration parameter.
 
-    The check asks a QEMU without a guest, so no guest has to boot.
+    The function reads which parameters and values QEMU lists, and also sets the value. No guest
+    has to boot, because the function uses a QEMU without a guest.
 
     Raises:
-        UnsupportedError: An end does not offer the value, and a QEMU refuses the value. The error
-            contains QEMU's message.
-        AssertionError: An end does not offer the value, but both QEMUs accept the value.
+        UnsupportedError: QEMU at an end does not list the value, and QEMU at an end refuses the
+            value. The error contains QEMU's message.
+        AssertionError: QEMU at an end does not list the value, but QEMU at both ends accepts the
+            value. So the list of QEMU is wrong.
     """
     missing_message = "; ".join(
         filter(

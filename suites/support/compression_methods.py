@@ -72,9 +72,10 @@ class CompressionMethod:
         )
 
     def list_supported_levels(self, pair: HostPair) -> tuple[int | None, ...]:
-        """Return the levels, but not level 0 (store) if an end refuses level 0.
+        """Return the compression levels. Omit level 0 (store) if a host refuses level 0.
 
-        openEuler's QEMU refuses level 0 for compressing threads.
+        openEuler's QEMU refuses level 0 for compressing threads. For a method without levels, the
+        result is (None,).
         """
         if self.compression is not Compression.MT or STORE_LEVEL not in self.levels:
             return self.levels
@@ -91,7 +92,10 @@ class CompressionMethod:
 
 
 def make_thread_method(method: str, *levels: int) -> CompressionMethod:
-    """Make a method of compressing threads, selected by openEuler's `compress-method`."""
+    """Make a compression method with the given levels, in which QEMU threads compress the pages.
+
+    openEuler's QEMU selects the method with the parameter `compress-method`, for example `zstd`.
+    """
     return CompressionMethod(
         Compression.MT,
         levels,
@@ -100,13 +104,16 @@ def make_thread_method(method: str, *levels: int) -> CompressionMethod:
 
 
 def make_multifd_method(method: str) -> CompressionMethod:
-    """Make a method for parallel connections that has no name in libvirt."""
+    """Make a compression method for parallel connections (multifd).
+
+    libvirt has no name for the method, so a QEMU parameter selects the method.
+    """
     method_setting = QemuParameter("multifd-compression", method, ParameterEnds.BOTH)
     return CompressionMethod(Compression.NONE, connections=(2,), method_setting=method_setting)
 
 
-# The requirement is about the methods of compressing threads. The methods for parallel
-# connections go beyond the requirement.
+# The requirement is about the methods in which QEMU threads compress the pages (`mt`). The methods
+# for parallel connections go beyond the requirement.
 METHODS = {
     "mt": CompressionMethod(Compression.MT, (0, 1, 9)),
     "mt-zlib": make_thread_method("zlib", 1, 9),
@@ -125,11 +132,11 @@ METHODS = {
 
 @dataclass
 class SendThreadCounter:
-    """A counter of the sender threads of parallel connections during a migration.
+    """A counter of the QEMU threads that send over the parallel connections of a migration.
 
     Attributes:
-        thread_counts: All counts seen. The counts of the first and the last samples can be lower
-            than the number of connections: compare the maximum.
+        thread_counts: All counts seen. The threads start one after another, so only the largest
+            count must equal the number of connections.
     """
 
     guest: Guest
@@ -168,16 +175,19 @@ class MethodResult:
         return f"{level}{self.data_kind}, {self.connections or 'no parallel'} connections"
 
     def compute_link_share(self, plain_migrations: Mapping[str, CountedMigration]) -> float:
-        """Return the bytes on the link relative to a plain migration of the same data."""
+        """Return the bytes on the link, divided by the bytes on the link without compression."""
         return self.migration.link_bytes / plain_migrations[self.data_kind].link_bytes
 
     def compute_reported_share(self, plain_migrations: Mapping[str, CountedMigration]) -> float:
-        """Return the bytes by the job statistics relative to a plain migration."""
+        """Return the bytes in the job statistics, divided by these bytes without compression."""
         return self.migration.reported_bytes / plain_migrations[self.data_kind].reported_bytes
 
     @property
     def max_share(self) -> float:
-        """Return the largest allowed share of a plain migration's bytes."""
+        """Return the limit for the sent bytes, divided by the bytes without compression.
+
+        For example, the limit for compressed text is 0.8.
+        """
         is_zstd = self.migration.outcome.plan.compression is Compression.ZSTD
         is_text = self.data_kind in {str(PageContent.TEXT), CHANGING_TEXT}
         if is_text and (is_zstd or self.level != STORE_LEVEL):
@@ -188,8 +198,9 @@ class MethodResult:
     def find_violation(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
         """Describe a wrong thread count or too many bytes; return "" if the result is correct.
 
-        Two counts of the bytes exist: the kernel's count on the link, and the job statistics. The
-        count with the smaller share of the plain migration's bytes must be within the limit.
+        The kernel counts the bytes on the link, and the job statistics count the sent bytes. The
+        bytes are too many only if both counts are over the limit. The limit is `max_share` of the
+        bytes of the plain migration, which sends the same data without compression.
         """
         # The threads start one after another, so only the maximum is the number of threads.
         if max(self.thread_counts, default=0) not in {0, self.connections}:
@@ -204,11 +215,11 @@ class MethodResult:
         return message if share > self.max_share else ""
 
     def find_byte_mismatch(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
-        """Describe the result if the link carried too many bytes; otherwise return "".
+        """Describe a byte count on the link that is over the limit; otherwise return "".
 
         The limit is `max_share` of the bytes of the plain migration. Call this method only if
-        `find_violation` found no violation. The bytes in the job statistics are then within the
-        limit, so the job did not report all bytes on the link.
+        `find_violation` found no violation. Then a count on the link over the limit means: the
+        count in the job statistics is within the limit, and does not include all sent bytes.
         """
         if self.compute_link_share(plain_migrations) <= self.max_share:
             return ""
@@ -245,10 +256,12 @@ def find_violations(
 def find_overhead_violations(
     results: Sequence[MethodResult], plain_migrations: Mapping[str, CountedMigration]
 ) -> list[str]:
-    """Find the levels at which random data takes too many bytes more than zeroes.
+    """Find the compression levels at which the method enlarges random data.
 
-    The byte counts are from the job statistics. The total bytes of a migration are no evidence:
-    compression also shrinks the other memory of the guest, which would hide the excess.
+    For each level, the job statistics give the bytes for random data and the bytes for zeroes. The
+    difference may be at most 1.1 times the difference without compression. The bytes for random
+    data alone are no evidence: compression also shrinks the other memory of the guest, which would
+    hide the enlargement.
     """
     random, zero = str(PageContent.RANDOM), str(PageContent.ZERO)
     plain_overhead = plain_migrations[random].reported_bytes - plain_migrations[zero].reported_bytes
@@ -273,9 +286,9 @@ def find_overhead_violations(
 def list_text_shares_by_level(
     results: Sequence[MethodResult], plain_migrations: Mapping[str, CountedMigration]
 ) -> list[float]:
-    """List the bytes of text on the link relative to a plain migration, by rising level.
+    """List the bytes on the link for text in guest memory, by rising compression level.
 
-    Level 0 (store) is left out.
+    Each value is divided by the bytes without compression. Level 0 (store) is left out.
     """
     share_by_level = {
         result.level: result.compute_link_share(plain_migrations)
@@ -288,17 +301,18 @@ def list_text_shares_by_level(
 def require_conclusive_counts(
     results: Sequence[MethodResult], plain_migrations: Mapping[str, CountedMigration]
 ) -> None:
-    """Require counts that prove the result.
+    """Require complete counts of the sent bytes and of the sender threads.
 
     Raises:
-        InconclusiveError: The job did not report all bytes on the link, or no thread was counted.
+        InconclusiveError: The job did not report all bytes on the link, or a migration over
+            parallel connections ended before a sender thread was counted.
     """
     if mismatches := [
         mismatch for result in results if (mismatch := result.find_byte_mismatch(plain_migrations))
     ]:
         raise InconclusiveError("; ".join(mismatches))
     if not all(any(result.thread_counts) for result in results if result.connections):
-        raise InconclusiveError("a migration was over before its threads could be counted")
+        raise InconclusiveError("a migration ended before its sender threads could be counted")
 
 
 def build_load(data_kind: str) -> MemoryLoad:

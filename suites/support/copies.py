@@ -12,16 +12,18 @@ CLEANUP_SECONDS = 30.0
 def wait_for_single_copy(
     guest: Guest, hosts: tuple[Host, ...], *, may_stay: bool, seconds: float = CLEANUP_SECONDS
 ) -> None:
-    """Wait until one of the hosts at most has QEMU of the guest, or none.
+    """Wait until at most one of the hosts has a QEMU process of the guest.
+
+    If `may_stay` is False, wait until no host has a QEMU process of the guest.
 
     Args:
         guest: The guest.
-        hosts: The hosts on which a copy may be.
+        hosts: The hosts on which a copy (a QEMU process) of the guest may be.
         may_stay: True permits one copy; False permits none.
         seconds: Time in which libvirt removes the other copies.
 
     Raises:
-        ViolationError: Two hosts run the guest, or a copy is still there after `seconds`.
+        ViolationError: Two hosts run the guest, or too many copies are still there after `seconds`.
     """
     allowed_count = 1 if may_stay else 0
 

@@ -73,11 +73,13 @@ class MeasurementMethod:
 
 @dataclass(frozen=True)
 class RateComparison:
-    """A measured and an actual dirty rate of unique memory.
+    """The dirty rate that QEMU measured, and the actual dirty rate of the guest.
+
+    A page that the guest writes several times during a measurement counts once.
 
     Attributes:
         measured_mib_s: Rate measured by QEMU.
-        actual_mib_s: Rate from the count of the guest program.
+        actual_mib_s: Rate computed from the writes that the payload in the guest counted.
         mode: Measurement mode reported by libvirt or QEMU.
     """
 
@@ -107,11 +109,13 @@ class RateComparison:
 def compare_rates(
     memory_region: MemoryRegion, load: MemoryLoad, method: MeasurementMethod
 ) -> RateComparison:
-    """Measure the dirty rate under the load, and the actual rate by the guest program's count.
+    """Measure the dirty rate under the load with QEMU, and compute the actual dirty rate.
+
+    The actual dirty rate follows from the writes that the payload in the guest counts.
 
     Raises:
-        InconclusiveError: The guest wrote less than half of the requested rate. If the load
-            requests no rate, the guest wrote less than 1 MiB/s.
+        InconclusiveError: The guest wrote too slowly. The limit is half of the requested rate, or
+            1 MiB/s if the load requests no rate.
     """
     requested_mib_s = load.size_mib if load.rate_mib_s is None else load.rate_mib_s
     window_count = method.count_windows(
@@ -166,7 +170,11 @@ def find_tolerance_violations(
 def report_comparisons(
     record_figures: RecordFigures, title: str, comparisons: dict[str, RateComparison]
 ) -> None:
-    """Add every rate, every error and the mode to the report."""
+    """Add the measured and the actual dirty rate of each load to the report.
+
+    The report also shows by how many per cent each measured rate is wrong, and QEMU's measurement
+    mode.
+    """
     rates = {
         name: f"measured {comparison.measured_mib_s:.1f} MiB/s, "
         f"actual {comparison.actual_mib_s:.1f} MiB/s"

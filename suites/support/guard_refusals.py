@@ -1,7 +1,8 @@
 """Code for tests of restrictions: a migration with the guard, and a plan without the guard.
 
-Such a test tries an unsafe migration twice. With the guard, the test expects a refusal. Without
-the guard, the test observes what libvirt and QEMU do.
+The guard is migqual's check that refuses an unsafe migration. Such a test tries an unsafe migration
+twice. With the guard, the test expects a refusal. Without the guard, the test observes what libvirt
+and QEMU do.
 """
 
 from dataclasses import replace
@@ -33,9 +34,10 @@ def expect_guard_refusal(testbed: Testbed, guest: Guest, plan: Plan, finding_id:
 
 
 def disable_guard(plan: Plan) -> Plan:
-    """Return the plan with the guard off; use the plan only with images that may be damaged.
+    """Return a copy of the plan without the guard, which refuses unsafe migrations.
 
-    The controller drives the migration. A source that drives the migration may lose the
-    connection, and with the connection the error message of the destination.
+    Use the copy only with images that may be damaged. The copy also makes the controller drive the
+    migration. If the source drove the migration, the source could lose the connection, and with
+    the connection the error message of the destination.
     """
     return replace(plan, guard=Guard.OFF, control=Control.DIRECT)

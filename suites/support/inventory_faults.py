@@ -73,7 +73,11 @@ def _keep_pair(raw_inventory: RawInventory, testbed: Testbed) -> None:
 
 
 def list_free_addresses(testbed: Testbed) -> list[str]:
-    """List addresses of the lane that no running guest uses; the shared guest uses one."""
+    """List free IP addresses for guests of the lane (the pair that this worker uses).
+
+    An address that a running guest uses is not free. For example, the list does not contain the
+    address of the guest that several tests share. The list has at most `ADDRESS_COUNT` addresses.
+    """
     addresses = list_lane_addresses(
         testbed.inventory, testbed.pair.lane_number, len(testbed.inventory.lanes)
     )
@@ -91,13 +95,13 @@ def list_free_addresses(testbed: Testbed) -> list[str]:
 
 
 def get_variables(raw_inventory: RawInventory) -> dict[str, Any]:
-    """Return the variables of the group `all`."""
+    """Return the variables of the group `all` in the inventory."""
     variables: dict[str, Any] = raw_inventory["all"]["vars"]
     return variables
 
 
 def set_store(raw_inventory: RawInventory, name: str, **values: str) -> None:
-    """Change the store with the name `name`."""
+    """Set `values` in the store (place for disk images) with the name `name`."""
     store = next(
         one for one in get_variables(raw_inventory)["migqual_stores"] if one["name"] == name
     )
@@ -105,7 +109,11 @@ def set_store(raw_inventory: RawInventory, name: str, **values: str) -> None:
 
 
 def mount_small_folder(options: str) -> Damage:
-    """Return the damage that mounts a tmpfs with `options` at the destination."""
+    """Return a function that mounts a tmpfs at `SMALL_FOLDER` of the destination.
+
+    Args:
+        options: Options of mount(8), for example `ro`, `noexec` or `size=4m`.
+    """
 
     @contextmanager
     def inject(testbed: Testbed) -> Iterator[None]:
@@ -124,7 +132,7 @@ def mount_small_folder(options: str) -> Damage:
 
 
 def hide_program(name: str, find_host: Callable[[Testbed], Host]) -> Damage:
-    """Return the damage that hides a program of a host behind an empty file."""
+    """Return a function that hides the program `name` of a host while a `with` block runs."""
 
     @contextmanager
     def inject(testbed: Testbed) -> Iterator[None]:
@@ -144,9 +152,9 @@ def hide_program(name: str, find_host: Callable[[Testbed], Host]) -> Damage:
 
 
 def run_commands(description: str, commands: str, undo_commands: str) -> Damage:
-    """Return the damage that the script `commands` does at the destination.
+    """Return a function that damages the destination with the script `commands`.
 
-    The script `undo_commands` undoes the damage.
+    At the end, the script `undo_commands` undoes the damage.
     """
 
     @contextmanager
@@ -191,7 +199,7 @@ def disconnect_source_bridge(testbed: Testbed) -> Iterator[None]:
 
 
 def find_storage(testbed: Testbed) -> Host:
-    """Return the first server of stores."""
+    """Return the first host that serves disk images over NBD or iSCSI."""
     return testbed.provisioner.hosts[testbed.inventory.store_servers[0]]
 
 

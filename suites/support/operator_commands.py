@@ -83,7 +83,7 @@ def run_commands_during_migration(
     at_source: VirshCommands | None = None,
     at_destination: VirshCommands | None = None,
 ) -> CommandedMigration:
-    """Run virsh commands in the first iteration of a migration, then let it continue.
+    """Run virsh commands in the first iteration of a migration, then let the migration continue.
 
     All commands at both ends run at the same time.
 
@@ -95,7 +95,7 @@ def run_commands_during_migration(
         at_destination: The same for the destination.
 
     Raises:
-        InconclusiveError: The commands did not fall in the first iteration.
+        InconclusiveError: The commands did not start in the first iteration.
     """
     source, destination = guest.host, testbed.pair.get_peer(guest.host)
     calls = (("source", source, at_source), ("destination", destination, at_destination))
@@ -120,7 +120,12 @@ def run_commands_during_migration(
 
 @contextmanager
 def open_command_folder(testbed: Testbed, guest: Guest) -> Iterator[PurePosixPath]:
-    """Yield a folder on the source for files that the commands read or would write."""
+    """Yield a folder on the source for the files of an operator's virsh commands.
+
+    Some commands read a file there, for example `attach-device`. Other commands, for example
+    `save`, write a file there if libvirt does not refuse the command. At the end the folder is
+    removed.
+    """
     host = testbed.source
     folder = host.entry.scratch / f"{guest.name}-commands"
     journal = testbed.probe_context.journal
@@ -136,9 +141,10 @@ def open_command_folder(testbed: Testbed, guest: Guest) -> Iterator[PurePosixPat
 def run_virsh_commands(
     host: Host, guest_name: str, role: str, commands: VirshCommands
 ) -> list[CommandRecord]:
-    """Run virsh commands on the host at the same time, and wait for all of them.
+    """Run virsh commands on the host at the same time, and wait until all commands have ended.
 
-    A control command shows that virsh reaches libvirt while the others wait.
+    The function adds the command `virsh dominfo`, which must succeed. This shows that virsh reaches
+    libvirt while the other commands wait for the migration.
 
     Args:
         host: The host.
@@ -147,7 +153,8 @@ def run_virsh_commands(
         commands: Arguments of virsh for each command, by the name of the command.
 
     Raises:
-        InconclusiveError: The host has no virsh, or libvirt did not answer each command itself.
+        InconclusiveError: The host has no virsh, or libvirt did not answer a command. For example,
+            virsh did not reach libvirt, or got no answer in time.
     """
     all_commands = {CONTROL_COMMAND: (CONTROL_COMMAND, guest_name), **commands}
     lines = [shlex.join(arguments) for arguments in all_commands.values()]

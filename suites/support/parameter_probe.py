@@ -17,14 +17,15 @@ REPLY_TIMEOUT_S = 20.0
 class ParameterProbe:
     """A query for a migration parameter, sent once to the source's QEMU.
 
-    The query is sent at the first sample with data, in a separate thread: libvirt may take
-    seconds to pass the query on, and sampling continues meanwhile.
+    The query is sent at the first job sample after QEMU has sent memory. The query runs in a
+    separate thread: libvirt may take seconds to pass the query on, and sampling continues
+    meanwhile.
 
     Attributes:
         guest: The migrating guest.
         name: The name of the parameter.
         values: The reply of QEMU; empty before the reply.
-        thread: The thread of the query; None before the first data.
+        thread: The thread of the query; None before QEMU has sent memory.
     """
 
     guest: Guest
@@ -33,7 +34,7 @@ class ParameterProbe:
     thread: threading.Thread | None = None
 
     def on_sample(self, sample: JobSample) -> None:
-        """Start the query at the first data; never abort the migration."""
+        """Query the parameter once, after QEMU has sent memory; never abort the migration."""
         if self.thread is None and sample.stats.memory_processed_bytes:
             self.thread = threading.Thread(target=self._query_parameter, args=(self.guest.domain,))
             self.thread.start()
@@ -44,7 +45,7 @@ class ParameterProbe:
 
     @property
     def value(self) -> ParameterValue:
-        """Return the value in force during the migration.
+        """Return the value of the migration parameter that was in force during the migration.
 
         Raises:
             InconclusiveError: The migration ended before QEMU answered.

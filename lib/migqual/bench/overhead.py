@@ -105,7 +105,11 @@ def measure_virsh_migration(guest: Guest, destination: Host, plan: Plan) -> floa
 
 
 def format_overhead(overhead: OverheadTimes) -> list[str]:
-    """Format the output of `migqual bench overhead`; the last line is the ratio of medians."""
+    """Format the output of `migqual bench overhead`.
+
+    The last line is the median time of migqual with observers, divided by the median time of
+    `virsh migrate`.
+    """
     rows = [("virsh migrate", overhead.virsh_s), ("migqual with observers", overhead.observed_s)]
     rows.append(("with baseline and checks", overhead.with_checks_s))
     observed_ratio = compute_median_ratio(overhead.observed_s, overhead.virsh_s)

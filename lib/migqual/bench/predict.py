@@ -76,7 +76,7 @@ def list_grid_points(point_count: int | None = None) -> list[GridPoint]:
 
 
 def get_pattern(number: int) -> WritePattern:
-    """Return the write pattern for a point number. The patterns alternate with the number."""
+    """Return the write pattern for a number: 0 random, 1 sequential, 2 hot spot, 3 random ..."""
     return _PATTERNS[number % len(_PATTERNS)]
 
 
@@ -84,6 +84,8 @@ def measure_predictions(
     inventory: Inventory, *, point_count: int | None, report_progress: Callable[[str], None]
 ) -> PredictionScore:
     """Predict and run a migration of the same guest for each point of the grid.
+
+    A point is a combination of a bandwidth limit and a memory load.
 
     Args:
         inventory: The inventory with the pair.
@@ -112,9 +114,10 @@ def measure_predictions(
 def run_prediction_trial(
     testbed: Testbed, guest: Guest, point: GridPoint, calibration: TransferCalibration
 ) -> PredictionTrial:
-    """Predict a migration for a point of the grid, then run the migration.
+    """Predict a migration, run the migration, and compare the prediction with the result.
 
-    A migration that does not converge is aborted at the deadline of the migration. After every
+    `point` contains the bandwidth limit of the migration and the memory load of the guest. A
+    migration that does not converge is aborted at the deadline of the migration. After every
     migration, the function checks memory and disks of the guest.
     """
     with memory_region(guest, point.load) as dirty_region:

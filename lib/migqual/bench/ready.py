@@ -101,7 +101,10 @@ def _can_run(argv: Sequence[str]) -> bool:
 
 
 def format_ready_times(ready_times: ReadyTimes) -> list[str]:
-    """Format the output of `migqual bench ready`; the last line is the ratio of medians."""
+    """Format the output of `migqual bench ready`.
+
+    The last line is the median time of migqual, divided by the median time of virsh.
+    """
     rows = [("virsh define, start", ready_times.virsh_s), ("migqual", ready_times.migqual_s)]
     ratio = compute_median_ratio(ready_times.migqual_s, ready_times.virsh_s)
     return [

@@ -113,7 +113,10 @@ def _remove_old_image(guest: Guest, source: Host) -> None:
 
 
 def format_disk_copy_times(copy_times: DiskCopyTimes) -> list[str]:
-    """Format the output of `migqual bench storage`; the last line is the ratio of medians."""
+    """Format the output of `migqual bench storage`.
+
+    The last line is the median time of migqual, divided by the median time of `virsh migrate`.
+    """
     rows = [("virsh migrate", copy_times.virsh_s), ("migqual", copy_times.migqual_s)]
     speeds = [
         f"{name:24}{copy_times.disk_mib / sorted(seconds)[len(seconds) // 2]:8.0f} MiB/s"

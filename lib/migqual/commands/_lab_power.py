@@ -28,8 +28,9 @@ def add_power_parser(actions: "Subparsers", name_option: argparse.ArgumentParser
 def run_power(arguments: argparse.Namespace) -> int:
     """Switch a host of the lab off or on.
 
-    A process inside the lab cannot see the control groups of the hosts. The function then starts
-    the same command in the namespaces of the nearest ancestor outside, and does not return.
+    A process inside a lab cannot see the control groups of the hosts. If migqual runs inside a
+    lab, the function replaces the process by the same command in the namespaces of an ancestor
+    process outside every lab, and does not return.
     """
     if state.find_current_namespace() is not None:
         _exec_outside_lab(sys.argv)
@@ -40,10 +41,13 @@ def run_power(arguments: argparse.Namespace) -> int:
 
 
 def _exec_outside_lab(argv: Sequence[str]) -> NoReturn:
-    """Replace the migqual process by `argv` in the namespaces of an ancestor outside every lab.
+    """Replace the migqual process by the command `argv`, which runs outside every lab.
+
+    The command runs in the mount and network namespaces of the nearest ancestor process of
+    migqual (parent, parent of the parent, and so on) that is outside every lab.
 
     Raises:
-        UsageError: No ancestor runs outside.
+        UsageError: All ancestor processes run inside a lab.
     """
     pid = state.find_outside_ancestor()
     if pid is None:

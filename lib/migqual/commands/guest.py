@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     if shutil.which(command[0]) is None:
         raise UsageError(
             f"{command[0]}: no such command on this machine",
-            remedy="give a command of this machine, because COMMAND does not run in the guest",
+            remedy="give a command that exists on this machine; COMMAND does not run in the guest",
         )
     with (
         connect_testbed(inventory) as testbed,

@@ -124,7 +124,10 @@ def convert_mugen(arguments: argparse.Namespace) -> int:
 def _run_without_action(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Convert the file of --from-mugen to an inventory. Without a file, raise `UsageError`."""
     if arguments.from_mugen is None:
-        raise UsageError("inventory: no action is given", remedy=parser.format_usage().strip())
+        raise UsageError(
+            "`migqual inventory` needs an action: check, show or from-mugen",
+            remedy=parser.format_usage().strip(),
+        )
     print(render_mugen_inventory(arguments.from_mugen), end="")
     return 0
 

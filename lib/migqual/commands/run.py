@@ -42,7 +42,7 @@ def register(subparsers: "Subparsers") -> None:
         "migqual passes all other arguments to pytest, for example -k tls, a file or a test id. "
         "Exit code 0: every pair qualifies under the profile. 1: a pair does not qualify. 2: bad "
         "input. 3: the lab or a host is broken. 4: nothing failed, but results are missing or "
-        "inconclusive. With --smoke, 0 if every tested requirement works, else 1. With "
+        "inconclusive. With --smoke, 0 if every tested requirement passes, else 1. With "
         "--observer-checks, 0 if every test passes, else 1.",
         allow_abbrev=False,
     )
@@ -105,7 +105,7 @@ def _add_mode_options(parser: argparse.ArgumentParser) -> None:
         "--smoke",
         action="store_true",
         help="run only the shortest test of each requirement, on the first pair (in a lab on any "
-        "pair). This shows in minutes which requirements work, and qualifies no pair",
+        "pair). This shows in minutes which requirements pass, and qualifies no pair",
     )
 
 
@@ -114,8 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     Returns:
         The exit code: 0 when every pair qualifies, 1 when a pair does not qualify, and 4 when
-        nothing failed, but results are missing or inconclusive. With --smoke, 0 when all
-        requirements work, else 1. With --observer-checks, 0 when all tests pass, else 1.
+        nothing failed, but results are missing or inconclusive. With --smoke, 0 when every tested
+        requirement passes, else 1; an optional or absent requirement may also be `unsupported`.
+        With --observer-checks, 0 when all tests pass, else 1.
 
     Raises:
         UsageError: An argument is wrong, or pytest selected no test.

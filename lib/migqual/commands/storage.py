@@ -61,7 +61,7 @@ def _print_storage(arguments: argparse.Namespace) -> int:
 
 
 def render_storage_json(storage: StorageFacts) -> str:
-    """Render the table as a JSON list with an object for each disk."""
+    """Render the storage facts of a guest as a JSON list with one object for each disk."""
     keys = [name.replace(" ", "_") for name in _HEADER]
     rows = [
         dict(zip(keys, _format_row(storage, fact), strict=True))

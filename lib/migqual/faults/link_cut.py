@@ -28,7 +28,7 @@ _TLS_PORT = 16514  # libvirt's default for qemu:// and qemu+tls://
 
 
 class LinkTraffic(StrEnum):
-    """Traffic between two hosts that a cut stops.
+    """Kinds of traffic between two hosts. A cut drops the packets of one kind.
 
     Attributes:
         DATA: The connections between the two QEMU processes, for memory and disks.
@@ -43,18 +43,18 @@ class LinkTraffic(StrEnum):
 
 @dataclass(frozen=True)
 class LinkCut:
-    """A cut of the migration link that is in force.
+    """A cut of the migration link that is in force: nftables rules that drop packets.
 
     Attributes:
         host: The host with the rules.
-        table: Name of the table of nftables.
+        table: Name of the nftables table that contains the rules.
     """
 
     host: Host
     table: str
 
     def count_dropped_packets(self) -> int | None:
-        """Return the number of dropped packets, or None if the table does not exist."""
+        """Return how many packets the cut dropped, or None if its table does not exist."""
         argv = ("nft", "list", "counter", "inet", self.table, "dropped")
         counter = re.search(r"packets (\d+)", self.host.shell.run_unchecked(*argv).stdout)
         return None if counter is None else int(counter[1])
@@ -71,11 +71,13 @@ def cut_migration_link(
 ) -> Iterator[LinkCut]:
     """Drop all packets of `traffic` between the two hosts while the block runs.
 
+    The function adds a table to nftables on the source. Rules in this table drop the packets.
+
     Args:
-        journal: Names the table before the cut.
-        source: The host on which the rules are.
+        journal: Records the table before it is added, so that `migqual sweep` can remove it.
+        source: The host with the table.
         destination: The peer; the rules match the migration address of this host.
-        traffic: The traffic to stop.
+        traffic: The kind of traffic to drop.
         max_seconds: After this time the kernel ends the cut.
 
     Yields:
@@ -106,11 +108,12 @@ def cut_qemu_connections(
 ) -> Iterator[LinkCut]:
     """Drop all packets of the connections between the two QEMU processes of a migrating guest.
 
+    The function adds a table to nftables on the guest's host. Rules in this table drop the packets.
     No other connection is affected, so the function may be used on hosts that others use.
 
     Args:
-        journal: Names the table before the cut.
-        guest: The migrating guest. The rules are on its host.
+        journal: Records the table before it is added, so that `migqual sweep` can remove it.
+        guest: The migrating guest.
         destination: The host to which the guest migrates.
         max_seconds: After this time the kernel ends the cut.
 
@@ -155,7 +158,10 @@ def _drop_packets(
     ):
         yield cut
         if not cut.count_dropped_packets():
-            raise InconclusiveError(f"{host.name}: no packet met the cut of the link")
+            raise InconclusiveError(
+                f"{host.name}: no packet met the cut of the link. The rules were in force but "
+                "dropped nothing, so the cut had no effect"
+            )
 
 
 def find_control_port(peer_uri: str) -> int:
@@ -174,7 +180,8 @@ def build_cut_rules(
         address: IP address of the peer.
         traffic: The traffic to drop.
         control_port: TCP port of the peer to which libvirt connects.
-        max_seconds: Time after which the kernel forgets the address.
+        max_seconds: Time after which the kernel removes the address from the rules, so that the
+            packets pass again.
     """
     is_ipv6 = ip_address(address).version == 6
     family, set_type = ("ip6", "ipv6_addr") if is_ipv6 else ("ip", "ipv4_addr")
@@ -205,8 +212,9 @@ def build_connection_rules(
 
     Args:
         table: Name of the new table.
-        connections: The connections, all of one address family or of both.
-        max_seconds: Time after which the kernel forgets the connections.
+        connections: The connections, with IPv4 addresses, IPv6 addresses, or both.
+        max_seconds: Time after which the kernel removes the connections from the rules, so that
+            the packets pass again.
     """
     hooks = ("input", "output")
     lines = [f"add table inet {table}", f"add counter inet {table} dropped"]

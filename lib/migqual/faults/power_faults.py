@@ -29,7 +29,7 @@ def power_off(journal: Journal, host: Host, guest: Guest) -> Iterator[None]:
     """Switch the host off, and wait until it is off; after the block switch it on again.
 
     Args:
-        journal: Names the host before the host is off, so that `migqual sweep` switches it on.
+        journal: Records the host before it is off, so that `migqual sweep` can switch it on.
         host: The host to switch off.
         guest: The only guest that may be active on the host.
 
@@ -68,4 +68,7 @@ def _require_no_other_use(host: Host, guest: Guest) -> None:
     )
     if other_roles or other_guests:
         uses = ", ".join([*(f"role {role}" for role in other_roles), *other_guests])
-        raise WithheldError(f"power failure: {host.name} is also in use for: {uses}")
+        raise WithheldError(
+            f"power failure: {host.name} also has other uses ({uses}), so migqual does not inject "
+            "this fault"
+        )

@@ -130,7 +130,7 @@ class Domain:
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return DomainState.GONE
-            raise HostError(self.host, f"query state: {error}") from error
+            raise HostError(self.host, f"cannot query the state of the guest: {error}") from error
 
     def read_migratable_xml(self) -> str:
         """Read the domain XML for a migration (VIR_DOMAIN_XML_MIGRATABLE)."""

@@ -214,7 +214,10 @@ class Guest:
         return self.run_payload_command("status")
 
     def map_disk_devices(self) -> dict[str, str]:
-        """Return the path in the guest of each disk with guest load, by target name of the disk."""
+        """Return the device path in the guest of each disk that the guest load writes to.
+
+        The key is libvirt's target name of the disk, for example `vda` for `/dev/vda`.
+        """
         return {target: f"/dev/{target}" for target in self.spec.list_written_targets()}
 
     def start_load(self) -> None:

@@ -26,17 +26,17 @@ class HostNames:
 
 
 def translate_domain_xml(xml: str, source: HostNames, destination: HostNames) -> str:
-    """Replace the names of the source in a domain XML by the names of the destination.
+    """Replace the source's QEMU path and service bridge in a domain XML by the destination's.
 
-    A name that is not in `source` stays unchanged, for example the path of a special emulator.
+    Another QEMU path or bridge stays unchanged, for example the path of a QEMU that a user built.
 
     Args:
         xml: Domain XML of a guest at the source.
-        source: Names of the source.
-        destination: Names of the destination.
+        source: QEMU path and service bridge of the source.
+        destination: QEMU path and service bridge of the destination.
 
     Returns:
-        The XML for the destination; `xml` itself when no name differs.
+        The XML for the destination; `xml` itself if nothing was replaced.
     """
     if source == destination:
         return xml

@@ -42,10 +42,11 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
     has_authority: bool = False
 
     def list_unknown_types(self) -> list[str]:
-        """List the key types that a server must not choose: the file has no key of these types.
+        """List the types of host keys that the known_hosts file does not have for the host.
 
-        A server chooses the first type that the client and the server offer. migqual therefore
-        offers only the types that the file has. The list is empty if the file has no trusted key.
+        An SSH server chooses a type of host key that the client offers. migqual does not offer the
+        listed types, so the server chooses a type whose key migqual can check. If the file has no
+        trusted key of the host at all, the list is empty, and migqual offers all types.
         """
         known_types = {key.get_name() for key in self.trusted}
         if known_types & set(_RSA_NAMES):

@@ -23,9 +23,9 @@ class MemoryRegion:
     guest: Guest
 
     def set_dirty_rate(self, rate_mib_s: int | None) -> None:
-        """Set the rate in MiB/s at which the guest dirties the region; None means no limit.
+        """Set the rate in MiB/s at which the guest dirties this memory region; None means no limit.
 
-        The call also starts a new measurement for `query_dirty_rate_mib_s`.
+        Afterwards `query_dirty_rate_mib_s` returns the mean rate since this call.
         """
         rate_argument = "max" if rate_mib_s is None else str(rate_mib_s)
         self.guest.run_payload_command("memory", "rate", LOAD_REGION, f"rate_mib_s={rate_argument}")

@@ -88,6 +88,9 @@ def read_speed_mbit_s(host: Host, interface: str) -> int | None:
 
 
 def read_sent_bytes(host: Host, peer: Host) -> int:
-    """Read how many bytes `host` has sent on its interface towards `peer`, to all receivers."""
+    """Read how many bytes `host` has sent on the interface that leads to `peer`.
+
+    Linux counts all bytes that leave the interface, also bytes to other receivers than `peer`.
+    """
     path = _SYSFS_NET / find_migration_interface(host, peer) / "statistics" / "tx_bytes"
     return int(host.shell.run("cat", path).stdout)

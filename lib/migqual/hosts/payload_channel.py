@@ -142,4 +142,7 @@ def open_payload_channel(raw_domain: Any, guest_label: str) -> Iterator[PayloadC
             with suppress(libvirt.libvirtError):
                 stream.abort()
     except libvirt.libvirtError as error:
-        raise GuestError(f"{guest_label}: payload channel: {error}") from error
+        raise GuestError(
+            f"{guest_label}: the virtio-serial connection to migqual-payload, migqual's program in "
+            f"the guest, failed: {error}"
+        ) from error

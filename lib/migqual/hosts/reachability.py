@@ -47,10 +47,11 @@ def check_reachability(inventory: Inventory) -> tuple[Finding, ...]:
 def find_lost_hosts(
     entries: Sequence[HostEntry], seconds: float = LOST_AFTER_SECONDS
 ) -> dict[str, str]:
-    """Find the hosts on which each attempt fails for `seconds`.
+    """Find the hosts that migqual cannot reach within `seconds`.
 
-    An attempt runs a command over SSH and, on a hypervisor, queries libvirt. After one successful
-    attempt, the host is not lost. The function tries all hosts in parallel.
+    The function tries all hosts in parallel, and repeats a failed attempt until `seconds` have
+    passed. An attempt runs a command over SSH and, on a hypervisor, queries libvirt. A host is lost
+    if no attempt succeeds.
 
     Returns:
         The last error message by name of the lost host.
@@ -65,7 +66,11 @@ def find_lost_hosts(
 
 
 def _describe_silence(entry: HostEntry, seconds: float) -> str:
-    """Return the last error if each attempt on a host fails for `seconds`, or an empty text."""
+    """Try to reach a host for `seconds`, until an attempt succeeds.
+
+    Returns:
+        The error message of the last attempt; empty if an attempt succeeded.
+    """
     messages = [""]
 
     def is_answering() -> bool:

@@ -44,7 +44,10 @@ class SaveHeader:
     macs: tuple[str, ...] = ()
 
     def render_with_xml(self, xml: str) -> bytes:
-        """Render a header of the same length with `xml` in place of the original domain XML.
+        """Render the header of the save file with `xml` in place of the original domain XML.
+
+        The new header has the same length as the old header, because QEMU's migration stream
+        follows in the file.
 
         Raises:
             ValueError: The XML is too long for the file.
@@ -79,7 +82,8 @@ def parse_save_header(data: bytes) -> SaveHeader:
     magic, version, length, was_running, compressed, cookie_offset = _HEADER.unpack_from(data)
     if (magic, version, compressed) != (_MAGIC, _VERSION, 0):
         raise ValueError(
-            f"unknown format: magic {magic!r}, version {version}, compression {compressed}"
+            "the header is not a known header of a libvirt save file: "
+            f"magic {magic!r}, version {version}, compression {compressed}"
         )
     if length > _MAX_BODY_BYTES or len(data) < _HEADER.size + length:
         raise ValueError(
@@ -173,8 +177,9 @@ class SavedStateRegistry:
     def replace_failed(self, spec: GuestSpec, host: Host, error: HostError) -> SavedState | None:
         """Replace the saved state for `spec` on `host` after a failed restore.
 
-        Only a state from the cache is replaced. After a failed restore of a new state, all later
-        guests of the host boot.
+        If the state came from the cache, the method removes the state from the cache and creates a
+        new state. If this process created the state, the method creates no other state. All later
+        guests of the host then boot, and are not restored.
 
         Args:
             spec: Spec of the guest.
@@ -182,7 +187,7 @@ class SavedStateRegistry:
             error: Error of the restore.
 
         Returns:
-            The new state; None when the guest must boot.
+            The new state; None if the guest must boot, because no state can be restored.
         """
         failed_state = self._states.pop((host.name, spec.derive_saved_state_spec()))
         if failed_state.cached_state is None:

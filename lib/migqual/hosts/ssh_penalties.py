@@ -2,8 +2,8 @@
 
 OpenSSH 9.8 and later refuse every connection of a client address for some time after several
 failed logins (`PerSourcePenalties` in sshd_config(5), on by default). Preflight tries some logins
-that the server must refuse. All processes of migqual on a machine share the ledger of penalties,
-because the servers see one client address.
+that the server must refuse. All processes of migqual on a machine record the penalties in one file,
+the ledger, because the servers see one client address.
 """
 
 import fcntl
@@ -30,12 +30,15 @@ MAX_PENALTY_SECONDS = 600.0  # `max` of sshd_config(5)
 
 @dataclass(frozen=True)
 class PenaltySettings:
-    """The penalties of an SSH server in seconds, with the defaults of sshd_config(5).
+    """The setting `PerSourcePenalties` of an SSH server, with the defaults of sshd_config(5).
+
+    The server adds up the penalties of each client address. A penalty is a time in seconds.
 
     Attributes:
         failed_login_s: Penalty for a connection with a failed login (``authfail``).
         unused_connection_s: Penalty for a connection without a login (``noauth``).
-        minimum_s: Sum of penalties from which the server refuses connections (``min``).
+        minimum_s: When the sum of the penalties reaches this value, the server refuses all
+            connections of the client (``min``).
     """
 
     failed_login_s: float = 5.0
@@ -44,7 +47,11 @@ class PenaltySettings:
 
 
 def parse_version_settings(banner: str) -> PenaltySettings | None:
-    """Return the default penalties if `banner` names OpenSSH 9.8 or later, otherwise None."""
+    """Return the default `PerSourcePenalties` of the SSH server that sent `banner`.
+
+    The result is None if the banner does not name OpenSSH 9.8 or later: migqual then expects no
+    penalties from the server.
+    """
     match = re.search(r"OpenSSH_(\d+)\.(\d+)", banner)
     if match is None or (int(match[1]), int(match[2])) < FIRST_VERSION:
         return None
@@ -52,7 +59,7 @@ def parse_version_settings(banner: str) -> PenaltySettings | None:
 
 
 def parse_server_settings(sshd_output: str) -> PenaltySettings | None:
-    """Return the penalties in the output of `sshd -T`, or None when penalties are off."""
+    """Return the `PerSourcePenalties` in the output of `sshd -T`; None if penalties are off."""
     match = re.search(r"(?im)^persourcepenalties (.*)$", sshd_output)
     if match is None or match[1].strip() == "no":
         return None
@@ -67,10 +74,12 @@ def parse_server_settings(sshd_output: str) -> PenaltySettings | None:
 
 @dataclass
 class PenaltyLedger:
-    """The estimated penalties that each SSH server has given the controller.
+    """An estimate of the penalties that each SSH server has given to the controller.
 
-    The sum of the penalties at a server decreases by one second per second. A server whose
-    settings are not known counts as a server with the default settings.
+    sshd gives a penalty of some seconds for a failed login or an unused connection. When the sum of
+    the penalties is too large, sshd refuses all connections of the controller (the lock-out). With
+    each second that passes, the sum becomes one second smaller. If the settings of a server are not
+    known, the ledger uses the default settings.
 
     Attributes:
         file: File with the penalties of all processes; None means a file in the state folder. A
@@ -83,39 +92,51 @@ class PenaltyLedger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set_settings(self, host: HostEntry, settings: PenaltySettings | None) -> None:
-        """Set the penalty settings of a server; None means no penalties."""
+        """Set the `PerSourcePenalties` of an SSH server; None means no penalties."""
         self._settings[_get_server(host)] = settings
 
     def get_settings(self, host: HostEntry) -> PenaltySettings | None:
-        """Return the penalty settings of a server, or None for a server without penalties."""
+        """Return the `PerSourcePenalties` of an SSH server; None means no penalties."""
         return self._settings.get(_get_server(host), PenaltySettings())
 
     def knows_settings(self, host: HostEntry) -> bool:
-        """Return whether the penalty settings of the server are known."""
+        """Return whether the `PerSourcePenalties` of the SSH server are known."""
         return _get_server(host) in self._settings
 
     def wait_before_failed_login(self, host: HostEntry) -> None:
-        """Wait until a failed login causes no lock-out, and record the penalty of the login."""
+        """Wait before a login that must fail, so that the server does not lock out the controller.
+
+        The method also records the penalty that the server will give for the failed login.
+        """
         if settings := self.get_settings(host):
             self._wait(host, settings, settings.failed_login_s)
 
     def wait_before_unused_connection(self, host: HostEntry) -> None:
-        """Wait until a connection without login causes no lock-out, and record the penalty."""
+        """Wait before a connection without a login, so that the controller is not locked out.
+
+        The method also records the penalty that the server will give for the connection.
+        """
         if settings := self.get_settings(host):
             self._wait(host, settings, settings.unused_connection_s)
 
     def wait_until_login_may_fail(self, host: HostEntry) -> None:
-        """Wait until a failed login causes no lock-out, without a record of the penalty."""
+        """Wait before a login that may fail, so that the server does not lock out the controller.
+
+        The method records no penalty. If the login fails, call `add_failed_login`.
+        """
         if settings := self.get_settings(host):
             _pause(self.calculate_wait_s(host, settings.failed_login_s))
 
     def add_failed_login(self, host: HostEntry) -> None:
-        """Record the penalty of a failed login."""
+        """Record the penalty in seconds that the SSH server has given for a failed login."""
         if settings := self.get_settings(host):
             self._add_penalty(host, settings.failed_login_s)
 
     def calculate_wait_s(self, host: HostEntry, seconds: float) -> float:
-        """Calculate the wait in s after which a new penalty of `seconds` causes no lock-out."""
+        """Calculate how many seconds to wait before an action that the SSH server penalizes.
+
+        Without the wait, the penalty of `seconds` for the action could cause a lock-out.
+        """
         settings = self.get_settings(host)
         if settings is None:
             return 0.0
@@ -123,10 +144,11 @@ class PenaltyLedger:
             return _calculate_wait_s(expiry_times, host, settings, seconds)
 
     def _wait(self, host: HostEntry, settings: PenaltySettings, seconds: float) -> None:
-        """Record a penalty in advance, then wait until the penalty causes no lock-out.
+        """Record a penalty of `seconds`, then wait until the SSH server can give the penalty.
 
-        The ledger file is locked while the method calculates the wait and records the penalty, so
-        that no other process can record a penalty in between.
+        After the wait, the penalty causes no lock-out. The ledger file is locked while the method
+        calculates the wait and records the penalty, so that no other process can record a penalty
+        in between.
         """
         with self._open_expiry_times() as expiry_times:
             wait_s = _calculate_wait_s(expiry_times, host, settings, seconds)
@@ -175,9 +197,10 @@ def _pause(seconds: float) -> None:
 
 
 def _read_expiry_times(stream: IO[str]) -> dict[str, float]:
-    """Read the expiry times that are in the future. A damaged file is like an empty file.
+    """Read when the penalties at each SSH server expire. The key is address and port of the server.
 
-    A time more than `MAX_PENALTY_SECONDS` in the future is left out: the clock was set back.
+    Times in the past are left out. A time more than `MAX_PENALTY_SECONDS` in the future is left out
+    too, because the clock was set back. A damaged file counts as an empty file.
     """
     try:
         values = dict(json.load(stream))

@@ -34,7 +34,9 @@ class StoragePool:
         try:
             self.raw.createXML(xml, 0)
         except libvirt.libvirtError as error:
-            raise HostError(self.host, f"create volume in pool {self.name}: {error}") from error
+            raise HostError(
+                self.host, f"cannot create a volume in the storage pool {self.name}: {error}"
+            ) from error
 
 
 def list_file_pools(connection: Connection) -> tuple[StoragePool, ...]:

@@ -26,10 +26,11 @@ def has_own_memory_layout(spec: GuestSpec) -> bool:
 
 
 def check_tcg_memory(host: Host, spec: GuestSpec) -> None:
-    """Check that the host's QEMU, without KVM, misses no write to the memory of a guest.
+    """Check that the host's QEMU sends all memory writes of an emulated guest in a migration.
 
-    The memory size of `compute_tcg_memory_kib` avoids the error of QEMU before 9.0. A guest with
-    huge pages or NUMA nodes cannot use that size.
+    QEMU before 9.0 without KVM can miss a write, and the destination then gets old memory. With the
+    memory size of `compute_tcg_memory_kib`, QEMU misses no write. A guest with huge pages or NUMA
+    nodes cannot use that size.
 
     Raises:
         GuestError: QEMU is older than 9.0, and the guest has huge pages or NUMA nodes.

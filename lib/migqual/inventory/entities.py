@@ -275,7 +275,7 @@ class Inventory:
 
     @property
     def lanes(self) -> tuple[PairEntry, ...]:
-        """Return the lanes, which are all pairs and all replicas of pairs."""
+        """Return all lanes for parallel tests: the pairs and replicas (additional lab pairs)."""
         return (*self.pairs, *self.replicas)
 
     def list_pair_lanes(self, pair: PairEntry) -> tuple[PairEntry, ...]:

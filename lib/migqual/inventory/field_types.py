@@ -122,11 +122,15 @@ def _check_uri_template(text: str) -> str:
 
 def _check_power_command(text: str) -> str:
     if "action" not in _list_placeholders(text, ("action", "name", "address")):
-        raise ValueError("the placeholder {action} is missing; its values are `off` and `on`")
+        raise ValueError(
+            "the placeholder {action} is missing; write {action} where the command needs off or on"
+        )
     try:
         shlex.split(text)
     except ValueError as error:
-        raise ValueError(f"not a command: {error}") from error
+        raise ValueError(
+            f"not a command that can be split into words: {error}; check the quotes"
+        ) from error
     return text
 
 
@@ -155,7 +159,7 @@ def _parse_addresses(value: object) -> tuple[IPAddress, ...]:
     entries = value if isinstance(value, list) else [value]
     addresses = tuple(address for entry in entries for address in _expand_address_range(str(entry)))
     if len(set(addresses)) != len(addresses):
-        raise ValueError("an address is listed twice")
+        raise ValueError("two entries of the list contain the same address; correct one entry")
     if not addresses:
         raise ValueError("no address is given")
     return addresses

@@ -244,7 +244,8 @@ def _choose_certificate_source(
 ) -> CertificateSource:
     """Choose the source of the certificates of a host.
 
-    If the inventory names no source, migqual issues certificates only for an exclusive host.
+    If the inventory names no source, migqual issues certificates only for an exclusive host, which
+    is a host that nobody else uses during a run.
     """
     if variables.migqual_certificates is not None:
         return variables.migqual_certificates

@@ -93,7 +93,10 @@ NodeText = Annotated[str, BeforeValidator(_normalize_text)]
 
 
 class _MugenNode(BaseModel):
-    """A machine in mugen's file. Keys without a field in the class are ignored."""
+    """A machine in the file ``env.json`` of mugen, the test framework of openEuler.
+
+    Other keys of the machine, which have no field in the class, are ignored.
+    """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -123,7 +126,7 @@ class _MugenEnvironment(BaseModel):
 
 
 def render_mugen_inventory(file: Path) -> str:
-    """Render the text of an inventory with the machines (nodes) of mugen's file.
+    """Render the text of an inventory with the machines (nodes) in mugen's file ``env.json``.
 
     Each two consecutive nodes become source and destination of a pair. If the number of nodes is
     odd, the last node is in no pair.

@@ -191,7 +191,10 @@ class LabLayout:
 
     @cached_property
     def prefixes(self) -> Mapping[str, str]:
-        """Return the first part of all IP addresses in each network, by `mgmt`, `mig` and `svc`."""
+        """Return how the IP addresses of each network begin, for example with `10.77.1.`.
+
+        The keys are the networks: `mgmt` (management), `mig` (migration) and `svc` (service).
+        """
         ipv6_prefixes = {
             interface: IPV6_PREFIXES[interface]
             for network, interface in _NETWORK_INTERFACES.items()

@@ -59,7 +59,10 @@ class HostQuirks(StrictModel):
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Return the names of the Debian packages that the imitated properties need."""
+        """Return the names of the Debian packages that a lab host needs to imitate a real host.
+
+        For example, a lab host with `shared_folder_type` needs `bindfs`.
+        """
         needs = {
             "sudo": self.login_user != ROOT_USER,
             "bindfs": self.shared_folder_type is not None,

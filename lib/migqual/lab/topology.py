@@ -118,7 +118,11 @@ class LabHost(StrictModel):
     quirks: HostQuirks = HostQuirks()
 
     def find_emulator(self, guest: Architecture) -> str | None:
-        """Return the path of QEMU for `guest` in the host, or None for libvirt's default path."""
+        """Return the path, in the host, of the QEMU for guests of the architecture `guest`.
+
+        None means the default path of libvirt. The topology then sets neither `qemu_prefix` nor
+        `emulator`.
+        """
         if self.qemu_prefix is None:
             return self.emulator
         return str(self.qemu_prefix / f"bin/qemu-system-{guest}")

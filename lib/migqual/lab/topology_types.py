@@ -23,7 +23,7 @@ HostName = Annotated[str, AfterValidator(_check_host_name)]
 
 def _check_absolute(path: Path) -> Path:
     if not path.is_absolute() or ".." in path.parts:
-        raise ValueError("give an absolute path without ..")
+        raise ValueError("the path must be absolute and must not contain '..'")
     return path
 
 

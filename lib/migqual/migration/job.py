@@ -23,7 +23,7 @@ POLL_SECONDS = 0.05
 
 @dataclass
 class LibvirtRequest:
-    """A request to libvirt, repeated at most once a second.
+    """A request to libvirt, for example to abort a migration, repeated at most once a second.
 
     Attributes:
         attempts: Number of times that the request was sent.
@@ -37,15 +37,15 @@ class LibvirtRequest:
 
     @property
     def is_accepted(self) -> bool:
-        """Return whether libvirt accepted the last attempt."""
+        """Return whether libvirt accepted the request when the request was sent last."""
         return self.attempts > 0 and not self.refusal
 
     def send(self, action: Callable[[], None]) -> bool:
-        """Send the request, unless the last attempt was less than a second ago.
+        """Send the request to libvirt, unless libvirt's last reply is less than a second old.
 
         Args:
-            action: The libvirt call. The message of a `HostError` or `GuestError` is stored as
-                `refusal`.
+            action: The libvirt call that sends the request. If the call raises a `HostError` or
+                `GuestError`, the error message is stored as `refusal`.
 
         Returns:
             Whether the request was sent.

@@ -56,5 +56,8 @@ def find_worker_group(inventory: Inventory, lane: PairEntry) -> str:
 
 
 def list_worker_groups(inventory: Inventory) -> tuple[str, ...]:
-    """List the ids of all groups of lanes (pairs and replicas) with common hosts."""
+    """List the ids of all groups of lanes. The lanes of a group run in the same worker.
+
+    A group consists of lanes (pairs and replicas) that share hosts; see `find_worker_group`.
+    """
     return tuple(dict.fromkeys(find_worker_group(inventory, lane) for lane in inventory.lanes))

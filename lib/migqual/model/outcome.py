@@ -119,7 +119,10 @@ class GapReport:
 
     @property
     def resolution_ms(self) -> float | None:
-        """Return the `resolution_ms` of the longest gap, or None if there is no gap."""
+        """Return the largest possible error of `max_ms` in ms, or None if there is no gap.
+
+        The error is the probe interval during the longest gap.
+        """
         longest = max(self.gaps, key=lambda gap: gap.length_ms, default=None)
         return None if longest is None else longest.resolution_ms
 

@@ -94,9 +94,9 @@ class RunRecord:
         finished: Time of the end. None means that the run has not ended.
         expected_acceleration: Acceleration that the inventory expects. Empty means that the
             inventory permits every acceleration.
-        left_out: Ids of the tests that the arguments of the run left out, without the pair. An
-            id without parameters stands for all tests of the function. A pair whose records do
-            not contain these tests does not qualify.
+        left_out: Node ids, without the pair, of the tests that the arguments of the run left out
+            (for example with `-k`). An id without parameters stands for all tests of the function.
+            A pair qualifies only if other runs recorded all left-out tests on the pair.
         environment: Versions and properties of hosts and programs, for example
             `{"host a1": {"qemu": "7.2.15", ...}, ...}`.
     """

@@ -61,7 +61,8 @@ class Requirement:
         chapter: Short name (`slug`) of the chapter.
         statement: What the hosts must do.
         expected: Result that a test must have for the verdict `pass`.
-        enforcers: Parts that make sure that the requirement is met.
+        enforcers: Parts that make sure that the requirement is met: libvirt and QEMU, the guard
+            (the check that refuses unsafe migrations), or the report.
         has_tests: True when tests of the requirement exist.
     """
 

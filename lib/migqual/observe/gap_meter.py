@@ -69,16 +69,17 @@ class GapMeter:
             self.set_probe_interval(previous_interval)
 
     def mark_time_ns(self) -> int:
-        """Request a time mark from the meter; return the time of the mark.
+        """Request a time mark from the gap meter, the program that sends probes to the guest.
 
-        When the function returns, `trace` contains all lines that the meter wrote before the mark.
+        A time mark is an output line of the gap meter with the current time. When the function
+        returns, `trace` contains all lines that the gap meter wrote before the time mark.
 
         Returns:
-            The time in ns by the client's clock.
+            The time of the mark in ns by the client's clock.
 
         Raises:
-            TimedOut: The meter did not answer within 10 s.
-            HostError: The meter has ended.
+            TimedOut: The gap meter did not write the time mark within 10 s.
+            HostError: The gap meter has ended.
         """
         label = f"m{next(self._mark_numbers)}"
         self._process.send_line(f"mark {label}")

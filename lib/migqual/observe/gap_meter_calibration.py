@@ -33,7 +33,7 @@ class PauseMeasurement:
         host_silence_ms: Longest time without a reply of the guest, seen by the host's kernel.
         measured_ms: Gap measured by the gap meter.
         noise_ms: Second longest silence during the measurement, not caused by the pause.
-        probe_delay_ms: Longest delay with which the client sent a probe.
+        probe_delay_ms: Longest time by which the client sent a probe too late.
     """
 
     injected_ms: float
@@ -148,8 +148,8 @@ def measure_host_silence_ms(replies_us: Sequence[int], suspend_interval: Suspend
         The longest silence in ms.
 
     Raises:
-        InconclusiveError: Each silence is shorter than the pause, so the capture on the host is
-            not reliable.
+        InconclusiveError: Each silence is shorter than the pause. A suspended guest cannot reply,
+            so the host's capture of the replies is not reliable.
     """
     replies_ns = [reply_us * NS_PER_US for reply_us in replies_us]
     silences = gaps.list_silences(
@@ -159,6 +159,7 @@ def measure_host_silence_ms(replies_us: Sequence[int], suspend_interval: Suspend
     if longest_ms < suspend_interval.length_ms - ProbeInterval.FINE.interval_ns / NS_PER_MS:
         raise InconclusiveError(
             f"QEMU suspended the guest for {suspend_interval.length_ms:.1f} ms, but the longest "
-            f"time without a reply in the capture on the host is {longest_ms:.1f} ms"
+            f"time between replies of the guest in the host's capture is {longest_ms:.1f} ms; "
+            "this capture cannot calibrate the gap meter"
         )
     return longest_ms

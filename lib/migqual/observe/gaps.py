@@ -149,9 +149,10 @@ def measure_probe_delay_ms(
     end_ns: int,
     interval_changes: Sequence[ProbeIntervalChange] = (),
 ) -> float:
-    """Measure the longest delay with which the client sent a probe in a time window.
+    """Measure the longest time by which the client sent a probe too late in a time window.
 
-    Such a delay of the client alone can cause a silence up to this length.
+    A probe is late if the time since the previous probe is longer than the probe interval. The
+    reply is then late, too. A silence of this length can come from the client, not from the guest.
 
     Args:
         probe_times: Sequence number and sending time of each answered probe.

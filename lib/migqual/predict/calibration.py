@@ -75,11 +75,11 @@ def calibrate_transfer(
 ) -> TransferCalibration:
     """Calculate the link speed and the constant durations from migrations of an idle guest.
 
-    The migrations without a bandwidth limit show the link speed. The time for the device state is
-    the downtime minus the time in which QEMU sends the remaining memory. With a bandwidth limit,
-    the remaining memory is bandwidth limit times downtime limit, and QEMU sends this memory at the
-    link speed. Without a bandwidth limit, no memory remains, because the migration ends before
-    QEMU has measured the bandwidth.
+    The migrations without a bandwidth limit show the link speed. Each migration shows the time for
+    the device state: the downtime minus the time in which QEMU sends the remaining memory at the
+    link speed. In a migration with a bandwidth limit, the remaining memory is bandwidth limit times
+    downtime limit. In a migration without a bandwidth limit, no memory remains, because the
+    migration ends before QEMU has measured the bandwidth.
 
     Args:
         runs: Figures of at least one migration with and one without a bandwidth limit.

@@ -117,10 +117,10 @@ def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
     """Fit a dirty model to measured points.
 
     The function searches the load that fits the points best. A load has a write order (sequential
-    or random), a rate and a working set. This load gives the shape of the curve before the first
-    point, because some hosts measure only windows of whole seconds. If several loads fit equally
-    well, the function takes the larger working set, then the higher rate. Otherwise the prediction
-    could be too optimistic.
+    or random), a rate and a working set. For times before the first point, the curve has the shape
+    of this load. Some hosts measure only windows of whole seconds, so their first point is at 1 s.
+    If several loads fit equally well, the function takes the larger working set, then the higher
+    rate. With a smaller load, the prediction could be too optimistic.
 
     Args:
         points: MiB of memory dirtied in each measured time window, by window length in s.

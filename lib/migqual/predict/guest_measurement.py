@@ -122,16 +122,17 @@ class GuestMeasurement:
 
     @property
     def dirty_model(self) -> DirtyModel:
-        """Return the model of the guest's memory writes that fits the measured windows."""
+        """Return the model of the guest's writes that fits the memory dirtied in each window."""
         return fit_dirty_model(self.dirtied_mib_by_seconds)
 
 
 def measure_dirtying(host: Host, domain: Domain, probe_context: ProbeContext) -> GuestMeasurement:
     """Count the non-zero pages of the guest, and measure the memory dirtied in each time window.
 
-    KVM's dirty log measures windows of whole seconds, because a migration reads the same log.
-    The program migqual-payload compares page contents for shorter windows, and for guests without
-    the log. If neither the log nor the program can measure, QEMU's page sampling measures.
+    KVM's dirty log, which a migration also reads, measures the windows of whole seconds. The
+    program migqual-payload compares page contents in the shorter windows. If QEMU cannot
+    read the log, the program measures all windows. If neither the log nor the program can measure,
+    QEMU's page sampling measures the windows of whole seconds.
     """
     memory_kib = int(etree.fromstring(domain.read_live_xml()).findtext("memory") or 0)
     total_mib = memory_kib / _KIB_PER_MIB

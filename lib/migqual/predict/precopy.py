@@ -42,11 +42,12 @@ class Throttle:
         return self.percent / 100
 
     def record_dirty_sync(self, dirtied_mib: float, sent_mib: float, elapsed_s: float) -> None:
-        """Record that QEMU reads the dirty log.
+        """Record that the simulated QEMU reads the dirty log, and check the dirty rate.
 
-        A period lasts from one check of the dirty rate to the next check, and is longer than 1 s.
-        After two periods in which the guest dirtied more than half as much memory as QEMU sent,
-        auto-converge takes the next larger share of the guest's CPU time.
+        The rate is not checked if the last check was at most 1 s before. The rate is high if the
+        guest has dirtied more than half as much memory as QEMU has sent since the last check. After
+        two checks with a high rate, the share of CPU time taken from the guest increases to the
+        next step, for example from 20 % to 30 %.
 
         Args:
             dirtied_mib: Memory dirtied since QEMU last read the dirty log, in MiB.

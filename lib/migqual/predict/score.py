@@ -89,7 +89,11 @@ class PredictionTrial:
 
     @property
     def textbook_error(self) -> float | None:
-        """Return the `total_error` of the prediction that the textbook algorithm gives."""
+        """Return the `total_error` of the prediction of `simulate_textbook_precopy`.
+
+        That function simulates complete rounds, as textbooks do. QEMU does not wait for the end of
+        a round.
+        """
         return _calculate_error(
             self.evaluated_prediction.textbook_prediction,
             self.evaluated_prediction.textbook_prediction.total_s,
@@ -201,7 +205,10 @@ def _compute_percentile(errors: Sequence[float | None], fraction: float) -> floa
 def predict_migration(
     measurement: GuestMeasurement, calibration: TransferCalibration, plan: Plan
 ) -> EvaluatedPrediction:
-    """Predict a migration with the algorithms of QEMU and of textbooks."""
+    """Predict a migration with the algorithm of QEMU (`simulate_precopy`).
+
+    For comparison, the result also contains the prediction of `simulate_textbook_precopy`.
+    """
     limits = MigrationLimits((plan.downtime_ms or DOWNTIME_MS) / 1000, plan.deadline_s)
     model_arguments = (
         measurement.memory_to_send_mib,

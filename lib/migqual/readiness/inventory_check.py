@@ -108,9 +108,11 @@ def _collect(name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]
 
 
 def _check_pair(inventory: Inventory, pair: PairEntry, hosts: Mapping[str, Host]) -> list[Finding]:
-    """Check the clocks of a pair, and the user numbers of QEMU.
+    """Compare the clocks of both hosts of a pair, and the user and group ids (UID, GID) of QEMU.
 
-    The clocks matter, because certificates and events have times of both hosts.
+    The clocks matter, because certificates and events have times of both hosts. UID and GID matter,
+    because libvirt can refuse images in a shared directory if these numbers differ. If a host of
+    the pair is not in `hosts`, the result is empty.
     """
     names = (pair.source.name, pair.destination.name)
     if not all(name in hosts for name in names):

@@ -12,7 +12,11 @@ from migqual.readiness.host_checks import judge_free_space
 
 
 def check_stores(context: CheckContext, hosts: Mapping[str, Host]) -> Iterator[Finding]:
-    """Yield the findings about each store on each host in `hosts`. All these hosts answer.
+    """Yield the findings about each store on each host in `hosts`.
+
+    Args:
+        context: The inventory with the stores, and the journal.
+        hosts: The reachable hosts of the inventory, by name. The caller omits all other hosts.
 
     Raises:
         HostError: The connection to a host is lost.

@@ -18,11 +18,11 @@ SHARED_KINDS = (StoreKind.DIRECTORY, StoreKind.NBD, StoreKind.ISCSI)
 
 
 def check_pair(inventory: Inventory, pair: PairEntry) -> Iterator[Finding]:
-    """Yield the findings of trial guests on both hosts of a pair, and of preflight.
+    """Start a trial guest on each host of a pair, run preflight, and yield the findings.
 
-    Both guests must answer the commands of migqual. The guest on the source has a disk on each kind
-    of shared store, and must answer the gap meter on the client. The guest on the destination has
-    no disks.
+    The guest on the destination has no disks, and must answer the commands of migqual. The guest on
+    the source has a disk on each kind of shared store. This guest must also reply to the probes
+    of the client. Then preflight checks a migration of this guest to the destination.
     """
     kinds = {store.kind for store in inventory.stores}
     spec = GuestSpec(disks=tuple(DiskSpec(kind) for kind in SHARED_KINDS if kind in kinds))

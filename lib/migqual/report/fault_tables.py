@@ -31,7 +31,8 @@ class CommandRow:
     """The answers of libvirt to a command for a migrating guest, at a source or a destination.
 
     Attributes:
-        answers: Each different answer with the pairs that gave it, e.g. ``refused (a1-b1): ...``.
+        answers: Each different answer, with the pairs on which libvirt gave the answer, e.g.
+            ``accepted (a1-b1, a2-b2)``.
     """
 
     command: str
@@ -65,7 +66,11 @@ def list_fault_rows(records: Sequence[TestRecord]) -> list[FaultRow]:
 
 
 def list_command_rows(records: Sequence[TestRecord]) -> list[CommandRow]:
-    """List all commands, a row for each command and role; equal answers of pairs are together."""
+    """List the answers of libvirt to all commands, in a row for each command and role of the host.
+
+    The role is source or destination. In a row, pairs with an equal answer share an entry, e.g.
+    ``accepted (a1-b1, a2-b2)``.
+    """
     pairs_by_answer: dict[tuple[str, str], dict[str, list[str]]] = {}
     for record in records:
         for command in record.commands:

@@ -78,9 +78,9 @@ class RequirementResult:
     def is_reservation(self) -> bool:
         """Return whether the report lists the requirement as a reservation.
 
-        A requirement that is not demanded is a reservation if the verdict is `fail` or
-        `inconclusive`. A requirement that passed is a reservation if libvirt or QEMU gave an
-        unknown message.
+        A reservation does not prevent the qualification. A requirement that is not demanded is a
+        reservation if the verdict is `fail` or `inconclusive`. A requirement that passed is a
+        reservation if libvirt or QEMU gave an unknown message.
         """
         has_problem = self.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE}
         if self.demand is not Demand.REQUIRED and has_problem:
@@ -94,7 +94,7 @@ class RequirementResult:
 
     @property
     def reservation(self) -> str:
-        """Return the verdict or the unknown messages that make the requirement a reservation."""
+        """Return the reason for the reservation: the verdict, or the unknown messages."""
         if self.verdict is Verdict.PASS:
             return "; ".join(
                 f"unknown message of libvirt or QEMU for {message.kind}: {message.message}"
@@ -131,7 +131,7 @@ class PairResult:
 
     @property
     def reservations(self) -> tuple[RequirementResult, ...]:
-        """Return the requirements that the report lists as reservations."""
+        """Return the requirements with a problem that does not prevent the qualification."""
         return tuple(result for result in self.requirements if result.is_reservation)
 
     @property

@@ -153,7 +153,8 @@ def _read_unique_records(
         if first_record != record:
             raise UsageError(
                 f"{file} and {first_file} are different records of the same {prefix.rstrip('-')}",
-                remedy="delete the older file, because one run wrote both files at different times",
+                remedy="delete the older file: a run writes each record several times, and only "
+                "the last version is valid",
             )
     return {key: record for key, (record, _) in records_by_key.items()}
 

@@ -26,8 +26,11 @@ class StackDifference:
     """A difference between the results of two or more stacks (versions of libvirt and QEMU).
 
     Attributes:
-        subject: The test id, the kind of the message, or the name of the recorded fact.
-        texts: The result of each stack, by stack. A stack without a result has no entry.
+        subject: What differs. A test id means the verdict of the test. ``message: KIND`` means a
+            message of libvirt or QEMU. ``command NAME at the ROLE`` means the answer to a command.
+            Other subjects are names of recorded facts, e.g. ``missing parameters``.
+        texts: The verdict, message, answer or fact of each stack, by stack. A stack without a
+            result has no entry.
     """
 
     subject: str

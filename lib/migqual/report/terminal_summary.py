@@ -84,7 +84,8 @@ def _render_pair_table(result: PairResult) -> Iterator[str]:
 def render_requirement_row(requirement: RequirementResult) -> str:
     """Render a line with mark, id, verdict, demand, number of tests and reason of a requirement.
 
-    The mark ``!`` means an unmet requirement, and ``~`` means a reservation. The line of a
+    The mark ``!`` means an unmet requirement. The mark ``~`` means a reservation: a problem that
+    does not prevent the qualification, for example an unknown message of libvirt. The line of a
     requirement that passed without a reservation contains no reason.
     """
     mark = "!" if requirement.is_unmet else "~" if requirement.is_reservation else " "

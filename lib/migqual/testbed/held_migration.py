@@ -54,10 +54,12 @@ CONTROLLER = "controller"
 
 @dataclass
 class HeldMigration:
-    """A migration in a separate thread, held in a phase until `release`.
+    """A migration that migqual keeps in a phase until `release`, for example by a low bandwidth.
+
+    The migration runs in a separate thread.
 
     Attributes:
-        phase: The phase in which the migration is held.
+        phase: The phase in which migqual holds the migration.
         destination: The host to which the guest migrates.
         faults: The faults injected so far, oldest first.
     """
@@ -86,11 +88,13 @@ class HeldMigration:
         self._thread = threading.Thread(target=self._run, name="held migration", daemon=True)
 
     def start(self) -> None:
-        """Start the migration, and wait until the migration is in the phase.
+        """Start the migration, and wait until the migration has reached `phase`.
 
         Raises:
-            InconclusiveError: The migration completed before the phase, or did not reach the phase.
-            MigrationError: The migration failed before the phase, without a fault.
+            InconclusiveError: The migration completed before it reached `phase`, or did not reach
+                `phase` in time.
+            MigrationError: The migration failed before it reached `phase`, although no fault was
+                injected.
         """
         journal = self.testbed.probe_context.journal
         if self.phase is MigrationPhase.SETUP:
@@ -126,7 +130,7 @@ class HeldMigration:
 
     @property
     def fault_records(self) -> tuple[FaultRecord, ...]:
-        """Return the faults injected so far for a record, oldest first."""
+        """Return the faults injected so far, oldest first, in the format of the test's record."""
         return tuple(FaultRecord(fault.name, fault.phase.value) for fault in self.faults)
 
     def query_phase(self) -> MigrationPhase:
@@ -173,13 +177,16 @@ class HeldMigration:
         self._log(f"{name}: is done")
 
     def wait(self, seconds: float) -> None:
-        """Wait while the migration is held.
+        """Wait for `seconds`. During this time the held migration must not end.
 
         Raises:
-            InconclusiveError: The migration ended meanwhile.
+            InconclusiveError: The migration ended during this time.
         """
         if self._has_ended.wait(seconds):
-            raise InconclusiveError(f"the migration ended while it was held: {self._describe()}")
+            raise InconclusiveError(
+                f"the migration ended while migqual held it in the phase {self.phase}: "
+                f"{self._describe()}"
+            )
 
     def wait_for_job_end(self, seconds: float = END_SECONDS) -> None:
         """Wait until libvirt reports the end of the migration. A fault may be in force meanwhile.
@@ -193,7 +200,7 @@ class HeldMigration:
             )
 
     def release(self) -> None:
-        """Let the migration continue without the limits that held it.
+        """Let the migration continue without the limits that held the migration in the phase.
 
         A host that does not answer, or a migration that has ended, causes no error.
         """
@@ -208,8 +215,8 @@ class HeldMigration:
             The outcome, the error of the migration and the violations.
 
         Raises:
-            InconclusiveError: A fault was injected outside the phase in which the migration was
-                held, or the migration did not end within `seconds`.
+            InconclusiveError: A fault was injected outside the phase in which migqual held the
+                migration, or the migration did not end within `seconds`.
             MigqualError: Another error than a `MigrationError` ended the migration.
         """
         self._thread.join(seconds)
@@ -263,11 +270,16 @@ class HeldMigration:
         )
 
     def _wait_for(self, condition: str, is_true: Callable[[], bool]) -> None:
-        """Wait for a condition of the running migration.
+        """Wait until a condition of the running migration is true, for at most 30 s.
+
+        Args:
+            condition: The condition in words, for error messages.
+            is_true: Returns whether the condition is true now.
 
         Raises:
-            InconclusiveError: The migration completed before, or the condition is not true.
-            MigrationError: The migration failed before.
+            InconclusiveError: The migration completed before the condition was true, or the
+                condition is still not true after 30 s.
+            MigrationError: The migration failed before the condition was true.
         """
 
         def has_arrived() -> bool:
@@ -322,6 +334,8 @@ def hold_migration(
 ) -> Iterator[HeldMigration]:
     """Start a migration, hold the migration in a phase, and yield the held migration.
 
+    To hold means that the migration stays in the phase until `HeldMigration.release`.
+
     A cut link holds the migration in SETUP. A low bandwidth holds the migration in DISK_COPY,
     FIRST_ITERATION or POSTCOPY. A frozen QEMU at the destination holds the migration in
     SWITCH_OVER. For LATER_ITERATION, the load of the guest and the bandwidth of the plan have to
@@ -331,12 +345,14 @@ def hold_migration(
     Args:
         testbed: The testbed of the guest.
         guest: A guest from `testbed.make_guest`.
-        plan: Settings of the migration. The limits of the hold replace the bandwidth.
+        plan: Settings of the migration. In all phases except LATER_ITERATION, a low bandwidth
+            replaces the bandwidth of the plan.
         phase: The phase in which to hold the migration.
 
     Raises:
-        InconclusiveError: The migration does not reach the phase.
-        MigrationError: The migration failed before the phase, without a fault.
+        InconclusiveError: The migration did not reach the phase.
+        MigrationError: The migration failed before it reached the phase, although no fault was
+            injected.
     """
     target_host = testbed.pair.get_peer(guest.host)
     with collect_events(guest.name, (guest.host, target_host)) as event_log:

@@ -1,4 +1,4 @@
-"""Faults that were injected into a held migration, and the proof of their phase."""
+"""Faults that a test injects into a migration, and the check that each fault hit the phase."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from migqual.model.migration_phase import MigrationPhase
 
 @dataclass
 class InjectedFault:
-    """A fault that was injected into a held migration.
+    """A fault that a test injected into a migration while migqual held the migration in a phase.
 
     Attributes:
         name: Name of the fault.
@@ -30,15 +30,17 @@ def require_faults_in_phase(
     phase: MigrationPhase,
     find_phase_at: Callable[[float], MigrationPhase],
 ) -> None:
-    """Require by the events of both hosts that each fault fell in the phase.
+    """Check that each fault began and came into force while the migration was in the phase.
 
     Args:
         faults: The faults of the migration.
-        phase: The phase in which the migration was held.
-        find_phase_at: Returns the phase at a time in s since the log began.
+        phase: The phase in which migqual held the migration.
+        find_phase_at: Returns the phase at a time in s since the log began, according to the events
+            of both hosts.
 
     Raises:
-        InconclusiveError: A fault began before or after the phase, or was in force only after it.
+        InconclusiveError: A fault began before or after the phase, or was in force only after the
+            phase.
     """
     for fault in faults:
         for at_s in (fault.requested_s, fault.in_force_s):

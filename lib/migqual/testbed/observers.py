@@ -138,7 +138,11 @@ class Observers:
         return self.migrations[-1]
 
     def _adapt_probe_interval(self, plan: Plan, on_sample: OnSample | None) -> OnSample:
-        """Return a callback that fits the probe interval to a job sample and calls `on_sample`."""
+        """Return a callback for job samples that sets the gap meter's probe interval.
+
+        If the job sample shows that the switch-over is near, the interval is short (2 ms). Then the
+        callback calls `on_sample`.
+        """
 
         def process_sample(sample: JobSample) -> SampleAction | None:
             self.meter.set_probe_interval(

@@ -34,7 +34,8 @@ from migqual.testbed.observers import ObservedMigration, Observers, OnEnded
 class Testbed:
     """A pair of hosts with a client, and the guests of a test or of a benchmark.
 
-    A subclass can override `handle_new_guest` and `handle_outcome`, e.g. to write records.
+    A subclass can override `handle_new_guest`, `handle_outcome` and `handle_fault_log`, e.g. to
+    write records.
 
     Attributes:
         pair: The source and the destination.
@@ -257,10 +258,16 @@ class Testbed:
         self._exit_stack.close()
 
     def handle_new_guest(self, guest: Guest) -> None:
-        """Receive a new guest before its load starts. Subclasses can override the empty method."""
+        """Receive a new guest before the guest load starts.
+
+        The method does nothing. A subclass can override the method.
+        """
 
     def handle_outcome(self, outcome: Outcome) -> None:
-        """Receive the outcome of an ended migration. Subclasses can override the empty method."""
+        """Receive the outcome of a migration that has ended.
+
+        The method does nothing. A subclass can override the method.
+        """
 
     def handle_fault_log(
         self,
@@ -268,7 +275,10 @@ class Testbed:
         faults: tuple[FaultRecord, ...],
         outcome: Outcome | None,
     ) -> None:
-        """Receive the log of a held migration. Subclasses can override the empty method.
+        """Receive the events and the faults of a migration that `hold_migration` held in a phase.
+
+        The method does nothing. A subclass can override the method. `hold_migration` calls the
+        method after the migration.
 
         Args:
             events: The events of the guest on both hosts, with the faults between them.

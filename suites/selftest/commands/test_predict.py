@@ -77,7 +77,7 @@ def test_prediction_json() -> None:
 
 
 def test_interface_without_speed_counts_as_gigabit() -> None:
-    """An interface without a known speed counts as 1 Gbit/s, and the origin says so."""
+    """If an interface reports no speed, migqual assumes 1 Gbit/s and states the assumption."""
     link_speed = estimate_link_speed("a1's mig", None)
 
     assert link_speed.value == estimate_link_speed("a1's eth0", 1000).value == 112

@@ -97,7 +97,10 @@ def test_lab_without_namespace_counts_as_ended(machine_folder: Path) -> None:
 def test_unreachable_host_keeps_its_entry(
     machine_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A message names the unreachable host. The entry stays for the next sweep; exit code 1."""
+    """`migqual sweep` names a host that is unreachable, and returns exit code 1.
+
+    The journal entry of the object on the host stays for the next sweep.
+    """
     journal_path = write_journal(
         machine_folder, inventory=machine_folder / "hosts.yml", tier="real"
     )

@@ -166,10 +166,11 @@ for line in sys.stdin:
 
 def test_only_the_given_connection_is_cut(linked_hosts: tuple[Host, Host]) -> None:
     """
-    The rules for a connection stop this connection, and no other one to the same port.
+    The firewall rules for a connection drop the packets of this connection only.
 
-    Preconditions: a connection of the host to the peer.
-    Expected: data on the connection meet the rules, while a new connection works.
+    Preconditions: the host has a connection to a port of the peer.
+    Expected: the rules drop the data that the host sends on this connection. Meanwhile, a new
+    connection to the same port works.
     """
     host, peer = linked_hosts
     with (
@@ -188,7 +189,11 @@ def test_only_the_given_connection_is_cut(linked_hosts: tuple[Host, Host]) -> No
 
 
 def test_rules_match_packets_of_the_peer_only() -> None:
-    """Every rule names the set with the address of the peer, so no other traffic is dropped."""
+    """The firewall rules drop only packets from and to the peer.
+
+    Every rule that drops packets names the nftables set `peers`. This set contains only the
+    address of the peer.
+    """
     rules = build_cut_rules("mq_cut_1", "192.0.2.1", LinkTraffic.ALL, 22, 60).splitlines()
 
     drop_rules = [rule for rule in rules if "drop" in rule.split()]

@@ -32,10 +32,11 @@ pytestmark = pytest.mark.selftest
 )
 def test_used_address_is_found(addresses: tuple[str, ...], used_address: str) -> None:
     """
-    A machine that uses an address is found by its reply to the address resolution.
+    A machine that uses an address is found by its reply to the address resolution (ARP, NDP).
 
-    Expected: when the machine no longer has the address, no used address is found. The old entry
-    in the neighbor table is not a reply, also if an address without an entry is checked first.
+    Expected: when the machine no longer has the address, no used address is found, although the
+    neighbor table still has an entry of the address. This is also true if the first checked
+    address has no entry in the table.
     """
     with (
         create_linked_namespaces() as namespaces,
@@ -68,7 +69,10 @@ def test_used_mac_is_found() -> None:
 
 
 def test_only_replies_count() -> None:
-    """An address is used only if its neighbor entry is REACHABLE, that is, if a machine replied."""
+    """Another machine counts as the user of an address only if the neighbor entry is REACHABLE.
+
+    Only a reply of the machine makes the entry in the neighbor table REACHABLE.
+    """
     neighbors = """\
 10.0.0.1 dev br0 lladdr 52:54:00:00:00:01 REACHABLE
 10.0.0.2 dev br0 lladdr 52:54:00:00:00:02 STALE

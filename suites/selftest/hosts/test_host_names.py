@@ -20,7 +20,7 @@ SOURCE_XML = XML.format(emulator=SOURCE.emulator, bridge=SOURCE.service_bridge)
 
 
 def test_names_of_the_destination_replace_names_of_the_source() -> None:
-    """The names of QEMU and of the bridge are replaced.
+    """The XML for the destination has the destination's names of QEMU and of the service bridge.
 
     A virtual network with the same name as the bridge is another object, and keeps the name.
     """
@@ -36,7 +36,10 @@ def test_way_back_gives_the_first_xml() -> None:
 
 
 def test_other_names_stay() -> None:
-    """A guest with another emulator and another bridge than the source host keeps both names."""
+    """The XML for the destination keeps names that are not the source host's own names.
+
+    The guest uses another emulator and another bridge than the source host, so both names stay.
+    """
     other_xml = XML.format(emulator="/opt/qemu/bin/qemu", bridge="br-other")
 
     assert translate_domain_xml(other_xml, SOURCE, DESTINATION) == other_xml

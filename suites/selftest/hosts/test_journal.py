@@ -90,7 +90,11 @@ def test_journal_can_be_read_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut_length", range(1, 30))
 def test_truncated_last_line_is_ignored(tmp_path: Path, cut_length: int) -> None:
-    """A truncated last line is ignored: the process died before the object was created."""
+    """A truncated last line of a journal is ignored.
+
+    migqual creates an object only after its journal entry is complete, so the object of a
+    truncated entry does not exist.
+    """
     content = (
         render_lines({"run": "run"}, make_entry_line(1))
         + render_lines(make_entry_line(2))[:-cut_length]
@@ -102,7 +106,10 @@ def test_truncated_last_line_is_ignored(tmp_path: Path, cut_length: int) -> None
 
 
 def test_removal_is_recorded_after_a_truncated_line(tmp_path: Path) -> None:
-    """A removal recorded by a sweep is not lost after a truncated line."""
+    """A journal with a truncated last line still records the removal of an object.
+
+    `migqual sweep` removes the objects of a run that died, and records each removal in the journal.
+    """
     path = tmp_path / "run.1.jsonl"
     path.write_text(
         render_lines({"run": "run"}, make_entry_line(1), make_entry_line(2)) + '{"made": {"numb'

@@ -48,7 +48,7 @@ def serve_logins(listener: socket.socket) -> None:
 
 
 def log_in_with(tmp_path: Path, port: int, known_hosts: str) -> Exception:
-    """Try a login with a new key; return the error. The server trusts no key."""
+    """Try a login with a new key, and return the error. The test server refuses every user key."""
     file, key_file = tmp_path / "known_hosts", tmp_path / "key"
     file.write_text(known_hosts)
     paramiko.ECDSAKey.generate().write_private_key_file(str(key_file))
@@ -73,7 +73,7 @@ def log_in_with(tmp_path: Path, port: int, known_hosts: str) -> Exception:
 def test_trusted_host_key_is_accepted(
     tmp_path: Path, ssh_port: int, lines: list[tuple[str, paramiko.PKey]]
 ) -> None:
-    """The host key is accepted, and only the login fails: the server trusts no user key."""
+    """The host key is accepted. Then the login fails, because the server refuses every user key."""
     text = "".join(render_line(name.replace("PORT", str(ssh_port)), key) for name, key in lines)
 
     error = log_in_with(tmp_path, ssh_port, text)
@@ -148,9 +148,10 @@ def test_key_with_a_passphrase_has_its_own_remedy(tmp_path: Path, ssh_port: int)
 def test_key_with_a_passphrase_is_taken_from_the_agent(
     tmp_path: Path, ssh_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the SSH agent has the key, migqual does not need the passphrase.
+    """If the SSH agent has the key, migqual uses the agent and does not need the passphrase.
 
-    The login fails only because the server accepts no key.
+    The test server refuses every user key. So the expected error is a refused key, and not a
+    missing passphrase.
     """
     file, key_file, plain_file = (tmp_path / name for name in ("known_hosts", "key", "plain"))
     file.write_text(render_line("127.0.0.1", ECDSA_KEY))

@@ -31,7 +31,7 @@ def daemon(pid_file: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_daemon_ends_before_the_command(pid_file: Path, daemon: subprocess.Popen[bytes]) -> None:
-    """After the command the daemon has ended, and the pid file is gone."""
+    """The stop command ends the daemon of a pid file, waits for its end, and removes the file."""
     pid_file.write_text(f"{daemon.pid}\n")
 
     with subprocess.Popen(build_stop_command(str(pid_file))) as stop_command:
@@ -44,7 +44,7 @@ def test_daemon_ends_before_the_command(pid_file: Path, daemon: subprocess.Popen
 def test_process_of_another_boot_is_left_alone(
     pid_file: Path, daemon: subprocess.Popen[bytes]
 ) -> None:
-    """A process is not ended if its command line does not contain the path of the pid file.
+    """The stop command ends no process whose command line lacks the path of the pid file.
 
     After a reboot, an old pid file can contain the process id of another process.
     """

@@ -35,7 +35,7 @@ def test_messages_since_the_latest_start() -> None:
 
 
 def test_time_of_the_latest_start() -> None:
-    """The time of the latest start of QEMU is read as UTC."""
+    """libvirt's log of a guest has the time of each start of QEMU; the latest is read as UTC."""
     expected = datetime(2026, 11, 28, 17, 29, 52, 735000, tzinfo=UTC).timestamp()
 
     assert find_latest_start_s(LOG) == expected

@@ -38,10 +38,10 @@ def build_save_file(
 
 def test_rendered_header_keeps_length_and_cookie() -> None:
     """
-    Another domain XML replaces the old XML, and QEMU's stream keeps the same offset.
+    A new header with another domain XML fits in the place of the old header of a save file.
 
-    Expected: the new header is as long as the old header. libvirt finds the XML and the same
-    cookie.
+    Expected: the new header is as long as the old header, so QEMU's stream after the header does
+    not move. The new header contains the new XML and the same cookie (additional XML of libvirt).
     """
     old_file = build_save_file()
     new_header = parse_save_header(old_file).render_with_xml(
@@ -55,8 +55,9 @@ def test_rendered_header_keeps_length_and_cookie() -> None:
 
 def test_mac_addresses_are_read_from_domain_xml() -> None:
     """
-    The header lists the MAC addresses of the saved guest. A restored guest has these addresses
-    until the guest gets its own addresses.
+    The MAC addresses of a saved guest are read from the domain XML in the header of the save file.
+
+    A restored guest has these MAC addresses until the guest gets its own MAC addresses.
     """
     interfaces_xml = "".join(
         f"<interface><mac address='52:54:00:00:00:0{n}'/></interface>" for n in (1, 2)
@@ -69,7 +70,11 @@ def test_mac_addresses_are_read_from_domain_xml() -> None:
 
 
 def test_header_without_cookie() -> None:
-    """A domain can have no cookie: libvirt then reads all bytes before the stream as XML."""
+    """If a save file has no cookie (additional XML of libvirt), a new header has no cookie either.
+
+    The cookie offset in the new header is 0. libvirt then reads all bytes between the header fields
+    and QEMU's stream as domain XML.
+    """
     header = parse_save_header(build_save_file(cookie=b""))
 
     assert header.cookie == b""
@@ -77,7 +82,7 @@ def test_header_without_cookie() -> None:
 
 
 def test_too_long_domain_xml_is_refused() -> None:
-    """An XML longer than the space in the file is refused: QEMU's stream would be overwritten."""
+    """A domain XML too long for the old header is refused: the XML would overwrite the stream."""
     with pytest.raises(ValueError, match="the file has only"):
         SaveHeader(100, 1, b"<cookie/>\0").render_with_xml("<domain>" + "x" * 100)
 
@@ -102,7 +107,7 @@ def test_too_long_domain_xml_is_refused() -> None:
     ],
 )
 def test_invalid_save_files_are_refused(data: bytes, message: str) -> None:
-    """Only a completely understood header is edited: all other files are refused."""
+    """A save file that is incomplete, compressed, or of an unknown format is refused."""
     with pytest.raises(ValueError, match=message):
         parse_save_header(data)
 

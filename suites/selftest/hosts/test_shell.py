@@ -66,7 +66,10 @@ def test_message_of_ipv6_address_has_brackets(host_entry: HostEntry) -> None:
 def test_message_names_the_tried_addresses(
     host_entry: HostEntry, address: str, message: str
 ) -> None:
-    """Each address of the name has a reason; the host's own address is not repeated."""
+    """The error message states for each tried address why the connection failed.
+
+    The host's address in the inventory is already in the message, and is not repeated.
+    """
     error = NoValidConnectionsError(
         {
             ("127.0.0.2", 1): ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),

@@ -22,7 +22,10 @@ def test_command_line_quotes_the_arguments() -> None:
 
 
 def test_command_line_of_another_user_uses_sudo() -> None:
-    """`-n` forbids sudo to ask for a password; `--` ends the options of sudo."""
+    """If the login user is not root, the command line runs the command with `sudo -n --`.
+
+    The option `-n` forbids sudo to ask for a password. `--` ends the options of sudo.
+    """
     command_line = ssh_command.render_command_line(SUDO_HOST, ("cat", "-n", "a"))
 
     assert command_line == "umask 022; exec sudo -n -- cat -n a"

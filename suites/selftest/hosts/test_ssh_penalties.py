@@ -23,7 +23,10 @@ def make_host(port: int = 22) -> HostEntry:
 
 
 def test_few_failed_logins_need_no_wait(tmp_path: Path) -> None:
-    """Two failed logins cause no lock-out; the third login must wait."""
+    """A second failed login needs no wait, but before a third failed login migqual must wait.
+
+    With the default penalties of OpenSSH, three failed logins without a wait cause a lock-out.
+    """
     ledger = PenaltyLedger(tmp_path / "ledger.json")
 
     ledger.add_failed_login(make_host())
@@ -33,7 +36,7 @@ def test_few_failed_logins_need_no_wait(tmp_path: Path) -> None:
 
 
 def test_each_server_has_its_own_penalties(tmp_path: Path) -> None:
-    """A failed login at one port gives no penalty at a server on another port."""
+    """A failed login to a server at one port causes no penalty at a server on another port."""
     ledger = PenaltyLedger(tmp_path / "ledger.json")
     for _ in range(10):
         ledger.add_failed_login(make_host())
@@ -53,7 +56,10 @@ def test_server_without_penalties_needs_no_wait(tmp_path: Path) -> None:
 
 
 def test_processes_share_the_penalties(tmp_path: Path) -> None:
-    """Each process waits for the failed logins of all processes, also of processes that ended."""
+    """The wait in a process counts the penalties of all processes, also of ended processes.
+
+    The SSH server gives the penalty for a failed login to the controller's address.
+    """
     for _ in range(2):
         PenaltyLedger(tmp_path / "ledger.json").add_failed_login(make_host())
 
@@ -64,11 +70,13 @@ def test_processes_share_the_penalties(tmp_path: Path) -> None:
 
 def test_simultaneous_logins_stay_below_the_minimum(tmp_path: Path) -> None:
     """
-    Simultaneous logins that must fail wait until their penalties cause no lock-out.
+    If several logins must fail at the same time, each login waits, so that the SSH server does not
+    lock out the controller.
 
-    Preconditions: short penalties, so that the waits are short; five threads with one login each;
-    two ledgers on the same file.
-    Expected: the sum of the penalties never reaches the minimum for a lock-out.
+    Preconditions: five threads with one login each. The threads share two ledgers (records of
+    penalties) on the same file. The penalties are short, so that the waits are short.
+    Expected: the sum of the penalties never reaches the sum from which the server locks out the
+    controller.
     """
     settings = PenaltySettings(failed_login_s=0.2, unused_connection_s=0.1, minimum_s=2.5)
     ledgers = [PenaltyLedger(tmp_path / "ledger.json") for _ in range(2)]
@@ -145,6 +153,9 @@ def test_banner_shows_whether_a_server_has_penalties(
 def test_settings_of_the_server_are_read(
     line: str, expected: PenaltySettings | None, *, has_capitals: bool
 ) -> None:
-    """The settings come from the output of `sshd -T`; from OpenSSH 10.6 on, names have capitals."""
+    """The penalty settings of an SSH server are read from the output of `sshd -T`.
+
+    From OpenSSH 10.6 on, the names of settings in this output have capital letters.
+    """
     line = line.replace("persource", "PerSource") if has_capitals else line
     assert parse_server_settings(f"usepam no\n{line}\nusedns no\n") == expected

@@ -95,7 +95,10 @@ def test_missing_domain_leaves_journal(journal: Journal) -> None:
 
 
 def test_unreachable_host_is_tried_once(journal: Journal) -> None:
-    """An unreachable host is tried once: each try can take the whole connection timeout."""
+    """After the first failed connection, migqual skips all other entries of an unreachable host.
+
+    Each attempt to connect can take the complete connection timeout.
+    """
     domain_names: list[str] = []
 
     def raise_connection_lost(name: str) -> None:

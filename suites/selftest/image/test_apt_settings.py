@@ -16,7 +16,11 @@ DPkg::Pre-Install-Pkgs:: "/usr/sbin/dpkg-preconfigure --apt || true";
 
 
 def test_only_settings_for_mirrors_are_taken() -> None:
-    """The settings of proxy, validity and retries are used; hooks, indexes and groups are not."""
+    """From the output of `apt-config dump`, only settings for package mirrors are selected.
+
+    Examples are the settings for proxy, validity and retries. Other settings of apt, for example
+    hooks, are left out, and so are lines with an empty value.
+    """
     assert select_mirror_settings(DUMP) == [
         'Acquire::http::Proxy "http://proxy.example:3128"',
         'Acquire::Check-Valid-Until "false"',

@@ -69,7 +69,7 @@ def test_killed_build_is_discarded(tmp_path: Path) -> None:
     SIGKILL during a build also ends the commands of the build. The next build removes the
     leftovers and is complete.
 
-    Preconditions: a build with an endless command, in a separate process.
+    Preconditions: a build whose command sleeps for 600 s, in a separate process.
     Expected: after the kill neither the final path nor the command exists; after the next build
     only the final path exists.
     """
@@ -99,10 +99,11 @@ def test_killed_build_is_discarded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answer", [b"\n", b""], ids=["alive", "dead"])
 def test_command_starts_only_with_a_living_parent(answer: bytes, tmp_path: Path) -> None:
     """
-    A command starts only if its parent process is alive and answers.
+    A build command starts only if the parent process is alive.
 
-    Preconditions: the parent answers, or closes the pipe like a killed parent.
-    Expected: the command runs only if the parent answers.
+    Preconditions: the new process reports to the parent and waits at a pipe. The parent writes
+    a line to the pipe, or closes the pipe without a line, like a killed parent.
+    Expected: the command runs only if the parent writes the line.
     """
     file = tmp_path / "created"
     ready_read, ready_write = os.pipe()
@@ -122,7 +123,7 @@ def test_command_starts_only_with_a_living_parent(answer: bytes, tmp_path: Path)
 
 
 def _is_command_running(folder: Path) -> bool:
-    """Return whether the endless command of a build in `folder` is running."""
+    """Return whether the command `sleep 600` of the build in `folder` is running."""
     marker = f"sh-of-{folder.name}".encode()
     return any(
         marker in _read_command_line(process_folder)
@@ -164,8 +165,9 @@ def test_parallel_requests_build_once(tmp_path: Path) -> None:
 
 def test_a_build_without_a_result_is_an_error(tmp_path: Path) -> None:
     """
-    A successful build without a result is an error.
+    A build function that creates neither a file nor a folder is an error.
 
+    Preconditions: the function returns without an exception.
     Expected: `LabError`.
     """
     with pytest.raises(LabError, match="without a result"):

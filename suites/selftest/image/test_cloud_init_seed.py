@@ -50,10 +50,11 @@ def _build_seed_files(cache: Path, fake_payload: Path, **overrides: Any) -> dict
 
 def test_iso_volume_keeps_all_files() -> None:
     """
-    An ISO volume keeps names and contents of all files, also of empty files. The size is a
-    whole number of sectors, and the label is set.
+    An ISO volume keeps names and contents of all files, also of empty files. The size of the
+    volume is a whole number of sectors, and the label is set.
 
-    Expected: the same files; both byte orders of the size agree.
+    Expected: the volume contains the same files. ISO 9660 stores the volume size twice, in
+    little-endian and in big-endian byte order; both numbers are correct.
     """
     files = {"user-data": b"x" * 5000, "meta-data": b"", "a.b": bytes(2048)}
     volume = iso.build_iso_volume("CIDATA", files)
@@ -67,9 +68,10 @@ def test_iso_volume_keeps_all_files() -> None:
 
 def test_too_many_files_raise_lab_error() -> None:
     """
-    A directory larger than a sector is refused, not truncated.
+    If the root directory of an ISO volume does not fit into a sector, the volume is refused.
 
-    Expected: `LabError`.
+    Preconditions: 60 files.
+    Expected: `LabError`; the list of files is not truncated.
     """
     with pytest.raises(LabError, match="too many"):
         iso.build_iso_volume("CIDATA", {f"file-{number:03}": b"" for number in range(60)})
@@ -99,10 +101,11 @@ def test_a_seed_configures_network_payload_and_agent(tmp_path: Path, fake_payloa
 
 def test_seed_is_named_after_its_contents(tmp_path: Path, fake_payload: Path) -> None:
     """
-    The file name of a seed depends on the contents: equal guests share a seed, different
-    guests do not.
+    The file name of a seed (the volume for cloud-init) depends on the contents: equal guests
+    share a seed, different guests do not.
 
-    Expected: two files for two host names, although a host name is requested twice.
+    Preconditions: three requests, two of them for the same host name.
+    Expected: two files.
     """
     for hostname in ("g1", "g2", "g1"):
         ensure_seed_volume(hostname, [(MAC_ADDRESS, "10.9.0.5/24")], fake_payload, cache=tmp_path)

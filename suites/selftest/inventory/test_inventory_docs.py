@@ -27,7 +27,7 @@ EXAMPLE_INVENTORY, EXAMPLE_PROFILE = re.findall(r"```yaml\n(.*?)```", PAGE_TEXT,
 
 
 def test_every_variable_is_described() -> None:
-    """The page describes every variable, and no unknown variable."""
+    """docs/inventory.md describes every variable of an inventory, and no unknown variable."""
     described_names = re.findall(r"^\| `((?:ansible|migqual)_\w+)` \|", PAGE_TEXT, re.MULTILINE)
 
     assert sorted(described_names) == sorted(
@@ -36,7 +36,7 @@ def test_every_variable_is_described() -> None:
 
 
 def test_every_threshold_is_described_with_its_default() -> None:
-    """The page lists every threshold with the default of the library."""
+    """docs/inventory.md lists every threshold of a profile with the correct default."""
     described_thresholds = re.findall(
         r"^\| `(\w+_(?:ms|s|hz|percent|ratio))` \| (\S+) \|", PAGE_TEXT, re.MULTILINE
     )
@@ -60,7 +60,10 @@ def read_readme_inventory() -> str:
 
 
 def select_common_part(inventory: Inventory) -> Inventory:
-    """Omit values that differ on a lab: acceleration, certificates, power, and exclusive use."""
+    """Return a copy of the inventory without the values that differ between README and lab.
+
+    The values are acceleration, guest CPU, certificates, power command, and exclusive use of hosts.
+    """
     hosts = {
         name: replace(
             host, is_exclusive=False, certificate_source=CertificateSource.OWN, power_command=""
@@ -106,7 +109,10 @@ def test_inventory_of_readme_describes_the_lab_as_real(
 
 
 def test_examples_are_valid(tmp_path: Path) -> None:
-    """The examples load if the key and known_hosts of the inventory exist."""
+    """The two examples in docs/inventory.md, an inventory and a profile, are valid.
+
+    The test creates the SSH key and the known_hosts file that the inventory names.
+    """
     (tmp_path / "keys").mkdir()
     for name in ("id_ed25519", "known_hosts"):
         (tmp_path / "keys" / name).touch(mode=0o600)

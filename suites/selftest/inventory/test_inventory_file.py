@@ -78,7 +78,10 @@ def load_text(tmp_path: Path) -> LoadText:
 
 
 def find_value_and_origin(inventory: Inventory, scope: str, name: str) -> tuple[str, str]:
-    """Find the value and the origin of a variable; of an origin path only the file name."""
+    """Find the value and the origin of an inventory variable.
+
+    If the origin is a file, the folder is left out, for example `lab.yml:12`.
+    """
     variable = next(
         candidate
         for candidate in inventory.effective_variables

@@ -53,7 +53,7 @@ def list_problems(inventory_file: Path) -> list[tuple[str, str]]:
 
 
 def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
-    """The inventory is valid before a test makes a single change."""
+    """The sample inventory is valid. Each of the other tests makes the inventory invalid."""
     assert load_inventory(inventory_file, environ={}).find_pair("a1-b1").id == "a1-b1"
 
 
@@ -281,7 +281,11 @@ def test_valid_inventory_has_no_problem(inventory_file: Path) -> None:
 def test_problem_is_reported_with_its_path(
     inventory_file: Path, old_text: str, new_text: str, path: str, expected_text: str
 ) -> None:
-    """A single change makes the file bad; the message names the path and the problem."""
+    """A problem of an inventory is reported with a message and the path of the value in the file.
+
+    The test makes one change in the valid sample inventory. An example of a path is
+    `all.vars.migqual_pairs[0]`.
+    """
     assert old_text in VALID_INVENTORY
     inventory_file.write_text(VALID_INVENTORY.replace(old_text, new_text, 1))
 

@@ -102,7 +102,10 @@ def test_completed_inventory_loads(env_file: Path, tmp_path: Path) -> None:
 
 
 def test_nodes_are_paired_in_order(env_file: Path) -> None:
-    """Two consecutive nodes form a pair; the text names a node without a partner."""
+    """Each two consecutive nodes (machines of mugen) become a pair of the inventory.
+
+    A comment in the inventory names the last node if the number of nodes is odd.
+    """
     more_nodes = [
         {"ID": number, "IPV4": f"10.1.0.{number}", "NIC": None, "SSH_PORT": ""}
         for number in (3, 4, 5)
@@ -116,7 +119,10 @@ def test_nodes_are_paired_in_order(env_file: Path) -> None:
 
 
 def test_line_break_in_a_value_stays_in_the_comment(env_file: Path) -> None:
-    """A line break in a value of mugen starts no new line of the inventory."""
+    """A line break in a value of mugen's env.json starts no new line of the inventory.
+
+    The inventory contains the value in a comment, and a line break would end the comment.
+    """
     node = {**NODES[0], "NIC": "x\nall: {}"}
     env_file.write_text(json.dumps({"NODE": [node, NODES[1]]}))
 

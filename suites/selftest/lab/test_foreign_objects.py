@@ -15,7 +15,10 @@ DISK = "var/lib/libvirt/images/foreign.img"
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabLayout:
-    """Return the layout of a lab with foreign files on a2. No process of the lab runs."""
+    """Return the layout of a lab whose host a2 has files that do not belong to migqual.
+
+    No process of the lab runs.
+    """
     monkeypatch.setenv("MIGQUAL_CACHE", str(tmp_path / "cache"))
     layout = LabLayout("one", topology.load_topology("default"))
     foreign_objects.write_foreign_objects(layout.get_host("a2").upper)

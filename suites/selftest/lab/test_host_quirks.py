@@ -1,4 +1,7 @@
-"""The quirks of a lab host are files in the overlayfs upper layer, written before the boot."""
+"""The quirks of a lab host are files in the overlayfs upper layer, written before the boot.
+
+A quirk is a property of real hosts that a lab host imitates, for example another path of QEMU.
+"""
 
 import stat
 from pathlib import Path
@@ -27,7 +30,10 @@ def rootfs(tmp_path: Path) -> Path:
 
 
 def test_host_without_quirks_is_unchanged(tmp_path: Path, rootfs: Path) -> None:
-    """Without quirks no file is written, and sshd gets no other settings."""
+    """A lab host without quirks (imitated properties of real hosts) gets no file.
+
+    The configuration of sshd gets no additional line.
+    """
     write_host_quirks(tmp_path / "upper", rootfs, HostQuirks())
 
     assert not (tmp_path / "upper").exists()
@@ -43,7 +49,11 @@ def test_sftp_is_removed_and_other_settings_stay(tmp_path: Path, rootfs: Path) -
 
 
 def test_emulator_has_only_the_new_path(tmp_path: Path, rootfs: Path) -> None:
-    """QEMU is at the new path; a whiteout hides the path of Debian."""
+    """If a quirk moves QEMU to another path, QEMU is no longer at Debian's path.
+
+    A quirk is a property of real hosts that a lab host imitates.
+    Expected: QEMU is at the path of the quirk. An overlayfs whiteout hides Debian's path.
+    """
     emulator = Path("/usr/libexec/qemu-kvm")
 
     write_host_quirks(tmp_path / "upper", rootfs, HostQuirks(emulator=emulator))
@@ -55,7 +65,7 @@ def test_emulator_has_only_the_new_path(tmp_path: Path, rootfs: Path) -> None:
 
 
 def test_rootfs_without_the_emulator_is_an_error(tmp_path: Path, rootfs: Path) -> None:
-    """A quirk moves the emulator. If the rootfs has none, the error names the missing file."""
+    """If a quirk moves QEMU, but the root file system has no QEMU, an error names the file."""
     (rootfs / "usr/bin/qemu-system-x86_64").unlink()
 
     with pytest.raises(LabError, match="qemu-system-x86_64"):
@@ -63,7 +73,7 @@ def test_rootfs_without_the_emulator_is_an_error(tmp_path: Path, rootfs: Path) -
 
 
 def test_qemu_conf_is_a_link_to_the_managed_file(tmp_path: Path, rootfs: Path) -> None:
-    """The configuration moves to the managed folder, and the old path is a link."""
+    """A quirk moves qemu.conf to another folder. A symbolic link is at the old path."""
     conf_file = tmp_path / "upper/etc/libvirt/qemu.conf"
     conf_file.parent.mkdir(parents=True)
     conf_file.write_text("user = 'x'\n")

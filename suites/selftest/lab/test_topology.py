@@ -40,10 +40,10 @@ def get_topology_error(tmp_path: Path, text: str) -> str:
 )
 def test_shipped_topologies_are_valid(file: Path) -> None:
     """
-    Each shipped topology loads by name and has the hosts for the suites.
+    Each shipped topology loads by name, and its hosts have the roles that the tests need.
 
-    Expected: a single storage host; every pair consists of hypervisors. The schema checks for a
-    client.
+    Expected: exactly one host has the role storage. All hosts of pairs are hypervisors. A topology
+    without a client does not load, so this test does not check for a client.
     """
     lab_topology = topology.load_topology(file.stem)
 
@@ -68,10 +68,11 @@ def test_replicas_are_built_like_their_pairs() -> None:
     """
     The hosts of a replica are built like the hosts of the original pair.
 
-    Preconditions: two pairs on four hosts; five lanes are requested.
-    Expected: three replicas, of each pair in turn, on hosts of the same kind. No replica is
-    added if enough pairs exist already. The extended topology stays the same when it is written
-    as JSON and read again.
+    Preconditions: a topology with two original pairs. A replica is an additional pair. Replicas
+    are added until the topology has five lanes (pairs and replicas).
+    Expected: three replicas are added: one of the first pair, one of the second pair, and another
+    one of the first pair. If two lanes are requested, no replica is added. The extended topology
+    stays the same when it is written as JSON and read again.
     """
     default_topology = topology.load_topology("default")
     extended_topology = topology.add_replicas(default_topology, 5)
@@ -95,7 +96,10 @@ def test_replicas_are_built_like_their_pairs() -> None:
 def test_inventory_of_each_topology_can_be_loaded(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The inventory of each topology has no error, also with the replicas for eight lanes."""
+    """The inventory of each topology loads without error, even with eight pairs of hosts.
+
+    Replicas (additional pairs built like the original pairs) extend the topology to eight pairs.
+    """
     monkeypatch.setenv("MIGQUAL_LABS", str(tmp_path))
     lab_topology = topology.add_replicas(topology.load_topology(name), 8)
     layout = LabLayout("x", lab_topology)

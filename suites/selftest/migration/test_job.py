@@ -34,7 +34,11 @@ AFTER_PRECOPY_PLAN = Plan(postcopy=True, postcopy_after_precopy=True)
 def test_due_timeout_actions(
     plan: Plan, at_s: float, stats: dict[str, int], expected: list[TimeoutAction]
 ) -> None:
-    """The timeout suspends a guest at any time; post-copy waits until memory is sent."""
+    """After the timeout, a guest is suspended even if QEMU has sent no memory yet.
+
+    The switch to post-copy is due only after QEMU has sent memory. With `postcopy_after_precopy`,
+    the switch is due after the first iteration.
+    """
     assert list_due_actions(plan, at_s, JobStats(stats)) == expected
 
 
@@ -54,7 +58,7 @@ def test_refused_request_keeps_the_message(error: Exception) -> None:
 
 
 def test_request_is_not_repeated_immediately() -> None:
-    """Requests to libvirt are not repeated with every sample."""
+    """A request to libvirt, for example to suspend the guest, is sent at most once a second."""
     request = LibvirtRequest()
 
     assert request.send(lambda: None)
@@ -64,7 +68,11 @@ def test_request_is_not_repeated_immediately() -> None:
 
 
 def test_unexpected_error_in_migration_call_is_raised_again() -> None:
-    """Any exception other than `StackError` is no success; the exception is raised again."""
+    """A migration call that ends with an unexpected exception has not succeeded.
+
+    An exception is unexpected if it is no `StackError`. `raise_unexpected_error` raises the
+    exception again.
+    """
     job = Job(lambda: 1 / 0)
     job.start()
 

@@ -65,7 +65,7 @@ def test_text_is_read_only_as_a_number() -> None:
 
 
 def test_all_values_are_kept_as_reported() -> None:
-    """The evidence shows each statistic with libvirt's name, also without a property."""
+    """`JobStats.values` keeps each statistic of libvirt, also `errmsg`, which has no property."""
     values: dict[str, int | str] = {"downtime": "44", "errmsg": "no route", "type": 2}
 
     assert JobStats(values).values == values

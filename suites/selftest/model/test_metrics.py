@@ -33,7 +33,7 @@ def test_figure_of_a_statistic_is_a_decimal_number(figure: str, statistic: str) 
 
 
 def render_figure(figure: str, values: dict[str, int | str]) -> str:
-    """Render a figure of a completed migration as JSON."""
+    """Compute the metric `figure` from the job statistics `values`; render the number as JSON."""
     outcome = Outcome(
         *(Plan(), "guest", "a1", "b1", "virsh", MigrationStatus.COMPLETED, 1.0),
         stats=JobStats(values),

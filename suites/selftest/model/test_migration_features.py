@@ -103,7 +103,11 @@ def test_migration_features_from_qmp_replies(enum_form: str) -> None:
     ),
 )
 def test_missing_features_of_a_plan(plan: Plan, message: str) -> None:
-    """A plan needs capability, parameter and value; the message names the missing part."""
+    """
+    QEMU must have each migration capability, parameter and parameter value that a plan needs.
+
+    Expected: the message names the missing part. The message is empty if QEMU has all parts.
+    """
     parameters = {key.replace("-", "_"): value for key, value in OPENEULER_PARAMETERS.items()}
 
     assert (

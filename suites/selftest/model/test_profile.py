@@ -69,7 +69,7 @@ def test_upstream_profile_requires_all_but_compression_threads() -> None:
 
 
 def test_requirement_without_entry_is_required() -> None:
-    """A requirement without an entry in the profile is required, also with an unknown id."""
+    """If a profile has no entry for the id of a requirement, the requirement is required."""
     assert Profile("empty").get_demand("LM-CAP-01") is Demand.REQUIRED
 
 
@@ -126,8 +126,10 @@ def test_unknown_profile_name_lists_all_profiles() -> None:
 
 def test_all_problems_are_reported_at_once(profile_file: Path) -> None:
     """
-    All problems are reported together: unknown ids (with similar ids), demands, thresholds and
-    keys.
+    All problems of a profile file are reported together.
+
+    Expected: unknown requirement ids, unknown thresholds and unknown keys are reported, and so are
+    invalid values. For an unknown requirement id, the message suggests similar ids.
     """
     profile_file.write_text(
         "title: x\nfoo: 1\n"

@@ -49,7 +49,7 @@ def test_each_limit_is_compared(limit: str, figure: str) -> None:
 
 
 def test_missing_gap_report_is_no_pass() -> None:
-    """Without a gap report, the limits of the gap and of the session count as exceeded."""
+    """If the client measured nothing, the limits of gap and TCP session count as exceeded."""
     assert find_exceeded_limits(replace(OUTCOME, gap_report=None), THRESHOLDS) == [
         "gap_max_ms was not measured",
         "session_stall_ms was not measured",
@@ -57,7 +57,11 @@ def test_missing_gap_report_is_no_pass() -> None:
 
 
 def test_downtime_limit_of_the_plan_has_precedence() -> None:
-    """QEMU's downtime is not compared if the plan sets a downtime limit, or if it is not known."""
+    """
+    If a plan sets a downtime limit, QEMU's downtime is not compared with the profile's limit.
+
+    Expected: QEMU's downtime is not compared either if QEMU reported no downtime.
+    """
     low_thresholds = replace(THRESHOLDS, downtime_qemu_max_ms=1)
 
     assert find_exceeded_limits(replace(OUTCOME, plan=Plan(downtime_ms=300)), low_thresholds) == []

@@ -31,7 +31,11 @@ REQUIREMENTS_PER_GROUP = {
 
 
 def test_table_is_complete_and_ordered() -> None:
-    """The ids are numbered without a gap, group after group."""
+    """
+    The requirements table lists the ids group after group, numbered without a gap.
+
+    Expected: for example, the group CAP has the ids LM-CAP-01, LM-CAP-02 and LM-CAP-03.
+    """
     expected = [
         f"LM-{group}-{number:02}"
         for group, count in REQUIREMENTS_PER_GROUP.items()
@@ -64,7 +68,7 @@ def test_chapters_are_contiguous_and_own_folders() -> None:
 
 
 def test_enforcers_come_from_the_table() -> None:
-    """The table states the enforcers of each requirement."""
+    """The requirements table states what enforces a requirement: stack, guard or report."""
     enforcers_by_id = {
         id_: requirement.enforcers for id_, requirement in load_requirements().items()
     }
@@ -106,10 +110,12 @@ def test_known_id_is_found() -> None:
 
 def test_problems_of_a_requirements_table(tmp_path: Path) -> None:
     """
-    Problems of a table are reported together.
+    All problems of a requirements table are reported together.
 
-    Expected: for the first table, malformed ids, unknown enforcers and unknown keys. For the
-    second table, a requirement with an unknown chapter and a chapter without requirements.
+    Preconditions: the first table has a malformed id, an unknown value of `enforced_by` and an
+    unknown key. The second table has a requirement with an unknown chapter, and a chapter without
+    requirements.
+    Expected: the error lists each problem of the table.
     """
     row = "{chapter: one, title: abc, statement: abc, expected: abc, enforced_by: [H]}"
     chapters = "chapters: {one: {title: One, suites: [one], has_tests: true}}\n"

@@ -122,11 +122,11 @@ def test_smoke_summary_states_no_qualification(
     records: list[TestRecord], first_line: str, *, expected_pass: bool
 ) -> None:
     """
-    The summary lists requirements without a pass, then the count, then the path of the report.
+    The summary lists the requirements that did not pass, and does not contain the word QUALIFIED.
 
-    Expected: the run passes only if all missing requirements are optional and unsupported. The
-    word QUALIFIED is missing in the summary. Requirements and pairs without a selected test do
-    not count.
+    Expected: the next line states how many requirements passed, and the last line the path of the
+    report. The run passes only if all listed requirements are optional and unsupported.
+    Requirements and pairs without a selected test do not count.
     """
     summary_lines = list(smoke_summary.render_smoke_summary(RUN, records, Path("out/index.html")))
 
@@ -143,7 +143,8 @@ def test_requirement_on_several_pairs_counts_once() -> None:
 
     Preconditions: tests of the requirement ran on two pairs, and a test failed on the second
     pair.
-    Expected: the requirement does not count as passed; the line names both pairs.
+    Expected: the requirement does not count as passed. The line of the summary that states the
+    number of requirements names both pairs.
     """
     records = [
         make_record("a", "LM-X-01"),

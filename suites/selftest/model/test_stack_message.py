@@ -18,13 +18,21 @@ from migqual.model.stack_message import classify_message
     ],
 )
 def test_known_messages(kind: str, message: str) -> None:
-    """A message is known when a pattern of the situation fits; case and line ends do not count."""
+    """
+    A message of libvirt or QEMU is known if a pattern for the situation `kind` fits the message.
+
+    Expected: upper case, lower case and line ends make no difference.
+    """
     assert classify_message(load_known_messages(), kind, message).is_known
     assert not classify_message(load_known_messages(), kind, "another reason").is_known
 
 
 def test_every_pattern_is_a_valid_regular_expression() -> None:
-    """Each situation has at least one pattern, and no pattern fits an arbitrary message."""
+    """
+    Each situation in `fixtures/stack_messages.yml` has at least one pattern for messages.
+
+    Expected: each pattern is valid, and no pattern fits an arbitrary message.
+    """
     for kind, patterns in load_known_messages().items():
         assert patterns, kind
         assert not [pattern for pattern in patterns if re.search(pattern, "arbitrary")], kind

@@ -72,10 +72,10 @@ def test_throughput_of_part_of_a_migration() -> None:
 
 def test_unused_bandwidth_limit_is_detected() -> None:
     """
-    The median rate decides about an unused limit.
+    The median rate decides whether a migration used its bandwidth limit.
 
-    Expected: a single fast window does not hide slow windows, and a single slow window does not
-    hide fast windows.
+    Expected: a single fast time window does not hide slow windows, and a single slow window does
+    not hide fast windows.
     """
     slow_rates = throughput.compute_window_rates(make_samples(2, 2, 2, 2, 16, 16, 2, 2, 2, 2))
     fast_rates = throughput.compute_window_rates(
@@ -154,7 +154,7 @@ def test_every_documented_parameter_has_a_row() -> None:
 
 
 def test_bandwidth_conversion_to_mbit_s() -> None:
-    """500 MiB/s, the unit of libvirt, are 4194 Mbit/s, the unit of the documentation page."""
+    """500 MiB/s (unit of libvirt) are 4194.3 Mbit/s (unit of openEuler's documentation)."""
     assert convert_to_mbit_s(500) == pytest.approx(4194.304)
 
 

@@ -46,7 +46,10 @@ def test_two_interruptions_are_two_gaps() -> None:
 
 
 def test_a_gap_that_begins_in_the_window_counts() -> None:
-    """A silence that begins in the window counts; a silence before the window does not."""
+    """`list_silences` lists a silence that begins in the time window and ends after the window.
+
+    A silence before the window is not listed.
+    """
     times_ns = make_reply_times_ns(102, 2, 2, 52)
 
     silences = gaps.list_silences(times_ns, times_ns[2], times_ns[3] + 10 * MS)
@@ -55,7 +58,10 @@ def test_a_gap_that_begins_in_the_window_counts() -> None:
 
 
 def test_noise_of_the_baseline_window_is_no_gap() -> None:
-    """A silence as long as a silence of the baseline window is not a gap of the migration."""
+    """A silence is not a gap of the migration if the baseline window has an equally long silence.
+
+    The baseline window is the time just before the migration.
+    """
     baseline_times_ns = make_reply_times_ns(2, 9, 2)
     times_ns = [
         *baseline_times_ns,
@@ -86,7 +92,7 @@ def test_gap_meter_lines_are_parsed() -> None:
 
 
 def test_session_error_is_kept() -> None:
-    """The error message of a broken session is kept."""
+    """The trace contains the reason why the TCP session between client and guest broke."""
     assert parse_trace("e session Connection_reset 5").session_error == "Connection reset"
 
 
@@ -144,7 +150,10 @@ def test_suspend_interval_needs_stop_and_resume() -> None:
 
 
 def test_late_probes_of_the_client_are_measured() -> None:
-    """A late probe is a probe delay of the client. A probe without a reply is not a probe delay."""
+    """If the client sends a probe too late, the delay is measured.
+
+    A probe that gets no reply adds no delay.
+    """
     lost_probe_times = [(1, 0), (2, 2 * MS), (52, 102 * MS)]
     late_probe_times = [(1, 0), (2, 2 * MS), (3, 52 * MS), (4, 54 * MS)]
 
@@ -165,7 +174,10 @@ def test_host_silence_is_measured_around_the_pause() -> None:
 
 
 def test_replies_of_a_suspended_guest_are_inconclusive() -> None:
-    """If a capture has replies of a suspended guest, the capture is not a valid reference."""
+    """If the capture on the host shows replies of a suspended guest, calibration is inconclusive.
+
+    A suspended guest cannot reply, so such a capture is wrong.
+    """
     times_us = list(range(0, 100_000, 2_000))
 
     with pytest.raises(InconclusiveError, match="suspended the guest for 50"):

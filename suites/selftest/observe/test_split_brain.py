@@ -18,7 +18,10 @@ qemu-system-x86_64: ../../util/yank.c:107: yank_unregister_instance: Assertion f
 
 
 def test_last_log_messages_include_the_crash_reason() -> None:
-    """The result has no line of the QEMU command line and no taint message of libvirt."""
+    """The last messages of QEMU's log contain the reason for the crash.
+
+    QEMU's command line and libvirt's message about a tainted domain are left out.
+    """
     messages = extract_last_messages(CRASHED_QEMU_LOG)
 
     assert "Assertion failed. | 2026-11-26 15:18:58.069+0000: shutting down" in messages

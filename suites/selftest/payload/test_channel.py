@@ -72,11 +72,12 @@ def test_channel_replies_in_order_up_to_the_first_refusal(port: TerminalPort) ->
 @pytest.mark.timeout(20)
 def test_channel_recovers_from_a_broken_request(port: TerminalPort) -> None:
     """
-    A broken request does not disturb the next request.
+    A broken request over the virtio-serial port does not disturb the next request.
 
-    Preconditions: half of a request; a request longer than any request of the library.
-    Expected: a line break ends the first request. The request after the long request is
-    answered.
+    Preconditions: the payload gets a cut request with a line break. Later the payload gets a
+    request that is longer than its buffer of 8 KiB.
+    Expected: the payload replies to the cut request with an error. The payload replies to the
+    request after each broken request.
     """
     port.write("7 memory ver\n8 status\n")
     error_reply, status_reply = port.read_replies(2)
@@ -92,9 +93,9 @@ def test_channel_recovers_from_a_broken_request(port: TerminalPort) -> None:
 @pytest.mark.timeout(20)
 def test_socket_and_channel_share_memory_regions(port: TerminalPort) -> None:
     """
-    The socket and the port belong to the same daemon.
+    The control socket and the virtio-serial port lead to the same payload daemon.
 
-    Expected: a memory region, started over the port, is verified over the socket.
+    Expected: a memory region that was started over the port can be verified over the socket.
     """
     port.write("1 memory start a mib=1\n")
     marker = port.read_replies(1)[0][1]["marker"]

@@ -177,7 +177,10 @@ def _compute_checksum(data: bytes, seed: int) -> int:
 
 
 def _build_block_with_sequence(block: bytes, sequence: int) -> bytes:
-    """Build the block of a second writer: with `sequence` and a valid checksum."""
+    """Build a copy of `block` with another sequence number and a valid checksum.
+
+    A second program that writes to the same disk would write such a block.
+    """
     header = (
         block[: SEQUENCE_FIELD.start]
         + sequence.to_bytes(8, "little")

@@ -17,11 +17,13 @@ GUEST_ID, OTHER_GUEST_ID, SEED = "00112233445566778899aabbccddeeff", "01" * 16, 
 
 def test_identity_changes_the_boot_id(daemon: PayloadDaemon) -> None:
     """
-    Guests from the same saved state share the kernel's boot id; an identity gives each guest a
-    different boot id.
+    The command `identity` gives a restored guest a boot id of its own.
 
-    Expected: a UUID, different for each identity, never the kernel's boot id, and the same in
-    each reply.
+    All guests from one saved state have the same kernel boot id. After the command, the payload
+    reports another boot id instead.
+
+    Expected: the new boot id is a UUID. It differs for each identity, and from the kernel's boot
+    id. The reply to `status` contains the same boot id as the reply to `identity`.
     """
     kernel_boot_id = daemon.run_command("status")["boot_id"]
     first_boot_id = daemon.run_command(f"identity id={GUEST_ID} seed={SEED}")["boot_id"]
@@ -62,11 +64,12 @@ def test_identity_sets_an_address_for_use_at_once(
     program: Path, tmp_path: Path, namespaces: LinkedNamespaces, address: str, prefix_length: int
 ) -> None:
     """
-    A restored guest can use the address of its identity at once, and answers the client.
+    A restored guest can use the IP address from the command `identity` at once.
 
-    Preconditions: the interface is up, and has the link-local address of the saved state.
-    Expected: no address waits for duplicate address detection. The client gets replies to
-    probes and on the TCP session. The guest reports the address.
+    Preconditions: the interface is up. For IPv6 the interface still has the link-local address
+    of the old MAC address, as after a restore.
+    Expected: the guest does no duplicate address detection. The client gets replies to probes
+    and on the TCP session. The payload reports the new MAC and IP addresses.
     """
     namespaces.guest.run("ip", "link", "set", "guest", "up")
     launcher = namespaces.guest.launcher

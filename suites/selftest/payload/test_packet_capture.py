@@ -55,10 +55,12 @@ def test_wire_captures_a_connection_between_two_addresses(
 @pytest.mark.parametrize("address", LOOPBACK_ADDRESSES)
 def test_answers_counts_the_echo_replies_of_the_gap_meter(program: Path, address: str) -> None:
     """
-    Each echo reply for the gap meter has a time in the capture on the interface.
+    The capture on the interface records the time of each echo reply for the gap meter.
 
-    Preconditions: the loopback interface; the capture lasts longer than the gap meter.
-    Expected: at least as many times as the gap meter got replies; the capture missed none.
+    Preconditions: the loopback interface. The capture starts before the gap meter and ends
+    after the gap meter.
+    Expected: the capture recorded at least as many echo replies as the gap meter received. The
+    capture missed no echo reply.
     """
     with subprocess.Popen(
         (str(program), "answers", "--interface", "lo"),

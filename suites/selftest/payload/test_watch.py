@@ -32,11 +32,12 @@ def test_gap_meter_writes_probes_session_and_marks(
     meter: MeterProcess, daemon: PayloadDaemon
 ) -> None:
     """
-    The gap meter writes a line for each answered probe, each session reply and each mark.
+    The gap meter writes a line for each answered probe, for each reply in the TCP session, and for
+    each mark (a name for the current time).
 
-    Expected: the boot id of the machine; no reply is earlier than its probe. The last line counts
-    the sent probes and the answered probes, and the second count is the number of lines with
-    probes. The exit status is 0.
+    Expected: a line contains the boot id of the machine. No reply is earlier than its probe. The
+    last line contains the number of sent probes and the number of answered probes. The number of
+    answered probes is the number of lines about probes. The exit status is 0.
     """
     meter.read_until("s")
     meter.send_command("mark here")
@@ -75,10 +76,12 @@ def test_probe_interval_does_not_drift(meter: MeterProcess) -> None:
 
 def test_probe_interval_changes_while_the_gap_meter_runs(meter: MeterProcess) -> None:
     """
-    The command `pace` changes the intervals of probes and session immediately.
+    The command `pace` immediately changes the interval between two probes, and the interval
+    between two requests in the TCP session.
 
-    Expected: a line with each interval and the start time. At 50 ms few probes go out. After
-    the change back to 2 ms, the next probe goes out immediately and many probes follow.
+    Expected: for each probe interval, the gap meter writes a line with the interval and its start
+    time. At 50 ms the gap meter sends few probes. After the change back to 2 ms, the gap meter
+    sends the next probe immediately, and many probes follow.
     """
     meter.read_until("p")
     meter.send_command("pace 50000 500")
@@ -116,10 +119,10 @@ def test_invalid_probe_interval_is_ignored(meter: MeterProcess) -> None:
 
 def test_stopped_guest_stalls_the_session(meter: MeterProcess, daemon: PayloadDaemon) -> None:
     """
-    A session without a reply for 300 ms is late, not broken.
+    A TCP session without a reply for 300 ms is late, not broken.
 
-    Preconditions: a signal stops the daemon, as a hypervisor stops a guest.
-    Expected: a pause of 300 ms between two replies; the session does not break.
+    Preconditions: a signal stops the daemon for 300 ms, as a hypervisor stops a guest.
+    Expected: a pause of 300 ms between two replies. The gap meter reports no broken session.
     """
     meter.read_until("s")
     os.kill(daemon.pid, signal.SIGSTOP)
@@ -141,9 +144,10 @@ def test_broken_session_is_reported_once_and_probes_continue(
     meter: MeterProcess, daemon: PayloadDaemon
 ) -> None:
     """
-    The end of the session is final: a single error line, no new connection; probes continue.
+    After the TCP session breaks, the gap meter opens no new connection, and still sends probes.
 
-    Expected: a single `e` line, then further probes.
+    Preconditions: a signal ends the daemon.
+    Expected: the gap meter writes a single `e` line (an error), then lines about further probes.
     """
     meter.read_until("s")
     os.kill(daemon.pid, signal.SIGKILL)
@@ -160,7 +164,8 @@ def test_session_starts_when_the_guest_is_up(program: Path, tmp_path: Path) -> N
     """
     The gap meter can start before the guest.
 
-    Expected: probes first, and a session as soon as the daemon listens.
+    Expected: at first the gap meter gets only replies to probes. As soon as the payload daemon of
+    the guest listens, the gap meter also gets replies in the TCP session.
     """
     with run_payload_daemon(program, tmp_path) as first_daemon:
         port = first_daemon.port

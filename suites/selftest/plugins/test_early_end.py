@@ -143,7 +143,7 @@ def test_only_errors_of_hosts_and_timeouts_are_suspicious() -> None:
 
 
 def test_host_that_answers_nothing_is_lost(tmp_path: Path) -> None:
-    """A host without a listener on its SSH port is lost, with the message of the connection."""
+    """A host is lost if nothing listens on its SSH port. The result has the connection error."""
     with socket.socket() as listener:  # bound, but not listening
         listener.bind(("127.0.0.1", 0))
         entry = HostEntry(

@@ -22,9 +22,10 @@ SLOT_HOLDERS: dict[str, HoldSlots] = {
 
 
 def can_start(hold_slots: HoldSlots, folder: Path) -> bool:
-    """Return True if another test can start now.
+    """Start a new test in a thread, and return True if the test starts without waiting.
 
-    A blocked test still waits after the return, and starts after the end of the first test.
+    A test starts when it has locked its slots (lock files). If running tests hold the slots, the
+    function returns False. The new test still waits then, and starts when the running tests end.
     """
     start_event = threading.Event()
 

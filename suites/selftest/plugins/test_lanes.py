@@ -1,4 +1,7 @@
-"""Replicas share the tests of a pair; each test runs once, and each record names the pair."""
+"""Replicas share the tests of a pair; each test runs once, and each record names the pair.
+
+A replica is an additional pair that is built like an existing pair. A lane is a pair or a replica.
+"""
 
 import json
 import os
@@ -82,12 +85,13 @@ def run_suite(folder: Path, *options: str, inventory: str = INVENTORY) -> list[d
 
 def test_replica_runs_half_of_the_tests_of_a_pair(tmp_path: Path) -> None:
     """
-    A replica takes over half of the tests of the original pair.
+    A replica (an additional pair, built like an original pair) runs half of the pair's tests.
 
-    Preconditions: two pairs, a replica of the first pair, three workers; eight tests for each
-    pair.
-    Expected: each test runs once for each pair. The first pair and the replica share the tests
-    of the first pair, and all records name the first pair. Each lane has a separate worker.
+    Preconditions: two pairs, a replica of the first pair, and three workers. Each pair has eight
+    tests.
+    Expected: the second pair runs its eight tests. The first pair runs four of its tests, and the
+    replica runs the other four. The records of the replica name the first pair. The two pairs and
+    the replica each have a separate worker.
     """
     results = run_suite(tmp_path)
     lanes = [result["lane"] for result in results]
@@ -103,9 +107,10 @@ def test_replica_runs_half_of_the_tests_of_a_pair(tmp_path: Path) -> None:
 
 def test_spread_option_runs_each_test_on_a_single_lane(tmp_path: Path) -> None:
     """
-    With `--spread`, each test runs on only one lane.
+    With `--spread`, each test runs on only one lane (a pair, or a replica of a pair).
 
-    Expected: each of eight tests runs once, on three lanes.
+    Preconditions: eight tests and three lanes.
+    Expected: each test runs once, and each lane runs some of the tests.
     """
     results = run_suite(tmp_path, "--spread")
 

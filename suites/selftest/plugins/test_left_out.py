@@ -46,10 +46,11 @@ def test_tests_that_the_arguments_leave_out_are_recorded(
     tmp_path: Path, arguments: tuple[str, ...], left_out: tuple[str, ...]
 ) -> None:
     """
-    The record of the run names the tests that the arguments left out, so that it cannot qualify.
+    The record of a run names the tests that the arguments left out. Such a run qualifies no pair.
 
-    An argument that names a test with parameters is recorded itself: pytest collects only this
-    test, and does not tell which others exist.
+    An argument can name a test with parameters, e.g. `test_move[nbd]`. Then pytest does not
+    collect `test_move` with other parameters, so the ids of these tests are unknown. The record
+    contains `test_move (only some parameters)` instead.
     """
     session = run_inner_session(tmp_path, TWO_TESTS, arguments)
 

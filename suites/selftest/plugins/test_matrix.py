@@ -55,7 +55,10 @@ def test_combination_ids_are_readable_and_unique() -> None:
 
 
 def test_rows_without_slow_marker_cover_every_value() -> None:
-    """Rows without the marker `slow` contain every value; all other rows have the marker."""
+    """The matrix rows without the marker `slow` together contain every value of every factor.
+
+    At least one row of the matrix has the marker.
+    """
     levels = list(FACTORS.values())
     rows = build_pairwise_rows(levels)
     fast_rows = find_rows_with_new_values(rows)

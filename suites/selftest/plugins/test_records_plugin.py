@@ -1,4 +1,4 @@
-"""The record plugin writes the right verdict for every way to end a test."""
+"""The record plugin writes the right verdict for every outcome of a test."""
 
 import re
 from pathlib import Path
@@ -166,7 +166,11 @@ def test_outcome_of_a_test_decides_the_verdict(
 
 
 def test_every_test_has_exactly_one_record(serial_session: InnerSession) -> None:
-    """The record of a test with a known pair replaces the planned record."""
+    """Each test has exactly one record for each pair.
+
+    The plugin writes a record for each planned test before the first test starts. The record with
+    the result replaces this record.
+    """
     assert len(serial_session.test_records) == 2 * len(EXPECTED)
     assert serial_session.run_record.finished
 
@@ -178,7 +182,7 @@ def test_unsupported_feature_is_shown_as_skip_with_reason(serial_session: InnerS
 
 
 def test_lab_errors_are_errors_or_failures_in_pytest(serial_session: InnerSession) -> None:
-    """A broken lab must never look like a success in pytest."""
+    """A broken lab is never a success in pytest."""
     assert serial_session.exit_status == 1
     # Three of the five passed tests on each pair have an error in teardown.
     expected = "28 failed, 10 passed, 10 skipped, 2 xfailed, 20 errors"
@@ -217,7 +221,7 @@ def test_evidence_is_saved_only_for_failed_tests(serial_session: InnerSession) -
 def test_parallel_and_serial_give_the_same_verdict(
     serial_session: InnerSession, parallel_session: InnerSession
 ) -> None:
-    """The verdict does not depend on the number of workers, except for times."""
+    """Runs with and without workers give the same verdict.json, except for times and run id."""
     assert parallel_session.exit_status == serial_session.exit_status
     assert remove_times_and_run_id(parallel_session.verdict) == remove_times_and_run_id(
         serial_session.verdict

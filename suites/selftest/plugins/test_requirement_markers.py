@@ -27,13 +27,16 @@ def test_all_marker_errors_are_reported_together(tmp_path: Path, workers: list[s
 
 @pytest.mark.parametrize("marker", ["observer_check", "selftest"])
 def test_observer_checks_and_selftests_need_no_requirement(tmp_path: Path, marker: str) -> None:
-    """Observer checks and selftests need no marker, because they test the suite, not the hosts."""
+    """Tests marked `observer_check` or `selftest` need no marker `requirement`.
+
+    These tests check migqual, not the hosts.
+    """
     suite = f"pytestmark = pytest.mark.{marker}\n{UNMARKED_TESTS}"
     assert run_inner_session(tmp_path, suite).exit_status == 0
 
 
 def test_selftest_folder_needs_no_requirement(tmp_path: Path) -> None:
-    """Tests in the selftest folder and tests outside of the suites need no marker."""
+    """Tests in the selftest folder or outside of the suites need no marker `requirement`."""
     assert (
         run_inner_session(
             tmp_path, UNMARKED_TESTS, test_file="suites/selftest/test_inner.py"

@@ -75,7 +75,7 @@ def test_pending_memory_after_a_dirty_sync(
 @pytest.mark.parametrize("rate_mib_s", [4.0, 20.0, 60.0])
 @pytest.mark.parametrize("build_curve", [build_cyclic_curve, build_saturating_curve])
 def test_fit_recovers_the_load(build_curve: type, rate_mib_s: float) -> None:
-    """Windows of whole seconds are enough to find the dirtying within the first second."""
+    """A curve fitted to measurements of 1 s and longer is also right for times below 1 s."""
     curve = build_curve(rate_mib_s, 96.0)
 
     dirty_model = fit_dirty_model({seconds: curve(seconds) for seconds in (1.0, 2.0, 4.0)})
@@ -91,7 +91,10 @@ def test_fit_of_an_idle_guest_is_zero() -> None:
 
 
 def test_short_windows_show_the_working_set() -> None:
-    """Short windows show the size of a working set that is completely dirty after one second."""
+    """The fit finds the size of a working set that is completely dirty after one second.
+
+    Measurement windows shorter than 1 s show how the dirtied memory grows within this second.
+    """
     curve = build_cyclic_curve(32.0, 32.0)
 
     dirty_model = fit_dirty_model({seconds: curve(seconds) for seconds in WINDOWS_S})
@@ -109,9 +112,9 @@ def test_fit_smooths_an_outlier_window() -> None:
 
 
 def test_saturation_within_the_first_window_counts_as_fast() -> None:
-    """If the first window has the whole working set, the fit assumes a fast load.
+    """If the whole working set is dirty after the first window, the fit assumes a fast load.
 
-    Nothing shows how fast the guest dirtied the memory within the window.
+    No measurement shows how fast the guest dirtied the memory within this window of 1 s.
     """
     assert fit_dirty_model({1.0: 20.0, 2.0: 20.0}).curve(0.7) > 14.0
 

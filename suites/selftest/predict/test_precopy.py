@@ -84,7 +84,7 @@ def test_prediction_without_a_deadline_ends() -> None:
 
 
 def test_only_dirty_rates_near_the_boundary_are_marked() -> None:
-    """A dirty rate is near the boundary if a small change decides about the convergence.
+    """A dirty rate is near the boundary of convergence if a change by 10 % changes the prediction.
 
     Expected: at least one dirty rate is near the boundary, but not the lowest and the highest.
     """
@@ -104,10 +104,11 @@ def test_only_dirty_rates_near_the_boundary_are_marked() -> None:
 
 
 def test_random_load_dirties_pending_pages_again() -> None:
-    """A random load dirties pending pages again and converges; an in-order load does not converge.
+    """A random load converges, but a sequential load with the same dirty rate does not converge.
 
-    The working set has 8 MiB, and 4.8 MiB fit into the downtime limit. With the random load, the
-    remaining memory fits after some dirty syncs.
+    The working set has 8 MiB, and QEMU can send 4.8 MiB within the downtime limit. A random load
+    often writes to dirty pages that QEMU has not sent yet (pending pages). So after some
+    iterations, the remaining memory of the random load is below 4.8 MiB.
     """
     transfer_model = TransferModel(bandwidth_mib_s=16.0, paused_bandwidth_mib_s=320.0)
 
@@ -121,7 +122,11 @@ def test_random_load_dirties_pending_pages_again() -> None:
 
 
 def test_calibration_separates_setup_from_transfer() -> None:
-    """Time outside the transfer is setup time; the last bytes are sent at link speed."""
+    """The calibration calculates link speed, setup time and the time for the device state.
+
+    The setup time is the total time without the transfer. The time for the device state is the
+    downtime without the time in which QEMU sends the remaining memory at link speed.
+    """
     runs = [
         CalibrationRun(32.0, 2.8 + 0.9, 2.8, downtime_s=0.1, sent_mib=96.0, dirty_log_s=0.3),
         CalibrationRun(64.0, 1.4 + 0.8, 1.4, downtime_s=0.13, sent_mib=96.0, dirty_log_s=0.1),

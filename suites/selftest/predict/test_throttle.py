@@ -46,11 +46,11 @@ def test_dirtying_half_of_sent_memory_causes_no_throttle() -> None:
 
 def test_dirty_syncs_within_a_second_count_once() -> None:
     """
-    Syncs within a second count as a single check.
+    Auto-converge checks the dirty rate only once for several dirty syncs within a second.
 
-    Preconditions: three syncs in 1.2 s.
+    Preconditions: three syncs of the dirty log in 1.2 s.
     Expected: the dirtied memory of the three syncs is summed up, and counts as a single high
-    dirty rate.
+    dirty rate. So the throttle starts only after the next check.
     """
     throttle = Throttle()
 
@@ -66,12 +66,13 @@ def test_guest_is_throttled_only_after_high_dirty_rate() -> None:
     """
     A guest is throttled only after syncs with a high dirty rate.
 
-    Preconditions: 1000 MiB of memory and a bandwidth of 100 MiB/s. The guest dirties all memory
-    again in each pass of 10 s.
-    Expected: each step needs two passes. From 40 % on, the passes become shorter. The last step
-    is 70 %: the guest then dirties less than half of the sent memory. The first six passes take
-    60 s together. The further passes take 10 + 9, 8.1 + 6.1, 4.6 + 2.7 and 1.6 + 0.7 + 0.3 s.
-    With 70 % from the start, the migration takes less than 25 s.
+    Preconditions: 1000 MiB of memory and a bandwidth of 100 MiB/s. Without a throttle, the guest
+    dirties all memory again in each iteration of 10 s.
+    Expected: each throttle step needs two iterations. With 0, 20 and 30 %, the six iterations take
+    60 s together. Then the iterations take 10 + 9 s with 40 %, 8.1 + 6.1 s with 50 %, 4.6 + 2.7 s
+    with 60 %, and 1.6 + 0.7 + 0.3 s with 70 %. The throttle stays at 70 %, because the guest then
+    dirties less than half of the sent memory. With 70 % from the start, the migration takes less
+    than 25 s.
     """
     dirty_model = DirtyModel(build_cyclic_curve(150.0, 1000.0), 1000.0)
     throttle = Throttle()

@@ -48,7 +48,7 @@ def test_data_port_is_reached_in_both_directions(
 def test_control_port_of_the_peer_uri_is_reached(
     linked_hosts: tuple[Host, Host], probe_context: ProbeContext
 ) -> None:
-    """The address of the URI has brackets for IPv6; the probe connects to the address."""
+    """The probe reaches the libvirt port in the peer URI, also with an IPv6 address in brackets."""
     host, peer = linked_hosts
     peer.entry = replace(peer.entry, peer_uri_template=f"qemu+tcp://{{address}}:{LIBVIRT_PORT}/")
     assert format_uri_host(peer.entry.address) in peer.entry.peer_uri

@@ -31,9 +31,10 @@ Filesystem     1024-blocks      Used Available Capacity Mounted on
 def test_name_in_the_id_of_a_refused_finding(
     finding_id: str, severity: Severity, refused: set[str]
 ) -> None:
-    """A refused finding refuses the host, or the store and the host, that its id names.
+    """A host or a store is refused if the id of a refused finding names the host or the store.
 
-    A host name may contain dots.
+    For example, the id `shared.h2.lab` names the store `shared` and the host `h2.lab`. A host name
+    may contain dots. The id `a1-b1.clocks` names a pair and no host.
     """
     names = ("a1", "a10", "h2.lab", "shared", "local")
 

@@ -44,9 +44,10 @@ RECORD = TestRecord(
 
 
 def test_each_fault_is_a_row_without_the_limits_of_the_hold() -> None:
-    """A row has fault, phase, pair, plan and end; a migration without a fault has no row.
+    """The table of faults has a row for each fault, with fault, phase, pair, plan and end.
 
-    The plan is without the limits that held the migration in the phase.
+    A migration without a fault has no row. The plan in a row omits the limits that only keep the
+    migration in the phase of the fault, for example a low bandwidth.
     """
     row = FaultRow(
         "QEMU killed", "first-iteration", "a1-b1", "channels 2", "failed closed the monitor", 0.7
@@ -57,7 +58,7 @@ def test_each_fault_is_a_row_without_the_limits_of_the_hold() -> None:
 
 def test_equal_answers_of_pairs_are_together() -> None:
     """
-    A command has one row for each role, and one line for each different answer.
+    The table of commands has a row for each command and role, with each different answer once.
 
     Preconditions: two pairs refuse the command at the source in the same words, a third pair
     accepts the command. One pair does not answer at the destination.

@@ -85,10 +85,11 @@ def test_part_of_the_suites_does_not_qualify() -> None:
     """
     A run that left tests out does not qualify a pair, although every test that ran passed.
 
-    Preconditions: the run left out a test with parameters and a whole function. Runs of the
-    missing parts are merged, one after the other.
-    Expected: the pair is inconclusive, and the reason counts the missing tests. It qualifies when
-    the merged records contain all of them. The other pair, without them, stays inconclusive.
+    Preconditions: the run left out one test of a function with parameters, and a whole function.
+    Then the results of the two missing tests are added, one after the other.
+    Expected: the pair is inconclusive until both results are there, and the reason states the
+    number of missing tests. With both results the pair qualifies. Another pair, with a result of
+    only one missing test, is inconclusive.
     """
     run = replace(make_run(FIRST_REQUIRED), left_out=("f.py::test_a[nbd]", "f.py::test_b"))
     records = [make_test(Verdict.PASS, FIRST_ID, test_id="f.py::test_a[raw]")]

@@ -18,11 +18,12 @@ pytestmark = pytest.mark.selftest
 @pytest.mark.parametrize("name", list_profile_names())
 def test_real_pair_meets_the_profile(name: str) -> None:
     """
-    Withheld tests do not keep a real pair from qualifying; requirements without tests do.
+    A real pair qualifies with withheld tests, but not if a required requirement has no test.
 
-    Preconditions: each requirement with tests has a passed test and a withheld test, as on hosts
-    that others use.
-    Expected: the pair qualifies, unless the profile requires a requirement without tests.
+    Preconditions: each requirement with tests has a passed test and a withheld test. A withheld
+    test did not run, because its fault could harm other users of a host.
+    Expected: the pair qualifies. If the profile requires a requirement without tests, the run is
+    inconclusive.
     """
     requirements = load_requirements()
     profile = load_profile(name).make_snapshot()

@@ -71,7 +71,11 @@ def test_worst_test_decides_requirement_and_pair(bad_verdict: Verdict) -> None:
 def test_unsupported_test_beyond_requirement_does_not_decide(
     beyond_requirement_verdict: Verdict, expected_verdict: Verdict
 ) -> None:
-    """A test beyond the requirement decides, except with the verdict `unsupported`."""
+    """A test with the marker `beyond_requirement` counts, except with the verdict `unsupported`.
+
+    The marker is for a test that shows more than the requirement states. The worst verdict of the
+    tests that count is the verdict of the requirement.
+    """
     beyond_requirement_test = replace(
         make_test(beyond_requirement_verdict, FIRST_ID, test_id="b"), beyond_requirement=True
     )
@@ -94,9 +98,10 @@ def test_unsupported_test_beyond_requirement_does_not_decide(
 def test_withheld_test_decides_unless_another_test_passed(
     other_verdict: Verdict, expected_verdict: Verdict
 ) -> None:
-    """A requirement with a withheld test passes only if another test passes.
+    """A requirement with a withheld test passes only if another test of the requirement passes.
 
-    Otherwise the worst verdict of the tests decides.
+    A withheld test did not run, because its fault could harm other users of a host. If no other
+    test passes, the worst verdict of all tests is the verdict of the requirement.
     """
     records = [
         make_test(Verdict.WITHHELD, FIRST_ID, test_id="a"),
@@ -117,9 +122,9 @@ def test_requirement_with_withheld_tests_only_does_not_qualify() -> None:
 
 def test_single_test_beyond_requirement_decides() -> None:
     """
-    A test beyond the requirement decides when no other test exists.
+    A test with the marker `beyond_requirement` counts if the requirement has no other test.
 
-    Otherwise a requirement without any passed test would pass.
+    The verdict of the requirement is then `unsupported`, as the verdict of the test.
     """
     beyond_requirement_test = replace(
         make_test(Verdict.UNSUPPORTED, FIRST_ID), beyond_requirement=True
@@ -150,7 +155,11 @@ def test_pair_qualifies_when_all_required_pass() -> None:
 def test_optional_failure_is_a_reservation(
     demand: Demand, verdict: Verdict, *, has_reservation: bool
 ) -> None:
-    """An optional or absent requirement that is `fail` or `inconclusive` is only a reservation."""
+    """A pair qualifies although an optional or absent requirement is `fail` or `inconclusive`.
+
+    `optional` and `absent` are demands of the profile. The report lists such a requirement as a
+    reservation (a note that does not prevent the qualification).
+    """
     run = make_run({FIRST_ID: Demand.REQUIRED, SECOND_ID: demand})
     (result,) = judge_pairs(
         run, [make_test(Verdict.PASS, FIRST_ID), make_test(verdict, SECOND_ID, test_id="o")]
@@ -161,7 +170,11 @@ def test_optional_failure_is_a_reservation(
 
 @pytest.mark.parametrize("is_known", [True, False], ids="known={}".format)
 def test_unknown_message_is_a_reservation(*, is_known: bool) -> None:
-    """A pair with an unknown message of the stack qualifies, with the message as a reservation."""
+    """A requirement can pass although libvirt or QEMU gave an unknown message.
+
+    `fixtures/stack_messages.yml` lists the known messages. The report lists an unknown message as a
+    reservation (a note that does not prevent the qualification).
+    """
     message = StackMessage("no-space", "disk quota exceeded", is_known=is_known)
     record = replace(make_test(Verdict.PASS, FIRST_ID), stack_messages=(message,))
     (result,) = judge_pairs(make_run(FIRST_REQUIRED), [record])
@@ -181,10 +194,10 @@ def test_requirement_missing_in_profile_is_required() -> None:
 
 def test_requirement_missing_in_table_still_counts() -> None:
     """
-    A requirement missing in the table still counts.
+    A requirement that is missing in the requirements table of the run still counts.
 
-    Expected: a requirement only in the profile is not-run. A requirement only in a test has the
-    verdict of the test.
+    Expected: a requirement that only the profile names is not-run. A requirement that only a test
+    names has the verdict of the test.
     """
     run = make_run({**FIRST_REQUIRED, "LM-NEW-01": Demand.REQUIRED})
     records = [make_test(Verdict.PASS, FIRST_ID), make_test(Verdict.FAIL, "LM-OLD-01", test_id="x")]

@@ -49,8 +49,10 @@ def make_test(run_id: str, verdict: Verdict, message: str = "") -> TestRecord:
 
 def test_only_differences_are_listed() -> None:
     """
-    A verdict or a message that is the same on all stacks is not listed. Messages that differ only
-    in guest names and numbers are the same.
+    The table of stack differences lists no verdict or message that is the same on all stacks.
+
+    A stack is libvirt and QEMU of a host together. Messages that differ only in guest names and
+    numbers are the same.
     """
     runs = [make_run("r1", OLD), make_run("r2", NEW)]
     tests = [
@@ -66,7 +68,7 @@ def test_only_differences_are_listed() -> None:
 
 
 def test_other_words_of_a_refusal_are_a_difference() -> None:
-    """The same refusal in other words is listed with the words of each stack."""
+    """If two stacks (libvirt and QEMU) refuse in different words, a row shows both messages."""
     runs = [make_run("r1", OLD), make_run("r2", NEW)]
     tests = [
         make_test("r1", Verdict.PASS, "no space left on device"),
@@ -80,7 +82,11 @@ def test_other_words_of_a_refusal_are_a_difference() -> None:
 
 
 def test_unguarded_migrations_are_compared_without_the_pair() -> None:
-    """The row of an unguarded migration does not name the pair, so that all stacks share a row."""
+    """The table of stack differences has one row for the same unguarded migration on all stacks.
+
+    An unguarded migration runs without the guard, which refuses unsafe migrations. The row does not
+    name the pair, because each stack may belong to another pair.
+    """
     name = "unguarded migration test_x[a1-b1-one-less]"
     runs = [
         make_run("r1", OLD, **{name: {"result": "migrated"}}),
@@ -95,7 +101,7 @@ def test_unguarded_migrations_are_compared_without_the_pair() -> None:
 
 def test_pair_with_two_stacks_has_a_verdict_for_each_stack() -> None:
     """
-    Two runs of the same pair with different versions are judged separately.
+    Two runs of the same pair with different versions of libvirt and QEMU are judged separately.
 
     Expected: the stack that failed does not qualify; the other stack qualifies.
     """
@@ -116,7 +122,11 @@ def test_pair_with_two_stacks_has_a_verdict_for_each_stack() -> None:
 
 
 def test_pair_with_one_stack_keeps_the_name() -> None:
-    """A pair with the same stack in several runs keeps its name, and gets one verdict."""
+    """A pair with the same stack (libvirt and QEMU) in several runs gets a single verdict.
+
+    The name of the pair stays the same. Only if a pair has several stacks, migqual adds the stack
+    to the name.
+    """
     runs = [make_run("r1", OLD), make_run("r2", OLD)]
     tests = [make_test("r1", Verdict.PASS), make_test("r2", Verdict.PASS)]
 

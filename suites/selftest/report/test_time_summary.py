@@ -27,10 +27,10 @@ TESTS = (
 
 def test_step_times_add_up_to_total() -> None:
     """
-    Every second of every test in the run is in a single row.
+    The table of step times has each second of each test in exactly one row.
 
-    Expected: the longest step is first. Each row counts the tests with the step. Time outside
-    all steps has a row, too.
+    Expected: the longest step is first. Each row states the number of tests with the step. Time
+    outside all steps has a row, too.
     """
     step_totals = time_summary.compute_step_totals(TESTS)
 

@@ -20,7 +20,7 @@ def change_facts(**changes: Any) -> FactChange:  # noqa: ANN401 - any field
 
 
 def change_part(name: str, **changes: Any) -> FactChange:  # noqa: ANN401
-    """Change fields of a single part of the facts."""
+    """Return a function that changes fields of the part `name` of the facts, e.g. `destination`."""
     return lambda facts: replace(facts, **{name: replace(getattr(facts, name), **changes)})
 
 

@@ -65,7 +65,10 @@ def list_docstrings(tree: ast.AST) -> list[str]:
 
 
 def list_summary_labels() -> Iterator[str]:
-    """List the fixed texts of the summaries on the terminal, without formats and docstrings."""
+    """List the string literals of the modules that print the summaries on the terminal.
+
+    Docstrings and format specifications, for example `.1f`, are not in the list.
+    """
     for name in SUMMARY_MODULES:
         tree = parse_file(paths.ROOT / "lib" / "migqual" / "report" / name)
         formats = {
@@ -102,7 +105,7 @@ def list_metric_names() -> list[str]:
 
 
 def list_command_line_words() -> Iterator[str]:
-    """List the names of commands, options and arguments, with subcommands."""
+    """List the names of migqual's commands, subcommands, options and arguments."""
     pending_parsers = [cli.build_parser(name) for name in cli.COMMANDS]
     while pending_parsers:
         for action in pending_parsers.pop()._actions:  # noqa: SLF001 - argparse has no other access

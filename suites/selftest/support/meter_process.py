@@ -18,7 +18,7 @@ class MeterProcess:
         self.process.stdin.flush()
 
     def read_until(self, first_word: str) -> list[str]:
-        """Read lines until a line begins with `first_word`, and return the line."""
+        """Read output until a line begins with `first_word`; return the words of the line."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line.split())

@@ -23,19 +23,19 @@ class PayloadDaemon:
     pid: int
 
     def run_command_unchecked(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        """Run a control command; return the exit status and the reply."""
+        """Send a control command to the daemon; return the exit status and the reply."""
         argv = [str(self.program), "ctl", "--socket", str(self.socket_path), *arguments]
         result = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         return result.returncode, json.loads(result.stdout)
 
     def run_command(self, command: str) -> dict[str, Any]:
-        """Run a control command with expected success; return the reply."""
+        """Send a control command, assert that the daemon executes the command; return the reply."""
         status, reply = self.run_command_unchecked(*command.split())
         assert (status, reply["ok"]) == (0, True), reply
         return reply
 
     def expect_error(self, command: str) -> str:
-        """Run a control command with expected failure; return the error message."""
+        """Send a control command, assert that the daemon refuses the command; return the error."""
         status, reply = self.run_command_unchecked(*command.split())
         assert (status, reply["ok"]) == (1, False), reply
         return str(reply["error"])
@@ -65,9 +65,10 @@ class PayloadDaemon:
 def run_payload_daemon(
     program: Path, folder: Path, *options: str, launcher: Sequence[str] = ()
 ) -> Iterator[PayloadDaemon]:
-    """Run a payload daemon on a free port, with the control socket in `folder`.
+    """Run the payload daemon, which executes migqual's commands in a guest, on the local machine.
 
-    `launcher` is the beginning of the command, for example to run in another namespace.
+    The daemon uses a free port, and its control socket is in `folder`. `launcher` is the beginning
+    of the command, for example to run the daemon in another namespace.
     """
     with socket.socket() as port_finder:
         port_finder.bind(("127.0.0.1", 0))

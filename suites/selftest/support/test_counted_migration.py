@@ -12,7 +12,7 @@ pytestmark = pytest.mark.selftest
 
 
 def count_migration(values: dict[str, int | str]) -> CountedMigration:
-    """Build a completed migration with the job statistics."""
+    """Make the `CountedMigration` of a completed migration with the job statistics `values`."""
     outcome = Outcome(
         *(Plan(), "guest", "a1", "b1", "virsh", MigrationStatus.COMPLETED, 1.0),
         stats=JobStats(values),
@@ -21,7 +21,11 @@ def count_migration(values: dict[str, int | str]) -> CountedMigration:
 
 
 def test_absent_page_count_is_inconclusive() -> None:
-    """An absent number of pages is no fault of the host, and is not 0 pages."""
+    """
+    If libvirt reports no number of normal pages, the test is inconclusive.
+
+    Expected: the absent number does not count as 0 pages.
+    """
     assert count_migration({"memory_normal": 0}).normal_pages == 0
     with pytest.raises(InconclusiveError, match="no number of pages"):
         _ = count_migration({}).normal_pages

@@ -17,7 +17,11 @@ pytestmark = pytest.mark.selftest
     ],
 )
 def test_postcopy_unsupported_is_recognized_by_message(message: str) -> None:
-    """Messages of QEMU, with and without a reason, and messages of libvirt are recognized."""
+    """
+    Messages of libvirt and QEMU that a host does not support post-copy are recognized.
+
+    Expected: QEMU's message is recognized with and without a reason, such as a denied userfaultfd.
+    """
     assert is_postcopy_unsupported(message)
 
 

@@ -22,7 +22,7 @@ migrate_tls_force = 1
 
 
 def test_settings_are_parsed_from_qemu_conf() -> None:
-    """Comments have no effect, and keys for migrations override keys for all of libvirt."""
+    """Comments in qemu.conf have no effect. A key `migrate_tls_...` overrides `default_tls_...`."""
     tls_settings = qemu_conf.parse_qemu_conf(CONF_TEXT)
 
     assert tls_settings == qemu_conf.TlsSettings(
@@ -48,7 +48,10 @@ def test_defaults_of_empty_qemu_conf() -> None:
 
 def test_defaults_of_old_libvirt_and_migration_folder() -> None:
     """
-    libvirt before 6.10 verifies no peer. A folder for migrations overrides the default folder.
+    Without the keys in qemu.conf, libvirt's defaults for TLS certificates apply.
+
+    libvirt before 6.10 does not verify the certificate of a peer. An existing certificate folder
+    for migrations overrides `default_tls_x509_cert_dir`, but not `migrate_tls_x509_cert_dir`.
     """
     migration_folder = PurePosixPath("/etc/pki/libvirt-migrate")
     defaults = qemu_conf.TlsDefaults(verify_peers=False, certificate_folder=migration_folder)
@@ -77,12 +80,15 @@ def test_defaults_of_old_libvirt_and_migration_folder() -> None:
     ],
 )
 def test_peer_verification_keys(text: str, verify: bool) -> None:  # noqa: FBT001
-    """The migration key overrides the default key; the first of several equal keys counts."""
+    """In qemu.conf, `migrate_tls_x509_verify` overrides `default_tls_x509_verify`.
+
+    If several lines set the same key, the first line counts.
+    """
     assert qemu_conf.parse_qemu_conf(text).verify_peers is verify
 
 
 def test_change_replaces_only_the_given_keys() -> None:
-    """Lists, comments and other keys stay; a changed key occurs once."""
+    """A change of qemu.conf keeps lists, comments and other keys; a changed key has one line."""
     changed_text = qemu_conf.update_qemu_conf(
         CONF_TEXT, migrate_tls_force=0, migrate_tls_x509_verify=1
     )
@@ -100,7 +106,7 @@ def test_change_replaces_only_the_given_keys() -> None:
 
 
 def test_folder_is_changed_in_the_text() -> None:
-    """A string setting is written with quotes, and its new line replaces its old line."""
+    """The certificate folder is changed in qemu.conf: one new line replaces the old line."""
     changed_text = qemu_conf.update_qemu_conf(
         CONF_TEXT, migrate_tls_x509_cert_dir='"/etc/pki/qemu/mq-1"'
     )
