@@ -55,8 +55,6 @@ BASE_INPUTS = DomainInputs(
     default_cpu="qemu64",
 )
 FIRMWARE = FirmwareFiles("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd")
-# Elements of our definitions that libvirt knows since a release after 6.2 (formatdomain.html).
-ELEMENT_VERSIONS = {"devices/audio": (7, 2), "os/firmware": (7, 2), "devices/crypto": (9, 0)}
 
 
 def render_and_parse(inputs: DomainInputs) -> etree._Element:
@@ -86,18 +84,6 @@ def test_domain_xml_of_every_kind_of_guest_is_valid(
         "sda",
         "vdb",
     ]
-
-
-@pytest.mark.parametrize("version", [(6, 2, 0), (7, 0, 0), (7, 2, 0), (9, 10, 0)], ids=str)
-def test_domain_xml_has_only_elements_of_the_libvirt_release(version: tuple[int, ...]) -> None:
-    """A definition has no element that a later release of libvirt introduced."""
-    domain_element = render_and_parse(
-        replace(BASE_INPUTS, libvirt_version=version, firmware=FIRMWARE)
-    )
-
-    present = {path for path in ELEMENT_VERSIONS if domain_element.find(path) is not None}
-    assert {path for path in present if ELEMENT_VERSIONS[path] > version} == set()
-    assert ("devices/audio" in present) is (version >= (7, 2))
 
 
 @pytest.mark.parametrize("virt_type", ["kvm", "qemu"])
