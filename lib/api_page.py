@@ -29,7 +29,8 @@ library. [Writing a test](writing-a-test.md) shows the first steps, and
 # The entries of each chapter, by module; without names all public definitions of the module.
 CHAPTERS: dict[str, dict[str, tuple[str, ...]]] = {
     "Testbed": {
-        "migqual.testbed.testbed": ("Testbed", "connect_testbed"),
+        "migqual.testbed.testbed": ("Testbed",),
+        "migqual.testbed.connection": ("connect_testbed",),
         "migqual.testbed.host_pair": (),
         "migqual.testbed.observers": ("Observers", "ObservedMigration"),
     },

@@ -8,7 +8,7 @@ from migqual.errors import HostError
 from migqual.hosts.host import Host
 from migqual.inventory.entities import Inventory
 from migqual.model.guest_spec import GuestSpec
-from migqual.testbed.testbed import connect_testbed
+from migqual.testbed.connection import connect_testbed
 
 MIN_SECONDS = 5
 SETTLE_SECONDS = 2.0  # pause before the measurement, because the load has just started

@@ -16,7 +16,8 @@ from migqual.migration.migrate import build_endpoint
 from migqual.model import libvirt_call
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Plan
-from migqual.testbed.testbed import Testbed, connect_testbed
+from migqual.testbed.connection import connect_testbed
+from migqual.testbed.testbed import Testbed
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _alternate_migrations(
         for step in order:
             step()
         report_progress(
-            f"round {round_index + 1:3}  virsh {virsh_s[-1]:.3f} s  "
+            f"round {round_index + 1:3}  wall time of the migration: virsh {virsh_s[-1]:.3f} s, "
             f"migqual with observers {observed_s[-1]:.3f} s"
         )
     return OverheadTimes(tuple(virsh_s), tuple(observed_s), tuple(with_checks_s))
@@ -107,8 +108,8 @@ def measure_virsh_migration(guest: Guest, destination: Host, plan: Plan) -> floa
 def format_overhead(overhead: OverheadTimes) -> list[str]:
     """Format the output of `migqual bench overhead`.
 
-    The last line is the median time of migqual with observers, divided by the median time of
-    `virsh migrate`.
+    The last line is the median wall time of the migrations by migqual with observers, divided by
+    the median wall time of the migrations by `virsh migrate`.
     """
     rows = [("virsh migrate", overhead.virsh_s), ("migqual with observers", overhead.observed_s)]
     rows.append(("with baseline and checks", overhead.with_checks_s))

@@ -26,7 +26,8 @@ from migqual.predict.score import (
     predict_migration,
     score_trial,
 )
-from migqual.testbed.testbed import Testbed, connect_testbed
+from migqual.testbed.connection import connect_testbed
+from migqual.testbed.testbed import Testbed
 
 GUEST_SPEC = GuestSpec(load=GuestLoad("small-memory", memory=MemoryLoad(size_mib=8)))
 BANDWIDTHS_MIB_S = (16, 32, 64)

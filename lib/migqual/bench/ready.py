@@ -11,7 +11,8 @@ from migqual.deadline import Deadline
 from migqual.errors import UsageError
 from migqual.inventory.entities import Inventory
 from migqual.model.guest_spec import GuestSpec
-from migqual.testbed.testbed import Testbed, connect_testbed
+from migqual.testbed.connection import connect_testbed
+from migqual.testbed.testbed import Testbed
 
 READY_SECONDS = 60.0
 GUEST_PING = '{"execute":"guest-ping"}'
@@ -45,8 +46,8 @@ def measure_ready_times(
             migqual_s.append(_measure_migqual(testbed, spec))
             virsh_s.append(_measure_virsh(testbed, spec))
             report_progress(
-                f"round {round_index + 1:3}  "
-                f"virsh {virsh_s[-1]:.3f} s  migqual {migqual_s[-1]:.3f} s"
+                f"round {round_index + 1:3}  time to the first reply of the guest agent: "
+                f"virsh {virsh_s[-1]:.3f} s, migqual {migqual_s[-1]:.3f} s"
             )
     return ReadyTimes(tuple(virsh_s), tuple(migqual_s))
 
@@ -103,7 +104,8 @@ def _can_run(argv: Sequence[str]) -> bool:
 def format_ready_times(ready_times: ReadyTimes) -> list[str]:
     """Format the output of `migqual bench ready`.
 
-    The last line is the median time of migqual, divided by the median time of virsh.
+    Each time is the time from the definition of a guest to the first reply of the guest agent. The
+    last line is the median of these times by migqual, divided by the median of the times by virsh.
     """
     rows = [("virsh define, start", ready_times.virsh_s), ("migqual", ready_times.migqual_s)]
     ratio = compute_median_ratio(ready_times.migqual_s, ready_times.virsh_s)

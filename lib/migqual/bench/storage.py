@@ -18,7 +18,8 @@ from migqual.inventory.stores import StoreKind
 from migqual.migration.guarded import migrate_guarded
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.model.plan import Plan, StorageCopy
-from migqual.testbed.testbed import Testbed, connect_testbed
+from migqual.testbed.connection import connect_testbed
+from migqual.testbed.testbed import Testbed
 
 COPY_PLAN = Plan(copy_storage=StorageCopy.ALL)
 _GUEST_AREA_MIB = 64  # start of the disk, to which the guest load writes
@@ -66,8 +67,8 @@ def measure_disk_copies(
                 seconds = step(testbed, guest)
                 (virsh_s if step is _measure_virsh else migqual_s).append(seconds)
             report_progress(
-                f"round {round_index + 1:3}  "
-                f"virsh {virsh_s[-1]:.3f} s  migqual {migqual_s[-1]:.3f} s"
+                f"round {round_index + 1:3}  wall time of the migration with disk copy: "
+                f"virsh {virsh_s[-1]:.3f} s, migqual {migqual_s[-1]:.3f} s"
             )
     return DiskCopyTimes(disk_mib, tuple(virsh_s), tuple(migqual_s))
 
@@ -115,7 +116,8 @@ def _remove_old_image(guest: Guest, source: Host) -> None:
 def format_disk_copy_times(copy_times: DiskCopyTimes) -> list[str]:
     """Format the output of `migqual bench storage`.
 
-    The last line is the median time of migqual, divided by the median time of `virsh migrate`.
+    The last line is the median wall time of the migrations by migqual, divided by the median wall
+    time of the migrations by `virsh migrate`.
     """
     rows = [("virsh migrate", copy_times.virsh_s), ("migqual", copy_times.migqual_s)]
     speeds = [

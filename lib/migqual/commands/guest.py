@@ -16,7 +16,7 @@ from migqual.commands.lab import print_progress
 from migqual.errors import UsageError
 from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import DiskSpec, GuestLoad, GuestSpec, MemoryLoad, WritePattern
-from migqual.testbed.testbed import connect_testbed
+from migqual.testbed.connection import connect_testbed
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from enum import StrEnum
 
+from migqual.model.guest_event import GuestEvent
 from migqual.model.job_stats import JobStats
-from migqual.model.outcome import GuestEvent
 
 _ENDED_STATUSES = {"completed", "failing", "failed", "cancelling", "cancelled"}
 _POSTCOPY_STATUSES = {"postcopy-active", "postcopy-device"}

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from migqual.model.guest_event import GuestEvent
 from migqual.model.job_stats import JobStats
 from migqual.model.plan import Plan
+from migqual.model.run_intervals import ClockDifference, find_run_overlap_ms
 
 
 class MigrationStatus(StrEnum):
@@ -58,22 +60,6 @@ class DiskSample:
     def is_mirrored(self) -> bool:
         """Return whether all blocks are copied, so that new writes go to source and destination."""
         return self.total_bytes > 0 and self.copied_bytes >= self.total_bytes
-
-
-@dataclass(frozen=True)
-class GuestEvent:
-    """An event that libvirt or QEMU reported for a guest.
-
-    Attributes:
-        at_s: Arrival at the controller, in s from the start of the migration.
-        host_clock_us: Time on the host's clock in µs. None means that the event contains no time.
-    """
-
-    host: str
-    name: str
-    at_s: float
-    host_clock_us: int | None = None
-    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +130,7 @@ class Outcome:
         suspended_at_s: Time at which `Plan.timeout` suspended the guest. None means that the
             timeout did not suspend the guest.
         qemu_stats: Statistics that QEMU reported, by QEMU's name of the statistic.
+        clock_difference: Difference of the clocks of the two hosts, around the migration.
     """
 
     plan: Plan
@@ -161,13 +148,14 @@ class Outcome:
     gap_report: GapReport | None = None
     suspended_at_s: float | None = None
     qemu_stats: Mapping[str, object] = field(default_factory=dict)
+    clock_difference: ClockDifference = field(default_factory=ClockDifference)
 
     @property
     def pause_ms(self) -> float | None:
         """Return the ms from QEMU's event STOP at the source to RESUME at the destination.
 
-        The times come from the clocks of the two hosts. A negative value means that the guest
-        ran on both hosts at the same time. None means that an event or its time is missing.
+        The times come from the clocks of the two hosts, and the measured difference of the clocks
+        is subtracted. None means that an event or its time is missing.
         """
         stops = [e.host_clock_us for e in self.events if _is_timed_event(e, self.source, "STOP")]
         resumes = [
@@ -175,9 +163,18 @@ class Outcome:
         ]
         if not stops or not resumes:
             return None
-        return (
-            min(clock_us for clock_us in resumes if clock_us) - max(at for at in stops if at)
-        ) / 1000
+        resumed_us = min(at for at in resumes if at) - self.clock_difference.offset_us
+        return (resumed_us - max(at for at in stops if at)) / 1000
+
+    @property
+    def run_overlap_ms(self) -> float:
+        """Return for how many ms the guest ran on both hosts at the same time, at least.
+
+        See `find_run_overlap_ms`.
+        """
+        return find_run_overlap_ms(
+            self.events, self.source, self.destination, self.clock_difference
+        )
 
     @property
     def has_entered_postcopy(self) -> bool:

@@ -23,6 +23,7 @@ from migqual.hosts.nbd_server import start_nbd_server
 from migqual.hosts.pid_file import build_stop_command
 from migqual.inventory.entities import format_uri_host
 from migqual.model.outcome import Outcome
+from migqual.observe.disk_violation import DiskViolation
 
 # upper half of libvirt's port range for migrations, which the firewalls of the hosts must permit
 _NBD_PORTS = range(49184, 49216)
@@ -106,27 +107,23 @@ def find_disk_differences(journal: Journal, copied_disks: Sequence[CopiedDisk]) 
         HostError: An image could not be served or compared.
     """
     return [
-        message for copied_disk in copied_disks if (message := _compare_disk(journal, copied_disk))
+        DiskViolation(copied_disk.target, message)
+        for copied_disk in copied_disks
+        if (message := _compare_disk(journal, copied_disk))
     ]
 
 
 def find_old_image_violations(copied_disks: Sequence[CopiedDisk]) -> list[str]:
     """Find old images of copied disks that changed after the migration or are still open."""
-    violations = []
+    violations: list[str] = []
     for copied_disk in copied_disks:
-        if (
-            _read_image_stat(copied_disk.source, copied_disk.old_disk)
-            != copied_disk.stat_at_arrival
-        ):
-            violations.append(
-                f"{copied_disk.target}: the old image {copied_disk.source.name}:"
-                f"{copied_disk.old_disk.source} was written after the migration"
-            )
-        if pids := _find_pids_using(copied_disk.source, copied_disk.old_disk.source):
-            violations.append(
-                f"{copied_disk.target}: the old image {copied_disk.source.name}:"
-                f"{copied_disk.old_disk.source} is still open in the processes {pids}"
-            )
+        target, source = copied_disk.target, copied_disk.source
+        image = f"{target}: the old image {source.name}:{copied_disk.old_disk.source}"
+        if _read_image_stat(source, copied_disk.old_disk) != copied_disk.stat_at_arrival:
+            violations.append(DiskViolation(target, f"{image} was written after the migration"))
+        if pids := _find_pids_using(source, copied_disk.old_disk.source):
+            text = f"{image} is still open in the processes {pids}"
+            violations.append(DiskViolation(target, text))
     return violations
 
 

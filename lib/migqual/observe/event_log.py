@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from migqual.hosts.host import Host
-from migqual.model.outcome import GuestEvent
+from migqual.model.guest_event import GuestEvent
 
 
 class EventLog:

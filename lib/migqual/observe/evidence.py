@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from migqual.model.outcome import DiskSample, GuestEvent, Outcome
+from migqual.model.guest_event import GuestEvent
+from migqual.model.outcome import DiskSample, Outcome
 
 
 def render_samples_csv(outcome: Outcome) -> str:

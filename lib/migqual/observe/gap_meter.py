@@ -173,7 +173,16 @@ def compute_session_timeout_s(last_reply_ns: int, after_ns: int) -> float:
 
 @contextmanager
 def run_gap_meter(client: Host, payload: PurePosixPath, address: str) -> Iterator[GapMeter]:
-    """Run the gap meter on the client during the `with` block; the meter probes `address`."""
+    """Run the gap meter on the client during the `with` block.
+
+    The gap meter sends probes to a guest and records the replies. A long time without a reply is
+    a gap.
+
+    Args:
+        client: The host on which the gap meter runs.
+        payload: Path of migqual-payload on the client.
+        address: IP address of the guest on the service network.
+    """
     probe_ms, session_ms = ProbeInterval.IDLE.value
     argv = (
         *(str(payload), "watch", "--address", address, "--port", str(GAP_METER_PORT)),

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from migqual.deadline import Deadline
 from migqual.errors import InconclusiveError
 from migqual.hosts.guest import Guest
-from migqual.model.outcome import GuestEvent
+from migqual.model.guest_event import GuestEvent
 from migqual.observe import gaps
 from migqual.observe.echo_replies import capture_echo_replies
 from migqual.observe.event_log import collect_events
@@ -33,7 +33,7 @@ class PauseMeasurement:
         host_silence_ms: Longest time without a reply of the guest, seen by the host's kernel.
         measured_ms: Gap measured by the gap meter.
         noise_ms: Second longest silence during the measurement, not caused by the pause.
-        probe_delay_ms: Longest time by which the client sent a probe too late.
+        probe_delay_ms: Largest delay of a probe that the client sent too late.
     """
 
     injected_ms: float
@@ -46,8 +46,10 @@ class PauseMeasurement:
     def error_ms(self) -> float:
         """Return the error of the gap meter in ms, which is never negative.
 
-        The error is the difference between the measured gap and the host's silence. If a probe was
-        delayed longer than this difference, the error is the delay.
+        The error is the difference between the gap that the gap meter measured and the silence
+        that the host's kernel measured. If the client sent a probe too late, and the delay is
+        longer than this difference, the error is the delay: a gap of this length can come from
+        the client, not from the guest.
         """
         return max(abs(self.measured_ms - self.host_silence_ms), self.probe_delay_ms)
 
@@ -158,8 +160,8 @@ def measure_host_silence_ms(replies_us: Sequence[int], suspend_interval: Suspend
     longest_ms = gaps.find_longest_ms(silences)  # 0 if the capture has no replies
     if longest_ms < suspend_interval.length_ms - ProbeInterval.FINE.interval_ns / NS_PER_MS:
         raise InconclusiveError(
-            f"QEMU suspended the guest for {suspend_interval.length_ms:.1f} ms, but the longest "
-            f"time between replies of the guest in the host's capture is {longest_ms:.1f} ms; "
-            "this capture cannot calibrate the gap meter"
+            f"QEMU suspended the guest for {suspend_interval.length_ms:.1f} ms. The host must see "
+            "no reply of the guest for at least this time, but the longest time without a reply is "
+            f"{longest_ms:.1f} ms. The capture of the replies is not reliable: run the test again"
         )
     return longest_ms

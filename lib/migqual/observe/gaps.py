@@ -56,6 +56,7 @@ class MeterTrace:
         interval_changes: Time and value of each new probe interval.
         session_error: Reason why the TCP session broke. The reason is empty for a working session.
         probe_count: Highest sequence number of an answered probe.
+        repeated_replies: Sequence number of each further reply to a probe that had a reply.
     """
 
     replies_ns: list[int] = field(default_factory=list)
@@ -66,6 +67,8 @@ class MeterTrace:
     interval_changes: list[ProbeIntervalChange] = field(default_factory=list)
     session_error: str = ""
     probe_count: int = 0
+    repeated_replies: list[int] = field(default_factory=list)
+    _answered_probes: set[int] = field(default_factory=set)
 
     def parse_line(self, line: str) -> None:
         """Parse an output line of the gap meter, and add the data to the trace.
@@ -79,6 +82,9 @@ class MeterTrace:
         fields = line.split()
         match fields:
             case ["p", sequence, sent_ns, received_ns]:
+                if int(sequence) in self._answered_probes:
+                    self.repeated_replies.append(int(sequence))
+                self._answered_probes.add(int(sequence))
                 self.probe_count = max(self.probe_count, int(sequence))
                 self.probe_times.append((int(sequence), int(sent_ns)))
                 self.replies_ns.append(int(received_ns))
@@ -149,10 +155,11 @@ def measure_probe_delay_ms(
     end_ns: int,
     interval_changes: Sequence[ProbeIntervalChange] = (),
 ) -> float:
-    """Measure the longest time by which the client sent a probe too late in a time window.
+    """Measure the largest delay of a probe within a time window.
 
-    A probe is late if the time since the previous probe is longer than the probe interval. The
-    reply is then late, too. A silence of this length can come from the client, not from the guest.
+    A probe is delayed if the client sends the probe more than one probe interval after the
+    previous probe. The reply of the guest is then late, too. Therefore a silence that is not
+    longer than the delay can come from the client, not from the guest.
 
     Args:
         probe_times: Sequence number and sending time of each answered probe.
@@ -162,7 +169,7 @@ def measure_probe_delay_ms(
             `ProbeInterval.FINE`.
 
     Returns:
-        The delay in ms.
+        The largest delay in ms, or 0 if no probe was delayed.
     """
     delays_ns = (
         (sent_ns - previous_ns)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from migqual.hosts.guest import CHECKED_REGION, Guest
+from migqual.observe.disk_violation import DiskViolation
 
 
 def find_integrity_violations(guest: Guest) -> list[str]:
@@ -48,15 +49,13 @@ def _find_memory_violations(reply: dict[str, Any]) -> list[str]:
 def _find_disk_violations(target: str, reply: dict[str, Any]) -> list[str]:
     if not reply["checked"]:
         return [f"disk {target}: migqual-payload in the guest checked no block"]
-    violations = []
+    texts = []
     if reply["bad"]:
-        violations.append(
+        texts.append(
             f"disk {target} has wrong contents: {reply['bad']} bad blocks, the first are "
             f"{reply['bad_blocks'][:3]}"
         )
     if reply["errors"]:
         error_count, last_error = reply["errors"], reply["error_words"]
-        violations.append(
-            f"disk {target} had {error_count} I/O errors, the last error is: {last_error}"
-        )
-    return violations
+        texts.append(f"disk {target} had {error_count} I/O errors, the last error is: {last_error}")
+    return [DiskViolation(target, text) for text in texts]

@@ -2,16 +2,20 @@
 
 import re
 from contextlib import suppress
+from math import inf
 from pathlib import PurePosixPath
 
 from migqual.deadline import Deadline
-from migqual.errors import HostError, TimedOut
+from migqual.errors import HostError, InconclusiveError, TimedOut
 from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
+from migqual.model.outcome import MigrationStatus, Outcome
+from migqual.model.plan import Arrival
 
 RUNNING_STATES = {DomainState.RUNNING, DomainState.BLOCKED}
 COPY_CLEANUP_SECONDS = 10.0
+MAX_CLOCK_ERROR_US = 10_000  # a shorter overlap would not be found
 MAX_LOG_MESSAGES = 3  # lines of QEMU's log
 LOG_MESSAGE_PATTERN = re.compile(r"\d{4}-\d\d-\d\d|qemu")  # excludes QEMU's command line
 
@@ -57,6 +61,44 @@ def find_split_brain_violations(
         if not is_still_migrating and (pids := host.list_qemu_pids(guest.name)):
             violations.append(f"{host.name} still has QEMU processes of {guest.name}: pids {pids}")
     return violations
+
+
+def describe_overlap(outcome: Outcome) -> list[str]:
+    """Describe the time in which the guest ran on both hosts, or return an empty list."""
+    overlap_ms = outcome.run_overlap_ms
+    if not overlap_ms:
+        return []
+    hosts = f"{outcome.source} and {outcome.destination}"
+    length = "until the end" if overlap_ms == inf else f"for {overlap_ms:.1f} ms"
+    return [f"split brain: {outcome.guest} ran on {hosts} at the same time {length}"]
+
+
+def find_overlap_violations(outcome: Outcome) -> list[str]:
+    """Find a time in which the guest ran on both hosts, by QEMU's events STOP and RESUME.
+
+    Raises:
+        InconclusiveError: The guest arrived and runs, but the events or the clocks of the hosts do
+            not say whether it ran on both hosts.
+    """
+    if violations := describe_overlap(outcome):
+        return violations
+    if (
+        outcome.status is not MigrationStatus.COMPLETED
+        or outcome.plan.arrival is not Arrival.RUNNING
+    ):
+        return []
+    if outcome.pause_ms is None:
+        raise InconclusiveError(
+            f"QEMU reported no STOP of {outcome.guest} on {outcome.source}, or no RESUME on "
+            f"{outcome.destination}, so the guest may have run on both hosts"
+        )
+    if outcome.clock_difference.error_us > MAX_CLOCK_ERROR_US:
+        raise InconclusiveError(
+            f"the clocks of {outcome.source} and {outcome.destination} cannot be compared: the "
+            f"error is {outcome.clock_difference.error_us / 1000:.1f} ms",
+            remedy="let both hosts follow the same time server, without steps of the clock",
+        )
+    return []
 
 
 def wait_for_removal_of_copies(guest: Guest, hosts: tuple[Host, ...]) -> None:

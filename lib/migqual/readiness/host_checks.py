@@ -218,7 +218,7 @@ def _check_firmware(host: Host) -> Finding:
     except GuestError as error:
         severity = Severity.WARNING if architecture is Architecture.X86_64 else Severity.REFUSED
         return Finding(finding_id, severity, error.message, remedy=error.remedy)
-    return Finding(finding_id, Severity.OK, f"UEFI firmware {firmware.code}")
+    return Finding(finding_id, Severity.OK, f"{host.name} has the UEFI firmware {firmware.code}")
 
 
 def _check_selinux(inventory: Inventory, host: Host) -> Iterator[Finding]:

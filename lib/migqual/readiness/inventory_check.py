@@ -88,7 +88,10 @@ def find_refused_names(names: Iterable[str], findings: Iterable[Finding]) -> set
 
 
 def _is_ready(inventory: Inventory, pair: PairEntry, findings: Iterable[Finding]) -> bool:
-    """Return whether the hosts that the pair needs, and all stores, have no refused finding."""
+    """Return whether no finding of the severity refused concerns what the pair needs.
+
+    A pair needs its two hosts, the client, and all stores of the inventory with their servers.
+    """
     names = {pair.source.name, pair.destination.name, *inventory.store_servers}
     names |= {store.name for store in inventory.stores}
     if inventory.client is None:
@@ -129,7 +132,7 @@ def _check_pair(inventory: Inventory, pair: PairEntry, hosts: Mapping[str, Host]
                 Severity.REFUSED,
                 message,
                 {"difference_s": difference_s},
-                remedy="synchronize the clocks, for example with chrony",
+                remedy="synchronize the clocks of both hosts, for example with chrony",
             )
         else:
             yield Finding(finding_id, Severity.OK, message, {"difference_s": difference_s})

@@ -10,7 +10,8 @@ from migqual.inventory.stores import StoreKind
 from migqual.model.finding import Finding, Severity
 from migqual.model.guest_spec import DiskSpec, GuestSpec
 from migqual.preflight.run import run_preflight_checks
-from migqual.testbed.testbed import Testbed, connect_testbed
+from migqual.testbed.connection import connect_testbed
+from migqual.testbed.testbed import Testbed
 
 # The profile decides whether a host may accept passwords, so the finding becomes a warning here.
 TOLERATED_CHECKS = {"LM-PRE-05.password"}
@@ -66,6 +67,6 @@ def _report_failure(finding_id: str, error: MigqualError) -> Finding:
     return Finding(
         finding_id,
         Severity.REFUSED,
-        f"no guest of migqual runs, because the trial guest failed: {error.message}",
+        f"the trial guest failed, so no guest of migqual runs on this host: {error.message}",
         remedy=error.remedy or "read the log of libvirt and QEMU on the host",
     )

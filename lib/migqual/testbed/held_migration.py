@@ -27,8 +27,7 @@ from migqual.hosts.domain_job import start_postcopy
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.migration.job_sampler import SampleAction
-from migqual.model.job_stats import JobStats
-from migqual.model.migration_phase import MigrationPhase, determine_phase
+from migqual.model.migration_phase import MigrationPhase
 from migqual.model.outcome import JobSample, Outcome
 from migqual.model.plan import Plan, StorageCopy
 from migqual.model.record import FaultRecord
@@ -41,6 +40,7 @@ from migqual.testbed.migration_hold import (
     lift_limits,
 )
 from migqual.testbed.observers import ObservedMigration
+from migqual.testbed.phase_tracker import PhaseTracker
 from migqual.testbed.testbed import Testbed
 
 T = TypeVar("T")
@@ -73,10 +73,10 @@ class HeldMigration:
     event_log: EventLog
     faults: list[InjectedFault] = field(default_factory=list)
     _domain: Domain = field(init=False)
+    _tracker: PhaseTracker = field(init=False)
     _thread: threading.Thread = field(init=False)
     _migration: ObservedMigration | None = None
     _error: BaseException | None = None
-    _samples: list[tuple[float, JobStats]] = field(default_factory=list)
     _aborts: bool = False
     _has_ended: threading.Event = field(default_factory=threading.Event)
     _no_fault_in_force: threading.Event = field(default_factory=threading.Event)
@@ -84,6 +84,7 @@ class HeldMigration:
 
     def __post_init__(self) -> None:
         self._domain = self.guest.domain
+        self._tracker = PhaseTracker(self.source, self.destination, self.event_log)
         self._no_fault_in_force.set()
         self._thread = threading.Thread(target=self._run, name="held migration", daemon=True)
 
@@ -135,7 +136,7 @@ class HeldMigration:
 
     def query_phase(self) -> MigrationPhase:
         """Return the phase of the migration now, by the events received until now."""
-        return self._find_phase_at(self._now_s())
+        return self._tracker.query_phase()
 
     @contextmanager
     def inject(self, name: str, fault: AbstractContextManager[T]) -> Iterator[T]:
@@ -147,13 +148,13 @@ class HeldMigration:
             name: Name of the fault for the log.
             fault: The fault, as a context manager.
         """
-        injected_fault = InjectedFault(name, self.query_phase(), self._now_s())
+        injected_fault = InjectedFault(name, self.query_phase(), self._tracker.read_time_s())
         self.faults.append(injected_fault)
         self._log(f"{name}: begins")
         self._no_fault_in_force.clear()
         try:
             with fault as value:
-                injected_fault.in_force_s = self._now_s()
+                injected_fault.in_force_s = self._tracker.read_time_s()
                 self._log(f"{name}: is in force")
                 yield value
         finally:
@@ -167,7 +168,7 @@ class HeldMigration:
             name: Name of the fault for the log.
             fault: Injects the fault.
         """
-        self.faults.append(InjectedFault(name, self.query_phase(), self._now_s()))
+        self.faults.append(InjectedFault(name, self.query_phase(), self._tracker.read_time_s()))
         self._log(f"{name}: begins")
         self._no_fault_in_force.clear()
         try:
@@ -177,10 +178,10 @@ class HeldMigration:
         self._log(f"{name}: is done")
 
     def wait(self, seconds: float) -> None:
-        """Wait for `seconds`. During this time the held migration must not end.
+        """Wait for `seconds` while migqual holds (keeps) the migration in `phase`.
 
         Raises:
-            InconclusiveError: The migration ended during this time.
+            InconclusiveError: The migration ended during the wait.
         """
         if self._has_ended.wait(seconds):
             raise InconclusiveError(
@@ -195,9 +196,7 @@ class HeldMigration:
             InconclusiveError: libvirt did not report the end within `seconds`.
         """
         if not self._has_ended.wait(seconds):
-            raise InconclusiveError(
-                f"the migration of {self.guest.name} has not ended after {seconds:g} s"
-            )
+            raise self._build_timeout_error(seconds)
 
     def release(self) -> None:
         """Let the migration continue without the limits that held the migration in the phase.
@@ -215,20 +214,18 @@ class HeldMigration:
             The outcome, the error of the migration and the violations.
 
         Raises:
-            InconclusiveError: A fault was injected outside the phase in which migqual held the
-                migration, or the migration did not end within `seconds`.
-            MigqualError: Another error than a `MigrationError` ended the migration.
+            InconclusiveError: The migration did not end within `seconds`, or a fault was injected
+                while the migration was not in `phase`.
+            MigqualError: An error other than a `MigrationError` ended the migration.
         """
         self._thread.join(seconds)
         if self.is_running:
-            raise InconclusiveError(
-                f"the migration of {self.guest.name} has not ended after {seconds:g} s"
-            )
+            raise self._build_timeout_error(seconds)
         if self._error is not None:
             raise self._error
         assert self._migration is not None
-        require_faults_in_phase(self.faults, self.phase, self._find_phase_at)
-        return self._migration
+        require_faults_in_phase(self.faults, self.phase, self._tracker.find_phase_at)
+        return self._migration.add_late_overlap(self.event_log.events)
 
     def close(self) -> None:
         """Abort the migration if it still runs, and wait for the end."""
@@ -260,14 +257,11 @@ class HeldMigration:
         wait_for_removal_of_copies(self.guest, self.testbed.hosts)
 
     def _on_sample(self, sample: JobSample) -> SampleAction | None:
-        self._samples.append((self._now_s(), sample.stats))
+        self._tracker.add_sample(sample.stats)
         return SampleAction.ABORT if self._aborts else None
 
     def _wait_for_phase(self, phase: MigrationPhase) -> None:
-        self._wait_for(
-            f"the phase {phase}",
-            lambda: self.query_phase() is phase and self._is_phase_complete(phase),
-        )
+        self._wait_for(f"the phase {phase}", lambda: self._tracker.is_ready_for_fault(phase))
 
     def _wait_for(self, condition: str, is_true: Callable[[], bool]) -> None:
         """Wait until a condition of the running migration is true, for at most 30 s.
@@ -294,26 +288,13 @@ class HeldMigration:
         try:
             Deadline(PHASE_SECONDS).wait_for(condition, has_arrived, interval_s=POLL_SECONDS)
         except TimedOut as error:
-            raise InconclusiveError(f"{error.message}; the phase is {self.query_phase()}") from None
+            raise InconclusiveError(
+                f"{error.message}; the migration is in the phase {self.query_phase()}"
+            ) from None
 
-    def _is_phase_complete(self, phase: MigrationPhase) -> bool:
-        """Return whether the migration is far enough in the phase for a fault."""
-        if phase is MigrationPhase.POSTCOPY:  # QEMU at the destination dies of an earlier pause
-            return any(
-                event.host == self.destination.name and event.name == "RESUME"
-                for event in self.event_log.events
-            )
-        if phase is not MigrationPhase.FIRST_ITERATION:
-            return True
-        return any(stats.memory_processed_bytes for _, stats in self._samples)
-
-    def _find_phase_at(self, at_s: float) -> MigrationPhase:
-        events = tuple(event for event in self.event_log.events if event.at_s <= at_s)
-        stats = next((stats for taken_s, stats in reversed(self._samples) if taken_s <= at_s), None)
-        return determine_phase(events, self.source.name, stats)
-
-    def _now_s(self) -> float:
-        return time.monotonic() - self.event_log.started_at
+    def _build_timeout_error(self, seconds: float) -> InconclusiveError:
+        name = self.guest.name
+        return InconclusiveError(f"the migration of {name} has not ended after {seconds:g} s")
 
     def _log(self, detail: str) -> None:
         self.event_log.add_event(CONTROLLER, "fault", detail, time.monotonic(), None)
@@ -321,8 +302,9 @@ class HeldMigration:
     def _describe(self) -> str:
         if self._error is not None:
             return str(self._error)
-        outcome = self.outcome
-        return f"{outcome.status} {outcome.message}".strip() if outcome else "no outcome"
+        if self.outcome is None:
+            return "no outcome"
+        return f"{self.outcome.status} {self.outcome.message}".strip()
 
 
 @contextmanager

@@ -11,13 +11,13 @@ class HostPair:
 
     Attributes:
         lane_number: Position of the pair among all pairs and replicas of the inventory, from 0.
-        clock_error_us: Largest possible difference between the clocks of the two hosts, in µs.
+        has_common_clock: True if both hosts have the clock of one machine, as the hosts of a lab.
     """
 
     source: Host
     destination: Host
     lane_number: int = 0
-    clock_error_us: int = 0
+    has_common_clock: bool = False
 
     @property
     def id(self) -> str:

@@ -14,9 +14,10 @@ class InjectedFault:
     Attributes:
         name: Name of the fault.
         phase: Phase of the migration just before the fault.
-        requested_s: Time just before the fault, in s since the log began.
-        in_force_s: Time at which a lasting fault was in force. None for a fault that lasts no time,
-            for example the end of a process.
+        requested_s: Time just before the injection, in s since the start of the event log of the
+            migration.
+        in_force_s: Time at which the injection was complete, also in s since the start of the event
+            log. None for a fault that lasts no time, for example the end of a process.
     """
 
     name: str
@@ -35,8 +36,8 @@ def require_faults_in_phase(
     Args:
         faults: The faults of the migration.
         phase: The phase in which migqual held the migration.
-        find_phase_at: Returns the phase at a time in s since the log began, according to the events
-            of both hosts.
+        find_phase_at: Returns the phase at a time, according to the events of both hosts. The time
+            is in s since the start of the event log of the migration.
 
     Raises:
         InconclusiveError: A fault began before or after the phase, or was in force only after the

@@ -3,18 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from migqual.errors import GuestError, MigrationError, TimedOut
+from migqual.errors import GuestError, HostError, InconclusiveError, MigrationError, TimedOut
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.migration.guarded import migrate_guarded
 from migqual.migration.job_sampler import OnSample, SampleAction
 from migqual.migration.migrate import OnInterrupted
+from migqual.model.guest_event import GuestEvent
 from migqual.model.outcome import JobSample, MigrationStatus, Outcome
 from migqual.model.plan import Arrival, Guard, Plan, StorageCopy
+from migqual.model.run_intervals import ClockDifference
 from migqual.observe import disk_copies, gaps, integrity, migration_cleanup, split_brain
 from migqual.observe.disk_copies import CopiedDisk
 from migqual.observe.gap_meter import GapMeter
 from migqual.observe.probe_interval import ProbeInterval, choose_probe_interval
+from migqual.probes.clocks import measure_clock_difference
 from migqual.probes.probe_context import ProbeContext
 from migqual.step_times import time_step
 
@@ -37,6 +40,19 @@ class ObservedMigration:
     error: MigrationError | None
     violations: tuple[str, ...]
 
+    def add_late_overlap(self, events: tuple[GuestEvent, ...]) -> "ObservedMigration":
+        """Add a violation if the guest ran on both hosts, also after the end of the job.
+
+        A daemon that hung may start the guest later than the checks after the migration.
+
+        Args:
+            events: The events of the guest on both hosts, from the start of the migration to now.
+        """
+        if any(text.startswith("split brain") for text in self.violations):
+            return self
+        overlap = split_brain.describe_overlap(replace(self.outcome, events=events))
+        return replace(self, violations=(*self.violations, *overlap))
+
 
 @dataclass
 class Observers:
@@ -46,7 +62,8 @@ class Observers:
 
     Attributes:
         hosts: The hosts on which the checks search for a running QEMU of the guest.
-        clock_error_us: Largest possible difference between the clocks of two hosts, in µs.
+        has_common_clock: True if all hosts have the clock of one machine. Otherwise the difference
+            of the clocks is measured before and after each migration.
         migrations: The ended migrations of the guest, oldest first.
         copied_disks: The disks that the migrations copied, with the old and the new image of each.
     """
@@ -55,7 +72,7 @@ class Observers:
     meter: GapMeter
     hosts: tuple[Host, ...]
     probe_context: ProbeContext
-    clock_error_us: int = 0
+    has_common_clock: bool = False
     migrations: list[ObservedMigration] = field(default_factory=list)
     copied_disks: list[CopiedDisk] = field(default_factory=list)
 
@@ -109,6 +126,7 @@ class Observers:
         is_copying_disks = plan.copy_storage is not StorageCopy.NONE and plan.guard is Guard.ON
         with time_step("check old disk images"):
             disks_before = disk_copies.read_disks(self.guest) if is_copying_disks else {}
+        clock_difference = self._measure_clocks(source, destination)
         baseline_window = self._watch_baseline_window()
         violations: list[str] = []
         try:
@@ -132,10 +150,27 @@ class Observers:
                 violations = self._compare_copied_disks(
                     disk_copies.list_copied_disks(self.guest, source, disks_before, outcome), plan
                 )
+        clock_difference = self._measure_clocks_again(source, destination, clock_difference)
+        outcome = replace(outcome, clock_difference=clock_difference)
         observed = self._check_after_migration(outcome, *baseline_window)
         violations += observed.violations
         self.migrations.append(replace(observed, error=error, violations=tuple(violations)))
         return self.migrations[-1]
+
+    @time_step("compare the clocks of the hosts")
+    def _measure_clocks(self, source: Host, destination: Host) -> ClockDifference:
+        if self.has_common_clock:
+            return ClockDifference()
+        return measure_clock_difference(source, destination, self.probe_context)
+
+    def _measure_clocks_again(
+        self, source: Host, destination: Host, before: ClockDifference
+    ) -> ClockDifference:
+        """Measure the clocks after a migration. A host that does not answer causes no error."""
+        try:
+            return before.combine(self._measure_clocks(source, destination))
+        except HostError:
+            return before
 
     def _adapt_probe_interval(self, plan: Plan, on_sample: OnSample | None) -> OnSample:
         """Return a callback for job samples that sets the gap meter's probe interval.
@@ -238,15 +273,19 @@ class Observers:
             )
         if rollback := gaps.find_rollback(trace.session_replies):
             violations.append(f"{self.guest.name} went back to an earlier state: {rollback}")
+        if trace.repeated_replies:
+            violations.append(
+                f"split brain: {len(trace.repeated_replies)} probes to {self.guest.name} had more "
+                "than one reply, as if two copies of the guest answered"
+            )
         if len(trace.boot_ids) > 1:
             violations.append(
                 f"{self.guest.name} has rebooted: boot ids {', '.join(trace.boot_ids)}"
             )
         if outcome is not None:
-            pause_ms = outcome.pause_ms
-            if pause_ms is not None and pause_ms < -self.clock_error_us / 1000:
-                violations.append(
-                    f"split brain: {self.guest.name} ran on {outcome.source} and "
-                    f"{outcome.destination} at the same time for {-pause_ms:.1f} ms"
-                )
+            try:
+                violations += split_brain.find_overlap_violations(outcome)
+            except InconclusiveError:
+                if not violations:
+                    raise
         return violations

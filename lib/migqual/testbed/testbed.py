@@ -1,23 +1,19 @@
 """Provide a testbed, which consists of two hosts, a client, and guests that migqual checks."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from secrets import token_hex
 
-from migqual import paths
-from migqual.errors import HostError, TimedOut, UsageError, ViolationError
+from migqual.errors import HostError, TimedOut, ViolationError
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.hosts.journal import Journal
 from migqual.hosts.provision import Provisioner
-from migqual.image.guest_image import ensure_guest_image
-from migqual.inventory.entities import Inventory, PairEntry
+from migqual.inventory.entities import Inventory
 from migqual.inventory.stores import DirectoryStore, StoreKind
 from migqual.migration.job_sampler import OnSample
+from migqual.model.guest_event import GuestEvent
 from migqual.model.guest_spec import GuestSpec
-from migqual.model.outcome import GuestEvent, Outcome
+from migqual.model.outcome import Outcome
 from migqual.model.plan import Plan, Safety
 from migqual.model.record import FaultRecord
 from migqual.observe import split_brain
@@ -144,7 +140,7 @@ class Testbed:
             meter.wait_for_reply(0)
             meter.wait_for_session(0)
         self.observers[guest.name] = Observers(
-            guest, meter, self.hosts, self.probe_context, self.pair.clock_error_us
+            guest, meter, self.hosts, self.probe_context, self.pair.has_common_clock
         )
         return guest
 
@@ -169,8 +165,10 @@ class Testbed:
             The outcome of the migration.
 
         Raises:
-            MigrationError: The migration was refused, failed, or was aborted.
-            GuardRefusal: The guard refused the migration before the start.
+            MigrationError: libvirt or QEMU refused the migration, or the migration failed or was
+                aborted.
+            GuardRefusal: The guard (migqual's preflight check) refused the migration before the
+                start.
             ViolationError: A check of the guest or of the hosts found a problem.
         """
         migration = self.observe_migration(
@@ -191,7 +189,10 @@ class Testbed:
         on_sample: OnSample | None = None,
         on_ended: OnEnded | None = None,
     ) -> ObservedMigration:
-        """Migrate a guest like `migrate`, but return the migration error and the problems found.
+        """Migrate a guest like `migrate`, but return the migration error and the violations.
+
+        A violation is a problem that a check of the guest or of the hosts found. `migrate` raises
+        an exception instead.
 
         Args:
             guest: A guest from `make_guest`.
@@ -206,9 +207,10 @@ class Testbed:
             The outcome, the error of the migration and the violations.
 
         Raises:
-            GuardRefusal: The guard refused the migration before the start.
-            HostError: A call to a host failed, and QEMU of the guest still runs.
-            ViolationError: A call to a host failed, because QEMU of the guest died.
+            GuardRefusal: The guard (migqual's preflight check) refused the migration before the
+                start.
+            HostError: A call to a host failed, but QEMU of the guest still runs on a host.
+            ViolationError: A call to a host failed, and no host runs QEMU of the guest.
         """
         try:
             migration = self.observers[guest.name].migrate(
@@ -301,48 +303,3 @@ def raise_violations(violations: tuple[str, ...]) -> None:
     """
     if violations:
         raise ViolationError("; ".join(violations))
-
-
-@contextmanager
-def connect_testbed(inventory: Inventory, pair: PairEntry | None = None) -> Iterator[Testbed]:
-    """Connect to all hosts, and yield a testbed with a pair of the inventory.
-
-    After the block, all guests and files of the testbed are removed from the hosts.
-
-    Args:
-        inventory: The inventory, with a client.
-        pair: The pair of the testbed. None means the first pair.
-
-    Raises:
-        UsageError: The inventory names no client.
-    """
-    if inventory.client is None:
-        raise UsageError(
-            "the inventory names no client",
-            remedy="set migqual_client in all.vars of the inventory",
-        )
-    pair = pair or inventory.pairs[0]
-    with ExitStack() as stack:
-        hosts = {name: stack.enter_context(Host(entry)) for name, entry in inventory.hosts.items()}
-        run_id = token_hex(3)
-        provisioner = Provisioner(
-            run_id,
-            inventory,
-            hosts,
-            Journal(f"{run_id}-testbed", inventory),
-            ensure_guest_image(
-                paths.get_cache_folder(),
-                inventory.guest_architecture,
-                report_progress=lambda _line: None,
-            ),
-            lane_number=inventory.lanes.index(pair),
-            lane_count=len(inventory.lanes),
-        )
-        stack.callback(provisioner.close)
-        testbed = Testbed(
-            HostPair(hosts[pair.source.name], hosts[pair.destination.name]),
-            hosts[inventory.client.name],
-            provisioner,
-        )
-        stack.callback(testbed.close)
-        yield testbed

@@ -56,7 +56,11 @@ def test_job_without_a_type_is_not_active() -> None:
 
 
 def test_text_is_read_only_as_a_number() -> None:
-    """Text with a number is read as the number. Other text raises ValueError when read."""
+    """
+    If a job statistic is the text of a number, for example "44", the property returns the number.
+
+    Expected: the property raises ValueError if the text is not a number.
+    """
     stats = JobStats({"downtime": "44", "memory_total": "unknown", "errmsg": "no route"})
 
     assert stats.downtime_ms == 44

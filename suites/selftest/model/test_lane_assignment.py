@@ -28,7 +28,9 @@ def test_the_longest_tests_are_assigned_first() -> None:
 
 def test_assignment_is_independent_of_collection_order() -> None:
     """
-    Workers and controller compute the same assignment: the order of collection has no effect.
+    Every process of pytest-xdist assigns a test to the same lane (pair or replica).
+
+    Expected: the order in which pytest collects the tests has no effect.
     """
     tests = [*DURATIONS_S, "never measured", "nor this"]
 

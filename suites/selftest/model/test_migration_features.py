@@ -31,7 +31,12 @@ DOMAIN_XML = "<domain type='qemu'><name>g</name></domain>"
 
 
 def build_qmp_schema(enum_form: str) -> list[dict[str, Any]]:
-    """Build a QMP schema: enum names in `values` (older QEMU) or objects (newer QEMU)."""
+    """Build a QMP schema in which the parameter `compress-method` is an enum: zlib or zstd.
+
+    Args:
+        enum_form: With "names", the enum has a list of names in `values`, as in older QEMU. With
+            "objects", the enum has an object for each name in `members`, as in newer QEMU.
+    """
     names = ["zlib", "zstd"]
     members = (
         {"values": names}
@@ -167,7 +172,11 @@ def test_qemu_parameters_are_in_the_virsh_command() -> None:
 
 
 def test_destination_xml_has_parameters_of_both_ends() -> None:
-    """The destination starts with the parameters for both hosts and with no other parameter."""
+    """
+    The domain XML of the destination sets the QEMU parameters for both hosts, and no others.
+
+    Expected: a parameter for the source only is not in the XML.
+    """
     destination_xml = set_parameters_in_xml(DOMAIN_XML, (ZSTD_METHOD, NO_WAIT_THREAD))
 
     assert destination_xml is not None

@@ -2,9 +2,9 @@
 
 import pytest
 
+from migqual.model.guest_event import GuestEvent
 from migqual.model.job_stats import JobStats
 from migqual.model.migration_phase import MigrationPhase, determine_phase, find_iteration_number
-from migqual.model.outcome import GuestEvent
 
 pytestmark = pytest.mark.selftest
 

@@ -218,7 +218,7 @@ def test_migrate_flags_match_libvirt(flag: MigrateFlag) -> None:
     ],
 )
 def test_migrate_parameters_match_libvirt(name: str, constant: str) -> None:
-    """The parameter names of the library are the names of libvirt's public API."""
+    """migqual's names of migration parameters are the names in libvirt's public API."""
     assert name == getattr(libvirt, f"VIR_MIGRATE_PARAM_{constant}")
 
 

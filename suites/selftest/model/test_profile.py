@@ -21,7 +21,7 @@ def profile_file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", list_profile_names())
 def test_every_supplied_profile_loads(name: str) -> None:
-    """Each supplied profile loads by its name and requires at least one requirement."""
+    """Each profile of migqual loads by its name and requires at least one requirement."""
     profile = load_profile(name)
 
     assert profile.name == name
@@ -30,7 +30,7 @@ def test_every_supplied_profile_loads(name: str) -> None:
 
 
 def test_names_of_supplied_profiles() -> None:
-    """The suite supplies exactly four profiles, for the four supported kinds of host."""
+    """migqual contains exactly four profiles, for the four supported kinds of host."""
     assert list_profile_names() == ("lab", "openeuler-22.03", "openeuler-24.03", "upstream")
 
 
@@ -74,7 +74,11 @@ def test_requirement_without_entry_is_required() -> None:
 
 
 def test_ids_override_patterns(profile_file: Path) -> None:
-    """An entry for an id overrides an entry for a pattern, in any order of the entries."""
+    """
+    In a profile, the demand for a requirement id overrides the demand for a pattern of ids.
+
+    Preconditions: the entries for LM-TLS-02 and for the pattern LM-TLS-* are in any order.
+    """
     profile_file.write_text(
         "title: x\nrequirements: {LM-TLS-02: required, LM-TLS-*: absent, LM-SHR-*: optional}\n"
     )
@@ -88,9 +92,10 @@ def test_ids_override_patterns(profile_file: Path) -> None:
 
 def test_extends_inherits_and_overrides(profile_file: Path) -> None:
     """
-    A profile inherits demands and thresholds, and overrides single values.
+    A profile inherits the demands and thresholds of its base profile, and overrides single values.
 
-    A base profile in the folder of the file takes precedence over a supplied profile.
+    Preconditions: `extends` names the base profile, which is in the same folder. The base profile
+    extends `upstream`, a profile of migqual.
     """
     profile_file.write_text("title: x\nextends: base\nthresholds: {gap_max_ms: 70}\n")
     profile_file.with_name("base.yml").write_text(
@@ -108,7 +113,7 @@ def test_extends_inherits_and_overrides(profile_file: Path) -> None:
 
 def test_snapshot_has_name_demands_and_thresholds() -> None:
     """
-    The snapshot for the records has the name, the demands and the thresholds of the profile.
+    The copy of a profile in the record of a run has the profile's name, demands and thresholds.
     """
     profile = load_profile("lab")
     snapshot = profile.make_snapshot()

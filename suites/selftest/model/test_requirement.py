@@ -56,7 +56,11 @@ def test_requirement_texts_are_unique() -> None:
 
 
 def test_chapters_are_contiguous_and_own_folders() -> None:
-    """A chapter is a single group of consecutive ids and shares no folder with other chapters."""
+    """
+    The requirements of a chapter follow each other in the requirements table.
+
+    Expected: no two chapters have a folder of tests in common.
+    """
     requirements = load_requirements().values()
     chapters = load_chapters()
 
@@ -68,7 +72,12 @@ def test_chapters_are_contiguous_and_own_folders() -> None:
 
 
 def test_enforcers_come_from_the_table() -> None:
-    """The requirements table states what enforces a requirement: stack, guard or report."""
+    """
+    The parts that make sure that a requirement is met come from the requirements table.
+
+    Expected: for example, LM-RES-10 is enforced by the guard (the check that refuses unsafe
+    migrations) and by the report, and LM-CAP-01 by the stack (libvirt and QEMU).
+    """
     enforcers_by_id = {
         id_: requirement.enforcers for id_, requirement in load_requirements().items()
     }

@@ -36,7 +36,9 @@ def test_every_requirement_with_has_tests_has_a_test() -> None:
 
 def test_no_test_of_requirement_without_has_tests() -> None:
     """
-    Each requirement with a test has `has_tests` in the table: then profiles may require the id.
+    Each requirement with a test has `has_tests: true` in the requirements table.
+
+    The profile `lab` requires only requirements that have `has_tests: true`.
     """
     requirements = load_requirements()
 

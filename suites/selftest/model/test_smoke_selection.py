@@ -67,7 +67,7 @@ def test_shortest_test_of_each_requirement_is_selected() -> None:
 
 
 def test_selected_test_covers_all_its_requirements() -> None:
-    """No second test is selected for a requirement covered by a selected test."""
+    """A test that covers two requirements is the only selected test for both."""
     candidates = (SmokeCandidate("short", ("LM-A",)), SmokeCandidate("both", ("LM-A", "LM-B")))
 
     assert [candidate.id for candidate in choose_tests(candidates, {"short": 1.0})] == ["both"]
@@ -75,8 +75,9 @@ def test_selected_test_covers_all_its_requirements() -> None:
 
 def test_durations_keep_shortest_and_earlier_values(tmp_path: Path) -> None:
     """
-    The shortest duration of a test in the run is saved; tests outside the run keep the old
-    value.
+    If a test ran several times in a run, the durations file gets the shortest of its durations.
+
+    Expected: a test that did not run keeps its old duration in the file.
     """
     file = tmp_path / "durations.json"
     file.write_text(render_durations([("a", 3.04), ("a", 2.06)], {"a": 9.0, "b": 1.0}))
@@ -124,9 +125,10 @@ def test_smoke_summary_states_no_qualification(
     """
     The summary lists the requirements that did not pass, and does not contain the word QUALIFIED.
 
-    Expected: the next line states how many requirements passed, and the last line the path of the
-    report. The run passes only if all listed requirements are optional and unsupported.
-    Requirements and pairs without a selected test do not count.
+    Expected: the first lines list these requirements, one line each. The next line states how many
+    requirements passed, and the last line the path of the report. The run passes only if all
+    listed requirements are optional and unsupported. Requirements and pairs without a selected
+    test do not count.
     """
     summary_lines = list(smoke_summary.render_smoke_summary(RUN, records, Path("out/index.html")))
 

@@ -26,7 +26,12 @@ CURRENT_PARAMETERS = {
 
 
 def make_samples(*rates_mib_s: int, took_s: float = 0.01) -> list[JobSample]:
-    """Make ten samples for each second, with a separate rate in MiB/s for each second."""
+    """Make job samples of a migration, ten samples per second.
+
+    Args:
+        rates_mib_s: Throughput in the first, second, third ... second of the migration, in MiB/s.
+        took_s: Time from the query of a sample to libvirt's reply, in s.
+    """
     samples, sent_bytes = [JobSample(0.1, JobStats({"memory_processed": MIB}), took_s)], MIB
     for index, rate_mib_s in enumerate(value for value in rates_mib_s for _ in range(10)):
         sent_bytes += rate_mib_s * MIB // 10
@@ -114,9 +119,10 @@ def test_byte_mismatch_between_link_and_job(
     has_mismatch: bool,  # noqa: FBT001
 ) -> None:
     """
-    The bytes of the job statistics must be most of the bytes on the link.
+    The migration must have sent most of the bytes that crossed the link.
 
-    Expected: a mismatch if other traffic used the link, or if the migration used another link.
+    Expected: a mismatch between the sent bytes in the job statistics and the bytes on the link if
+    other traffic used the link, or if the migration used another link.
     """
     assert (
         bool(throughput.describe_byte_mismatch(link_mib * MIB, 100 * MIB, min_share=min_share))
@@ -135,10 +141,10 @@ def test_byte_mismatch_between_link_and_job(
 )
 def test_too_few_samples_give_no_rate(samples: list[JobSample]) -> None:
     """
-    The throughput is not guessed if the samples do not suffice.
+    If there are too few usable job samples, no throughput is computed.
 
-    Expected: no rate if the samples cover less than a window, if the replies were late, or if
-    the samples have no statistics.
+    Expected: no rate if the samples cover less than a time window of 2 s, if each reply of
+    libvirt took 2 s, or if the samples have no statistics.
     """
     assert throughput.compute_window_rates(samples) == ()
 

@@ -15,11 +15,11 @@ def test_gap_meter_forgets_the_mac_of_an_earlier_guest(
     linked_hosts: tuple[Host, Host], program: Path
 ) -> None:
     """
-    A guest gets the probes, although the client knows another MAC for the address.
+    The gap meter removes the MAC of an earlier guest from the neighbor table of the client.
 
-    Preconditions: the neighbor table of the client has the MAC of an earlier guest.
-    Expected: the first reply answers one of the first probes, sent before the client would
-    verify an old entry (`delay_first_probe_time`, 5 s).
+    Preconditions: the neighbor table has the MAC of an earlier guest for the guest's address.
+    Expected: the guest replies less than 3 s after the first probe. With the old entry, the client
+    would send probes to the earlier guest for 5 s (`delay_first_probe_time`).
     """
     client, guest = linked_hosts
     address = guest.entry.address

@@ -3,7 +3,8 @@
 import pytest
 
 from migqual.errors import InconclusiveError
-from migqual.model.outcome import GuestEvent, MigrationStatus, Outcome
+from migqual.model.guest_event import GuestEvent
+from migqual.model.outcome import MigrationStatus, Outcome
 from migqual.model.percentile import compute_percentile
 from migqual.model.plan import Plan
 from migqual.observe import gaps
@@ -123,6 +124,15 @@ def test_guest_rollback_is_detected(
     assert bool(rollback) is bool(expected_text)
 
 
+def test_second_reply_to_a_probe_is_kept() -> None:
+    """Two copies of a guest answer the same probe twice."""
+    trace = MeterTrace()
+    for line in ("p 1 10 20", "p 2 30 40", "p 2 30 45", "p 3 50 60"):
+        trace.parse_line(line)
+
+    assert trace.repeated_replies == [2]
+
+
 @pytest.mark.parametrize(
     ("resumed_us", "pause_ms"), [(9_000, 7.0), (1_500, -0.5), (None, None)], ids=str
 )
@@ -232,7 +242,10 @@ def test_percentile_is_nearest_rank() -> None:
 def test_session_timeout_grows_with_the_silence(
     last_reply_s: float, after_s: float, timeout_s: float
 ) -> None:
-    """TCP doubles the retransmission timeout: after N s of silence a retry may take N s more."""
+    """The timeout for a reply in the TCP session is 20 s plus the silence before the wait.
+
+    TCP doubles the retransmission timeout. After N s of silence, the next retry may come N s later.
+    """
     computed_timeout_s = compute_session_timeout_s(int(last_reply_s * 1e9), int(after_s * 1e9))
 
     assert computed_timeout_s == pytest.approx(timeout_s)

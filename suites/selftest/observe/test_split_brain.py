@@ -1,8 +1,13 @@
-"""The violation for a guest whose QEMU crashed contains the last messages of QEMU's log."""
+"""A guest that ran on two hosts, or whose QEMU crashed, is reported with what is known."""
 
 import pytest
 
-from migqual.observe.split_brain import extract_last_messages
+from migqual.errors import InconclusiveError
+from migqual.model.guest_event import GuestEvent
+from migqual.model.outcome import MigrationStatus, Outcome
+from migqual.model.plan import Plan
+from migqual.model.run_intervals import ClockDifference
+from migqual.observe.split_brain import extract_last_messages, find_overlap_violations
 
 pytestmark = pytest.mark.selftest
 
@@ -27,3 +32,46 @@ def test_last_log_messages_include_the_crash_reason() -> None:
     assert "Assertion failed. | 2026-11-26 15:18:58.069+0000: shutting down" in messages
     assert "tainted" not in extract_last_messages("\n".join(CRASHED_QEMU_LOG.splitlines()[:4]))
     assert extract_last_messages("-msg timestamp=on") == ""
+
+
+def build_outcome(*events: tuple[str, str, int], error_us: int = 0) -> Outcome:
+    """Build the outcome of a completed migration from a1 to b1 with events (host, name, µs)."""
+    return Outcome(
+        Plan(),
+        "g",
+        "a1",
+        "b1",
+        "virsh",
+        MigrationStatus.COMPLETED,
+        1.0,
+        events=tuple(GuestEvent(host, name, 0.0, at_us) for host, name, at_us in events),
+        clock_difference=ClockDifference(error_us=error_us),
+    )
+
+
+def test_guest_that_ran_on_both_hosts_is_a_violation() -> None:
+    overlap = build_outcome(("b1", "RESUME", 1000), ("a1", "STOP", 3000))
+    forever = build_outcome(("a1", "STOP", 1), ("b1", "RESUME", 2), ("a1", "RESUME", 3))
+
+    assert find_overlap_violations(overlap) == [
+        "split brain: g ran on a1 and b1 at the same time for 2.0 ms"
+    ]
+    assert find_overlap_violations(forever)[0].endswith("at the same time until the end")
+    assert find_overlap_violations(build_outcome(("a1", "STOP", 1), ("b1", "RESUME", 2))) == []
+
+
+@pytest.mark.parametrize(
+    ("events", "error_us", "reason"),
+    [
+        ((("a1", "STOP", 1000),), 0, "no RESUME"),
+        ((("b1", "RESUME", 1000),), 0, "no STOP"),
+        ((("a1", "STOP", 1000), ("b1", "RESUME", 2000)), 20_000, "error is 20.0 ms"),
+    ],
+    ids=["no-resume", "no-stop", "clocks"],
+)
+def test_unknown_times_are_inconclusive(
+    events: tuple[tuple[str, str, int], ...], error_us: int, reason: str
+) -> None:
+    """A completed migration without the events, or with clocks that differ, proves nothing."""
+    with pytest.raises(InconclusiveError, match=reason):
+        find_overlap_violations(build_outcome(*events, error_us=error_us))

@@ -45,7 +45,14 @@ def run_census(program: Path, pid: int, *options: str) -> "subprocess.CompletedP
 
 
 def test_census_counts_nonzero_and_dirtied_memory(program: Path, writer_pid: int) -> None:
-    """4 MiB of 6 written MiB are not zero, and 1 MiB changes in each window."""
+    """
+    The payload command `census` counts the non-zero memory and the memory changed in a window.
+
+    Preconditions: a program writes 4 MiB of random data and 2 MiB of zeros. The program rewrites
+    1 MiB all the time.
+    Expected: 4 MiB are not zero. 1 MiB changes in the window of 100 ms, and also in the window of
+    300 ms.
+    """
     result = run_census(program, writer_pid, "--kib", str(MAP_MIB << 10), "--windows", "100,300")
     sample = parse_memory_sample(result.stdout)
 
@@ -57,9 +64,12 @@ def test_census_counts_nonzero_and_dirtied_memory(program: Path, writer_pid: int
 
 
 def test_census_estimates_from_sampled_pages(program: Path, writer_pid: int) -> None:
-    """An estimate from 500 of 1536 pages is close to the exact result.
+    """
+    The payload command `census` estimates the dirtied memory from 500 of the 1536 written pages.
 
-    The dirtied memory may differ from 1 MiB by four standard deviations.
+    Preconditions: a program rewrites 1 MiB all the time.
+    Expected: the estimate differs from 1 MiB by at most four standard deviations, 0.4 MiB. The
+    non-zero memory is exact.
     """
     argv = ("--kib", str(MAP_MIB << 10), "--windows", "100", "--samples", "500")
     sample = parse_memory_sample(run_census(program, writer_pid, *argv).stdout)

@@ -74,10 +74,10 @@ def test_channel_recovers_from_a_broken_request(port: TerminalPort) -> None:
     """
     A broken request over the virtio-serial port does not disturb the next request.
 
-    Preconditions: the payload gets a cut request with a line break. Later the payload gets a
-    request that is longer than its buffer of 8 KiB.
-    Expected: the payload replies to the cut request with an error. The payload replies to the
-    request after each broken request.
+    Preconditions: the payload gets a request that ends in the middle of a word (`memory ver`).
+    Later the payload gets a request that is longer than the payload's buffer of 8 KiB.
+    Expected: the payload replies to the first request with an error. After each broken request,
+    the payload executes the next request.
     """
     port.write("7 memory ver\n8 status\n")
     error_reply, status_reply = port.read_replies(2)

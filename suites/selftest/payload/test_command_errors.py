@@ -58,9 +58,10 @@ def test_invalid_command_is_refused_with_the_reason(
     shared_daemon: PayloadDaemon, command: str, reason: str
 ) -> None:
     """
-    Unknown commands, names, keys and values out of range are errors without any effect.
+    The payload refuses an invalid command, for example an unknown name or a value out of range.
 
-    Expected: exit status 1, `ok` false, the reason; no region and no disk is started.
+    Expected: exit status 1, `ok` false, and the reason. The payload starts no memory region and
+    no disk writer.
     """
     assert reason in shared_daemon.expect_error(command)
     status = shared_daemon.run_command("status")
@@ -125,7 +126,7 @@ def test_invalid_options_exit_with_status_2(
     shared_daemon: PayloadDaemon, arguments: list[str]
 ) -> None:
     """
-    A subcommand with invalid arguments has no effect and prints the reason.
+    If a subcommand of migqual-payload gets invalid arguments, the program prints the reason.
 
     Expected: exit status 2 and a message on standard error.
     """
@@ -137,7 +138,7 @@ def test_ctl_without_daemon_prints_a_json_error(
     shared_daemon: PayloadDaemon, tmp_path: Path
 ) -> None:
     """
-    If no daemon runs, `ctl` prints the error as JSON.
+    If no daemon runs, the subcommand `ctl` prints the error as JSON.
 
     Expected: exit status 1 and a reason with the path of the socket.
     """

@@ -193,8 +193,11 @@ def test_block_of_a_second_writer_is_detected(daemon: PayloadDaemon, image: Path
     """
     A block with a sequence number above all issued numbers shows a second writer on the disk.
 
-    Expected: kind `future`, with the sequence number of the block. A block rebuilt with the
-    original sequence number is equal to the original block.
+    Preconditions: the test replaces a block with a copy that has a higher sequence number and a
+    valid checksum. The copy is built correctly: with the original number, the copy is equal to
+    the block.
+    Expected: the block has the kind `future`. The report has the sequence number in the block,
+    which is higher than the issued number.
     """
     _start_writer(daemon, image, 20)
     daemon.run_command("disk stop d")

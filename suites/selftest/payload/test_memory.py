@@ -196,9 +196,12 @@ def test_damaged_memory_pages_are_classified(
     daemon: PayloadDaemon, inject_fault: Callable[[PayloadDaemon, int], None], kind: str, touch: str
 ) -> None:
     """
-    An old page, a swapped page, a zeroed page, a mixed page and a foreign page are detected.
+    The verification detects a page with wrong contents, and names the kind of damage.
 
-    Expected: exactly the damaged page is bad, with the expected kind.
+    Preconditions: a page contains its own earlier contents, the contents of the next page, zeros,
+    half of the next page, or a page of another memory region.
+    Expected: exactly this page is bad, with the kind `stale`, `swapped`, `zeroed`, `flipped` or
+    `foreign`.
     """
     region = daemon.run_command(f"memory start a mib=1 touch={touch}")
     inject_fault(daemon, int(region["address"], 16) + 3 * PAGE_BYTES)
@@ -224,7 +227,8 @@ def test_dirtying_detects_damage_before_overwriting(daemon: PayloadDaemon) -> No
     """
     A damaged page is counted and reported even if the page is rewritten before a verification.
 
-    Expected: dirtying found a single bad page; afterwards the region has no bad page.
+    Expected: the payload checks each page before each rewrite, and finds a single bad page. The
+    later verification finds no bad page in the memory region.
     """
     region = daemon.run_command("memory start a mib=1")
     daemon.write_memory(int(region["address"], 16) + 9 * PAGE_BYTES + 100, b"\xff\xfe")

@@ -162,10 +162,10 @@ def test_broken_session_is_reported_once_and_probes_continue(
 
 def test_session_starts_when_the_guest_is_up(program: Path, tmp_path: Path) -> None:
     """
-    The gap meter can start before the guest.
+    The gap meter can start before the payload daemon of the guest.
 
-    Expected: at first the gap meter gets only replies to probes. As soon as the payload daemon of
-    the guest listens, the gap meter also gets replies in the TCP session.
+    Expected: at first only the guest's kernel replies, to the probes (ICMP echo requests). As soon
+    as the payload daemon listens, the gap meter also gets replies in the TCP session.
     """
     with run_payload_daemon(program, tmp_path) as first_daemon:
         port = first_daemon.port

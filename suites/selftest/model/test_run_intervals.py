@@ -1,0 +1,83 @@
+"""The events STOP and RESUME of both hosts show whether a guest ran on both at the same time."""
+
+from math import inf
+
+import pytest
+
+from migqual.model.guest_event import GuestEvent
+from migqual.model.run_intervals import ClockDifference, find_run_overlap_ms
+
+pytestmark = pytest.mark.selftest
+
+SOURCE, DESTINATION = "a1", "b1"
+ONE_CLOCK = ClockDifference()
+
+
+def build_events(*events: tuple[str, str, int]) -> list[GuestEvent]:
+    """Build events from host, name and the time on the clock of the host in ms."""
+    return [GuestEvent(host, name, 0.0, at_ms * 1000) for host, name, at_ms in events]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected_ms"),
+    [
+        ([], 0.0),
+        ([(SOURCE, "STOP", 10), (DESTINATION, "RESUME", 40)], 0.0),
+        ([(DESTINATION, "RESUME", 10), (SOURCE, "STOP", 40)], 30.0),
+        ([(SOURCE, "STOP", 10), (SOURCE, "RESUME", 30)], 0.0),
+        ([(SOURCE, "STOP", 10), (DESTINATION, "RESUME", 40), (SOURCE, "RESUME", 90)], inf),
+        (
+            [
+                (SOURCE, "STOP", 10),
+                (DESTINATION, "RESUME", 40),
+                (SOURCE, "RESUME", 90),
+                (DESTINATION, "STOP", 95),
+            ],
+            5.0,
+        ),
+        ([(DESTINATION, "RESUME", 40)], 0.0),
+    ],
+    ids=[
+        "no-event",
+        "normal",
+        "overlap",
+        "failed",
+        "source-resumes-late",
+        "source-resumes-for-a-while",
+        "no-stop",
+    ],
+)
+def test_times_on_both_hosts_are_found(
+    events: list[tuple[str, str, int]], expected_ms: float
+) -> None:
+    overlap_ms = find_run_overlap_ms(build_events(*events), SOURCE, DESTINATION, ONE_CLOCK)
+
+    assert overlap_ms == expected_ms
+
+
+def test_difference_of_the_clocks_is_subtracted() -> None:
+    """
+    A destination whose clock is 300 ms ahead hides no overlap, and only the error is granted.
+
+    Preconditions: the guest ran for 250 ms on both hosts. By the clock of the destination, it
+    began there 50 ms after the end at the source.
+    """
+    events = build_events((SOURCE, "STOP", 1000), (DESTINATION, "RESUME", 1050))
+    difference = ClockDifference(offset_us=300_000, error_us=2_000)
+
+    assert find_run_overlap_ms(events, SOURCE, DESTINATION, difference) == 248.0
+    assert find_run_overlap_ms(events, SOURCE, DESTINATION, ONE_CLOCK) == 0.0
+    assert (
+        find_run_overlap_ms(
+            events, SOURCE, DESTINATION, ClockDifference(offset_us=51_000, error_us=2_000)
+        )
+        == 0.0
+    )
+
+
+def test_two_measurements_of_the_clocks_are_combined() -> None:
+    """The mean counts, and the error covers the drift between the two measurements."""
+    before, after = ClockDifference(1000, 100), ClockDifference(3000, 300)
+
+    assert before.combine(after) == ClockDifference(2000, 1300)
+    assert ONE_CLOCK.combine(ONE_CLOCK) == ONE_CLOCK
