@@ -131,7 +131,11 @@ def test_a_copy_that_differs_in_one_block_is_found(testbed: Testbed) -> None:
 
 
 class ImageUse(StrEnum):
-    """How a process uses the old image at the source, after a migration has copied the disk."""
+    """How the test uses the old image of a copied disk: it writes to the file, or only opens it.
+
+    The old image stays at the source after a migration has copied the disk. The guest no longer
+    uses it.
+    """
 
     WRITTEN = "written"
     OPENED = "opened"

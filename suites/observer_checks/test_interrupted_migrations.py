@@ -323,7 +323,10 @@ def enable_multifd_again(guest: Guest) -> None:
 
 
 def list_held_migrations(guest: Guest) -> list[str]:
-    """List the migrations among the connections in the reply of QMP `query-yank`."""
+    """List the migrations that QEMU has not yet released, according to QMP `query-yank`.
+
+    The reply has an entry of the type `migration` until QEMU's migration thread has ended.
+    """
     connection_types = [
         yank_instance["type"] for yank_instance in guest.domain.run_qmp_command("query-yank")
     ]

@@ -4,35 +4,51 @@ from contextlib import ExitStack
 
 import pytest
 
-from migqual.inventory.entities import Inventory
+from migqual.inventory.entities import Inventory, Tier
 from migqual.observe.leftovers import LeftoverAudit
 from migqual.testbed.testbed import Testbed
 
 pytestmark = pytest.mark.observer_check
 
-INTERFACE = "mqleft0"
+INTERFACE, MAC = "mqleft0", "fe:6d:71:00:00:01"
+TABLE = "mq_left"
 
 
 def test_leftovers_on_a_host_are_found(testbed: Testbed, inventory: Inventory) -> None:
     """
-    A file, a process and a network interface left on a host are found.
+    Objects of every kind that are left on a host are found.
 
-    Preconditions: a file and a process with a name of the current run, and a network interface.
-    Expected: each of the three is found on the right host and on no other host. After the
-    removal no leftover is found.
+    Preconditions: a file, a folder of libvirt, a control group, a process and a mount with a name
+    of the current run, a table of nftables, and a network interface with a MAC of migqual.
+    Expected: each of them is found on the right host and on no other host. After the removal no
+    leftover is found.
     """
     prefix = f"mq-{testbed.provisioner.run_id}-{testbed.provisioner.lane_number}-"
     audit = LeftoverAudit(inventory, prefix)
     host = testbed.source
     file = host.entry.scratch / f"{prefix}left.raw"
+    unit = prefix.replace("-", "\\x2d")
+    folders = (
+        f"/var/lib/libvirt/qemu/domain-99-{prefix}left",
+        f"/sys/fs/cgroup/machine-qemu\\x2d99\\x2d{unit}left.scope",
+    )
     earlier_leftovers = audit.list_leftovers(testbed.hosts)
 
     with ExitStack() as stack:
         stack.callback(host.shell.run, "rm", "-f", "--", file)
         host.shell.run("touch", "--", file)
+        for folder in folders:
+            stack.callback(host.shell.run, "rmdir", "--", folder)
+            host.shell.run("mkdir", "--", folder)
+        stack.callback(host.shell.run, "umount", folders[0])
+        host.shell.run("mount", "-t", "tmpfs", "none", folders[0])
+        stack.callback(host.shell.run, "nft", "delete", "table", "inet", TABLE)
+        host.shell.run("nft", "add", "table", "inet", TABLE)
         stack.callback(host.shell.run, "ip", "link", "delete", INTERFACE)
         host.shell.run("ip", "tuntap", "add", INTERFACE, "mode", "tap")
-        process_script = f'echo up; exec -a "guest={prefix}left" cat'  # ends at end of input
+        host.shell.run("ip", "link", "set", INTERFACE, "address", MAC)
+        # The quotes hide the name in the command line of sudo. The process ends at end of input.
+        process_script = f'echo up; exec -a "gue""st={prefix}left" cat'
         process = stack.enter_context(host.shell.start("bash", "-c", process_script))
         assert next(iter(process)) == "up\n"
         leftovers = audit.list_leftovers(testbed.hosts) - earlier_leftovers
@@ -41,7 +57,11 @@ def test_leftovers_on_a_host_are_found(testbed: Testbed, inventory: Inventory) -
 
     assert leftovers == {
         f"{host.name}: file {file}",
-        f"{host.name}: interface {INTERFACE}",
+        *(f"{host.name}: file {folder}" for folder in folders),
+        f"{host.name}: mount {folders[0]}",
+        f"{host.name}: nftables table inet {TABLE}",
+        f"{host.name}: interface with MAC {MAC}",
+        *([f"{host.name}: interface {INTERFACE}"] if inventory.tier is Tier.LAB else []),
         f"{host.name}: process guest={prefix}left",
     }
     assert audit.list_leftovers(testbed.hosts) <= earlier_leftovers

@@ -25,9 +25,10 @@ def test_restored_and_booted_guests_are_the_same(testbed: Testbed) -> None:
     Restored guests and booted guests have the same devices and pass the same migration checks.
 
     Preconditions: two guests of each kind in turn, with a disk.
-    Expected: every guest lists the same devices. Each guest migrates with memory, disk, session
-    and boot unharmed. The restored guests started without a boot, and have fewer non-zero pages:
-    data of the boot is neither restored nor sent.
+    Expected: every guest lists the same devices. Each guest migrates without damage to memory,
+    disk and TCP session, and does not boot again. The restored guests started without a boot, and
+    have fewer non-zero pages than the booted guests: memory that only the boot uses is neither
+    restored nor sent.
     """
     starts = (StartMode.RESTORED, StartMode.BOOTED, StartMode.RESTORED, StartMode.BOOTED)
     devices, filled_mib = [], []

@@ -1,12 +1,38 @@
 """Copies of a guest after a fault: one host at most runs the guest."""
 
+from dataclasses import replace
+
 from migqual.deadline import Deadline
 from migqual.errors import TimedOut, ViolationError
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.observe.split_brain import RUNNING_STATES
+from migqual.model.outcome import Outcome
+from migqual.observe.split_brain import RUNNING_STATES, find_overlap_violations
+from migqual.probes.clocks import measure_clock_difference
+from migqual.testbed.testbed import Testbed, raise_violations
 
 CLEANUP_SECONDS = 30.0
+
+
+def require_no_second_copy(guest: Guest, testbed: Testbed, outcome: Outcome) -> None:
+    """Require that no other host runs the guest or has its QEMU, now and during the migration.
+
+    For a guest without observers: the state of the guest itself does not matter.
+
+    Args:
+        guest: The migrated guest.
+        testbed: The testbed of the hosts.
+        outcome: The outcome of the completed migration, with QEMU's events of both hosts.
+
+    Raises:
+        ViolationError: Another host runs the guest or has a QEMU process of the guest.
+        InconclusiveError: The events or the clocks do not say whether the guest ran on both hosts.
+    """
+    wait_for_single_copy(guest, (testbed.pair.get_peer(guest.host),), may_stay=False)
+    if not testbed.pair.has_common_clock:
+        difference = measure_clock_difference(*testbed.hosts, testbed.probe_context)
+        outcome = replace(outcome, clock_difference=difference)
+    raise_violations(tuple(find_overlap_violations(outcome)))
 
 
 def wait_for_single_copy(
