@@ -7,18 +7,20 @@ from contextlib import ExitStack
 import pytest
 
 from fixtures.plugins.preflight import PreflightRunner
+from fixtures.plugins.stack_messages import RecordStackMessage
 from migqual.deadline import Deadline
-from migqual.errors import MigrationAborted
+from migqual.errors import MigrationAborted, MigrationRefused
 from migqual.hosts.guest import Guest
 from migqual.hosts.pid_file import build_stop_command
 from migqual.inventory.stores import StoreKind
 from migqual.migration.job_sampler import SampleAction
 from migqual.model.finding import Finding, Severity
-from migqual.model.guest_spec import DiskSpec, GuestSpec
+from migqual.model.guest_spec import DiskFormat, DiskSpec, GuestSpec
 from migqual.model.outcome import JobSample
 from migqual.model.plan import Plan
 from migqual.testbed.testbed import Testbed
 
+DELETE_METADATA_ONLY = 2  # VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY
 SHARED_MEMORY_XML = (
     "<shmem name='NAME'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>"
 )
@@ -129,6 +131,40 @@ def test_disk_with_errors(run_preflight: PreflightRunner, testbed: Testbed) -> N
 
     assert finding.severity is Severity.REFUSED
     assert "failed" in str(finding.figures["vda"])
+
+
+@pytest.mark.requirement("LM-PRE-03")
+def test_guest_with_a_snapshot(
+    run_preflight: PreflightRunner, testbed: Testbed, record_stack_message: RecordStackMessage
+) -> None:
+    """
+    A guest with a snapshot is found before libvirt refuses its migration.
+
+    Preconditions: the guest has an internal snapshot, which is in the disk image.
+    Expected: preflight refuses, and the finding names the snapshot. Without preflight libvirt
+    refuses the migration. After the remedy (only the metadata is removed) the guest migrates.
+    """
+    spec = GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.QCOW2),))
+    guest = testbed.make_guest(spec)
+    plan = Plan(safety=testbed.choose_safety(spec))
+    domain = guest.domain
+    domain.call_libvirt(
+        "create a snapshot",
+        lambda d: d.snapshotCreateXML("<domainsnapshot><name>before</name></domainsnapshot>"),
+    )
+
+    finding = run_preflight(guest.name)["LM-PRE-03.snapshots"]
+    with pytest.raises(MigrationRefused) as refusal:
+        testbed.migrate(guest, plan)
+
+    assert finding.severity is Severity.REFUSED
+    assert "before" in finding.message
+    record_stack_message("snapshots", refusal.value.message)
+    domain.call_libvirt(
+        "remove the metadata of the snapshot",
+        lambda d: d.snapshotLookupByName("before").delete(DELETE_METADATA_ONLY),
+    )
+    testbed.migrate(guest, plan)
 
 
 @pytest.mark.requirement("LM-PRE-03")

@@ -131,13 +131,14 @@ def test_shared_file_is_recognized_without_writing(
     run_preflight: PreflightRunner, shared_idle_guest: Guest
 ) -> None:
     """
-    Preflight recognizes a shared file by QEMU's lock on the image, without a token file.
+    Preflight recognizes a shared file by QEMU's lock on the image, without writing a file.
 
     Preconditions: a running guest on the shared directory. Only read-only probes are allowed,
-    as for a guest of another owner.
+    as for a guest of another owner. So preflight must not write a file beside the image to see
+    whether the file appears on the other host.
     Expected: the disk is shared. If the file system does not show the locks of one host to the
-    other host, the disk is ambiguous. No file is written beside the image: the journal names every
-    file before the file is created, and names no file in the folder of the image.
+    other host, the disk is ambiguous. No file is written beside the image. The proof is the
+    journal, which has an entry for each created file: no new entry is in the folder of the image.
     """
     finding_id = f"LM-SHR-01.{shared_idle_guest.spec.list_disk_targets()[FILE_DISK_INDEX]}"
     has_common_locks = "lock" in run_preflight(shared_idle_guest.name)[finding_id].message

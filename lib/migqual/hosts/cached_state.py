@@ -60,7 +60,7 @@ class CachedState:
 
     @property
     def path(self) -> PurePosixPath:
-        """Return the path of the cached state on the host."""
+        """Return the path of the saved state (a libvirt save file) in the cache of the host."""
         return self.host.entry.scratch / SAVED_STATES_FOLDER / self.key
 
     def _run_script(self, script: str, path: PurePosixPath) -> bool:

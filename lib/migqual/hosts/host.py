@@ -203,8 +203,9 @@ def remove_stale_ssh_folders() -> None:
 def _lock_folder(folder: Path) -> IO[str]:
     """Lock the folder until the returned file is closed, at the latest at the end of the process.
 
-    The lock file is renamed after it is locked, because `remove_stale_ssh_folders` finds the file
-    by its final name.
+    The function creates and locks the lock file under a temporary name, then renames the file.
+    Without the rename, `remove_stale_ssh_folders` of another process could find a lock file that is
+    not yet locked, and remove the folder.
     """
     stream = (folder / f"{_LOCK_FILE}.new").open("w")
     fcntl.flock(stream, fcntl.LOCK_EX)

@@ -80,12 +80,18 @@ def _set_port_type(interface: etree._Element, *, has_ovs_bridge: bool) -> None:
 
 
 def translate_emulator(emulator: str, source: HostNames, destination: HostNames) -> str:
-    """Return the destination's QEMU if `emulator` is the source's QEMU, otherwise `emulator`."""
+    """Return the destination's QEMU path in place of the source's QEMU path.
+
+    The function returns any other path unchanged.
+    """
     return destination.emulator if emulator == source.emulator else emulator
 
 
 def translate_bridge(bridge: str, source: HostNames, destination: HostNames) -> str:
-    """Return the destination's service bridge if `bridge` is the source's, otherwise `bridge`."""
+    """Return the destination's service bridge in place of the source's service bridge.
+
+    The function returns any other bridge unchanged.
+    """
     is_translated = is_service_bridge(bridge, source, destination)
     return destination.service_bridge if is_translated else bridge
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from migqual.deadline import Deadline
 from migqual.errors import HostError, WithheldError
 from migqual.hosts.host import Host
-from migqual.inventory.entities import HostEntry
+from migqual.inventory.entities import HostEntry, hide_arguments
 
 POWER_KIND = "power"  # kind of a journal entry for a host that migqual switches off
 COMMAND_SECONDS = 120.0
@@ -65,15 +65,21 @@ def switch_power(entry: HostEntry, action: PowerAction) -> None:
             timeout=COMMAND_SECONDS,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise HostError(entry.name, f"power command `{command}`: {error}") from error
+    except OSError as error:
+        raise _build_command_error(entry, action, str(error)) from error
+    except subprocess.TimeoutExpired:  # its text contains all arguments
+        raise _build_command_error(entry, action, f"no end within {COMMAND_SECONDS:g} s") from None
     if result.returncode != 0:
         output = (result.stderr or result.stdout).strip()
-        raise HostError(
-            entry.name,
-            f"power command `{command}`: exit status {result.returncode}: {output}",
-            remedy="correct migqual_power_command in the inventory",
-        )
+        raise _build_command_error(entry, action, f"exit status {result.returncode}: {output}")
+
+
+def _build_command_error(entry: HostEntry, action: PowerAction, reason: str) -> HostError:
+    return HostError(
+        entry.name,
+        f"power command `{hide_arguments(entry.power_command)}`, action {action}: {reason}",
+        remedy="run migqual_power_command of the inventory by hand, and correct the command",
+    )
 
 
 def switch_on(host: Host) -> None:

@@ -59,13 +59,15 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
         hostname: str,
         key: paramiko.PKey,
     ) -> None:
-        """Accept a trusted key that is not revoked.
+        """Accept `key` if the known_hosts file trusts the key and does not revoke the key.
 
         Raises:
-            paramiko.BadHostKeyException: The file has only other keys of the host, or `key` is
-                revoked.
-            AuthorityOnlyError: The file has no key of the host, but a certificate authority.
-            paramiko.SSHException: The file has no key of the host.
+            paramiko.BadHostKeyException: The known_hosts file has keys of the host, but `key` is
+                not one of these keys or is revoked.
+            AuthorityOnlyError: The known_hosts file has no key of the host, only a certificate
+                authority.
+            paramiko.SSHException: The known_hosts file has neither a key of the host nor a
+                certificate authority.
         """
         if key in self.trusted and key not in self.revoked:
             return

@@ -25,6 +25,16 @@ def query_disk_errors(domain: Domain) -> dict[str, int]:
         raise StackError(domain.host, "query disk errors", str(error)) from error
 
 
+def list_snapshots(domain: Domain) -> tuple[str, ...]:
+    """List the names of a domain's snapshots that libvirt knows (virDomainSnapshotListNames).
+
+    Raises:
+        StackError: libvirt refuses the query.
+    """
+    names = domain.call_libvirt("list snapshots", lambda d: d.snapshotListNames())
+    return tuple(sorted(str(name) for name in names))
+
+
 def check_guest_agent(domain: Domain) -> None:
     """Check that the guest agent answers, by a query of the guest's clock (virDomainGetTime).
 

@@ -64,7 +64,11 @@ class MemoryRegion:
 
 @contextmanager
 def memory_region(guest: Guest, load: MemoryLoad) -> Iterator[MemoryRegion]:
-    """Dirty a second memory region of the guest during the block, then free the memory."""
+    """Add a memory region to the guest, and dirty the region during the `with` block.
+
+    The region is separate from the memory region that migqual checks after each migration. After
+    the block, the guest frees the memory of the added region.
+    """
     guest.run_payload_command(
         "memory", "start", LOAD_REGION, *load.payload_arguments, seconds=_FILL_SECONDS
     )

@@ -197,7 +197,10 @@ def freeze_thread(host: Host, payload: PurePosixPath | str, thread: QemuThread) 
     """
     with host.shell.start(payload, "freeze", "--tid", str(thread.tid)) as process:
         if (reply := process.read_first_line()) != "frozen":
-            raise HostError(host.name, f"cannot freeze the thread {thread.name}: {reply}")
+            raise HostError(
+                host.name,
+                f"migqual-payload cannot freeze the QEMU thread {thread.name} with ptrace: {reply}",
+            )
         yield
         process.send_line("go")
 

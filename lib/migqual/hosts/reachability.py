@@ -126,7 +126,7 @@ def _check_ssh(host: Host) -> Finding:
             remedy=f"run migqual on a machine with the architecture {architecture}",
         )
     user = f"{host.entry.user}, with sudo" if host.entry.become else host.entry.user
-    return Finding(finding_id, Severity.OK, f"logged in as {user}: {system}")
+    return Finding(finding_id, Severity.OK, f"login as {user} works; the host runs {system}")
 
 
 def _check_kvm(host: Host) -> Finding:

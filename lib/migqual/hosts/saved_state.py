@@ -87,7 +87,8 @@ def parse_save_header(data: bytes) -> SaveHeader:
         )
     if length > _MAX_BODY_BYTES or len(data) < _HEADER.size + length:
         raise ValueError(
-            f"the header announces {length} bytes of XML, but migqual read only {len(data)} bytes"
+            "the save file is incomplete or has too much XML: the header announces "
+            f"{length} bytes of XML, but migqual read only {len(data)} bytes of the file"
         )
     cookie = data[_HEADER.size + cookie_offset : _HEADER.size + length] if cookie_offset else b""
     xml = data[_HEADER.size : _HEADER.size + length].partition(b"\0")[0].decode(errors="replace")
@@ -123,7 +124,10 @@ class SavedState:
         try:
             header_bytes = self.header.render_with_xml(xml)
         except ValueError as error:
-            raise RestoreFailed(self.host.name, f"{self.path}: {error}") from error
+            raise RestoreFailed(
+                self.host.name,
+                f"migqual cannot restore a guest from the save file {self.path}: {error}",
+            ) from error
         dd_argv = ("dd", f"of={self.path}", "bs=1M", "conv=notrunc", "status=none")
         self.host.shell.run(*dd_argv, stdin=header_bytes)
         try:

@@ -212,17 +212,23 @@ class Shell:
         return status, stdout, b"".join(stderr_chunks)
 
     @contextmanager
-    def start(self, *argv: str | PurePosixPath) -> Iterator[RemoteProcess]:
+    def start(
+        self, *argv: str | PurePosixPath, has_terminal: bool = False
+    ) -> Iterator[RemoteProcess]:
         """Start a command, and close the SSH channel of the command after the block.
 
         Args:
             *argv: The command and the arguments, without quoting.
+            has_terminal: True starts the command on a terminal, so that the character 0x03 in the
+                input is Ctrl-C. The standard error is then a part of the standard output.
 
         Yields:
             The running command, which yields the lines of the standard output.
         """
         channel = self._open_channel()
         try:
+            if has_terminal:
+                channel.get_pty()
             channel.exec_command(
                 render_command_line(self.host, [str(argument) for argument in argv])
             )

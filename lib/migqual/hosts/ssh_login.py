@@ -238,7 +238,7 @@ def _is_refusal(error: Exception) -> bool:
 def describe_ssh_error(host: HostEntry, error: Exception) -> str:
     """Describe an SSH error for a message.
 
-    If paramiko tried several addresses, the text names each address other than the host's own.
+    If paramiko tried several addresses, the text names each address that is not in the inventory.
     An error without a message is described by the name of the Python class.
     """
     if isinstance(error, NoValidConnectionsError):

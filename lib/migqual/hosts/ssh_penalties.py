@@ -100,7 +100,10 @@ class PenaltyLedger:
         return self._settings.get(_get_server(host), PenaltySettings())
 
     def knows_settings(self, host: HostEntry) -> bool:
-        """Return whether the `PerSourcePenalties` of the SSH server are known."""
+        """Return whether `set_settings` has set the `PerSourcePenalties` of the host's SSH server.
+
+        If the result is False, the ledger uses the default settings.
+        """
         return _get_server(host) in self._settings
 
     def wait_before_failed_login(self, host: HostEntry) -> None:
@@ -144,11 +147,13 @@ class PenaltyLedger:
             return _calculate_wait_s(expiry_times, host, settings, seconds)
 
     def _wait(self, host: HostEntry, settings: PenaltySettings, seconds: float) -> None:
-        """Record a penalty of `seconds`, then wait until the SSH server can give the penalty.
+        """Wait before an action for which the SSH server gives a penalty of `seconds`.
 
-        After the wait, the penalty causes no lock-out. The ledger file is locked while the method
-        calculates the wait and records the penalty, so that no other process can record a penalty
-        in between.
+        The action is a failed login or a connection without a login. Without the wait, the sum of
+        the penalties could become so large that the server refuses all connections of the
+        controller. The method records the penalty before the wait. The ledger file is locked while
+        the method calculates the wait and records the penalty, so that no other process can record
+        a penalty in between.
         """
         with self._open_expiry_times() as expiry_times:
             wait_s = _calculate_wait_s(expiry_times, host, settings, seconds)

@@ -26,14 +26,14 @@ def has_own_memory_layout(spec: GuestSpec) -> bool:
 
 
 def check_tcg_memory(host: Host, spec: GuestSpec) -> None:
-    """Check that the host's QEMU sends all memory writes of an emulated guest in a migration.
+    """Check that an emulated guest on the host is safe from an error of QEMU before 9.0.
 
-    QEMU before 9.0 without KVM can miss a write, and the destination then gets old memory. With the
-    memory size of `compute_tcg_memory_kib`, QEMU misses no write. A guest with huge pages or NUMA
-    nodes cannot use that size.
+    The error makes QEMU miss memory writes during a migration, and the destination gets old memory.
+    An emulated guest normally has the memory size of `compute_tcg_memory_kib`, which avoids the
+    error. A guest with huge pages or NUMA nodes cannot have this size, and needs QEMU 9.0 or later.
 
     Raises:
-        GuestError: QEMU is older than 9.0, and the guest has huge pages or NUMA nodes.
+        GuestError: The host's QEMU is older than 9.0, and the guest has huge pages or NUMA nodes.
     """
     if not has_own_memory_layout(spec):
         return

@@ -4,6 +4,7 @@
 exist, paths are absolute, addresses are valid.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -86,6 +87,12 @@ def format_uri_host(address: str) -> str:
         return f"[{address}]" if ip_address(address).version == 6 else address
     except ValueError:
         return address
+
+
+def hide_arguments(command: str) -> str:
+    """Return the program of a command and ``...`` for its arguments, which may be secret."""
+    program, *arguments = shlex.split(command) or [""]
+    return f"{program} ..." if arguments else program
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,8 @@ def _parse_proxy_jump(value: object) -> str:
     match = re.fullmatch(r"\s*(?:-J\s*|-o\s*ProxyJump[=\s]\s*)(\S+)\s*", text.replace('"', ""))
     if not match:
         raise ValueError(
-            "only -J HOSTS or -o ProxyJump=HOSTS is allowed; migqual_jump_hosts is an alternative"
+            "the value must be -J HOSTS or -o ProxyJump=HOSTS; or remove the value and set "
+            "migqual_jump_hosts"
         )
     return match[1]
 
@@ -123,7 +124,7 @@ def _check_uri_template(text: str) -> str:
 def _check_power_command(text: str) -> str:
     if "action" not in _list_placeholders(text, ("action", "name", "address")):
         raise ValueError(
-            "the placeholder {action} is missing; write {action} where the command needs off or on"
+            "the placeholder {action} is missing; migqual replaces {action} by the word off or on"
         )
     try:
         shlex.split(text)
@@ -161,7 +162,7 @@ def _parse_addresses(value: object) -> tuple[IPAddress, ...]:
     if len(set(addresses)) != len(addresses):
         raise ValueError("two entries of the list contain the same address; correct one entry")
     if not addresses:
-        raise ValueError("no address is given")
+        raise ValueError("the list of addresses is empty; add an address")
     return addresses
 
 

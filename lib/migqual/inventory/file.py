@@ -19,6 +19,7 @@ from migqual.inventory.entities import (
     PairEntry,
     ServiceNetwork,
     Tier,
+    hide_arguments,
 )
 from migqual.inventory.group_tree import (
     ALL_GROUP_VARIABLE_NAMES,
@@ -295,6 +296,8 @@ def _get_effective_value(draft: InventoryDraft, host: HostDraft, name: str) -> o
         return host.address
     if name == "migqual_migration_address":
         return host.migration_address
+    if name == "migqual_power_command":  # may contain a password
+        return hide_arguments(host.variables.migqual_power_command)
     return getattr(host.variables, name)
 
 

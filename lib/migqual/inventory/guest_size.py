@@ -57,7 +57,8 @@ class GuestSize(StrictModel):
             )
         if "sata" in self.disk_buses and self.image is None:
             raise ValueError(
-                "disk_buses: sata needs an image, because migqual's kernel has no AHCI driver"
+                "disk_buses: sata needs an image, because migqual's kernel has no AHCI driver; "
+                "set the key image to a qcow2 image, or remove sata"
             )
         return self
 

@@ -24,10 +24,10 @@ def check_destination_is_file(storage: StorageFacts) -> Iterator[Finding]:
     if non_file_copies:
         yield report_refusal(
             "LM-NSS-03.file",
-            f"the plan copies disks to paths on {storage.destination} that are not files: "
-            f"{', '.join(non_file_copies)}",
-            f"on {storage.destination}, create a file with the name, format and size of the "
-            f"image on {storage.source}",
+            f"the plan copies disks to paths on {storage.destination} that lead to a device or "
+            f"another object instead of a file: {', '.join(non_file_copies)}",
+            f"on {storage.destination}, replace the object by a file with the format and size of "
+            f"the image on {storage.source}, or choose another path",
         )
     elif storage.copied_disks:
         yield report_ok("LM-NSS-03.file", "the destination of each copied disk is a file")

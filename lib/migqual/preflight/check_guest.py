@@ -89,6 +89,29 @@ def check_disk_errors(facts: MigrationFacts) -> Iterator[Finding]:
         )
 
 
+def check_snapshots(facts: MigrationFacts) -> Iterator[Finding]:
+    """Check whether the guest has snapshots (LM-PRE-03.snapshots).
+
+    libvirt keeps the metadata of snapshots on the source only, and refuses to migrate a guest that
+    has any.
+    """
+    finding_id, snapshots = "LM-PRE-03.snapshots", facts.health.snapshots
+    if isinstance(snapshots, Missing):
+        yield report_unknown(
+            finding_id, "cannot determine whether the guest has snapshots", snapshots
+        )
+    elif snapshots:
+        yield report_refusal(
+            finding_id,
+            f"libvirt does not migrate a guest with snapshots: {', '.join(snapshots)}",
+            "save the XML of each snapshot with `virsh snapshot-dumpxml`, then remove its metadata "
+            f"with `virsh snapshot-delete {facts.guest} SNAPSHOT --metadata`; this keeps the data",
+            snapshots=len(snapshots),
+        )
+    else:
+        yield report_ok(finding_id, "the guest has no snapshots", snapshots=0)
+
+
 def check_migration_blockers(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether a device of the guest prevents a migration (LM-PRE-03.devices).
 

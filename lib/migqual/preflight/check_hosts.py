@@ -100,9 +100,9 @@ def _find_missing(attempts: list[ConnectionAttempt]) -> Missing:
 def check_host_cpus(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether both hosts have the same CPU model (LM-RES-09.hosts).
 
-    If the CPU models differ, the severity of the finding is `refused`. The severity is only
-    `warning` for a guest CPU that does not depend on the host's CPU, if the destination offers
-    the guest's CPU.
+    If the CPU models differ, the severity of the finding is usually `refused`. The severity is
+    `warning` if two conditions are met: the guest's CPU does not depend on the host's CPU, and
+    the destination offers the guest's CPU.
     """
     finding_id = "LM-RES-09.hosts"
     source_cpu, destination_cpu = facts.source.cpu, facts.destination.cpu

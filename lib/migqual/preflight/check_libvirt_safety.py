@@ -72,7 +72,8 @@ def check_libvirt_safety(storage: StorageFacts) -> Iterator[Finding]:
     else:
         yield report_warning(
             FINDING_ID,
-            f"libvirt may refuse these disks, because the file system is unknown: {disk_list}",
+            f"libvirt may refuse these disks; preflight does not know their file systems on "
+            f"the source: {disk_list}",
             REMEDY,
         )
 

@@ -57,8 +57,8 @@ def check_guest_bridges(facts: MigrationFacts) -> Iterator[Finding]:
 def check_vcpu_limit(facts: MigrationFacts) -> Iterator[Finding]:
     """Check whether the destination supports the number of vCPUs of the guest (LM-PRE-04.cpu).
 
-    The maximum number of vCPUs depends on the machine type. Both hosts must have the same
-    architecture.
+    The maximum number of vCPUs depends on the machine type of the guest. The check also refuses a
+    destination whose architecture differs from the source.
     """
     finding_id, max_vcpus = "LM-PRE-04.cpu", facts.destination_hypervisor.max_vcpus
     needed_vcpus, machine = facts.definition.vcpus, facts.definition.machine
@@ -72,10 +72,11 @@ def check_vcpu_limit(facts: MigrationFacts) -> Iterator[Finding]:
     elif isinstance(max_vcpus, Missing):
         yield report_unknown(
             finding_id,
-            f"cannot determine whether {facts.destination.name} supports the machine type "
-            f"{machine}",
+            f"cannot determine how many vCPUs {facts.destination.name} supports with the machine "
+            f"type {machine}",
             max_vcpus,
-            "install a QEMU that supports this machine type, or choose an older machine type",
+            "remove the reported cause. If the machine type is not supported, install a QEMU that "
+            "supports the machine type, or choose an older machine type",
         )
     elif needed_vcpus > max_vcpus:
         yield report_refusal(

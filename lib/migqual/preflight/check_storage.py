@@ -31,14 +31,18 @@ def check_disk_locations(storage: StorageFacts) -> Iterator[Finding]:
         if fact.location is DiskLocation.AMBIGUOUS:
             yield report_unknown(
                 finding_id,
-                f"cannot determine the location of {fact.disk.target}",
+                f"cannot determine whether both hosts use the same disk {fact.disk.target}",
                 Missing(fact.evidence),
-                "check the storage by hand, or run preflight with --write-probes",
+                "check by hand whether both hosts open the same disk, or run preflight with "
+                "--write-probes",
                 **figures,
             )
         elif fact.location is DiskLocation.UNREACHABLE:
             yield report_warning(
-                finding_id, message, "give both hosts access to the storage", **figures
+                finding_id,
+                message,
+                f"give both hosts access to the network disk {fact.disk.target}",
+                **figures,
             )
         else:
             yield report_ok(finding_id, message, **figures)
@@ -65,7 +69,7 @@ def check_disk_reachability(storage: StorageFacts) -> Iterator[Finding]:
         yield report_refusal(
             finding_id,
             f"a host cannot open these disks: {format_disk_evidence(unreachable_disks)}",
-            "give both hosts access to the storage",
+            "give both hosts access to these disks",
             **figures,
         )
     elif uncopied_disks:

@@ -62,6 +62,7 @@ CHECKS: tuple[Check, ...] = (
     Check("LM-PRE-03.job", check_guest.check_active_job),
     Check("LM-PRE-03.agent", check_guest.check_agent_response),
     Check("LM-PRE-03.disks", check_guest.check_disk_errors),
+    Check("LM-PRE-03.snapshots", check_guest.check_snapshots),
     Check("LM-PRE-03.devices", check_guest.check_migration_blockers),
     Check("LM-PRE-04.cpu", check_resources.check_vcpu_limit),
     Check("LM-PRE-04.memory", check_resources.check_available_memory),
@@ -104,7 +105,9 @@ def evaluate_facts(facts: PreflightFacts) -> tuple[Finding, ...]:
         return (
             *login_findings,
             *(
-                report_unknown(finding_id, "cannot determine the result of this check", missing)
+                report_unknown(
+                    finding_id, "preflight could not collect the facts for this check", missing
+                )
                 for finding_id in finding_ids
             ),
         )

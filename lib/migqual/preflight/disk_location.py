@@ -12,7 +12,7 @@ MAX_WRITE_TIME_DIFFERENCE_S = 5
 
 @dataclass(frozen=True)
 class FileView:
-    """The state of a disk file on a host.
+    """The folder, the sizes and the time of the last change of a disk file, as a host sees them.
 
     Attributes:
         real_folder: Folder of the file, with all symbolic links resolved.
@@ -30,7 +30,7 @@ class FileView:
 
 @dataclass(frozen=True)
 class BlockView:
-    """The state of a block device or network disk on a host.
+    """The size, first block and device id of a block device or network disk, as a host sees them.
 
     Attributes:
         reported_size: Size as printed by `qemu-io`, for example ``64 MiB``.
@@ -100,13 +100,18 @@ def classify_file_location(
 
 
 def _has_same_write_time(source_view: FileView, destination_view: FileView) -> bool:
-    """Return whether size and time of the last write suggest one file with two paths.
+    """Return whether both hosts see the same file size and almost the same time of the last write.
 
-    The probes do not always detect that the file is the same. If one path is a bind mount of a
-    single file, the folders differ, so the destination does not see the token. If the file system
-    does not share locks between hosts, the destination does not see the lock. The times may differ
-    by a few seconds. The guest may write between the two reads, and a network file system shows a
-    new time with a delay.
+    If the result is True, the two paths may lead to one file, although the destination sees
+    neither the token nor the lock of the source:
+
+    - The token is a temporary file in the folder of the disk file. The destination does not see
+      the token if one path is a bind mount of the disk file without the folder.
+    - The lock is a lock on the disk file. The destination does not see the lock if the file system
+      does not share locks between hosts.
+
+    The times of one file can differ by a few seconds. The guest may write between the two reads,
+    and a network file system shows a new time with a delay.
     """
     difference_s = abs(source_view.modified_s - destination_view.modified_s)
     return (
@@ -118,7 +123,7 @@ def _has_same_write_time(source_view: FileView, destination_view: FileView) -> b
 def _classify_different_file(
     destination_view: FileView, *, is_folder_shared: bool
 ) -> tuple[DiskLocation, str]:
-    """Classify the location when the destination has a different file or no file at the path."""
+    """Classify a disk whose path leads to another file, or to no file, at the destination."""
     host = destination_view.host
     if is_folder_shared:
         article = "a different" if destination_view.exists else "no"

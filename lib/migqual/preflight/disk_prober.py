@@ -245,7 +245,10 @@ def query_filesystem(host: Host, path: str) -> FileSystem:
 
 
 def _read_file_view(host: Host, path: PurePosixPath) -> FileView:
-    """Read the state of the file on the host. Symbolic links are followed."""
+    """Read folder, inode, sizes and time of the last change of the file on the host.
+
+    Symbolic links are followed. If the file does not exist, only the folder is known.
+    """
     real_path = host.shell.run_unchecked("readlink", "-f", path).stdout.strip() or str(path)
     result = host.shell.run_unchecked("stat", "-c", "%i %s %Y %b %B", real_path)
     folder = str(PurePosixPath(real_path).parent)

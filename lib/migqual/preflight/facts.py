@@ -32,6 +32,7 @@ class GuestHealth:
         job: Type and operation of libvirt's active job. ``none`` means that no job is active.
         disk_errors: Error message of each disk with an error, by target.
         qemu_blockers: Reasons of QEMU against a migration of the guest.
+        snapshots: Names of the snapshots whose metadata libvirt keeps on the source.
     """
 
     state: DomainState
@@ -39,6 +40,7 @@ class GuestHealth:
     agent_state: Fact[AgentState]
     disk_errors: Fact[Mapping[str, str]]
     qemu_blockers: Fact[tuple[str, ...]]
+    snapshots: Fact[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True)

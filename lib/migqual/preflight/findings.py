@@ -28,8 +28,9 @@ def report_unknown(
 
     Args:
         finding_id: Id of the finding, for example ``LM-PRE-03.agent``.
-        message: The text of the finding, for example ``cannot determine whether a job runs``.
-        missing: The missing fact, whose reason follows the text.
+        message: What is unknown, for example ``cannot determine whether a job runs``.
+        missing: The missing fact. The function appends to `message` the reason why the fact is
+            missing.
         remedy: The remedy. An empty string selects a general remedy.
         **figures: Figures on which the result is based, with the units in the names.
     """

@@ -33,7 +33,7 @@ def collect_guest_health(
     if active_job != "none":
         # most queries would wait for the end of the job, until libvirt's timeout
         missing = Missing("a libvirt job is active")
-        return GuestHealth(state, active_job, missing, missing, missing)
+        return GuestHealth(state, active_job, missing, missing, missing, missing)
     return GuestHealth(
         state=state,
         job=active_job,
@@ -42,6 +42,7 @@ def collect_guest_health(
             lambda: collect_disk_errors(domain, definition, state, probe_mode)
         ),
         qemu_blockers=fact_or_missing(lambda: query_qemu_blockers(domain, state, probe_mode)),
+        snapshots=fact_or_missing(lambda: libvirt_queries.list_snapshots(domain)),
     )
 
 

@@ -160,10 +160,14 @@ def query_hypervisor_facts(
 def _find_cpu_model(
     host: Host, model: str, emulator: str | None, machine_arguments: dict[str, str]
 ) -> str:
-    """Find a CPU model in the domain capabilities, if libvirt cannot compare the guest's CPU.
+    """Search the domain capabilities of the host for the CPU model of the guest.
+
+    This search replaces libvirt's comparison of CPUs for architectures such as aarch64, whose CPUs
+    libvirt cannot compare.
 
     Returns:
-        ``identical`` if the hypervisor has the model, otherwise a message.
+        ``identical`` if the hypervisor offers the model. Otherwise a message that says that the
+        hypervisor does not offer the model.
     """
     capabilities = host.libvirt.query_domain_capabilities(emulator=emulator, **machine_arguments)
     models = {

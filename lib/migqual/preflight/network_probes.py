@@ -22,9 +22,10 @@ _CONNECT_SECONDS = "2"
 
 
 def probe_data_port(host: Host, peer: Host, probe_context: ProbeContext) -> ConnectionAttempt:
-    """Try a TCP connection from the host to a free migration port of the peer.
+    """Test whether the host can connect to a migration port of the peer over TCP.
 
-    The attempt succeeds when the host receives the peer's answer.
+    The payload (migqual's program) listens on a free migration port of the peer. The attempt
+    succeeds when the host gets the payload's reply over the connection.
     """
     address = peer.entry.migration_endpoint
 
@@ -164,11 +165,11 @@ def _connect_to_port(host: Host, address: str, port: int, probe_context: ProbeCo
 
 
 def _list_migration_ports(peer: Host) -> list[int]:
-    """List the upper half of the peer's migration ports.
+    """List the migration ports of the peer from which `probe_data_port` selects five ports.
 
-    The port range is the range in qemu.conf, else libvirt's default range. If the range has less
-    than ten ports, the result contains all ports five times, because the caller takes five
-    elements.
+    The port range is the range in qemu.conf, else libvirt's default range. The result is the upper
+    half of the range. If the range has less than ten ports, the upper half is too short for five
+    ports. Then the result contains each port of the range five times.
     """
     result = peer.shell.run_unchecked(
         "grep", "-E", "^ *migration_port_m(in|ax)", "/etc/libvirt/qemu.conf"
@@ -199,7 +200,11 @@ def _find_bridge(nic: Nic, host: Host) -> Fact[str]:
         if nic.type == "network":
             return libvirt_queries.find_network_bridge(host.libvirt, nic.source)
         if nic.type != "bridge":
-            raise HostError(host.name, f"a guest interface of type {nic.type} has no bridge")
+            raise HostError(
+                host.name,
+                f"a guest interface of type {nic.type} has no bridge; preflight can check only "
+                "the types network and bridge",
+            )
         name = nic.source or nic.bridge
         result = host.shell.run_unchecked("cat", f"/sys/class/net/{name}/operstate")
         if result.status != 0:

@@ -73,11 +73,12 @@ class FileSystem:
 class DiskFact:
     """The facts about a disk of the guest.
 
-    Preflight collects the fields from `space` to `backing_file_equal` only for a disk that is
-    neither shared nor remote.
+    Preflight collects the fields `space`, `image`, `copy_destination` and `backing_file_equal`
+    only for a disk that is neither shared nor remote.
 
     Attributes:
-        evidence: Observation that proves the location, as a text for messages.
+        location: Whether the disk is shared, remote, local, unreachable or ambiguous.
+        evidence: Observation from which preflight derived `location`, as a text for messages.
         filesystem: File system of a disk file at the source.
         backing_file_equal: Whether the destination has the same backing file. None means that the
             disk has no backing file.

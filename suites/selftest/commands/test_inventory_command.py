@@ -54,6 +54,33 @@ def inventory_file(tmp_path: Path) -> Path:
     return path
 
 
+def test_no_secret_of_the_inventory_is_printed(
+    inventory_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Passwords in variables are in no output: not in that of `show`, and not in error messages."""
+    secret = "planted-5e21d0"  # noqa: S105 - planted, so that the test finds it
+    inventory_file.write_text(
+        inventory_file.read_text().replace(
+            "    migqual_service_bridge: br0\n",
+            "    migqual_service_bridge: br0\n"
+            f"    migqual_power_command: /bin/bmc -P {secret} {{action}}\n",
+        )
+    )
+
+    assert run_inventory_command("show", inventory_file) == 0
+    output = capsys.readouterr().out
+    assert "/bin/bmc ..." in output
+    assert secret not in output
+
+    for wrong_line in (f"ansible_password: {secret}", f"migqual_power_command: x '{secret}"):
+        inventory_file.write_text(
+            inventory_file.read_text().replace("vars:\n", f"vars:\n    {wrong_line}\n", 1)
+        )
+        with pytest.raises(InventoryError) as caught:
+            run_inventory_command("show", inventory_file)
+        assert secret not in f"{caught.value} {caught.value.remedy}"
+
+
 def test_check_connects(inventory_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """If all hosts respond, `check` ends with exit code 0."""
     assert run_inventory_command("check", inventory_file) == 0
@@ -79,7 +106,7 @@ def test_check_reports_unreachable_hosts(
 
 
 def test_check_without_findings_fails(inventory_file: Path) -> None:
-    """`check` without any finding fails, because no host was checked."""
+    """`check` without any finding ends with exit code 1, because no host was checked."""
     assert run_inventory_command("check", inventory_file, connect=lambda _: []) == 1
 
 
@@ -119,7 +146,11 @@ def test_show_lists_origins(inventory_file: Path, capsys: pytest.CaptureFixture[
 def test_from_mugen_as_action_and_option(
     argv: tuple[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`from-mugen` and `--from-mugen` print the inventory to standard output."""
+    """`from-mugen` and `--from-mugen` convert the file env.json of mugen to an inventory.
+
+    mugen is the test framework of openEuler. `migqual inventory from-mugen` (action) and
+    `migqual inventory --from-mugen` (option) print the same inventory to standard output.
+    """
     env_file = tmp_path / "env.json"
     nodes = [{"ID": number, "IPV4": f"10.1.0.{number}"} for number in (1, 2)]
     env_file.write_text(json.dumps({"NODE": nodes}))

@@ -124,7 +124,11 @@ def test_missing_inventory_or_host_keeps_journal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """
-    The journal of real hosts stays when the inventory or the host in the inventory is missing.
+    `migqual sweep` keeps the journal of real hosts if the inventory file or the host is missing.
+
+    Preconditions: the inventory file named in the journal does not exist, or does not contain the
+    host of the journal entry.
+    Expected: exit code 1, and a message that names the missing file or host.
     """
     journal_path = write_journal(
         machine_folder, inventory=machine_folder / inventory, tier="real", host=host
@@ -198,7 +202,9 @@ def test_file_without_journal_is_refused_and_kept(machine_folder: Path, text: st
 
 def test_sweep_of_one_host_keeps_entries_of_other_hosts(machine_folder: Path) -> None:
     """
-    A sweep of a single host connects to no other host and keeps the entries of the other hosts.
+    A sweep of a single host connects to no other host and keeps the journal entries of other hosts.
+
+    Preconditions: the journal has one entry, for an image on h1. The sweep is only for h2.
     """
     journal_path = write_journal(
         machine_folder, inventory=machine_folder / "hosts.yml", tier="hosts"

@@ -34,9 +34,10 @@ def test_used_address_is_found(addresses: tuple[str, ...], used_address: str) ->
     """
     A machine that uses an address is found by its reply to the address resolution (ARP, NDP).
 
-    Expected: when the machine no longer has the address, no used address is found, although the
-    neighbor table still has an entry of the address. This is also true if the first checked
-    address has no entry in the table.
+    Expected: the error names the address and the MAC of the machine. When the machine no longer
+    has the address, a second check finds no used address, because migqual deletes the old entry
+    in the neighbor table. The first address of the second check has no entry in the table, and
+    migqual nevertheless deletes the entries of the next addresses.
     """
     with (
         create_linked_namespaces() as namespaces,

@@ -89,10 +89,10 @@ def test_domain_xml_of_every_kind_of_guest_is_valid(
 @pytest.mark.parametrize("virt_type", ["kvm", "qemu"])
 @pytest.mark.parametrize("arch", list(Architecture), ids=str)
 def test_huge_pages_and_numa_nodes(arch: Architecture, virt_type: str) -> None:
-    """Each NUMA node has an equal share of vCPUs and memory.
+    """In a guest with two NUMA nodes and huge pages, each node has half of the vCPUs and memory.
 
-    Other TCG guests have 8 KiB of additional memory, which avoid an error of QEMU before 9.0. A TCG
-    guest with huge pages and NUMA nodes has exactly the memory of the GuestSpec.
+    The two halves are exactly the memory of the GuestSpec, also with TCG. A TCG guest with neither
+    NUMA nodes nor huge pages has 8 KiB of additional memory, to avoid an error of QEMU before 9.0.
     """
     spec = GuestSpec(memory_mib=1024, vcpus=4, huge_page_kib=2048, numa_nodes=2)
 

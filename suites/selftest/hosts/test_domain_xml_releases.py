@@ -1,8 +1,9 @@
 """The domain XML has only elements and attributes that the libvirt of the host knows.
 
 The page formatdomain.html of libvirt names the release that introduced an element ("since"). The
-oldest release is libvirt 6.2, which openEuler 22.03 has. An element or attribute that is in neither
-list fails the test: find its release, and add it to one of the lists.
+oldest release is libvirt 6.2, which openEuler 22.03 has. The test fails for an element or attribute
+that is neither in OLD_ELEMENTS nor in LATER_ELEMENTS: find its release, and add it to the right
+list.
 """
 
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ SPECS = (
 
 @pytest.mark.parametrize("version", [OLDEST, (7, 0, 0), (7, 2, 0), (9, 10, 0), NEWEST], ids=str)
 def test_definition_has_only_elements_of_the_libvirt_release(version: tuple[int, ...]) -> None:
-    """No definition has an element or attribute that a later release of libvirt introduced."""
+    """No domain XML has an element or attribute that a later release of libvirt introduced."""
     known_names = set(list_old_names())
     known_later = [name for name, since in LATER_ELEMENTS.items() if since <= version]
 
@@ -102,7 +103,7 @@ def test_definition_has_only_elements_of_the_libvirt_release(version: tuple[int,
 
 
 def test_lists_name_only_elements_in_use() -> None:
-    """Each listed element and attribute is in a definition."""
+    """Each element and attribute in OLD_ELEMENTS and LATER_ELEMENTS is in the XML of a guest."""
     used_names = {
         name for inputs in list_inputs(NEWEST) for name in list_names(render_and_parse(inputs))
     }
@@ -111,7 +112,10 @@ def test_lists_name_only_elements_in_use() -> None:
 
 
 def list_old_names() -> Iterator[str]:
-    """List the names in OLD_ELEMENTS: `os/type` is an element, `os/type/@arch` an attribute."""
+    """List the elements and attributes in OLD_ELEMENTS, which libvirt 6.2 already knows.
+
+    For example, the line `os/loader @type` gives the names `os/loader` and `os/loader/@type`.
+    """
     for line in OLD_ELEMENTS.split("\n"):
         element, *attributes = line.split() or [""]
         if element:
@@ -120,7 +124,7 @@ def list_old_names() -> Iterator[str]:
 
 
 def list_inputs(version: tuple[int, ...]) -> Iterator[DomainInputs]:
-    """List inputs that together have every optional part of a definition."""
+    """List inputs whose domain XMLs together have every optional element of a domain XML."""
     base = replace(BASE_INPUTS, libvirt_version=version, firmware=FIRMWARE)
     for arch, virt_type, firmware, spec, has_ovs_bridge in product(
         Architecture, ("kvm", "qemu"), Firmware, SPECS, (False, True)

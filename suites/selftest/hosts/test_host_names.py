@@ -1,4 +1,4 @@
-"""The names of the bridge and of QEMU in the XML for the destination."""
+"""The path of QEMU and the name of the service bridge in the XML for the destination."""
 
 from dataclasses import replace
 
@@ -20,9 +20,9 @@ SOURCE_XML = XML.format(emulator=SOURCE.emulator, bridge=SOURCE.service_bridge)
 
 
 def test_names_of_the_destination_replace_names_of_the_source() -> None:
-    """The XML for the destination has the destination's names of QEMU and of the service bridge.
+    """In the XML for the destination, QEMU's path and the service bridge are the destination's.
 
-    A virtual network with the same name as the bridge is another object, and keeps the name.
+    A virtual network of libvirt keeps its name, even if the source's bridge has the same name.
     """
     xml = translate_domain_xml(SOURCE_XML, SOURCE, DESTINATION)
 
@@ -36,9 +36,9 @@ def test_way_back_gives_the_first_xml() -> None:
 
 
 def test_other_names_stay() -> None:
-    """The XML for the destination keeps names that are not the source host's own names.
+    """If a guest uses neither the QEMU nor the bridge of the source host, the XML stays the same.
 
-    The guest uses another emulator and another bridge than the source host, so both names stay.
+    The guest uses `/opt/qemu/bin/qemu`, for example a QEMU that a user built, and `br-other`.
     """
     other_xml = XML.format(emulator="/opt/qemu/bin/qemu", bridge="br-other")
 

@@ -82,7 +82,10 @@ def test_header_without_cookie() -> None:
 
 
 def test_too_long_domain_xml_is_refused() -> None:
-    """A domain XML too long for the old header is refused: the XML would overwrite the stream."""
+    """A domain XML that is too long for the header of the save file is refused.
+
+    The long XML would overwrite QEMU's migration stream, which follows the header in the file.
+    """
     with pytest.raises(ValueError, match="the file has only"):
         SaveHeader(100, 1, b"<cookie/>\0").render_with_xml("<domain>" + "x" * 100)
 
@@ -153,8 +156,9 @@ def test_guests_with_same_devices_share_a_saved_state() -> None:
 )
 def test_guest_with_state_on_disk_cannot_be_restored(spec: GuestSpec, *, expected: bool) -> None:
     """
-    A guest with UEFI firmware cannot be restored, because a part of its state is on a disk.
+    A guest with UEFI firmware cannot start from a saved state: its UEFI variables are on a disk.
 
-    A guest with the start mode `BOOTED` cannot be restored either.
+    A guest with the start mode `BOOTED` does not use a saved state either: the mode requests a
+    boot.
     """
     assert spec.can_be_restored is expected

@@ -46,7 +46,10 @@ def test_message_names_failed_jump_host(host_entry: HostEntry) -> None:
 
 
 def test_message_of_ipv6_address_has_brackets(host_entry: HostEntry) -> None:
-    """In the message, the IPv6 address of a host or a jump host has brackets before the port."""
+    """A message of an SSH connection error has brackets around an IPv6 address before a port.
+
+    This is so for the address of a host and of a jump host, for example `root@[::1]:22`.
+    """
     entry = replace(host_entry, address="::1")
     entry_with_jump_host = replace(entry, jump_hosts=("me@[::1]:2",))
 

@@ -62,7 +62,11 @@ def test_root_login_without_other_output_is_usable() -> None:
 def test_ssh_of_libvirt_becomes_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: HostEntry, expected_command: str
 ) -> None:
-    """The wrapper passes all arguments to ssh. Only the command for the host gets sudo."""
+    """The script that libvirt starts in place of ssh passes all arguments of libvirt to ssh.
+
+    If the login user is not root, the script adds sudo to the last argument, which is the command
+    for the host. The other arguments stay unchanged.
+    """
     ssh = tmp_path / "ssh"
     ssh.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     wrapper = tmp_path / "wrapper"

@@ -56,9 +56,10 @@ def test_server_without_penalties_needs_no_wait(tmp_path: Path) -> None:
 
 
 def test_processes_share_the_penalties(tmp_path: Path) -> None:
-    """The wait in a process counts the penalties of all processes, also of ended processes.
+    """Before a login, a process also waits because of failed logins of other processes.
 
-    The SSH server gives the penalty for a failed login to the controller's address.
+    For each failed login, the SSH server gives a penalty (a time in seconds) to the address of the
+    controller. All processes have this address, so the penalty of an ended process also counts.
     """
     for _ in range(2):
         PenaltyLedger(tmp_path / "ledger.json").add_failed_login(make_host())

@@ -159,7 +159,10 @@ def test_peer_uri_placeholders_are_replaced(load_text: LoadText) -> None:
 
 
 def test_stores(load_text: LoadText) -> None:
-    """Each kind of store is loaded, with the defaults."""
+    """An inventory file can define a directory, an NBD, an iSCSI and a local store.
+
+    A value that the file omits gets its default, for example the port 3260 of the iSCSI server.
+    """
     stores = load_text().stores
 
     assert stores == (
@@ -297,13 +300,17 @@ def test_command_line_overrides_environment_and_file(load_text: LoadText) -> Non
 
 @pytest.mark.parametrize("assignment", ["tier", "tier=", "nonsense=1", "pairs=a", "=x"])
 def test_invalid_assignment_is_refused(load_text: LoadText, assignment: str) -> None:
-    """An invalid assignment is refused; the error lists the valid names."""
+    """`--set` with an invalid NAME=VALUE is refused; the error lists the names that can be set."""
     with pytest.raises(UsageError, match="guest_cpu"):
         load_text(VALID_INVENTORY, assignment)
 
 
 def test_bad_override_is_reported_with_its_source(load_text: LoadText) -> None:
-    """A bad override is reported by option or environment variable, not by a path in the file."""
+    """The error for a bad override names the option or the environment variable of the override.
+
+    An override is a value that replaces a value of the inventory file. The error names no path in
+    this file.
+    """
     with pytest.raises(InventoryError) as error_info:
         load_text(VALID_INVENTORY, "port=x", MIGQUAL_TIER="moon")
 

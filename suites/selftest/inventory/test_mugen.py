@@ -87,7 +87,10 @@ def test_values_to_fill_in_are_reported(env_file: Path, tmp_path: Path) -> None:
 
 
 def test_completed_inventory_loads(env_file: Path, tmp_path: Path) -> None:
-    """The inventory loads after the comment marks are removed and values are filled in."""
+    """An inventory from env.json loads after a person completes the commented-out lines.
+
+    In these lines, the person replaces the placeholder by a value and removes the `# `.
+    """
     (tmp_path / "known_hosts").touch()
     text = render_mugen_inventory(env_file).replace(
         "# migqual_service_bridge: BRIDGE", "migqual_service_bridge: br0"

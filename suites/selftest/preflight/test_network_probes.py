@@ -30,7 +30,11 @@ def probe_context(program: Path, tmp_path: Path) -> Iterator[ProbeContext]:
 def test_data_port_is_reached_in_both_directions(
     linked_hosts: tuple[Host, Host], probe_context: ProbeContext
 ) -> None:
-    """The peer answers in each direction, and the endpoint has the migration address."""
+    """
+    Each of two hosts connects to a migration port of the other host and gets a reply.
+
+    Expected: the reported endpoint of each connection has the migration address of a host.
+    """
     host, peer = linked_hosts
 
     for attempt in (
