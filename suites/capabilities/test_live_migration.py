@@ -42,10 +42,10 @@ def test_round_trip_on_shared_storage(
 )
 def test_guest_without_disks(firmware: Firmware, testbed: Testbed) -> None:
     """
-    A guest without disks moves, with UEFI firmware and with BIOS firmware.
+    A guest without disks moves to the destination, with UEFI firmware and with BIOS firmware.
 
     Preconditions: none.
-    Expected: the guest runs at the destination, the same boot, with intact memory.
+    Expected: the guest runs at the destination without a reboot, and its memory is intact.
     """
     guest = testbed.make_guest(GuestSpec(firmware=firmware))
 

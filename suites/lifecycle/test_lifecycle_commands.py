@@ -32,7 +32,7 @@ def test_lifecycle_commands_do_not_disturb_the_migration(
     Preconditions: the migration is in the first iteration over guest memory. The commands of an
     operator arrive at the same time. At the source: another migration, save, managed save, core
     dump, snapshot, checkpoint, backup, block copy, start, rename, resume. At the destination:
-    start, suspend, resume, reset, managed save.
+    start, suspend, resume, reset, managed save, abort of the job.
     Expected: libvirt refuses every command, the migration is still in the same phase, and no
     command has left a file. Then the migration completes, and the guest is intact.
     """
@@ -47,7 +47,7 @@ def test_lifecycle_commands_do_not_disturb_the_migration(
             at_source=build_lifecycle_commands(guest, testbed.destination, folder),
             at_destination={
                 command: (command, guest.name)
-                for command in ("start", "suspend", "resume", "reset", "managedsave")
+                for command in ("start", "suspend", "resume", "reset", "managedsave", "domjobabort")
             },
         )
         files = testbed.source.shell.run("ls", "-A", "--", folder).stdout.split()

@@ -86,7 +86,7 @@ def require_statistic(value: int | None, description: str) -> int:
         InconclusiveError: libvirt did not report the statistic. An absent number is not 0.
     """
     if value is None:
-        raise InconclusiveError(f"libvirt reported no number of {description}")
+        raise InconclusiveError(f"the job statistics of libvirt lack the number of {description}")
     return value
 
 
@@ -100,21 +100,22 @@ def get_qemu_offer(host: Host) -> MigrationFeatures:
 
 
 def list_qemu_offers(pair: HostPair) -> tuple[MigrationFeatures, ...]:
-    """Return the migration features of QEMU at both ends."""
+    """Return the migration features of QEMU on both hosts."""
     return tuple(get_qemu_offer(host) for host in pair.hosts)
 
 
 def require_parameter(pair: HostPair, name: str, value: ParameterValue) -> None:
-    """Require QEMU at both ends to support the value of the migration parameter.
+    """Require QEMU on both hosts to support the value of the migration parameter.
 
     The function reads which parameters and values QEMU lists, and also sets the value. No guest
-    has to boot, because the function uses a QEMU without a guest.
+    has to boot, because the function uses a QEMU without a guest. If QEMU on both hosts lists the
+    value, the function raises no error.
 
     Raises:
-        UnsupportedError: QEMU at an end does not list the value, and QEMU at an end refuses the
-            value. The error contains QEMU's message.
-        AssertionError: QEMU at an end does not list the value, but QEMU at both ends accepts the
-            value. So the list of QEMU is wrong.
+        UnsupportedError: At least one host does not list the value, and at least one host refuses
+            the value. The error contains QEMU's message.
+        AssertionError: At least one host does not list the value, but both hosts accept the value.
+            So the list of QEMU is wrong.
     """
     missing_message = "; ".join(
         filter(
@@ -144,11 +145,11 @@ def migrate_and_count_bytes(
         migrate_options: Keyword arguments for `Testbed.migrate`.
 
     Raises:
-        UnsupportedError: An end lacks a feature of the plan, and libvirt or QEMU refuses the
+        UnsupportedError: A host lacks a feature of the plan, and libvirt or QEMU refuses the
             migration. The error contains the message of libvirt or QEMU.
         InconclusiveError: Other traffic used the interface, or the job reported no bytes: the
             counts prove no result.
-        AssertionError: The migration succeeds although an end lacks a feature of the plan.
+        AssertionError: The migration succeeds although a host lacks a feature of the plan.
     """
     source = guest.host
     destination = testbed.pair.get_peer(source)

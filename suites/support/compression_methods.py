@@ -92,9 +92,11 @@ class CompressionMethod:
 
 
 def make_thread_method(method: str, *levels: int) -> CompressionMethod:
-    """Make a compression method with the given levels, in which QEMU threads compress the pages.
+    """Make a compression method of the kind `mt`: threads of QEMU compress the pages.
 
-    openEuler's QEMU selects the method with the parameter `compress-method`, for example `zstd`.
+    Args:
+        method: Value of the parameter `compress-method` of openEuler's QEMU, for example `zstd`.
+        *levels: The compression levels to test.
     """
     return CompressionMethod(
         Compression.MT,
@@ -175,11 +177,18 @@ class MethodResult:
         return f"{level}{self.data_kind}, {self.connections or 'no parallel'} connections"
 
     def compute_link_share(self, plain_migrations: Mapping[str, CountedMigration]) -> float:
-        """Return the bytes on the link, divided by the bytes on the link without compression."""
+        """Return the bytes on the link, divided by the bytes on the link in the plain migration.
+
+        The plain migration sends the same kind of data without compression.
+        """
         return self.migration.link_bytes / plain_migrations[self.data_kind].link_bytes
 
     def compute_reported_share(self, plain_migrations: Mapping[str, CountedMigration]) -> float:
-        """Return the bytes in the job statistics, divided by these bytes without compression."""
+        """Return the reported bytes, divided by the reported bytes of the plain migration.
+
+        The job statistics report the bytes. The plain migration sends the same kind of data
+        without compression.
+        """
         return self.migration.reported_bytes / plain_migrations[self.data_kind].reported_bytes
 
     @property
@@ -196,7 +205,7 @@ class MethodResult:
         return float("inf") if self.data_kind == CHANGING_TEXT else MAX_INCOMPRESSIBLE_SHARE
 
     def find_violation(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
-        """Describe a wrong thread count or too many bytes; return "" if the result is correct.
+        """Describe a wrong number of sender threads or too many bytes; return "" if all is correct.
 
         The kernel counts the bytes on the link, and the job statistics count the sent bytes. The
         bytes are too many only if both counts are over the limit. The limit is `max_share` of the
@@ -215,11 +224,12 @@ class MethodResult:
         return message if share > self.max_share else ""
 
     def find_byte_mismatch(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
-        """Describe a byte count on the link that is over the limit; otherwise return "".
+        """Describe too many bytes on the link that the job statistics do not show, or return "".
 
-        The limit is `max_share` of the bytes of the plain migration. Call this method only if
-        `find_violation` found no violation. Then a count on the link over the limit means: the
-        count in the job statistics is within the limit, and does not include all sent bytes.
+        Too many bytes are more than `max_share` of the bytes of the plain migration. Call this
+        method only if `find_violation` found no violation: then at least one of the two byte counts
+        is within the limit. If the link carried too many bytes, the job statistics do not include
+        all sent bytes, so the test is inconclusive.
         """
         if self.compute_link_share(plain_migrations) <= self.max_share:
             return ""
@@ -247,7 +257,11 @@ def migrate_with_method(
 def find_violations(
     results: Sequence[MethodResult], plain_migrations: Mapping[str, CountedMigration]
 ) -> list[str]:
-    """Find wrong thread counts, and migrations that sent too many bytes."""
+    """Describe each migration with a wrong number of sender threads, or with too many sent bytes.
+
+    The number of sender threads must be the number of parallel connections. The limit for the bytes
+    is `MethodResult.max_share` of the bytes of the plain migration.
+    """
     return [
         violation for result in results if (violation := result.find_violation(plain_migrations))
     ]

@@ -59,7 +59,7 @@ class MeasurementMethod:
     samples_per_mib: float = DEFAULT_SAMPLES_PER_MIB
 
     def count_windows(self, dirtied_mib: float) -> int:
-        """Return the number of windows to measure; the result is the mean of all windows.
+        """Return the number of windows to measure, so that their mean rate is accurate enough.
 
         Args:
             dirtied_mib: Memory dirtied in each window; 0 for an idle guest.
@@ -89,7 +89,10 @@ class RateComparison:
 
     @property
     def error_percent(self) -> float:
-        """Return the error relative to the actual rate; NaN for an idle guest."""
+        """Return the error of the rate measured by QEMU, in per cent of the guest's actual rate.
+
+        The error is NaN for an idle guest, whose actual rate is 0.
+        """
         return (
             100 * (self.measured_mib_s - self.actual_mib_s) / self.actual_mib_s
             if self.actual_mib_s
@@ -97,9 +100,10 @@ class RateComparison:
         )
 
     def is_within_tolerance(self, profile: Profile) -> bool:
-        """Return whether the error is within the tolerance of the profile.
+        """Return whether the measured rate is near enough to the actual rate.
 
-        An idle guest has a fixed limit of 5 MiB/s.
+        The profile has the tolerance, in percent. For an idle guest, whose actual rate is 0, the
+        measured rate may be 5 MiB/s at most.
         """
         if not self.actual_mib_s:
             return self.measured_mib_s <= IDLE_MAX_MIB_S

@@ -50,7 +50,8 @@ def inject_fault(
 ) -> Iterator[None]:
     """Run `commands`, then the `with` block, and then `undo_commands` in reverse order.
 
-    When an undo command runs, its change may already be undone.
+    All undo commands run, even if a change was not made or is already undone. The function ignores
+    the exit status of an undo command.
 
     Raises:
         InconclusiveError: `is_in_force` returns False after `commands`.
@@ -209,7 +210,7 @@ def inject_missing_cpu_feature(
     """Put a wrapper over the QEMU binary of `host`, so that no CPU model has `feature`.
 
     Raises:
-        InconclusiveError: libvirt did not use the QEMU binary while the `with` block ran.
+        InconclusiveError: libvirt did not run the QEMU binary while the `with` block ran.
     """
     emulator = PurePosixPath(host.shell.run("readlink", "-f", host.names.emulator).stdout.strip())
     real_emulator = emulator.with_name(f"{emulator.name}.{generate_token_name()}")
@@ -234,7 +235,10 @@ def inject_missing_cpu_feature(
     with inject_fault(provisioner, host, description, commands, undo_commands, is_wrapped):
         yield
         if not host.shell.run("cat", marker).stdout:
-            raise InconclusiveError(f"{host.name}: libvirt did not use {emulator}")
+            raise InconclusiveError(
+                f"{host.name}: libvirt did not run {emulator} during the fault, so the fault had "
+                "no effect"
+            )
 
 
 @contextmanager

@@ -24,8 +24,8 @@ class InventoryFault:
     """A fault of an inventory, of a host, or of both.
 
     Attributes:
-        findings: Ids of the refused findings, with the placeholders `{source}`, `{destination}`,
-            `{storage}`, `{client}` and `{pair}`.
+        findings: Ids of the findings that the check must report as refused or unknown. An id may
+            contain the name of a host as `{source}`, `{destination}` or `{storage}`.
         text: Part of the message of the first finding.
         edit: Changes the inventory. The second argument is the destination's entry in the
             inventory.

@@ -34,7 +34,10 @@ class ParameterProbe:
     thread: threading.Thread | None = None
 
     def on_sample(self, sample: JobSample) -> None:
-        """Query the parameter once, after QEMU has sent memory; never abort the migration."""
+        """Query the migration parameter `name` once, after QEMU has sent memory.
+
+        The method returns None, so the migration continues.
+        """
         if self.thread is None and sample.stats.memory_processed_bytes:
             self.thread = threading.Thread(target=self._query_parameter, args=(self.guest.domain,))
             self.thread.start()

@@ -15,10 +15,11 @@ def expect_stack_refusal(
     plan: Plan,
     error_type: type[MigrationError] = MigrationError,
 ) -> str:
-    """Expect a migration to end with an error of the stack, and return the message.
+    """Expect libvirt or QEMU to end a migration with an error, and return the error message.
 
-    The guest must still run on the same host. With `MigrationRefused` as `error_type`, the
-    migration must end before any guest data moves.
+    A refusal by the guard, which is migqual's own check, does not count. The guest must still run
+    on the same host. With `MigrationRefused` as `error_type`, the migration must end before any
+    guest data moves.
     """
     host_before = guest.host
     with pytest.raises(error_type) as failure:

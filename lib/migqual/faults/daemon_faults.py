@@ -1,8 +1,12 @@
 """Kill libvirt's daemon of a host. Guests continue to run meanwhile."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from migqual.deadline import Deadline
-from migqual.faults.injection import require_exclusive_hosts
+from migqual.faults.injection import inject_commands, require_exclusive_hosts
 from migqual.hosts.host import Host
+from migqual.hosts.journal import Journal
 from migqual.hosts.libvirt_daemon import (
     RESTART_SECONDS,
     check_harmless_restart,
@@ -30,8 +34,48 @@ def kill_daemon(host: Host) -> None:
     wait_for_daemon(host)
 
 
+@contextmanager
+def freeze_daemon(journal: Journal, host: Host) -> Iterator[None]:
+    """Freeze libvirt's daemon with SIGSTOP during the block, as if the daemon hung.
+
+    The daemon keeps its connections, and answers nothing. After the block, the function waits until
+    the daemon answers again.
+
+    Args:
+        journal: Journal in which the function records the fault before SIGSTOP, for the clean-up.
+        host: The host of the daemon.
+
+    Raises:
+        InconclusiveError: The daemon is not frozen after the signal.
+        WithheldError: Others may use the host.
+    """
+    unit = _require_daemon(host)
+    kill = ("systemctl", "kill", f"{unit}.service", "--kill-who=main")
+    with inject_commands(
+        journal,
+        host,
+        f"frozen {unit}",
+        [(*kill, "--signal=STOP")],
+        [(*kill, "--signal=CONT")],
+        lambda: is_process_frozen(host, _read_main_pid(host, unit)),
+    ):
+        yield
+    wait_for_daemon(host)
+
+
+def is_process_frozen(host: Host, pid: str) -> bool:
+    """Return whether a signal has stopped the process (state ``T`` in proc(5))."""
+    status = host.shell.run_unchecked("cat", f"/proc/{pid}/stat").stdout
+    return status.rpartition(")")[2].split()[:1] == ["T"]
+
+
 def _require_daemon(host: Host) -> str:
-    """Return the unit of the daemon, after checks that a fault harms nobody else."""
+    """Check that a fault of libvirt's daemon harms no other user, and return the daemon's unit.
+
+    Raises:
+        HostError: A guest of other users has a job, or no libvirt daemon is active.
+        WithheldError: Others may use the host.
+    """
     require_exclusive_hosts("fault of libvirt's daemon", host)
     check_harmless_restart(host)
     return find_daemon_unit(host)

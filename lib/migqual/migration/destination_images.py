@@ -164,8 +164,8 @@ def _refuse_existing_files(host: Host, specs: Sequence[ImageSpec]) -> None:
     if paths := existing_paths.stdout.splitlines():
         raise HostError(
             host.name,
-            f"no image is created, because these files exist: {', '.join(paths)}",
-            remedy="move the files to another folder",
+            f"no disk image is created, because these files already exist: {', '.join(paths)}",
+            remedy=f"on {host.name}, move the files to another folder",
         )
 
 

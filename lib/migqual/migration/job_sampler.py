@@ -21,7 +21,7 @@ DISK_JOIN_SECONDS = 5.0
 
 
 class SampleAction(Enum):
-    """An action that an `OnSample` callback requests."""
+    """An action that a callback for job samples (`OnSample`) requests: to abort the migration."""
 
     ABORT = "abort"
 
@@ -88,7 +88,7 @@ def _sample_disks(progress: MigrationProgress, job: Job) -> None:
     """Sample the block jobs of the copied disks in turn, until the migration ends.
 
     A reply of libvirt can take a second. The function runs in a separate thread, so that the
-    job samples do not wait for the reply.
+    samples of the migration job do not wait for this reply.
     """
     domain = progress.domain
     for target in itertools.cycle(_list_copied_disks(progress.guest, progress.plan)):

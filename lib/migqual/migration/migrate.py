@@ -114,7 +114,7 @@ def migrate(
         qemu_parameters.apply_settings(guest, plan.qemu_parameters),
         collect_events(guest.name, (source, destination)) as event_log,
     ):
-        job = Job(_build_migrate_call(domain, destination, plan, guest))
+        job = Job(_build_migrate_call(guest, destination, plan))
         virsh = render_virsh_command(guest, source, destination, plan)
         event_log.started_at = time.monotonic()
         progress = MigrationProgress(guest, domain, source, destination, plan, virsh, event_log)
@@ -142,13 +142,11 @@ def render_virsh_command(guest: Guest, source: Host, destination: Host, plan: Pl
     )
 
 
-def _build_migrate_call(
-    domain: Domain, destination: Host, plan: Plan, guest: Guest
-) -> Callable[[], Any]:
+def _build_migrate_call(guest: Guest, destination: Host, plan: Plan) -> Callable[[], Any]:
     flags = libvirt_call.build_migrate_flags(plan, guest.spec.persistence)
     endpoint = build_endpoint(destination, plan)
     parameters = libvirt_call.build_typed_parameters(plan, endpoint)
-    parameters |= _build_destination_definitions(domain, destination, plan, guest)
+    parameters |= build_destination_definitions(guest, destination, plan)
     migrating_domain = guest.host.migration_connection.find_domain(guest.name)
     if migrating_domain is None:
         raise HostError(guest.host.name, f"guest {guest.name} is no longer on the host")
@@ -162,16 +160,16 @@ def _build_migrate_call(
     )
 
 
-def _build_destination_definitions(
-    domain: Domain, destination: Host, plan: Plan, guest: Guest
-) -> dict[str, str]:
+def build_destination_definitions(guest: Guest, destination: Host, plan: Plan) -> dict[str, str]:
     """Build the domain XML for the destination, if different from the XML of the source.
+
+    The names of the bridge and of QEMU can differ, and a plan can set parameters of QEMU.
 
     Returns:
         The live XML as `destination_xml` and the stored XML as `persistent_xml`. An XML equal to
         the XML of the source is left out.
     """
-    source_names, destination_names = guest.host.names, destination.names
+    domain, source_names, destination_names = guest.domain, guest.host.names, destination.names
     source_xml = domain.read_migratable_xml()
     destination_xml = host_names.translate_domain_xml(
         plan.destination_xml or source_xml, source_names, destination_names

@@ -6,7 +6,11 @@ from contextlib import contextmanager
 
 
 class MeterProcess:
-    """A running gap meter and the lines of output so far."""
+    """A running gap meter and its output lines so far, each as a list of words.
+
+    The gap meter is the command `watch` of the payload: the command sends probes to a guest and
+    prints the replies.
+    """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -32,7 +36,11 @@ class MeterProcess:
 
 @contextmanager
 def run_meter_process(*argv: str) -> Iterator[MeterProcess]:
-    """Run the command of a gap meter while the block runs."""
+    """Run a gap meter on this machine until the block ends.
+
+    Args:
+        argv: The command line of the gap meter, for example `PROGRAM watch --address 127.0.0.1`.
+    """
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

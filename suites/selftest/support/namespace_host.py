@@ -55,7 +55,11 @@ class NamespaceShell(Shell):
         return result.returncode, result.stdout, result.stderr
 
     @contextmanager
-    def start(self, *argv: str | PurePosixPath) -> Iterator[RemoteProcess]:
+    def start(
+        self,
+        *argv: str | PurePosixPath,
+        has_terminal: bool = False,  # noqa: ARG002 - no terminal here
+    ) -> Iterator[RemoteProcess]:
         with subprocess.Popen(
             [*self._namespace.launcher, *map(str, argv)],
             stdin=subprocess.PIPE,
@@ -70,7 +74,13 @@ class NamespaceShell(Shell):
 
 @contextmanager
 def open_namespace_host(name: str, address: str, namespace: NetworkNamespace) -> Iterator[Host]:
-    """Open a host with `address` as migration address, with commands in the namespace."""
+    """Open a host whose commands run in the network namespace.
+
+    Args:
+        name: Name of the host.
+        address: Migration address of the host.
+        namespace: The network namespace, on this machine.
+    """
     entry = HostEntry(name, address, Path("/none"), is_exclusive=True)
     with Host(entry) as host:
         host.shell = NamespaceShell(entry, namespace)

@@ -17,13 +17,13 @@ mount --bind /dev/null /dev/console && ip link set lo up && echo ready && exec c
 
 @dataclass(frozen=True)
 class NetworkNamespace:
-    """A network namespace with a mount namespace, held by a process."""
+    """A network namespace and a mount namespace, which exist while the process `pid` runs."""
 
     pid: int
 
     @property
     def launcher(self) -> tuple[str, ...]:
-        """Return the beginning of a command that runs in the namespace."""
+        """Return the prefix with `nsenter` that makes a command run in this namespace."""
         return ("nsenter", f"--target={self.pid}", "--net", "--mount", "--")
 
     def run(self, *argv: str) -> str:
@@ -33,14 +33,20 @@ class NetworkNamespace:
         ).stdout
 
     def add_address(self, address: str, interface: str) -> None:
-        """Add an address that is usable at once."""
+        """Add an IP address to an interface of this namespace.
+
+        The address is usable at once: the kernel does not search for duplicates of an IPv6 address.
+        """
         flags = ["nodad"] if ":" in address else []
         self.run("ip", "address", "add", address, "dev", interface, *flags)
 
 
 @dataclass(frozen=True)
 class LinkedNamespaces:
-    """The namespaces of a guest and a client; each interface has the name of the owner."""
+    """The network namespaces of a guest and a client, with a link between the two.
+
+    The interface in the namespace of the guest is `guest`, in the namespace of the client `client`.
+    """
 
     guest: NetworkNamespace
     client: NetworkNamespace

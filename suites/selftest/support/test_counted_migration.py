@@ -27,5 +27,5 @@ def test_absent_page_count_is_inconclusive() -> None:
     Expected: the absent number does not count as 0 pages.
     """
     assert count_migration({"memory_normal": 0}).normal_pages == 0
-    with pytest.raises(InconclusiveError, match="no number of pages"):
+    with pytest.raises(InconclusiveError, match="lack the number of pages"):
         _ = count_migration({}).normal_pages

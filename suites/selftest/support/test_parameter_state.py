@@ -29,9 +29,10 @@ def test_changed_parameters(
     now: dict[str, Any],
     changed: dict[str, tuple[Any, Any]],
 ) -> None:
-    """On the same host, each parameter with another value is a change.
+    """Each migration parameter whose value differs from the earlier value is listed as a change.
 
-    On another host, a parameter that only one of the QEMU versions has is no change.
+    After a move from host a1 to host b1, a parameter that only one of the two QEMU versions has is
+    no change.
     """
     monkeypatch.setattr(
         compression, "read_parameter_state", lambda _guest: ParameterState(host, now)

@@ -1,0 +1,101 @@
+"""LM-RES-05, LM-RES-06: libvirt's daemon hangs during a migration."""
+
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.plugins.guests import RecordFigures
+from fixtures.plugins.stack_messages import RecordStackMessage
+from migqual.errors import MigrationError
+from migqual.faults.daemon_faults import freeze_daemon
+from migqual.hosts.host import Host
+from migqual.inventory.stores import StoreKind
+from migqual.model.guest_spec import DiskSpec, GuestSpec
+from migqual.model.migration_phase import MigrationPhase
+from migqual.model.plan import Plan
+from migqual.testbed.held_migration import HeldMigration, hold_migration
+from migqual.testbed.testbed import Testbed, raise_violations
+
+FREEZE_S = 5.0
+# QEMU locks the image of a disk, so that a second copy of the guest cannot run.
+GUEST_SPEC = GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY),))
+
+
+@pytest.mark.requirement("LM-RES-05")
+@pytest.mark.beyond_requirement
+def test_short_freeze_of_the_destination_daemon(testbed: Testbed) -> None:
+    """
+    A migration waits while libvirt's daemon at the destination hangs for some seconds.
+
+    Preconditions: the migration is in the first iteration over guest memory.
+    Expected: the migration completes after the daemon continues, and the guest is intact.
+    """
+    freeze_for_a_while(testbed, lambda held: held.destination)
+
+
+@pytest.mark.requirement("LM-RES-06")
+@pytest.mark.beyond_requirement
+def test_short_freeze_of_the_source_daemon(testbed: Testbed) -> None:
+    """
+    A migration waits while libvirt's daemon at the source hangs for some seconds.
+
+    Preconditions: the migration is in the first iteration over guest memory.
+    Expected: the migration completes after the daemon continues, and the guest is intact.
+    """
+    freeze_for_a_while(testbed, lambda held: held.source)
+
+
+def freeze_for_a_while(testbed: Testbed, choose_host: Callable[[HeldMigration], Host]) -> None:
+    """Freeze libvirt's daemon of a host for `FREEZE_S` seconds during a migration.
+
+    The migration must complete after the daemon continues.
+    """
+    guest = testbed.make_guest(GuestSpec())
+    journal = testbed.probe_context.journal
+
+    with hold_migration(testbed, guest, Plan(), MigrationPhase.FIRST_ITERATION) as held:
+        # a frozen daemon at the source accepts no new limits, so the limits are lifted afterwards
+        with held.inject("frozen daemon", freeze_daemon(journal, choose_host(held))):
+            held.wait(FREEZE_S)
+        held.release()
+        migration = held.wait_for_end()
+
+    raise_violations(migration.violations)
+    assert migration.error is None
+    assert guest.host is testbed.destination
+
+
+@pytest.mark.requirement("LM-RES-05")
+@pytest.mark.slow
+def test_guest_survives_a_destination_daemon_that_hangs(
+    testbed: Testbed, record_figures: RecordFigures, record_stack_message: RecordStackMessage
+) -> None:
+    """
+    The guest continues at the source when libvirt's daemon at the destination hangs.
+
+    Preconditions: the migration is in the first iteration over guest memory. The daemon at the
+    destination is frozen until the source gives up.
+    Expected: the migration fails, and the guest runs at the source with its memory and its disk
+    intact. When the daemon continues, it removes the incomplete guest at the destination, and
+    never starts it. The same migration succeeds afterwards.
+    """
+    guest = testbed.make_guest(GUEST_SPEC)
+    plan = Plan(safety=testbed.choose_safety(GUEST_SPEC))
+    journal = testbed.probe_context.journal
+
+    with hold_migration(testbed, guest, plan, MigrationPhase.FIRST_ITERATION) as held:
+        with held.inject("frozen daemon", freeze_daemon(journal, held.destination)):
+            held.release()
+            held.wait_for_job_end()
+        migration = held.wait_for_end()
+
+    record_figures(
+        "frozen destination daemon",
+        {"error": migration.outcome.message, "seconds": round(migration.outcome.seconds, 1)},
+    )
+    raise_violations(migration.violations)
+    assert isinstance(migration.error, MigrationError)
+    record_stack_message("destination-lost", migration.outcome.message)
+    assert guest.host is testbed.source
+
+    testbed.migrate(guest, plan)
