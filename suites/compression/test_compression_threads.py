@@ -37,9 +37,9 @@ def test_compress_and_decompress_thread_counts(testbed: Testbed) -> None:
     The source compresses and the destination decompresses with the requested number of threads.
 
     Preconditions: both ends offer threaded compression.
-    Expected: while the guest migrates, the kernel shows exactly the requested number of threads
-    with the expected names in the two processes. The numbers are 1 and 1, 3 and 5, and the
-    maximum of 255 and 255.
+    Expected: while the guest migrates, each of the two QEMU processes has exactly the requested
+    number of threads with the expected name. The first migration requests 1 thread at the source
+    and 1 at the destination, the second 3 and 5, the third 255 and 255 (the maximum).
     """
     require_parameter(testbed.pair, "compress-threads", THREAD_COUNTS[0][0])
     guest = testbed.make_guest(DIRTYING_GUEST)
@@ -80,7 +80,7 @@ def count_compression_threads(
     )
     migrate_and_count_bytes(testbed, guest, plan, on_sample=sample_threads)
     if not thread_counters:
-        raise InconclusiveError("the migration was over before a thread could be counted")
+        raise InconclusiveError("the migration ended before the compression threads were counted")
     return thread_counters[0]["compress"], thread_counters[1]["decompress"]
 
 

@@ -38,9 +38,9 @@ TEXT_MIB = 8
 def build_level_plan(method: Compression, level: int) -> Plan:
     """Build a plan that compresses with `method` at `level`.
 
-    The methods zlib and zstd need parallel connections. For these methods the plan sets the level
-    through the QEMU monitor. An old Python binding of libvirt on the controller does not know the
-    parameter that sets the level through libvirt.
+    For the method mt, the plan sets the level through libvirt. For zlib and zstd, which need
+    parallel connections, the plan sets the level through the QEMU monitor. The reason is that an
+    old Python binding of libvirt on the controller does not know libvirt's parameter for the level.
     """
     if not method.needs_channels:
         return Plan(

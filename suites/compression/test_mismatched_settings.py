@@ -113,13 +113,13 @@ def test_compression_mismatch_fails_cleanly(
 )
 def test_ineffective_compression_setting_is_detected(name: str, testbed: Testbed) -> None:
     """
-    A compression parameter compresses no data without the matching capability, and the missing
-    effect is detected.
+    The byte count on the link shows that a compression parameter alone compresses no data.
 
-    Preconditions: QEMU accepts the setting; neither compression nor parallel connections are
+    Preconditions: QEMU accepts the parameter; neither compression nor parallel connections are
     enabled.
-    Expected: the link carries more than 80 % of the bytes of a migration without the setting.
-    For the other compression tests such a result means that compression has no effect.
+    Expected: with the parameter, the link carries more than 80 % of the bytes of a migration
+    without the parameter. The other compression tests use the same limit to detect that
+    compression has no effect.
     """
     require_parameter(testbed.pair, name, INEFFECTIVE_SETTINGS[name])
     guest = testbed.make_guest(GuestSpec())

@@ -67,10 +67,10 @@ def test_xbzrle_sends_differences(testbed: Testbed) -> None:
 
     Preconditions: both ends offer xbzrle; the guest changes a few bytes in each page of 16 MiB
     all the time.
-    Expected: the cache has the requested size. A cache large enough for all pages sends
-    differences of less than half a page on average. A cache too small for the pages has more
-    misses than differences. With the smallest cache, a single page, nearly every access is a
-    miss. Afterwards the old size is in force.
+    Expected: the cache has the requested size. With a cache large enough for all pages, QEMU
+    sends differences of less than half a page on average. With a cache too small for the pages,
+    there are more cache misses than differences. With the smallest cache, which holds a single
+    page, nearly every access is a miss. Afterwards the old cache size is in force.
     """
     guest = testbed.make_guest(SLOW_DIRTYING_GUEST)
     parameters_before = read_parameter_state(guest)
@@ -94,14 +94,14 @@ def test_xbzrle_sends_differences(testbed: Testbed) -> None:
 @pytest.mark.requirement("LM-PAR-08")
 def test_xbzrle_sends_fewer_bytes(testbed: Testbed) -> None:
     """
-    With xbzrle, a guest with small changes in each page moves with fewer bytes.
+    With xbzrle, the migration of a guest with small changes in each page sends fewer bytes.
 
     Preconditions: both ends offer xbzrle; the guest changes pages faster than QEMU can send
-    whole pages. The guest is suspended after 10 s, because a migration without xbzrle would not
-    end otherwise.
-    Expected: with xbzrle the guest moves without being suspended, with at most 80 % of the bytes
-    that a migration without xbzrle puts on the link. The mean number of bytes for each sent
-    page, whole or as a difference, is smaller.
+    whole pages. Each migration has a timeout of 10 s, after which the guest is suspended.
+    Without xbzrle, the migration would not end without this suspension.
+    Expected: with xbzrle, the guest moves before the timeout. The link carries at most 80 % of
+    the bytes of the migration without xbzrle. On average, a sent page takes fewer bytes than
+    without xbzrle.
     """
     guest = testbed.make_guest(FAST_DIRTYING_GUEST)
     plan = replace(build_xbzrle_plan(FULL_CACHE_BYTES), timeout=Timeout(SUSPEND_AFTER_S))
@@ -123,14 +123,13 @@ def test_xbzrle_sends_fewer_bytes(testbed: Testbed) -> None:
 @pytest.mark.slow
 def test_xbzrle_does_not_grow_random_pages(testbed: Testbed) -> None:
     """
-    Pages that are not similar to their last sent state take no more bytes with xbzrle than
-    without xbzrle.
+    For pages with new random data, xbzrle increases the bytes on the link by at most 2 %.
 
     Preconditions: both ends offer xbzrle; the guest fills 16 MiB with new random data all the
     time.
-    Expected: for each sent page, whole or as a difference, the link carries at most 102 % of
-    the bytes that a migration without xbzrle takes for each page. QEMU compared some pages with
-    their last sent state.
+    Expected: with xbzrle, a sent page takes on average at most 102 % of the bytes that a page
+    takes without xbzrle. Pages sent as a whole and pages sent as a difference count. QEMU
+    compared some pages with their last sent state.
     """
     guest = testbed.make_guest(RANDOM_DIRTYING_GUEST)
 
@@ -156,7 +155,10 @@ def remove_compression(plan: Plan) -> Plan:
 
 
 def compute_bytes_per_page(migration: CountedMigration) -> float:
-    """Return the bytes on the link for each sent page, whole or as a difference."""
+    """Return the average number of bytes on the link for a sent page.
+
+    The number of pages is the sum of the pages sent as a whole and the pages sent as a difference.
+    """
     return migration.link_bytes / (
         migration.normal_pages + (migration.outcome.stats.xbzrle_pages or 0)
     )

@@ -108,7 +108,10 @@ def test_postcopy_preempt_channel(
         outcome = testbed.migrate(guest, AFTER_PRECOPY_PLAN, on_sample=query_preempt_state)
 
     if not preempt_states or not outcome.has_entered_postcopy:
-        raise InconclusiveError("the migration ended without post-copy or before QEMU was queried")
+        raise InconclusiveError(
+            "the migration ended without post-copy, or before the test queried the capability "
+            "postcopy-preempt of QEMU"
+        )
     preempt_description = {
         None: "QEMU does not support it",
         False: "libvirt does not enable it",
@@ -128,10 +131,10 @@ def test_dirty_limit(testbed: Testbed, record_figures: RecordFigures) -> None:
     A limit of the dirty rate, instead of a throttle of all vCPUs, lets a non-converging guest
     move.
 
-    Preconditions: a non-converging guest; a QEMU that supports the dirty limit, with KVM and a
-    dirty ring.
-    Expected: the guest moves, and QEMU throttles the vCPUs during the migration. A QEMU that
-    does not support the dirty limit refuses with a message (unsupported).
+    Preconditions: a non-converging guest. The dirty limit of QEMU needs KVM and a dirty ring.
+    Expected: if QEMU supports the dirty limit, the guest moves, and QEMU throttles the vCPUs
+    during the migration. Otherwise QEMU refuses the dirty limit with a message, and the verdict
+    is `unsupported`.
     """
     guest = testbed.make_guest(NON_CONVERGING)
     throttle_times_us: list[int] = []

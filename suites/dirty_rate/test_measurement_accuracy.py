@@ -108,8 +108,8 @@ def test_libvirt_dirty_bitmap_and_dirty_ring_modes(
     Preconditions: a KVM guest under the loads of `test_measured_dirty_rate_is_accurate`. For the
     mode dirty-ring, the guest has a dirty ring. The test does not measure an emulated guest,
     because an emulated guest has no KVM dirty log (unsupported).
-    Expected: each measured rate is within the same tolerance as with sampling. Or libvirt or
-    QEMU refuses the mode or the dirty ring with a message (unsupported).
+    Expected: each measured rate is within the same tolerance as with sampling. If libvirt or QEMU
+    refuses the mode or the dirty ring, the test is unsupported.
     """
     guest = make_guest_for_mode(mode, testbed)
     if not dirty_rate.has_kvm_dirty_log(guest.domain):
@@ -175,11 +175,12 @@ def test_dirty_bitmap_and_dirty_ring_modes(
     report describes the effect of the mode.
 
     Preconditions: QEMU's schema lists the mode. For the mode dirty-ring, a KVM guest has a dirty
-    ring. An emulated guest has no KVM dirty log, and QEMU may crash. So the test uses an emulated
-    guest only for this measurement.
-    Expected: with KVM the measured rate is within the profile's tolerance, or libvirt or QEMU
-    refuses with a message (unsupported). With an emulated guest, the report describes the
-    reaction of libvirt and QEMU. Then sampling measures another guest on the same host correctly.
+    ring.
+    Expected: with a KVM guest, the measured rate is within the profile's tolerance, or libvirt or
+    QEMU refuses with a message (unsupported). With an emulated guest, which has no KVM dirty log,
+    QEMU may crash; the report describes the reaction of libvirt and QEMU. Then a second guest on
+    the same host is measured in the mode page-sampling, and the measured rate is within the
+    tolerance.
     """
     expendable_guest = make_guest_for_mode(mode, testbed)
     if mode not in dirty_rate.list_supported_modes(expendable_guest.domain):

@@ -42,14 +42,16 @@ def test_prediction_matches_migration(
     """
     A prediction shows before the migration whether the guest converges, and the total time.
 
-    Preconditions: migrations of the idle guest show the speed of the link and the fixed cost of
-    a migration. For each of four loads the dirty rate is measured over several windows, and the
-    non-zero pages are counted. The prediction is computed before the migration.
+    Preconditions: migrations of the idle guest show the speed of the link and the constant
+    durations of a migration, such as the setup time. For each of four loads the dirty rate is
+    measured over several windows, and the non-zero pages are counted. The prediction is computed
+    before the migration.
     Expected: every prediction of convergence is right, except near the boundary of convergence.
-    A non-converging migration is aborted at the deadline, and the guest runs on unharmed. The
-    90th percentile of the error of the total time is within the limit of the profile. The measured
-    total time is corrected before the comparison: QEMU may need more time to turn on the dirty log
-    than for the idle guest, and this delay is subtracted. The report has every figure, downtime
+    There, a 10 % higher or lower dirty rate changes the prediction. A non-converging migration is
+    aborted at the deadline, and the guest runs on unharmed. The 90th percentile of the error of
+    the total time is within the limit of the profile. Under load, the setup time can be longer
+    than for the idle guest, because QEMU needs more time to turn on the dirty log. This additional
+    time is subtracted from the measured total time. The report has every figure, downtime
     included.
     """
     guest = testbed.make_guest(SMALL_GUEST)
@@ -68,8 +70,9 @@ def test_prediction_matches_migration(
         False,
     } or total_time_error is None:
         raise InconclusiveError(
-            "the test needs a converging and a non-converging result that are not near the "
-            f"boundary of convergence; the results: {results}"
+            "the test needs a trial that converges as predicted, and a trial that is predicted "
+            "not to converge; a trial near the boundary of convergence does not count. Run the "
+            f"test again when the hosts are idle. The trials: {results}"
         )
     assert [result for result in judged_results if not result.is_correct] == []
     assert [result.damage for result in results if result.damage] == []
@@ -81,8 +84,8 @@ def predict_and_migrate(
 ) -> PredictionTrial:
     """Predict a migration under the load, migrate the guest, and compare the results.
 
-    The observers check only the memory load of the guest's spec around every migration. This
-    function checks the pages of `load`.
+    After each migration, the observers check the memory region that the guest's specification
+    requests. But `load` writes to a second memory region, so this function checks that region.
     """
     with memory_region(guest, load) as dirtied_region:
         measurement = measure_dirtying(guest.host, guest.domain, testbed.probe_context)

@@ -24,9 +24,8 @@ def test_hosts_are_set_to_verify_their_peers(encryption: Encryption, pair: HostP
     """
     Both hosts are configured to verify the sender of a guest.
 
-    Preconditions: none; settings made by the test suite do not count.
-    Expected: `migrate_tls_x509_verify` is in force on both hosts. A host without verification
-    does not qualify.
+    Expected: before migqual changed any setting, `migrate_tls_x509_verify` was in force on both
+    hosts. A host without verification does not qualify.
     """
     assert {
         host.name: encryption.get_original_settings(host).verify_peers for host in pair.hosts

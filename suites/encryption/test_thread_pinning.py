@@ -50,7 +50,10 @@ class ThreadPinner:
     misplaced_threads: list[QemuThread] = field(default_factory=list)
 
     def on_sample(self, _sample: object) -> None:
-        """Pin new threads and read back pinned threads; never abort the migration."""
+        """Pin the new vCPU and migration threads of QEMU; read back the CPUs of pinned threads.
+
+        The method returns None, so the migration continues.
+        """
         for thread in qemu_threads.list_threads(self.host, self.pid):
             if not thread.is_vcpu and not thread.is_migration:
                 continue

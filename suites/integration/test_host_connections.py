@@ -160,7 +160,13 @@ def test_libvirt_connection_survives_a_restart_of_the_daemon(pair: HostPair) -> 
 
 
 def test_hanging_daemon_is_an_error(pair: HostPair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A daemon that does not answer on an open connection does not block migqual for ever."""
+    """
+    A call to libvirt ends with an error if libvirt's daemon hangs.
+
+    Preconditions: the daemon is stopped with SIGSTOP. The time limit `OPEN_SECONDS` is 2 s.
+    Expected: the call ends with an error after 2 s. When the daemon continues, the next call
+    succeeds.
+    """
     monkeypatch.setattr(connection, "OPEN_SECONDS", 2.0)
     with Host(pair.source.entry) as host:
         signal_command = (
@@ -196,7 +202,12 @@ def test_jump_host(pair: HostPair) -> None:
 
 @pytest.mark.parametrize("jump", [False, True], ids=["direct", "through-the-source"])
 def test_ssh_config_names_addresses_and_key(pair: HostPair, tmp_path: Path, *, jump: bool) -> None:
-    """Without a key in the inventory, address and key come from ssh_config, also for jump hosts."""
+    """
+    The file ssh_config can name the address and the key of a host and of a jump host.
+
+    Preconditions: the inventory has an alias of ssh_config instead of the address, and no key.
+    Expected: migqual logs in to the host, directly or through a jump host.
+    """
     jump_entry, entry = pair.source.entry, pair.destination.entry
     config = tmp_path / "ssh_config"
     config.write_text(
@@ -241,11 +252,12 @@ def test_command_that_hangs_is_an_error(shell: Shell) -> None:
 
 def test_short_calls_are_not_delayed_by_a_migration(testbed: Testbed) -> None:
     """
-    Queries during a migration are sent at once.
+    A migration does not delay short libvirt calls, for example a query of the job.
 
-    Preconditions: the migrating call blocks for seconds. A loop queries the domain's job without
-    a pause. On a shared connection some queries would wait for the keepalive.
-    Expected: each answer takes far less than the keepalive interval of 5 s.
+    Preconditions: the call that migrates blocks for seconds, on its own libvirt connection. A loop
+    queries the domain's job without a pause. If both used one connection, libvirt could delay a
+    query until the next keepalive message, up to 5 s.
+    Expected: each query gets its answer in less than 2 s.
     """
     guest = testbed.make_guest(GuestSpec(load=GuestLoad("full", memory=MemoryLoad(size_mib=96))))
     answer_seconds: list[float] = []

@@ -1,4 +1,4 @@
-"""A removed lab leaves no trace, even if the process that built the lab was killed.
+"""A removed lab leaves no object on the machine, even if the process that built it was killed.
 
 The tests build labs, so run the tests directly on the machine, as root:
 `.venv/bin/pytest suites/integration/test_lab_lifecycle.py`.
@@ -49,7 +49,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @dataclass(frozen=True)
 class MachineSnapshot:
-    """A snapshot of all parts of the machine where a lab could leave a trace."""
+    """A snapshot of all parts of the machine where a lab could leave an object."""
 
     mounts: frozenset[str]
     files: frozenset[str]
@@ -58,7 +58,11 @@ class MachineSnapshot:
     network: frozenset[str]
 
     def list_new_traces(self, before: "MachineSnapshot", lab: str) -> list[str]:
-        """List the traces added since `before`, without the traces of other labs."""
+        """List the objects that are in this snapshot, but not in the earlier snapshot `before`.
+
+        The objects are mounts, files, processes, loop devices and network settings. Objects of
+        labs other than `lab` are omitted.
+        """
         other_lab = re.compile(rf"(mq-|migqual/(labs/)?)(?!{lab}\b)[a-z][a-z0-9]*\b")
         return [
             f"{field.name}: {line}"
@@ -211,7 +215,7 @@ def test_process_that_joins_the_cgroup_late_is_killed(
 
 
 def test_down_clears_a_killed_up(lab_name: str) -> None:
-    """`down` alone, without another `up`, leaves no trace of a killed `up`."""
+    """`down` alone, without another `up`, removes every object that a killed `up` left."""
     snapshot_before = take_snapshot()
     _kill_up_after(lab_name, 0.4)
     assert state.detect_lab_phase(lab_name) is LabPhase.LEFTOVER

@@ -151,8 +151,9 @@ def test_sparse_images_arrive_whole(
     writes single blocks of 64 KiB. QEMU copies at least 64 KiB, so smaller blocks would take more
     space in the copy.
     Expected: the disks are equal in every block. If an image takes over 10 % more or less space
-    at the destination than at the source, the test passes, and the report lists the requirement
-    as a reservation. QEMU 10.0 writes all blocks of a raw image, but QEMU 7.2 and 11 do not.
+    at the destination than at the source, the test passes. The report then lists the requirement
+    as a reservation (a note; the pair can still qualify). QEMU 10.0 writes all blocks of a raw
+    image, but QEMU 7.2 and 11 do not.
     """
     disks = tuple(
         DiskSpec(StoreKind.LOCAL, disk_format, size_mib=512) for disk_format in DiskFormat
@@ -185,8 +186,8 @@ def test_discarding_works_after_the_copy(
     Preconditions: on a raw and a qcow2 disk 24 MiB are written. 16 MiB are discarded before the
     migration, the other 8 MiB after the migration.
     Expected: after the second discard the images at the destination shrink. If an image takes
-    over 10 % more or less space after the copy than at the source, the test passes, and the
-    report lists the requirement as a reservation.
+    over 10 % more or less space after the copy than at the source, the test passes. The report
+    then lists the requirement as a reservation (a note; the pair can still qualify).
     """
     disks = tuple(DiskSpec(StoreKind.LOCAL, disk_format) for disk_format in DiskFormat)
     guest = testbed.make_guest(GuestSpec(disks=disks, load=SLOW_DISK_LOAD))

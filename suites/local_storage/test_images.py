@@ -160,9 +160,10 @@ def test_image_prepared_by_hand_is_used(testbed: Testbed) -> None:
     """
     In the documented procedure a user prepares the image, and the migration fills the image.
 
-    Preconditions: the destination has an image in the same directory, with the same format and
-    size.
-    Expected: afterwards the guest uses exactly the prepared file, which is equal in every block.
+    Preconditions: the destination has an image with the path, format and size of the source
+    image.
+    Expected: afterwards the guest uses the prepared file, not a new file. The prepared file is
+    equal to the source image in every block.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path

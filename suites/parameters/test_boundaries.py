@@ -85,12 +85,12 @@ BOUNDARIES = {
 )
 def test_parameter_boundaries(name: str, pair: HostPair) -> None:
     """
-    QEMU at both ends accepts boundary values of a parameter, and refuses values out of range.
+    QEMU on both hosts accepts the boundary values of a parameter, and refuses values out of range.
 
-    Preconditions: the QEMU of each host, without a guest. A QEMU without the parameter refuses
-    the parameter as unexpected (unsupported).
-    Expected: an accepted value is read back. A refusal names the parameter or the value, and
-    the old value stays in force.
+    Preconditions: on each host, a QEMU without a guest.
+    Expected: after QEMU accepts a value, the value is in force. If QEMU refuses a value, the
+    message names the parameter or the value, and the old value stays in force. If QEMU does not
+    have the parameter, the verdict is unsupported, with the message of QEMU.
     """
     boundaries = BOUNDARIES[name]
 

@@ -30,8 +30,8 @@ def list_signature_names(node: ast.FunctionDef) -> set[str]:
 def list_attribute_names(node: ast.ClassDef) -> set[str]:
     """List the names that the section `Attributes` in the docstring of a class may contain.
 
-    The names are the fields and methods of the class, and in the code of the class each parameter
-    and each attribute that is read or set (`self.name`).
+    The names are the fields and methods of the class, the parameters of the methods, and the
+    attributes in the code of the class, for example `name` in `self.name`.
     """
     return {
         *(

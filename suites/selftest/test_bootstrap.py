@@ -98,8 +98,9 @@ def test_no_disk_space() -> None:
 def test_unprivileged_container() -> None:
     """If root may not create namespaces, as in a container, the bootstrap prints an error.
 
-    The error contains the reason and two remedies: the option `--privileged`, or an inventory. The
-    bootstrap prints the error before it installs any package.
+    The error contains the reason and two remedies: `docker run --privileged`, or
+    `make qualify INVENTORY=file` with hosts of the user. The bootstrap (the first step of each
+    `make` command) prints the error before the installation of packages.
     """
     line = expect_refusal("setpriv", "--bounding-set", "-sys_admin", *BOOTSTRAP)
 
@@ -118,7 +119,7 @@ def test_no_overlay_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_failed_check_shows_the_error_of_the_command() -> None:
-    """The error line contains the message of the failed command."""
+    """If a command that tests the machine fails, the error contains the message of the command."""
     with pytest.raises(
         machine_features.BootstrapError, match=r"no luck \(ls: .*No such file.*\): try again"
     ):

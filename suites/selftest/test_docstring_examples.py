@@ -110,18 +110,20 @@ class Meaning:
     is_method: bool = False
 
     def has_attribute(self, name: str) -> bool:
-        """Return whether the object that the name means can have the attribute `name`.
+        """Return whether an object in a docstring example can have the attribute `name`.
 
-        An instance can have any attribute, because its `__init__` can set attributes. Only a
-        dataclass lists all attributes in the class.
+        In `guest.host`, the object is `guest` and the attribute is `host`. An instance can have
+        any attribute, because its `__init__` can set attributes. Only a dataclass lists all
+        attributes in the class.
         """
         is_open = self.is_instance and not is_dataclass(self.value)
         annotations = getattr(self.value, "__annotations__", {})
         return is_open or hasattr(self.value, name) or name in annotations
 
     def get_attribute(self, name: str) -> "Meaning | None":
-        """Return what the attribute `name` of the object means, for example a method.
+        """Return what the attribute `name` of an object is, for example a method.
 
+        In `guest.start_load`, the object is `guest` and the attribute is the method `start_load`.
         The result is None for a property or a field, because the value is not known.
         """
         value = getattr(self.value, name, None)
@@ -143,9 +145,9 @@ class Meaning:
 class ExampleNames:
     """The names in a docstring example, and the object or class that each name means.
 
-    If the example assigns a value to a name, the check does not know the meaning of the name. A
-    lower-case name without a definition means an object of the class with this name: `guest` is a
-    `Guest`.
+    `find_problems` uses the meanings to check the attributes and arguments in the example. If the
+    example assigns a value to a name, the meaning of the name is not known. A lower-case name
+    without a definition means an object of the class with this name: `guest` is a `Guest`.
     """
 
     def __init__(self, tree: ast.AST, module: ModuleType) -> None:
@@ -164,8 +166,9 @@ class ExampleNames:
     def exists(self, node: ast.Name, *, is_called: bool) -> bool:
         """Return whether the example may use the name.
 
-        The example may use names that it defines, and names with a known meaning. It may also use
-        any lower-case name for an object of the reader, but must not call this object.
+        The example may use names that the example defines, and names with a known meaning. Any
+        other lower-case name means a variable in the reader's own program. The example may use
+        this variable, but must not call the variable as a function.
         """
         can_be_object_of_reader = node.id.islower() and not is_called
         is_own = node.id in self._own_names
@@ -221,7 +224,7 @@ def find_problems(code: str, module: ModuleType) -> list[str]:
 
 
 def test_entry_points_have_an_example() -> None:
-    """Each entry point has an example in the docstring."""
+    """Each class and function that a reader meets first has an example in the docstring."""
     assert set(ENTRY_POINTS) <= {example.owner for example in EXAMPLES}
 
 
@@ -247,7 +250,7 @@ def test_example_uses_existing_names(example: Example) -> None:
     ],
 )
 def test_check_finds_rotten_example(code: str, problem: str) -> None:
-    """The check reports a wrong argument, a missing member and a missing name."""
+    """For a docstring example, `find_problems` reports wrong arguments and unknown names."""
     assert any(message.startswith(problem) for message in find_problems(code, migqual))
 
 

@@ -98,14 +98,14 @@ class Glossary:
 
     @property
     def words(self) -> frozenset[str]:
-        """Return all words in the first column (terms) and in the third column (equal names)."""
+        """Return all words of `terms` and `equal_names`."""
         texts = (*self.terms, *self.equal_names)
         return frozenset(word for text in texts for word in split_words(text))
 
     def has_term(self, name: str) -> bool:
-        """Return whether the glossary has the term `name`.
+        """Return whether the glossary has the term `name`, alone or followed by parentheses.
 
-        A qualifier in parentheses does not count: `phase` is found as `phase (test)`.
+        For example, `phase` gives True, because the glossary has the term `phase (test)`.
         """
         return name in {term.partition(" (")[0] for term in self.terms}
 
@@ -160,9 +160,10 @@ def test_labels_use_terms_of_the_glossary(list_labels: Callable[[], Iterable[str
 
 
 def test_lists_of_allowed_words_are_short() -> None:
-    """PLAIN_WORDS and WORD_FORMS have only words that labels use and that the glossary lacks.
+    """PLAIN_WORDS and the keys of WORD_FORMS are the words of labels that the glossary lacks.
 
-    Each value of WORD_FORMS is in the glossary or in PLAIN_WORDS.
+    A label is a short text that users see, for example a heading of the report or an option. Each
+    value of WORD_FORMS is a word of the glossary or of PLAIN_WORDS.
     """
     labels = (label for list_labels in LABEL_SOURCES for label in list_labels())
     used_words = {word for label in labels for word in split_words(label)}

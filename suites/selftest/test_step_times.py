@@ -10,9 +10,10 @@ pytestmark = pytest.mark.selftest
 
 def test_outer_step_excludes_inner_step() -> None:
     """
-    Nested steps share no second.
+    The time of an inner step does not count for the outer step.
 
-    Expected: the outer step has the time without the inner step; both steps are counted.
+    Preconditions: an outer step takes 5 s, and 3 s of this time are in an inner step.
+    Expected: 2 s for the outer step and 3 s for the inner step; each step is counted once.
     """
     steps = StepTimes()
     steps.begin_step()

@@ -23,11 +23,12 @@ def test_risky_cache_mode_needs_unsafe(
     """
     A guest with a risky cache mode migrates without `--unsafe` only if libvirt trusts the storage.
 
-    Preconditions: a directory shared by both hosts.
+    Preconditions: a directory shared by both hosts. The disk has the cache mode `writeback` or
+    `unsafe`: the host caches disk data, which the other host does not see.
     Expected: if libvirt does not recognize the file system as shared, libvirt refuses the
     migration as unsafe before any data moves. The guest is unharmed, and migrates with `--unsafe`.
-    If libvirt trusts the file system, for example NFS, where QEMU drops its caches, the guest
-    migrates without `--unsafe`. In both cases no acknowledged write is lost.
+    If libvirt recognizes the file system as shared, for example NFS, the guest migrates without
+    `--unsafe`, because QEMU drops cached data. In both cases no acknowledged write is lost.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, cache=cache),)))
     if testbed.is_shared_directory_trusted:
@@ -46,11 +47,12 @@ def test_preflight_predicts_the_safety_check(
     store: StoreKind, testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    Preflight warns of a disk refused by libvirt as unsafe, and of no other disk.
+    Preflight warns of a disk that libvirt's safety check refuses, and of no other disk.
 
-    Preconditions: a guest with a disk on a directory shared by both hosts, on any file system, or
-    on an NBD export.
-    Expected: after a warning libvirt refuses the migration; without a warning the guest migrates.
+    Preconditions: the guest's disk is in a directory shared by both hosts, or on an NBD export.
+    The directory may be on any file system, for example NFS.
+    Expected: if preflight warns, libvirt refuses the migration without `--unsafe`. If preflight
+    does not warn, the guest migrates without `--unsafe`.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(store),)))
     verdicts = {

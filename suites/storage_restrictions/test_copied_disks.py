@@ -70,12 +70,12 @@ def test_set_with_a_disk_that_must_stay(
     case_name: str, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
-    The guard refuses to copy a set of disks that contains a shared, remote, shareable, read-only
-    or empty disk.
+    The guard (the check that refuses unsafe migrations) refuses to copy a set of disks that
+    contains a shared, remote, shareable, read-only or empty disk.
 
     Preconditions: a local disk and a disk that must not be copied. The plan names both disks.
-    Expected: the guard refuses, and no image is created. Without the guard the result of the
-    migration is recorded. If libvirt or QEMU refuses, the guest is unharmed.
+    Expected: the guard refuses, and no image is created. Then a second migration runs with the
+    guard off, and the report has its result. If libvirt or QEMU refuses, the guest is unharmed.
     """
     disk_set = INVALID_DISK_SETS[case_name]
     guest = testbed.make_guest(GuestSpec(disks=disk_set.disks))
@@ -93,8 +93,8 @@ def test_only_the_named_disk_is_copied(testbed: Testbed) -> None:
 
     Preconditions: a local disk, a shared disk and a read-only disk. The plan names only the local
     disk.
-    Expected: the guard, which refuses unsafe migrations, does not refuse this migration. The guest
-    arrives unharmed.
+    Expected: the guard (the check that refuses unsafe migrations) does not refuse this migration.
+    The guest arrives unharmed.
     """
     disks = (LOCAL_DISK, SHARED_DISK, replace(SHARED_DISK, access=DiskAccess.READ_ONLY))
     guest = testbed.make_guest(GuestSpec(disks=disks))
@@ -109,12 +109,13 @@ def test_missing_destination_image(
     testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
-    Every copied disk needs an existing image at the destination.
+    The guard (the check that refuses unsafe migrations) refuses a plan for existing images if an
+    image is missing at the destination.
 
     Preconditions: two local disks; an image for only the first disk exists at the destination.
     Expected: the guard refuses. The finding states the number of disks, the number of images, and
-    the disk without an image. Without the guard the result of the migration is recorded. If
-    libvirt or QEMU refuses, the guest is unharmed.
+    the disk without an image. Then a second migration runs with the guard off, and the report has
+    its result. If libvirt or QEMU refuses, the guest is unharmed.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
     create_image(testbed.provisioner, guest, testbed.destination, guest.volumes[0].path)
@@ -146,10 +147,11 @@ def test_different_disk_count_at_destination(
     """
     A migration is refused if the definition for the destination has another number of disks.
 
-    Preconditions: the definition for the destination lacks a disk, or has an additional disk.
-    Expected: the guard refuses and states both numbers of disks. Without the guard the stack
-    refuses because of the number of disks. No image is created for the second disk, and the guest
-    runs on.
+    Preconditions: the guest has two local disks. The definition for the destination lacks the
+    second disk, or has a third disk.
+    Expected: the guard (the check that refuses unsafe migrations) refuses and states both numbers
+    of disks. Then a second migration runs with the guard off, and libvirt or QEMU refuses because
+    of the number of disks. No image of the second disk is created, and the guest runs on.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
     plan = replace(COPY_PLAN, destination_xml=change_disk_count(guest, count_change))
@@ -168,7 +170,10 @@ def test_different_disk_count_at_destination(
 
 
 def change_disk_count(guest: Guest, count_change: CountChange) -> str:
-    """Remove a disk from the guest's definition, or add a disk; return the XML."""
+    """Return a copy of the guest's XML with one disk less or more, for the destination.
+
+    The definition in libvirt stays unchanged.
+    """
     root = etree.fromstring(guest.domain.read_migratable_xml().encode())
     devices = root.find("devices")
     assert devices is not None
@@ -188,8 +193,8 @@ def change_disk_count(guest: Guest, count_change: CountChange) -> str:
 def remove_images_with_guest(provisioner: Provisioner, guest: Guest, pair: HostPair) -> None:
     """Register the images at the destination for removal together with the guest.
 
-    The list includes an image that does not exist yet. libvirt may create this image in a
-    migration without the guard (the check that refuses unsafe migrations).
+    The function also registers an image that does not exist yet. libvirt may create this image in
+    a migration without the guard (the check that refuses unsafe migrations).
     """
     for volume in guest.volumes:
         undo_commands = [("rm", "-f", "--", str(volume.path))]

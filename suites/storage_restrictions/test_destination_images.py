@@ -44,8 +44,9 @@ def test_image_of_another_size(
     An image of another size than the disk is refused, even if the difference is a single sector.
 
     Preconditions: an image of another size exists at the destination.
-    Expected: the guard refuses and states both sizes in bytes. Without the guard the migration
-    fails, and the stack reports different sizes. The guest runs on at the source.
+    Expected: the guard, which is migqual's check for unsafe migrations, refuses the migration and
+    states both sizes in bytes. When the plan disables the guard, the migration fails, and the
+    stack reports different sizes. The guest runs on at the source.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path
@@ -79,8 +80,9 @@ def test_raw_device_at_the_destination(
 
     Preconditions: at the destination the path of the image leads to a loop device of the same
     size.
-    Expected: the guard refuses, and the device is not written to. Without the guard the
-    behavior of the stack is recorded, and the guest is unharmed.
+    Expected: the guard, which is migqual's check for unsafe migrations, refuses the migration,
+    and the device is not written to. When the plan disables the guard, the behavior of the stack
+    is recorded, and the guest is unharmed.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     path = guest.volumes[0].path
@@ -115,6 +117,6 @@ def attach_loop_device(
     with host.shell.start("sh", "-c", _HOLD_DEVICE_SCRIPT, "sh", file) as holder:
         device = holder.read_first_line()
         if not device.startswith("/dev/"):
-            raise LabError(f"{host.name}: losetup printed no loop device: {device}")
+            raise LabError(f"{host.name}: losetup printed {device!r} instead of a device")
         host.shell.run("ln", "-s", device, path)
         yield

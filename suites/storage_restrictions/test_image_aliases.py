@@ -50,7 +50,7 @@ class ImageAlias:
 
     @property
     def path(self) -> PurePosixPath:
-        """Return the second path of the image, in the local store of the destination."""
+        """Return the path of the image's second name, in the local store of the destination."""
         store = self.provisioner.inventory.find_store(StoreKind.LOCAL)
         return PurePosixPath(str(getattr(store, "path", ""))) / f"{self.guest.name}-alias.raw"
 

@@ -134,7 +134,9 @@ def _open_source(
         else:
             if destination.libvirt.find_domain(arguments.guest) is not None:
                 message = f"guest {arguments.guest} is already on {destination.name}"
-                raise UsageError(message, remedy="choose another destination")
+                raise UsageError(
+                    message, remedy=f"choose a destination other than {destination.name}"
+                )
             raise UsageError(
                 f"there is no guest {arguments.guest!r} on {', '.join([*names, destination.name])}",
                 remedy="name a domain that `virsh list --all` shows on a host of the inventory",

@@ -115,7 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         The exit code: 0 when every pair qualifies, 1 when a pair does not qualify, and 4 when
         nothing failed, but results are missing or inconclusive. With --smoke, 0 when every tested
-        requirement passes, else 1; an optional or absent requirement may also be `unsupported`.
+        requirement has an accepted verdict, else 1. The verdict `pass` is always accepted, and
+        `unsupported` only if the profile's demand for the requirement is `optional` or `absent`.
         With --observer-checks, 0 when all tests pass, else 1.
 
     Raises:

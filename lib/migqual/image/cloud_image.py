@@ -124,7 +124,10 @@ def _build_disk(
 
 
 def _list_disk_commands() -> list[list[str]]:
-    """List the commands that partition and fill the image in the work folder, mounted at `/mnt`."""
+    """List the commands that partition the disk image and copy the files into the disk image.
+
+    In the root file system in which the commands run, the work folder is mounted at `/mnt`.
+    """
     disk = "/mnt/disk.raw"
     # Two sectors per cluster: with larger clusters the small volume has too few clusters for FAT32.
     mkfs_vfat = ["mkfs.vfat", "--offset", str(MIB // 512), "-F", "32", "-s", "2", "-n", "ESP", disk]

@@ -22,8 +22,9 @@ NAMESPACE_FOLDER = Path("/run/netns")
 class LabPhase(StrEnum):
     """The phase of a lab: absent, being built, up, or the leftovers of a dead lab.
 
-    Only the state file contains `BUILDING`. `detect_lab_phase` reports an unfinished lab as
-    `LEFTOVER`.
+    `BUILDING` is only a value in the state file: `start_lab` writes the value before the build.
+    `detect_lab_phase` never returns `BUILDING`. The function does not distinguish a lab during the
+    build from a lab whose build died, and returns `LEFTOVER` for both.
     """
 
     ABSENT = "absent"

@@ -179,15 +179,16 @@ class Topology(StrictModel):
 
     Attributes:
         hosts: Hosts by name.
-        pairs: Pairs of hosts, replicas of pairs included. At least one pair is necessary.
+        pairs: Pairs of hosts. At least one pair is necessary. A pair can be a replica (an
+            additional pair that runs a share of the tests of another pair).
         links: Rate limits and latencies of the three networks.
         ipv6_networks: Networks with IPv6 addresses instead of IPv4 addresses.
         acceleration: Accelerator of the guests. `AUTO` selects KVM if a test guest boots with
             KVM, else TCG.
         guest: Architecture of the guests. None means the architecture of the machine.
         cpu: vCPU model of all guests. None means ``qemu64`` on x86_64, else migqual's choice.
-        tier: Tier in the inventory file of the lab. With `REAL` the inventory file describes the
-            lab hosts as real hosts.
+        tier: Kind of the hosts in the inventory file of the lab, `LAB` or `REAL`. With `REAL`, a
+            run treats the lab hosts as real hosts, for example in the choice of the profile.
         exclusive: Whether the inventory file says that nobody else uses the hosts.
     """
 

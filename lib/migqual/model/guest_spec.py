@@ -268,9 +268,10 @@ class GuestSpec:
     def derive_saved_state_spec(self) -> "GuestSpec":
         """Derive the specification of a guest that migqual boots once and saves.
 
-        Guests with the original specification start from the saved state instead of a boot. The
-        saved guest has the same devices. But the saved guest has the idle load, and its images are
-        raw and on a local store. Guests with equal derived specifications share a saved state.
+        From the saved state, migqual restores guests with the original specification. Both
+        specifications have the same devices. The derived specification always has the idle load,
+        and raw images on a local store. A restored guest has the load and the images of the
+        original specification. Guests with equal derived specifications share a saved state.
         """
         plain_disk = DiskSpec(StoreKind.LOCAL)
         plain_fields = {

@@ -312,5 +312,5 @@ def _extract_fields(data: object, record_type: type[RunRecord | TestRecord]) -> 
     if data.get("format") != RECORD_FORMAT:
         raise ValueError(f"format is {data.get('format')!r}, not {RECORD_FORMAT}")
     if RECORD_TYPES.get(str(data.get("kind"))) is not record_type:
-        raise ValueError(f"the kind {data.get('kind')!r} is not the expected kind of record")
+        raise ValueError(f"the kind {data.get('kind')!r} does not belong to this type of record")
     return {key: value for key, value in data.items() if key not in {"format", "kind"}}

@@ -76,10 +76,13 @@ def calibrate_transfer(
     """Calculate the link speed and the constant durations from migrations of an idle guest.
 
     The migrations without a bandwidth limit show the link speed. Each migration shows the time for
-    the device state: the downtime minus the time in which QEMU sends the remaining memory at the
-    link speed. In a migration with a bandwidth limit, the remaining memory is bandwidth limit times
-    downtime limit. In a migration without a bandwidth limit, no memory remains, because the
-    migration ends before QEMU has measured the bandwidth.
+    the device state. In the downtime, QEMU sends the remaining memory (the memory that is not yet
+    sent when QEMU pauses the guest) at the link speed, and then the device state. The time for the
+    device state is the downtime without the time for the remaining memory.
+
+    With a bandwidth limit, the remaining memory is bandwidth limit times downtime limit. Without a
+    bandwidth limit, the migration is so short that QEMU has not yet measured the bandwidth. QEMU
+    then sends all memory before the downtime, so the remaining memory is 0.
 
     Args:
         runs: Figures of at least one migration with and one without a bandwidth limit.

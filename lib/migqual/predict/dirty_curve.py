@@ -99,7 +99,9 @@ def interpolate_curve(points: dict[float, float]) -> DirtyCurve:
     """
     if not points or min(points) <= 0:
         raise ValueError(
-            f"a dirty curve needs windows longer than 0 s; the windows in s: {sorted(points)}"
+            "cannot build a dirty curve (dirtied memory by length of the time window): at least "
+            "one time window is necessary, and each must be longer than 0 s; "
+            f"the lengths in s: {sorted(points)}"
         )
     anchor_points = [(0.0, 0.0), *sorted(points.items())]
 
@@ -162,10 +164,11 @@ def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
 def _list_candidates(
     points: dict[float, float],
 ) -> list[tuple[Callable[[float, float], DirtyCurve], float, float]]:
-    """List the loads that `fit_dirty_model` compares with the measured points.
+    """List the candidates: the loads that `fit_dirty_model` compares with the measured points.
 
-    Each load has a function that builds the dirty curve, a rate in MiB/s and a working set in MiB.
-    The smallest working set is the largest measured amount of memory.
+    A candidate is a tuple (function, rate in MiB/s, working set in MiB). The function builds the
+    dirty curve from the rate and the working set. A guest cannot dirty more memory than its working
+    set. So the smallest working set of the candidates is the largest amount of memory in `points`.
     """
     max_mib, max_rate_mib_s = (
         max(points.values()),

@@ -169,10 +169,11 @@ def _list_missing_windows(log_measurements: list[DirtyRateMeasurement]) -> tuple
 
 
 def _measure_by_kvm_log(domain: Domain, probe_context: ProbeContext) -> list[DirtyRateMeasurement]:
-    """Measure the memory dirtied in windows of whole seconds with KVM's dirty log.
+    """Measure the memory dirtied in time windows of 1, 2 and 5 s, in QEMU's mode dirty-bitmap.
 
-    If QEMU cannot read the log, the result is empty. Only an attempt shows whether QEMU can read
-    the log. For a guest with a dirty ring, QEMU lists the mode, but then refuses the measurement.
+    In this mode, QEMU reads the dirty log of KVM. If QEMU cannot read the log, the result is empty.
+    Only an attempt shows whether QEMU can read the log. For a guest with a dirty ring, QEMU's
+    schema lists the mode dirty-bitmap, but QEMU refuses the measurement.
     """
     if not dirty_rate.has_kvm_dirty_log(domain):
         return []  # the measurement may crash QEMU of an emulated guest
@@ -191,10 +192,11 @@ def _measure_by_kvm_log(domain: Domain, probe_context: ProbeContext) -> list[Dir
 
 
 def _measure_by_sampling(domain: Domain, probe_context: ProbeContext) -> list[DirtyRateMeasurement]:
-    """Measure the memory dirtied in windows of whole seconds with QEMU's page sampling.
+    """Measure the memory dirtied in time windows of 1, 2 and 5 s, in QEMU's mode page-sampling.
 
-    Read-only probes call libvirt, because a monitor command would taint the domain. Writing
-    probes use QEMU's monitor, because the monitor allows more samples.
+    If `probe_context` allows only read-only probes, the function calls libvirt, because a monitor
+    command would taint the domain. Otherwise the function uses QEMU's monitor, because the monitor
+    allows more samples.
     """
     if probe_context.mode is ProbeMode.READ_ONLY:
         return [

@@ -22,12 +22,14 @@ _FIXED_POINT_SHARE = 1e-6
 class Throttle:
     """A model of auto-converge, which takes a share of CPU time from the guest.
 
-    The share is 0 at the start. QEMU checks the dirty rate when QEMU reads the dirty log, at most
-    once per second (`migration_trigger_throttle` in migration/ram.c). A check finds a high rate if
-    the guest has dirtied more than half as much memory as QEMU has sent since the last check. After
-    two checks with a high rate, QEMU increases the share to 20 %, then to 30 %, and finally to
-    99 %. If an iteration takes long, QEMU reaches 90 % only after minutes. QEMU 9.2 and later read
-    the dirty log more often, and may increase the share sooner.
+    QEMU reads the dirty log between two iterations. Then, but at most once per second, QEMU also
+    checks the dirty rate (`migration_trigger_throttle` in migration/ram.c). The rate is high if,
+    since the last check, the guest has dirtied more than half of the amount that QEMU has sent.
+
+    The share is 0 at the start. QEMU increases the share to 20 %, then in steps of 10 % to 90 %,
+    and finally to 99 %. Each increase needs two checks with a high rate. So, if each iteration
+    takes many seconds, the share is high only after minutes. QEMU 9.2 and later read the dirty log
+    more often, and may increase the share sooner.
     """
 
     def __init__(self, steps_percent: Iterable[int] = STEPS_PERCENT) -> None:
@@ -38,7 +40,7 @@ class Throttle:
 
     @property
     def cpu_share(self) -> float:
-        """Return the share of CPU time taken from the guest, 0 to 1."""
+        """Return the share of CPU time that QEMU takes from the guest to throttle it, 0 to 1."""
         return self.percent / 100
 
     def record_dirty_sync(self, dirtied_mib: float, sent_mib: float, elapsed_s: float) -> None:

@@ -103,11 +103,13 @@ def estimate_link_speed(interface_label: str, mbit_s: int | None) -> SourcedValu
     The speed of the interface is an upper limit for the speed of a migration.
 
     Args:
-        interface_label: Names of the host and the interface, for the text about the origin.
+        interface_label: Names of the host and the interface, for example ``a1's eth0``. The label
+            is part of the origin in the result.
         mbit_s: Speed of the interface in Mbit/s. None means that the interface reports no speed.
 
     Returns:
-        The link speed in MiB/s. If `mbit_s` is None, the link speed is 1 Gbit/s.
+        The link speed in MiB/s, and the origin (the text that states where the link speed comes
+        from). If `mbit_s` is None, the function assumes 1 Gbit/s, which is 112 MiB/s.
     """
     if mbit_s is None:
         return SourcedValue(

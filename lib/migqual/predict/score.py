@@ -43,8 +43,8 @@ class PredictionTrial:
         total_s: Measured total time. None means that the migration did not converge.
         downtime_s: Measured downtime. None means that the migration did not converge.
         dirty_log_delay_s: Measured time to turn on the dirty log, minus the calibrated time. An
-            emulated guest that writes much delays QEMU by up to 0.4 s. The delay does not depend
-            on the dirty rate, so the delay does not count as an error of the prediction.
+            emulated guest that writes memory delays QEMU by up to 0.4 s. The prediction does not
+            know this delay, so the delay does not count as an error of the prediction.
         damage: Damage of the guest's memory or disks after the migration. The text is empty if
             the guest is intact.
     """
@@ -89,10 +89,10 @@ class PredictionTrial:
 
     @property
     def textbook_error(self) -> float | None:
-        """Return the `total_error` of the prediction of `simulate_textbook_precopy`.
+        """Return the error of the total time that `simulate_textbook_precopy` predicts.
 
-        That function simulates complete rounds, as textbooks do. QEMU does not wait for the end of
-        a round.
+        The calculation is the same as for `total_error`. `simulate_textbook_precopy` simulates
+        complete rounds, as textbooks do. QEMU does not wait for the end of a round.
         """
         return _calculate_error(
             self.evaluated_prediction.textbook_prediction,
@@ -154,15 +154,25 @@ class PredictionScore:
         )
 
     def calculate_total_error(self, fraction: float) -> float | None:
-        """Calculate a percentile of the absolute `total_error` values. 0.5 is the median."""
+        """Calculate a percentile of the absolute `total_error` values of all trials.
+
+        For example, `fraction` 0.5 gives the median.
+        """
         return _compute_percentile([trial.total_error for trial in self.trials], fraction)
 
     def calculate_downtime_error(self, fraction: float) -> float | None:
-        """Calculate a percentile of the absolute `downtime_error` values. 0.5 is the median."""
+        """Calculate a percentile of the absolute `downtime_error` values of all trials.
+
+        For example, `fraction` 0.5 gives the median.
+        """
         return _compute_percentile([trial.downtime_error for trial in self.trials], fraction)
 
     def calculate_textbook_error(self, fraction: float) -> float | None:
-        """Calculate a percentile of the absolute `textbook_error` values. 0.5 is the median."""
+        """Calculate a percentile of the absolute `textbook_error` values of all trials.
+
+        `textbook_error` compares the total time that `simulate_textbook_precopy` predicts with the
+        measured total time. For example, `fraction` 0.5 gives the median.
+        """
         return _compute_percentile([trial.textbook_error for trial in self.trials], fraction)
 
     @property

@@ -44,7 +44,7 @@ class PathKind(StrEnum):
 
 
 class FolderState(StrEnum):
-    """The state of the folder to which a disk is copied."""
+    """Whether the folder to which a disk is copied is writable, read-only or missing."""
 
     WRITABLE = "writable"
     READ_ONLY = "read-only"

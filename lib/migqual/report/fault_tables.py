@@ -12,8 +12,9 @@ class FaultRow:
 
     Attributes:
         pair: Id of the pair, with the stack if a report contains several stacks.
-        plan: Settings of the migration that differ from the default, without the limits that
-            held the migration in the phase.
+        plan: Settings of the migration that differ from the default. Bandwidth, post-copy
+            bandwidth and deadline are omitted: the test sets these limits to keep the migration
+            in `phase` until the fault.
         ending: Status of the migration, and the message of libvirt or QEMU.
         seconds: Duration of the migration in s, or None if it was not measured.
     """

@@ -94,7 +94,11 @@ class RequirementResult:
 
     @property
     def reservation(self) -> str:
-        """Return the reason for the reservation: the verdict, or the unknown messages."""
+        """Return the reason why the report lists the requirement as a reservation.
+
+        If the requirement passed, the reason is the messages of libvirt and QEMU that are not in
+        `fixtures/stack_messages.yml`. Otherwise the reason is the verdict, for example `fail`.
+        """
         if self.verdict is Verdict.PASS:
             return "; ".join(
                 f"unknown message of libvirt or QEMU for {message.kind}: {message.message}"

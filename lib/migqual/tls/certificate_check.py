@@ -179,7 +179,9 @@ def _check_key_strength(
         f"or EC keys of at least {MIN_CURVE_BITS} bits"
     )
     return report_refusal(
-        "LM-TLS-01.key", f"{facts.host}: these keys are too weak: {details}", remedy
+        "LM-TLS-01.key",
+        f"{facts.host}: the keys of these TLS certificates are too weak: {details}",
+        remedy,
     )
 
 

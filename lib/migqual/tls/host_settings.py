@@ -85,7 +85,9 @@ def find_qemu_user(host: Host, tls_settings: TlsSettings) -> QemuUser:
     if len(ids) != 2 or not all(number.isdigit() for number in ids):
         message = f"{QEMU_CONF}: user {user!r} or group {tls_settings.group!r} does not exist"
         raise HostError(
-            host.name, message, remedy=f"set `user` and `group` in {QEMU_CONF} to existing names"
+            host.name,
+            message,
+            remedy=f"on {host.name}, set `user` and `group` in {QEMU_CONF} to existing names",
         )
     return QemuUser(int(ids[0]), int(ids[1]), user)
 

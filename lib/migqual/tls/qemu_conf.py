@@ -86,7 +86,8 @@ def update_qemu_conf(text: str, **values: int | str) -> str:
 
     Args:
         text: Text of qemu.conf.
-        **values: Value by key of qemu.conf. A text must include the quotes for qemu.conf.
+        **values: New value of each key. A value of type `str` must include the quotes that
+            qemu.conf needs, for example `user='"qemu"'`.
 
     Returns:
         The new text.

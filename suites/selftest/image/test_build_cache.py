@@ -256,9 +256,9 @@ def test_failed_rootfs_build_shows_mmdebstrap_output(
 
 def test_missing_tool_raises_lab_error() -> None:
     """
-    The error for a missing tool names the tool and gives the remedy of the caller.
+    The error for a missing tool names the tool.
 
-    Expected: `LabError`.
+    Expected: `LabError` with the remedy that the caller passed as the argument `remedy`.
     """
     with pytest.raises(LabError, match="migqual-no-such-tool is not installed") as error_info:
         isolated_command.run_isolated(
@@ -269,10 +269,12 @@ def test_missing_tool_raises_lab_error() -> None:
 
 def test_kernel_command_line_has_networks_port_and_delay() -> None:
     """
-    The kernel command line contains the settings for the first process of the guest.
+    The kernel command line contains the networks, the port of migqual-payload and the shutdown
+    delay.
 
-    Expected: MAC addresses in lower case, the gateway with the first address, the console of
-    the machine type; a gateway without an address is an error.
+    Expected: for each NIC, the MAC address in lower case and the IP address; for the first NIC,
+    also the gateway; the console of the architecture. If a gateway is given, but the first NIC has
+    no IP address: `UsageError`.
     """
     arguments = build_kernel_command_line(
         [("52:54:00:AA:00:01", "10.9.0.5/24"), ("52:54:00:AA:00:02", "")],

@@ -1,4 +1,4 @@
-"""A kernel can read the seed volume, and the seed contains the tasks of cloud-init."""
+"""Linux can read a seed (the ISO volume for cloud-init); a seed has the tasks of cloud-init."""
 
 import json
 import struct
@@ -16,9 +16,10 @@ MAC_ADDRESS = "52:54:00:AA:00:01"
 
 
 def _read_volume_files(volume: bytes) -> dict[str, bytes]:
-    """Return the files of a volume by the names shown by Linux.
+    """Return the contents of the files in an ISO 9660 volume, by file name.
 
-    The search starts at the volume descriptor.
+    The volume descriptor states where the root directory is. The names in the result are the names
+    that Linux shows: in lower case, and without the suffix ``;1``.
     """
     assert volume[0x8000:0x8007] == b"\1CD001\1"
     sector, size = struct.unpack_from("<I4xI", volume, 0x8000 + 156 + 2)
@@ -79,10 +80,13 @@ def test_too_many_files_raise_lab_error() -> None:
 
 def test_a_seed_configures_network_payload_and_agent(tmp_path: Path, fake_payload: Path) -> None:
     """
-    A seed sets the host name, assigns addresses by MAC address and contains the payload.
+    A seed (the volume for cloud-init) sets the host name and the IP addresses of a guest, and
+    contains the payload.
 
-    Expected: a static address with gateway on the first NIC, no address on the second NIC; the
-    bytes of the payload; a service unit with the requested port; the guest agent.
+    Preconditions: a guest with two NICs; the second NIC has no IP address.
+    Expected: a static IP address with gateway for the MAC address of the first NIC, and no IP
+    address for the second NIC; the bytes of the payload; a systemd unit that starts the payload
+    with the requested port; a command that starts the guest agent.
     """
     files = _build_seed_files(tmp_path, fake_payload, port=7070, gateway="10.9.0.1")
     assert files["migqual-payload"] == fake_payload.read_bytes()

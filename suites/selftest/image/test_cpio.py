@@ -113,7 +113,10 @@ def _assert_same_entry(path: Path, entry: cpio.CpioEntry) -> None:
 
 @pytest.fixture
 def module_folder(tmp_path: Path) -> Path:
-    """Create three kernel modules, each depending on the next, and list a built-in module."""
+    """Create three kernel modules, each depending on the next, and the file `modules.builtin`.
+
+    The file names one module that is built into the kernel.
+    """
     dependencies = {"net-top": "middle,builtin_one", "middle": "bottom", "bottom": ""}
     for name, dependency_names in dependencies.items():
         (tmp_path / f"{name}.ko").write_bytes(b"ELF\0depends=%b\0" % dependency_names.encode())

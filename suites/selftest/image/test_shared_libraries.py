@@ -37,9 +37,11 @@ def rootfs(tmp_path: Path) -> Path:
 
 
 def test_indirect_libraries_and_loader_are_found(rootfs: Path) -> None:
-    """The libraries and the loader of a program are found, also the libraries of a library.
+    """`find_shared_libraries` finds the loader and all libraries of a program, also indirect ones.
 
-    Expected: both libraries; the loader in `usr/lib64`, although the link `lib64` is missing.
+    Preconditions: the program needs libone, and libone needs libtwo. The link `lib64` to
+    `usr/lib64` is missing.
+    Expected: libone, libtwo, and the loader in `usr/lib64`.
     """
     assert find_shared_libraries(rootfs, rootfs / "program") == {
         "lib64/loader.so": rootfs / "usr/lib64/loader.so",

@@ -1,4 +1,7 @@
-"""Each change of a foreign object on a lab host is found."""
+"""Each change of a foreign object on a lab host is found.
+
+A foreign object is a guest or a file that does not belong to migqual.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +48,10 @@ def test_damaged_file_is_found(layout: LabLayout, damage: Callable[[Path], None]
 
 
 def test_restarted_guest_is_found() -> None:
-    """Another process of the same guest is a change: somebody restarted the guest."""
+    """A foreign guest that somebody restarted during a run is in the list of changed objects.
+
+    The QEMU process of the guest then has another process id and another start time.
+    """
     before, after = {"a2: guest foreign": "7 at 1"}, {"a2: guest foreign": "9 at 5"}
 
     assert foreign_objects.find_changed_objects(before, after) == ["a2: guest foreign"]

@@ -41,7 +41,7 @@ def test_host_without_quirks_is_unchanged(tmp_path: Path, rootfs: Path) -> None:
 
 
 def test_sftp_is_removed_and_other_settings_stay(tmp_path: Path, rootfs: Path) -> None:
-    """Without SFTP, only the line of the subsystem is missing in the configuration of sshd."""
+    """If a quirk removes SFTP, only the line of the subsystem is missing in sshd_config."""
     write_host_quirks(tmp_path / "upper", rootfs, HostQuirks(has_sftp=False))
 
     config = (tmp_path / "upper/etc/ssh/sshd_config").read_text()
@@ -65,7 +65,11 @@ def test_emulator_has_only_the_new_path(tmp_path: Path, rootfs: Path) -> None:
 
 
 def test_rootfs_without_the_emulator_is_an_error(tmp_path: Path, rootfs: Path) -> None:
-    """If a quirk moves QEMU, but the root file system has no QEMU, an error names the file."""
+    """If a quirk moves QEMU to another path, the root file system must have QEMU at Debian's path.
+
+    Otherwise an error names the missing file, `qemu-system-x86_64`. A quirk is a property of real
+    hosts that a lab host imitates.
+    """
     (rootfs / "usr/bin/qemu-system-x86_64").unlink()
 
     with pytest.raises(LabError, match="qemu-system-x86_64"):
@@ -73,7 +77,7 @@ def test_rootfs_without_the_emulator_is_an_error(tmp_path: Path, rootfs: Path) -
 
 
 def test_qemu_conf_is_a_link_to_the_managed_file(tmp_path: Path, rootfs: Path) -> None:
-    """A quirk moves qemu.conf to another folder. A symbolic link is at the old path."""
+    """If a quirk moves qemu.conf to another folder, a symbolic link is at the old path."""
     conf_file = tmp_path / "upper/etc/libvirt/qemu.conf"
     conf_file.parent.mkdir(parents=True)
     conf_file.write_text("user = 'x'\n")
@@ -87,7 +91,7 @@ def test_qemu_conf_is_a_link_to_the_managed_file(tmp_path: Path, rootfs: Path) -
 
 
 def test_umask_is_set_for_logins_and_commands(tmp_path: Path, rootfs: Path) -> None:
-    """The umask is in force for sshd's sessions and for login shells."""
+    """If a quirk sets the umask of a lab host, sshd's sessions and login shells have this umask."""
     write_host_quirks(tmp_path, rootfs, HostQuirks(umask="0077"))
 
     drop_in = (tmp_path / "etc/systemd/system/ssh.service.d/umask.conf").read_text()

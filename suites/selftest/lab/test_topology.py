@@ -187,7 +187,7 @@ def test_topology_error_names_file_and_place(
 
 
 def test_all_schema_errors_are_reported_together(tmp_path: Path) -> None:
-    """Two errors in the file give two lines in the message."""
+    """If two hosts in the topology file have an unknown key, one message contains both errors."""
     message = get_topology_error(
         tmp_path, VALID_TOPOLOGY.replace("a1: {}", "a1: {x: 1}").replace("b1: {", "b1: {y: 2, ")
     )
@@ -197,7 +197,7 @@ def test_all_schema_errors_are_reported_together(tmp_path: Path) -> None:
 
 
 def test_all_consistency_errors_are_reported_together(tmp_path: Path) -> None:
-    """Two errors in the relations between entries are reported in one message."""
+    """If both hosts of a pair are not in the topology file, one message contains both errors."""
     message = get_topology_error(
         tmp_path,
         VALID_TOPOLOGY.replace("{source: a1, destination: b1}", "{source: a8, destination: b9}"),

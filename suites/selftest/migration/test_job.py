@@ -46,7 +46,7 @@ def test_due_timeout_actions(
     "error", [StackError("a", "switch", "not now"), GuestError("not now")], ids=["stack", "guest"]
 )
 def test_refused_request_keeps_the_message(error: Exception) -> None:
-    """The message of a refusal stays until libvirt accepts the request."""
+    """If libvirt refuses a request, `LibvirtRequest.refusal` contains the error message."""
     request = LibvirtRequest()
 
     def raise_error() -> None:

@@ -109,7 +109,10 @@ def test_allure_history_id_is_the_same_in_every_run(session: InnerSession, tmp_p
 
 
 def test_allure_steps_have_command_figures_and_evidence(session: InnerSession) -> None:
-    """Each migration is a step; evidence from observers in teardown is attached as well."""
+    """Each migration is a step, with the virsh command and the figures as attachments.
+
+    Evidence that a fixture adds in tear-down is attached to the result of the test.
+    """
     result = get_result(session, "passes")
     (step,) = result["steps"]
     assert step["name"] == "migration 1: completed"
@@ -122,7 +125,11 @@ def test_allure_steps_have_command_figures_and_evidence(session: InnerSession) -
 
 
 def test_allure_environment_and_categories_files(session: InnerSession) -> None:
-    """The acceleration and the versions of the hosts are in every report."""
+    """The results for Allure contain a file with the environment and a file with the categories.
+
+    The environment has the acceleration of the guests (`tcg`), the pairs and the versions of the
+    hosts. The categories are groups of tests with the status failed, broken or skipped.
+    """
     lines = (
         (session.out_folder / "allure-results" / "environment.properties").read_text().splitlines()
     )

@@ -69,7 +69,14 @@ PLUGINS = ("session", "requirement_markers", "records", "early_end")
 def run_suite(
     folder: Path, *options: str, lost: str = "", pause_s: float = 0.0
 ) -> dict[str, TestRecord]:
-    """Run the generated suite; return the records by test and pair, e.g. `first a1-b1`."""
+    """Run `SUITE` with pytest; return the records by test and pair, e.g. `first a1-b1`.
+
+    Args:
+        folder: Folder for the files of the run.
+        *options: Options of pytest.
+        lost: Name of the host that counts as lost; empty if no host is lost.
+        pause_s: Duration of `test_second` in s.
+    """
     (folder / "inventory.yml").write_text(INVENTORY)
     (folder / "known_hosts").touch()
     (folder / "test_inner.py").write_text(f"PAUSE = {pause_s}\n{SUITE}")

@@ -38,7 +38,10 @@ def test_pairwise_is_much_smaller_than_full() -> None:
 
 
 def test_matrix_option_selects_full_or_pairwise() -> None:
-    """`full` selects every combination once; `pairwise` selects only the pairwise rows."""
+    """`--matrix full` selects every combination of values once; `pairwise` selects fewer rows.
+
+    A row is a combination of values. `build_pairwise_rows` builds the rows for `pairwise`.
+    """
     levels = [(0, 1, 9), ("text", "zero"), (1, 2, 4)]
 
     assert sorted(select_rows(levels, "full")) == sorted(itertools.product(*levels))

@@ -57,7 +57,9 @@ def host_error_in_teardown():
 
 @pytest.mark.parametrize("disk", [Disk.RAW, object()], ids=["raw", "any"])
 def test_passes(pair, disk, request):
-    """It passes.
+    """
+    It passes, and its title has
+    two lines.
 
     Expected: it passes.
     """
@@ -158,7 +160,10 @@ def parallel_session(tmp_path_factory: pytest.TempPathFactory) -> InnerSession:
 def test_outcome_of_a_test_decides_the_verdict(
     serial_session: InnerSession, name: str, pair_id: str
 ) -> None:
-    """A wrong result of the hosts is `fail`; a broken lab is neither `fail` nor `pass`."""
+    """If the hosts did not do what the requirement states, the verdict is `fail`.
+
+    If a fault of the lab, a host or a guest prevents the test, the verdict is `inconclusive`.
+    """
     record = serial_session.test_records[f"test_{name}@{pair_id}"]
     verdict, reason = EXPECTED[name]
     assert record.verdict is verdict
@@ -203,7 +208,8 @@ def test_record_contains_all_fields_for_the_report(serial_session: InnerSession)
     phases.
     """
     record = serial_session.test_records["test_passes[any]@a1-b1"]
-    assert (record.title, record.doc) == ("It passes.", "Expected: it passes.")
+    assert record.title == "It passes, and its title has two lines."
+    assert record.doc == "Expected: it passes."
     assert record.parameters == {"disk": "object"}
     assert record.migrations[0].plan == {"disk": "raw"}
     assert None not in {record.phases.setup, record.phases.call, record.phases.teardown}

@@ -14,7 +14,11 @@ UNMARKED_TESTS = "def test_bare(): pass\ndef test_bare_too(): pass\n"
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["serial", "parallel"])
 def test_all_marker_errors_are_reported_together(tmp_path: Path, workers: list[str]) -> None:
-    """The error suggests an id for an unknown id, and lists every test without a marker."""
+    """A single message lists all errors in the markers `requirement`.
+
+    For an unknown requirement id, the message suggests a similar id. The message also names every
+    test without a marker.
+    """
     session = run_inner_session(
         tmp_path, MISSPELT_MARKER + "def test_typo(): pass\n" + UNMARKED_TESTS, workers
     )

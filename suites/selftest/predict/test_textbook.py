@@ -46,8 +46,10 @@ def test_rate_above_the_bandwidth_does_not_converge() -> None:
 
 
 def test_small_working_set_converges_at_any_rate() -> None:
-    """
-    The dirty memory is never larger than the working set: 20 MiB fit into the downtime limit.
+    """A migration converges at any dirty rate if the working set fits into the downtime limit.
+
+    The working set has 20 MiB. At 100 MiB/s, QEMU sends 20 MiB in 0.2 s; the downtime limit is
+    0.3 s.
     """
     prediction = simulate_textbook_precopy(
         512.0, DirtyModel(build_cyclic_curve(10_000.0, 20.0)), TRANSFER_MODEL, LIMITS

@@ -19,7 +19,7 @@ LIMITS = MigrationLimits(downtime_limit_s=0.3, deadline_s=600.0)
 
 def test_throttle_step_needs_two_dirty_syncs() -> None:
     """
-    Each throttle step needs two syncs of the dirty log.
+    Each throttle step needs two dirty syncs, in which QEMU reads the dirty log.
 
     Preconditions: as much memory is dirtied as sent; a sync every two seconds.
     Expected: 20 % after the second sync, then the other steps in order. The last step stays.
@@ -64,15 +64,21 @@ def test_dirty_syncs_within_a_second_count_once() -> None:
 
 def test_guest_is_throttled_only_after_high_dirty_rate() -> None:
     """
-    A guest is throttled only after syncs with a high dirty rate.
+    The throttle of a guest increases only after two iterations with a high dirty rate.
 
     Preconditions: 1000 MiB of memory and a bandwidth of 100 MiB/s. Without a throttle, the guest
-    dirties all memory again in each iteration of 10 s.
-    Expected: each throttle step needs two iterations. With 0, 20 and 30 %, the six iterations take
-    60 s together. Then the iterations take 10 + 9 s with 40 %, 8.1 + 6.1 s with 50 %, 4.6 + 2.7 s
-    with 60 %, and 1.6 + 0.7 + 0.3 s with 70 %. The throttle stays at 70 %, because the guest then
-    dirties less than half of the sent memory. With 70 % from the start, the migration takes less
-    than 25 s.
+    dirties all memory again in each iteration of 10 s. The dirty rate is high if the guest dirties
+    more than half of the memory that QEMU sends.
+    Expected: the throttle increases from 0 % to 20 %, 30 % and so on, to 70 %. At 70 %, the dirty
+    rate is low, so the throttle stays. All iterations take 103 s together:
+
+    - with each of 0, 20 and 30 %: two iterations of 10 s, together 60 s
+    - with 40 %: 10 s and 9 s
+    - with 50 %: 8.1 s and 6.1 s
+    - with 60 %: 4.6 s and 2.7 s
+    - with 70 %: 1.6 s, 0.7 s and 0.3 s
+
+    With 70 % from the start, the migration takes less than 25 s.
     """
     dirty_model = DirtyModel(build_cyclic_curve(150.0, 1000.0), 1000.0)
     throttle = Throttle()

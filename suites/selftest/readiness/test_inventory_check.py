@@ -31,10 +31,11 @@ Filesystem     1024-blocks      Used Available Capacity Mounted on
 def test_name_in_the_id_of_a_refused_finding(
     finding_id: str, severity: Severity, refused: set[str]
 ) -> None:
-    """A host or a store is refused if the id of a refused finding names the host or the store.
+    """`find_refused_names` finds each host and store in the ids of findings of severity refused.
 
     For example, the id `shared.h2.lab` names the store `shared` and the host `h2.lab`. A host name
-    may contain dots. The id `a1-b1.clocks` names a pair and no host.
+    may contain dots. The id `a1-b1.clocks` names a pair and no host. A finding of another severity
+    does not count.
     """
     names = ("a1", "a10", "h2.lab", "shared", "local")
 

@@ -14,7 +14,10 @@ def make_record(test_id: str, reason: str, verdict: Verdict = Verdict.INCONCLUSI
 
 
 def test_reasons_differ_only_in_guest_and_numbers() -> None:
-    """Three tests have a common cause if their reasons differ only in guest names and numbers."""
+    """Reasons that differ only in guest names and numbers are a common cause.
+
+    A common cause needs at least three tests. Three of the five tests have such a reason.
+    """
     records = [
         make_record("t1", "setup: HostError: mq-0a1b2c-0-1 after 12 s: no firmware"),
         make_record("t2", "setup: HostError: mq-0a1b2c-1-7 after 30 s: no firmware"),

@@ -122,9 +122,10 @@ def test_requirement_with_withheld_tests_only_does_not_qualify() -> None:
 
 def test_single_test_beyond_requirement_decides() -> None:
     """
-    A test with the marker `beyond_requirement` counts if the requirement has no other test.
+    If a requirement has only a test with the marker `beyond_requirement`, this test decides.
 
-    The verdict of the requirement is then `unsupported`, as the verdict of the test.
+    Preconditions: the verdict of the only test is `unsupported`.
+    Expected: the verdict of the requirement is `unsupported`.
     """
     beyond_requirement_test = replace(
         make_test(Verdict.UNSUPPORTED, FIRST_ID), beyond_requirement=True
@@ -155,9 +156,10 @@ def test_pair_qualifies_when_all_required_pass() -> None:
 def test_optional_failure_is_a_reservation(
     demand: Demand, verdict: Verdict, *, has_reservation: bool
 ) -> None:
-    """A pair qualifies although an optional or absent requirement is `fail` or `inconclusive`.
+    """A requirement with the demand `optional` or `absent` does not prevent the qualification.
 
-    `optional` and `absent` are demands of the profile. The report lists such a requirement as a
+    The demand is from the profile. With `absent`, the hosts are not expected to have the feature.
+    If the requirement is `fail` or `inconclusive`, the report lists the requirement as a
     reservation (a note that does not prevent the qualification).
     """
     run = make_run({FIRST_ID: Demand.REQUIRED, SECOND_ID: demand})

@@ -20,7 +20,7 @@ TAG = "mq-test"
 
 @pytest.fixture
 def certificate_folder(tmp_path: Path) -> Path:
-    """Return a folder with the certificates of an administrator."""
+    """Return a certificate folder with a file of the host's administrator, not of migqual."""
     path = tmp_path / "qemu"
     path.mkdir()
     (path / "ca-cert.pem").write_text("theirs")
@@ -29,7 +29,7 @@ def certificate_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def qemu_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the qemu.conf of an administrator. A fake systemctl records the restarts."""
+    """Return a qemu.conf of the host's administrator. A fake systemctl records daemon restarts."""
     systemctl = tmp_path / "bin" / "systemctl"
     systemctl.parent.mkdir()
     systemctl.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/restarts\n')
@@ -58,7 +58,11 @@ def build_certificate_archive(certificate: bytes) -> bytes:
 
 
 def test_folder_is_restored_after_several_installs(certificate_folder: Path) -> None:
-    """The original folder comes back after several installs; a second restore does no harm."""
+    """
+    The restore brings back the administrator's certificates, after migqual installed others twice.
+
+    A second run of the restore script does no harm.
+    """
     assert run_script(backup_scripts.BACK_UP_FOLDER, certificate_folder) == 0
     assert [
         run_script(
@@ -80,7 +84,11 @@ def test_folder_is_restored_after_several_installs(certificate_folder: Path) -> 
 
 @pytest.mark.parametrize("name", ["ca-cert.pem", "server-cert.pem"])
 def test_folder_changed_by_others_is_left(certificate_folder: Path, name: str) -> None:
-    """A folder in which others replaced or added a file is neither overwritten nor removed."""
+    """
+    The scripts neither overwrite nor remove a certificate folder after a user changed the folder.
+
+    The user replaced or added a file.
+    """
     run_script(backup_scripts.BACK_UP_FOLDER, certificate_folder)
     run_script(
         backup_scripts.INSTALL_FOLDER, certificate_folder, stdin=build_certificate_archive(b"one")
@@ -103,10 +111,10 @@ def test_folder_changed_by_others_is_left(certificate_folder: Path, name: str) -
 
 def test_new_folder_changed_by_others_is_left(tmp_path: Path) -> None:
     """
-    A folder that migqual created and others changed stays, and the restore fails.
+    If a user added a file to the folder that migqual created, the restore fails.
 
-    The folder still contains the private keys of migqual, so the restore must not count as
-    done.
+    The restore does not remove the folder. The folder still contains the private keys of migqual,
+    so the restore must not count as done.
     """
     path = tmp_path / "qemu"
     run_script(backup_scripts.INSTALL_FOLDER, path, stdin=build_certificate_archive(b"one"))
@@ -122,9 +130,10 @@ def test_new_folder_changed_by_others_is_left(tmp_path: Path) -> None:
 
 def test_foreign_folder_blocks_restore(certificate_folder: Path) -> None:
     """
-    A foreign folder at the original path blocks the restore.
+    The restore of a certificate folder fails if a user created a new folder at the same path.
 
-    Expected: the script fails, so the restore does not count as done. The foreign folder stays.
+    Expected: the restore script fails, so the restore does not count as done. The user's folder
+    stays.
     """
     run_script(backup_scripts.BACK_UP_FOLDER, certificate_folder)
     certificate_folder.mkdir()
@@ -151,8 +160,10 @@ def test_restore_removes_folder_without_original(certificate_folder: Path) -> No
 
 def test_file_is_restored_with_permissions_and_one_restart(qemu_conf: Path) -> None:
     """
-    The original file comes back after several changes; a second restore causes no second
-    restart.
+    The restore brings back the original qemu.conf, and restarts libvirt's daemon only once.
+
+    migqual changed the file twice before. A second run of the restore script does not restart the
+    daemon again.
     """
     assert run_script(backup_scripts.BACK_UP_FILE, qemu_conf) == 0
     assert [
