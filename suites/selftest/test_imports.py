@@ -1,6 +1,7 @@
-"""A part of the library imports only parts before it in the order of the parts.
+"""A part of the library imports only parts before it in `PART_ORDER`.
 
-Only the allowed parts import external packages.
+A part is a package or module directly below `lib/migqual`, for example `hosts` or `errors`. Only
+the parts in `EXTERNAL_IMPORTERS` import certain external packages.
 """
 
 import ast
@@ -69,6 +70,7 @@ EXTERNAL_IMPORTERS = {
 # Tests that may import the lab, by file or folder below `suites`.
 LAB_TESTS = (
     "integration/test_lab_lifecycle.py",
+    "integration/test_killed_runs.py",
     "selftest/inventory/test_inventory_docs.py",
     "selftest/commands/test_sweep.py",
     "selftest/hosts/test_journal.py",
@@ -97,12 +99,15 @@ def list_imports(file: Path) -> Iterator[str]:
 
 
 def get_part_of_file(file: Path) -> str:
-    """Return the part of a source file: `lib/migqual/hosts/shell.py` -> `hosts`."""
+    """Return the part (package or module below `lib/migqual`) to which a source file belongs.
+
+    Example: `lib/migqual/hosts/shell.py` -> `hosts`.
+    """
     return file.relative_to(LIBRARY).parts[0].removesuffix(".py")
 
 
 def find_part_of_module(module_name: str) -> str | None:
-    """Return the part of a dotted name; None for a name outside `migqual`.
+    """Return the part to which a dotted name belongs; None for a name outside `migqual`.
 
     Examples: `migqual.hosts.shell` -> `hosts`; `migqual.__version__` -> `__init__`.
     """
@@ -115,16 +120,16 @@ def find_part_of_module(module_name: str) -> str | None:
 
 
 def list_allowed_parts(part: str) -> set[str]:
-    """List the parts that `part` may import.
+    """List the parts (packages and modules below `lib/migqual`) that `part` may import.
 
     Raises:
-        ValueError: The order does not contain the part.
+        ValueError: `PART_ORDER` does not contain `part`.
     """
     return STRICTER_LIMITS.get(part, set(PART_ORDER[: PART_ORDER.index(part)]))
 
 
 def test_scan_finds_imports() -> None:
-    """The scan finds known imports and skips imports for type checkers."""
+    """`list_imports` finds an import in a module, and skips imports only for type checkers."""
     assert "migqual.inventory.entities.HostEntry" in set(
         list_imports(LIBRARY / "hosts" / "ssh_config.py")
     )
@@ -138,7 +143,10 @@ def test_scan_finds_imports() -> None:
 
 
 def test_library_imports_only_lower_parts() -> None:
-    """A module imports only parts before its own part in the order."""
+    """A module of a package imports only this package and parts before it in `PART_ORDER`.
+
+    A part is a package or module directly below `lib/migqual`.
+    """
     violations = [
         f"{file.relative_to(LIBRARY)} imports {name}"
         for file in list_module_files(LIBRARY)
@@ -152,7 +160,7 @@ def test_library_imports_only_lower_parts() -> None:
 
 
 def test_order_contains_exactly_the_parts() -> None:
-    """The order contains each part of the library, and no part that does not exist."""
+    """`PART_ORDER` lists exactly the packages and modules directly below `lib/migqual`."""
     assert {get_part_of_file(file) for file in list_module_files(LIBRARY)} == set(PART_ORDER)
 
 

@@ -22,8 +22,9 @@ USAGE_ERROR_STATUS = 4  # pytest's exit code for wrong arguments
 PYTEST_ERROR = re.compile(r"^(?:ERROR|\S+: error): (?!usage:)(.+)$", re.MULTILINE)
 HOST_TEST_MARKERS = "not selftest and not observer_check"
 OBSERVER_CHECK_MARKERS = "not selftest and not slow"
-LAB_LIFECYCLE_TESTS = (
-    "suites/integration/test_lab_lifecycle.py"  # these tests build labs, which fails inside a lab
+TESTS_THAT_BUILD_LABS = (  # a lab cannot be built inside a lab
+    "suites/integration/test_lab_lifecycle.py",
+    "suites/integration/test_killed_runs.py",
 )
 
 
@@ -106,7 +107,7 @@ def _build_pytest_options(arguments: argparse.Namespace, target: RunTarget) -> l
         f"--inventory={target.inventory}",
         "-m",
         marker_expression,
-        f"--ignore={LAB_LIFECYCLE_TESTS}",
+        *(f"--ignore={file}" for file in TESTS_THAT_BUILD_LABS),
     ]
     options += report_folder.build_pytest_arguments(arguments.out.absolute())
     if arguments.observer_checks or (arguments.smoke and target.lab is not None):
