@@ -3,7 +3,8 @@
 0    success
 1    negative result, for example: a pair does not qualify, or a host does not reply
 2    bad input; standard error names the problem and the remedy
-3    the lab or a host has a fault, so the command says nothing about the hosts under test
+3    the lab, a host or this machine has a fault, for example a full disk, so the command says
+     nothing about the hosts under test
 4    only `run` and `report`: nothing failed, but results are missing or inconclusive
 129  stopped by SIGHUP
 130  stopped by Ctrl-C
@@ -87,9 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `migqual ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
+    except OSError as error:  # for example a full disk
         _print_error(error)
-        return 1
+        return 3
 
 
 def build_parser(command_name: str | None) -> argparse.ArgumentParser:
