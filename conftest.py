@@ -17,6 +17,7 @@ pytest_plugins = [
     "fixtures.plugins.lanes",
     "fixtures.plugins.smoke",  # after lanes: the last one registered chooses first
     "fixtures.plugins.preflight",
+    "fixtures.plugins.pair_order",
     "fixtures.plugins.stack_messages",
     "fixtures.plugins.operator_commands",
 ]

@@ -45,6 +45,8 @@ class Provisioner:
         image: Kernel, initramfs and payload for the guests.
         lane_number: Number of the worker's lane (the hosts of the worker), from 0.
         lane_count: Number of lanes. Each lane has an equal share of the service addresses.
+        guest_numbers: Numbers for the names of the guests. A number that comes twice gives a guest
+            the MAC of an earlier guest, which bridges may still know.
         accelerations: Observed acceleration of the latest guest that started on each host.
     """
 
@@ -56,7 +58,7 @@ class Provisioner:
     lane_number: int = 0
     lane_count: int = 1
     accelerations: dict[str, Acceleration] = field(default_factory=dict)
-    _guest_numbers: Iterator[int] = field(default_factory=itertools.count)
+    guest_numbers: Iterator[int] = field(default_factory=itertools.count)
     _staged_hosts: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -225,7 +227,7 @@ class Provisioner:
         return compute_cache_key(host, self.image.key, repr(shape), xml)
 
     def _build_guest(self, spec: GuestSpec, host: Host) -> Guest:
-        guest_number = next(self._guest_numbers)
+        guest_number = next(self.guest_numbers)
         name = build_guest_name(self.run_id, self.lane_number, guest_number)
         address, prefix = choose_guest_address(
             self.inventory, guest_number, self.lane_number, self.lane_count

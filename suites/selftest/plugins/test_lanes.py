@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ all:
         b3: {ansible_host: 10.0.0.6}
 """
 SUITE = """
-import json, os
+import json, os, time
 from pathlib import Path
 import pytest
 from fixtures.plugins.item_identity import build_test_id, find_pair_name
@@ -46,10 +47,14 @@ from fixtures.plugins.stash import RUN
 def pair(request):
     return request.param
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(n, marks=pytest.mark.timing_sensitive if n % 3 == 0 else []) for n in range(8)],
+)
 def test_numbered(pair, number, request):
     record_pair = find_pair_name(request.node, request.config.stash[RUN].pairs)
     result = {
+        "time": time.monotonic_ns(),
         "test": build_test_id(request.node, record_pair).partition("::")[2],
         "lane": pair,
         "record_pair": record_pair.id,
@@ -57,16 +62,16 @@ def test_numbered(pair, number, request):
     }
     Path(f"{number}-{record_pair.id}.json").write_text(json.dumps(result))
 """
-PLUGINS = ("session", "requirement_markers", "lanes")
+PLUGINS = ("session", "requirement_markers", "lanes", "exclusive", "pair_order")
 
 
-def run_suite(folder: Path, *options: str, inventory: str = INVENTORY) -> list[dict[str, str]]:
+def run_suite(folder: Path, *options: str, inventory: str = INVENTORY) -> list[dict[str, Any]]:
     """Run the generated suite with three workers, and return the facts written by each test."""
     (folder / "inventory.yml").write_text(inventory)
     (folder / "known_hosts").touch()
     (folder / "test_lanes.py").write_text(SUITE)
     (folder / "pytest.ini").write_text(
-        "[pytest]\nmarkers = observer_check\n    selftest\n    requirement\n"
+        "[pytest]\nmarkers = observer_check\n    selftest\n    requirement\n    timing_sensitive\n"
     )
     plugins = [argument for name in PLUGINS for argument in ("-p", f"fixtures.plugins.{name}")]
     workers = ("-n", "3", "--dist", "loadgroup")
@@ -125,7 +130,9 @@ def test_pairs_with_a_common_host_share_a_worker(tmp_path: Path) -> None:
     Pairs with a common host never run at the same time, but other pairs may run in parallel.
 
     Preconditions: a host is the source of two pairs, and the third pair has hosts of its own.
-    Expected: both pairs of the common host run all their tests on one worker.
+    Expected: both pairs of the common host run all their tests on one worker. The worker runs all
+    tests of one pair before the tests of the other pair, also if another plugin moves tests of both
+    pairs to the front.
     """
     inventory = INVENTORY.replace(
         "{source: a3, destination: b3, replica_of: a1-b1}", "{source: a1, destination: b3}"
@@ -141,3 +148,9 @@ def test_pairs_with_a_common_host_share_a_worker(tmp_path: Path) -> None:
     assert workers_by_lane["a1-b1"] == workers_by_lane["a1-b3"]
     assert len(workers_by_lane["a1-b1"]) == 1
     assert workers_by_lane["a2-b2"].isdisjoint(workers_by_lane["a1-b1"])
+    lanes_in_time = [
+        result["lane"]
+        for result in sorted(results, key=lambda result: result["time"])
+        if result["lane"] != "a2-b2"
+    ]
+    assert lanes_in_time == ["a1-b1"] * 8 + ["a1-b3"] * 8
