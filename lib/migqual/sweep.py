@@ -79,7 +79,10 @@ class _HostConnections:
             raise self._lost_connections[name]
         if name not in self._hosts:
             if self._inventory is None:
-                raise UsageError(f"cannot connect to host {name}: the inventory is not loaded")
+                raise UsageError(
+                    f"cannot connect to host {name}: no inventory is loaded, because the journal "
+                    "has no open entries"
+                )
             self._hosts[name] = self._stack.enter_context(Host(self._inventory.find_host(name)))
         return self._hosts[name]
 

@@ -165,7 +165,11 @@ def test_abort_in_postcopy_is_refused(testbed: Testbed, record_commands: RecordC
         hold_migration(testbed, guest, POSTCOPY_PLAN, MigrationPhase.POSTCOPY) as held,
     ):
         commands = run_virsh_commands(
-            held.source, guest.name, "source", {"domjobabort": ("domjobabort", guest.name)}
+            testbed.probe_context.journal,
+            held.source,
+            guest.name,
+            "source",
+            {"domjobabort": ("domjobabort", guest.name)},
         )
         phase = held.query_phase()
         held.release()

@@ -54,7 +54,7 @@ def test_gap_meter_measures_known_pauses(
     if error_p95_ms > profile.thresholds.gap_calibration_error_p95_ms:
         raise InconclusiveError(
             f"the gap meter's error is {error_p95_ms:.1f} ms (95th percentile), more than the "
-            "profile allows, compared with the replies that the kernel of the guest's host saw. "
-            f"Run the test again when the machine is idle. Figures: {figures}"
+            "profile allows. The reference is the kernel of the guest's host, which recorded the "
+            f"replies. Run the test again when the machine is idle. Figures: {figures}"
         )
     assert all(pause.measured_ms >= pause.injected_ms / 2 for pause in pauses), figures

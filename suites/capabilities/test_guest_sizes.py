@@ -27,7 +27,8 @@ def test_guest_of_each_size(
     Preconditions: both hosts have the memory, the CPUs and the huge pages of the guest.
     Expected: the guest has the size before and after each migration. If the size has huge
     pages, huge pages back the guest memory at both hosts. The guest does not boot again, and
-    every checked page and every acknowledged block is intact. The gap is below the limit of the
+    every checked page and every acknowledged block is intact. The longest gap (time without a
+    reply of the guest) and the other figures of each migration are within the limits of the
     profile.
     """
     kinds = [store.kind for store in testbed.inventory.stores]

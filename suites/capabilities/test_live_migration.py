@@ -58,8 +58,8 @@ def test_guest_without_disks(firmware: Firmware, testbed: Testbed) -> None:
 @pytest.mark.parametrize("persistence", list(Persistence), ids=str)
 def test_definition_moves_with_the_guest(persistence: Persistence, testbed: Testbed) -> None:
     """
-    After a migration a persistent guest is defined at the destination, a transient guest on no
-    host.
+    After a migration, a persistent guest is defined at the destination only, and a transient guest
+    is defined on no host.
 
     Preconditions: none.
     Expected: the destination has a definition of a persistent guest, but no definition of a

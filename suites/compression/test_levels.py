@@ -98,10 +98,10 @@ def test_slowest_zstd_levels_compress(level: int, testbed: Testbed) -> None:
     """
     The highest zstd levels take long and lose no data.
 
-    Preconditions: both ends offer zstd on parallel connections. On a slow host the guest may
-    still be moving after half a minute. Then the guest is suspended until the migration ends.
-    Expected: the level is in force while the guest moves. Text takes at most 80 % of the bytes
-    that a migration without compression sends.
+    Preconditions: both ends offer zstd on parallel connections. The guest's memory contains 8 MiB
+    of text. If the migration still runs after 30 s, libvirt suspends the guest until the end.
+    Expected: the level is in force while the guest moves. The migration sends at most 80 % of the
+    bytes that a migration without compression sends.
     """
     guest = testbed.make_guest(GuestSpec())
     levels_in_force: set[object] = set()

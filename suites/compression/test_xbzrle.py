@@ -28,7 +28,13 @@ MIN_ROUNDS = 4  # including the final round, in which the guest is stopped
 
 
 def make_dirtying_spec(rate_mib_s: int, written_part: WrittenPart, mib: int = 16) -> GuestSpec:
-    """Make a guest spec with continuously changing random data."""
+    """Make the spec of a guest that writes random data to its memory all the time.
+
+    Args:
+        rate_mib_s: Rate of the writes.
+        written_part: Part of each page that the guest writes: the whole page or a few bytes.
+        mib: Size of the written memory.
+    """
     memory = MemoryLoad(mib, rate_mib_s, pattern=WritePattern.SEQUENTIAL, written_part=written_part)
     return GuestSpec(load=GuestLoad(f"{written_part}-{mib}-{rate_mib_s}", memory=memory))
 
@@ -128,8 +134,8 @@ def test_xbzrle_does_not_grow_random_pages(testbed: Testbed) -> None:
     Preconditions: both ends offer xbzrle; the guest fills 16 MiB with new random data all the
     time.
     Expected: with xbzrle, a sent page takes on average at most 102 % of the bytes that a page
-    takes without xbzrle. Pages sent as a whole and pages sent as a difference count. QEMU
-    compared some pages with their last sent state.
+    takes without xbzrle. A sent page is a page sent as a whole or as a difference. QEMU compared
+    some pages with their last sent state.
     """
     guest = testbed.make_guest(RANDOM_DIRTYING_GUEST)
 

@@ -77,12 +77,12 @@ def test_measured_dirty_rate_is_accurate(
     """
     The dirty rate measured over a chosen time matches the actual rate of the guest.
 
-    Preconditions: the guest's program dirties a working set at a known rate. The loads are:
+    Preconditions: the payload in the guest dirties a working set at a known rate. The loads are:
     idle, pages in order, pages at random, mostly pages in a hot tenth of the set, and as fast as
-    possible. The rate is measured as documented, with as many samples as QEMU allows, or through
-    libvirt.
+    possible. One of three methods measures the rate: QMP with the defaults of QEMU, QMP with as
+    many sampled pages as QEMU allows, or libvirt.
     Expected: each measured rate is within the profile's tolerance of the actual rate. The actual
-    rate is from the program's own count, with each page counted once. The measured rate of an
+    rate is from the payload's own count, with each page counted once. The measured rate of an
     idle guest is close to 0. The report has every error and the mode of the measurement.
     """
     guest = testbed.make_guest(LARGE_GUEST)
@@ -129,7 +129,12 @@ def test_libvirt_dirty_bitmap_and_dirty_ring_modes(
 
 
 def describe_mode_on_emulated_guest(guest: Guest, mode: DirtyRateMode) -> str:
-    """Measure in the mode and describe the reaction of libvirt and QEMU."""
+    """Measure the dirty rate of an idle guest in the mode, and describe the result.
+
+    Returns:
+        A text with the message of a refusal, with another error and the state of the guest after
+        the error, or with the measured rate.
+    """
     try:
         measurement = dirty_rate.measure_by_qmp(guest.domain, 1, mode)
     except UnsupportedError as error:

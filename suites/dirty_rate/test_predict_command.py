@@ -33,12 +33,13 @@ def test_predict_command_uses_limits_in_force(
     """
     A prediction uses the limits in force, and names the origin of each assumption.
 
-    Preconditions: bandwidth and downtime of the guest are set through libvirt. Then the guest
-    dirties memory three times as fast as the bandwidth limit.
-    Expected: the output names both limits, and the interface to the destination. The idle guest
-    converges (exit code 0). Under the load the guest does not converge (exit code 1), and the
-    output recommends more bandwidth. With more bandwidth the guest would converge. An option of
-    the user overrides a value in force.
+    Preconditions: the limits of bandwidth and downtime are set through libvirt. The command runs
+    three times: for the idle guest, for the guest under a load, and under this load with the
+    option `--bandwidth 112`. The load dirties memory three times as fast as the bandwidth limit.
+    Expected: the first output names both limits, and the interface to the destination, and
+    predicts convergence (exit code 0). The second output predicts no convergence (exit code 1),
+    and recommends a bandwidth with which the guest converges. In the third run, the option
+    overrides the limit in force, and the output predicts convergence (exit code 0).
     """
     guest = testbed.make_guest(SMALL_GUEST)
     guest.domain.set_bandwidth(BANDWIDTH_MIB_S)

@@ -29,7 +29,7 @@ class ThreadPinner:
     """A callback to pin vCPU threads and migration threads to separate CPUs.
 
     Each thread is pinned once, at the first job sample at which the thread exists. Later samples
-    read the CPUs of the thread back.
+    read the CPU affinity of the thread back.
 
     Attributes:
         host: The host of the QEMU process.
@@ -37,8 +37,8 @@ class ThreadPinner:
         vcpu_cpus: CPUs for the vCPU threads.
         migration_cpus: CPUs for the migration threads.
         pinned_tids: Ids of all pinned threads.
-        confirmed_threads: Threads that were read back on the expected CPUs, by thread id.
-        misplaced_threads: Threads that were read back on other CPUs.
+        confirmed_threads: Threads with the correct CPU affinity in a later sample, by thread id.
+        misplaced_threads: Threads with another CPU affinity in a later sample.
     """
 
     host: Host
@@ -50,7 +50,7 @@ class ThreadPinner:
     misplaced_threads: list[QemuThread] = field(default_factory=list)
 
     def on_sample(self, _sample: object) -> None:
-        """Pin the new vCPU and migration threads of QEMU; read back the CPUs of pinned threads.
+        """Pin new vCPU and migration threads of QEMU; check the CPU affinity of pinned threads.
 
         The method returns None, so the migration continues.
         """
@@ -67,7 +67,10 @@ class ThreadPinner:
                 self.misplaced_threads.append(thread)
 
     def list_migration_threads(self) -> list[str]:
-        """Return the names of the migration threads that were found on the expected CPUs."""
+        """Return the names of QEMU's migration threads that are pinned to `migration_cpus`.
+
+        A thread is in the list only if a later job sample confirmed the CPU affinity.
+        """
         return sorted(
             thread.name for thread in self.confirmed_threads.values() if thread.is_migration
         )
@@ -83,8 +86,8 @@ def test_migration_threads_are_pinned(
 
     Preconditions: the vCPU may run on two or more host CPUs; two encrypted channels; a busy guest.
     Expected: the main migration thread, a thread for each channel, and the vCPU thread are
-    pinned. The CPUs of each thread are read back during the migration. The report has the
-    guest's slowdown with and without pinning.
+    pinned. The CPU affinity of each thread is read back during the migration. The report has
+    the guest's slowdown with and without pinning.
     """
     assert set(encryption.original_settings) == {host.name for host in testbed.hosts}
     guest = testbed.make_guest(BUSY_GUEST)
@@ -104,7 +107,8 @@ def test_migration_threads_are_pinned(
         thread.is_vcpu for thread in pinner.confirmed_threads.values()
     ):
         raise InconclusiveError(
-            f"the migration ended before the CPUs of all pinned threads were read back: {pinner}"
+            "the migration ended before the test read back the CPU affinity of all threads that "
+            f"the test pins. Run the test again. State of the pinning: {pinner}"
         )
     slowdown = {
         "unpinned_percent": round(100 * (1 - unpinned_rate / baseline_rate), 1),

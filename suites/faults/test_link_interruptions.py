@@ -89,8 +89,9 @@ def cut_link_during_migration(
             received_before = read_migration_bytes(held)
             if not received_before:
                 raise InconclusiveError(
-                    "at the start of the cut, `ss` on the destination shows 0 bytes that QEMU "
-                    "received from the source"
+                    "cannot check whether the link cut stops the migration data: at the start of "
+                    "the cut, `ss` on the destination shows 0 bytes that QEMU received from the "
+                    "source"
                 )
             held.release()
             if case.phase is not MigrationPhase.SWITCH_OVER:

@@ -15,11 +15,11 @@ pytestmark = pytest.mark.observer_check
 @pytest.mark.timeout(600)
 def test_guest_with_a_distribution_on_its_disk(system_image: Path, testbed: Testbed) -> None:
     """
-    A guest with a whole distribution on the disk migrates like any other guest.
+    A guest with a complete Linux distribution on the disk migrates like any other guest.
 
     Preconditions: a UEFI image with cloud-init and the guest agent, on the shared directory.
-    Expected: the guest boots and the agent answers. After the migration the boot is the same,
-    and memory and disk are intact.
+    Expected: the guest boots and the agent answers. The guest does not reboot during the
+    migration, and memory and disk are intact.
     """
     disk = DiskSpec(StoreKind.DIRECTORY)
     guest = testbed.make_guest(

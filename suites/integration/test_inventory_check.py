@@ -63,7 +63,12 @@ def test_fault_is_named_with_a_remedy(
 
 
 def test_healthy_pair_is_ready(testbed: Testbed, tmp_path: Path) -> None:
-    """All checks of the healthy pair pass, and the trial guests leave nothing behind."""
+    """
+    For a pair without a fault, `migqual inventory check` reports no problem.
+
+    Expected: all findings have the severity ok. The command starts a trial guest (a guest only for
+    this check) on each host, and removes both guests.
+    """
     file = write_inventory(testbed, InventoryFault("none", (), ""), tmp_path)
 
     findings = check_inventory_hosts(load_inventory(file))

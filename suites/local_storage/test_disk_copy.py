@@ -181,10 +181,11 @@ def test_discarding_works_after_the_copy(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    A disk with discarded blocks arrives equal in every block, and later discards free space.
+    A disk with discarded blocks arrives equal in every block. If the guest discards more blocks
+    after the migration, the image at the destination shrinks.
 
-    Preconditions: on a raw and a qcow2 disk 24 MiB are written. 16 MiB are discarded before the
-    migration, the other 8 MiB after the migration.
+    Preconditions: the guest writes 24 MiB to a raw disk and to a qcow2 disk. The guest discards
+    16 MiB of each disk before the migration, and the other 8 MiB after the migration.
     Expected: after the second discard the images at the destination shrink. If an image takes
     over 10 % more or less space after the copy than at the source, the test passes. The report
     then lists the requirement as a reservation (a note; the pair can still qualify).
@@ -266,7 +267,12 @@ def test_synchronous_writes(testbed: Testbed) -> None:
 
 
 class DiskRouteOption(StrEnum):
-    """The option of a plan that sets where the copied disks arrive: the port, or the whole URI."""
+    """The option of a plan that sets the address to which the source sends the copied disks.
+
+    Attributes:
+        PORT: Sets only the port at the destination (`disks_port`).
+        URI: Sets address and port (`disks_uri`), for example `tcp://10.0.0.2:49200`.
+    """
 
     PORT = "port"
     URI = "uri"
@@ -323,7 +329,7 @@ def test_disks_port_and_disks_uri(
 
 
 def build_disk_route_plan(route_option: DiskRouteOption, pair: HostPair, port: int) -> Plan:
-    """Build a plan with a port or a URI for the copied disks.
+    """Build a plan that sets the port, or the whole URI, to which copied disks are sent.
 
     The controller drives the migration. A source that drives the migration may lose the error
     message of the destination.

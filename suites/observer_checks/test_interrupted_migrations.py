@@ -215,12 +215,14 @@ def test_failed_migration_not_released_by_qemu_is_found(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    If QEMU still holds a migration that libvirt reported as failed, the observers find a fault.
+    If QEMU has not ended a migration that libvirt reported as failed, the observers report a fault.
 
     Preconditions: the destination's QEMU is stopped, so no connection accepts more data. The main
-    migration thread of the source's QEMU is frozen. Then the destination's QEMU is killed.
-    Expected: the observers find a migration still held by QEMU. Once the thread continues, QEMU
-    releases the migration, and the guest migrates.
+    migration thread of the source's QEMU is frozen, so that QEMU cannot end the migration. Then
+    the destination's QEMU is killed, and the migration fails.
+    Expected: the observers, with which migqual checks each migration, report that QMP `query-yank`
+    at the source still lists the migration. Once the thread continues, QEMU ends the migration,
+    and the next migration succeeds.
     """
     monkeypatch.setattr(migration_cleanup, "CLEANUP_SECONDS", RELEASE_SECONDS)
     guest = testbed.make_guest(FILLED_GUEST)
@@ -310,10 +312,11 @@ def freeze_migration_main(guest: Guest, probe_context: ProbeContext) -> Iterator
 
 
 def enable_multifd_again(guest: Guest) -> None:
-    """Enable multifd in QEMU again, because libvirt resets multifd when the migration fails.
+    """Enable multifd again in the source's QEMU, whose main migration thread is still frozen.
 
-    When the frozen migration thread continues and ends, QEMU 7.2 reads the multifd settings to
-    find the connections to close. QEMU dies if the settings cover fewer connections than exist.
+    libvirt reset multifd when the migration failed. After `freeze_migration_main`, the thread
+    continues and closes the connections. QEMU 7.2 finds the connections by the multifd settings,
+    and dies if the settings cover fewer connections than exist.
     """
     multifd_capability = {"capability": "multifd", "state": True}
     guest.domain.run_qmp_command("migrate-set-capabilities", capabilities=[multifd_capability])
@@ -323,7 +326,7 @@ def enable_multifd_again(guest: Guest) -> None:
 
 
 def list_held_migrations(guest: Guest) -> list[str]:
-    """List the migrations that QEMU has not yet released, according to QMP `query-yank`.
+    """List the migrations that the guest's QEMU has not yet ended, according to QMP `query-yank`.
 
     The reply has an entry of the type `migration` until QEMU's migration thread has ended.
     """

@@ -16,12 +16,14 @@ TABLE = "mq_left"
 
 def test_leftovers_on_a_host_are_found(testbed: Testbed, inventory: Inventory) -> None:
     """
-    Objects of every kind that are left on a host are found.
+    Objects of every kind that a test leaves on a host are found.
 
-    Preconditions: a file, a folder of libvirt, a control group, a process and a mount with a name
-    of the current run, a table of nftables, and a network interface with a MAC of migqual.
-    Expected: each of them is found on the right host and on no other host. After the removal no
-    leftover is found.
+    Preconditions: the source has a file, a folder below /var/lib/libvirt, a control group, a
+    process and a mount, each with the prefix of the current run in its name. The source also has an
+    nftables table with the prefix `mq_`, and a network interface with a MAC address from the range
+    of migqual's guests.
+    Expected: each object is found on the source, and none is found on the destination. After the
+    removal of the objects, no leftover is found.
     """
     prefix = f"mq-{testbed.provisioner.run_id}-{testbed.provisioner.lane_number}-"
     audit = LeftoverAudit(inventory, prefix)

@@ -72,10 +72,11 @@ def test_bandwidth_limit_is_read_back(
 @pytest.mark.requirement("LM-PAR-02")
 def test_unit_of_the_bandwidth(testbed: Testbed) -> None:
     """
-    The documentation's example for 500 Mbit/s sets 500 MiB/s, more than eight times as much.
+    The unit of `migrate-setspeed` is MiB/s, not Mbit/s as openEuler's documentation states.
 
-    Preconditions: the command of the documentation, `migrate-setspeed --bandwidth 500`.
-    Expected: QEMU's limit is 500 MiB/s, equal to 4194 Mbit/s; 500 Mbit/s would be 60 MiB/s.
+    Preconditions: the example of this documentation, `migrate-setspeed --bandwidth 500`.
+    Expected: QEMU's limit is 500 MiB/s, equal to 4194 Mbit/s. The documented 500 Mbit/s would be
+    only 60 MiB/s.
     """
     guest = testbed.make_guest(GuestSpec())
 
@@ -286,7 +287,10 @@ def compute_link_rate_mib_s(migration: CountedMigration) -> float:
 
 
 def find_first_data_s(samples: tuple[JobSample, ...]) -> float:
-    """Return the time of the first data, in s after the start of the migration."""
+    """Return the time of the first job sample that reports sent guest memory.
+
+    The time is in s after the start of the migration. At least one sample must report sent memory.
+    """
     return next(sample.at_s for sample in samples if sample.stats.memory_processed_bytes)
 
 
@@ -295,7 +299,7 @@ def compute_rates_mib_s(
 ) -> tuple[float, ...]:
     """Return the throughput of guest memory in MiB/s, for each time window of two seconds.
 
-    A window starts at each job sample, so the windows overlap.
+    A window starts and ends at a job sample. The windows overlap.
 
     Args:
         since_s: Start of the first window, in s after the start of the migration.
@@ -303,8 +307,8 @@ def compute_rates_mib_s(
             time when the guest stops at the source.
 
     Raises:
-        InconclusiveError: No window fits between `since_s` and `until_s`, or the source reported
-            no stop of the guest.
+        InconclusiveError: No window fits between `since_s` and `until_s`, for example because
+            libvirt replied too slowly. Or the source reported no stop of the guest.
     """
     if until_s is None:
         stop_events = (event for event in outcome.events if event.name == "STOP")
@@ -317,9 +321,8 @@ def compute_rates_mib_s(
     if not rates_mib_s:
         slowest_reply_s = max((sample.query_s for sample in outcome.job_samples), default=0.0)
         raise InconclusiveError(
-            "the throughput is not known, because no time window of "
-            f"{throughput.WINDOW_SECONDS:g} s fits between {since_s:.1f} s and {until_s:.1f} s "
-            "after the start of the migration. Job samples with a slow reply do not count; "
-            f"the slowest reply took {slowest_reply_s:.2f} s"
+            f"the throughput is not known: between {since_s:.1f} s and {until_s:.1f} s after the "
+            "start of the migration, no two job samples with a fast reply are at least "
+            f"{throughput.WINDOW_SECONDS:g} s apart. The slowest reply took {slowest_reply_s:.2f} s"
         )
     return rates_mib_s

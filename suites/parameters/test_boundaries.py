@@ -20,7 +20,8 @@ class BoundaryValues:
     Attributes:
         accepted_values: Values that QEMU must accept.
         refused_values: Values that QEMU must refuse.
-        optional_values: Values that QEMU may accept or refuse, with a correct reply.
+        optional_values: Values that QEMU may accept or refuse. An accepted value must be in force
+            afterwards. The error for a refused value must name the parameter or the value.
     """
 
     accepted_values: tuple[ParameterValue, ...]
@@ -130,8 +131,8 @@ def require_parameter_effect(host: Host, name: str, values: tuple[ParameterValue
     if len({trial.effective_value for trial in trials}) == 1 and not any(
         trial.refusal for trial in trials
     ):
-        description = f"value of {name}, but the value {trials[0].effective_value} stays in force"
-        raise UnsupportedError(f"{host.name}: QEMU accepts every {description}")
+        description = f"{name}: each value is accepted, but {trials[0].effective_value} is in force"
+        raise UnsupportedError(f"{host.name}: QEMU ignores the parameter {description}")
 
 
 def list_accepted_values(

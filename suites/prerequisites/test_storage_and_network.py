@@ -34,11 +34,12 @@ def test_shared_disk_is_recognized(
     disk_index: int, run_preflight: PreflightRunner, shared_idle_guest: Guest
 ) -> None:
     """
-    A disk that both hosts can open is distinguished from a local disk.
+    Preflight distinguishes a disk that both hosts can open from a local disk.
 
-    Preconditions: disks on a shared directory, on an NBD export, and on an iSCSI LUN.
-    Expected: the location of the file is shared, and the location of the network disks is remote.
-    Each finding states the proof.
+    Preconditions: the guest has an image file in a shared directory, a disk on an NBD export, and
+    a disk on an iSCSI LUN.
+    Expected: preflight reports the location `shared` for the image file, and `remote` for the two
+    network disks. Each finding states the proof that both hosts open the same disk.
     """
     finding = run_preflight(shared_idle_guest.name)[
         f"LM-SHR-01.{shared_idle_guest.spec.list_disk_targets()[disk_index]}"
@@ -138,7 +139,7 @@ def test_shared_file_is_recognized_without_writing(
     whether the file appears on the other host.
     Expected: the disk is shared. If the file system does not show the locks of one host to the
     other host, the disk is ambiguous. No file is written beside the image. The proof is the
-    journal, which has an entry for each created file: no new entry is in the folder of the image.
+    journal, which has an entry for each created file: no new entry names a file in this folder.
     """
     finding_id = f"LM-SHR-01.{shared_idle_guest.spec.list_disk_targets()[FILE_DISK_INDEX]}"
     has_common_locks = "lock" in run_preflight(shared_idle_guest.name)[finding_id].message

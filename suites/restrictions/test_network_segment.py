@@ -22,7 +22,8 @@ def test_same_segment(run_preflight: PreflightRunner, shared_idle_guest: Guest) 
     """
     Preflight recognizes service bridges on the same network segment.
 
-    Preconditions: both service bridges have an uplink.
+    Preconditions: the service bridge of each host, which connects guests to the service network,
+    has an uplink.
     Expected: frames pass in both directions.
     """
     assert run_preflight(shared_idle_guest.name)["LM-RES-10.segment"].severity is Severity.OK
@@ -33,10 +34,11 @@ def test_different_segment_is_refused(
     run_preflight: PreflightRunner, shared_idle_guest: Guest, testbed: Testbed
 ) -> None:
     """
-    Preflight finds a bridge with the same name on another network segment.
+    Preflight refuses a migration if the hosts have service bridges on different network segments.
 
-    Preconditions: the service bridge of the destination has lost the uplink.
-    Expected: preflight refuses.
+    Preconditions: the service bridge of the destination, which connects guests to the service
+    network, has lost its uplink. Therefore the bridge is a separate network segment.
+    Expected: preflight refuses the migration.
     """
     with inject_bridge_disconnect(testbed.provisioner, testbed.destination):
         finding = run_preflight(shared_idle_guest.name)["LM-RES-10.segment"]
@@ -49,8 +51,8 @@ def test_guest_on_another_segment_is_unreachable(testbed: Testbed) -> None:
     """
     A guest is unreachable after a migration to another network segment.
 
-    Preconditions: the service bridge of the destination has lost the uplink. The guard, which
-    would refuse this migration, is off.
+    Preconditions: the service bridge of the destination has lost its uplink, and therefore is a
+    separate network segment. The guard, which would refuse this migration, is off.
     Expected: the migration succeeds. The client's probes get no answer from the guest. The
     guest answers once the bridge is connected and QEMU has announced the guest again.
     """

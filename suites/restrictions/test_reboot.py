@@ -22,10 +22,10 @@ ANSWER_TIMEOUT_S = 2.0  # a payload that runs replies within this time
 
 @pytest.fixture
 def slow_shutdown_guest(testbed: Testbed) -> Iterator[Guest]:
-    """Yield a guest that needs several seconds to shut down, without observers.
+    """Yield a guest without observers. The guest needs several seconds to shut down.
 
-    Observers would report the reboot of a guest as a violation. The tests themselves check that no
-    second copy exists.
+    Each test reboots the guest, and observers would report the reboot as a violation. Instead, the
+    tests with a migration check that no second copy of the guest exists.
     """
     with testbed.running_guest(GuestSpec(shutdown_delay_s=SHUTDOWN_DELAY_S)) as guest:
         yield guest
@@ -131,7 +131,8 @@ def require_still_running(guest: Guest) -> None:
     """
     if guest.query_state() is not DomainState.RUNNING:
         raise InconclusiveError(
-            f"{guest.name} was already {guest.query_state()} when the migration ended"
+            f"{guest.name} was already {guest.query_state()} when the migration ended, but the "
+            "test needs a migration that ends before the guest is off"
         )
 
 

@@ -23,7 +23,10 @@ UNPRIVILEGED_SCRIPT = "import bootstrap, os, sys; os.setuid(65534); sys.exit(boo
 
 
 def expect_refusal(*argv: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run the bootstrap, expect an error, and return the single line of output."""
+    """Run the bootstrap (`lib/bootstrap.py`), expect exit code 2, and return the error line.
+
+    The bootstrap is the first step of each `make` command.
+    """
     result = subprocess.run(
         argv or BOOTSTRAP,
         env={**os.environ, "PYTHONPATH": str(paths.ROOT / "lib"), **(environment or {})},
@@ -38,7 +41,7 @@ def expect_refusal(*argv: str, environment: Mapping[str, str] | None = None) -> 
 
 
 def test_not_root() -> None:
-    """A user other than root gets the advice to use sudo."""
+    """If a user other than root runs `make`, the error gives the advice to use `sudo make`."""
     assert expect_refusal(sys.executable, "-c", UNPRIVILEGED_SCRIPT).endswith("use sudo make")
 
 

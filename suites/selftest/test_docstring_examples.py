@@ -36,11 +36,11 @@ ENTRY_POINTS = (
 
 @dataclass(frozen=True)
 class Example:
-    """The code of an example.
+    """The code of an example in a docstring of the library or the fixtures.
 
     Attributes:
-        module: Dotted name of the module with the docstring.
-        owner: Dotted name of the object with the docstring.
+        module: Dotted name of the module that contains the docstring.
+        owner: Dotted name of the module, class or function that the docstring describes.
     """
 
     module: str
@@ -49,7 +49,10 @@ class Example:
 
 
 def extract_code_blocks(docstring: str) -> list[str]:
-    """Extract the literal blocks of an `Example:` section.
+    """Extract the literal blocks of the `Example:` section of a docstring.
+
+    A literal block is the indented code after `::`. Without an `Example:` section, the result is
+    empty.
 
     Raises:
         ValueError: The section has no literal block.
@@ -112,9 +115,9 @@ class Meaning:
     def has_attribute(self, name: str) -> bool:
         """Return whether an object in a docstring example can have the attribute `name`.
 
-        In `guest.host`, the object is `guest` and the attribute is `host`. An instance can have
-        any attribute, because its `__init__` can set attributes. Only a dataclass lists all
-        attributes in the class.
+        In `guest.host`, the object is `guest` and the attribute is `host`. For an instance of a
+        class that is not a dataclass, the result is always True, because `__init__` can set any
+        attribute. For any other object, `value` must have the attribute or its annotation.
         """
         is_open = self.is_instance and not is_dataclass(self.value)
         annotations = getattr(self.value, "__annotations__", {})
@@ -164,11 +167,15 @@ class ExampleNames:
         }
 
     def exists(self, node: ast.Name, *, is_called: bool) -> bool:
-        """Return whether the example may use the name.
+        """Return whether the name exists, so that the example may use the name.
 
-        The example may use names that the example defines, and names with a known meaning. Any
-        other lower-case name means a variable in the reader's own program. The example may use
-        this variable, but must not call the variable as a function.
+        A name exists if the example defines the name, or if `list_meanings` finds a meaning. Any
+        other lower-case name counts as a variable in the reader's own program. This variable also
+        exists, but not as a function that the example can call.
+
+        Args:
+            node: The name in the example.
+            is_called: True if the example calls the name as a function.
         """
         can_be_object_of_reader = node.id.islower() and not is_called
         is_own = node.id in self._own_names
@@ -198,11 +205,14 @@ class ExampleNames:
 
 
 def find_problems(code: str, module: ModuleType) -> list[str]:
-    """Find names, attributes and arguments in the code that do not exist.
+    """Find each name, attribute and argument that an example uses, but that does not exist.
 
     Args:
-        code: The code of an example.
-        module: The module with the docstring.
+        code: The code of an example in a docstring.
+        module: The module that contains the docstring.
+
+    Returns:
+        A message for each problem, for example `migrate_blindly does not exist`.
     """
     tree = ast.parse(code)
     names = ExampleNames(tree, module)
@@ -224,7 +234,7 @@ def find_problems(code: str, module: ModuleType) -> list[str]:
 
 
 def test_entry_points_have_an_example() -> None:
-    """Each class and function that a reader meets first has an example in the docstring."""
+    """Each class and function in `ENTRY_POINTS` has an example in its docstring."""
     assert set(ENTRY_POINTS) <= {example.owner for example in EXAMPLES}
 
 
@@ -255,7 +265,10 @@ def test_check_finds_rotten_example(code: str, problem: str) -> None:
 
 
 def test_every_block_of_an_example_is_extracted() -> None:
-    """Each literal block of an example is extracted; an example without a block is refused."""
+    """Each literal block in the `Example:` section of a docstring is extracted as code.
+
+    A literal block is the indented code after `::`. A section without a literal block is an error.
+    """
     docstring = """Do a thing.
 
     Example:

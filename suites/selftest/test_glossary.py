@@ -140,7 +140,7 @@ GLOSSARY = Glossary.parse((paths.ROOT / "docs" / "glossary.md").read_text(encodi
 
 
 def find_forbidden_words(text: str) -> list[str]:
-    """Find the forbidden words of a text, in lower case."""
+    """Find the words of FORBIDDEN_WORDS in a text; return the words in lower case."""
     return [match.lower() for match in FORBIDDEN_PATTERN.findall(text)]
 
 
@@ -160,8 +160,9 @@ def test_labels_use_terms_of_the_glossary(list_labels: Callable[[], Iterable[str
 
 
 def test_lists_of_allowed_words_are_short() -> None:
-    """PLAIN_WORDS and the keys of WORD_FORMS are the words of labels that the glossary lacks.
+    """PLAIN_WORDS and the keys of WORD_FORMS have no superfluous word.
 
+    The two lists together are exactly the words that labels use and that are not in the glossary.
     A label is a short text that users see, for example a heading of the report or an option. Each
     value of WORD_FORMS is a word of the glossary or of PLAIN_WORDS.
     """
@@ -211,7 +212,10 @@ def test_unknown_word_of_a_label_is_found(label: str, unknown_words: list[str]) 
 
 
 def test_code_has_no_forbidden_words() -> None:
-    """Messages, help texts and docstrings of library and fixtures have no forbidden word."""
+    """Messages, help texts and docstrings of library and fixtures have no forbidden word.
+
+    FORBIDDEN_WORDS lists these words: old, figurative, or with several meanings.
+    """
     occurrences = {
         (str(file.relative_to(paths.ROOT)), word)
         for folder in SOURCE_FOLDERS
@@ -224,7 +228,10 @@ def test_code_has_no_forbidden_words() -> None:
 
 
 def test_claims_have_no_forbidden_words() -> None:
-    """The docstrings of tests, and the YAML files of the fixtures, have no forbidden word."""
+    """The docstrings of tests, and the YAML files of the fixtures, have no forbidden word.
+
+    FORBIDDEN_WORDS lists these words: old, figurative, or with several meanings.
+    """
     test_files = [
         file
         for file in (paths.ROOT / "suites").rglob("*.py")

@@ -50,7 +50,7 @@ class ImageAlias:
 
     @property
     def path(self) -> PurePosixPath:
-        """Return the path of the image's second name, in the local store of the destination."""
+        """Return a path in the local store for a second name of the image, e.g. a symbolic link."""
         store = self.provisioner.inventory.find_store(StoreKind.LOCAL)
         return PurePosixPath(str(getattr(store, "path", ""))) / f"{self.guest.name}-alias.raw"
 

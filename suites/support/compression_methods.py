@@ -87,7 +87,7 @@ class CompressionMethod:
 
     @property
     def required_settings(self) -> list[QemuParameter]:
-        """Return the QEMU parameters required at both ends."""
+        """Return the QEMU parameters that the method needs; both hosts must support them."""
         return list(self.build_plan(self.levels[0], self.connections[0]).qemu_parameters)
 
 
@@ -193,9 +193,9 @@ class MethodResult:
 
     @property
     def max_share(self) -> float:
-        """Return the limit for the sent bytes, divided by the bytes without compression.
+        """Return the limit for the sent bytes, as a share of the bytes of the plain migration.
 
-        For example, the limit for compressed text is 0.8.
+        For example, the limit for compressed text is 0.8, which means 80 %.
         """
         is_zstd = self.migration.outcome.plan.compression is Compression.ZSTD
         is_text = self.data_kind in {str(PageContent.TEXT), CHANGING_TEXT}
@@ -224,12 +224,13 @@ class MethodResult:
         return message if share > self.max_share else ""
 
     def find_byte_mismatch(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
-        """Describe too many bytes on the link that the job statistics do not show, or return "".
+        """Return a description if only the bytes on the link are over the limit, otherwise "".
 
-        Too many bytes are more than `max_share` of the bytes of the plain migration. Call this
-        method only if `find_violation` found no violation: then at least one of the two byte counts
-        is within the limit. If the link carried too many bytes, the job statistics do not include
-        all sent bytes, so the test is inconclusive.
+        The kernel counts the bytes on the link, and the job statistics count the sent bytes. The
+        limit is `max_share` of the bytes of the plain migration. Call this method only if
+        `find_violation` found no violation: then at least one of the two counts is within the
+        limit. If the bytes on the link are over the limit, the job statistics do not include all
+        sent bytes, so the test is inconclusive.
         """
         if self.compute_link_share(plain_migrations) <= self.max_share:
             return ""
@@ -246,7 +247,15 @@ def migrate_with_method(
     method: CompressionMethod,
     row: tuple[int | None, str, int],
 ) -> MethodResult:
-    """Migrate the guest with the level and the number of connections of a row of the matrix."""
+    """Migrate the guest with the compression method, and count the sent bytes.
+
+    Args:
+        testbed: The testbed of the test.
+        guest: The guest; its memory already contains the kind of data that `row` names.
+        method: The compression method.
+        row: Compression level, kind of data, and number of connections: one combination of the
+            matrix of the test.
+    """
     level, data_kind, connections = row
     thread_counter = SendThreadCounter(guest)
     plan = method.build_plan(level, connections)
@@ -270,12 +279,12 @@ def find_violations(
 def find_overhead_violations(
     results: Sequence[MethodResult], plain_migrations: Mapping[str, CountedMigration]
 ) -> list[str]:
-    """Find the compression levels at which the method enlarges random data.
+    """Describe each level at which a compression method enlarges random data.
 
-    For each level, the job statistics give the bytes for random data and the bytes for zeroes. The
-    difference may be at most 1.1 times the difference without compression. The bytes for random
-    data alone are no evidence: compression also shrinks the other memory of the guest, which would
-    hide the enlargement.
+    For each level, the function subtracts the bytes sent for zeroes from the bytes sent for random
+    data, as counted by the job statistics. The result may be at most 1.1 times the result for the
+    plain migrations. The bytes for random data alone are no evidence: compression also shrinks the
+    other memory of the guest, which would hide the enlargement.
     """
     random, zero = str(PageContent.RANDOM), str(PageContent.ZERO)
     plain_overhead = plain_migrations[random].reported_bytes - plain_migrations[zero].reported_bytes
@@ -300,9 +309,10 @@ def find_overhead_violations(
 def list_text_shares_by_level(
     results: Sequence[MethodResult], plain_migrations: Mapping[str, CountedMigration]
 ) -> list[float]:
-    """List the bytes on the link for text in guest memory, by rising compression level.
+    """List the shares of bytes sent when guest memory contains text, by rising compression level.
 
-    Each value is divided by the bytes without compression. Level 0 (store) is left out.
+    A share is the number of bytes on the link, divided by the number in the plain migration. Level
+    0 (store) is left out.
     """
     share_by_level = {
         result.level: result.compute_link_share(plain_migrations)

@@ -15,9 +15,10 @@ CLEANUP_SECONDS = 30.0
 
 
 def require_no_second_copy(guest: Guest, testbed: Testbed, outcome: Outcome) -> None:
-    """Require that no other host runs the guest or has its QEMU, now and during the migration.
+    """Require that only one host runs the guest, now and at each moment of the migration.
 
-    For a guest without observers: the state of the guest itself does not matter.
+    The function waits until the other host has no QEMU process of the guest. The function does not
+    check memory and disks, so the guest needs no observers (checks after a migration).
 
     Args:
         guest: The migrated guest.
@@ -33,6 +34,12 @@ def require_no_second_copy(guest: Guest, testbed: Testbed, outcome: Outcome) -> 
         difference = measure_clock_difference(*testbed.hosts, testbed.probe_context)
         outcome = replace(outcome, clock_difference=difference)
     raise_violations(tuple(find_overlap_violations(outcome)))
+
+
+def list_running_hosts(guest: Guest, hosts: tuple[Host, ...]) -> list[str]:
+    """List the names of the hosts that run the guest. A paused guest does not run."""
+    states = guest.query_states_by_host(hosts)
+    return [name for name, state in states.items() if state in RUNNING_STATES]
 
 
 def wait_for_single_copy(
@@ -54,8 +61,7 @@ def wait_for_single_copy(
     allowed_count = 1 if may_stay else 0
 
     def has_few_copies() -> bool:
-        states = guest.query_states_by_host(hosts)
-        running = [name for name, state in states.items() if state in RUNNING_STATES]
+        running = list_running_hosts(guest, hosts)
         if len(running) > 1:
             raise ViolationError(f"split brain: {guest.name} runs on {' and '.join(running)}")
         processes = [host.name for host in hosts if host.list_qemu_pids(guest.name)]

@@ -114,7 +114,8 @@ def apply_temporary_change(
     """Apply a temporary change to resources used only by the guest of the test.
 
     The journal records `undo_commands` before the change. When the guest is removed, the undo
-    commands run in the given order. An undo command may find its change already undone.
+    commands run in the given order. If a change is already undone, its undo command must do no
+    harm.
     """
     guest.journal_entries.insert(
         0, provisioner.journal.record(host.name, "temporary-change", description, undo_commands)

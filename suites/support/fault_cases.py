@@ -39,7 +39,11 @@ class FaultCase:
         return self.name
 
     def make_guest(self, testbed: Testbed) -> Guest:
-        """Make the guest. For a fault in the phase DISK_COPY the disk has random data."""
+        """Make the guest that migrates in this case.
+
+        For a fault in the phase DISK_COPY, the disk gets random data, so that there is data to
+        copy.
+        """
         guest = testbed.make_guest(self.spec)
         if self.phase is MigrationPhase.DISK_COPY:
             fill_disk(guest, "vda", _DISK_DATA_OFFSET_MIB, _DISK_DATA_MIB)

@@ -69,7 +69,10 @@ def inject_fault(
 
 
 def build_address_match(field: str, address: str) -> str:
-    """Build a match of nftables for `saddr` or `daddr`, for IPv4 or IPv6 as in `address`."""
+    """Build an nftables match of an IPv4 or IPv6 address, for example `ip saddr 10.0.0.1`.
+
+    `field` is `saddr` for the source address, or `daddr` for the destination address.
+    """
     return f"{'ip6' if ':' in address else 'ip'} {field} {address}"
 
 
@@ -111,7 +114,7 @@ def inject_tcp_reset(provisioner: Provisioner, host: Host, rule: str) -> Iterato
 
 @contextmanager
 def inject_bridge_disconnect(provisioner: Provisioner, host: Host) -> Iterator[None]:
-    """Disconnect the service bridge of `host` from the network: remove its uplink."""
+    """Disconnect the service bridge of `host` from the service network: remove the uplink."""
     bridge = host.entry.service_bridge
     port = next(name for name in list_bridge_ports(host) if not name.startswith("vnet"))
     detach_commands: list[Argv]
@@ -133,7 +136,7 @@ def inject_bridge_disconnect(provisioner: Provisioner, host: Host) -> Iterator[N
 
 
 def list_bridge_ports(host: Host) -> list[str]:
-    """List the ports of the service bridge."""
+    """List the ports of the service bridge of `host`, the bridge that the guests use."""
     bridge = host.entry.service_bridge
     if host.has_ovs_bridge:
         return host.shell.run("ovs-vsctl", "list-ports", bridge).stdout.split()
@@ -207,10 +210,10 @@ def inject_cpu_mismatch(provisioner: Provisioner, host: Host) -> Iterator[None]:
 def inject_missing_cpu_feature(
     provisioner: Provisioner, host: Host, feature: str
 ) -> Iterator[None]:
-    """Put a wrapper over the QEMU binary of `host`, so that no CPU model has `feature`.
+    """Mount a wrapper script over the QEMU binary of `host`, so that no CPU model has `feature`.
 
     Raises:
-        InconclusiveError: libvirt did not run the QEMU binary while the `with` block ran.
+        InconclusiveError: libvirt did not start the wrapper script while the `with` block ran.
     """
     emulator = PurePosixPath(host.shell.run("readlink", "-f", host.names.emulator).stdout.strip())
     real_emulator = emulator.with_name(f"{emulator.name}.{generate_token_name()}")
@@ -236,8 +239,8 @@ def inject_missing_cpu_feature(
         yield
         if not host.shell.run("cat", marker).stdout:
             raise InconclusiveError(
-                f"{host.name}: libvirt did not run {emulator} during the fault, so the fault had "
-                "no effect"
+                f"{host.name}: a wrapper script over {emulator} hid the CPU feature {feature}, but "
+                "libvirt did not start the script, so the fault had no effect"
             )
 
 

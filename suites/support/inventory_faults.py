@@ -46,7 +46,11 @@ class InventoryFault:
 
 
 def write_inventory(testbed: Testbed, fault: InventoryFault, folder: Path) -> Path:
-    """Write the inventory of the testbed's pair alone, with the fault, to a file in `folder`."""
+    """Write an inventory file to `folder` that describes only the pair of the testbed.
+
+    `fault.edit` changes the inventory before the function writes the file. A fault that only
+    damages a host leaves the inventory unchanged.
+    """
     inventory = testbed.inventory
     assert inventory.file is not None
     raw_inventory: RawInventory = YAML(typ="safe").load(inventory.file)
@@ -111,6 +115,8 @@ def set_store(raw_inventory: RawInventory, name: str, **values: str) -> None:
 def mount_small_folder(options: str) -> Damage:
     """Return a function that mounts a tmpfs at `SMALL_FOLDER` of the destination.
 
+    The tmpfs is mounted while a `with` block runs.
+
     Args:
         options: Options of mount(8), for example `ro`, `noexec` or `size=4m`.
     """
@@ -152,9 +158,10 @@ def hide_program(name: str, find_host: Callable[[Testbed], Host]) -> Damage:
 
 
 def run_commands(description: str, commands: str, undo_commands: str) -> Damage:
-    """Return a function that damages the destination with the script `commands`.
+    """Return a function that damages the destination while a `with` block runs.
 
-    At the end, the script `undo_commands` undoes the damage.
+    The script `commands` damages the destination before the block. The script `undo_commands`
+    undoes the damage after the block. In both scripts, `$1` is the name of the service bridge.
     """
 
     @contextmanager

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from migqual.errors import InconclusiveError
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
+from migqual.hosts.journal import Journal
 from migqual.model.migration_phase import MigrationPhase
 from migqual.model.plan import Plan
 from migqual.model.record import CommandAnswer, CommandRecord
@@ -25,9 +26,10 @@ VirshCommands = Mapping[str, tuple[str, ...]]
 # One SSH session for all commands, because a server may allow few sessions.
 _RUN_SCRIPT = """\
 command -v virsh >/dev/null || { echo "no virsh"; exit 0; }
-folder=$(mktemp -d)
-limit=$1
-shift
+folder=$1
+limit=$2
+shift 2
+mkdir -p "$folder"
 for line in "$@"; do
     n=$((n + 1))
     (eval "timeout $limit virsh -c qemu:///system $line" >"$folder/$n" 2>&1 </dev/null
@@ -100,11 +102,12 @@ def run_commands_during_migration(
     source, destination = guest.host, testbed.pair.get_peer(guest.host)
     calls = (("source", source, at_source), ("destination", destination, at_destination))
     records: list[CommandRecord] = []
+    journal = testbed.probe_context.journal
 
     def run_all_commands() -> None:
         with ThreadPoolExecutor(len(calls)) as executor:
             futures = [
-                executor.submit(run_virsh_commands, host, guest.name, role, commands)
+                executor.submit(run_virsh_commands, journal, host, guest.name, role, commands)
                 for role, host, commands in calls
                 if commands
             ]
@@ -139,7 +142,7 @@ def open_command_folder(testbed: Testbed, guest: Guest) -> Iterator[PurePosixPat
 
 
 def run_virsh_commands(
-    host: Host, guest_name: str, role: str, commands: VirshCommands
+    journal: Journal, host: Host, guest_name: str, role: str, commands: VirshCommands
 ) -> list[CommandRecord]:
     """Run virsh commands on the host at the same time, and wait until all commands have ended.
 
@@ -147,6 +150,7 @@ def run_virsh_commands(
     libvirt while the other commands wait for the migration.
 
     Args:
+        journal: Names the commands before they run, so that `migqual sweep` can end them.
         host: The host.
         guest_name: Name of the migrating guest.
         role: Role of the host in the migration, `source` or `destination`.
@@ -156,12 +160,21 @@ def run_virsh_commands(
         InconclusiveError: The host has no virsh, or libvirt did not answer a command. For example,
             virsh did not reach libvirt, or got no answer in time.
     """
+    folder = host.entry.scratch / f"{guest_name}-answers"
+    # The commands wait for libvirt on the host, also if migqual is killed. They would act after the
+    # end of the run, for example start the guest again.
+    undo = [
+        ("pkill", "-KILL", "-f", f"[v]irsh.*{guest_name}"),
+        ("rm", "-rf", "--", str(folder)),
+    ]
+    entry = journal.record(host.name, "processes", f"virsh for {guest_name}", undo)
     all_commands = {CONTROL_COMMAND: (CONTROL_COMMAND, guest_name), **commands}
     lines = [shlex.join(arguments) for arguments in all_commands.values()]
     listing = host.shell.run(
-        *("sh", "-c", _RUN_SCRIPT, "sh", str(COMMAND_SECONDS), *lines),
+        *("sh", "-c", _RUN_SCRIPT, "sh", str(folder), str(COMMAND_SECONDS), *lines),
         seconds=COMMAND_SECONDS + 20,
     ).stdout
+    journal.record_removal(entry)
     if listing.startswith("no virsh"):
         raise InconclusiveError(
             f"{host.name} has no virsh", remedy="install the client programs of libvirt"
@@ -174,7 +187,10 @@ def run_virsh_commands(
     for record in (control, *records):
         _require_answer(host, record)
     if control.answer is not CommandAnswer.ACCEPTED:
-        raise InconclusiveError(f"{host.name}: virsh {CONTROL_COMMAND}: {control.message}")
+        raise InconclusiveError(
+            f"{host.name}: libvirt refused virsh {CONTROL_COMMAND}, so the answers to the other "
+            f"commands prove nothing: {control.message}"
+        )
     return records
 
 
@@ -190,7 +206,10 @@ def _require_answer(host: Host, record: CommandRecord) -> None:
             f"{host.name}: no answer to virsh {record.command} within {COMMAND_SECONDS} s"
         )
     if record.answer is CommandAnswer.REFUSED and _VIRSH_FAILURE.search(record.message):
-        raise InconclusiveError(f"{host.name}: virsh {record.command}: {record.message}")
+        raise InconclusiveError(
+            f"{host.name}: virsh {record.command} failed before the command reached libvirt: "
+            f"{record.message}"
+        )
 
 
 def _find_answer(status: int) -> CommandAnswer:

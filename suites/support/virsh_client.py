@@ -69,7 +69,10 @@ class VirshClient:
     def _require_first_iteration(self) -> None:
         phase = determine_phase(self.event_log.events, self.host.name)
         if phase is not MigrationPhase.FIRST_ITERATION:
-            raise InconclusiveError(f"the migration with virsh is in the phase {phase}")
+            raise InconclusiveError(
+                "the test must send the signal to virsh in the phase first-iteration, but the "
+                f"migration is in the phase {phase}"
+            )
 
     def wait_for_end_of_job(self) -> None:
         """Wait for the end of the migration job after virsh got a signal.
@@ -103,7 +106,8 @@ def migrate_with_virsh(testbed: Testbed, guest: Guest, plan: Plan) -> Iterator[V
             end before the test sends the signal.
 
     Raises:
-        InconclusiveError: virsh does not start the migration.
+        InconclusiveError: virsh does not start the migration, or QEMU sends no guest memory within
+            30 s.
     """
     source, destination, domain = testbed.source, testbed.destination, guest.domain
     definitions = build_destination_definitions(guest, destination, plan)
@@ -134,7 +138,9 @@ def migrate_with_virsh(testbed: Testbed, guest: Guest, plan: Plan) -> Iterator[V
             if not is_process(source, client.pid):
                 raise InconclusiveError(f"virsh did not start the migration: {''.join(process)}")
             if deadline.is_over:
-                raise InconclusiveError(f"virsh sent no memory within {START_SECONDS:g} s")
+                raise InconclusiveError(
+                    f"QEMU sent no guest memory within {START_SECONDS:g} s after the start of virsh"
+                )
             deadline.pause(POLL_SECONDS)
         yield client
 
@@ -145,10 +151,12 @@ def is_process(host: Host, pid: str) -> bool:
 
 
 def read_pid(process: RemoteProcess) -> str:
-    """Read the process id of virsh. Earlier lines can be warnings of the login shell.
+    """Read the process id of virsh from the output line `pid NUMBER` of the process.
+
+    Lines before this line are ignored. They can be warnings of the login shell.
 
     Raises:
-        InconclusiveError: The process ended without a process id.
+        InconclusiveError: The process ended before the line `pid NUMBER`.
     """
     lines = []
     for line in process:

@@ -70,7 +70,10 @@ def measure_idle_cost(inventory: Inventory, *, seconds: int) -> IdleCost:
 def _find_meter_pid(client: Host, address: str) -> int:
     pids = client.shell.run("pgrep", "-f", f"payload watch --address {address} ").stdout.split()
     if not pids:
-        raise HostError(client.name, f"no gap meter runs for the guest with the address {address}")
+        raise HostError(
+            client.name,
+            f"no process of the gap meter sends probes to {address}",
+        )
     return int(pids[0])
 
 

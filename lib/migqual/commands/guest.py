@@ -79,13 +79,13 @@ def register(subparsers: "Subparsers") -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start the guest, run the command, and remove the guest.
+    """Start the test guest, run the user's command (`COMMAND`), and remove the guest.
 
     Returns:
-        The exit code of the command.
+        The exit code of COMMAND.
 
     Raises:
-        UsageError: An option is out of range, or the command does not exist.
+        UsageError: An option is out of range, or the program of COMMAND does not exist.
     """
     spec = _build_guest_spec(arguments)
     inventory = common_arguments.load_named_inventory(arguments.inventory)
@@ -114,9 +114,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _leave_ctrl_c_to_command() -> Iterator[None]:
-    """Ignore Ctrl-C in migqual while the block runs.
+    """Ignore Ctrl-C in migqual while the block runs the user's command (`COMMAND`).
 
-    Only the command reacts to Ctrl-C. migqual removes the guest after the command has ended.
+    Only COMMAND reacts to Ctrl-C. migqual continues, and removes the test guest after COMMAND has
+    ended.
     """
     previous_handler = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:

@@ -1,7 +1,7 @@
 """`migqual inventory check|show|from-mugen`: check, print or convert an inventory.
 
-The handler of an action returns exit code 0, or 1 if a check of a host fails. An error in a file
-raises `UsageError`, which gives exit code 2.
+Each action, for example `check`, has a function that returns the exit code: 0, or 1 if a check of a
+host fails. An error in a file raises `UsageError`, which gives exit code 2.
 """
 
 import argparse
@@ -28,7 +28,9 @@ The function returns a finding, which is the result of a check, for each connect
 
 
 def register(subparsers: "Subparsers", connect: Connect) -> None:
-    """Add the command `inventory`. The parsed arguments contain the handler of the action as `run`.
+    """Add the command `inventory` with the actions `check`, `show` and `from-mugen`.
+
+    In the parsed arguments, `run` is the function that executes the selected action.
 
     Args:
         subparsers: The subparsers of `migqual`.

@@ -192,7 +192,7 @@ def _open_hosts(inventory: Inventory, names: list[str]) -> Iterator[list[Host]]:
 class _AuthorityFolder:
     """The folder with the certificate authority of an inventory, readable only by its owner.
 
-    The journals in the folder list the hosts on which migqual installed certificates.
+    The folder also has a journal of each host on which migqual installed certificates.
     """
 
     folder: Path

@@ -70,10 +70,12 @@ def is_process_frozen(host: Host, pid: str) -> bool:
 
 
 def _require_daemon(host: Host) -> str:
-    """Check that a fault of libvirt's daemon harms no other user, and return the daemon's unit.
+    """Check that migqual may kill or freeze libvirt's daemon, and return the daemon's systemd unit.
+
+    The check makes sure that such a fault harms no other user of the host.
 
     Raises:
-        HostError: A guest of other users has a job, or no libvirt daemon is active.
+        HostError: A guest that migqual did not create has a job, or no libvirt daemon is active.
         WithheldError: Others may use the host.
     """
     require_exclusive_hosts("fault of libvirt's daemon", host)

@@ -34,8 +34,8 @@ def power_off(journal: Journal, host: Host, guest: Guest) -> Iterator[None]:
         guest: The only guest that may be active on the host.
 
     Raises:
-        WithheldError: Others may use the host, another guest is active on it, it serves a store
-            or is the client, or the inventory has no power command.
+        WithheldError: Others may use the host; the host runs another guest, serves a store or is
+            the client; or the inventory has no power command.
         HostError: The power command fails.
         TimedOut: The host is not off after `OFF_SECONDS`, or does not answer after it was
             switched on.
@@ -55,10 +55,13 @@ def power_off(journal: Journal, host: Host, guest: Guest) -> Iterator[None]:
 
 
 def _require_no_other_use(host: Host, guest: Guest) -> None:
-    """Require that a power failure of the host ends nothing but the guest.
+    """Require that the host is only a hypervisor, and that no other guest is active on the host.
+
+    A power failure of the host would also end the other guests, the client or the store.
 
     Raises:
-        WithheldError: The host serves a store, is the client, or runs another guest.
+        WithheldError: The host serves a store, is the client (the host that probes the guests), or
+            runs another guest.
     """
     other_roles = host.entry.roles - {HostRole.HYPERVISOR}
     other_guests = sorted(
@@ -69,6 +72,6 @@ def _require_no_other_use(host: Host, guest: Guest) -> None:
     if other_roles or other_guests:
         uses = ", ".join([*(f"role {role}" for role in other_roles), *other_guests])
         raise WithheldError(
-            f"power failure: {host.name} also has other uses ({uses}), so migqual does not inject "
-            "this fault"
+            f"migqual does not switch off {host.name} for a test, because the host also has other "
+            f"uses: {uses}"
         )

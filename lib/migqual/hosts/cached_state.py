@@ -55,12 +55,12 @@ class CachedState:
         return self._run_script(_STORE_SCRIPT, path)
 
     def remove_file(self) -> None:
-        """Remove the file of the saved state from the cache."""
+        """Remove the save file from the cache folder of the host."""
         self.host.shell.run("rm", "-f", "--", self.path)
 
     @property
     def path(self) -> PurePosixPath:
-        """Return the path of the saved state (a libvirt save file) in the cache of the host."""
+        """Return the path of the guest's save file in `states`, the cache folder of the host."""
         return self.host.entry.scratch / SAVED_STATES_FOLDER / self.key
 
     def _run_script(self, script: str, path: PurePosixPath) -> bool:

@@ -262,7 +262,9 @@ class Domain:
         )
         reply = json.loads(reply_text)
         if "error" in reply:
-            raise HostError(self.host, f"{command}: {reply['error'].get('desc')}")
+            raise HostError(
+                self.host, f"QEMU of {self.name} refused {command}: {reply['error'].get('desc')}"
+            )
         return reply["return"]
 
     def _call_ignoring_gone(self, action: str, function: Callable[[Any], Any]) -> None:

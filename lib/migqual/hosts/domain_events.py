@@ -92,7 +92,7 @@ def _subscribe_domain_events(
     """Subscribe to the life-cycle, migration-iteration and job-completed events of all domains.
 
     Returns:
-        A function for each subscription that ends the subscription.
+        For each subscription, a function that ends the subscription.
     """
 
     def on_lifecycle_event(

@@ -12,12 +12,17 @@ from migqual.deadline import Deadline
 from migqual.errors import GuestError, HostError, TimedOut
 from migqual.hosts.domain import Domain, DomainState
 from migqual.hosts.host import Host
-from migqual.hosts.journal import JournalEntry
+from migqual.hosts.journal import Argv, JournalEntry
 from migqual.hosts.payload_channel import open_payload_channel
 from migqual.hosts.volume import Volume
 from migqual.model.guest_spec import GuestSpec
 
 CONSOLE_LOG_FOLDER = PurePosixPath("/var/log/libvirt/qemu")
+_REMOVE_FOLDERS_SCRIPT = """\
+for folder in /var/lib/libvirt/qemu /var/lib/libvirt/qemu/channel/target; do
+    rm -rf -- "$folder"/domain-*-"$1"
+done
+"""
 NVRAM_FOLDER = PurePosixPath("/var/lib/libvirt/qemu/nvram")
 CHECKED_REGION = "witness"
 PAYLOAD_SECONDS = 15.0
@@ -69,12 +74,20 @@ class Guest:
             raise GuestError(f"{self.host.name} has no domain {self.name}")
         return domain
 
-    def list_log_files(self) -> tuple[str, ...]:
-        """List the paths of the guest's log files and UEFI variable files on a host."""
+    def build_undo_commands(self) -> list[Argv]:
+        """Build the commands that remove the files of the guest that libvirt leaves on a host.
+
+        The files are logs and UEFI variables. After a power failure, libvirt also leaves the
+        folders of the guest, whose names contain the id and the name of the domain.
+        """
         nvram_files = (
             str(NVRAM_FOLDER / f"{self.name}_VARS.{suffix}") for suffix in ("fd", "qcow2")
         )
-        return self.console_log, str(CONSOLE_LOG_FOLDER / f"{self.name}.log"), *nvram_files
+        log_files = (self.console_log, str(CONSOLE_LOG_FOLDER / f"{self.name}.log"))
+        return [
+            ("rm", "-f", "--", *log_files, *nvram_files),
+            ("sh", "-c", _REMOVE_FOLDERS_SCRIPT, "sh", self.name),
+        ]
 
     def add_journal_entries(self, entries: Iterable[JournalEntry]) -> None:
         """Add journal entries to the guest, before the entry of the guest's domain.
@@ -223,8 +236,9 @@ class Guest:
     def start_load(self) -> None:
         """Start the memory writes and disk writes that the spec of the guest requests.
 
-        A restored guest first gets new addresses and ids. The method fills the memory region that
-        migqual checks, starts the disk writers, and sets `memory_marker` and `boot_id`.
+        If the guest was restored from a saved state (libvirt save file), the method first gives the
+        guest a new boot id and new MAC and IP addresses. Then the method fills the memory region
+        that migqual checks, starts the disk writers, and sets `memory_marker` and `boot_id`.
         """
         disk_commands = [
             ("disk", "start", target, f"device={device}", *self.spec.load.disk.payload_arguments)
@@ -244,7 +258,7 @@ class Guest:
         self.saved_macs = ()
 
     def _build_identity_commands(self) -> list[tuple[str, ...]]:
-        """Build the payload command that gives new addresses to a restored guest.
+        """Build the payload command that gives a restored guest new addresses and a new boot id.
 
         Returns:
             A list with the command. The list is empty for a guest that was booted and not

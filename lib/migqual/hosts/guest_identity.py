@@ -40,7 +40,11 @@ def choose_guest_address(
 
 
 def list_lane_addresses(inventory: Inventory, lane_number: int, lane_count: int) -> tuple[str, ...]:
-    """List the addresses for the guests of a lane. Without a service network, the list is empty."""
+    """List the IP addresses on the service network for the guests of a lane.
+
+    A lane is a pair of hosts on which one worker runs tests. If the inventory has no service
+    network, the list is empty.
+    """
     network = inventory.service_network
     if network is None:
         return ()

@@ -55,10 +55,12 @@ def translate_domain_xml(xml: str, source: HostNames, destination: HostNames) ->
 def _translate_interface(
     interface: etree._Element, source: HostNames, destination: HostNames
 ) -> bool:
-    """Connect an interface on the service bridge to the bridge of the destination.
+    """Replace the source's service bridge in an interface of the domain XML by the destination's.
+
+    An interface on another bridge stays unchanged.
 
     Returns:
-        Whether the interface has changed.
+        Whether the function has changed the XML of the interface.
     """
     bridge = interface.find("source[@bridge]")
     if bridge is None or not is_service_bridge(str(bridge.get("bridge")), source, destination):
@@ -72,7 +74,7 @@ def _translate_interface(
 
 
 def _set_port_type(interface: etree._Element, *, has_ovs_bridge: bool) -> None:
-    """Set or remove the element with which libvirt connects an interface to Open vSwitch."""
+    """Set or remove `<virtualport>`, with which libvirt connects an interface to Open vSwitch."""
     for port in interface.findall("virtualport"):
         interface.remove(port)
     if has_ovs_bridge:

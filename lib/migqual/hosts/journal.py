@@ -9,6 +9,7 @@ processes that died.
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -45,7 +46,8 @@ class JournalEntry:
 class Journal:
     """The journal of the resources that a process creates on hosts.
 
-    Each method returns after the change is on the disk of the controller.
+    Each method returns after the change is on the disk of the controller. Several threads can use
+    the same journal.
 
     Example:
         Create a folder on a host. After a crash, `migqual sweep` removes the folder::
@@ -63,6 +65,7 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file = self.folder / f"{run_id}.{os.getpid()}.jsonl"
         self._open_entries: dict[int, JournalEntry] = {}
+        self._lock = threading.Lock()
         self._next_number = 1
         inventory_file = inventory.file.absolute() if inventory.file else ""
         header = {"run": run_id, "inventory": str(inventory_file), "tier": inventory.tier.value}
@@ -87,16 +90,18 @@ class Journal:
         Returns:
             The new entry; pass the entry to `record_removal` after the removal.
         """
-        entry = JournalEntry(self._next_number, host, kind, name, tuple(undo))
-        self._next_number += 1
-        self._write_line({"made": asdict(entry)})
-        self._open_entries[entry.number] = entry
+        with self._lock:
+            entry = JournalEntry(self._next_number, host, kind, name, tuple(undo))
+            self._next_number += 1
+            self._write_line({"made": asdict(entry)})
+            self._open_entries[entry.number] = entry
         return entry
 
     def record_removal(self, entry: JournalEntry) -> None:
         """Record that the resource of `entry` is removed."""
-        self._open_entries.pop(entry.number, None)
-        self._write_line({"removed": entry.number})
+        with self._lock:
+            self._open_entries.pop(entry.number, None)
+            self._write_line({"removed": entry.number})
 
     @property
     def open_entries(self) -> tuple[JournalEntry, ...]:
@@ -179,7 +184,9 @@ def open_orphaned_journal(path: Path) -> Iterator[JournalFile | None]:
 def parse_journal(path: Path, text: str) -> JournalFile:
     """Parse the text of a journal file; the function reads no file.
 
-    An incomplete last line is ignored, because the resource was not created yet.
+    A process writes a line to the journal, and only then creates the resource on the host. If the
+    process died while it wrote the last line, the line is incomplete, and the resource does not
+    exist. So the function ignores an incomplete line.
 
     Args:
         path: Path of the journal file, only copied into the result.

@@ -82,10 +82,10 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
 
 
 def read_known_keys(file: Path, address: str, port: int) -> KnownKeys:
-    """Read the keys of a host.
+    """Read the host keys of a host from a known_hosts file.
 
-    If `port` is not 22, the function first searches lines with the port. If no line has the port,
-    the lines without a port count.
+    If `port` is not 22, the function first searches lines with the port, for example
+    ``[a1]:2222``. If no line has the port, the function uses the lines without a port.
 
     Args:
         file: The known_hosts file. The key in a line ``@cert-authority`` is not a host key.

@@ -52,7 +52,8 @@ class MemoryRegion:
         bad_page_count = int(reply["bad"]) + int(reply["bad_dirtying"])
         if not reply["checked"]:
             raise GuestError(
-                f"{self.guest.name}: no page of the memory region {LOAD_REGION} was checked"
+                f"{self.guest.name}: migqual's program in the guest checked no page of the memory "
+                f"region {LOAD_REGION}, so damage in the region is not known"
             )
         if not bad_page_count:
             return ""

@@ -269,9 +269,7 @@ class Provisioner:
         )
         for host_name in self.inventory.list_lane_host_names(host.name):
             guest.journal_entries.append(
-                self.journal.record(
-                    host_name, "domain", name, [("rm", "-f", "--", *guest.list_log_files())]
-                )
+                self.journal.record(host_name, "domain", name, guest.build_undo_commands())
             )
         with time_step("restore the guest" if state else "define and start the guest"):
             self.accelerations[host.name] = start_domain(guest, xml, state)

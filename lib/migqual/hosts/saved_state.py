@@ -50,14 +50,14 @@ class SaveHeader:
         follows in the file.
 
         Raises:
-            ValueError: The XML is too long for the file.
+            ValueError: The XML does not fit in the header of the save file.
         """
         xml_bytes = xml.encode() + b"\0"
         body = xml_bytes + self.cookie
         if len(body) > self.length:
             raise ValueError(
-                f"the XML and the cookie need {len(body)} bytes, but the file has only "
-                f"{self.length} bytes for the XML and the cookie"
+                f"the domain XML and the cookie (additional XML of libvirt) need {len(body)} bytes "
+                f"in the header of the save file, but the file has only {self.length} bytes"
             )
         cookie_offset = len(xml_bytes) if self.cookie else 0
         header = _HEADER.pack(_MAGIC, _VERSION, self.length, self.was_running, 0, cookie_offset)
@@ -116,9 +116,11 @@ class SavedState:
     def restore(self, xml: str) -> None:
         """Restore the saved state as a new guest, with the domain XML `xml`.
 
+        The method writes the XML into the header of the save file before the restore.
+
         Raises:
-            RestoreFailed: The XML is too long for the file, or libvirt does not restore the
-                domain. The error has libvirt's message.
+            RestoreFailed: The XML does not fit in the header, or libvirt does not restore the
+                domain. In the second case the error has libvirt's message.
             ConnectionLost: The connection to the host broke.
         """
         try:

@@ -125,7 +125,8 @@ class PenaltyLedger:
     def wait_until_login_may_fail(self, host: HostEntry) -> None:
         """Wait before a login that may fail, so that the server does not lock out the controller.
 
-        The method records no penalty. If the login fails, call `add_failed_login`.
+        The method does not record the penalty for a failed login, because the login may succeed.
+        If the login fails, call `add_failed_login`, which records the penalty.
         """
         if settings := self.get_settings(host):
             _pause(self.calculate_wait_s(host, settings.failed_login_s))
@@ -138,7 +139,15 @@ class PenaltyLedger:
     def calculate_wait_s(self, host: HostEntry, seconds: float) -> float:
         """Calculate how many seconds to wait before an action that the SSH server penalizes.
 
-        Without the wait, the penalty of `seconds` for the action could cause a lock-out.
+        Without the wait, the sum of the penalties could become so large that the server refuses all
+        connections of the controller (the lock-out).
+
+        Args:
+            host: The host with the SSH server.
+            seconds: The penalty that the server gives for the action, in s.
+
+        Returns:
+            The time to wait in s; 0 if no lock-out can occur.
         """
         settings = self.get_settings(host)
         if settings is None:

@@ -45,7 +45,10 @@ def build_iso_volume(label: str, files: Mapping[str, bytes]) -> bytes:
         + file_records
     )
     if len(directory) > SECTOR_BYTES:
-        raise LabError(f"{len(files)} files are too many for the volume {label}: use fewer files")
+        raise LabError(
+            f"{len(files)} files are too many for the ISO 9660 volume {label}: the list of files "
+            f"may take at most {SECTOR_BYTES} bytes. Use fewer files or shorter file names"
+        )
     sections = [
         bytes(SECTOR_BYTES * _DESCRIPTOR_SECTOR),
         _build_volume_descriptor(label, next_sector, root_record),

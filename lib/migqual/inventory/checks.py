@@ -220,7 +220,10 @@ def _check_client(draft: InventoryDraft) -> Iterator[InputProblem]:
 
 
 def _check_certificates(draft: InventoryDraft) -> Iterator[InputProblem]:
-    """Check that certificates are issued only for exclusive hosts."""
+    """Check that `migqual_certificates: issued` is in force only for exclusive hosts.
+
+    A host is exclusive if `migqual_exclusive` is true, or if the host is part of a lab.
+    """
     for host in draft.hosts.values():
         is_exclusive = (
             host.variables.migqual_exclusive or draft.all_variables.migqual_tier is Tier.LAB

@@ -204,7 +204,7 @@ class ServiceNetwork:
 
     @property
     def network(self) -> IPv4Network | IPv6Network:
-        """Return the subnet that contains the addresses."""
+        """Return the subnet of the guest addresses, for example ``10.0.0.0/24``."""
         return ip_network(f"{self.addresses[0]}/{self.prefix}", strict=False)
 
 
@@ -290,9 +290,10 @@ class Inventory:
         return (pair, *(replica for replica in self.replicas if replica.replica_of == pair.id))
 
     def list_lane_host_names(self, host_name: str) -> list[str]:
-        """List the names of a host and of all hosts in a pair with the host.
+        """List the name of a host and the names of the host's peers in all lanes.
 
-        A guest of the host may migrate to each of the listed hosts.
+        A lane is a pair or a replica (an additional lab pair), and the peer is the other host of
+        the lane. A guest of the host may migrate to each peer and back.
         """
         host_names = {host_name: None}
         for lane in self.lanes:

@@ -39,7 +39,7 @@ OVERRIDE_VARIABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class RawValue:
-    """A value as the user wrote the value, with the origin of the value.
+    """The value of an inventory variable, as the user wrote the value, with the value's origin.
 
     Attributes:
         origin: ``FILE:LINE``, ``environment NAME`` or ``command line``.
@@ -54,7 +54,11 @@ class RawValue:
     override_label: str = ""
 
     def make_problem(self, document: YamlDocument, subpath: Location, message: str) -> InputProblem:
-        """Make an `InputProblem` for the value, or for a part of the value if `subpath` is set."""
+        """Make an `InputProblem` for this value of a variable.
+
+        If the value is from the file, `subpath` is the location of the problem inside the value.
+        Empty means the whole value.
+        """
         if self.location is None:
             return InputProblem(self.override_label, message)
         return document.make_problem((*self.location, *subpath), message)

@@ -53,7 +53,8 @@ class GuestSize(StrictModel):
             )
         if self.huge_page_kib and self.memory_mib // nodes * 1024 % self.huge_page_kib:
             raise ValueError(
-                f"memory_mib of a NUMA node must be a multiple of huge_pages ({self.huge_pages})"
+                "memory_mib, or the share of each NUMA node, must be a multiple of huge_pages "
+                f"({self.huge_pages}), the page size"
             )
         if "sata" in self.disk_buses and self.image is None:
             raise ValueError(

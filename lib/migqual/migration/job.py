@@ -41,7 +41,9 @@ class LibvirtRequest:
         return self.attempts > 0 and not self.refusal
 
     def send(self, action: Callable[[], None]) -> bool:
-        """Send the request to libvirt, unless libvirt's last reply is less than a second old.
+        """Send the request, unless libvirt replied to the previous attempt less than a second ago.
+
+        Callers may call the method in a loop: libvirt gets the request at most once a second.
 
         Args:
             action: The libvirt call that sends the request. If the call raises a `HostError` or

@@ -29,7 +29,7 @@ from migqual.errors import (
     StackError,
     TimedOut,
 )
-from migqual.hosts import domain_job, host_names, qemu_log
+from migqual.hosts import domain_job, host_names, libvirt_log, qemu_log
 from migqual.hosts.domain import Domain
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
@@ -245,15 +245,18 @@ def _conclude_migration(job: Job, progress: MigrationProgress, stats: JobStats) 
 def _describe_error(error: StackError, progress: MigrationProgress) -> str:
     """Describe why a migration failed.
 
-    If libvirt knows only that the peer closed the connection, the description contains the
-    messages of QEMU at the destination.
+    If libvirt knows only that the peer closed the connection, the description contains the errors
+    of libvirt at the source, and the messages of QEMU at the destination.
     """
     reasons = [error.stack_message, *progress.refusals]
     if _CLOSED_CONNECTION.search(error.stack_message):
-        destination, name = progress.destination, progress.guest.name
-        seconds = time.monotonic() - progress.event_log.started_at
+        source, destination = progress.source, progress.destination
+        name, seconds = progress.guest.name, time.monotonic() - progress.event_log.started_at + 1
         with suppress(HostError, TimedOut):
-            messages = qemu_log.read_recent_messages(destination, name, seconds + 1)
+            errors = libvirt_log.read_recent_errors(source, name, seconds)
+            reasons += [f"{source.name}: {text}" for text in errors[-MAX_LOG_MESSAGES:]]
+        with suppress(HostError, TimedOut):
+            messages = qemu_log.read_recent_messages(destination, name, seconds)
             reasons += [f"{destination.name}: {text}" for text in messages[-MAX_LOG_MESSAGES:]]
     return "; ".join(reasons)
 

@@ -266,12 +266,12 @@ class GuestSpec:
         )
 
     def derive_saved_state_spec(self) -> "GuestSpec":
-        """Derive the specification of a guest that migqual boots once and saves.
+        """Derive the specification of the guest that migqual boots and saves, for a saved state.
 
-        From the saved state, migqual restores guests with the original specification. Both
-        specifications have the same devices. The derived specification always has the idle load,
-        and raw images on a local store. A restored guest has the load and the images of the
-        original specification. Guests with equal derived specifications share a saved state.
+        Guests whose derived specifications are equal share a saved state. The derived specification
+        has the same devices as this specification, but the idle load, and raw images on a local
+        store. A saved state contains neither a load nor images. Therefore a guest that migqual
+        restores from the state gets the load and the images of its own specification.
         """
         plain_disk = DiskSpec(StoreKind.LOCAL)
         plain_fields = {

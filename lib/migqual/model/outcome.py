@@ -105,9 +105,10 @@ class GapReport:
 
     @property
     def resolution_ms(self) -> float | None:
-        """Return the largest possible error of `max_ms` in ms, or None if there is no gap.
+        """Return the largest possible error of `max_ms` in ms, or None if the guest had no gap.
 
-        The error is the probe interval during the longest gap.
+        `max_ms` is the length of the longest gap (time without a reply of the guest). The error is
+        the probe interval, the time between two probes, during this gap.
         """
         longest = max(self.gaps, key=lambda gap: gap.length_ms, default=None)
         return None if longest is None else longest.resolution_ms
@@ -168,7 +169,7 @@ class Outcome:
 
     @property
     def run_overlap_ms(self) -> float:
-        """Return for how many ms the guest ran on both hosts at the same time, at least.
+        """Return the minimum time in ms in which the guest ran on both hosts at the same time.
 
         See `find_run_overlap_ms`.
         """

@@ -93,13 +93,13 @@ class Compression(StrEnum):
 
     @property
     def needs_channels(self) -> bool:
-        """Return whether the method needs channels; only zlib and zstd need channels."""
+        """Return whether the compression method needs multifd channels: True for zlib and zstd."""
         return self in {Compression.ZLIB, Compression.ZSTD}
 
     def build_compression_parameters(
         self, compression_options: "CompressionOptions"
     ) -> dict[str, Any]:
-        """Build libvirt's typed parameters for the method.
+        """Build libvirt's typed parameters for the compression method.
 
         Raises:
             UsageError: `compression_options` sets an option that the method does not have.
@@ -113,7 +113,7 @@ class Compression(StrEnum):
         }
 
     def build_virsh_options(self, compression_options: "CompressionOptions") -> list[str]:
-        """Build the virsh options for the method.
+        """Build the virsh options for the compression method.
 
         Raises:
             UsageError: `compression_options` sets an option that the method does not have.

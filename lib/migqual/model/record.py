@@ -200,7 +200,7 @@ class PhaseSeconds:
 
     @property
     def seconds(self) -> float:
-        """Return the sum of the seconds of all phases."""
+        """Return the total seconds of the set-up, the call and the tear-down of the test."""
         return sum(
             phase_seconds
             for phase_seconds in (self.setup, self.call, self.teardown)

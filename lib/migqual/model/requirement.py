@@ -23,12 +23,13 @@ Sentence = Annotated[str, StringConstraints(min_length=3, strip_whitespace=True)
 
 
 class Enforcer(StrEnum):
-    """Part that makes sure that a requirement is met.
+    """What enforces a requirement: the value of `enforced_by` in the requirements table.
 
     Attributes:
-        HYPERVISOR: libvirt and QEMU.
-        GUARD: The check of migqual that refuses unsafe migrations.
-        REPORT: The report of migqual.
+        HYPERVISOR: libvirt and QEMU themselves meet the requirement.
+        GUARD: The guard, migqual's check before a migration, refuses a migration that is against
+            the requirement.
+        REPORT: The tests measure the result, and the report shows the result to the user.
     """
 
     HYPERVISOR = "H"
@@ -61,8 +62,8 @@ class Requirement:
         chapter: Short name (`slug`) of the chapter.
         statement: What the hosts must do.
         expected: Result that a test must have for the verdict `pass`.
-        enforcers: Parts that make sure that the requirement is met: libvirt and QEMU, the guard
-            (the check that refuses unsafe migrations), or the report.
+        enforcers: What enforces the requirement: libvirt and QEMU, the guard (the check that
+            refuses unsafe migrations), or the report of the measured result.
         has_tests: True when tests of the requirement exist.
     """
 
@@ -160,7 +161,10 @@ def _find_unmatched_chapters(table: _RequirementsTableSchema) -> list[InputProbl
     used_chapters = {entry.chapter for entry in table.requirements.values()}
     return [
         *(
-            InputProblem(f"requirements.{id_}.chapter", f"no chapter {entry.chapter!r}")
+            InputProblem(
+                f"requirements.{id_}.chapter",
+                f"no chapter {entry.chapter!r} is in the section `chapters` of this file",
+            )
             for id_, entry in table.requirements.items()
             if entry.chapter not in table.chapters
         ),

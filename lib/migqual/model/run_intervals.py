@@ -26,7 +26,7 @@ class ClockDifference:
     error_us: int = 0
 
     def combine(self, later: "ClockDifference") -> "ClockDifference":
-        """Combine the difference with another, measured later: a clock may drift, or be set.
+        """Combine this difference with a later measurement, because a clock may drift or be set.
 
         The result is the mean. The error covers both measurements.
         """
@@ -40,10 +40,10 @@ class ClockDifference:
 def find_run_overlap_ms(
     events: Iterable[GuestEvent], source: str, destination: str, difference: ClockDifference
 ) -> float:
-    """Find for how many ms a guest ran on both hosts at the same time, at least.
+    """Find the minimum time in ms in which a guest ran on both hosts at the same time.
 
-    At the first event the guest runs at the source, and not at the destination. A guest that is
-    still running at the last event counts as running from then on.
+    The function assumes that the guest runs only at the source before the first event. If the last
+    event of a host is RESUME, the function assumes that the guest continues to run on this host.
 
     Args:
         events: The events of the guest from both hosts, in any order.
@@ -52,9 +52,9 @@ def find_run_overlap_ms(
         difference: Difference of the clocks of the two hosts.
 
     Returns:
-        The time after subtraction of the error of the clocks; 0.0 if the guest never ran on both,
-        or if the events do not say when the guest stopped at the source. Infinite, if the guest
-        still runs on both.
+        The time, minus the largest error of the clock difference. 0.0 if the guest never ran on
+        both hosts, or if no event says when the guest stopped at the source. Infinite if the guest
+        runs on both hosts after the last event.
     """
     events = tuple(events)
     source_runs = list(_list_runs(events, source, offset_us=0, is_running=True))
@@ -74,7 +74,10 @@ def find_run_overlap_ms(
 def _list_runs(
     events: Iterable[GuestEvent], host: str, *, offset_us: int, is_running: bool
 ) -> Iterator[tuple[float, float]]:
-    """List the times between which a guest ran on a host, in µs by the clock of the source."""
+    """List start and end of each time in which a guest ran on a host, in µs.
+
+    The times are by the clock of the source.
+    """
     times = sorted(
         (event.host_clock_us - offset_us, event.name)
         for event in events

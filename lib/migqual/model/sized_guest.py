@@ -59,14 +59,14 @@ def fit_guest_size(cpus: int, available_mib: int, *, is_emulated: bool = False) 
 def build_sized_guest(size: GuestSize, store_kinds: Sequence[StoreKind]) -> GuestSpec:
     """Build the specification of a guest with the given size.
 
-    The guest has a disk on each bus of the size, and writes an eighth of its memory once. migqual
-    checks this memory after each migration.
+    The guest has a disk on each bus in `size.disk_buses`. The guest writes an eighth of its memory
+    once, and migqual checks this memory after each migration.
 
     Args:
         size: Size of the guest.
-        store_kinds: Kinds of the inventory's stores. The disks are on a store of the first of these
-            kinds that the inventory has: directory, NBD, iSCSI. Without a store of these kinds,
-            the guest has no disks.
+        store_kinds: Kinds of the inventory's stores. All disks of the guest are on one store: a
+            shared directory if the inventory has one, else an NBD server, else an iSCSI server.
+            Without a store of these kinds, the guest has no disks.
     """
     shared_kind = next((kind for kind in _SHARED_KINDS if kind in store_kinds), None)
     buses = size.disk_buses if shared_kind is not None else ()

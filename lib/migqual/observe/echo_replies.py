@@ -24,7 +24,9 @@ class EchoReplies:
     times_us: list[int] = field(default_factory=list)
 
     def parse_lines(self, lines: Iterable[str]) -> None:
-        """Parse the output lines of the capture program, and add the times of the replies.
+        """Parse the output of the capture program, and append the reply times to `times_us`.
+
+        A reply time is the time at which an ICMP echo reply of the guest was captured.
 
         Args:
             lines: The output lines after the line `ready`.

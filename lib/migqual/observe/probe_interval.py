@@ -35,7 +35,7 @@ class ProbeInterval(Enum):
 
     @property
     def meter_command(self) -> str:
-        """Return the input line with which the gap meter sets this interval."""
+        """Return the input line that makes the gap meter use this interval, e.g. `pace 2000 20`."""
         probe_ms, session_ms = self.value
         return f"pace {probe_ms * 1000} {session_ms}"
 

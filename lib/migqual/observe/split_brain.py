@@ -95,8 +95,11 @@ def find_overlap_violations(outcome: Outcome) -> list[str]:
     if outcome.clock_difference.error_us > MAX_CLOCK_ERROR_US:
         raise InconclusiveError(
             f"the clocks of {outcome.source} and {outcome.destination} cannot be compared: the "
-            f"error is {outcome.clock_difference.error_us / 1000:.1f} ms",
-            remedy="let both hosts follow the same time server, without steps of the clock",
+            "clock difference was measured, but the possible "
+            f"error is {outcome.clock_difference.error_us / 1000:.1f} ms, and the limit is "
+            f"{MAX_CLOCK_ERROR_US / 1000:g} ms",
+            remedy="synchronize both hosts with the same time server, and let no program set a "
+            "clock during a migration",
         )
     return []
 

@@ -64,7 +64,7 @@ class DirtyModel:
 
 
 def build_saturating_curve(rate_mib_s: float, working_set_mib: float) -> DirtyCurve:
-    """Build the dirty curve of random writes to a working set.
+    """Build the dirty curve (dirtied memory by time) of random writes to a working set.
 
     In t seconds, the guest dirties `W * (1 - exp(-d*t/W))` MiB of unique memory. W is the working
     set in MiB, and d is the write rate in MiB/s.
@@ -75,9 +75,10 @@ def build_saturating_curve(rate_mib_s: float, working_set_mib: float) -> DirtyCu
 
 
 def build_cyclic_curve(rate_mib_s: float, working_set_mib: float) -> DirtyCurve:
-    """Build the dirty curve of repeated sequential writes to a working set.
+    """Build the dirty curve (dirtied memory by time) of repeated sequential writes.
 
-    The dirtied memory grows with the write rate until the complete working set is dirty.
+    In t seconds, the guest dirties `d*t` MiB of unique memory, but never more than `W` MiB. W is
+    the working set in MiB, and d is the write rate in MiB/s.
     """
     return lambda seconds: min(rate_mib_s * seconds, working_set_mib)
 
@@ -118,11 +119,14 @@ def interpolate_curve(points: dict[float, float]) -> DirtyCurve:
 def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
     """Fit a dirty model to measured points.
 
-    The function searches the load that fits the points best. A load has a write order (sequential
-    or random), a rate and a working set. For times before the first point, the curve has the shape
-    of this load. Some hosts measure only windows of whole seconds, so their first point is at 1 s.
-    If several loads fit equally well, the function takes the larger working set, then the higher
-    rate. With a smaller load, the prediction could be too optimistic.
+    The function computes the dirty curve (dirtied memory by time) of many loads, and takes the load
+    whose curve fits the points best. A load has a write order (sequential or random), a rate and a
+    working set. If several loads fit equally well, the function takes the load with the largest
+    working set, then with the highest rate. Otherwise the prediction could be too optimistic.
+
+    The function then corrects the curve of this load, so that the curve goes through all points.
+    Some hosts measure only windows of whole seconds, so their first point is at 1 s. Before the
+    first point, only the load determines how the curve rises.
 
     Args:
         points: MiB of memory dirtied in each measured time window, by window length in s.

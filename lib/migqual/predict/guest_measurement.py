@@ -122,17 +122,24 @@ class GuestMeasurement:
 
     @property
     def dirty_model(self) -> DirtyModel:
-        """Return the model of the guest's writes that fits the memory dirtied in each window."""
+        """Return the model of the guest's writes that fits the measurement.
+
+        The measurement has the memory dirtied in time windows of different lengths.
+        """
         return fit_dirty_model(self.dirtied_mib_by_seconds)
 
 
 def measure_dirtying(host: Host, domain: Domain, probe_context: ProbeContext) -> GuestMeasurement:
     """Count the non-zero pages of the guest, and measure the memory dirtied in each time window.
 
-    KVM's dirty log, which a migration also reads, measures the windows of whole seconds. The
-    program migqual-payload compares page contents in the shorter windows. If QEMU cannot
-    read the log, the program measures all windows. If neither the log nor the program can measure,
-    QEMU's page sampling measures the windows of whole seconds.
+    There are three methods:
+
+    - If QEMU can read KVM's dirty log, which a migration also reads, the log measures the windows
+      of 1, 2 and 5 s.
+    - The program migqual-payload compares page contents. The program measures the windows that the
+      log does not measure: the windows below 1 s or, without the log, all windows.
+    - If neither the log nor the program can measure, QEMU's page sampling measures the windows of
+      1, 2 and 5 s.
     """
     memory_kib = int(etree.fromstring(domain.read_live_xml()).findtext("memory") or 0)
     total_mib = memory_kib / _KIB_PER_MIB

@@ -124,7 +124,8 @@ class MigrationLimits:
 
     Attributes:
         downtime_limit_s: Longest allowed downtime.
-        deadline_s: Longest allowed total time. A longer migration does not converge.
+        deadline_s: Longest allowed total time. If the predicted total time is longer, the
+            prediction states that the migration does not converge.
     """
 
     downtime_limit_s: float
@@ -143,7 +144,7 @@ def simulate_precopy(
     Args:
         memory_to_send_mib: Memory in non-zero pages, in MiB.
         dirty_model: How the guest dirties memory.
-        transfer_model: Speeds and constant durations of the migration.
+        transfer_model: Speeds and constant durations of the migration, for example the setup time.
         limits: The downtime limit and the deadline of the migration.
         throttle: A new `Throttle` for a migration with auto-converge. None means that the migration
             has no auto-converge. After the call, the throttle contains the highest share of CPU
@@ -197,7 +198,7 @@ def is_near_boundary(
     Args:
         memory_to_send_mib: Memory in non-zero pages, in MiB.
         dirty_model: How the guest dirties memory.
-        transfer_model: Speeds and constant durations of the migration.
+        transfer_model: Speeds and constant durations of the migration, for example the setup time.
         limits: The downtime limit and the deadline of the migration.
         tolerance: Change of the dirty rate as a share, 0 to 1. For 0.1, the rate is 10 % lower
             and 10 % higher.
@@ -225,8 +226,8 @@ def simulate_textbook_precopy(
     Args:
         memory_to_send_mib: Memory in non-zero pages, in MiB.
         dirty_model: How the guest dirties memory.
-        transfer_model: Speeds and constant durations of the migration. Each round takes the time
-            of the transfer and `dirty_sync_s`.
+        transfer_model: Speeds and constant durations of the migration, for example the setup time.
+            Each round takes the time of the transfer and `dirty_sync_s`.
         limits: The downtime limit and the deadline of the migration.
 
     Returns:

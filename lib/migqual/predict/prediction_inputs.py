@@ -59,7 +59,8 @@ class PredictionInputs:
         """Return the speeds and constant durations of the migration.
 
         If the link speed is not known, the model assumes a gigabit link. While the guest is paused,
-        no bandwidth limit applies.
+        no bandwidth limit applies. The constant durations are the setup time and the time for the
+        device state. Both are assumed, not measured.
         """
         link_mib_s = self.link_mib_s.value or GIGABIT_MIB_S
         bandwidth_mib_s = min(link_mib_s, self.bandwidth_mib_s.value or link_mib_s)

@@ -26,7 +26,7 @@ class MigrationScenario:
     Attributes:
         memory_to_send_mib: Memory in non-zero pages, in MiB.
         dirty_model: How the guest dirties memory.
-        transfer_model: Speeds and constant durations of the migration.
+        transfer_model: Speeds and constant durations of the migration, for example the setup time.
         limits: The downtime limit and the deadline of the migration.
     """
 
@@ -164,8 +164,8 @@ def _evaluate_auto_converge(scenario: MigrationScenario) -> tuple[str, Predictio
 def _evaluate_postcopy(scenario: MigrationScenario) -> tuple[str, Prediction]:
     """Predict a post-copy migration; return the `virsh` options and the prediction.
 
-    QEMU sends all memory once. Then the guest runs at the destination, and QEMU sends the pages
-    that the guest dirtied before.
+    QEMU sends all memory once, while the guest runs at the source. Then the guest runs at the
+    destination, and QEMU sends the pages again that the guest dirtied at the source.
     """
     transfer_model = scenario.transfer_model
     first_pass_s = scenario.memory_to_send_mib / transfer_model.bandwidth_mib_s

@@ -88,7 +88,11 @@ def check_destination_images(storage: StorageFacts) -> Iterator[Finding]:
                 fact.copy_destination,
             )
     if storage.copied_disks and not problems:
-        yield report_ok("LM-LOC-01.image", "the destination path of each copied disk is usable")
+        yield report_ok(
+            "LM-LOC-01.image",
+            "at the destination path of each copied disk, migqual can create the image, or a "
+            "suitable image exists",
+        )
 
 
 def _find_copy_problem(

@@ -134,7 +134,8 @@ def check_host_cpus(facts: MigrationFacts) -> Iterator[Finding]:
         yield report_warning(
             finding_id,
             f"{_describe_cpu_difference(facts, source_cpu, destination_cpu)}; "
-            "both hosts offer the guest's own CPU model",
+            "but both hosts offer the guest's CPU model, so the difference does not forbid the "
+            "migration",
             "use a pair of hosts with the same CPU model",
             **figures,
         )

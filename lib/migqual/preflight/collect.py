@@ -207,7 +207,7 @@ def _find_domain(request: MigrationRequest) -> Domain:
 def _submit_connection_probes(
     request: MigrationRequest, probe_context: ProbeContext, pool: ThreadPoolExecutor
 ) -> list[Future[tuple[ConnectionAttempt, ...]]]:
-    """Start the connection probes from each host to its peer in the pool; return the futures."""
+    """Start the connection probes in both directions between the hosts; return the futures."""
     source, destination = request.hosts
     return [
         pool.submit(_probe_connections, host, peer, probe_context)

@@ -53,8 +53,9 @@ class DiskProber:
     def probe_disk(self, disk: Disk) -> DiskFact:
         """Probe a disk on both hosts, and return the facts with the location.
 
-        A failed probe raises no error. Instead, the location of the disk is ambiguous, or
-        unreachable for a network disk. A block device that only the source can open is local.
+        A failed probe raises no error. Instead, the location of a network disk is `unreachable`,
+        and the location of any other disk is `ambiguous`. A block device that only the source can
+        open is `local`.
         """
         if disk.type != "file":
             return self._collect_disk_fact(disk)
@@ -149,7 +150,8 @@ class DiskProber:
         """Return whether the destination sees a lock that the source holds on the file.
 
         A visible lock proves that both paths lead to the same file. The result is False if the
-        probes are read-only, or if the file system has no locks.
+        file system has no locks. The result is also False if the probe mode is `READ_ONLY`,
+        because then the source must not lock the image.
         """
         if self.probe_context.mode is ProbeMode.READ_ONLY:
             return False
@@ -170,7 +172,7 @@ class DiskProber:
     def _is_token_visible(self, source_view: FileView, destination_view: FileView) -> bool | None:
         """Return whether the destination sees a temporary file (token) that the source wrote.
 
-        Read-only probes write no token. Then the result is None.
+        In the probe mode `READ_ONLY` the source writes no token. Then the result is None.
         """
         if self.probe_context.mode is ProbeMode.READ_ONLY:
             return None

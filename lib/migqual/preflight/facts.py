@@ -103,9 +103,9 @@ class ConnectionPurpose(StrEnum):
     """The purpose of a connection between the hosts.
 
     Attributes:
-        CONTROL: TCP connection to the port of libvirt's URI.
-        DATA: TCP connection to a migration port.
-        LIBVIRT: Connection of a libvirt client with libvirt's URI.
+        CONTROL: Test whether TCP reaches the port of libvirt, for example 22 for SSH.
+        DATA: Test whether TCP reaches a migration port.
+        LIBVIRT: Test whether a libvirt client can connect, with login.
     """
 
     CONTROL = "control"

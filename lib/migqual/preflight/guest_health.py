@@ -25,8 +25,8 @@ def collect_guest_health(
 ) -> GuestHealth:
     """Query state, job, guest agent, disk errors and migration blockers of the guest.
 
-    During an active job, the function queries only the state and the job. Read-only probes never
-    taint the domain.
+    During an active job, the function queries only the state and the job. In the probe mode
+    `READ_ONLY`, the function never taints the domain.
     """
     state = domain.query_state()
     active_job = fact_or_missing(lambda: read_active_job(domain))
@@ -61,8 +61,8 @@ def query_agent_state(
 ) -> Fact[AgentState]:
     """Query whether the guest agent answers.
 
-    Writing probes send `guest-ping`. Read-only probes query the time of the guest, because this
-    query does not taint the domain.
+    In the probe mode `WRITING`, the function sends `guest-ping`. In the mode `READ_ONLY`, the
+    function queries the time of the guest, because this query does not taint the domain.
 
     Returns:
         The state of the agent. `Missing` means that the guest does not run.
@@ -86,8 +86,9 @@ def collect_disk_errors(
 ) -> Mapping[str, str]:
     """Collect the I/O errors of the guest's disks.
 
-    libvirt lists disks with errors (virDomainGetDiskErrors). Writing probes also query QEMU's
-    I/O status and QEMU's counters of failed operations.
+    libvirt lists disks with errors (virDomainGetDiskErrors). In the probe mode `WRITING`, the
+    function also sends commands to the QEMU monitor, and reads QEMU's I/O status and QEMU's
+    counters of failed operations.
 
     Returns:
         A message for each disk with errors, by target.
@@ -114,8 +115,8 @@ def query_qemu_blockers(
     """Query the reasons of QEMU against a migration of the guest (QEMU 6.0 and later).
 
     Returns:
-        The reasons. The function queries no reasons if the probes are read-only, or if the guest
-        is neither running nor paused.
+        The reasons. The result is empty if the probe mode is `READ_ONLY`, or if the guest is
+        neither running nor paused.
     """
     if probe_mode is ProbeMode.READ_ONLY or state not in _ACTIVE_STATES:
         return ()

@@ -1,6 +1,7 @@
 """Probe the connections between two hosts: migration ports, libvirt, bridges of the guest."""
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from migqual.probes.probe_context import ProbeContext, generate_token_name
 # libvirt's default range of migration ports; qemu.conf can change the range
 DEFAULT_MIGRATION_PORTS = range(49152, 49216)
 _DEFAULT_LIBVIRT_PORTS = {"ssh": 22, "libssh": 22, "libssh2": 22, "tls": 16514, "tcp": 16509}
+_PORT_SETTING = re.compile(r"^ *migration_port_(min|max) *= *\"?(\d+)", re.MULTILINE)
 _PORT_ATTEMPTS = 5
 _CONNECT_SECONDS = "2"
 
@@ -30,7 +32,7 @@ def probe_data_port(host: Host, peer: Host, probe_context: ProbeContext) -> Conn
     address = peer.entry.migration_endpoint
 
     def connect_to_free_port(ip_address: str) -> tuple[bool, str, int]:
-        for port in random.sample(_list_migration_ports(peer), _PORT_ATTEMPTS):
+        for port in random.sample(_list_probe_ports(peer), _PORT_ATTEMPTS):
             listen_command = (
                 probe_context.get_payload_path(peer),
                 "tcp",
@@ -164,24 +166,25 @@ def _connect_to_port(host: Host, address: str, port: int, probe_context: ProbeCo
     return (result.stdout or result.stderr).strip()
 
 
-def _list_migration_ports(peer: Host) -> list[int]:
-    """List the migration ports of the peer from which `probe_data_port` selects five ports.
-
-    The port range is the range in qemu.conf, else libvirt's default range. The result is the upper
-    half of the range. If the range has less than ten ports, the upper half is too short for five
-    ports. Then the result contains each port of the range five times.
-    """
-    result = peer.shell.run_unchecked(
+def read_migration_ports(host: Host) -> range:
+    """Read the port range for migrations to the host: that of qemu.conf, or libvirt's default."""
+    result = host.shell.run_unchecked(
         "grep", "-E", "^ *migration_port_m(in|ax)", "/etc/libvirt/qemu.conf"
     )
-    configured_ports = {}
-    for line in result.stdout.splitlines():
-        name, _, value = line.partition("=")
-        configured_ports[name.strip()] = int(value.strip().strip('"'))
-    first_port = configured_ports.get("migration_port_min", DEFAULT_MIGRATION_PORTS.start)
-    last_port = configured_ports.get("migration_port_max", DEFAULT_MIGRATION_PORTS.stop - 1)
-    # libvirt takes the lowest free port: avoid the ports of running migrations
-    ports = list(range(first_port, last_port + 1))
+    ports = {name: int(port) for name, port in _PORT_SETTING.findall(result.stdout)}
+    first_port = ports.get("min", DEFAULT_MIGRATION_PORTS.start)
+    return range(first_port, ports.get("max", DEFAULT_MIGRATION_PORTS.stop - 1) + 1)
+
+
+def _list_probe_ports(peer: Host) -> list[int]:
+    """List the migration ports of the peer from which `probe_data_port` selects five ports.
+
+    The result is the upper half of the range, because libvirt takes the lowest free port for a
+    migration. If the range has fewer than ten ports, the upper half is too short for five ports.
+    Then the result contains each port of the range five times, so that the function can select
+    five entries even from a range of one port.
+    """
+    ports = list(read_migration_ports(peer))
     return ports[len(ports) // 2 :] if len(ports) >= 2 * _PORT_ATTEMPTS else ports * _PORT_ATTEMPTS
 
 

@@ -128,7 +128,10 @@ class StorageFacts:
 
     @property
     def copy_destinations(self) -> tuple[tuple[DiskFact, CopyDestination], ...]:
-        """Return each copied disk and its destination path, if the path was probed."""
+        """Return each copied disk together with the probed facts about its destination path.
+
+        The result leaves out a disk if preflight did not probe the path, or if the probe failed.
+        """
         return tuple(
             (fact, fact.copy_destination)
             for fact in self.copied_disks

@@ -32,7 +32,11 @@ def measure_clock_difference(
 
 
 def _measure_offset(host: Host, probe_context: ProbeContext) -> tuple[int, int]:
-    """Return the host's clock minus the controller's monotonic clock, and the error, in ns."""
+    """Measure the host's clock minus the controller's monotonic clock.
+
+    Returns:
+        The difference and its largest possible error (half of the round trip), both in ns.
+    """
     best_error_ns, best_offset_ns = None, 0
     with host.shell.start(probe_context.get_payload_path(host), "clock") as process:
         for _ in range(MAX_SAMPLES):
@@ -41,7 +45,10 @@ def _measure_offset(host: Host, probe_context: ProbeContext) -> tuple[int, int]:
             reply = process.read_first_line()
             received_ns = time.monotonic_ns()
             if not reply.isdecimal():
-                raise HostError(host.name, f"cannot read the clock: {reply or 'no reply'}")
+                raise HostError(
+                    host.name,
+                    f"cannot read the host's clock with migqual-payload: {reply or 'no reply'}",
+                )
             error_ns = (received_ns - sent_ns) // 2 + 1
             if best_error_ns is None or error_ns < best_error_ns:
                 best_error_ns, best_offset_ns = error_ns, int(reply) - sent_ns - error_ns

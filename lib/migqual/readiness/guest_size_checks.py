@@ -43,7 +43,8 @@ def judge_guest_size(host: str, size: GuestSize, cpus: int, free_mib: int) -> Fi
         host: Name of the host.
         size: Size of the guest.
         cpus: Number of CPUs of the host.
-        free_mib: Free memory of the host in pages of the kind that the guest needs, in MiB.
+        free_mib: Free memory of the host in MiB. If the guest needs huge pages, only free huge
+            pages of the same page size count.
     """
     finding_id = f"{host}.guest-{size.name}"
     if free_mib < size.memory_mib:

@@ -99,7 +99,9 @@ def _check_programs(host: Host, programs: Mapping[str, str]) -> Finding:
             f"programs are missing on {host.name}: {', '.join(missing)}",
             remedy=f"install the packages (Debian / openEuler): {'; '.join(packages)}",
         )
-    return Finding(finding_id, Severity.OK, f"all {len(programs)} needed programs are installed")
+    return Finding(
+        finding_id, Severity.OK, f"{host.name} has all {len(programs)} programs that a run needs"
+    )
 
 
 def _check_scratch(context: CheckContext, host: Host) -> Finding:
@@ -180,7 +182,7 @@ def _check_bridge(host: Host) -> Finding:
             remedy=f"run `ip link set {bridge} up` on {host.name}",
         )
     kind = "bridge of Open vSwitch" if host.has_ovs_bridge else "bridge"
-    return Finding(finding_id, Severity.OK, f"{bridge} is a {kind}, and up")
+    return Finding(finding_id, Severity.OK, f"the {kind} {bridge} of {host.name} is up")
 
 
 def _check_emulator(inventory: Inventory, host: Host) -> Finding:

@@ -74,7 +74,7 @@ def check_inventory_hosts(
 
 
 def find_refused_names(names: Iterable[str], findings: Iterable[Finding]) -> set[str]:
-    """Find the names of the hosts and stores that have a finding of the severity refused.
+    """Find the names of the hosts and stores that have a finding of the severity `refused`.
 
     The id of a finding is ``HOST.CHECK``, ``STORE.HOST`` or ``STORE.sharing``. A name may contain
     dots.
@@ -88,9 +88,10 @@ def find_refused_names(names: Iterable[str], findings: Iterable[Finding]) -> set
 
 
 def _is_ready(inventory: Inventory, pair: PairEntry, findings: Iterable[Finding]) -> bool:
-    """Return whether no finding of the severity refused concerns what the pair needs.
+    """Return whether the pair is ready for the trial guests, which migqual starts as a test.
 
-    A pair needs its two hosts, the client, and all stores of the inventory with their servers.
+    A pair needs its two hosts, the client, and all stores of the inventory with their servers. None
+    of these hosts and stores may have a finding of the severity `refused`.
     """
     names = {pair.source.name, pair.destination.name, *inventory.store_servers}
     names |= {store.name for store in inventory.stores}

@@ -67,6 +67,7 @@ def _report_failure(finding_id: str, error: MigqualError) -> Finding:
     return Finding(
         finding_id,
         Severity.REFUSED,
-        f"the trial guest failed, so no guest of migqual runs on this host: {error.message}",
+        "the trial guest failed, so no guest of migqual runs on this host until this error is "
+        f"solved: {error.message}",
         remedy=error.remedy or "read the log of libvirt and QEMU on the host",
     )

@@ -76,11 +76,12 @@ class RequirementResult:
 
     @property
     def is_reservation(self) -> bool:
-        """Return whether the report lists the requirement as a reservation.
+        """Return whether the requirement is a reservation.
 
-        A reservation does not prevent the qualification. A requirement that is not demanded is a
-        reservation if the verdict is `fail` or `inconclusive`. A requirement that passed is a
-        reservation if libvirt or QEMU gave an unknown message.
+        A reservation is a requirement with a problem that does not prevent the qualification. The
+        report lists all reservations. A requirement that is not demanded is a reservation if the
+        verdict is `fail` or `inconclusive`. A requirement that passed is a reservation if libvirt
+        or QEMU gave a message that is not in `fixtures/stack_messages.yml`.
         """
         has_problem = self.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE}
         if self.demand is not Demand.REQUIRED and has_problem:
@@ -94,10 +95,10 @@ class RequirementResult:
 
     @property
     def reservation(self) -> str:
-        """Return the reason why the report lists the requirement as a reservation.
+        """Return the reason why the requirement is a reservation (see `is_reservation`).
 
-        If the requirement passed, the reason is the messages of libvirt and QEMU that are not in
-        `fixtures/stack_messages.yml`. Otherwise the reason is the verdict, for example `fail`.
+        If the verdict is `pass`, the reason lists the unknown messages of libvirt and QEMU. For
+        any other verdict, the reason is the verdict itself, for example `fail`.
         """
         if self.verdict is Verdict.PASS:
             return "; ".join(
@@ -112,8 +113,8 @@ class PairResult:
     """The results of all requirements on a pair. The qualification follows from the results.
 
     Attributes:
-        contradictions: Reasons against the qualification that concern the whole pair, for
-            example an unexpected acceleration.
+        contradictions: Reasons why the whole pair does not qualify, for example an unexpected
+            acceleration.
         missing_results: Reasons why the results of the pair are incomplete, for example an
             unfinished run.
     """
@@ -125,7 +126,7 @@ class PairResult:
 
     @property
     def blocking_reasons(self) -> tuple[str, ...]:
-        """Return all reasons against the qualification that concern the whole pair."""
+        """Return all reasons why the whole pair cannot qualify, for example an unfinished run."""
         return self.missing_results + self.contradictions
 
     @property
@@ -155,7 +156,7 @@ class PairResult:
 
 
 def judge_pairs(run: RunRecord, records: Sequence[TestRecord]) -> tuple[PairResult, ...]:
-    """Judge each pair of the run, and then each further pair that only test records name."""
+    """Judge each pair in the run record, and then each pair that is only in the test records."""
     return tuple(_judge_pair(run, pair, records) for pair in _list_pairs(run, records))
 
 

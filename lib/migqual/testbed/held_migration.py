@@ -126,7 +126,11 @@ class HeldMigration:
 
     @property
     def outcome(self) -> Outcome | None:
-        """Return the outcome of the migration, or None before the end of the checks."""
+        """Return the outcome of the migration, or None if there is no outcome yet.
+
+        The outcome exists when the migration has ended and migqual has checked the guest and the
+        hosts.
+        """
         return self._migration.outcome if self._migration is not None else None
 
     @property
@@ -199,9 +203,10 @@ class HeldMigration:
             raise self._build_timeout_error(seconds)
 
     def release(self) -> None:
-        """Let the migration continue without the limits that held the migration in the phase.
+        """Let the migration continue: undo what held the migration in `phase`.
 
-        A host that does not answer, or a migration that has ended, causes no error.
+        For example, the method lifts a low bandwidth. A host that does not answer, or a migration
+        that has ended, causes no error.
         """
         self._log("released")
         self._hold_stack.close()

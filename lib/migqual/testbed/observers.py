@@ -41,9 +41,10 @@ class ObservedMigration:
     violations: tuple[str, ...]
 
     def add_late_overlap(self, events: tuple[GuestEvent, ...]) -> "ObservedMigration":
-        """Add a violation if the guest ran on both hosts, also after the end of the job.
+        """Add a violation if the guest ran on both hosts at the same time.
 
-        A daemon that hung may start the guest later than the checks after the migration.
+        `events` also covers the time after the checks of the guest and the hosts. A libvirt daemon
+        that hung may start the guest on the second host only after these checks.
 
         Args:
             events: The events of the guest on both hosts, from the start of the migration to now.
@@ -173,10 +174,11 @@ class Observers:
             return before
 
     def _adapt_probe_interval(self, plan: Plan, on_sample: OnSample | None) -> OnSample:
-        """Return a callback for job samples that sets the gap meter's probe interval.
+        """Return a callback that sets the probe interval of the gap meter at each job sample.
 
-        If the job sample shows that the switch-over is near, the interval is short (2 ms). Then the
-        callback calls `on_sample`.
+        The gap meter sends probes to the guest. If a job sample shows that the switch-over is near,
+        the callback sets a short interval (2 ms). The callback passes every job sample to
+        `on_sample`.
         """
 
         def process_sample(sample: JobSample) -> SampleAction | None:

@@ -22,7 +22,7 @@ class PhaseTracker:
     _samples: list[tuple[float, JobStats]] = field(default_factory=list)
 
     def read_time_s(self) -> float:
-        """Return the time now."""
+        """Return the seconds since the event log began, by the monotonic clock of migqual."""
         return time.monotonic() - self.event_log.started_at
 
     def add_sample(self, stats: JobStats) -> None:
@@ -40,7 +40,7 @@ class PhaseTracker:
         return determine_phase(events, self.source.name, stats)
 
     def is_ready_for_fault(self, phase: MigrationPhase) -> bool:
-        """Return whether the migration is in the phase, and far enough in it for a fault.
+        """Return whether the migration is in `phase`, and has reached the point for a fault.
 
         In FIRST_ITERATION, QEMU must have sent guest memory. In POSTCOPY, the guest must run at the
         destination. The other phases have no further condition.

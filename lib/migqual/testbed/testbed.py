@@ -241,7 +241,9 @@ class Testbed:
         return self.observers.pop(guest.name)
 
     def check_guests(self) -> None:
-        """Check memory, disks, TCP session and other properties of every guest with observers.
+        """Check each guest from `make_guest`, except a guest passed to `detach_observers`.
+
+        The checks (observers) cover memory, disks, TCP session, reboots and split brain.
 
         Raises:
             ViolationError: A check of the guest or of the hosts found a problem.

@@ -48,7 +48,7 @@ def machine_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def signal_handlers() -> Iterator[None]:
-    """Restore the handlers of SIGTERM and SIGHUP: the command line replaces both handlers."""
+    """Restore the handlers of SIGTERM and SIGHUP after each test: `cli.main` replaces both."""
     signal_numbers = (signal.SIGTERM, signal.SIGHUP)
     original_handlers = [signal.getsignal(number) for number in signal_numbers]
     yield
@@ -57,7 +57,7 @@ def signal_handlers() -> Iterator[None]:
 
 
 def write_journal(machine_folder: Path, *, inventory: Path, tier: str, host: str = "h1") -> Path:
-    """Write the journal of a dead process with a single image."""
+    """Write the journal of a run that died, with one entry: the disk image `/x` on `host`."""
     entry = {"number": 1, "host": host, "kind": "image", "name": "/x", "undo": [["rm", "/x"]]}
     lines = ({"run": "r", "inventory": str(inventory), "tier": tier}, {"made": entry})
     path = machine_folder / "state" / "journal" / "r.1.jsonl"

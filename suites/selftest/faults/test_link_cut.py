@@ -1,4 +1,7 @@
-"""A cut of the link drops the chosen packets only, and the kernel itself can end the cut."""
+"""A cut of the link drops the chosen packets only, and the kernel itself can end the cut.
+
+A cut is a table of nftables rules on a host. The rules drop packets of the migration link.
+"""
 
 import subprocess
 from collections.abc import Iterator
@@ -84,11 +87,11 @@ def test_cut_drops_the_chosen_traffic(
     traffic: LinkTraffic, open_ports: set[int], linked_hosts: tuple[Host, Host], journal: Journal
 ) -> None:
     """
-    A cut stops the chosen traffic only, and the end of the block ends the cut.
+    A cut of the link stops only the chosen kind of traffic, and the `with` block ends the cut.
 
     Preconditions: the peer accepts connections on the port of SSH and on a port of QEMU.
-    Expected: connections work before the cut and after it. During the cut only the connections of
-    the other traffic work, and the kernel has counted dropped packets.
+    Expected: connections work before the cut and after the cut. During the cut, only connections
+    of the other kind work, and the kernel counts dropped packets.
     """
     host, peer = linked_hosts
     ports = {CONTROL_PORT, DATA_PORT}
@@ -104,9 +107,10 @@ def test_cut_drops_the_chosen_traffic(
 
 def test_kernel_ends_the_cut(linked_hosts: tuple[Host, Host], journal: Journal) -> None:
     """
-    The kernel ends a cut after the time limit, without a command of the controller.
+    The kernel ends a cut of the link after the time limit, without a command of the controller.
 
-    Expected: a connection fails, and works again while the rules still exist.
+    Expected: no connection to the peer succeeds during the cut. After the time limit of 1 s, a
+    connection succeeds, although the nftables rules of the cut still exist.
     """
     host, peer = linked_hosts
     with (

@@ -36,8 +36,8 @@ def test_used_address_is_found(addresses: tuple[str, ...], used_address: str) ->
 
     Expected: the error names the address and the MAC of the machine. When the machine no longer
     has the address, a second check finds no used address, because migqual deletes the old entry
-    in the neighbor table. The first address of the second check has no entry in the table, and
-    migqual nevertheless deletes the entries of the next addresses.
+    in the neighbor table. The second check begins with a new address, which has no entry. This
+    does not prevent migqual from deleting the entries of the other addresses.
     """
     with (
         create_linked_namespaces() as namespaces,
@@ -56,7 +56,10 @@ def test_used_address_is_found(addresses: tuple[str, ...], used_address: str) ->
 
 
 def test_used_mac_is_found() -> None:
-    """A used MAC is found in the table of the bridge: each machine that sent a frame is there."""
+    """A MAC that another machine uses is found in the forwarding table (FDB) of the bridge.
+
+    The table contains the MAC of each machine that sent a frame through the bridge.
+    """
     with (
         create_linked_namespaces() as namespaces,
         open_namespace_host("a1", "10.77.9.1", namespaces.client) as host,

@@ -19,7 +19,10 @@ def pid_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def daemon(pid_file: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield a process with the pid file among its arguments, like qemu-nbd."""
+    """Yield a Python process that acts as a daemon, for example as qemu-nbd.
+
+    Like qemu-nbd, the process has the option `--pid-file` with the path of the pid file.
+    """
     sleep_script = "import signal; print(flush=True); signal.pause()"
     with subprocess.Popen(
         [sys.executable, "-c", sleep_script, f"--pid-file={pid_file}"], stdout=subprocess.PIPE

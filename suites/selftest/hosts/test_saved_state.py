@@ -119,8 +119,10 @@ def test_guests_with_same_devices_share_a_saved_state() -> None:
     """
     Guests with the same devices share a saved state; guests with other devices do not.
 
-    Expected: the load, the persistence, and the store and format of a disk do not count as a
-    device difference. Every other difference counts.
+    Expected: two guests still share a saved state if they differ in the guest load, in the
+    persistence (persistent or transient domain), or in the store or format of a disk. Two guests
+    that differ in the number of disks, NICs or vCPUs, in the size of a disk, or in the shutdown
+    delay, do not share a saved state.
     """
     disk = DiskSpec(StoreKind.LOCAL)
     plain_spec = GuestSpec(disks=(disk,))

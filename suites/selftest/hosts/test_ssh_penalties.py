@@ -71,13 +71,14 @@ def test_processes_share_the_penalties(tmp_path: Path) -> None:
 
 def test_simultaneous_logins_stay_below_the_minimum(tmp_path: Path) -> None:
     """
-    If several logins must fail at the same time, each login waits, so that the SSH server does not
-    lock out the controller.
+    Simultaneous logins that the SSH server must refuse do not lock out the controller.
 
-    Preconditions: five threads with one login each. The threads share two ledgers (records of
+    Preflight tries such logins on purpose. The server gives a penalty (a time in seconds) for each.
+    When the sum of the penalties reaches a minimum, the server refuses all connections.
+
+    Preconditions: five threads with one such login each. The threads share two ledgers (records of
     penalties) on the same file. The penalties are short, so that the waits are short.
-    Expected: the sum of the penalties never reaches the sum from which the server locks out the
-    controller.
+    Expected: each login waits so long that the sum of the penalties stays below the minimum.
     """
     settings = PenaltySettings(failed_login_s=0.2, unused_connection_s=0.1, minimum_s=2.5)
     ledgers = [PenaltyLedger(tmp_path / "ledger.json") for _ in range(2)]

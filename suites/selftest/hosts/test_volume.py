@@ -86,7 +86,7 @@ def test_unremovable_domain_stays_in_journal(
 
 
 def test_missing_domain_leaves_journal(journal: Journal) -> None:
-    """The entry of a missing domain is closed: no removal is necessary."""
+    """The journal entry of a domain that the host no longer has is closed without a removal."""
     domain_entry = journal.record("h1", "domain", "mq-1")
 
     VolumeProvisioner(journal, {"h1": make_host(None, [])}).remove_entries([domain_entry])
@@ -95,7 +95,7 @@ def test_missing_domain_leaves_journal(journal: Journal) -> None:
 
 
 def test_unreachable_host_is_tried_once(journal: Journal) -> None:
-    """After the first failed connection, migqual skips all other entries of an unreachable host.
+    """After the first failed connection, migqual skips the host's other entries in the journal.
 
     Each attempt to connect can take the complete connection timeout.
     """

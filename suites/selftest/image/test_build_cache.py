@@ -188,10 +188,11 @@ def test_cache_folder_that_cannot_be_created(tmp_path: Path) -> None:
 
 def test_key_depends_on_every_input(tmp_path: Path) -> None:
     """
-    Different strings, numbers, orders, file contents and borders between inputs give different
-    keys.
+    The cache key of a build depends on the value, type and order of each input, and on the
+    contents of input files.
 
-    Expected: all keys differ; the same inputs give the same key.
+    Expected: all keys differ, also for the inputs `ab`, `c` and the inputs `a`, `bc`. The same
+    inputs give the same key.
     """
     file = tmp_path / "file"
     file.write_text("one")
@@ -272,9 +273,9 @@ def test_kernel_command_line_has_networks_port_and_delay() -> None:
     The kernel command line contains the networks, the port of migqual-payload and the shutdown
     delay.
 
-    Expected: for each NIC, the MAC address in lower case and the IP address; for the first NIC,
-    also the gateway; the console of the architecture. If a gateway is given, but the first NIC has
-    no IP address: `UsageError`.
+    Expected: the command line names the serial console of the architecture, for example
+    `ttyAMA0`. Each NIC has the MAC address in lower case and the IP address, if any. The first NIC
+    also has the gateway. A gateway for a first NIC without an IP address raises `UsageError`.
     """
     arguments = build_kernel_command_line(
         [("52:54:00:AA:00:01", "10.9.0.5/24"), ("52:54:00:AA:00:02", "")],

@@ -115,7 +115,7 @@ def _assert_same_entry(path: Path, entry: cpio.CpioEntry) -> None:
 def module_folder(tmp_path: Path) -> Path:
     """Create three kernel modules, each depending on the next, and the file `modules.builtin`.
 
-    The file names one module that is built into the kernel.
+    `modules.builtin` lists one module that is built into the kernel.
     """
     dependencies = {"net-top": "middle,builtin_one", "middle": "bottom", "bottom": ""}
     for name, dependency_names in dependencies.items():

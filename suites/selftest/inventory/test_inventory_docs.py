@@ -60,9 +60,10 @@ def read_readme_inventory() -> str:
 
 
 def select_common_part(inventory: Inventory) -> Inventory:
-    """Return a copy of the inventory without the values that differ between README and lab.
+    """Return a copy of the inventory with fixed values for the settings that are not compared.
 
-    The values are acceleration, guest CPU, certificates, power command, and exclusive use of hosts.
+    The inventory in README and the inventory of the lab may differ in acceleration, guest CPU,
+    certificates, power command and exclusive use of hosts.
     """
     hosts = {
         name: replace(

@@ -140,7 +140,7 @@ def test_paths_are_relative_to_the_file(load_text: LoadText, tmp_path: Path) -> 
 
 
 def test_pairs_and_addresses(load_text: LoadText) -> None:
-    """The migration address defaults to the address used by the controller."""
+    """The migration address of a host defaults to `ansible_host`, the host's address for SSH."""
     pair = load_text().find_pair("a1-b1")
 
     assert pair.source.migration_address == "10.2.0.1"

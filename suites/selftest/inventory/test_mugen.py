@@ -59,7 +59,7 @@ def env_file(tmp_path: Path) -> Path:
 
 
 def test_passwords_are_not_copied(env_file: Path) -> None:
-    """Passwords of nodes, of the hosts of virtual nodes and of BMCs are not copied.
+    """The inventory made from mugen's env.json contains no password of a node or of its BMC.
 
     A comment in the inventory says that the passwords were not copied.
     """
@@ -133,7 +133,7 @@ def test_line_break_in_a_value_stays_in_the_comment(env_file: Path) -> None:
 
 
 def test_all_env_json_problems_are_reported_at_once(env_file: Path) -> None:
-    """All problems are reported together, each with its path and without the bad value."""
+    """All problems of an env.json are reported together, each with its path, without the value."""
     env_file.write_text(
         json.dumps({"NODE": [{**NODES[0], "IPV4": "x", "USER": "a b"}, {"SSH_PORT": 0}]})
     )
@@ -176,7 +176,7 @@ def test_duplicate_nodes_are_refused(env_file: Path) -> None:
 
 
 def test_missing_env_json_is_reported(tmp_path: Path) -> None:
-    """A missing file is a usage error."""
+    """A missing env.json is reported as a problem of the file."""
     assert list_input_problems(render_mugen_inventory, tmp_path / "none.json") == [
         "file: No such file or directory"
     ]

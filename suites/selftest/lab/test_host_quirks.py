@@ -30,9 +30,9 @@ def rootfs(tmp_path: Path) -> Path:
 
 
 def test_host_without_quirks_is_unchanged(tmp_path: Path, rootfs: Path) -> None:
-    """A lab host without quirks (imitated properties of real hosts) gets no file.
+    """A lab host without quirks gets no configuration file, and no additional line in sshd_config.
 
-    The configuration of sshd gets no additional line.
+    A quirk is a property of real hosts that a lab host imitates.
     """
     write_host_quirks(tmp_path / "upper", rootfs, HostQuirks())
 
@@ -41,7 +41,7 @@ def test_host_without_quirks_is_unchanged(tmp_path: Path, rootfs: Path) -> None:
 
 
 def test_sftp_is_removed_and_other_settings_stay(tmp_path: Path, rootfs: Path) -> None:
-    """If a quirk removes SFTP, only the line of the subsystem is missing in sshd_config."""
+    """If a lab host imitates a real host without SFTP, sshd_config lacks only the line for SFTP."""
     write_host_quirks(tmp_path / "upper", rootfs, HostQuirks(has_sftp=False))
 
     config = (tmp_path / "upper/etc/ssh/sshd_config").read_text()
@@ -65,10 +65,10 @@ def test_emulator_has_only_the_new_path(tmp_path: Path, rootfs: Path) -> None:
 
 
 def test_rootfs_without_the_emulator_is_an_error(tmp_path: Path, rootfs: Path) -> None:
-    """If a quirk moves QEMU to another path, the root file system must have QEMU at Debian's path.
+    """A quirk cannot move QEMU to another path if the root file system does not contain QEMU.
 
-    Otherwise an error names the missing file, `qemu-system-x86_64`. A quirk is a property of real
-    hosts that a lab host imitates.
+    A quirk is a property of real hosts that a lab host imitates.
+    Expected: the error names the missing file at Debian's path, `qemu-system-x86_64`.
     """
     (rootfs / "usr/bin/qemu-system-x86_64").unlink()
 
@@ -77,7 +77,10 @@ def test_rootfs_without_the_emulator_is_an_error(tmp_path: Path, rootfs: Path) -
 
 
 def test_qemu_conf_is_a_link_to_the_managed_file(tmp_path: Path, rootfs: Path) -> None:
-    """If a quirk moves qemu.conf to another folder, a symbolic link is at the old path."""
+    """If a quirk moves qemu.conf, /etc/libvirt/qemu.conf is a symbolic link to the moved file.
+
+    A quirk is a property of real hosts that a lab host imitates.
+    """
     conf_file = tmp_path / "upper/etc/libvirt/qemu.conf"
     conf_file.parent.mkdir(parents=True)
     conf_file.write_text("user = 'x'\n")
@@ -91,7 +94,10 @@ def test_qemu_conf_is_a_link_to_the_managed_file(tmp_path: Path, rootfs: Path) -
 
 
 def test_umask_is_set_for_logins_and_commands(tmp_path: Path, rootfs: Path) -> None:
-    """If a quirk sets the umask of a lab host, sshd's sessions and login shells have this umask."""
+    """The quirk `umask` of a lab host sets the umask of SSH sessions and of login shells.
+
+    A quirk is a property of real hosts that a lab host imitates.
+    """
     write_host_quirks(tmp_path, rootfs, HostQuirks(umask="0077"))
 
     drop_in = (tmp_path / "etc/systemd/system/ssh.service.d/umask.conf").read_text()

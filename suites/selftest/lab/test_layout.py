@@ -107,11 +107,10 @@ def test_hosts_files_list_only_localhost_and_lab_hosts(default_topology: Topolog
 
 def test_nspawn_command_skips_machined_registration(default_topology: Topology) -> None:
     """
-    systemd-machined does not know the hosts of a lab, and no host uses the network of the
-    machine.
+    A lab host is not registered with systemd-machined, and has a separate network namespace.
 
-    Expected: the systemd-nspawn command has `--register=no` and the network namespace of the
-    host.
+    Expected: the systemd-nspawn command has `--register=no`, and the path of the namespace. So the
+    host does not use the network of the machine on which the lab runs.
     """
     layout = LabLayout("one", default_topology)
     argv = nspawn_host.build_nspawn_command(layout, layout.get_host("a1"))

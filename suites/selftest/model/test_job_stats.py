@@ -38,7 +38,10 @@ PROPERTIES: dict[str, Callable[[JobStats], int | None]] = {
 
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_each_statistic_is_read_by_the_name_of_libvirt(name: str) -> None:
-    """A property returns exactly its own statistic: 0 stays 0, and an absent statistic is None."""
+    """Each property of `JobStats` returns its own statistic of libvirt, and no other statistic.
+
+    A statistic of 0 stays 0. A statistic that libvirt did not report is None.
+    """
     others = {other: 7 for other in PROPERTIES if other != name}
 
     assert PROPERTIES[name](JobStats({**others, name: 42})) == 42
@@ -47,7 +50,7 @@ def test_each_statistic_is_read_by_the_name_of_libvirt(name: str) -> None:
 
 
 def test_job_without_a_type_is_not_active() -> None:
-    """An empty reply, and the type 0, mean that no job is active."""
+    """If the job statistics are empty, or have the job type 0, no job is active."""
     assert not JobStats().is_active
     assert not JobStats({"type": 0}).is_active
     assert JobStats({"type": 2}).is_active
@@ -57,9 +60,10 @@ def test_job_without_a_type_is_not_active() -> None:
 
 def test_text_is_read_only_as_a_number() -> None:
     """
-    If a job statistic is the text of a number, for example "44", the property returns the number.
+    If libvirt reports a number as text, the property of `JobStats` returns the number.
 
-    Expected: the property raises ValueError if the text is not a number.
+    Expected: for the text "44" the property returns 44. For the text "unknown" the property raises
+    ValueError.
     """
     stats = JobStats({"downtime": "44", "memory_total": "unknown", "errmsg": "no route"})
 

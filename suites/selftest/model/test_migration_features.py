@@ -63,7 +63,11 @@ def make_features(host: str, *capabilities: str, **parameters: Any) -> Migration
 
 @pytest.mark.parametrize("enum_form", ["names", "objects"])
 def test_migration_features_from_qmp_replies(enum_form: str) -> None:
-    """The features contain the version, capabilities, parameter values and enum names."""
+    """The migration features of a host are parsed from QEMU's replies to QMP commands.
+
+    The features contain the version of QEMU, the migration capabilities, the values of the
+    migration parameters, and the allowed values of each parameter with an enum type.
+    """
     replies = {
         "query-version": {"qemu": {"major": 8, "minor": 2, "micro": 1}},
         "query-qmp-schema": build_qmp_schema(enum_form),
@@ -151,12 +155,19 @@ def test_features_of_both_hosts_are_checked() -> None:
     ids=["method", "option", "parameter", "level", "broken"],
 )
 def test_unsupported_feature_is_recognized_by_message(message: str, expected: bool) -> None:  # noqa: FBT001
-    """A refused value or a failed migration is not an unsupported feature."""
+    """`is_unsupported_message` recognizes libvirt's messages about an unsupported feature.
+
+    Such a message makes a compression test `unsupported`.
+    Expected: the function returns False for a message about a refused value or a failed migration.
+    """
     assert is_unsupported_message(message) is expected
 
 
 def test_qemu_parameters_are_in_the_virsh_command() -> None:
-    """A separate monitor command before the migration sets the QEMU parameters."""
+    """`virsh qemu-monitor-command` sets the QEMU parameters of a plan before the migration.
+
+    For a plan without QEMU parameters, migqual builds no such command.
+    """
     plan = Plan(qemu_parameters=(ZSTD_METHOD, NO_WAIT_THREAD))
 
     virsh_command = libvirt_call.build_virsh_monitor_command(
@@ -173,9 +184,9 @@ def test_qemu_parameters_are_in_the_virsh_command() -> None:
 
 def test_destination_xml_has_parameters_of_both_ends() -> None:
     """
-    The domain XML of the destination sets the QEMU parameters for both hosts, and no others.
+    The domain XML of the destination contains only QEMU parameters that are set on both hosts.
 
-    Expected: a parameter for the source only is not in the XML.
+    Expected: a parameter that is set only at the source is not in the XML.
     """
     destination_xml = set_parameters_in_xml(DOMAIN_XML, (ZSTD_METHOD, NO_WAIT_THREAD))
 

@@ -166,7 +166,10 @@ PLAN_CASES: dict[str, tuple[Plan, MigrateFlag, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", PLAN_CASES)
 def test_plan_becomes_flags_parameters_and_command(name: str) -> None:
-    """Every option of a plan reaches libvirt and is part of the virsh command."""
+    """Every option of a plan becomes a flag or a parameter of libvirt, and an option of virsh.
+
+    The report prints the virsh command, which starts the same migration by hand.
+    """
     plan, flags, parameters, options = PLAN_CASES[name]
 
     command_line = _format_virsh_command(plan)

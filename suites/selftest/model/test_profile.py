@@ -75,9 +75,11 @@ def test_requirement_without_entry_is_required() -> None:
 
 def test_ids_override_patterns(profile_file: Path) -> None:
     """
-    In a profile, the demand for a requirement id overrides the demand for a pattern of ids.
+    In a profile, an entry for a requirement id overrides an entry for a pattern of ids.
 
-    Preconditions: the entries for LM-TLS-02 and for the pattern LM-TLS-* are in any order.
+    Preconditions: the entry for LM-TLS-02 is `required`. A later entry for the pattern LM-TLS-* is
+    `absent`.
+    Expected: LM-TLS-02 is required. LM-TLS-01, which has no entry of its own, is absent.
     """
     profile_file.write_text(
         "title: x\nrequirements: {LM-TLS-02: required, LM-TLS-*: absent, LM-SHR-*: optional}\n"

@@ -73,10 +73,10 @@ def test_chapters_are_contiguous_and_own_folders() -> None:
 
 def test_enforcers_come_from_the_table() -> None:
     """
-    The parts that make sure that a requirement is met come from the requirements table.
+    The key `enforced_by` in the requirements table names the parts that enforce a requirement.
 
-    Expected: for example, LM-RES-10 is enforced by the guard (the check that refuses unsafe
-    migrations) and by the report, and LM-CAP-01 by the stack (libvirt and QEMU).
+    Expected: for example, the guard (the check that refuses unsafe migrations) and the report
+    enforce LM-RES-10. The stack (libvirt and QEMU) enforces LM-CAP-01.
     """
     enforcers_by_id = {
         id_: requirement.enforcers for id_, requirement in load_requirements().items()
@@ -107,13 +107,16 @@ def test_has_tests_of_requirement_overrides_chapter(tmp_path: Path) -> None:
     [("LM-SHR-06", "LM-SHR-0"), ("lm-cap-01", "LM-CAP-01"), ("quux", "requirements.yml")],
 )
 def test_unknown_id_suggests_similar_ids(id_: str, hint: str) -> None:
-    """The error for an unknown id suggests similar ids, or names the file with all ids."""
+    """The error for an unknown requirement id suggests similar ids.
+
+    If no id is similar, the error names the file that contains all ids: requirements.yml.
+    """
     with pytest.raises(UsageError, match=hint):
         find_requirement(id_, load_requirements())
 
 
 def test_known_id_is_found() -> None:
-    """A known id returns the requirement."""
+    """`find_requirement` returns the requirement with the given id."""
     assert find_requirement("LM-SHR-02", load_requirements()).chapter == "shared-storage"
 
 

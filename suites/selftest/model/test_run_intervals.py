@@ -57,10 +57,13 @@ def test_times_on_both_hosts_are_found(
 
 def test_difference_of_the_clocks_is_subtracted() -> None:
     """
-    A destination whose clock is 300 ms ahead hides no overlap, and only the error is granted.
+    If a guest ran on both hosts at the same time, different clocks do not hide the overlap.
 
-    Preconditions: the guest ran for 250 ms on both hosts. By the clock of the destination, it
-    began there 50 ms after the end at the source.
+    Preconditions: the clock of the destination is 300 ms ahead. This difference is measured with an
+    error of 2 ms. By the events, the guest started at the destination 50 ms after the stop at the
+    source. So in fact the guest started 250 ms before the stop.
+    Expected: the overlap is 248 ms, which is 250 ms minus the error. An overlap that is shorter
+    than the error counts as 0 ms.
     """
     events = build_events((SOURCE, "STOP", 1000), (DESTINATION, "RESUME", 1050))
     difference = ClockDifference(offset_us=300_000, error_us=2_000)
@@ -76,7 +79,11 @@ def test_difference_of_the_clocks_is_subtracted() -> None:
 
 
 def test_two_measurements_of_the_clocks_are_combined() -> None:
-    """The mean counts, and the error covers the drift between the two measurements."""
+    """Two measurements of the clock difference are combined: the result is their mean.
+
+    The error of the mean is the larger of the two errors plus half of the drift, which is the
+    change of the clock difference between the measurements.
+    """
     before, after = ClockDifference(1000, 100), ClockDifference(3000, 300)
 
     assert before.combine(after) == ClockDifference(2000, 1300)

@@ -31,9 +31,10 @@ guests:
     [(1, 1024, (1, 256)), (2, 9900, (2, 1216)), (128, 1_000_000, (4, 8192))],
 )
 def test_fitted_size(cpus: int, available_mib: int, expected: tuple[int, int]) -> None:
-    """A fitted guest has up to four vCPUs, and an eighth of the free memory.
+    """`fit_guest_size` chooses a guest size that fits the CPUs and the free memory of the hosts.
 
-    The memory is at least 256 MiB and at most 8 GiB, and at most 512 MiB under emulation.
+    The guest has up to four vCPUs. The guest memory is an eighth of the free memory of a host, but
+    at least 256 MiB. The maximum is 8 GiB, or 512 MiB under emulation.
     """
     size = fit_guest_size(cpus, available_mib)
 

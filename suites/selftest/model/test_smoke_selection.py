@@ -47,7 +47,7 @@ def make_record(test_id: str, requirement_id: str, verdict: Verdict = Verdict.PA
 
 def test_shortest_test_of_each_requirement_is_selected() -> None:
     """
-    The shortest test of a requirement is selected for the requirement.
+    A smoke run selects the shortest test of each requirement.
 
     Expected: the selected tests keep the order of collection. A test with an unknown duration
     counts as 60 s.
@@ -67,7 +67,13 @@ def test_shortest_test_of_each_requirement_is_selected() -> None:
 
 
 def test_selected_test_covers_all_its_requirements() -> None:
-    """A test that covers two requirements is the only selected test for both."""
+    """
+    If a smoke run selects a test, the run needs no other test for the requirements of this test.
+
+    Preconditions: the test `both` is the only test of LM-B, and also covers LM-A. The test `short`
+    covers only LM-A.
+    Expected: only `both` is selected, although `short` takes less time.
+    """
     candidates = (SmokeCandidate("short", ("LM-A",)), SmokeCandidate("both", ("LM-A", "LM-B")))
 
     assert [candidate.id for candidate in choose_tests(candidates, {"short": 1.0})] == ["both"]

@@ -1,4 +1,7 @@
-"""Compute gaps, calibration and rollbacks from lines of the gap meter, without hosts."""
+"""Compute gaps, calibration and rollbacks from lines of the gap meter, without hosts.
+
+The gap meter is the program on the client that sends probes to a guest and records the replies.
+"""
 
 import pytest
 
@@ -78,7 +81,11 @@ def test_noise_of_the_baseline_window_is_no_gap() -> None:
 
 
 def test_gap_meter_lines_are_parsed() -> None:
-    """Probes, session replies, boot ids and marks are stored in the matching fields."""
+    """The trace contains the data of each kind of line that the gap meter writes.
+
+    A line begins with `b` (boot id of the guest), `p` (a probe with its reply), `s` (a reply of
+    the guest in the TCP session) or `m` (the time of a mark that the controller requested).
+    """
     meter_trace = parse_trace(
         "b boot-1", "p 1 1000 2000", "s 1 1000 4000 7 500 0", "m m0 9000", "end 1 1"
     )
@@ -125,7 +132,10 @@ def test_guest_rollback_is_detected(
 
 
 def test_second_reply_to_a_probe_is_kept() -> None:
-    """Two copies of a guest answer the same probe twice."""
+    """If a probe gets a second reply, the trace lists the sequence number of the probe.
+
+    A second reply is evidence of two copies of the guest: each copy sent one reply.
+    """
     trace = MeterTrace()
     for line in ("p 1 10 20", "p 2 30 40", "p 2 30 45", "p 3 50 60"):
         trace.parse_line(line)
@@ -139,7 +149,8 @@ def test_second_reply_to_a_probe_is_kept() -> None:
 def test_pause_between_stop_and_resume(resumed_us: int | None, pause_ms: float | None) -> None:
     """The pause lasts from STOP at the source to RESUME at the destination.
 
-    The pause is negative if both guests ran at the same time.
+    If RESUME comes before STOP, the pause is negative: the guest at the source and its copy at
+    the destination ran at the same time. If the time of RESUME is unknown, the pause is None.
     """
     events = (GuestEvent("a", "STOP", 0, 2_000), GuestEvent("b", "RESUME", 0, resumed_us))
 
@@ -160,9 +171,10 @@ def test_suspend_interval_needs_stop_and_resume() -> None:
 
 
 def test_late_probes_of_the_client_are_measured() -> None:
-    """If the client sends a probe too late, the delay is measured.
+    """The delay of a probe is measured if the client sends the probe too late.
 
-    A probe that gets no reply adds no delay.
+    The probe interval is 2 ms. If the client sends probe 3 only 50 ms after probe 2, the delay is
+    48 ms. If probes 3 to 51 get no reply, but probe 52 is sent in time, the delay is 0.
     """
     lost_probe_times = [(1, 0), (2, 2 * MS), (52, 102 * MS)]
     late_probe_times = [(1, 0), (2, 2 * MS), (3, 52 * MS), (4, 54 * MS)]
@@ -174,9 +186,11 @@ def test_late_probes_of_the_client_are_measured() -> None:
 
 
 def test_host_silence_is_measured_around_the_pause() -> None:
-    """The silence around a pause includes the time that the guest needs to continue.
+    """The silence around a pause of the guest lasts until the first reply after the pause.
 
-    A silence before the pause does not count.
+    The host sees the last reply before the pause and the first reply after the pause 55 ms apart.
+    The silence is 55 ms minus the probe interval of 2 ms. A silence before the pause does not
+    count.
     """
     times_us = [0, 2_000, 200_000, 202_000, 257_000, 259_000]
 
@@ -242,9 +256,11 @@ def test_percentile_is_nearest_rank() -> None:
 def test_session_timeout_grows_with_the_silence(
     last_reply_s: float, after_s: float, timeout_s: float
 ) -> None:
-    """The timeout for a reply in the TCP session is 20 s plus the silence before the wait.
+    """The longer the guest was silent, the longer the client waits for a reply in the TCP session.
 
-    TCP doubles the retransmission timeout. After N s of silence, the next retry may come N s later.
+    The timeout is 20 s plus the time from the guest's last reply to the start of the wait. TCP
+    doubles its retransmission timeout with each retry. So after N s without a reply, the next
+    retry, and with it the reply, may come another N s later.
     """
     computed_timeout_s = compute_session_timeout_s(int(last_reply_s * 1e9), int(after_s * 1e9))
 

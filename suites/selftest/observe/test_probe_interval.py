@@ -59,11 +59,13 @@ def test_probes_are_frequent_near_the_switchover(
     plan: Plan, stats: Mapping[str, Any], current: ProbeInterval, expected: ProbeInterval
 ) -> None:
     """
-    The client probes every 2 ms near an interruption, and less often long before.
+    The client sends a probe every 2 ms near the switch-over, and every 20 ms long before.
 
-    Expected: the medium interval far from the switch-over, the fine interval near the
-    switch-over. Between the two limits the interval does not change. If the time of the
-    interruption is unknown, or if the interruption can come at any time, the interval is fine.
+    Preconditions: the job sample gives the remaining memory and the speed of the migration. The
+    time to the switch-over is the remaining memory divided by the speed.
+    Expected: the interval is 20 ms (medium) if this time is longer than 2 s, or no memory was sent
+    yet. The interval is 2 ms (fine) if this time is shorter than 1 s, if the speed is unknown, or
+    if the plan has post-copy or a timeout. From 1 s to 2 s, the interval does not change.
     """
     assert choose_probe_interval(plan, make_sample(**stats), current) is expected
 

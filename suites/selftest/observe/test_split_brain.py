@@ -72,6 +72,11 @@ def test_guest_that_ran_on_both_hosts_is_a_violation() -> None:
 def test_unknown_times_are_inconclusive(
     events: tuple[tuple[str, str, int], ...], error_us: int, reason: str
 ) -> None:
-    """A completed migration without the events, or with clocks that differ, proves nothing."""
+    """Without STOP or RESUME, or with inexact clocks, the check for split brain is inconclusive.
+
+    STOP is QEMU's event at the source, RESUME at the destination. The clocks of the hosts are
+    inexact if the error of their measured difference is more than 10 ms. In these cases, migqual
+    cannot exclude that the guest ran on both hosts at the same time.
+    """
     with pytest.raises(InconclusiveError, match=reason):
         find_overlap_violations(build_outcome(*events, error_us=error_us))

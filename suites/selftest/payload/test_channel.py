@@ -17,7 +17,7 @@ pytestmark = pytest.mark.selftest
 
 @dataclass(frozen=True)
 class TerminalPort:
-    """The host end of a terminal, used in place of a virtio-serial port."""
+    """The host end (master) of a pseudo-terminal, which replaces a virtio-serial port in tests."""
 
     descriptor: int
     daemon: PayloadDaemon
@@ -36,7 +36,7 @@ class TerminalPort:
 
 @pytest.fixture
 def port(program: Path, tmp_path: Path) -> Iterator[TerminalPort]:
-    """Start a daemon on the guest end of a terminal, and yield the host end."""
+    """Start a payload daemon on the guest end (slave) of a pseudo-terminal; yield the host end."""
     host_end, guest_end = os.openpty()
     tty.setraw(guest_end)
     try:

@@ -11,7 +11,12 @@ pytestmark = pytest.mark.selftest
 
 @pytest.mark.timeout(20)
 def test_clock_answers_every_line_at_once(program: Path) -> None:
-    """Each reply is between the times of the request and of the reply; the end of input ends it."""
+    """
+    The command `migqual-payload clock` answers each input line at once with the current time.
+
+    Expected: each printed time is between the time before the test sends the line and the time
+    after the test reads the answer. At the end of the input, the exit status is 0.
+    """
     with subprocess.Popen(
         [program, "clock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -150,10 +150,10 @@ def test_ctl_without_daemon_prints_a_json_error(
 
 def test_payload_is_recompiled_when_sources_change(tmp_path: Path) -> None:
     """
-    The file name of the compiled payload in the cache depends on the sources.
+    The file name of the compiled payload in the cache contains a key that depends on the sources.
 
-    Expected: a different key after the removal of a single byte. For a broken source the error
-    has the compiler's message.
+    Expected: after the removal of a single byte from a source file, the key is different. The
+    source file is now broken, so the compilation fails with the compiler's message.
     """
     source = tmp_path / "main.c"
     source.write_text("int main(void) { return 0; }\n")

@@ -235,10 +235,10 @@ def test_unreadable_disk_is_reported_and_daemon_continues(
 
 def test_overlapping_disk_writers_are_refused(daemon: PayloadDaemon, image: Path) -> None:
     """
-    Several writers run side by side on the same device if the block ranges do not overlap.
+    Several writers run at the same time on the same device if their block ranges do not overlap.
 
-    Expected: two writers verify without bad blocks. A third writer with an overlapping range is
-    refused; the error names the other disk.
+    Expected: the writers `a` and `b` verify without bad blocks. The writer `c` is refused, because
+    the range of `c` overlaps with the range of `a`. The error names `a`.
     """
     daemon.run_command(f"disk start a device={image} span_mib=1 rate_per_s=100")
     daemon.run_command(f"disk start b device={image} span_mib=1 offset_mib=1 rate_per_s=100")

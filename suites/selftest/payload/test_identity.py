@@ -22,8 +22,9 @@ def test_identity_changes_the_boot_id(daemon: PayloadDaemon) -> None:
     All guests from one saved state have the same kernel boot id. After the command, the payload
     reports another boot id instead.
 
-    Expected: the new boot id is a UUID. It differs for each identity, and from the kernel's boot
-    id. The reply to `status` contains the same boot id as the reply to `identity`.
+    Expected: the new boot id is a UUID. Each command with another guest id gives another boot id,
+    and none is the kernel's boot id. The reply to `status` contains the same boot id as the reply
+    to `identity`.
     """
     kernel_boot_id = daemon.run_command("status")["boot_id"]
     first_boot_id = daemon.run_command(f"identity id={GUEST_ID} seed={SEED}")["boot_id"]
@@ -50,7 +51,10 @@ def test_identity_changes_the_boot_id(daemon: PayloadDaemon) -> None:
     ],
 )
 def test_invalid_identity_is_refused(daemon: PayloadDaemon, arguments: str, error: str) -> None:
-    """An invalid identity does not change the boot id; the error names the invalid argument."""
+    """The command `identity` with an invalid argument is refused, and the boot id stays the same.
+
+    The error names the invalid argument.
+    """
     boot_id_before = daemon.run_command("status")["boot_id"]
 
     assert error in daemon.expect_error(f"identity {arguments}")
@@ -108,7 +112,10 @@ def test_identity_sets_an_address_for_use_at_once(
 def test_identity_with_invalid_address_is_refused(
     program: Path, tmp_path: Path, namespaces: LinkedNamespaces, address: str, error: str
 ) -> None:
-    """An invalid address is refused: the error names the reason, and no address is set."""
+    """The payload refuses the command `identity` with an invalid IP address for the guest.
+
+    The error names the reason, and the interface of the guest gets no address.
+    """
     launcher = namespaces.guest.launcher
     with run_payload_daemon(program, tmp_path, launcher=launcher) as daemon:
         nic_argument = f"nic0={GUEST_MAC},{NEW_MAC},{address}"
@@ -121,7 +128,10 @@ def test_identity_with_invalid_address_is_refused(
 def test_later_identity_replaces_the_ipv6_address(
     program: Path, tmp_path: Path, namespaces: LinkedNamespaces
 ) -> None:
-    """After two identities, the interface has only the addresses of the second identity."""
+    """A second command `identity` replaces the IPv6 addresses that the first command set.
+
+    The interface then has only the new IPv6 address and the new link-local address.
+    """
     namespaces.guest.run("ip", "link", "set", "guest", "up")
     launcher = namespaces.guest.launcher
     with run_payload_daemon(program, tmp_path, launcher=launcher) as daemon:

@@ -24,10 +24,12 @@ def test_booted_guest_has_address_and_gateway(
     namespaces: LinkedNamespaces, address: str, gateway: str
 ) -> None:
     """
-    A guest uses the address of the kernel command line without a wait.
+    A booted guest can use the IP address from the kernel command line at once.
 
-    Preconditions: an interface with the MAC address of the command line, and without addresses.
-    Expected: no address waits for duplicate address detection; the default route has the gateway.
+    Preconditions: the guest's interface has the MAC address from the kernel command line, and no
+    IP address.
+    Expected: the interface gets the IP address without duplicate address detection. The default
+    route has the gateway from the kernel command line.
     """
     words = build_kernel_command_line([(GUEST_MAC, address)], gateway=gateway).split()
     (nets,) = (word.partition("=")[2] for word in words if word.startswith("migqual.net="))

@@ -138,9 +138,10 @@ def test_flipped_byte_is_detected_at_every_offset(daemon: PayloadDaemon, content
 
 def test_search_counts_only_pages_with_the_marker(daemon: PayloadDaemon) -> None:
     """
-    `search` finds every page of a region by the marker, and no page by another marker.
+    `search` finds every page of a region by the region's marker, and no page by another marker.
 
-    Expected: the page count with exit status 0; for another marker 0 with exit status 3.
+    Expected: for the region's marker, `search` prints the number of pages, and the exit status is
+    0. For another marker, `search` prints 0, and the exit status is 3.
     """
     region = daemon.run_command("memory start a mib=4")
     pid = str(daemon.pid)
@@ -198,10 +199,10 @@ def test_damaged_memory_pages_are_classified(
     """
     The verification detects a page with wrong contents, and names the kind of damage.
 
-    Preconditions: a page contains its own earlier contents, the contents of the next page, zeros,
-    half of the next page, or a page of another memory region.
-    Expected: exactly this page is bad, with the kind `stale`, `swapped`, `zeroed`, `flipped` or
-    `foreign`.
+    Preconditions: a page gets its own earlier contents (kind `stale`), the contents of the next
+    page (`swapped`), zeros (`zeroed`), only the second half of the next page (`flipped`), or a
+    page of another memory region (`foreign`).
+    Expected: exactly this page is bad, with the kind in parentheses.
     """
     region = daemon.run_command(f"memory start a mib=1 touch={touch}")
     inject_fault(daemon, int(region["address"], 16) + 3 * PAGE_BYTES)

@@ -20,7 +20,10 @@ NS_PER_MS = 1_000_000
 
 @pytest.fixture
 def meter(daemon: PayloadDaemon, request: pytest.FixtureRequest) -> Iterator[MeterProcess]:
-    """Yield a gap meter; the parameter is the address of the daemon."""
+    """Yield a running gap meter, which sends probes to the payload daemon and prints the replies.
+
+    The parameter of the fixture is the IP address of the daemon, by default 127.0.0.1.
+    """
     address = getattr(request, "param", "127.0.0.1")
     argv = (str(daemon.program), "watch", "--address", address, "--port", str(daemon.port))
     with run_meter_process(*argv) as meter_process:
@@ -190,11 +193,11 @@ def test_session_starts_when_the_guest_is_up(program: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("address", LOOPBACK_ADDRESSES)
 def test_tcp_probe_needs_a_listener(daemon: PayloadDaemon, address: str) -> None:
     """
-    A token goes to the listener and back over a new connection; without a listener the client
-    reports the reason.
+    The TCP probe passes only if a listener accepts the connection of the client.
 
-    Expected: both processes exit with 0. Without a listener the client exits with 3 and the
-    reason.
+    Expected: with a listener, a token goes from the client to the listener and back; client and
+    listener exit with status 0. Without a listener, the client prints why the connection failed,
+    and exits with status 3.
     """
     argv = [str(daemon.program), "tcp", "listen", address, "0", "--seconds", "5"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as listener:
@@ -212,7 +215,8 @@ def test_l2_frame_reaches_only_the_matching_listener(daemon: PayloadDaemon) -> N
     A broadcast frame with a token reaches the listener for the token and no other listener.
 
     Preconditions: the loopback interface, a network segment of a single machine.
-    Expected: exit status 0 for the sent token, 3 for another token.
+    Expected: the listener for the sent token exits with status 0, the listener for another token
+    with status 3.
     """
     listen_command = [str(daemon.program), "l2", "listen", "lo"]
     with (

@@ -1,4 +1,8 @@
-"""Tests of exclusive use of the machine: rules for parallel tests on a lab."""
+"""Tests of exclusive use of the machine: rules for parallel tests on a lab.
+
+A plain test has no marker `timing_sensitive`. An exclusive test has the marker `timing_sensitive`.
+A shared test has the marker `timing_sensitive(shared=True)`.
+"""
 
 import threading
 from collections.abc import Callable
@@ -56,8 +60,10 @@ def test_parallel_runs_of_plain_shared_and_exclusive_tests(
     tmp_path: Path, first_kind: str, second_kind: str, *, in_parallel: bool
 ) -> None:
     """
-    Only tests of the same kind run in parallel: plain tests, or shared tests.
+    Plain tests run in parallel with plain tests, and shared tests with shared tests.
 
+    Preconditions: a plain test has no marker `timing_sensitive`, an exclusive test has the marker
+    `timing_sensitive`, and a shared test has the marker `timing_sensitive(shared=True)`.
     Expected: a shared test and a plain test do not run in parallel. An exclusive test runs in
     parallel with no other test.
     """
@@ -67,11 +73,12 @@ def test_parallel_runs_of_plain_shared_and_exclusive_tests(
 
 def test_waiting_exclusive_test_starts_before_later_tests(tmp_path: Path) -> None:
     """
-    A waiting exclusive test starts before later plain tests.
+    While an exclusive test waits, no new plain test starts.
 
-    Preconditions: a plain test runs, and an exclusive test waits for the end of the plain test.
-    Expected: a later plain test does not start before the exclusive test. Both tests start after
-    the end of the first test.
+    Preconditions: plain test A runs, and exclusive test B waits for the end of A. Then plain test
+    C wants to start.
+    Expected: C does not start while B waits. After the end of A, B starts. After the end of B,
+    plain tests start again.
     """
     start_event = threading.Event()
 

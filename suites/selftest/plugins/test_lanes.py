@@ -66,7 +66,10 @@ PLUGINS = ("session", "requirement_markers", "lanes", "exclusive", "pair_order")
 
 
 def run_suite(folder: Path, *options: str, inventory: str = INVENTORY) -> list[dict[str, Any]]:
-    """Run the generated suite with three workers, and return the facts written by each test."""
+    """Run the tests in `SUITE` with three workers, and return one result for each test.
+
+    Each test writes its result: time, test id, lane, pair of the record, and worker.
+    """
     (folder / "inventory.yml").write_text(inventory)
     (folder / "known_hosts").touch()
     (folder / "test_lanes.py").write_text(SUITE)

@@ -95,7 +95,7 @@ def test_fit_of_an_idle_guest_is_zero() -> None:
 
 
 def test_short_windows_show_the_working_set() -> None:
-    """The fit finds the size of a working set that is completely dirty after one second.
+    """The fitted model has the right size of a working set that is fully dirty after one second.
 
     Measurement windows shorter than 1 s show how the dirtied memory grows within this second.
     """
@@ -120,9 +120,10 @@ def test_fit_smooths_an_outlier_window() -> None:
 
 
 def test_saturation_within_the_first_window_counts_as_fast() -> None:
-    """If the whole working set is dirty after the first window, the fit assumes a fast load.
+    """If a load dirties its whole working set in the first time window, the load counts as fast.
 
-    No measurement shows how fast the guest dirtied the memory within this window of 1 s.
+    The first time window of the measurements is 1 s. No measurement shows how fast the guest
+    dirtied the memory within this second. So the fitted dirty curve has a high dirty rate.
     """
     assert fit_dirty_model({1.0: 20.0, 2.0: 20.0}).curve(0.7) > 14.0
 

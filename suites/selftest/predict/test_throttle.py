@@ -19,10 +19,11 @@ LIMITS = MigrationLimits(downtime_limit_s=0.3, deadline_s=600.0)
 
 def test_throttle_step_needs_two_dirty_syncs() -> None:
     """
-    Each throttle step needs two dirty syncs, in which QEMU reads the dirty log.
+    Each step of the throttle needs two dirty syncs (QEMU reads the dirty log).
 
-    Preconditions: as much memory is dirtied as sent; a sync every two seconds.
-    Expected: 20 % after the second sync, then the other steps in order. The last step stays.
+    Preconditions: a dirty sync every two seconds. The guest dirties as much memory as QEMU sends.
+    Expected: the throttle is 20 % after the second sync. After every two further syncs, the
+    throttle increases to the next step, until 99 %, and then stays at 99 %.
     """
     throttle = Throttle()
     percentages = []
@@ -66,11 +67,13 @@ def test_guest_is_throttled_only_after_high_dirty_rate() -> None:
     """
     The throttle of a guest increases only after two iterations with a high dirty rate.
 
-    Preconditions: 1000 MiB of memory and a bandwidth of 100 MiB/s. Without a throttle, the guest
-    dirties all memory again in each iteration of 10 s. The dirty rate is high if the guest dirties
-    more than half of the memory that QEMU sends.
+    Preconditions: the guest has 1000 MiB of memory and dirties 150 MiB/s without a throttle. The
+    bandwidth is 100 MiB/s. The dirty rate is high if, in an iteration, the guest dirties more
+    than half of the memory that QEMU sends.
     Expected: the throttle increases from 0 % to 20 %, 30 % and so on, to 70 %. At 70 %, the dirty
-    rate is low, so the throttle stays. All iterations take 103 s together:
+    rate is low, so the throttle stays. Each iteration sends the memory that the guest dirtied in
+    the iteration before. For example, with 40 % the guest dirties 90 MiB/s: 900 MiB in 10 s, so
+    the next iteration takes 9 s. All iterations take 103 s together:
 
     - with each of 0, 20 and 30 %: two iterations of 10 s, together 60 s
     - with 40 %: 10 s and 9 s

@@ -209,10 +209,11 @@ def test_good_facts_are_accepted(case: str) -> None:
 
 def test_every_check_has_a_refused_case() -> None:
     """
-    Each check refuses at least a single case, with three exceptions.
+    Each check in `STORAGE_CHECKS` refuses at least one of `REFUSED_CASES`, with three exceptions.
 
-    LM-SHR-01 only reports. LM-SHR-02.safety only warns, because a plan can override the safety
-    check of libvirt. LM-PRE-02.storage has no case in the table.
+    LM-SHR-01 only reports the location of a disk. LM-SHR-02.safety only warns, because a plan can
+    override the safety check of libvirt. The cases of LM-PRE-02.storage are in
+    `test_check_storage.py`.
     """
     refused_ids = {
         id_ for _, storage_facts in REFUSED_CASES.values() for id_ in find_refusals(storage_facts)

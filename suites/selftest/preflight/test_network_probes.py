@@ -33,7 +33,8 @@ def test_data_port_is_reached_in_both_directions(
     """
     Each of two hosts connects to a migration port of the other host and gets a reply.
 
-    Expected: the reported endpoint of each connection has the migration address of a host.
+    Expected: the probe passes in both directions. The endpoint in each result, for example
+    `10.77.9.2 port 49200`, has the migration address of one of the two hosts.
     """
     host, peer = linked_hosts
 

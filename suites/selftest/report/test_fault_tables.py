@@ -47,8 +47,9 @@ def test_each_fault_is_a_row_without_the_limits_of_the_hold() -> None:
     """The table of faults has a row for each fault that a test injected into a migration.
 
     A row has the fault, the phase, the pair, the plan, and the status and error with which the
-    migration ended. The plan in a row omits the limits that only hold the migration in the phase of
-    the fault, for example a low bandwidth. A migration without a fault has no row.
+    migration ended. A test sets some limits, for example a low bandwidth, only to keep the
+    migration in a phase until the fault. The plan in a row omits these limits. A migration without
+    a fault has no row.
     """
     row = FaultRow(
         "QEMU killed", "first-iteration", "a1-b1", "channels 2", "failed closed the monitor", 0.7

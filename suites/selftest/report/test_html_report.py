@@ -167,7 +167,10 @@ def test_terminal_summary_ends_with_verdict_counts_and_path() -> None:
 
 def test_charts_show_completed_migrations_and_median() -> None:
     """
-    A chart has a point for each completed migration; a failed migration has no valid downtime.
+    A chart shows a point for each completed migration, and the median of the points.
+
+    Expected: a failed migration has no point and does not change the median, because its downtime
+    is not valid.
     """
     migration_metrics = [{"gap_max_ms": value} for value in (10.0, 20.0, 60.0)]
     migrations = [MigrationRecord({}, "", metrics) for metrics in migration_metrics]
@@ -235,7 +238,10 @@ def test_tick_steps_are_round_numbers(max_value: float, step: float) -> None:
 
 def test_formats_of_report_values() -> None:
     """
-    Values have three digits, timestamps state UTC, and nested facts become a line per value.
+    The report rounds figures, states timestamps in UTC, and lists each nested fact in a line.
+
+    Expected: a figure below 100 has three significant digits, for example `41.3`. The fact `model`
+    of the fact `cpu` is in the line `cpu.model`.
     """
     assert [format_figure(value) for value in (None, 0.0, 41.26, 1234.5)] == [
         "—",

@@ -82,10 +82,10 @@ def test_other_words_of_a_refusal_are_a_difference() -> None:
 
 
 def test_unguarded_migrations_are_compared_without_the_pair() -> None:
-    """The table of stack differences has one row for the same unguarded migration on all stacks.
+    """An unguarded migration is one row in the comparison of stacks, even if the pairs differ.
 
-    An unguarded migration runs without the guard, which refuses unsafe migrations. The row does not
-    name the pair, because each stack may belong to another pair.
+    A stack is libvirt and QEMU of a host together. An unguarded migration runs without the guard,
+    which refuses unsafe migrations. The row shows the result on each stack and names no pair.
     """
     name = "unguarded migration test_x[a1-b1-one-less]"
     runs = [
@@ -134,7 +134,10 @@ def test_pair_with_one_stack_keeps_the_name() -> None:
 
 
 def test_table_is_in_the_report_of_several_stacks_only() -> None:
-    """The report of a single stack has no table of differences."""
+    """A report has the table of stack differences only if the runs have several stacks.
+
+    A stack is libvirt and QEMU of a host together.
+    """
     old_run, new_run = make_run("r1", OLD), make_run("r2", NEW)
     tests = [make_test("r1", Verdict.PASS), make_test("r2", Verdict.UNSUPPORTED)]
 

@@ -84,7 +84,10 @@ def list_summary_labels() -> Iterator[str]:
 
 
 def list_step_names() -> Iterator[str]:
-    """List the names of steps, as `migqual report --time-spent` shows them."""
+    """List the names of the steps (named parts of a test) in the source code.
+
+    `migqual report --time-spent` prints these names.
+    """
     yield WAIT_FOR_MACHINE
     for folder in SOURCE_FOLDERS:
         for file in folder.rglob("*.py"):

@@ -1,4 +1,4 @@
-"""Run a gap meter of the payload for a test and read the output."""
+"""Run the gap meter of the payload for a test, and read the output of the gap meter."""
 
 import subprocess
 from collections.abc import Iterator
@@ -36,7 +36,9 @@ class MeterProcess:
 
 @contextmanager
 def run_meter_process(*argv: str) -> Iterator[MeterProcess]:
-    """Run a gap meter on this machine until the block ends.
+    """Run a gap meter on this machine during the `with` block.
+
+    The gap meter is a program that sends probes to a guest and records the replies.
 
     Args:
         argv: The command line of the gap meter, for example `PROGRAM watch --address 127.0.0.1`.

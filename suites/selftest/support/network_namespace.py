@@ -54,7 +54,10 @@ class LinkedNamespaces:
 
 @contextmanager
 def create_linked_namespaces() -> Iterator[LinkedNamespaces]:
-    """Create two namespaces with a link while the block runs; only the client has addresses."""
+    """Create the namespaces of a guest and a client, with a link, during the `with` block.
+
+    The client's interface gets IP addresses. The guest's interface has no IP address.
+    """
     with _hold_namespace() as guest, _hold_namespace() as client:
         guest.run(
             *("ip", "link", "add", "guest", "address", GUEST_MAC),

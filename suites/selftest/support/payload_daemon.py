@@ -46,7 +46,7 @@ class PayloadDaemon:
         return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
     def read_memory(self, address: int, size: int = PAGE_BYTES) -> bytes:
-        """Read the daemon's memory at `address` from outside, as a hypervisor would."""
+        """Read the memory of the payload daemon's process at `address`, through /proc/PID/mem."""
         descriptor = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY)
         try:
             return os.pread(descriptor, size, address)

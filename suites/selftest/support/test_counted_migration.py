@@ -12,7 +12,10 @@ pytestmark = pytest.mark.selftest
 
 
 def count_migration(values: dict[str, int | str]) -> CountedMigration:
-    """Make the `CountedMigration` of a completed migration with the job statistics `values`."""
+    """Build a completed migration whose job statistics in libvirt are `values`.
+
+    A `CountedMigration` also has the number of bytes that the kernel counted on the link.
+    """
     outcome = Outcome(
         *(Plan(), "guest", "a1", "b1", "virsh", MigrationStatus.COMPLETED, 1.0),
         stats=JobStats(values),

@@ -85,9 +85,12 @@ def test_folder_is_restored_after_several_installs(certificate_folder: Path) -> 
 @pytest.mark.parametrize("name", ["ca-cert.pem", "server-cert.pem"])
 def test_folder_changed_by_others_is_left(certificate_folder: Path, name: str) -> None:
     """
-    The scripts neither overwrite nor remove a certificate folder after a user changed the folder.
+    If a user changed the certificate folder, the scripts neither overwrite nor remove the folder.
 
-    The user replaced or added a file.
+    Preconditions: migqual installed its own certificate folder. Then a user replaced a file in
+    the folder, or added a file.
+    Expected: the scripts for backup, installation and restore fail. The user's file stays in the
+    folder, and the backup of the original folder is complete.
     """
     run_script(backup_scripts.BACK_UP_FOLDER, certificate_folder)
     run_script(

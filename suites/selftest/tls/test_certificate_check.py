@@ -149,10 +149,11 @@ def test_certificate_needs_the_migration_address_only() -> None:
 
 def test_ca_bundle_and_intermediate_ca() -> None:
     """
-    The check accepts the same chains as QEMU.
+    The check LM-TLS-01.authority accepts the same certificate chains as QEMU.
 
-    Expected: a CA file may hold several trusted authorities. An intermediate authority between
-    the leaf and the root is accepted.
+    Expected: the CA file may contain several trusted root authorities. The server or client
+    certificate may be issued by an intermediate authority of a trusted root. If the root is not
+    in the CA file, the certificate is refused.
     """
     root_ca, other_ca = trustme.CA(), trustme.CA()
     intermediate_ca = root_ca.create_child_ca()
