@@ -8,12 +8,8 @@ from migqual.inventory.file import load_inventory
 from migqual.model.finding import Severity
 from migqual.readiness.inventory_check import check_inventory_hosts
 from migqual.testbed.testbed import Testbed
-from suites.support.inventory_faults import (
-    INVENTORY_FAULTS,
-    InventoryFault,
-    find_storage,
-    write_inventory,
-)
+from suites.support.inventory_fault_list import INVENTORY_FAULTS
+from suites.support.inventory_faults import InventoryFault, find_storage, write_inventory
 
 pytestmark = pytest.mark.observer_check
 

@@ -77,9 +77,7 @@ def take_snapshot() -> MachineSnapshot:
         mounts=frozenset(Path("/proc/mounts").read_text().splitlines()),
         files=frozenset(str(path) for folder in WATCHED_FOLDERS for path in _walk_files(folder)),
         processes=frozenset(_list_lab_processes()),
-        loop_devices=frozenset(
-            str(path) for path in Path("/sys/block").glob("loop*/loop/backing_file")
-        ),
+        loop_devices=frozenset(map(str, Path("/sys/block").glob("loop*/loop/backing_file"))),
         network=list_network_state(),
     )
 
@@ -87,8 +85,7 @@ def take_snapshot() -> MachineSnapshot:
 def list_network_state() -> frozenset[str]:
     """List links, addresses, routes and firewall rules of the machine's own namespace."""
     listings = (
-        ("ip", "-o", "link"),
-        ("ip", "-o", "addr"),
+        *(("ip", "-o", "link"), ("ip", "-o", "addr")),
         ("ip", "route", "show", "table", "all"),
         ("ip", "-6", "route", "show", "table", "all"),
         ("nft", "list", "ruleset"),
@@ -134,8 +131,7 @@ def _unused_lab_name() -> Iterator[str]:
 
 
 def run_lab_up(lab_name: str, umask: str = "022") -> LabLayout:
-    set_umask = ["sh", "-c", f'umask {umask}; exec "$@"', "sh"]
-    run_local_command([*set_umask, *_build_up_command(lab_name)])
+    run_local_command(["sh", "-c", f'umask {umask}; "$@"', "sh", *_build_up_command(lab_name)])
     return state.read_lab_state(lab_name)[1]
 
 

@@ -9,7 +9,7 @@ from migqual.errors import GuestError, HostError, InconclusiveError
 from migqual.hosts.domain_job import query_job_stats
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
-from migqual.hosts.shell import RemoteProcess
+from migqual.hosts.remote_process import RemoteProcess
 from migqual.migration.migrate import build_destination_definitions, build_endpoint
 from migqual.model.libvirt_call import (
     DESTINATION_XML_FILE,

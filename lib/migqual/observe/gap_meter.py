@@ -11,7 +11,7 @@ from migqual.deadline import Deadline
 from migqual.errors import HostError, TimedOut
 from migqual.hosts.domain_template import GAP_METER_PORT
 from migqual.hosts.host import Host
-from migqual.hosts.shell import RemoteProcess
+from migqual.hosts.remote_process import RemoteProcess
 from migqual.observe.gaps import MeterTrace
 from migqual.observe.probe_interval import ProbeInterval
 

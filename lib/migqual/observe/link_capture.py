@@ -16,7 +16,7 @@ from typing import Any
 from migqual.errors import HostError, InconclusiveError
 from migqual.hosts import network_link
 from migqual.hosts.host import Host
-from migqual.hosts.shell import RemoteProcess
+from migqual.hosts.remote_process import RemoteProcess
 
 SSH_PORT = 22
 # A connection with fewer bytes carries no guest data, only control messages of a disk.

@@ -321,13 +321,11 @@ def hold_migration(
 ) -> Iterator[HeldMigration]:
     """Start a migration, hold the migration in a phase, and yield the held migration.
 
-    To hold means that the migration stays in the phase until `HeldMigration.release`.
-
-    A cut link holds the migration in SETUP. A low bandwidth holds the migration in DISK_COPY,
-    FIRST_ITERATION or POSTCOPY. A frozen QEMU at the destination holds the migration in
-    SWITCH_OVER. For LATER_ITERATION, the load of the guest and the bandwidth of the plan have to
-    prevent convergence. If the migration still runs at the end of the block, the migration is
-    aborted.
+    The migration stays in the phase until `HeldMigration.release`. A cut link holds the migration
+    in SETUP. A low bandwidth holds the migration in DISK_COPY, FIRST_ITERATION or POSTCOPY. A
+    frozen QEMU at the destination holds the migration in SWITCH_OVER. For LATER_ITERATION, the load
+    of the guest and the bandwidth of the plan have to prevent convergence. If the migration still
+    runs at the end of the block, the migration is aborted.
 
     Args:
         testbed: The testbed of the guest.

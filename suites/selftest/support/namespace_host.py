@@ -9,7 +9,8 @@ from typing import BinaryIO, cast
 import paramiko
 
 from migqual.hosts.host import Host
-from migqual.hosts.shell import RemoteProcess, Shell
+from migqual.hosts.remote_process import RemoteProcess
+from migqual.hosts.shell import Shell
 from migqual.inventory.entities import HostEntry
 from suites.selftest.support.network_namespace import NetworkNamespace
 
