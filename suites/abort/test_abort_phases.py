@@ -10,7 +10,7 @@ from fixtures.plugins.encryption import Encryption
 from fixtures.plugins.guests import RecordFigures
 from fixtures.plugins.operator_commands import RecordCommands
 from fixtures.plugins.stack_messages import RecordStackMessage
-from migqual.errors import MigrationError, StackError
+from migqual.errors import StackError
 from migqual.hosts.domain import Domain
 from migqual.hosts.domain_job import abort_job
 from migqual.model.guest_spec import GuestSpec
@@ -20,7 +20,7 @@ from migqual.model.record import CommandAnswer
 from migqual.testbed.held_migration import hold_migration
 from migqual.testbed.testbed import Testbed, raise_violations
 from suites.support import fault_cases
-from suites.support.fault_cases import FaultCase, build_case_parameters
+from suites.support.fault_cases import FaultCase, build_case_parameters, require_guest_at_source
 from suites.support.operator_commands import run_virsh_commands
 from suites.support.postcopy import require_postcopy
 
@@ -92,10 +92,8 @@ def abort_in_phase(
         migration = held.wait_for_end()
 
     record_figures(f"abort {case}", {"error": migration.outcome.message})
-    raise_violations(migration.violations)
-    assert isinstance(migration.error, MigrationError)
+    require_guest_at_source(testbed, guest, migration)
     record_stack_message("aborted", migration.outcome.message)
-    assert guest.host is testbed.source
 
     testbed.migrate(guest, case.plan if case.spec.disks else MANY_CHANNELS)
 

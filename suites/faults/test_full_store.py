@@ -6,15 +6,14 @@ import pytest
 
 from fixtures.plugins.guests import RecordFigures
 from fixtures.plugins.stack_messages import RecordStackMessage
-from migqual.errors import MigrationError
 from migqual.faults.store_faults import fill_space, limit_space
 from migqual.inventory.stores import StoreKind
 from migqual.model.guest_spec import CacheMode, DiskSpec, GuestSpec
 from migqual.model.migration_phase import MigrationPhase
 from migqual.testbed.held_migration import hold_migration
-from migqual.testbed.testbed import Testbed, raise_violations
+from migqual.testbed.testbed import Testbed
 from suites.support.disks import COPY_PLAN
-from suites.support.fault_cases import FaultCase
+from suites.support.fault_cases import FaultCase, require_guest_at_source
 
 STORE_MIB = 96  # more than the disk needs, so that preflight finds enough space
 # Not every kernel can bypass the page cache on a file system in memory.
@@ -50,9 +49,7 @@ def test_guest_survives_a_full_store_at_the_destination(
         migration = held.wait_for_end()
 
     record_figures("full store at the destination", {"error": migration.outcome.message})
-    raise_violations(migration.violations)
-    assert isinstance(migration.error, MigrationError)
+    require_guest_at_source(testbed, guest, migration)
     record_stack_message("full-store", migration.outcome.message)
-    assert guest.host is testbed.source
 
     testbed.migrate(guest, CASE.plan)

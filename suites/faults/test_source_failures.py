@@ -13,10 +13,15 @@ from migqual.model.guest_spec import GuestSpec
 from migqual.model.migration_phase import MigrationPhase
 from migqual.model.plan import Plan
 from migqual.testbed.held_migration import hold_migration
-from migqual.testbed.testbed import Testbed, raise_violations
+from migqual.testbed.testbed import Testbed
 from suites.support import fault_cases
 from suites.support.copies import wait_for_single_copy
-from suites.support.fault_cases import POWER_TEST_SECONDS, FaultCase, build_case_parameters
+from suites.support.fault_cases import (
+    POWER_TEST_SECONDS,
+    FaultCase,
+    build_case_parameters,
+    require_guest_at_source,
+)
 
 BOOT_SECONDS = 60.0
 POWER_CLEANUP_SECONDS = 90.0  # libvirt waits 30 s for a silent peer
@@ -78,10 +83,8 @@ def test_guest_survives_the_end_of_the_source_daemon(
         migration = held.wait_for_end()
 
     record_figures("source daemon killed", {"error": migration.outcome.message})
-    raise_violations(migration.violations)
-    assert isinstance(migration.error, MigrationError)
+    require_guest_at_source(testbed, guest, migration)
     record_stack_message("source-lost", migration.outcome.message)
-    assert guest.host is testbed.source
 
     testbed.migrate(guest, Plan())
 

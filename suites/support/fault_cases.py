@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from migqual.errors import MigrationError
 from migqual.hosts.guest import Guest
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.migration_phase import MigrationPhase
 from migqual.model.plan import Control, Plan
-from migqual.testbed.testbed import Testbed
+from migqual.testbed.observers import ObservedMigration
+from migqual.testbed.testbed import Testbed, raise_violations
 from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING
 from suites.support.disks import COPY_PLAN, LOCAL_DISK, fill_disk
 
@@ -48,6 +50,17 @@ class FaultCase:
         if self.phase is MigrationPhase.DISK_COPY:
             fill_disk(guest, "vda", _DISK_DATA_OFFSET_MIB, _DISK_DATA_MIB)
         return guest
+
+
+def require_guest_at_source(testbed: Testbed, guest: Guest, migration: ObservedMigration) -> None:
+    """Require that the migration failed, and that the guest is intact at the source.
+
+    Raises:
+        ViolationError: A check of the guest or of the hosts found a problem.
+    """
+    raise_violations(migration.violations)
+    assert isinstance(migration.error, MigrationError)
+    assert guest.host is testbed.source
 
 
 def build_case_parameters(cases: Iterable[FaultCase], slow_cases: Iterable[FaultCase]) -> list[Any]:
