@@ -38,9 +38,10 @@ SWEEP_SECONDS = 300
 # Everything on a host that the tests in CHAPTERS change. Logs, process ids, and migqual's cache
 # (saved states of guests) are left out.
 SNAPSHOT_SCRIPT = r"""
-echo "== domains"; virsh -c qemu:///system list --all | tail -n +3 | awk '{print $2, $3, $4}'
+echo "== domains"
+timeout 20 virsh -c qemu:///system list --all | tail -n +3 | awk '{print $2, $3, $4}'
 echo "== firewall"; nft list ruleset
-echo "== mounts"; findmnt -rn -o TARGET,SOURCE,FSTYPE | sort
+echo "== mounts"; findmnt -rn -o TARGET,SOURCE,FSTYPE | sed 's/\[.*deleted\]//' | sort
 echo "== interfaces"; ls /sys/class/net
 echo "== addresses"; ip -br addr
 echo "== frozen or left processes"
