@@ -26,7 +26,9 @@ from migqual.lab.local_command import run_local_command
 from migqual.lab.quirks import ROOT_USER
 from migqual.lab.topology import LabRole
 
-pytestmark = [pytest.mark.observer_check, pytest.mark.xdist_group("killed-runs")]
+# The tests run one after another, and not beside those of test_lab_lifecycle.py, which compare all
+# processes of the machine.
+pytestmark = [pytest.mark.observer_check, pytest.mark.xdist_group("lab-lifecycle")]
 
 MIGQUAL = (sys.executable, "-m", "migqual.cli")
 MOMENTS = 20

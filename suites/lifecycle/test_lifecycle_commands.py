@@ -19,6 +19,7 @@ from migqual.testbed.testbed import Testbed, raise_violations
 from suites.support.operator_commands import open_command_folder, run_commands_during_migration
 
 BOOT_SECONDS = 60.0
+BACKUP_FILE = "backup.xml"
 GUEST_SPEC = GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.QCOW2),))
 
 
@@ -40,6 +41,8 @@ def test_lifecycle_commands_do_not_disturb_the_migration(
     plan = Plan(safety=testbed.choose_safety(GUEST_SPEC))
 
     with open_command_folder(testbed, guest) as folder:
+        backup = f"<domainbackup><disks>{build_backup_disk(folder)}</disks></domainbackup>"
+        testbed.source.shell.upload_file(backup.encode(), folder / BACKUP_FILE)
         commanded = run_commands_during_migration(
             testbed,
             guest,
@@ -57,8 +60,14 @@ def test_lifecycle_commands_do_not_disturb_the_migration(
     assert commanded.migration.error is None
     assert commanded.phase is MigrationPhase.FIRST_ITERATION
     assert commanded.accepted_commands == []
-    assert files == []
+    assert files == [BACKUP_FILE]
     assert guest.host is testbed.destination
+
+
+def build_backup_disk(folder: PurePosixPath) -> str:
+    """Build the XML of a backup of the disk `vda` to a file in the folder."""
+    target = f"<target file='{folder}/backup.qcow2'/>"
+    return f"<disk name='vda' type='file'>{target}</disk>"
 
 
 def build_lifecycle_commands(
@@ -79,7 +88,7 @@ def build_lifecycle_commands(
             *("--diskspec", f"vda,file={folder}/overlay.qcow2"),
         ),
         "checkpoint-create-as": ("checkpoint-create-as", name, "mq"),
-        "backup-begin": ("backup-begin", name),
+        "backup-begin": ("backup-begin", name, f"{folder}/{BACKUP_FILE}"),
         "blockcopy": ("blockcopy", name, "vda", f"{folder}/copy.qcow2"),
         "start": ("start", name),
         "domrename": ("domrename", name, f"{name}-renamed"),

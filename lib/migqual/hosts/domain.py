@@ -191,9 +191,15 @@ class Domain:
     def undefine(self) -> None:
         """Undefine the domain, and remove the NVRAM file and the managed-save image.
 
-        A domain that has no definition or does not exist causes no error.
+        The metadata of snapshots and checkpoints is removed, too. A domain that has no definition
+        or does not exist causes no error.
         """
-        flags = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+        flags = (
+            libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+            | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+            | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+            | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+        )
         self._call_ignoring_gone("undefine", lambda d: d.undefineFlags(flags))
 
     def set_max_downtime(self, downtime_ms: int) -> None:

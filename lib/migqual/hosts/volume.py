@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from migqual.deadline import Deadline
 from migqual.errors import ConnectionLost, HostError, StackError, TimedOut, WithheldError
+from migqual.hosts.domain import Domain
 from migqual.hosts.host import Host
 from migqual.hosts.host_power import POWER_KIND, switch_on
 from migqual.hosts.iscsi_target import create_target, query_initiator_address
@@ -17,6 +19,8 @@ from migqual.model.guest_spec import DiskFormat, DiskSpec, Medium
 
 # Enough space for the tables and the rounding of each qcow2 image that the suites create.
 QCOW2_OVERHEAD_MIB = 16
+REMOVAL_SECONDS = 60.0  # of a domain, with calls that wait in libvirt for 30 s
+REMOVAL_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -237,22 +241,36 @@ def undo_entry(host: Host, entry: JournalEntry) -> None:
 
 
 def _remove_domain(host: Host, name: str) -> None:
-    domain = host.libvirt.find_domain(name)
-    if domain is None:
-        return
-    try:
-        domain.destroy()
-        domain.undefine()
-    except StackError as error:
-        # libvirt 9.0 keeps the migration job for ever when the source died in post-copy
-        raise HostError(
-            host.name,
-            f"domain {name} cannot be removed: {error.message}",
-            remedy=f"restart libvirt's daemon on {host.name} (its guests keep running), "
-            "then run `migqual sweep`",
-        ) from error
-    if host.libvirt.find_domain(name) is not None:
-        raise HostError(
-            host.name,
-            f"libvirt accepted the removal of domain {name}, but the domain is still there",
-        )
+    """Destroy and undefine a domain, until libvirt no longer has the domain.
+
+    A call of a killed client may still wait in libvirt for the domain, up to 30 s. When the domain
+    is destroyed, such a call may start the domain again, or rename it to ``NAME-...``.
+    """
+    deadline = Deadline(REMOVAL_SECONDS)
+    domains = _find_domains(host, name)
+    while domains:
+        if deadline.is_over:
+            raise HostError(
+                host.name,
+                f"libvirt accepted the removal of domain {name}, but the domain is still there",
+            )
+        try:
+            for domain in domains:
+                domain.destroy()
+                domain.undefine()
+        except StackError as error:
+            # libvirt 9.0 keeps the migration job for ever when the source died in post-copy
+            raise HostError(
+                host.name,
+                f"domain {name} cannot be removed: {error.message}",
+                remedy=f"restart libvirt's daemon on {host.name} (its guests keep running), "
+                "then run `migqual sweep`",
+            ) from error
+        if domains := _find_domains(host, name):
+            deadline.pause(REMOVAL_PAUSE_SECONDS)
+
+
+def _find_domains(host: Host, name: str) -> list[Domain]:
+    """Find the domain of a guest, and domains whose names begin with ``NAME-``."""
+    names = [one for one in host.libvirt.list_domain_states() if f"{one}-".startswith(f"{name}-")]
+    return [domain for one in names if (domain := host.libvirt.find_domain(one)) is not None]

@@ -12,7 +12,8 @@ from typing import cast
 import pytest
 
 from migqual.errors import ConnectionLost, HostError, StackError
-from migqual.hosts.domain import Domain
+from migqual.hosts import volume
+from migqual.hosts.domain import Domain, DomainState
 from migqual.hosts.host import Host
 from migqual.hosts.journal import Journal
 from migqual.hosts.volume import VolumeProvisioner
@@ -44,7 +45,11 @@ def make_host(domain: object, commands: list[Sequence[str]]) -> Host:
         commands.append(argv)
         return SimpleNamespace(status=0, stderr="")
 
-    libvirt = SimpleNamespace(find_domain=lambda _name: cast("Domain | None", domain))
+    names = [] if domain is None else ["mq-1"]
+    libvirt = SimpleNamespace(
+        find_domain=lambda _name: cast("Domain | None", domain),
+        list_domain_states=lambda: dict.fromkeys(names, DomainState.RUNNING),
+    )
     shell = SimpleNamespace(run_unchecked=record_command)
     return cast("Host", SimpleNamespace(name="h1", libvirt=libvirt, shell=shell))
 
@@ -64,7 +69,10 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     ids=["destroy-refused", "still-defined"],
 )
 def test_unremovable_domain_stays_in_journal(
-    domain: UnremovableDomain, message: str, journal: Journal
+    domain: UnremovableDomain,
+    message: str,
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
     A domain that cannot be removed is reported, and its entry stays in the journal.
@@ -72,6 +80,7 @@ def test_unremovable_domain_stays_in_journal(
     Expected: the images of the guest are removed nevertheless. `migqual sweep` can find the
     domain in the journal.
     """
+    monkeypatch.setattr(volume, "REMOVAL_SECONDS", 0.1)
     commands: list[Sequence[str]] = []
     image_entry = journal.record("h1", "image", "/x", [("rm", "/x")])
     domain_entry = journal.record("h1", "domain", "mq-1")
@@ -99,20 +108,22 @@ def test_unreachable_host_is_tried_once(journal: Journal) -> None:
 
     Each attempt to connect can take the complete connection timeout.
     """
-    domain_names: list[str] = []
+    attempts: list[str] = []
 
-    def raise_connection_lost(name: str) -> None:
-        domain_names.append(name)
+    def raise_connection_lost() -> None:
+        attempts.append("h1")
         raise ConnectionLost("h1", "no route")
 
     unreachable_host = cast(
         "Host",
-        SimpleNamespace(name="h1", libvirt=SimpleNamespace(find_domain=raise_connection_lost)),
+        SimpleNamespace(
+            name="h1", libvirt=SimpleNamespace(list_domain_states=raise_connection_lost)
+        ),
     )
     domain_entries = [journal.record("h1", "domain", f"mq-{number}") for number in range(3)]
 
     with pytest.raises(ConnectionLost):
         VolumeProvisioner(journal, {"h1": unreachable_host}).remove_entries(domain_entries)
 
-    assert domain_names == ["mq-2"]
+    assert attempts == ["h1"]
     assert len(journal.open_entries) == 3
