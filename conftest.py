@@ -10,6 +10,7 @@ pytest_plugins = [
     "fixtures.plugins.exclusive",
     "fixtures.plugins.early_end",
     "fixtures.plugins.hosts",
+    "fixtures.plugins.stack_messages",
     "fixtures.plugins.guests",
     "fixtures.plugins.encryption",
     "fixtures.plugins.matrix",
@@ -18,6 +19,5 @@ pytest_plugins = [
     "fixtures.plugins.smoke",  # after lanes: the last one registered chooses first
     "fixtures.plugins.preflight",
     "fixtures.plugins.pair_order",
-    "fixtures.plugins.stack_messages",
     "fixtures.plugins.operator_commands",
 ]

@@ -7,7 +7,7 @@ from migqual.hosts.domain import DomainState
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Control, Plan
 from migqual.testbed.testbed import Testbed
-from suites.support.copies import wait_for_single_copy
+from suites.support.copies import list_running_hosts, wait_for_single_copy
 from suites.support.virsh_client import migrate_with_virsh
 
 SLOW_BANDWIDTH_MIB_S = 1
@@ -32,7 +32,7 @@ def test_interrupted_virsh_aborts_the_migration(control: Control, testbed: Testb
         virsh.interrupt()
         wait_for_single_copy(guest, testbed.hosts, may_stay=True)
 
-    assert guest.domain.query_state() is DomainState.RUNNING
+    assert list_running_hosts(guest, testbed.hosts) == [testbed.source.name]
     testbed.check_guests()
     testbed.migrate(guest, Plan())
 
@@ -63,7 +63,9 @@ def test_killed_virsh_leaves_one_copy(
     record_figures(
         f"virsh killed, {control}", {f"state on {name}": str(one) for name, one in states.items()}
     )
-    (name,) = (name for name, state in states.items() if state not in INACTIVE_STATES)
+    active_hosts = [name for name, state in states.items() if state not in INACTIVE_STATES]
+    assert len(active_hosts) == 1, states
+    (name,) = active_hosts
     guest.set_host(testbed.provisioner.hosts[name])
     if states[name] is DomainState.PAUSED:
         guest.domain.resume()
