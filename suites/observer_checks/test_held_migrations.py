@@ -34,16 +34,16 @@ def test_migration_that_ends_before_the_phase_is_inconclusive(testbed: Testbed) 
     """
     A test is inconclusive if the migration completes before the intended phase of the fault.
 
-    Preconditions: an idle guest and no bandwidth limit, so that the first iteration is the last.
-    The intended phase is a later iteration.
+    Preconditions: a pre-copy migration. The intended phase is a paused post-copy, which no pre-copy
+    migration reaches.
     Expected: the test is inconclusive. The guest runs at the destination, and is intact.
     """
     guest = testbed.make_guest(GuestSpec())
 
     with (
-        pytest.raises(InconclusiveError, match="ended before the phase later-iteration"),
-        hold_migration(testbed, guest, Plan(), MigrationPhase.LATER_ITERATION),
+        pytest.raises(InconclusiveError, match="ended before the phase post-copy-paused"),
+        hold_migration(testbed, guest, Plan(), MigrationPhase.POSTCOPY_PAUSED),
     ):
-        pytest.fail("the migration is in a later iteration")
+        pytest.fail("the migration is in a paused post-copy")
 
     assert guest.host is testbed.destination

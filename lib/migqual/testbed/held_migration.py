@@ -330,8 +330,8 @@ def hold_migration(
     Args:
         testbed: The testbed of the guest.
         guest: A guest from `testbed.make_guest`.
-        plan: Settings of the migration. In all phases except LATER_ITERATION, a low bandwidth
-            replaces the bandwidth of the plan.
+        plan: Settings of the migration. In all phases except LATER_ITERATION and POSTCOPY_PAUSED,
+            a low bandwidth replaces the bandwidth of the plan.
         phase: The phase in which to hold the migration.
 
     Raises:

@@ -19,10 +19,11 @@ def build_held_plan(plan: Plan, phase: MigrationPhase) -> Plan:
     """Build the plan of a migration that does not leave the phase by itself.
 
     In the phase LATER_ITERATION the load of the guest and the bandwidth of `plan` hold the
-    migration. In all other phases a low bandwidth replaces the bandwidth of `plan`.
+    migration. Nothing has to hold POSTCOPY_PAUSED: only a recovery ends this phase. In all other
+    phases a low bandwidth replaces the bandwidth of `plan`.
     """
     plan = replace(plan, deadline_s=max(plan.deadline_s, HOLD_DEADLINE_S))
-    if phase is MigrationPhase.LATER_ITERATION:
+    if phase in (MigrationPhase.LATER_ITERATION, MigrationPhase.POSTCOPY_PAUSED):
         return plan
     if phase is MigrationPhase.POSTCOPY:
         plan = replace(plan, postcopy=True, postcopy_bandwidth_mib_s=HOLD_BANDWIDTH_MIB_S)
