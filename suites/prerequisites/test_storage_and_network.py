@@ -1,13 +1,17 @@
 """LM-PRE-02, LM-SHR-01: both hosts have the same storage and networks, proved by probes."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 
 from fixtures.plugins.preflight import SHARED_DISKS, PreflightRunner, define_inactive_copy
+from migqual.faults.injection import inject_commands
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
+from migqual.hosts.nbd_server import build_nbd_server_command
+from migqual.hosts.pid_file import build_stop_command
 from migqual.hosts.provision import Provisioner
 from migqual.inventory.stores import StoreKind
 from migqual.model.finding import Severity
@@ -18,6 +22,12 @@ from migqual.testbed.testbed import Testbed
 from suites.support import faults
 
 FaultInjector = Callable[[Provisioner, Host], AbstractContextManager[None]]
+LOOPBACK_PORTS = range(49216, 49248)  # no other part of migqual uses these ports
+LOOPBACK_DISK_XML = (
+    "<disk type='network' device='disk'><driver name='qemu' type='raw'/>"
+    "<source protocol='nbd'><host name='127.0.0.1' port='{port}'/></source>"
+    "<target dev='vda' bus='virtio'/></disk>"
+)
 EXPECTED_PLACES = ("remote", "shared", "remote")
 FILE_DISK_INDEX = SHARED_DISKS.index(
     next(disk for disk in SHARED_DISKS if disk.store is StoreKind.DIRECTORY)
@@ -125,6 +135,58 @@ def test_another_image_in_the_shared_folder(
         is Severity.UNKNOWN
     )
     assert findings["LM-PRE-02.storage"].severity is Severity.UNKNOWN
+
+
+@pytest.mark.requirement("LM-SHR-01", "LM-PRE-02")
+def test_equal_exports_of_two_servers_are_not_one_disk(
+    run_preflight: PreflightRunner, shared_idle_guest: Guest, testbed: Testbed
+) -> None:
+    """
+    A network disk whose server is `127.0.0.1` is not the same disk on both hosts.
+
+    Preconditions: each host runs an NBD server of its own on the loopback address. The two servers
+    have the same port, and their exports have the same size and the same contents (only zeros).
+    Expected: preflight does not report the disk as remote. The findings about the disk have the
+    severity `unknown`, and name the address.
+    """
+    with (
+        serve_blank_disk(testbed) as port,
+        define_inactive_copy(
+            testbed.provisioner, shared_idle_guest, disk_xml=LOOPBACK_DISK_XML.format(port=port)
+        ) as name,
+    ):
+        findings = run_preflight(name)
+
+    assert findings["LM-SHR-01.vda"].severity is Severity.UNKNOWN
+    assert "127.0.0.1" in findings["LM-SHR-01.vda"].message
+    assert findings["LM-PRE-02.storage"].severity is Severity.UNKNOWN
+
+
+@contextmanager
+def serve_blank_disk(testbed: Testbed) -> Iterator[int]:
+    """Serve a disk of zeros with an NBD server on each host, and yield the port of both servers."""
+    port, journal = (
+        LOOPBACK_PORTS.start + secrets.randbelow(len(LOOPBACK_PORTS)),
+        testbed.probe_context.journal,
+    )
+    with ExitStack() as stack:
+        for host in testbed.hosts:
+            pid_file = f"{host.entry.scratch}/blank-export-{port}.pid"
+            image = "driver=null-co,size=64M,read-zeroes=on"
+            options = ("--image-opts", "--read-only", "--persistent", "--bind=127.0.0.1")
+            server_command = build_nbd_server_command(
+                port, image, *options, f"--pid-file={pid_file}"
+            )
+            server = inject_commands(
+                journal,
+                host,
+                f"NBD server on port {port}",
+                [server_command],
+                [build_stop_command(pid_file)],
+                lambda: True,  # qemu-nbd fails if it cannot listen
+            )
+            stack.enter_context(server)
+        yield port
 
 
 @pytest.mark.requirement("LM-SHR-01", "LM-PRE-02")

@@ -245,6 +245,13 @@ class Connection:
     def _wrap_domain(self, raw: Any) -> Domain:  # noqa: ANN401
         return Domain(self.host, raw)
 
+    def is_still_open(self, raw: Any) -> bool:  # noqa: ANN401
+        """Return whether `raw`, an earlier value of the property `raw`, is still the connection.
+
+        A subscription to events ends with its connection, so False means that events can be lost.
+        """
+        return raw is self._raw and self._is_alive()
+
     def _is_alive(self) -> bool:
         with suppress(libvirt.libvirtError):
             return bool(self._raw is not None and self._raw.isAlive() and self._raw.getHostname())

@@ -41,6 +41,7 @@ from migqual.migration.progress import MigrationProgress
 from migqual.model import libvirt_call
 from migqual.model.job_stats import JobStats
 from migqual.model.libvirt_call import DestinationEndpoint
+from migqual.model.migration_phase import has_started_to_send
 from migqual.model.outcome import MigrationStatus, Outcome
 from migqual.model.plan import Control, Plan
 from migqual.observe.event_log import EventLog, collect_events
@@ -309,5 +310,18 @@ def _determine_status(error: StackError | None, progress: MigrationProgress) -> 
         return MigrationStatus.TIMED_OUT
     if progress.aborted:
         return MigrationStatus.ABORTED
-    has_sent_data = any(sample.stats.data_processed_bytes for sample in progress.samples)
-    return MigrationStatus.FAILED if has_sent_data else MigrationStatus.REFUSED
+    return MigrationStatus.FAILED if _may_have_sent_data(progress) else MigrationStatus.REFUSED
+
+
+def _may_have_sent_data(progress: MigrationProgress) -> bool:
+    """Return False only if it is certain that no guest data moved.
+
+    A short transfer can fall between two job samples, so the events of QEMU decide. If events of
+    the source can be lost, nothing is certain.
+    """
+    source, event_log = progress.source.name, progress.event_log
+    return (
+        any(sample.stats.data_processed_bytes for sample in progress.samples)
+        or has_started_to_send(event_log.events, source)
+        or not event_log.is_complete(source)
+    )

@@ -10,6 +10,8 @@ from migqual.model.job_stats import JobStats
 _ENDED_STATUSES = {"completed", "failing", "failed", "cancelling", "cancelled"}
 _POSTCOPY_STATUSES = {"postcopy-active", "postcopy-device"}
 _SWITCH_OVER_STATUSES = {"pre-switchover", "device"}
+# The other statuses of a migration that sends data follow `active`.
+_SENDING_STATUSES = {("MIGRATION", "active"), ("JOB_STATUS_CHANGE", "running")}
 _PASS_EVENTS = {"iteration", "MIGRATION_PASS"}  # event names of libvirt and of QEMU
 
 
@@ -74,6 +76,20 @@ def find_migration_status(events: Sequence[GuestEvent], host: str) -> str:
     """Return the last status of QEMU's event MIGRATION at `host`, or "" without such an event."""
     details = [e.detail for e in events if e.host == host and e.name == "MIGRATION"]
     return str(json.loads(details[-1])["status"]) if details else ""
+
+
+def has_started_to_send(events: Sequence[GuestEvent], source: str) -> bool:
+    """Return whether the events show that QEMU at `source` began to send memory or disks.
+
+    QEMU sends memory from the status `active` on. A disk copy is a block job that QEMU reports as
+    `running`.
+    """
+    statuses = {
+        (event.name, json.loads(event.detail).get("status"))
+        for event in events
+        if event.host == source and event.name in {"MIGRATION", "JOB_STATUS_CHANGE"}
+    }
+    return bool(statuses & _SENDING_STATUSES)
 
 
 def find_iteration_number(events: Sequence[GuestEvent], source: str) -> int:

@@ -4,7 +4,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
+from migqual.hosts.connection import Connection
 from migqual.hosts.host import Host
 from migqual.model.guest_event import GuestEvent
 
@@ -16,6 +18,7 @@ class EventLog:
         self.started_at = time.monotonic()
         self._events: list[GuestEvent] = []
         self._lock = threading.Lock()
+        self._connections: dict[str, tuple[Connection, Any]] = {}
         self.memory_sent = threading.Event()
 
     def add_event(
@@ -28,6 +31,18 @@ class EventLog:
             )
         if name == "MIGRATION" and '"completed"' in detail:
             self.memory_sent.set()
+
+    def add_connection(self, host: str, connection: Connection) -> None:
+        """Remember the open connection that delivers the events of the host."""
+        self._connections[host] = (connection, connection.raw)
+
+    def is_complete(self, host: str) -> bool:
+        """Return whether the connection that delivers the events of the host never broke.
+
+        A broken connection delivers no more events, so the log can lack events of the host.
+        """
+        connection, raw = self._connections[host]
+        return connection.is_still_open(raw)
 
     @property
     def events(self) -> tuple[GuestEvent, ...]:
@@ -53,4 +68,5 @@ def collect_events(guest_name: str, hosts: tuple[Host, ...]) -> Iterator[EventLo
                 event_log.add_event(host_name, name, detail, received_at, host_us)
 
             stack.callback(host.libvirt.watch_domain_events(guest_name, add_host_event))
+            event_log.add_connection(host.name, host.libvirt)
         yield event_log

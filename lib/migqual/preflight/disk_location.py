@@ -1,6 +1,8 @@
 """Decide from observations on both hosts whether a disk is shared or local. No side effects."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from migqual.hosts.domain_definition import Disk
 from migqual.preflight.storage_facts import DiskLocation
@@ -36,12 +38,14 @@ class BlockView:
         reported_size: Size as printed by `qemu-io`, for example ``64 MiB``.
         first_block: Lines of the hex dump of the first 4096 bytes.
         device_id: WWN and serial number of a block device. A network disk has an empty id.
+        server_addresses: IP addresses to which the host resolves the server of a network disk.
     """
 
     host: str
     reported_size: str
     first_block: tuple[str, ...]
     device_id: str = ""
+    server_addresses: frozenset[str] = frozenset()
 
 
 def classify_file_location(
@@ -176,8 +180,55 @@ def classify_block_location(
             DiskLocation.AMBIGUOUS,
             "both hosts read the same size and first block, but find no WWN and no serial number",
         )
+    if is_network_disk:
+        problem = _find_server_problem(source_view, destination_view)
+        if problem:
+            return DiskLocation.AMBIGUOUS, problem
     device_text = f"device ID {source_view.device_id}, " if source_view.device_id else ""
+    server_text = f" from the server {_format_addresses(source_view)}" if is_network_disk else ""
     return (
         DiskLocation.REMOTE,
-        f"both hosts read the same {device_text}size {source_view.reported_size} and first block",
+        (
+            f"both hosts read the same {device_text}size {source_view.reported_size} and first "
+            f"block{server_text}"
+        ),
     )
+
+
+def _find_server_problem(source_view: BlockView, destination_view: BlockView) -> str:
+    """Return why the two hosts may reach different servers, or "" if they reach the same one.
+
+    Equal contents are no proof: two blank disks are equal, and so are two copies of a template.
+    """
+    for view in (source_view, destination_view):
+        if not view.server_addresses:
+            return f"{view.host} resolves the server of the disk to no IP address"
+        for address in sorted(view.server_addresses):
+            if ip_address(address).is_loopback:
+                return (
+                    f"{view.host} resolves the server of the disk to {address}, so each host may "
+                    "reach a server of its own"
+                )
+    if _are_same_servers(source_view.server_addresses, destination_view.server_addresses):
+        return ""
+    return (
+        f"{source_view.host} resolves the server of the disk to {_format_addresses(source_view)}, "
+        f"but {destination_view.host} to {_format_addresses(destination_view)}"
+    )
+
+
+def _are_same_servers(source: Iterable[str], destination: Iterable[str]) -> bool:
+    """Return whether the two hosts resolved one name to the same IP addresses.
+
+    A host without IPv6 can have no IPv6 addresses, so each version of IP is compared alone.
+    """
+    versions = [
+        [{one for one in addresses if ip_address(one).version == version} for version in (4, 6)]
+        for addresses in (source, destination)
+    ]
+    common = [(mine, other) for mine, other in zip(*versions, strict=True) if mine and other]
+    return bool(common) and all(mine == other for mine, other in common)
+
+
+def _format_addresses(view: BlockView) -> str:
+    return ", ".join(sorted(view.server_addresses))

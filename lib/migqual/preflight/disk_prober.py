@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from migqual.errors import HostError
 from migqual.hosts.domain_definition import Disk
@@ -276,7 +277,7 @@ def _query_free_space(host: Host, path: PurePosixPath) -> tuple[int, str]:
 
 
 def _read_block_view(host: Host, disk: Disk) -> BlockView:
-    """Open the disk on the host, and read the size, the first block and the device id.
+    """Open the disk on the host, and read size, first block, device id and server addresses.
 
     Raises:
         HostError: The host cannot open the disk.
@@ -287,9 +288,21 @@ def _read_block_view(host: Host, disk: Disk) -> BlockView:
         message = " ".join((result.stderr or result.stdout).split())
         raise HostError(host.name, f"cannot open {disk.source}: {message}")
     first_block = tuple(line for line in lines[1:] if ":  " in line[:12])
+    if disk.type == "network":
+        addresses = _resolve_server(host, disk.source)
+        return BlockView(
+            host.name, lines[0].strip(), first_block, server_addresses=frozenset(addresses)
+        )
     device_id = ""
     if disk.type == "block":
         device_id = host.shell.run_unchecked(
             "lsblk", "-dno", "WWN,SERIAL", disk.source
         ).stdout.strip()
     return BlockView(host.name, lines[0].strip(), first_block, device_id)
+
+
+def _resolve_server(host: Host, disk_uri: str) -> set[str]:
+    """Return the IP addresses to which the host resolves the server in the URI of a disk."""
+    server = urlsplit(disk_uri).hostname or ""
+    result = host.shell.run_unchecked("getent", "ahosts", server)
+    return {line.split()[0] for line in result.stdout.splitlines() if line.strip()}

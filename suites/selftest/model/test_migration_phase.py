@@ -4,7 +4,12 @@ import pytest
 
 from migqual.model.guest_event import GuestEvent
 from migqual.model.job_stats import JobStats
-from migqual.model.migration_phase import MigrationPhase, determine_phase, find_iteration_number
+from migqual.model.migration_phase import (
+    MigrationPhase,
+    determine_phase,
+    find_iteration_number,
+    has_started_to_send,
+)
 
 pytestmark = pytest.mark.selftest
 
@@ -53,6 +58,24 @@ def test_copied_bytes_of_disks_show_the_disk_copy() -> None:
     assert determine_phase((), "a1", JobStats({"disk_processed": 1})) is MigrationPhase.DISK_COPY
     assert determine_phase((), "a1", JobStats({})) is MigrationPhase.NOT_STARTED
     assert determine_phase((SETUP,), "a1", JobStats({"disk_processed": 1})) is MigrationPhase.SETUP
+
+
+@pytest.mark.parametrize(
+    ("events", "has_started"),
+    [
+        ((), False),
+        ((SETUP, GuestEvent("a1", "MIGRATION", 0.3, detail='{"status":"failed"}')), False),
+        ((SETUP, ACTIVE), True),
+        ((GuestEvent("b1", "MIGRATION", 0.3, detail='{"status":"active"}'),), False),
+        ((GuestEvent("a1", "JOB_STATUS_CHANGE", 0.3, detail='{"status":"created"}'),), False),
+        ((GuestEvent("a1", "JOB_STATUS_CHANGE", 0.3, detail='{"status":"running"}'),), True),
+    ],
+)
+def test_events_show_whether_data_moved(
+    events: tuple[GuestEvent, ...], *, has_started: bool
+) -> None:
+    """Data moves from the status `active` on, or when a disk copy runs."""
+    assert has_started_to_send(events, "a1") is has_started
 
 
 def test_number_of_the_iteration() -> None:

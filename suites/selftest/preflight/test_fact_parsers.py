@@ -45,6 +45,9 @@ MISSING_FILE_VIEW = FileView("b", "/images", exists=False)
 NBD_DISK = Disk("vda", "network", "nbd://s/x")
 BLOCK_DEVICE_DISK = Disk("vda", "block", "/dev/x")
 BLOCK_VIEW = BlockView("a", "64 MiB", ("0: 00",), "wwn1")
+EXPORT_VIEW = BlockView(
+    "a", "64 MiB", ("0: 00",), server_addresses=frozenset({"192.0.2.1", "2001:db8::1"})
+)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +87,36 @@ def test_location_of_a_disk_file(
 @pytest.mark.parametrize(
     ("disk", "source_view", "destination_view", "location"),
     [
+        (NBD_DISK, EXPORT_VIEW, replace(EXPORT_VIEW, host="b"), DiskLocation.REMOTE),
         (
             NBD_DISK,
-            replace(BLOCK_VIEW, device_id=""),
-            replace(BLOCK_VIEW, device_id="", host="b"),
+            EXPORT_VIEW,
+            replace(EXPORT_VIEW, server_addresses=frozenset({"192.0.2.1"})),
             DiskLocation.REMOTE,
+        ),
+        (
+            NBD_DISK,
+            EXPORT_VIEW,
+            replace(EXPORT_VIEW, server_addresses=frozenset({"192.0.2.2", "2001:db8::1"})),
+            DiskLocation.AMBIGUOUS,
+        ),
+        (
+            NBD_DISK,
+            replace(EXPORT_VIEW, server_addresses=frozenset({"192.0.2.1"})),
+            replace(EXPORT_VIEW, server_addresses=frozenset({"2001:db8::1"})),
+            DiskLocation.AMBIGUOUS,
+        ),
+        (
+            NBD_DISK,
+            replace(EXPORT_VIEW, server_addresses=frozenset({"127.0.0.1"})),
+            replace(EXPORT_VIEW, server_addresses=frozenset({"127.0.0.1"})),
+            DiskLocation.AMBIGUOUS,
+        ),
+        (
+            NBD_DISK,
+            EXPORT_VIEW,
+            replace(EXPORT_VIEW, server_addresses=frozenset()),
+            DiskLocation.AMBIGUOUS,
         ),
         (NBD_DISK, BLOCK_VIEW, Missing("refused"), DiskLocation.UNREACHABLE),
         (NBD_DISK, Missing("refused"), BLOCK_VIEW, DiskLocation.UNREACHABLE),
