@@ -129,10 +129,12 @@ def test_abort_during_the_switch_over_leaves_one_copy(
 
 @contextmanager
 def request_abort(domain: Domain) -> Iterator[Future[str]]:
-    """Request an abort of the job in a separate thread, and wait for the answer after the block.
+    """Request an abort of the job in a separate thread, and run the block meanwhile.
+
+    At the end of the block, the function waits until libvirt has answered the request.
 
     Yields:
-        The answer of libvirt: its error message, or `accepted`.
+        A future. Its result is the error message of libvirt, or `accepted`.
     """
 
     def abort() -> str:

@@ -21,13 +21,13 @@ def test_gap_meter_measures_known_pauses(
 
     Preconditions: the guest is suspended and resumed. QEMU's clock gives the length of each
     pause. The kernel of the guest's host records when replies leave the guest.
-    Expected: no pause is missed. Each pause has two measurements: the gap at the client, and the
-    silence (time without a reply) at the host's kernel. The error of the gap meter is the larger
-    of two times: the difference between gap and silence, and the delay of a probe that the client
-    sent too late. The 95th percentile of the error is within the limit of the profile. If the
-    percentile is above the limit, the gaps of the run are no evidence, and the test is
-    inconclusive, not failed. The report also shows by how much the gap exceeds QEMU's pause (an
-    emulated guest takes time to wake up), and the longest silence without a pause.
+    Expected: no pause is missed. For each pause, the client and the host's kernel measure the time
+    without a reply of the guest. The error is the difference of these two times. If the client
+    sent a probe too late, and the delay is longer than the difference, the error is the delay. The
+    95th percentile of the errors is within the limit of the profile. If the percentile is above
+    the limit, the gaps of the run are no evidence, and the test is inconclusive, not failed. The
+    report also shows the client's time minus QEMU's pause (an emulated guest takes time to wake
+    up), and the longest time without a reply that no pause caused.
     """
     guest = testbed.make_guest(GuestSpec())
 

@@ -51,17 +51,17 @@ def test_compression_method_reduces_bytes(
     combination of level, kind of data and number of connections in the matrix. The matrix is
     pairwise: each two values occur together at least once. With `--matrix full`, the matrix has
     all combinations. Each migration is compared with a plain migration, which sends the same
-    data without compression. Level 0 (store) is left out where QEMU refuses the level. If a
-    migration lasts longer than 30 s, the guest is suspended until the migration ends.
+    data without compression. Level 0 is left out if QEMU refuses this level. If a migration lasts
+    longer than 30 s, the guest is suspended until the migration ends.
     Expected: the kernel of the source counts the bytes on the link. Text takes at most 80 % of
-    the bytes of the plain migration, also while the text changes. Random data, zeroes, and text
-    at level 0 take at most 102 %. The method does not enlarge random data: random data takes
-    more bytes than zeroes, and this difference is at most 1.1 times the difference without
-    compression. Text takes no more bytes at a high level than at a low level. The number of
-    sender threads of QEMU equals the number of connections. Every page is intact, and the
-    migration parameters are afterwards the same as before. If the kernel counts too many bytes,
-    but the bytes in the job statistics are within the limit, the test is inconclusive, not
-    failed.
+    the bytes of the plain migration, also if the guest changes the text during the migration.
+    Random data, zeroes, and text at level 0 take at most 102 %. A high level sends no more bytes
+    for text than a low level. The method does not enlarge random data: the test subtracts the
+    bytes for zeroes from the bytes for random data, and the result is at most 1.1 times the
+    result without compression. The number of sender threads of QEMU equals the number of
+    connections. Every page is intact, and the migration parameters are the same as before. If the
+    kernel counts too many bytes, but the job statistics are within the limit, the test is
+    inconclusive, not failed.
     """
     method = METHODS[name]
     for setting in method.required_settings:

@@ -71,12 +71,12 @@ def test_xbzrle_sends_differences(testbed: Testbed) -> None:
     QEMU sends a slightly changed page as a difference if the cache holds the last state of the
     page.
 
-    Preconditions: both ends offer xbzrle; the guest changes a few bytes in each page of 16 MiB
-    all the time.
+    Preconditions: both ends offer xbzrle; the guest writes to 16 MiB of memory all the time, and
+    changes a few bytes in each page.
     Expected: the cache has the requested size. With a cache large enough for all pages, QEMU
     sends differences of less than half a page on average. With a cache too small for the pages,
     there are more cache misses than differences. With the smallest cache, which holds a single
-    page, nearly every access is a miss. Afterwards the old cache size is in force.
+    page, nearly every access is a miss. After the migrations, the old cache size is in force.
     """
     guest = testbed.make_guest(SLOW_DIRTYING_GUEST)
     parameters_before = read_parameter_state(guest)
@@ -134,8 +134,8 @@ def test_xbzrle_does_not_grow_random_pages(testbed: Testbed) -> None:
     Preconditions: both ends offer xbzrle; the guest fills 16 MiB with new random data all the
     time.
     Expected: with xbzrle, a sent page takes on average at most 102 % of the bytes that a page
-    takes without xbzrle. A sent page is a page sent as a whole or as a difference. QEMU compared
-    some pages with their last sent state.
+    takes without xbzrle. Pages sent as a whole and pages sent as a difference both count. If
+    QEMU found no page in the cache of xbzrle, the test is inconclusive.
     """
     guest = testbed.make_guest(RANDOM_DIRTYING_GUEST)
 
@@ -147,8 +147,8 @@ def test_xbzrle_does_not_grow_random_pages(testbed: Testbed) -> None:
     figures = read_xbzrle_figures(xbzrle_migration.outcome)
     if not figures.page_count + figures.overflow_count:
         raise InconclusiveError(
-            "QEMU compared no page with the last sent state of the page, so the migration did not "
-            "use xbzrle"
+            "QEMU found no page in the cache of xbzrle, so the test cannot show the effect of "
+            "xbzrle"
         )
     assert (
         compute_bytes_per_page(xbzrle_migration)
@@ -189,11 +189,11 @@ class XbzrleFigures:
 
 
 def read_xbzrle_figures(outcome: Outcome) -> XbzrleFigures:
-    """Return the statistics of xbzrle of the job.
+    """Return the xbzrle statistics of the migration.
 
     Raises:
-        InconclusiveError: The migration had too few rounds: no page was sent three times. Or
-            libvirt did not report a statistic.
+        InconclusiveError: The migration had fewer than `MIN_ROUNDS` rounds, or libvirt did not
+            report a statistic.
     """
     stats = outcome.stats
     rounds = require_statistic(stats.memory_iteration, "rounds")

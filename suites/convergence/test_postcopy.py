@@ -128,13 +128,13 @@ def test_postcopy_preempt_channel(
 @pytest.mark.beyond_requirement
 def test_dirty_limit(testbed: Testbed, record_figures: RecordFigures) -> None:
     """
-    A limit of the dirty rate, instead of a throttle of all vCPUs, lets a non-converging guest
-    move.
+    With the dirty limit of QEMU, a non-converging guest migrates to the destination.
 
-    Preconditions: a non-converging guest. The dirty limit of QEMU needs KVM and a dirty ring.
-    Expected: if QEMU supports the dirty limit, the guest moves, and QEMU throttles the vCPUs
-    during the migration. Otherwise QEMU refuses the dirty limit with a message, and the verdict
-    is `unsupported`.
+    Preconditions: the guest dirties memory faster than the bandwidth limit. The dirty limit needs
+    KVM and a dirty ring.
+    Expected: if QEMU supports the dirty limit, the guest migrates, and QEMU throttles vCPUs during
+    the migration. Otherwise QEMU refuses the dirty limit with a message, and the verdict is
+    `unsupported`.
     """
     guest = testbed.make_guest(NON_CONVERGING)
     throttle_times_us: list[int] = []

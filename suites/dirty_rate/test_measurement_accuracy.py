@@ -89,7 +89,7 @@ def test_measured_dirty_rate_is_accurate(
 
     comparisons = compare_all_loads(guest, MEASUREMENT_METHODS[method_name])
 
-    report_comparisons(record_figures, f"dirty rate {method_name}", comparisons)
+    report_comparisons(record_figures, f"dirty rate measured by {method_name}", comparisons)
     assert find_tolerance_violations(comparisons, profile) == {}
 
 
@@ -102,14 +102,13 @@ def test_libvirt_dirty_bitmap_and_dirty_ring_modes(
     testbed: Testbed, profile: Profile, record_figures: RecordFigures, mode: DirtyRateMode
 ) -> None:
     """
-    The modes dirty-bitmap and dirty-ring, based on KVM's dirty log, measure correctly through
-    libvirt, too.
+    libvirt measures the dirty rate correctly in the modes dirty-bitmap and dirty-ring.
 
-    Preconditions: a KVM guest under the loads of `test_measured_dirty_rate_is_accurate`. For the
-    mode dirty-ring, the guest has a dirty ring. The test does not measure an emulated guest,
-    because an emulated guest has no KVM dirty log (unsupported).
-    Expected: each measured rate is within the same tolerance as with sampling. If libvirt or QEMU
-    refuses the mode or the dirty ring, the test is unsupported.
+    Preconditions: the guest runs with KVM, and has a dirty ring if the mode is dirty-ring. The
+    loads are the same as in `test_measured_dirty_rate_is_accurate`.
+    Expected: each measured rate is within the tolerance of the profile. If the guest is emulated,
+    the verdict is `unsupported`. If libvirt or QEMU refuses the mode or the dirty ring, the verdict
+    is also `unsupported`.
     """
     guest = make_guest_for_mode(mode, testbed)
     if not dirty_rate.has_kvm_dirty_log(guest.domain):
@@ -124,7 +123,9 @@ def test_libvirt_dirty_bitmap_and_dirty_ring_modes(
         guest, MeasurementMethod(measure_by_libvirt, seconds=1, samples_per_mib=PAGES_PER_MIB)
     )
 
-    report_comparisons(record_figures, f"dirty rate libvirt {mode}", comparisons)
+    report_comparisons(
+        record_figures, f"dirty rate measured by libvirt in mode {mode}", comparisons
+    )
     assert find_tolerance_violations(comparisons, profile) == {}
 
 
@@ -176,16 +177,15 @@ def test_dirty_bitmap_and_dirty_ring_modes(
     testbed: Testbed, profile: Profile, record_figures: RecordFigures, mode: DirtyRateMode
 ) -> None:
     """
-    A mode based on KVM's dirty log measures a KVM guest correctly. For an emulated guest, the
-    report describes the effect of the mode.
+    QMP measures the dirty rate of a KVM guest correctly in the modes dirty-bitmap and dirty-ring.
 
-    Preconditions: QEMU's schema lists the mode. For the mode dirty-ring, a KVM guest has a dirty
-    ring.
-    Expected: with a KVM guest, the measured rate is within the profile's tolerance, or libvirt or
-    QEMU refuses with a message (unsupported). With an emulated guest, which has no KVM dirty log,
-    QEMU may crash; the report describes the reaction of libvirt and QEMU. Then a second guest on
-    the same host is measured in the mode page-sampling, and the measured rate is within the
-    tolerance.
+    Preconditions: QEMU's schema lists the mode. A KVM guest has a dirty ring if the mode is
+    dirty-ring.
+    Expected: the rate measured for a KVM guest is within the tolerance of the profile. If libvirt
+    or QEMU refuses the mode or the dirty ring with a message, the verdict is `unsupported`. For an
+    emulated guest, QEMU may refuse the mode or crash, because both modes need KVM. The report
+    describes what happened. Then a second guest on the same host is measured in the mode
+    page-sampling, and this measured rate is within the tolerance.
     """
     expendable_guest = make_guest_for_mode(mode, testbed)
     if mode not in dirty_rate.list_supported_modes(expendable_guest.domain):
@@ -213,5 +213,5 @@ def test_dirty_bitmap_and_dirty_ring_modes(
         with memory_region(testbed.make_guest(LARGE_GUEST), load) as dirtied_region:
             comparison = compare_rates(dirtied_region, load, MEASUREMENT_METHODS["qmp-sampled"])
 
-    record_figures(f"dirty rate {mode}", {"behavior": stack_behavior})
+    record_figures(f"dirty rate measured by QMP in mode {mode}", {"behavior": stack_behavior})
     assert comparison.is_within_tolerance(profile), comparison

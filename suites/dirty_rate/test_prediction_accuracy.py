@@ -43,16 +43,14 @@ def test_prediction_matches_migration(
     A prediction shows before the migration whether the guest converges, and the total time.
 
     Preconditions: migrations of the idle guest show the speed of the link and the constant
-    durations of a migration, such as the setup time. For each of four loads the dirty rate is
-    measured over several windows, and the non-zero pages are counted. The prediction is computed
-    before the migration.
-    Expected: every prediction of convergence is right, except near the boundary of convergence.
-    There, a 10 % higher or lower dirty rate changes the prediction. A non-converging migration is
-    aborted at the deadline, and the guest runs on unharmed. The 90th percentile of the error of
-    the total time is within the limit of the profile. Under load, the setup time can be longer
-    than for the idle guest, because QEMU needs more time to turn on the dirty log. This additional
-    time is subtracted from the measured total time. The report has every figure, downtime
-    included.
+    durations of a migration, such as the setup time. For each of four loads, the dirty rate is
+    measured over several windows, and the non-zero pages are counted. Then the prediction is
+    computed, and the guest migrates. Under load, QEMU may need more time to turn on the dirty log.
+    This additional time is subtracted from the measured total time.
+    Expected: every prediction of convergence is right. If a 10 % higher or lower dirty rate would
+    change this prediction, the prediction does not count. A non-converging migration is aborted at
+    the deadline, and the guest runs on unharmed. The 90th percentile of the error of the total time
+    is within the limit of the profile. The report has every figure, downtime included.
     """
     guest = testbed.make_guest(SMALL_GUEST)
     calibration = run_calibration(lambda plan: testbed.migrate(guest, plan))

@@ -139,9 +139,9 @@ def test_revoked_destination_certificate_is_recorded(
     The report records whether the source obeys the revocation list on the source.
 
     Preconditions: the source's revocation list contains the certificate of the destination.
-    Expected: the report says whether the migration succeeds. The guest is unharmed in both
-    cases. As a TLS server, QEMU reads the list. As a TLS client, only some versions of QEMU read
-    the list.
+    Expected: the report says whether the migration succeeds. The guest is unharmed, even if the
+    migration fails. As a TLS server, QEMU reads the list. As a TLS client, only some versions of
+    QEMU read the list.
     """
     guest = testbed.make_guest(GuestSpec())
 
@@ -213,9 +213,9 @@ def test_tls_disks_with_multifd_without_tls_destination(
     succeeds without `--tls-destination`.
 
     Preconditions: the destination's certificate contains the destination's address.
-    Expected: the report says whether the migration succeeds. The guest is unharmed in both
-    cases. Without the option some versions of libvirt pass no host name for the disks, and QEMU
-    refuses the migration.
+    Expected: the report says whether the migration succeeds. The guest is unharmed, even if the
+    migration fails. With some versions of libvirt, QEMU refuses the migration, because libvirt
+    passes no host name for the disks.
     """
     guest = testbed.make_guest(DISK_GUEST)
     plan = replace(STREAMS[Stream.DISKS][1], channels=2, guard=Guard.OFF)

@@ -44,8 +44,8 @@ def test_tls_hides_guest_data_on_link(
     Preconditions: both hosts hold certificates of the same authority and verify the peer; a
     capture records the traffic on the link.
     Expected: without TLS the capture contains known pages and blocks of the guest. With TLS the
-    capture contains none of them on any channel. The migration with TLS uses at least the
-    requested number of channels, and as many as without TLS. Every channel uses TLS.
+    capture contains none of these pages and blocks, and every channel uses TLS. Both migrations
+    use the same number of channels. This number is not smaller than the requested number.
     """
     spec = GuestSpec(disks=COPIED_DISKS[content])
     storage_copy = StorageCopy.ALL if spec.disks else StorageCopy.NONE

@@ -28,8 +28,8 @@ TLS_PLAN = Plan(tls=True, channels=CHANNELS, bandwidth_mib_s=32)
 class ThreadPinner:
     """A callback to pin vCPU threads and migration threads to separate CPUs.
 
-    Each thread is pinned once, at the first job sample at which the thread exists. Later samples
-    read the CPU affinity of the thread back.
+    Each thread is pinned once, at the first job sample at which the thread exists. At each later
+    job sample, the callback checks the CPU affinity of the thread.
 
     Attributes:
         host: The host of the QEMU process.
@@ -37,8 +37,8 @@ class ThreadPinner:
         vcpu_cpus: CPUs for the vCPU threads.
         migration_cpus: CPUs for the migration threads.
         pinned_tids: Ids of all pinned threads.
-        confirmed_threads: Threads with the correct CPU affinity in a later sample, by thread id.
-        misplaced_threads: Threads with another CPU affinity in a later sample.
+        confirmed_threads: Threads whose CPU affinity was correct at a check, by thread id.
+        misplaced_threads: Threads whose CPU affinity was wrong at a check.
     """
 
     host: Host
@@ -69,7 +69,7 @@ class ThreadPinner:
     def list_migration_threads(self) -> list[str]:
         """Return the names of QEMU's migration threads that are pinned to `migration_cpus`.
 
-        A thread is in the list only if a later job sample confirmed the CPU affinity.
+        A thread is in the list only if a check after the pinning found the correct CPU affinity.
         """
         return sorted(
             thread.name for thread in self.confirmed_threads.values() if thread.is_migration
@@ -82,12 +82,13 @@ def test_migration_threads_are_pinned(
     encryption: Encryption, testbed: Testbed, record_figures: RecordFigures
 ) -> None:
     """
-    The threads of an encrypted migration run on a CPU not used by the guest's vCPU.
+    The threads of an encrypted migration can run on another CPU than the guest's vCPU.
 
-    Preconditions: the vCPU may run on two or more host CPUs; two encrypted channels; a busy guest.
-    Expected: the main migration thread, a thread for each channel, and the vCPU thread are
-    pinned. The CPU affinity of each thread is read back during the migration. The report has
-    the guest's slowdown with and without pinning.
+    Preconditions: two host CPUs are available for the guest; two encrypted channels; a busy guest.
+    The test pins the vCPU thread to one CPU, and the migration threads to the other CPU.
+    Expected: during the migration, the main migration thread, a thread for each channel, and the
+    vCPU thread have the CPU affinity that the test set. The report has the guest's slowdown with
+    and without pinning.
     """
     assert set(encryption.original_settings) == {host.name for host in testbed.hosts}
     guest = testbed.make_guest(BUSY_GUEST)

@@ -89,9 +89,9 @@ def cut_link_during_migration(
             received_before = read_migration_bytes(held)
             if not received_before:
                 raise InconclusiveError(
-                    "cannot check whether the link cut stops the migration data: at the start of "
-                    "the cut, `ss` on the destination shows 0 bytes that QEMU received from the "
-                    "source"
+                    "at the start of the link cut, QEMU on the destination had received 0 bytes "
+                    "from the source (output of `ss`). The test cannot check whether the cut stops "
+                    "the migration data"
                 )
             held.release()
             if case.phase is not MigrationPhase.SWITCH_OVER:

@@ -42,8 +42,8 @@ def test_no_copy_stays_after_the_end_of_the_source_qemu(
 
     Preconditions: the migration is in the phase of the case.
     Expected: the migration fails with an error. The guest runs on neither host, and the
-    destination has no QEMU process and no domain of the guest. The guest starts again at the source
-    from its definition.
+    destination has no QEMU process and no domain of the guest. Afterwards the test can start the
+    guest at the source from its definition.
     """
     guest = case.make_guest(testbed)
 
@@ -99,9 +99,9 @@ def test_no_copy_stays_after_a_power_failure_of_the_source(
     A guest whose source loses power runs nowhere, and no incomplete copy stays.
 
     Preconditions: the migration is in the first iteration over guest memory. The source is
-    switched off, and no packet announces the end.
-    Expected: the destination removes the incomplete copy by itself, while the source is off. The
-    guest starts again at the source from its definition.
+    switched off at once, and sends no packet that ends its connections.
+    Expected: the destination removes the incomplete copy by itself, while the source is off.
+    Afterwards the test can start the guest at the source from its definition.
     """
     guest = testbed.make_guest(GuestSpec())
     journal = testbed.probe_context.journal

@@ -1,4 +1,4 @@
-"""LM-PRE-01: another program has ports of libvirt's range for migrations."""
+"""LM-PRE-01: another program listens on ports of libvirt's range for migrations."""
 
 import pytest
 
@@ -19,11 +19,11 @@ TAKEN_COUNT = 4
 @pytest.mark.requirement("LM-PRE-01")
 def test_migration_uses_a_free_port(testbed: Testbed) -> None:
     """
-    A migration succeeds although another program has the first ports of the range.
+    A migration succeeds although another program listens on the first ports for migrations.
 
     Preconditions: another program at the destination listens on the first four ports for
     migrations.
-    Expected: QEMU at the destination listens on another port of the range. The migration
+    Expected: QEMU at the destination listens on another port for migrations. The migration
     completes, and the guest is intact.
     """
     guest = testbed.make_guest(GuestSpec())
@@ -41,7 +41,9 @@ def test_migration_uses_a_free_port(testbed: Testbed) -> None:
         migration = held.wait_for_end()
 
     if taken_count < TAKEN_COUNT:
-        raise InconclusiveError(f"another program already has ports of {taken_ports}")
+        raise InconclusiveError(
+            f"another program already listens on one or more ports in {taken_ports}"
+        )
     raise_violations(migration.violations)
     assert migration.error is None
     used_ports = {connection.local_port for connection in connections}
@@ -54,9 +56,9 @@ def test_migration_without_a_free_port_is_refused(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    libvirt refuses a migration if other programs have all ports for migrations.
+    libvirt refuses a migration if other programs listen on all ports for migrations.
 
-    Preconditions: another program at the destination listens on every port of the range.
+    Preconditions: another program at the destination listens on every port for migrations.
     Expected: libvirt refuses the migration. The guest continues at the source, and nothing is left
     at the destination. When the ports are free again, the same migration succeeds.
     """

@@ -28,11 +28,11 @@ def test_device_changes_are_refused_during_the_migration(
     """
     libvirt refuses each change of a guest that migrates.
 
-    Preconditions: the migration is in the first iteration over guest memory. The commands of an
-    operator arrive at the same time: attach and detach disk, NIC and random number generator, set
-    vCPUs, memory, size and limits of a disk, link and limits of a NIC.
-    Expected: libvirt refuses every command, and the migration is still in the same phase. Then the
-    migration completes, the guest is intact, and has the same devices as before.
+    Preconditions: the migration is in the first iteration over guest memory. An operator gives
+    these commands in parallel: attach a disk, a NIC and a random number generator; detach a disk
+    and a NIC; set vCPUs, memory, size and limits of a disk, link and limits of a NIC.
+    Expected: libvirt refuses every command while the migration is in the first iteration. Then the
+    migration completes. The guest is intact, and has the same devices as before.
     """
     guest = testbed.make_guest(GUEST_SPEC)
     plan = Plan(safety=testbed.choose_safety(GUEST_SPEC))

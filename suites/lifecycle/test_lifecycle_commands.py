@@ -30,10 +30,10 @@ def test_lifecycle_commands_do_not_disturb_the_migration(
     """
     No life-cycle command at either host disturbs a guest that migrates.
 
-    Preconditions: the migration is in the first iteration over guest memory. The commands of an
-    operator arrive at the same time. At the source: another migration, save, managed save, core
-    dump, snapshot, checkpoint, backup, block copy, start, rename, resume. At the destination:
-    start, suspend, resume, reset, managed save, abort of the job.
+    Preconditions: the migration is in the first iteration over guest memory. An operator gives all
+    commands at once. At the source: another migration, save, managed save, core dump, snapshot,
+    checkpoint, backup, block copy, start, rename, resume. At the destination: start, suspend,
+    resume, reset, managed save, abort of the job.
     Expected: libvirt refuses every command, the migration is still in the same phase, and no
     command has left a file. Then the migration completes, and the guest is intact.
     """
@@ -130,11 +130,13 @@ def test_suspended_guest_arrives_once(
 @pytest.mark.requirement("LM-RES-03")
 def test_destroyed_guest_runs_nowhere(testbed: Testbed, record_commands: RecordCommands) -> None:
     """
-    A guest that an operator destroys during the migration runs on no host.
+    If libvirt destroys a guest during a migration, the guest runs on no host afterwards.
 
-    Preconditions: the migration is in the first iteration over guest memory.
-    Expected: if libvirt accepts the command, the migration fails, and the guest runs nowhere. The
-    guest starts again from its definition. If libvirt refuses the command, the guest migrates.
+    Preconditions: an operator gives the command `virsh destroy` in the first iteration over guest
+    memory.
+    Expected: if libvirt accepts the command, the migration fails, and the guest is off. The test
+    can then start the guest from its definition. If libvirt refuses the command, the migration
+    completes.
     """
     guest = testbed.make_guest(GuestSpec())
 

@@ -211,7 +211,11 @@ def flip_memory_byte(guest: Guest, provisioner: Provisioner) -> None:
 
 
 def flip_disk_byte(host: Host, image: str) -> None:
-    """Flip all bits of the last byte of the first block written by the guest."""
+    """Flip all bits of one byte of a disk image.
+
+    The function searches the image for the first block with data, and flips the last byte of this
+    block.
+    """
     cmp_output = host.shell.run_unchecked("cmp", image, "/dev/zero").stdout
     offset_match = re.search(r"(?:byte|char) (\d+)", cmp_output)
     assert offset_match, f"no block of {image} was written: {cmp_output}"

@@ -263,9 +263,9 @@ def test_freeze_that_blocks_all_of_qemu_is_found(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A frozen thread that blocks all of QEMU is not taken for a frozen migration thread.
+    A freeze that stops all of QEMU instead of one thread is detected.
 
-    Preconditions: QEMU's main thread is frozen in place of the main migration thread.
+    Preconditions: QEMU's main thread is frozen instead of the main migration thread.
     Expected: the result is inconclusive. Afterwards QEMU answers again.
     """
     monkeypatch.setattr(
@@ -277,7 +277,7 @@ def test_freeze_that_blocks_all_of_qemu_is_found(
     monkeypatch.setattr(qemu_threads.QemuThread, "is_migration_main", is_main_thread)
 
     with (
-        pytest.raises(InconclusiveError, match="not frozen alone in 5 attempts"),
+        pytest.raises(InconclusiveError, match="5 attempts to freeze only the thread"),
         freeze_migration_main(guest, testbed.probe_context),
     ):
         pytest.fail("QEMU answered with a frozen main thread")
@@ -306,17 +306,17 @@ def freeze_migration_main(guest: Guest, probe_context: ProbeContext) -> Iterator
                     yield
                     return
     raise InconclusiveError(
-        f"{main_thread.name} was not frozen alone in {FREEZE_ATTEMPTS} attempts: it held QEMU's "
-        "global lock each time, so all of QEMU stopped with it"
+        f"{FREEZE_ATTEMPTS} attempts to freeze only the thread {main_thread.name} stopped all of "
+        "QEMU: the thread held QEMU's global lock each time"
     )
 
 
 def enable_multifd_again(guest: Guest) -> None:
-    """Enable multifd again in the source's QEMU, whose main migration thread is still frozen.
+    """Enable multifd again in the source's QEMU while the main migration thread is frozen.
 
-    libvirt reset multifd when the migration failed. After `freeze_migration_main`, the thread
-    continues and closes the connections. QEMU 7.2 finds the connections by the multifd settings,
-    and dies if the settings cover fewer connections than exist.
+    libvirt reset multifd when the migration failed. Later the thread continues and closes the
+    connections. QEMU 7.2 finds the connections by the multifd settings, and dies if the settings
+    cover fewer connections than exist.
     """
     multifd_capability = {"capability": "multifd", "state": True}
     guest.domain.run_qmp_command("migrate-set-capabilities", capabilities=[multifd_capability])

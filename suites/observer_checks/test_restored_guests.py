@@ -24,7 +24,7 @@ def test_restored_and_booted_guests_are_the_same(testbed: Testbed) -> None:
     """
     Restored guests and booted guests have the same devices and pass the same migration checks.
 
-    Preconditions: two guests of each kind in turn, with a disk.
+    Preconditions: two restored and two booted guests in turn, each with a disk.
     Expected: every guest lists the same devices. Each guest migrates without damage to memory,
     disk and TCP session, and does not boot again. The restored guests started without a boot, and
     have fewer non-zero pages than the booted guests: memory that only the boot uses is neither
@@ -83,13 +83,14 @@ def test_restored_guests_have_distinct_identities(testbed: Testbed) -> None:
 @pytest.mark.parametrize("size", ["20M", "100"], ids=["truncated-stream", "truncated-header"])
 def test_damaged_cached_state_is_recreated(testbed: Testbed, size: str) -> None:
     """
-    A damaged cached state costs a boot, and has no other effect.
+    If a cached state is damaged, migqual replaces the state, and the guest still starts.
 
-    A host may cache states for later runs. libvirt cannot restore a damaged state.
+    A host may cache saved states for later runs. libvirt cannot restore a damaged state.
 
-    Preconditions: the lab's hosts cache states. The file of a state ends too early, in QEMU's
-    stream or in libvirt's header.
-    Expected: the guest runs, restored from a new state. The new state is cached.
+    Preconditions: the lab's hosts cache states. The file of a cached state is cut off after 20 MiB
+    (in QEMU's stream) or after 100 bytes (in libvirt's header).
+    Expected: migqual creates a new state and restores the guest from the new state. The guest
+    runs. The new state is in the cache.
     """
     spec = GuestSpec(
         shutdown_delay_s=70 + testbed.pair.lane_number

@@ -23,9 +23,10 @@ def test_documented_parameters_are_listed_or_refused(
     Every documented parameter has a value, or QEMU refuses the parameter as unknown.
 
     Preconditions: a guest without any changed parameter.
-    Expected: QEMU refuses to set a parameter missing from `query-migrate-parameters`. A listed
-    parameter has a value. If a default is documented, the value is this default. The report has
-    the missing parameters. A QEMU of the same host without a guest lists the same parameters.
+    Expected: if `query-migrate-parameters` does not list a parameter, QEMU refuses to set the
+    parameter, and the report names the parameter. A listed parameter has a value. If a default is
+    documented, the value is this default. A second QEMU process on the source, started without a
+    guest, lists the same parameters.
     """
     guest = testbed.make_guest(GuestSpec())
 

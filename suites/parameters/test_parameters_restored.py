@@ -73,8 +73,8 @@ def test_failed_migration_restores_parameters(
     A failed or aborted migration leaves no changed parameter or capability at the source.
 
     Preconditions: the plan sets bandwidth, downtime and throttle, in one variant also parallel
-    connections. While the guest is throttled, the deadline passes, the migration is aborted, or
-    the destination's QEMU is killed.
+    connections. While the guest is throttled, one of three events ends the migration: the
+    deadline of the plan, an abort, or the kill of the destination's QEMU.
     Expected: the values of the plan are in force during the migration. Afterwards the source's
     QEMU lists the same values as before, and the guest moves with the default plan.
     """

@@ -105,10 +105,11 @@ def test_free_space_for_copied_disks(
     """
     A copied local disk needs free space for the virtual size, not only for the allocated size.
 
-    Preconditions: a qcow2 image on the local store of the source. In the first case the virtual
-    size is 64 MiB. In the second case the image is 1 GiB larger than the destination's free space.
-    Expected: preflight refuses only the disk that does not fit. The needed space is the virtual
-    size.
+    Preconditions: an empty qcow2 image on the local store of the source. In the first case the
+    virtual size is 64 MiB. In the second case the virtual size is 1 GiB more than the free space of
+    the destination.
+    Expected: preflight refuses only the second case. In both cases the finding states the virtual
+    size as the needed space.
     """
     size_mib = 64
     if verdict is Severity.REFUSED:

@@ -61,8 +61,9 @@ def test_ssh_login_is_refused(
     """
     A wrong user key, or an unknown or changed host key, prevents the SSH login.
 
-    Preconditions: the inventory is wrong in exactly the tested point.
-    Expected: preflight refuses with the reason. A check that needs the login is unknown.
+    Preconditions: in the inventory, only the user key or only the known_hosts file is wrong.
+    Expected: preflight refuses the migration and states the reason. The finding of a check that
+    needs the login has the severity unknown.
     """
     LEDGER.wait_until_login_may_fail(pair.destination.entry)
 

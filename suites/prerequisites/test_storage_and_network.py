@@ -75,8 +75,8 @@ def test_local_disk_is_recognized(
     """
     A disk that only the source can open is local; the guest migrates only together with the disk.
 
-    Preconditions: both hosts have a folder with the path of the disk's folder, but these are two
-    different folders.
+    Preconditions: the folder of the disk exists on both hosts under the same path, but the hosts
+    do not share the folder.
     Expected: the disk is local. The migration is refused unless the plan copies the disk.
     """
     with define_inactive_copy(provisioner, shared_idle_guest, DiskSpec(StoreKind.LOCAL)) as name:
@@ -196,12 +196,11 @@ def test_shared_file_is_recognized_without_writing(
     """
     Preflight recognizes a shared file by QEMU's lock on the image, without writing a file.
 
-    Preconditions: a running guest on the shared directory. Only read-only probes are allowed,
-    as for a guest of another owner. So preflight must not write a file beside the image to see
-    whether the file appears on the other host.
+    Preconditions: a running guest on the shared directory. Preflight may use only read-only
+    probes, as for a guest of another owner.
     Expected: the disk is shared. If the file system does not show the locks of one host to the
-    other host, the disk is ambiguous. No file is written beside the image. The proof is the
-    journal, which has an entry for each created file: no new entry names a file in this folder.
+    other host, the disk is ambiguous. Preflight writes no file beside the image: the journal of
+    migqual, which lists each file before its creation, has no new entry for this folder.
     """
     finding_id = f"LM-SHR-01.{shared_idle_guest.spec.list_disk_targets()[FILE_DISK_INDEX]}"
     has_common_locks = "lock" in run_preflight(shared_idle_guest.name)[finding_id].message

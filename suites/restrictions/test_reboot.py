@@ -71,8 +71,9 @@ def test_acpi_reboot_during_a_migration_ends_in_shutdown(
     if wait_for_shutdown_or_reboot(slow_shutdown_guest) is DomainState.RUNNING:
         versions = testbed.destination.query_versions()
         raise UnsupportedError(
-            "LM-RES-08 expects that a guest is off after a migration during an ACPI reboot, but "
-            f"libvirt and QEMU restart the guest at the destination: {versions}"
+            "the guest migrated during its ACPI reboot; then libvirt and QEMU started the guest "
+            "again at the destination, but LM-RES-08 expects that the guest stays off; "
+            f"versions: {versions}"
         )
     assert testbed.source.libvirt.find_domain(slow_shutdown_guest.name) is None
 
@@ -125,14 +126,14 @@ def wait_for_reboot(guest: Guest) -> bool:
 
 
 def require_still_running(guest: Guest) -> None:
-    """Raise `InconclusiveError` when the guest is off already.
+    """Raise `InconclusiveError` if the guest is already off at the end of the migration.
 
-    The migration must take place while the guest shuts down.
+    The migration must end while the guest shuts down.
     """
     if guest.query_state() is not DomainState.RUNNING:
         raise InconclusiveError(
-            f"{guest.name} was already {guest.query_state()} when the migration ended, but the "
-            "test needs a migration that ends before the guest is off"
+            f"{guest.name} shut down too early: the guest must still run at the end of the "
+            f"migration, but the state of the guest is {guest.query_state()}"
         )
 
 

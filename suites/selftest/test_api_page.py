@@ -64,7 +64,10 @@ def test_page_is_up_to_date() -> None:
 
 
 def test_unknown_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a name in `CHAPTERS`, the contents of the API page, does not exist, an error is raised."""
+    """A name in `CHAPTERS` that the module does not define is an error.
+
+    `CHAPTERS` lists the classes and functions that the API page describes, by module.
+    """
     monkeypatch.setitem(api_page.CHAPTERS, "Plan", {"migqual.model.plan": ("Plans",)})
 
     with pytest.raises(ValueError, match=r"migqual\.model\.plan\.Plans does not exist"):

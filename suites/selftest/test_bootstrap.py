@@ -46,7 +46,7 @@ def test_not_root() -> None:
 
 
 def test_no_package_manager() -> None:
-    """Without apt and dnf, the error names the supported systems."""
+    """If the machine has neither apt nor dnf, the error names the supported systems."""
     assert "use Debian, Ubuntu or openEuler" in expect_refusal(environment={"PATH": "/nonexistent"})
 
 

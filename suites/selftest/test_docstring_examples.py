@@ -117,7 +117,8 @@ class Meaning:
 
         In `guest.host`, the object is `guest` and the attribute is `host`. For an instance of a
         class that is not a dataclass, the result is always True, because `__init__` can set any
-        attribute. For any other object, `value` must have the attribute or its annotation.
+        attribute. For any other object, the attribute must exist or have a type annotation, such as
+        `host: Host`.
         """
         is_open = self.is_instance and not is_dataclass(self.value)
         annotations = getattr(self.value, "__annotations__", {})
@@ -167,11 +168,11 @@ class ExampleNames:
         }
 
     def exists(self, node: ast.Name, *, is_called: bool) -> bool:
-        """Return whether the name exists, so that the example may use the name.
+        """Return whether the example may use the name.
 
-        A name exists if the example defines the name, or if `list_meanings` finds a meaning. Any
-        other lower-case name counts as a variable in the reader's own program. This variable also
-        exists, but not as a function that the example can call.
+        The example may use a name that the example itself defines, and a name for which
+        `list_meanings` finds a meaning. The example may also use any lower-case name without a
+        call: such a name is a variable in the reader's own program.
 
         Args:
             node: The name in the example.

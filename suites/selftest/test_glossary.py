@@ -59,7 +59,7 @@ PLAIN_WORDS = {
     *("hz", "mib", "ms", "n", "percent", "s"),
     *("env", "json", "migqual", "mugen"),
 }
-# Words with which a reader has to guess: old, figurative, or with several meanings.
+# Old-fashioned, figurative or ambiguous words: a reader has to guess the meaning.
 FORBIDDEN_WORDS = (
     *("told", "foretell", "foretold", "look", "looks", "looked", "looking", "way", "ways"),
     *("furnish", "furnishes", "furnished", "aside", "restless", "in vain", "stranger"),
@@ -162,9 +162,9 @@ def test_labels_use_terms_of_the_glossary(list_labels: Callable[[], Iterable[str
 def test_lists_of_allowed_words_are_short() -> None:
     """PLAIN_WORDS and the keys of WORD_FORMS have no superfluous word.
 
-    The two lists together are exactly the words that labels use and that are not in the glossary.
-    A label is a short text that users see, for example a heading of the report or an option. Each
-    value of WORD_FORMS is a word of the glossary or of PLAIN_WORDS.
+    Each of these words is in a label, but not in the glossary. A label is a short text that users
+    see, for example a heading of the report or an option. A key of WORD_FORMS is another form of
+    its value, for example `bench` of `benchmark`. Each value is in the glossary or in PLAIN_WORDS.
     """
     labels = (label for list_labels in LABEL_SOURCES for label in list_labels())
     used_words = {word for label in labels for word in split_words(label)}
@@ -214,7 +214,7 @@ def test_unknown_word_of_a_label_is_found(label: str, unknown_words: list[str]) 
 def test_code_has_no_forbidden_words() -> None:
     """Messages, help texts and docstrings of library and fixtures have no forbidden word.
 
-    FORBIDDEN_WORDS lists these words: old, figurative, or with several meanings.
+    FORBIDDEN_WORDS has words that are old-fashioned, figurative or ambiguous, such as `furnish`.
     """
     occurrences = {
         (str(file.relative_to(paths.ROOT)), word)
@@ -230,7 +230,7 @@ def test_code_has_no_forbidden_words() -> None:
 def test_claims_have_no_forbidden_words() -> None:
     """The docstrings of tests, and the YAML files of the fixtures, have no forbidden word.
 
-    FORBIDDEN_WORDS lists these words: old, figurative, or with several meanings.
+    FORBIDDEN_WORDS has words that are old-fashioned, figurative or ambiguous, such as `furnish`.
     """
     test_files = [
         file
@@ -245,6 +245,10 @@ def test_claims_have_no_forbidden_words() -> None:
 
 
 def test_forbidden_words_are_found() -> None:
-    """A forbidden word is found in any case; an option and a part of a word do not count."""
+    """A forbidden word is found in upper and in lower case.
+
+    A part of another word does not count, for example `look` in `overlooked`. A command-line option
+    does not count, for example `--quiet`.
+    """
     assert find_forbidden_words("Told in vain: no ear.") == ["told", "in vain", "ear"]
     assert find_forbidden_words("pip install --quiet; overlooked; recourse; search") == []

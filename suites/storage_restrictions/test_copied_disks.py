@@ -28,7 +28,8 @@ class InvalidDiskSet:
 
     Attributes:
         disks: The disks of the guest.
-        migrate_disks: The targets named in the plan, with the disk that must not be copied.
+        migrate_disks: The targets of the disks that the plan names. One of these disks must not be
+            copied.
         finding_id: The id of the expected finding.
     """
 

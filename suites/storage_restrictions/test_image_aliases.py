@@ -133,13 +133,13 @@ def test_one_image_under_two_names(
     alias_kind: str, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
-    A disk is not copied onto the image from which the disk is read.
+    A migration does not copy an image onto itself.
 
-    Preconditions: an image on the shared directory. The destination uses the image under the
-    same path or under another path.
-    Expected: the guard (the check that refuses unsafe migrations) refuses. Without the guard the
-    result of the migration is recorded. In both cases the bytes that the test wrote to the image
-    before are unchanged.
+    Preconditions: an image on the shared directory. The destination uses the same image, under
+    the same path or under another path.
+    Expected: the guard (the check that refuses unsafe migrations) refuses the migration. The test
+    then migrates without the guard, and the report contains the result. After both attempts, the
+    bytes that the test wrote to the image at the start are unchanged.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(StoreKind.DIRECTORY, DiskFormat.RAW),)))
     fill_disk(guest, "vda", UNTOUCHED_OFFSET_MIB, UNTOUCHED_SIZE_MIB)
@@ -163,8 +163,8 @@ def test_one_export_under_two_names(store: StoreKind, testbed: Testbed) -> None:
 
     Preconditions: the server offers the image of the disk also as a second NBD export or as a
     second iSCSI target.
-    Expected: the guard refuses the migration. The bytes that the test wrote to the image before
-    are unchanged.
+    Expected: the guard refuses the migration. The bytes that the test wrote to the image at the
+    start are unchanged.
     """
     guest = testbed.make_guest(GuestSpec(disks=(DiskSpec(store),)))
     fill_disk(guest, "vda", UNTOUCHED_OFFSET_MIB, UNTOUCHED_SIZE_MIB)

@@ -68,8 +68,8 @@ class CountedMigration:
     def byte_mismatch(self) -> str:
         """Describe a mismatch of `link_bytes` and `reported_bytes`; return "" if both agree.
 
-        For compressed pages, an older QEMU reports the size before compression. So fewer bytes on
-        the link than reported are no mismatch for a migration with compression.
+        For compressed pages, an older QEMU reports the size before compression. So with
+        compression, `link_bytes` may be smaller than `reported_bytes`.
         """
         plan = self.outcome.plan
         if not self.reported_bytes:
@@ -107,15 +107,15 @@ def list_qemu_offers(pair: HostPair) -> tuple[MigrationFeatures, ...]:
 def require_parameter(pair: HostPair, name: str, value: ParameterValue) -> None:
     """Require QEMU on both hosts to support the value of the migration parameter.
 
-    The function reads which parameters and values QEMU lists, and also sets the value. No guest
-    has to boot, because the function uses a QEMU without a guest. If QEMU on both hosts lists the
-    value, the function raises no error.
+    The function reads which parameters and values QEMU lists, and then sets the value. Both steps
+    use a QEMU without a guest. If both hosts list the value, the function raises no error. If a
+    host does not list the value, the error depends on the second step.
 
     Raises:
-        UnsupportedError: At least one host does not list the value, and at least one host refuses
-            the value. The error contains QEMU's message.
-        AssertionError: At least one host does not list the value, but both hosts accept the value.
-            So the list of QEMU is wrong.
+        UnsupportedError: A host does not list the value, and a host refuses the value. The error
+            contains QEMU's message.
+        AssertionError: A host does not list the value, but both hosts accept the value. So QEMU's
+            list is wrong.
     """
     missing_message = "; ".join(
         filter(
@@ -212,7 +212,7 @@ def read_parameter_state(guest: Guest) -> ParameterState:
 
 
 def list_changed_parameters(guest: Guest, before: ParameterState) -> dict[str, tuple[Any, Any]]:
-    """List the migration parameters with another value than before, as old and new value.
+    """List the migration parameters whose value changed, each with the old and the new value.
 
     If the guest is now on another host, only the parameters that both QEMU versions have are
     compared.

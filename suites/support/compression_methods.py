@@ -39,14 +39,14 @@ MAX_RANDOM_OVERHEAD = 1.1
 class CompressionMethod:
     """A compression method with the levels and numbers of connections to test.
 
-    The QEMU monitor sets the parameters for which the libvirt binding has no name. The binding
-    may be older than the hosts' libvirt.
+    The libvirt binding may be older than the libvirt of the hosts, and may not know a method or a
+    level. migqual then sets a parameter of QEMU with the QEMU monitor.
 
     Attributes:
-        compression: The method as named by libvirt; NONE if `method_setting` selects the method.
+        compression: Name of the method in libvirt; NONE if libvirt has no name for the method.
         levels: Compression levels; None for a method without levels.
         connections: Numbers of parallel connections; 0 for a single stream.
-        method_setting: QEMU parameter to select a method unknown to libvirt.
+        method_setting: QEMU parameter that selects the method; None if libvirt selects the method.
         level_parameter: QEMU parameter for the level; empty if libvirt sets the level.
     """
 
@@ -74,8 +74,8 @@ class CompressionMethod:
     def list_supported_levels(self, pair: HostPair) -> tuple[int | None, ...]:
         """Return the compression levels. Omit level 0 (store) if a host refuses level 0.
 
-        openEuler's QEMU refuses level 0 for compressing threads. For a method without levels, the
-        result is (None,).
+        openEuler's QEMU refuses level 0 for the method `mt`, in which QEMU threads compress the
+        pages. For a method without levels, the result is (None,).
         """
         if self.compression is not Compression.MT or STORE_LEVEL not in self.levels:
             return self.levels
@@ -226,11 +226,11 @@ class MethodResult:
     def find_byte_mismatch(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
         """Return a description if only the bytes on the link are over the limit, otherwise "".
 
-        The kernel counts the bytes on the link, and the job statistics count the sent bytes. The
-        limit is `max_share` of the bytes of the plain migration. Call this method only if
-        `find_violation` found no violation: then at least one of the two counts is within the
-        limit. If the bytes on the link are over the limit, the job statistics do not include all
-        sent bytes, so the test is inconclusive.
+        A description means that the job statistics do not include all bytes on the link, so the
+        test is inconclusive. The limit is `max_share` of the bytes of the plain migration.
+
+        Call the method only if `find_violation` returned "". Then at most one of the two counts is
+        over the limit.
         """
         if self.compute_link_share(plain_migrations) <= self.max_share:
             return ""
@@ -281,10 +281,9 @@ def find_overhead_violations(
 ) -> list[str]:
     """Describe each level at which a compression method enlarges random data.
 
-    For each level, the function subtracts the bytes sent for zeroes from the bytes sent for random
-    data, as counted by the job statistics. The result may be at most 1.1 times the result for the
-    plain migrations. The bytes for random data alone are no evidence: compression also shrinks the
-    other memory of the guest, which would hide the enlargement.
+    A migration sends more bytes for random data than for zeroes. With the method, this difference
+    may be at most 1.1 times the difference of the plain migrations. The job statistics count the
+    bytes. The difference excludes the other memory of the guest, which compression shrinks.
     """
     random, zero = str(PageContent.RANDOM), str(PageContent.ZERO)
     plain_overhead = plain_migrations[random].reported_bytes - plain_migrations[zero].reported_bytes

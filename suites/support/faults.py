@@ -239,8 +239,8 @@ def inject_missing_cpu_feature(
         yield
         if not host.shell.run("cat", marker).stdout:
             raise InconclusiveError(
-                f"{host.name}: a wrapper script over {emulator} hid the CPU feature {feature}, but "
-                "libvirt did not start the script, so the fault had no effect"
+                f"{host.name}: libvirt did not start the wrapper script at {emulator} that hides "
+                f"the CPU feature {feature}, so the fault had no effect"
             )
 
 

@@ -36,8 +36,8 @@ def expect_guard_refusal(testbed: Testbed, guest: Guest, plan: Plan, finding_id:
 def disable_guard(plan: Plan) -> Plan:
     """Return a copy of the plan without the guard, which refuses unsafe migrations.
 
-    Use the copy only with images that may be damaged. The copy also makes the controller drive the
-    migration. If the source drove the migration, the source could lose the connection, and with
-    the connection the error message of the destination.
+    Use the copy only with images that may be damaged. In the copy, the controller drives the
+    migration. The source could lose the connection to the destination, and could then not report
+    the error message of the destination.
     """
     return replace(plan, guard=Guard.OFF, control=Control.DIRECT)

@@ -29,7 +29,7 @@ class InventoryFault:
         text: Part of the message of the first finding.
         edit: Changes the inventory. The second argument is the destination's entry in the
             inventory.
-        damage: Damages a host while a `with` block runs.
+        damage: Damages a host before a `with` block, and undoes the damage after the block.
         is_common: Whether the damage concerns a host that several pairs use.
         is_typical: Whether `make test` includes the fault, as an example of similar faults.
     """
@@ -158,10 +158,11 @@ def hide_program(name: str, find_host: Callable[[Testbed], Host]) -> Damage:
 
 
 def run_commands(description: str, commands: str, undo_commands: str) -> Damage:
-    """Return a function that damages the destination while a `with` block runs.
+    """Return a function that damages the destination with a shell script.
 
-    The script `commands` damages the destination before the block. The script `undo_commands`
-    undoes the damage after the block. In both scripts, `$1` is the name of the service bridge.
+    The function is for a `with` statement. The script `commands` runs before the `with` block. The
+    script `undo_commands` undoes the damage after the block. In both scripts, `$1` is the name of
+    the service bridge.
     """
 
     @contextmanager

@@ -150,15 +150,17 @@ def run_virsh_commands(
     libvirt while the other commands wait for the migration.
 
     Args:
-        journal: Names the commands before they run, so that `migqual sweep` can end them.
+        journal: Journal of the run. The function adds an entry before the commands start, so that
+            `migqual sweep` can end the commands.
         host: The host.
         guest_name: Name of the migrating guest.
         role: Role of the host in the migration, `source` or `destination`.
         commands: Arguments of virsh for each command, by the name of the command.
 
     Raises:
-        InconclusiveError: The host has no virsh, or libvirt did not answer a command. For example,
-            virsh did not reach libvirt, or got no answer in time.
+        InconclusiveError: The host has no virsh, libvirt refused `virsh dominfo`, or libvirt did
+            not answer a command. For example, virsh did not reach libvirt, or got no answer in
+            time.
     """
     folder = host.entry.scratch / f"{guest_name}-answers"
     # The commands wait for libvirt on the host, also if migqual is killed. They would act after the

@@ -22,8 +22,8 @@ def require_postcopy() -> Iterator[None]:
     Any other refusal of the migration passes through to the caller.
 
     Raises:
-        UnsupportedError: An end does not support post-copy. The error contains the message of
-            libvirt or QEMU.
+        UnsupportedError: The source or the destination does not support post-copy. The error
+            contains the message of libvirt or QEMU.
     """
     with raise_unsupported_if(
         lambda error: isinstance(error, MigrationRefused) and is_postcopy_unsupported(error.message)

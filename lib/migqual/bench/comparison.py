@@ -28,7 +28,7 @@ def run_tool(argv: Sequence[str]) -> str:
 
 
 def format_table(rows: Sequence[tuple[str, Sequence[float]]]) -> list[str]:
-    """Format the lines of a table with the smallest, median and largest time of each row in s."""
+    """Format a table of times in s; each row has the smallest, the median and the largest time."""
     lines = [f"{'':24}{'min':>8}{'median':>8}{'max':>8}  in s, {len(rows[0][1])} rounds"]
     for name, values in rows:
         figures = (min(values), statistics.median(values), max(values))

@@ -29,8 +29,8 @@ def run_power(arguments: argparse.Namespace) -> int:
     """Switch a host of the lab off or on.
 
     A process inside a lab cannot see the control groups of the hosts. If migqual runs inside a
-    lab, the function replaces the process by the same command in the namespaces of an ancestor
-    process outside every lab, and does not return.
+    lab, the function starts the same command again outside every lab. The command replaces the
+    migqual process, so the function does not return.
     """
     if state.find_current_namespace() is not None:
         _exec_outside_lab(sys.argv)

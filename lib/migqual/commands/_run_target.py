@@ -34,7 +34,7 @@ class Cleanup:
 
     Attributes:
         inventories: Inventory files. The objects of runs that used one of these files are removed.
-        is_complete: False after an object could not be removed.
+        is_complete: False if an object could not be removed.
     """
 
     inventories: list[Path] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Cleanup:
 
 @contextmanager
 def sweep_afterwards() -> Iterator[Cleanup]:
-    """Remove the objects that crashed runs left on hosts, at the end of the block.
+    """Run the block, then remove the objects that crashed runs left on hosts.
 
     Yields:
         The cleanup, to which the caller adds inventory files.
@@ -65,9 +65,9 @@ def sweep_afterwards() -> Iterator[Cleanup]:
 def open_target(arguments: argparse.Namespace) -> Iterator[RunTarget]:
     """Provide the hosts of a run while the block runs.
 
-    Without --inventory the hosts are a lab. The function builds the lab if the lab is not up. At
-    the end of the block, the function removes the lab. The lab stays up if the lab was already up
-    before, if the user gave --keep, or if another run uses the lab.
+    Without --inventory, the hosts are a lab. A lab that is already up is used, and stays up. If no
+    lab is up, the function builds a lab. The function removes this lab at the end of the block,
+    unless the user gave --keep or another run uses the lab.
     """
     if arguments.inventory is not None:
         yield RunTarget(arguments.inventory.absolute())

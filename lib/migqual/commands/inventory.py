@@ -77,14 +77,15 @@ def register(subparsers: "Subparsers", connect: Connect) -> None:
 
 
 def check_inventory(arguments: argparse.Namespace, connect: Connect) -> int:
-    """Print the contents of an inventory, then connect to all hosts unless --offline is given.
+    """Print the contents of an inventory. Without --offline, also connect to all hosts.
 
     Args:
         arguments: The parsed arguments `file`, `assignments` and `offline`.
         connect: Connects to all hosts of an inventory and returns the results of the checks.
 
     Returns:
-        The exit code: 1 when a check failed or no check ran, else 0.
+        The exit code. With --offline: 0. Without --offline: 0 when all checks passed, 1 when a
+        check failed or no check ran.
     """
     inventory = load_inventory(arguments.file, assignments=arguments.assignments)
     _print_table(("item", "names"), _describe_inventory(inventory))

@@ -150,11 +150,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _watch_foreign_objects(target: RunTarget) -> Iterator[list[str]]:
-    """Print each guest and file of a lab that the block changed, but that migqual did not create.
+    """Print the foreign objects on lab hosts that changed while the block ran.
+
+    A foreign object is a guest or a file that migqual did not create.
 
     Yields:
         A list, which is empty during the block. At the end of the block, the function adds the
-        name of each changed guest and file.
+        name of each changed object. Without a lab, the list stays empty.
     """
     changed_objects: list[str] = []
     if target.lab is None:

@@ -140,10 +140,10 @@ def find_journals(inventory_file: Path) -> list[Path]:
 
 
 def sweep_journals(paths: Iterable[Path], *, dry_run: bool = False) -> bool:
-    """Remove the objects that journals list from the hosts, and print each removed object.
+    """Remove the objects that crashed runs left on hosts, and print each removed object.
 
     Args:
-        paths: The journal files. The journal of an active run is skipped.
+        paths: The journals, which name the objects. The journal of an active run is skipped.
         dry_run: Only print the objects, and connect to no host.
 
     Returns:

@@ -20,13 +20,12 @@ def inject_commands(
     """Run `commands`, the block, and then `undo_commands` in reverse order.
 
     Args:
-        journal: Names the fault and the undo commands before the first command runs.
+        journal: Gets an entry with the fault and the undo commands before the first command runs.
         host: The host on which all commands run.
         description: Name of the fault for the journal and for error messages.
         commands: The commands of the fault.
-        undo_commands: The commands that undo the fault. An undo command may find the change
-            already undone.
-        is_in_force: Whether the fault is in force; called once after `commands`.
+        undo_commands: The commands that undo the fault. A repeated undo command must do no harm.
+        is_in_force: Returns whether the fault is in force; called once after `commands`.
 
     Raises:
         CommandFailed: A command of the fault failed.

@@ -10,9 +10,9 @@ from migqual.hosts.host import Host
 
 @contextmanager
 def take_ports(payload_path: str, host: Host, ports: range) -> Iterator[int]:
-    """Listen on each port of a range during the block, on all IPv4 and IPv6 addresses.
+    """Listen on each free port of a range during the block, on all IPv4 and IPv6 addresses.
 
-    The listening program ends with the SSH channel, also if migqual is killed.
+    The program that listens ends when the SSH channel closes, also if migqual is killed.
 
     Args:
         payload_path: Path of migqual's program on the host.
@@ -20,11 +20,11 @@ def take_ports(payload_path: str, host: Host, ports: range) -> Iterator[int]:
         ports: The ports.
 
     Yields:
-        The number of ports that the program took. Other programs may already have the others.
+        The number of ports that the program took. Ports already in use are not counted.
 
     Raises:
         HostError: The program does not start.
-        WithheldError: Others may use the host, and their migrations need the ports.
+        WithheldError: The host may have other users, whose migrations need the ports.
     """
     require_exclusive_hosts("taken ports", host)
     command = (

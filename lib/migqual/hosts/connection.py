@@ -59,10 +59,10 @@ class Connection:
 
     @property
     def raw(self) -> Any:  # noqa: ANN401 - the binding is untyped
-        """Return the open connection as an object of the libvirt binding.
+        """Return the connection as an object of the libvirt binding.
 
-        The method first opens a closed or lost connection. libvirt calls with two connections
-        need the object, e.g. virDomainMigrate3.
+        If the connection is closed or lost, the method opens a new connection. Use the object for
+        libvirt calls with two connections, e.g. virDomainMigrate3.
 
         Raises:
             ConnectionLost: libvirt refuses the connection, or does not answer within
@@ -226,15 +226,16 @@ class Connection:
     def watch_domain_events(self, domain_name: str, on_event: EventCallback) -> Callable[[], None]:
         """Call `on_event` for every event of a domain on the host.
 
-        The events are the life-cycle and job events of libvirt, and the events of QEMU. Only an
-        event of QEMU contains the time of the host's clock.
+        The events are the life-cycle and job events of libvirt, and the events of QEMU.
 
         Args:
             domain_name: Name of the domain. The domain may be created later.
-            on_event: Function that receives the name, the detail and the times of each event.
+            on_event: Function with four arguments: name of the event, detail, time at which the
+                controller received the event (`time.monotonic`, in s), and time of the event on
+                the host's clock in µs. The last argument is None for an event of libvirt.
 
         Returns:
-            A function that ends the subscription to the events.
+            A function that ends the calls of `on_event`.
         """
         with self._lock:
             raw = self.raw

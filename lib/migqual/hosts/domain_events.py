@@ -42,15 +42,14 @@ class DomainEventHub:
     def watch(self, domain_name: str, on_event: EventCallback) -> Callable[[], None]:
         """Call `on_event` for every event of a domain.
 
-        A watch can begin before the domain exists, e.g. at a destination.
-
         Args:
-            domain_name: Name of the domain.
-            on_event: Function that receives the name, the detail and the times of each event. Only
-                an event of QEMU contains the time of the host's clock.
+            domain_name: Name of the domain. The domain may be created later, e.g. by a migration.
+            on_event: Function with four arguments: name of the event, detail, time at which the
+                controller received the event (`time.monotonic`, in s), and time of the event on
+                the host's clock in µs. The last argument is None for an event of libvirt.
 
         Returns:
-            A function that ends the watch.
+            A function that ends the calls of `on_event`.
         """
         watcher = (domain_name, on_event)
         with self._lock:

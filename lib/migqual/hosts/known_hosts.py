@@ -42,11 +42,11 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
     has_authority: bool = False
 
     def list_unknown_types(self) -> list[str]:
-        """List the types of host keys that the known_hosts file does not have for the host.
+        """List the types of host keys that migqual does not offer to the host's SSH server.
 
-        An SSH server chooses a type of host key that the client offers. migqual does not offer the
-        listed types, so the server chooses a type whose key migqual can check. If the file has no
-        trusted key of the host at all, the list is empty, and migqual offers all types.
+        migqual offers only the types of the trusted keys in the known_hosts file. So the server
+        sends a key that migqual can check. If the file has no trusted key of the host, the list is
+        empty, and migqual offers all types.
         """
         known_types = {key.get_name() for key in self.trusted}
         if known_types & set(_RSA_NAMES):
@@ -142,7 +142,11 @@ def _list_lines(text: str, marker: str) -> Iterator[str]:
 
 
 def _matches(patterns: list[str], hostname: str) -> bool:
-    """Return whether a pattern, but no negated pattern (``!``), matches the name."""
+    """Return whether the patterns of a line in known_hosts match the host name.
+
+    A pattern that begins with ``!`` excludes host names. For example, ``*.lab,!b1.lab`` matches
+    ``a1.lab``, but not ``b1.lab``.
+    """
     negated = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
     if any(_matches_pattern(pattern, hostname) for pattern in negated):
         return False

@@ -74,9 +74,9 @@ def restart_daemon(host: Host) -> None:
     their jobs (migrations, backups) end.
 
     Raises:
-        HostError: `check_harmless_restart` fails, or no libvirt daemon is active: the function
-            restarts nothing. Or the daemon does not start again: the error contains the last 5
-            lines of the daemon's log.
+        HostError: The restart could harm other users (see `check_harmless_restart`), no libvirt
+            daemon is active, or the daemon does not start again. After a failed start, the error
+            contains the last 5 lines of the daemon's log.
         TimedOut: libvirt does not answer within `RESTART_SECONDS`.
     """
     check_harmless_restart(host)

@@ -28,6 +28,9 @@ def read_recent_errors(host: Host, guest_name: str, max_age_s: float) -> list[st
 
 
 def list_migration_errors(log: str, guest_name: str) -> list[str]:
-    """List the lines of a log that name the guest, or the word migration, each of them once."""
+    """List the log lines that contain the name of the guest or the word `migration`.
+
+    Equal lines are listed only once.
+    """
     pattern = re.compile(rf"\bmigration\b|(?<![\w-]){re.escape(guest_name)}(?![\w-])")
     return list(dict.fromkeys(line for line in log.splitlines() if pattern.search(line)))

@@ -183,13 +183,14 @@ def pin_threads(host: Host, threads: list[QemuThread], cpus: frozenset[int]) -> 
 
 @contextmanager
 def freeze_thread(host: Host, payload: PurePosixPath | str, thread: QemuThread) -> Iterator[None]:
-    """Freeze a thread of a process during the block with ptrace(2); other threads continue.
+    """Use ptrace(2) to freeze one thread of a process during the `with` block.
 
-    The thread continues after the block, also when the block or the connection fails.
+    The other threads continue. After the block the frozen thread continues too, also when the
+    block or the connection fails.
 
     Args:
         host: The host of the process.
-        payload: Path of the payload, migqual's program, on the host.
+        payload: Path of the payload (migqual's program) on the host.
         thread: The thread to freeze.
 
     Raises:
@@ -209,11 +210,11 @@ def freeze_thread(host: Host, payload: PurePosixPath | str, thread: QemuThread) 
 def measure_cpu_time(
     host: Host, payload: PurePosixPath, pid: int, *options: str
 ) -> Iterator[CpuTime]:
-    """Measure the CPU time of a process during the block, or until the process ends.
+    """Measure the CPU time of a process during the `with` block, or until the process ends.
 
     Args:
         host: The host of the process.
-        payload: Path of the payload, migqual's program, on the host.
+        payload: Path of the payload (migqual's program) on the host.
         pid: Process id.
         *options: Options of the payload command `threads`, for example `--whole-life`.
 
@@ -246,7 +247,7 @@ def read_cpu_time(host: Host, payload: PurePosixPath, pid: int) -> CpuTime:
 
     Args:
         host: The host of the process.
-        payload: Path of the payload, migqual's program, on the host.
+        payload: Path of the payload (migqual's program) on the host.
         pid: Process id.
 
     Returns:

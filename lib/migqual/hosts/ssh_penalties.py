@@ -92,17 +92,20 @@ class PenaltyLedger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set_settings(self, host: HostEntry, settings: PenaltySettings | None) -> None:
-        """Set the `PerSourcePenalties` of an SSH server; None means no penalties."""
+        """Store the `PerSourcePenalties` of an SSH server; None means no penalties."""
         self._settings[_get_server(host)] = settings
 
     def get_settings(self, host: HostEntry) -> PenaltySettings | None:
-        """Return the `PerSourcePenalties` of an SSH server; None means no penalties."""
+        """Return the stored `PerSourcePenalties` of an SSH server; None means no penalties.
+
+        Before a call of `set_settings` for the server, the result is the default settings.
+        """
         return self._settings.get(_get_server(host), PenaltySettings())
 
     def knows_settings(self, host: HostEntry) -> bool:
-        """Return whether `set_settings` has set the `PerSourcePenalties` of the host's SSH server.
+        """Return whether `set_settings` was called for the host's SSH server.
 
-        If the result is False, the ledger uses the default settings.
+        If the result is False, `get_settings` returns the default settings.
         """
         return _get_server(host) in self._settings
 
@@ -213,8 +216,9 @@ def _pause(seconds: float) -> None:
 def _read_expiry_times(stream: IO[str]) -> dict[str, float]:
     """Read when the penalties at each SSH server expire. The key is address and port of the server.
 
-    Times in the past are left out. A time more than `MAX_PENALTY_SECONDS` in the future is left out
-    too, because the clock was set back. A damaged file counts as an empty file.
+    Times in the past are left out. Times more than `MAX_PENALTY_SECONDS` in the future are wrong
+    and are left out too. Such a time can occur if somebody sets the clock of the controller back.
+    A damaged file counts as an empty file.
     """
     try:
         values = dict(json.load(stream))

@@ -19,7 +19,7 @@ from migqual.model.guest_spec import DiskFormat, DiskSpec, Medium
 
 # Enough space for the tables and the rounding of each qcow2 image that the suites create.
 QCOW2_OVERHEAD_MIB = 16
-REMOVAL_SECONDS = 60.0  # of a domain, with calls that wait in libvirt for 30 s
+REMOVAL_SECONDS = 60.0  # of a domain; longer than the 30 s that a call may wait in libvirt
 REMOVAL_PAUSE_SECONDS = 0.5
 
 
@@ -241,10 +241,11 @@ def undo_entry(host: Host, entry: JournalEntry) -> None:
 
 
 def _remove_domain(host: Host, name: str) -> None:
-    """Destroy and undefine a domain, until libvirt no longer has the domain.
+    """Destroy and undefine a domain, and repeat this until libvirt no longer has the domain.
 
-    A call of a killed client may still wait in libvirt for the domain, up to 30 s. When the domain
-    is destroyed, such a call may start the domain again, or rename it to ``NAME-...``.
+    One removal may not be enough. If a client of libvirt was killed, libvirt may execute the
+    client's last call up to 30 s later. This call may start the domain again, or rename the domain
+    to ``NAME-...``.
     """
     deadline = Deadline(REMOVAL_SECONDS)
     domains = _find_domains(host, name)

@@ -19,9 +19,9 @@ SECTOR_BYTES = 2048
 def build_iso_volume(label: str, files: Mapping[str, bytes]) -> bytes:
     """Build the bytes of an ISO 9660 volume with the files in the root folder.
 
-    The format follows ECMA-119. The volume stores names in capital letters; Linux shows small
-    letters. A name may contain dashes, which ECMA-119 does not allow. The same files always give
-    the same bytes.
+    The format follows ECMA-119 with one exception: file names may contain dashes. The volume
+    stores names in capital letters; Linux shows small letters. The same files always give the same
+    bytes.
 
     Args:
         label: Label of the volume, up to 32 characters.

@@ -24,8 +24,8 @@ def find_shared_libraries(rootfs: Path, program: Path) -> dict[str, Path]:
         program: The program, a dynamic ELF file.
 
     Returns:
-        The path of each file on the machine, by the path in the root file system without the slash
-        at the start.
+        A dictionary of paths. A key is the path of a file inside the root file system, for example
+        `lib64/ld-linux-x86-64.so.2`. The value is the path of the same file on the machine.
 
     Raises:
         LabError: `readelf` is not installed, or a library is missing.

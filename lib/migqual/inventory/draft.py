@@ -1,4 +1,4 @@
-"""Hold the values of an inventory file that have a valid type and form.
+"""Hold the values of an inventory file after the check of types.
 
 `migqual.inventory.checks` checks these values afterwards, for example for unknown host names.
 """
@@ -18,12 +18,13 @@ ALL_VARS_LOCATION: Location = ("all", "vars")
 
 @dataclass(frozen=True)
 class HostDraft:
-    """The valid values of a host in the inventory file.
+    """The values of a host in the inventory file, after the check of types.
 
     Attributes:
         node: The host in the group tree.
-        raw_values: Values in force for the host as the user wrote them, by variable.
-        variables: Values after the check of types. The default replaces an invalid value.
+        raw_values: Values in force for the host as the user wrote them, by variable. A value can
+            be invalid.
+        variables: Checked values. The default replaces an invalid value.
     """
 
     node: HostNode
@@ -48,12 +49,12 @@ class HostDraft:
 
 @dataclass(frozen=True)
 class InventoryDraft:
-    """The valid values of an inventory file.
+    """The values of an inventory file, after the check of types.
 
     Attributes:
-        raw_values: Values of the group `all` as the user wrote them, by variable.
-        all_variables: Values of the group `all` after the check of types. The default replaces an
-            invalid value.
+        raw_values: Values of the group `all` as the user wrote them, by variable. A value can be
+            invalid.
+        all_variables: Checked values of the group `all`. The default replaces an invalid value.
         hosts: The hosts by name.
         pairs: The valid pairs, each with the location in the file.
         stores: The valid stores, each with the location in the file.

@@ -270,7 +270,7 @@ def _build_store(entry: StoreSchema, draft: InventoryDraft) -> Store:
 
 
 def _list_effective_variables(draft: InventoryDraft) -> Iterator[EffectiveVariable]:
-    """List all variables with the values in force, first of the group `all`, then of each host."""
+    """List all variables with the values in force: the group `all` first, then each host."""
     document = draft.tree.document
     for name in AllVariables.model_fields:
         origin = draft.raw_values[name].origin if name in draft.raw_values else "default"

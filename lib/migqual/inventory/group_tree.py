@@ -43,9 +43,10 @@ class RawValue:
 
     Attributes:
         origin: ``FILE:LINE``, ``environment NAME`` or ``command line``.
-        location: Location in the file. None means that the value is not from the file.
+        location: Location in the inventory file. None means that the value is from the environment
+            or the command line.
         override_label: Name of the value in problem messages, e.g. ``--set user``. Empty means
-            that the value is from the file.
+            that the value is from the inventory file.
     """
 
     raw: object
@@ -56,8 +57,11 @@ class RawValue:
     def make_problem(self, document: YamlDocument, subpath: Location, message: str) -> InputProblem:
         """Make an `InputProblem` for this value of a variable.
 
-        If the value is from the file, `subpath` is the location of the problem inside the value.
-        Empty means the whole value.
+        Args:
+            document: The inventory file.
+            subpath: Location of the problem inside the value. Empty means the whole value. For a
+                value from the environment or the command line, the method ignores `subpath`.
+            message: Description of the problem.
         """
         if self.location is None:
             return InputProblem(self.override_label, message)

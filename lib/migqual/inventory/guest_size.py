@@ -53,8 +53,8 @@ class GuestSize(StrictModel):
             )
         if self.huge_page_kib and self.memory_mib // nodes * 1024 % self.huge_page_kib:
             raise ValueError(
-                "memory_mib, or the share of each NUMA node, must be a multiple of huge_pages "
-                f"({self.huge_pages}), the page size"
+                f"memory_mib must be a multiple of huge_pages ({self.huge_pages}); with NUMA "
+                "nodes, the memory of each node must be a multiple of huge_pages too"
             )
         if "sata" in self.disk_buses and self.image is None:
             raise ValueError(

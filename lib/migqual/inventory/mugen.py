@@ -128,11 +128,11 @@ class _MugenEnvironment(BaseModel):
 def render_mugen_inventory(file: Path) -> str:
     """Render the text of an inventory with the machines (nodes) in mugen's file ``env.json``.
 
-    Each two consecutive nodes become source and destination of a pair. If the number of nodes is
-    odd, the last node is in no pair.
+    The first two nodes become source and destination of a pair, the next two nodes become the
+    second pair, and so on. If the number of nodes is odd, the last node is in no pair.
 
     Args:
-        file: An ``env.json`` of mugen.
+        file: Path of the file ``env.json``.
 
     Raises:
         InventoryError: The file has problems. The error lists all problems.
@@ -174,7 +174,8 @@ def _read_mugen_file(file: Path) -> _MugenEnvironment:
     raise InventoryError(
         str(file),
         problems,
-        remedy='give a file env.json of mugen, e.g. {"NODE": [{"ID": 1, "IPV4": ...}, ...]}',
+        remedy="give a valid file env.json of the test framework mugen; example: "
+        '{"NODE": [{"ID": 1, "IPV4": ...}, ...]}',
     )
 
 

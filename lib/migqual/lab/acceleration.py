@@ -26,9 +26,13 @@ def choose_accelerator(
 ) -> Acceleration:
     """Choose KVM or TCG for the guests of a lab, from the setting `acceleration` of the topology.
 
-    For `tcg` the function returns `TCG` at once. For `auto` the function also returns `TCG` at once
-    if the guests have another architecture than the machine. Otherwise the function boots a test
-    guest with KVM. The result of the boot stays in the cache until the next reboot of the machine.
+    - `tcg`: The result is `TCG`.
+    - `auto`: The result is `KVM` if a test guest boots with KVM, else `TCG`.
+    - `kvm`: The result is `KVM` if a test guest boots with KVM, else an error.
+
+    If the guests have another architecture than the machine, KVM cannot run the guests, so the
+    function boots no test guest. The result of a boot stays in the cache until the next reboot of
+    the machine.
 
     Args:
         layout: Layout of the lab, which contains the topology.
@@ -37,11 +41,11 @@ def choose_accelerator(
         report_progress: Called with a line of text after a test boot.
 
     Returns:
-        `KVM` if the test guest boots, else `TCG`.
+        `KVM` or `TCG`.
 
     Raises:
-        LabError: The topology requests `kvm`, but the guests have another architecture than the
-            machine, or the test guest does not boot.
+        LabError: The setting is `kvm`, but KVM cannot run the guests. Either the test guest does
+            not boot, or the guests have another architecture than the machine.
     """
     acceleration = layout.topology.acceleration
     is_foreign = guest_image.architecture is not get_machine_architecture()

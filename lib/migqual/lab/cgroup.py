@@ -68,11 +68,11 @@ def kill_group(name: str, deadline: Deadline) -> None:
 
 
 def remove_unified_groups(name: str) -> None:
-    """Remove the empty cgroup v2 groups of a killed lab on a machine that uses cgroup v1.
+    """Remove the empty cgroup v2 groups of a killed lab if the machine uses cgroup v1.
 
-    The hosts of a lab create cgroup v2 groups on every machine. If the machine does not mount
-    cgroup v2 at /sys/fs/cgroup, the function mounts cgroup v2 in a private mount namespace. On a
-    machine with cgroup v2 at /sys/fs/cgroup, the function does nothing.
+    Lab hosts create cgroup v2 groups even if the machine itself uses cgroup v1. To reach these
+    groups, the function mounts cgroup v2 in a private mount namespace. If the machine already has
+    cgroup v2 at /sys/fs/cgroup, the function does nothing, because `kill_group` removes the groups.
 
     Args:
         name: Path of the control group below the root of the hierarchy.

@@ -48,8 +48,8 @@ def create_network(layout: LabLayout) -> None:
 def _mark_netns_folder() -> None:
     """Create a marker file if `/run/netns` is not a mount point yet.
 
-    `ip netns add` then makes `/run/netns` a mount point. With the marker file,
-    `remove_netns_folder` unmounts `/run/netns` again.
+    Later, `ip netns add` makes `/run/netns` a mount point. The marker file shows that a lab caused
+    this mount, so `remove_netns_folder` may unmount `/run/netns`.
     """
     if not _is_mounted(state.NAMESPACE_FOLDER):
         _get_netns_marker().touch()

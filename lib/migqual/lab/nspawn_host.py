@@ -234,7 +234,7 @@ def build_nspawn_command(layout: LabLayout, host: HostLayout) -> list[str]:
 
 
 def get_saved_states_folder() -> Path:
-    """Return the folder on the machine with the saved guest states, which all labs share."""
+    """Return the folder on the machine for saved states of guests. All labs share the folder."""
     return paths.get_cache_folder() / SAVED_STATES_FOLDER
 
 

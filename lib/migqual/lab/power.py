@@ -84,7 +84,7 @@ def _set_links(layout: LabLayout, host: HostLayout, link_state: str) -> None:
 
 
 def _read_rootfs(host: HostLayout) -> Path:
-    """Read the folder of the root file system with which the host was booted before.
+    """Read from `launch.json` the path of the root file system of the host.
 
     Raises:
         LabError: The host was never booted.

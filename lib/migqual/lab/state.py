@@ -22,9 +22,8 @@ NAMESPACE_FOLDER = Path("/run/netns")
 class LabPhase(StrEnum):
     """The phase of a lab: absent, being built, up, or the leftovers of a dead lab.
 
-    `BUILDING` is only a value in the state file: `start_lab` writes the value before the build.
-    `detect_lab_phase` never returns `BUILDING`. The function does not distinguish a lab during the
-    build from a lab whose build died, and returns `LEFTOVER` for both.
+    `start_lab` writes `BUILDING` to the state file before the build. For a state file with
+    `BUILDING`, `detect_lab_phase` returns `LEFTOVER`, because the build may have died.
     """
 
     ABSENT = "absent"

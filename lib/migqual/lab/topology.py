@@ -320,18 +320,21 @@ def _check_paths(name: str, host: LabHost, guest: Architecture) -> Iterator[Inpu
 
 
 def add_replicas(topology: Topology, lanes: int) -> Topology:
-    """Add replicas of the original pairs, in turn, until the topology has `lanes` pairs.
+    """Add replicas to a topology until the topology has `lanes` pairs.
 
-    A replica is a pair of two new hosts with the same descriptions as the hosts of the original
-    pair, and runs a share of the tests of the original pair. If the topology already has enough
-    pairs, the function adds none. The hosts of a topology with the tier `real` have no replicas.
+    A replica is an additional pair with two new hosts. The new hosts have the same descriptions as
+    the hosts of an original pair. The replica runs a share of the tests of this original pair. The
+    original pairs get replicas in turn.
+
+    The function adds no replica if the topology already has enough pairs, or if the tier of the
+    topology is `real`.
 
     Args:
         topology: The topology, which may already contain replicas.
-        lanes: Minimum number of pairs in the result.
+        lanes: Minimum number of pairs, replicas included.
 
     Returns:
-        A new topology.
+        The topology with the replicas.
     """
     if topology.tier is Tier.REAL:
         return topology

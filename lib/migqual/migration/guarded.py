@@ -80,7 +80,7 @@ def prepare_destination_images(
     """Refuse an unsafe disk copy, or create images at the destination for the copied disks.
 
     After the block, the images belong to the guest and are removed with the guest. After an error
-    in the block, the images are removed at once, unless the guest may be at the destination.
+    in the block, the images are removed at once, unless the guest has possibly arrived.
 
     Raises:
         GuardRefusal: The guard refused the migration because of the storage.
@@ -113,10 +113,11 @@ def prepare_destination_images(
 
 
 def _can_be_on_host(host: Host, guest: Guest) -> bool:
-    """Return whether the guest may be on the host after a migration with an error.
+    """Return whether the guest has possibly arrived at the host, despite an error of the migration.
 
-    libvirt can report an error while the guest still arrives. The function waits up to 3 s until
-    the guest is gone from the host. For an unreachable host the result is True.
+    libvirt can report an error although the guest arrives. So the function waits up to 3 s until
+    the guest is gone from the host. If the guest stays, or the host is unreachable, the result is
+    True.
     """
 
     def has_left() -> bool:

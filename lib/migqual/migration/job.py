@@ -37,7 +37,7 @@ class LibvirtRequest:
 
     @property
     def is_accepted(self) -> bool:
-        """Return whether libvirt accepted the request when the request was sent last."""
+        """Return whether libvirt accepted the last attempt to send the request."""
         return self.attempts > 0 and not self.refusal
 
     def send(self, action: Callable[[], None]) -> bool:

@@ -36,8 +36,9 @@ def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None
     """Sample the job of a migration until the job ends, and apply the time limits of the plan.
 
     The function aborts the migration after the deadline of the plan, or at the request of
-    `on_sample`. After the timeout of the plan, the function suspends the guest or switches to
-    post-copy, as the plan states.
+    `on_sample`. libvirt can refuse an abort, so the function repeats the abort for up to 60 s.
+    After the timeout of the plan, the function suspends the guest or switches to post-copy, as
+    the plan states.
 
     Args:
         progress: Collects the job samples, the disk samples and QEMU's downtime.
@@ -46,9 +47,9 @@ def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None
             migration.
 
     Raises:
-        InconclusiveError: The job still runs 60 s after the first abort, and libvirt refused the
-            last abort.
-        MigrationStuck: The job still runs 60 s after the first abort, although libvirt accepted
+        InconclusiveError: The job still runs after 60 s of repeated aborts, and libvirt refused
+            the last abort.
+        MigrationStuck: The job still runs after 60 s of repeated aborts, although libvirt accepted
             the last abort.
     """
     domain, plan, event_log = progress.domain, progress.plan, progress.event_log

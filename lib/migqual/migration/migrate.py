@@ -283,9 +283,9 @@ def _raise_if_ssh_client_is_missing(progress: MigrationProgress) -> None:
 def _read_final_stats(guest: Guest, source_domain: Domain, event_log: EventLog) -> JobStats:
     """Read the statistics of the completed migration from libvirt.
 
-    The function first asks the destination, because only the destination knows the whole downtime,
-    and then the source. If libvirt has no statistics (a job of type 0), the function reads the
-    event log.
+    Only the destination knows the whole downtime, so the function asks the destination first, then
+    the source. If both hosts have no statistics (a job of type 0), the function reads the event
+    log.
     """
     destination_domain = guest.host.libvirt.find_domain(
         guest.name

@@ -103,8 +103,8 @@ class DiskSpec:
 
     Attributes:
         size_mib: Size in MiB.
-        subfolder: Suffix of the name of a separate folder, which is below the folder of the store.
-            Empty means that the image is in the folder of the store itself.
+        subfolder: If not empty, the image is in a separate folder of the store. For example,
+            ``pool`` gives the folder ``VOLUME.pool``, where VOLUME is the name of the volume.
         create_options: Options for `qemu-img create -o`, e.g. ``("cluster_size=4k",)``.
         has_backing_file: True gives the image a backing file that contains data.
     """
@@ -268,10 +268,10 @@ class GuestSpec:
     def derive_saved_state_spec(self) -> "GuestSpec":
         """Derive the specification of the guest that migqual boots and saves, for a saved state.
 
-        Guests whose derived specifications are equal share a saved state. The derived specification
-        has the same devices as this specification, but the idle load, and raw images on a local
-        store. A saved state contains neither a load nor images. Therefore a guest that migqual
-        restores from the state gets the load and the images of its own specification.
+        The derived specification keeps the devices. A saved state contains no load and no images,
+        so the derived specification has the idle load, and raw images on a local store. Guests
+        whose derived specifications are equal share a saved state. After the restore, each guest
+        gets the load and the images of its own specification.
         """
         plain_disk = DiskSpec(StoreKind.LOCAL)
         plain_fields = {

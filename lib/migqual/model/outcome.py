@@ -109,8 +109,7 @@ class GapReport:
     def resolution_ms(self) -> float | None:
         """Return the largest possible error of `max_ms` in ms, or None if the guest had no gap.
 
-        `max_ms` is the length of the longest gap (time without a reply of the guest). The error is
-        the probe interval, the time between two probes, during this gap.
+        This error is the time between two probes of the client during the longest gap.
         """
         longest = max(self.gaps, key=lambda gap: gap.length_ms, default=None)
         return None if longest is None else longest.resolution_ms
@@ -133,7 +132,8 @@ class Outcome:
         suspended_at_s: Time at which `Plan.timeout` suspended the guest. None means that the
             timeout did not suspend the guest.
         qemu_stats: Statistics that QEMU reported, by QEMU's name of the statistic.
-        clock_difference: Difference of the clocks of the two hosts, around the migration.
+        clock_difference: Mean difference of the clocks of the two hosts, measured before and after
+            the migration.
     """
 
     plan: Plan
@@ -171,9 +171,9 @@ class Outcome:
 
     @property
     def run_overlap_ms(self) -> float:
-        """Return the minimum time in ms in which the guest ran on both hosts at the same time.
+        """Return for how many ms the guest certainly ran on both hosts at the same time.
 
-        See `find_run_overlap_ms`.
+        The true time may be longer, see `find_run_overlap_ms`.
         """
         return find_run_overlap_ms(
             self.events, self.source, self.destination, self.clock_difference

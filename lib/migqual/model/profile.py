@@ -53,10 +53,10 @@ class Thresholds:
             guest agent.
         suspend_delay_max_ms: Longest delay between the timeout of the plan and the suspension of
             the guest.
-        bandwidth_tolerance_percent: Largest throughput above the bandwidth limit, in percent of
-            the limit.
+        bandwidth_tolerance_percent: How far the throughput may exceed the bandwidth limit. For
+            example, 10 permits 110 MiB/s if the limit is 100 MiB/s.
         dirty_rate_tolerance_percent: Largest difference between the measured dirty rate and the
-            dirty rate that the guest load counted.
+            dirty rate that the guest load counted, in percent of the counted rate.
         prediction_time_error_p90_percent: Limit for the 90th percentile of the error of the
             predicted total time.
         gap_calibration_error_p95_ms: Limit for the 95th percentile of the error with which the

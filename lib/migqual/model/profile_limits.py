@@ -8,16 +8,16 @@ from migqual.model.profile import Thresholds
 def find_exceeded_limits(outcome: Outcome, thresholds: Thresholds) -> list[str]:
     """Find the limits that a completed migration exceeded.
 
-    A missing figure of the gap or of the TCP session counts as exceeded, because the client
-    must have measured the migration. QEMU's downtime is compared only if QEMU reported it, and
-    if the plan has no downtime limit.
+    If the client did not measure the gap or the TCP session, the limit counts as exceeded. QEMU's
+    downtime is compared only if QEMU reported the downtime, and the plan has no downtime limit.
 
     Args:
         outcome: The outcome of the migration.
         thresholds: The limits of the profile.
 
     Returns:
-        A text for each exceeded limit, with the figure and the limit.
+        A text for each exceeded limit. The text states the figure and the limit, or that the
+        figure was not measured.
     """
     figures = compute_metrics(outcome)
     limits = {

@@ -32,8 +32,8 @@ class Demand(StrEnum):
     Attributes:
         REQUIRED: The requirement must pass.
         OPTIONAL: The requirement does not decide whether a pair qualifies.
-        ABSENT: The requirement does not decide whether a pair qualifies. The expected verdict is
-            `unsupported`, and `pass` is allowed.
+        ABSENT: The same effect as OPTIONAL. The profile states that the hosts are not expected to
+            have the feature, so the expected verdict is `unsupported`.
     """
 
     REQUIRED = "required"
@@ -94,9 +94,10 @@ class RunRecord:
         finished: Time of the end. None means that the run has not ended.
         expected_acceleration: Acceleration that the inventory expects. Empty means that the
             inventory permits every acceleration.
-        left_out: Node ids, without the pair, of the tests that the arguments of the run left out
-            (for example with `-k`). An id without parameters stands for all tests of the function.
-            A pair qualifies only if other runs recorded all left-out tests on the pair.
+        left_out: Tests that did not run because of an argument of pytest, for example `-k`. Each
+            test is a node id without the name of the pair. An id without parameters stands for all
+            tests of the function. A pair qualifies only if other runs recorded these tests on the
+            pair.
         environment: Versions and properties of hosts and programs, for example
             `{"host a1": {"qemu": "7.2.15", ...}, ...}`.
     """
@@ -233,9 +234,9 @@ class TestRecord:
             every pair of the run.
         steps: Seconds of each step, by name. The time outside of all steps belongs to the test
             function.
-        beyond_requirement: True when the test shows more than the requirements state. Such a
-            test does not decide the verdict of a requirement if the test is `unsupported` and
-            the requirement has other tests.
+        beyond_requirement: True when the test shows more than the requirements state. If the test
+            is `unsupported`, the other tests of a requirement decide the verdict of the
+            requirement. Without other tests, this test decides.
         stack_messages: Messages of libvirt and QEMU about refusals that the test provoked.
         commands: Commands for a migrating guest, with the answers of libvirt.
     """

@@ -62,8 +62,7 @@ class Requirement:
         chapter: Short name (`slug`) of the chapter.
         statement: What the hosts must do.
         expected: Result that a test must have for the verdict `pass`.
-        enforcers: What enforces the requirement: libvirt and QEMU, the guard (the check that
-            refuses unsafe migrations), or the report of the measured result.
+        enforcers: What enforces the requirement. `Enforcer` explains the values.
         has_tests: True when tests of the requirement exist.
     """
 

@@ -40,7 +40,7 @@ class ClockDifference:
 def find_run_overlap_ms(
     events: Iterable[GuestEvent], source: str, destination: str, difference: ClockDifference
 ) -> float:
-    """Find the minimum time in ms in which a guest ran on both hosts at the same time.
+    """Find for how many ms a guest certainly ran on both hosts at the same time.
 
     The function assumes that the guest runs only at the source before the first event. If the last
     event of a host is RESUME, the function assumes that the guest continues to run on this host.
@@ -52,9 +52,9 @@ def find_run_overlap_ms(
         difference: Difference of the clocks of the two hosts.
 
     Returns:
-        The time, minus the largest error of the clock difference. 0.0 if the guest never ran on
-        both hosts, or if no event says when the guest stopped at the source. Infinite if the guest
-        runs on both hosts after the last event.
+        0.0 without an event STOP of the source, because then no event shows how long the guest ran
+        at the source. Otherwise the time on both hosts, minus the largest error of the clock
+        difference. The time is infinite if the guest runs on both hosts after the last event.
     """
     events = tuple(events)
     source_runs = list(_list_runs(events, source, offset_us=0, is_running=True))

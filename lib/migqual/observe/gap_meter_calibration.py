@@ -46,10 +46,9 @@ class PauseMeasurement:
     def error_ms(self) -> float:
         """Return the error of the gap meter in ms, which is never negative.
 
-        The error is the difference between the gap that the gap meter measured and the silence
-        that the host's kernel measured. If the client sent a probe too late, and the delay is
-        longer than this difference, the error is the delay: a gap of this length can come from
-        the client, not from the guest.
+        The error is the larger of two values. One value is the difference between `measured_ms`
+        and `host_silence_ms`. The other value is `probe_delay_ms`, because a late probe of the
+        client also causes a gap.
         """
         return max(abs(self.measured_ms - self.host_silence_ms), self.probe_delay_ms)
 
@@ -160,8 +159,8 @@ def measure_host_silence_ms(replies_us: Sequence[int], suspend_interval: Suspend
     longest_ms = gaps.find_longest_ms(silences)  # 0 if the capture has no replies
     if longest_ms < suspend_interval.length_ms - ProbeInterval.FINE.interval_ns / NS_PER_MS:
         raise InconclusiveError(
-            f"QEMU suspended the guest for {suspend_interval.length_ms:.1f} ms. The host must see "
-            "no reply of the guest for at least this time, but the longest time without a reply is "
-            f"{longest_ms:.1f} ms. The capture of the replies is not reliable: run the test again"
+            f"QEMU suspended the guest for {suspend_interval.length_ms:.1f} ms, and a suspended "
+            "guest cannot reply. But in the capture on the host, the longest time without a reply "
+            f"is only {longest_ms:.1f} ms. The capture is not reliable: run the test again"
         )
     return longest_ms

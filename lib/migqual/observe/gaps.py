@@ -56,7 +56,8 @@ class MeterTrace:
         interval_changes: Time and value of each new probe interval.
         session_error: Reason why the TCP session broke. The reason is empty for a working session.
         probe_count: Highest sequence number of an answered probe.
-        repeated_replies: Sequence number of each further reply to a probe that had a reply.
+        repeated_replies: For each second or later reply to a probe, the sequence number of the
+            probe.
     """
 
     replies_ns: list[int] = field(default_factory=list)
@@ -158,8 +159,8 @@ def measure_probe_delay_ms(
     """Measure the largest delay of a probe within a time window.
 
     A probe is delayed if the client sends the probe more than one probe interval after the
-    previous probe. The reply of the guest is then late, too. Therefore a silence that is not
-    longer than the delay can come from the client, not from the guest.
+    previous probe. The delay alone causes a silence of the same length. Only a longer silence
+    shows an interruption of the guest.
 
     Args:
         probe_times: Sequence number and sending time of each answered probe.

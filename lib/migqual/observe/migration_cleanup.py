@@ -1,4 +1,4 @@
-"""Check that QEMU at the source has really ended a migration that did not succeed."""
+"""Check that QEMU at the source ends a migration that libvirt reports as unsuccessful."""
 
 from migqual.deadline import Deadline
 from migqual.errors import HostError, TimedOut
@@ -16,7 +16,7 @@ NOT_MIGRATED_STATUSES = {
 
 
 def find_cleanup_violations(guest: Guest, outcome: Outcome) -> list[str]:
-    """Check whether QEMU has ended a migration that libvirt reports as ended without success.
+    """Check that QEMU ends an unsuccessful migration within 30 s after libvirt reported the end.
 
     QMP `query-yank` (QEMU 6.0 and later) lists the migration until QEMU's migration thread has
     ended. If this thread hangs, QEMU accepts no other migration. The function does not check a

@@ -15,8 +15,8 @@ from migqual.model.plan import Plan
 
 NS_PER_MS = 1_000_000
 # Limits for the seconds until the remaining memory is sent and the switch-over begins. Between the
-# two limits the probe interval stays as it is, so that the interval does not change
-# back and forth.
+# two limits the probe interval does not change. With a single limit, the interval could change at
+# every job sample.
 SWITCHOVER_FAR_S = 2.0
 SWITCHOVER_NEAR_S = 1.0
 
@@ -72,12 +72,13 @@ def choose_probe_interval(
     A plan with a timeout or with post-copy always gets `FINE`, because an interruption can come
     at any time. Otherwise the interval is `MEDIUM` before the first byte of memory. Later, the
     interval depends on the time to send the remaining memory (memory_remaining and memory_bps of
-    virDomainGetJobStats). Above 2 s the interval is `MEDIUM`, and below 1 s the interval is `FINE`.
+    virDomainGetJobStats). If this time is longer than 2 s, the interval is `MEDIUM`. If this time
+    is shorter than 1 s, the interval is `FINE`. Otherwise the interval does not change.
 
     Args:
         plan: The plan of the migration.
         sample: The latest job sample.
-        current_interval: The interval in use, which does not change between 1 and 2 s.
+        current_interval: The interval in use.
     """
     if plan.timeout is not None or plan.postcopy:
         return ProbeInterval.FINE

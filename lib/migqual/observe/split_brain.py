@@ -30,7 +30,7 @@ def find_split_brain_violations(
 
     Args:
         guest: The guest to check.
-        hosts: All hosts on which the guest or a second QEMU process of the guest may run.
+        hosts: The hosts to check, for example the source and the destination.
         is_still_migrating: Whether the migration still runs. Then a QEMU process of the guest on
             another host is no violation.
 
@@ -78,7 +78,7 @@ def find_overlap_violations(outcome: Outcome) -> list[str]:
 
     Raises:
         InconclusiveError: The guest arrived and runs, but the events or the clocks of the hosts do
-            not say whether it ran on both hosts.
+            not show whether the guest ran on both hosts.
     """
     if violations := describe_overlap(outcome):
         return violations
@@ -94,10 +94,9 @@ def find_overlap_violations(outcome: Outcome) -> list[str]:
         )
     if outcome.clock_difference.error_us > MAX_CLOCK_ERROR_US:
         raise InconclusiveError(
-            f"the clocks of {outcome.source} and {outcome.destination} cannot be compared: the "
-            "clock difference was measured, but the possible "
-            f"error is {outcome.clock_difference.error_us / 1000:.1f} ms, and the limit is "
-            f"{MAX_CLOCK_ERROR_US / 1000:g} ms",
+            f"the clocks of {outcome.source} and {outcome.destination} cannot be compared exactly "
+            f"enough: the possible error is {outcome.clock_difference.error_us / 1000:.1f} ms, and "
+            f"the limit is {MAX_CLOCK_ERROR_US / 1000:g} ms",
             remedy="synchronize both hosts with the same time server, and let no program set a "
             "clock during a migration",
         )
@@ -107,12 +106,13 @@ def find_overlap_violations(outcome: Outcome) -> list[str]:
 def wait_for_removal_of_copies(guest: Guest, hosts: tuple[Host, ...]) -> None:
     """Wait until libvirt has removed the incomplete copies of the guest, at most 10 s.
 
-    After a fault libvirt removes an incomplete copy a moment later. A second copy that runs, or a
-    host that does not answer, ends the wait at once: a later check finds them.
+    After a fault, libvirt needs some time to remove an incomplete copy. The wait ends at once if
+    the guest runs on another host, or if a host does not answer. The function raises no error,
+    because a later check reports the problem.
 
     Args:
         guest: The guest.
-        hosts: All hosts on which a copy may be.
+        hosts: The hosts to check, for example the source and the destination.
     """
     others = tuple(host for host in hosts if host is not guest.host)
 

@@ -1,7 +1,8 @@
 """Measure the link speed and the constant durations of migrations, by migrating an idle guest.
 
-The constant durations do not depend on the memory of the guest: the setup time and the time for
-the device state. Some of the measured migrations have a bandwidth limit, the others have no limit.
+The constant durations are the setup time and the time for the device state. Both are independent
+of the guest's memory. Some of the measured migrations have a bandwidth limit, the others have no
+limit.
 """
 
 from collections.abc import Callable, Sequence
@@ -77,12 +78,13 @@ def calibrate_transfer(
 
     The migrations without a bandwidth limit show the link speed. Each migration shows the time for
     the device state. In the downtime, QEMU sends the remaining memory (the memory that is not yet
-    sent when QEMU pauses the guest) at the link speed, and then the device state. The time for the
-    device state is the downtime without the time for the remaining memory.
+    sent when QEMU pauses the guest) at the link speed, and then the device state. So the function
+    subtracts the time for the remaining memory from the downtime.
 
     With a bandwidth limit, the remaining memory is bandwidth limit times downtime limit. Without a
-    bandwidth limit, the migration is so short that QEMU has not yet measured the bandwidth. QEMU
-    then sends all memory before the downtime, so the remaining memory is 0.
+    bandwidth limit, the migration ends before QEMU has measured the bandwidth. QEMU then does not
+    know how much memory can be sent in the downtime, and pauses the guest only when all memory is
+    sent. So the remaining memory is 0.
 
     Args:
         runs: Figures of at least one migration with and one without a bandwidth limit.
@@ -124,7 +126,7 @@ def _estimate_last_mib(run: CalibrationRun, downtime_limit_s: float) -> float:
 
 
 def run_calibration(migrate: Callable[[Plan], Outcome]) -> TransferCalibration:
-    """Migrate an idle guest several times; calculate link speed and constant durations.
+    """Migrate an idle guest several times, and calculate link speed and constant durations.
 
     The first migration fills the caches of the hosts. The result does not include this migration.
 

@@ -53,11 +53,11 @@ class DirtyModel:
     def throttled(self, cpu_share: float) -> "DirtyModel":
         """Return the model of the same guest with less CPU time, as with auto-converge.
 
-        The guest needs more time to dirty the same memory.
+        With less CPU time, the guest needs more time to dirty the same memory.
 
         Args:
-            cpu_share: Share of CPU time taken from the guest, 0 to 1. A negative share makes the
-                guest faster.
+            cpu_share: Share of CPU time taken from the guest, at most 1. For example, 0.2 makes the
+                guest 20 % slower, and -0.2 makes the guest 20 % faster.
         """
         curve = self.curve
         return replace(self, curve=lambda seconds: curve(seconds * (1.0 - cpu_share)))
@@ -100,9 +100,8 @@ def interpolate_curve(points: dict[float, float]) -> DirtyCurve:
     """
     if not points or min(points) <= 0:
         raise ValueError(
-            "cannot build a dirty curve (dirtied memory by length of the time window): at least "
-            "one time window is necessary, and each must be longer than 0 s; "
-            f"the lengths in s: {sorted(points)}"
+            f"cannot build a dirty curve from time windows with the lengths {sorted(points)} in s; "
+            "measure at least one time window, and only time windows longer than 0 s"
         )
     anchor_points = [(0.0, 0.0), *sorted(points.items())]
 
@@ -168,11 +167,11 @@ def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
 def _list_candidates(
     points: dict[float, float],
 ) -> list[tuple[Callable[[float, float], DirtyCurve], float, float]]:
-    """List the candidates: the loads that `fit_dirty_model` compares with the measured points.
+    """List the candidates, which are the loads that `fit_dirty_model` compares with the points.
 
     A candidate is a tuple (function, rate in MiB/s, working set in MiB). The function builds the
     dirty curve from the rate and the working set. A guest cannot dirty more memory than its working
-    set. So the smallest working set of the candidates is the largest amount of memory in `points`.
+    set. So no working set in the list is smaller than the largest amount of memory in `points`.
     """
     max_mib, max_rate_mib_s = (
         max(points.values()),
@@ -195,7 +194,7 @@ def _calculate_misfit(curve: DirtyCurve, points: dict[float, float]) -> float:
 def build_load_curve(
     pattern: WritePattern, rate_mib_s: float, working_set_mib: float
 ) -> DirtyCurve:
-    """Build the dirty curve that a memory load with known writes must cause, for tests.
+    """Build the dirty curve (dirtied memory by time) of a memory load with known writes.
 
     Args:
         pattern: Order of the writes.

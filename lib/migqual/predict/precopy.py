@@ -22,12 +22,13 @@ _FIXED_POINT_SHARE = 1e-6
 class Throttle:
     """A model of auto-converge, which takes a share of CPU time from the guest.
 
-    QEMU reads the dirty log between two iterations. Then, but at most once per second, QEMU also
-    checks the dirty rate (`migration_trigger_throttle` in migration/ram.c). The rate is high if,
-    since the last check, the guest has dirtied more than half of the amount that QEMU has sent.
+    QEMU reads the dirty log between two iterations. Then QEMU also checks the dirty rate
+    (`migration_trigger_throttle` in migration/ram.c), but at most once per second. The check
+    compares the memory dirtied and the memory sent since the previous check. The rate is high if
+    the dirtied memory is more than half of the sent memory.
 
-    The share is 0 at the start. QEMU increases the share to 20 %, then in steps of 10 % to 90 %,
-    and finally to 99 %. Each increase needs two checks with a high rate. So, if each iteration
+    The share is 0 % at the start. QEMU increases the share to 20 %, 30 %, 40 % and so on up to
+    90 %, and then to 99 %. Each increase needs two checks with a high rate. So, if each iteration
     takes many seconds, the share is high only after minutes. QEMU 9.2 and later read the dirty log
     more often, and may increase the share sooner.
     """
@@ -46,10 +47,11 @@ class Throttle:
     def record_dirty_sync(self, dirtied_mib: float, sent_mib: float, elapsed_s: float) -> None:
         """Record that the simulated QEMU reads the dirty log, and check the dirty rate.
 
-        The rate is not checked if the last check was at most 1 s before. The rate is high if the
-        guest has dirtied more than half as much memory as QEMU has sent since the last check. After
-        two checks with a high rate, the share of CPU time taken from the guest increases to the
-        next step, for example from 20 % to 30 %.
+        The function checks the rate only if the previous check was more than 1 s before. The check
+        compares the memory dirtied and the memory sent since the previous check. The rate is high
+        if the dirtied memory is more than half of the sent memory. After two checks with a high
+        rate, the share of CPU time taken from the guest increases to the next step, for example
+        from 20 % to 30 %.
 
         Args:
             dirtied_mib: Memory dirtied since QEMU last read the dirty log, in MiB.
@@ -92,9 +94,9 @@ class Prediction:
     Attributes:
         converges: Whether the migration keeps the downtime limit and ends before the deadline.
         rounds: Number of simulated rounds. In each round, QEMU sends the dirty pages.
-        total_s: Total time. If the migration does not converge, this is the simulated time.
-        downtime_s: Downtime. If the migration does not converge, this is the downtime of a guest
-            that is paused at the end of the simulation.
+        total_s: Total time, including the downtime.
+        downtime_s: Downtime. If the migration does not converge, `total_s` and `downtime_s` assume
+            that QEMU pauses the guest at the end of the simulation.
         sent_mib: Memory sent, including pages sent again.
 
     Example:

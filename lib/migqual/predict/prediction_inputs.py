@@ -70,7 +70,7 @@ class PredictionInputs:
 
     @property
     def limits(self) -> MigrationLimits:
-        """Return the downtime limit of the migration, with the default deadline of one hour."""
+        """Return the limits of the migration: the downtime limit, and a deadline of one hour."""
         return MigrationLimits((self.downtime_ms.value or 0.0) / 1000, DEFAULT_DEADLINE_S)
 
 

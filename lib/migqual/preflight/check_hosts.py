@@ -313,8 +313,7 @@ def check_unknown_host_key(login: SshLogin) -> Iterator[Finding]:
     if isinstance(accepted, Missing):
         yield report_unknown(
             finding_id,
-            f"cannot determine whether migqual refuses to log in to {login.host} if the host key "
-            "is unknown",
+            f"cannot determine whether migqual checks the host key of {login.host}",
             accepted,
         )
     elif accepted:

@@ -27,8 +27,8 @@ def check_guest_bridges(facts: MigrationFacts) -> Iterator[Finding]:
         if isinstance(segment.destination_bridge, Missing):
             yield report_refusal(
                 finding_id,
-                f"{facts.destination.name} has no bridge for the guest's network interface on "
-                f"{bridge_label}: "
+                f"the guest's network interface uses {bridge_label} at the source, but "
+                f"{facts.destination.name} has no bridge for the interface: "
                 f"{segment.destination_bridge.reason}",
                 f"create the missing bridge or network on {facts.destination.name}",
             )

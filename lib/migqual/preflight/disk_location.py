@@ -106,13 +106,12 @@ def classify_file_location(
 def _has_same_write_time(source_view: FileView, destination_view: FileView) -> bool:
     """Return whether both hosts see the same file size and almost the same time of the last write.
 
-    If the result is True, the two paths may lead to one file, although the destination sees
-    neither the token nor the lock of the source:
+    If the result is True, the two paths may lead to one file. The two other probes, token and
+    lock, do not detect this in every case:
 
-    - The token is a temporary file in the folder of the disk file. The destination does not see
-      the token if one path is a bind mount of the disk file without the folder.
-    - The lock is a lock on the disk file. The destination does not see the lock if the file system
-      does not share locks between hosts.
+    - The token is a temporary file in the folder of the disk file. If one path is a bind mount of
+      only the disk file, the hosts see different folders.
+    - The lock is on the disk file. Some file systems do not share locks between hosts.
 
     The times of one file can differ by a few seconds. The guest may write between the two reads,
     and a network file system shows a new time with a delay.

@@ -54,9 +54,11 @@ class DiskProber:
     def probe_disk(self, disk: Disk) -> DiskFact:
         """Probe a disk on both hosts, and return the facts with the location.
 
-        A failed probe raises no error. Instead, the location of a network disk is `unreachable`,
-        and the location of any other disk is `ambiguous`. A block device that only the source can
-        open is `local`.
+        A failed probe raises no error. Instead, the location shows the failure:
+
+        - A network disk is `unreachable`.
+        - A block device is `local` if the source can open the device, but the destination cannot.
+        - Otherwise the disk is `ambiguous`.
         """
         if disk.type != "file":
             return self._collect_disk_fact(disk)

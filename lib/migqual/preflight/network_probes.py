@@ -167,7 +167,7 @@ def _connect_to_port(host: Host, address: str, port: int, probe_context: ProbeCo
 
 
 def read_migration_ports(host: Host) -> range:
-    """Read the port range for migrations to the host: that of qemu.conf, or libvirt's default."""
+    """Read the range of migration ports of the host from qemu.conf, or return libvirt's default."""
     result = host.shell.run_unchecked(
         "grep", "-E", "^ *migration_port_m(in|ax)", "/etc/libvirt/qemu.conf"
     )
@@ -179,10 +179,10 @@ def read_migration_ports(host: Host) -> range:
 def _list_probe_ports(peer: Host) -> list[int]:
     """List the migration ports of the peer from which `probe_data_port` selects five ports.
 
-    The result is the upper half of the range, because libvirt takes the lowest free port for a
-    migration. If the range has fewer than ten ports, the upper half is too short for five ports.
-    Then the result contains each port of the range five times, so that the function can select
-    five entries even from a range of one port.
+    - If the range has at least ten ports, the result is the upper half of the range, because
+      libvirt takes the lowest free port for a migration.
+    - If the range has fewer ports, the result contains each port of the range five times. So even
+      a range of one port gives five entries.
     """
     ports = list(read_migration_ports(peer))
     return ports[len(ports) // 2 :] if len(ports) >= 2 * _PORT_ATTEMPTS else ports * _PORT_ATTEMPTS

@@ -38,7 +38,7 @@ class DiskLocation(StrEnum):
 
     @property
     def is_known(self) -> bool:
-        """Return whether the location is shared, remote or local."""
+        """Return False if the location is ambiguous or unreachable, otherwise True."""
         return self not in {DiskLocation.AMBIGUOUS, DiskLocation.UNREACHABLE}
 
 
@@ -116,8 +116,9 @@ class StorageFacts:
     def copied_disks(self) -> tuple[DiskFact, ...]:
         """Return the disks that the plan copies.
 
-        The result is empty if the plan copies no disk. If the plan copies disks, but names no
-        disk, the plan copies each disk that is neither read-only nor shareable.
+        - If `copy_storage` of the plan is `NONE`, the result is empty.
+        - If the plan names disks in `migrate_disks`, the result contains the named disks.
+        - Otherwise the result contains all disks except read-only and shareable disks.
         """
         if self.plan.copy_storage is StorageCopy.NONE:
             return ()

@@ -25,8 +25,8 @@ def check_guest_sizes(host: Host, sizes: Sequence[GuestSize]) -> Iterator[Findin
 def _query_free_mib(host: Host, size: GuestSize) -> int:
     """Query the free memory for guests of `size`, in MiB.
 
-    If the guests need huge pages, only free huge pages of that page size count. The result is 0 if
-    the host has no huge pages of that size.
+    For guests with huge pages, the result is the memory in free huge pages of the guests' page
+    size. The result is 0 if the host has no huge pages of this size.
     """
     free_mib = (
         fact_or_missing(lambda: read_free_hugepages_mib(host, size.huge_page_kib))
@@ -43,8 +43,8 @@ def judge_guest_size(host: str, size: GuestSize, cpus: int, free_mib: int) -> Fi
         host: Name of the host.
         size: Size of the guest.
         cpus: Number of CPUs of the host.
-        free_mib: Free memory of the host in MiB. If the guest needs huge pages, only free huge
-            pages of the same page size count.
+        free_mib: Free memory of the host in MiB. For a guest with huge pages, the memory in free
+            huge pages of the guest's page size.
     """
     finding_id = f"{host}.guest-{size.name}"
     if free_mib < size.memory_mib:

@@ -25,10 +25,9 @@ def check_inventory_hosts(
 ) -> tuple[Finding, ...]:
     """Check all hosts of an inventory for a run: connections, programs, stores, and trial guests.
 
-    A check is omitted if an earlier check refused something that the check needs, so that one fault
-    does not cause several findings. The checks of a host need the connections to the host. The
-    trial guests of a pair need both hosts of the pair, the client, the storage servers and the
-    stores.
+    One fault must not cause several findings. So the function omits the other checks of a host if
+    the check of the connection refused the host. The function starts the trial guests of a pair
+    only if no check refused a host of the pair, the client, a storage server or a store.
 
     Args:
         inventory: The inventory.
@@ -114,9 +113,9 @@ def _collect(name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]
 def _check_pair(inventory: Inventory, pair: PairEntry, hosts: Mapping[str, Host]) -> list[Finding]:
     """Compare the clocks of both hosts of a pair, and the user and group ids (UID, GID) of QEMU.
 
-    The clocks matter, because certificates and events have times of both hosts. UID and GID matter,
-    because libvirt can refuse images in a shared directory if these numbers differ. If a host of
-    the pair is not in `hosts`, the result is empty.
+    With different clocks, a host can refuse a new certificate as not yet valid, and the events of
+    both hosts can appear in the wrong order. With different UIDs or GIDs, libvirt can refuse images
+    in a shared directory. If a host of the pair is not in `hosts`, the result is empty.
     """
     names = (pair.source.name, pair.destination.name)
     if not all(name in hosts for name in names):

@@ -94,9 +94,11 @@ def _check_sharing(
     *,
     is_shared: bool,
 ) -> Iterator[Finding]:
-    """Yield a finding for each host that wrongly sees, or does not see, a file of the first host.
+    """Check that all hosts share the folder of a shared store, and no hosts share a local store.
 
-    All hosts must see the file in a shared store, and only the first host in a local store.
+    The first host writes a file to the folder. In a shared store, every other host must see the
+    file. In a local store, no other host may see the file. The function yields a finding for each
+    host that breaks this rule.
     """
     if len(users) < 2:
         return

@@ -137,7 +137,10 @@ RowLabeler = Callable[[TestRecord, MigrationRecord], str | None]
 
 
 def build_charts(records: Sequence[TestRecord]) -> tuple[Chart, ...]:
-    """Build each chart for which `records` has the value of at least one completed migration."""
+    """Build the charts of the report from the migrations in `records`.
+
+    The charts show only completed migrations. A chart without a value is left out.
+    """
     charts = [build_chart(definition, records, _describe_pair) for definition in CHART_DEFINITIONS]
     charts += [
         build_chart(subject, records, _describe_transfer)
@@ -158,7 +161,7 @@ def build_chart(
             migration.
 
     Returns:
-        The chart, or None if no migration has a value.
+        The chart, or None if no completed migration has a value of the metrics.
     """
     series = {
         f"{label} · {row_name}": figures

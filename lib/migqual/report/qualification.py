@@ -1,10 +1,10 @@
 """Judge pairs of hosts by the verdicts of their tests. The functions are pure.
 
 - The verdict of a requirement on a pair is the worst verdict of its tests on this pair, or
-  `not-run` without a test. Tests with the marker `beyond_requirement` that are `unsupported`
-  count only if the requirement has no other tests.
-- A test is `withheld` if its fault could harm other users of the host. A withheld test counts only
-  if no other test of the requirement passed.
+  `not-run` without a test. An `unsupported` test with the marker `beyond_requirement` counts only
+  if the requirement has no other tests.
+- A test is `withheld` if its fault could harm other users of the host. A withheld test does not
+  count if another test of the requirement passed.
 - A requirement is demanded if the profile says `required` or does not name the requirement.
 - A pair qualifies if all demanded requirements pass. In addition, the profile must demand at
   least one requirement, at least one test must have run on the pair, and the run must have
@@ -50,8 +50,8 @@ class RequirementResult:
     def deciding_tests(self) -> tuple[TestRecord, ...]:
         """Return the tests that decide the verdict of the requirement.
 
-        Tests with the marker `beyond_requirement` that are `unsupported` decide only if the
-        requirement has no other tests. A `withheld` test decides only if no test passed.
+        A `withheld` test does not count if another test passed. An `unsupported` test with the
+        marker `beyond_requirement` counts only if the requirement has no other tests.
         """
         counted_tests = [
             test
@@ -95,10 +95,10 @@ class RequirementResult:
 
     @property
     def reservation(self) -> str:
-        """Return the reason why the requirement is a reservation (see `is_reservation`).
+        """Return the problem of a requirement that is a reservation (see `is_reservation`).
 
-        If the verdict is `pass`, the reason lists the unknown messages of libvirt and QEMU. For
-        any other verdict, the reason is the verdict itself, for example `fail`.
+        A requirement that passed is a reservation because of unknown messages of libvirt or QEMU.
+        The result then lists the messages. Otherwise the result is the verdict, for example `fail`.
         """
         if self.verdict is Verdict.PASS:
             return "; ".join(
@@ -243,7 +243,7 @@ def _list_missing_results(run: RunRecord, records: Sequence[TestRecord]) -> Iter
 
 
 def find_left_out_tests(run: RunRecord, records: Iterable[TestRecord]) -> list[str]:
-    """Find the tests that a run left out, and that the records of no other run contain.
+    """Find the tests that a run left out (for example with `-k`) and that are not in `records`.
 
     Args:
         run: The record of the run, or of the merged runs.

@@ -203,10 +203,10 @@ class HeldMigration:
             raise self._build_timeout_error(seconds)
 
     def release(self) -> None:
-        """Let the migration continue: undo what held the migration in `phase`.
+        """Let the migration leave `phase`.
 
-        For example, the method lifts a low bandwidth. A host that does not answer, or a migration
-        that has ended, causes no error.
+        The method ends the low bandwidth, the link cut or the freeze of QEMU. No error occurs if a
+        host does not answer, or if the migration has ended.
         """
         self._log("released")
         self._hold_stack.close()
@@ -324,14 +324,15 @@ def hold_migration(
     The migration stays in the phase until `HeldMigration.release`. A cut link holds the migration
     in SETUP. A low bandwidth holds the migration in DISK_COPY, FIRST_ITERATION or POSTCOPY. A
     frozen QEMU at the destination holds the migration in SWITCH_OVER. For LATER_ITERATION, the load
-    of the guest and the bandwidth of the plan have to prevent convergence. If the migration still
-    runs at the end of the block, the migration is aborted.
+    of the guest and the bandwidth of the plan have to prevent convergence. POSTCOPY_PAUSED lasts
+    until a recovery. If the migration still runs at the end of the block, it is aborted.
 
     Args:
         testbed: The testbed of the guest.
         guest: A guest from `testbed.make_guest`.
-        plan: Settings of the migration. In all phases except LATER_ITERATION and POSTCOPY_PAUSED,
-            a low bandwidth replaces the bandwidth of the plan.
+        plan: Settings of the migration. The bandwidth of the plan is used only for LATER_ITERATION
+            and POSTCOPY_PAUSED. For all other phases, also SETUP and SWITCH_OVER, the bandwidth is
+            1 MiB/s.
         phase: The phase in which to hold the migration.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Choose how a migration is held in a phase, and lift the limits that hold the migration."""
+"""Choose the limits that hold a migration in a phase, and later remove the limits."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,10 +31,10 @@ def build_held_plan(plan: Plan, phase: MigrationPhase) -> Plan:
 
 
 def lift_limits(domain: Domain, phase: MigrationPhase) -> None:
-    """Lift the limits of bandwidth and downtime that hold a migration in the phase.
+    """Raise the limits of bandwidth and downtime, so that a migration can leave the phase.
 
-    In the phase SWITCH_OVER libvirt accepts no new limit, and none is needed: QEMU sends the rest
-    of the memory without a limit. A host that does not answer causes no error.
+    In the phase SWITCH_OVER the function does nothing: libvirt accepts no new limit, and QEMU sends
+    the rest of the memory without a limit. A host that does not answer causes no error.
 
     Args:
         domain: The domain at the source.
@@ -58,7 +58,8 @@ def lift_limits(domain: Domain, phase: MigrationPhase) -> None:
 def lift_block_job_limits(domain: Domain) -> None:
     """Set the speed of each block job of QEMU to 0, which means no limit.
 
-    libvirt applies the bandwidth of a migration to copied disks only at the start.
+    A block job copies a disk. libvirt sets the speed only when the block job starts, so a new
+    bandwidth of the migration does not change the speed.
 
     Raises:
         HostError: QEMU refuses the command, for example because a block job has just ended.

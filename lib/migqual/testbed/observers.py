@@ -43,8 +43,8 @@ class ObservedMigration:
     def add_late_overlap(self, events: tuple[GuestEvent, ...]) -> "ObservedMigration":
         """Add a violation if the guest ran on both hosts at the same time.
 
-        `events` also covers the time after the checks of the guest and the hosts. A libvirt daemon
-        that hung may start the guest on the second host only after these checks.
+        A libvirt daemon that hung can start the guest on the second host after the checks of the
+        migration. Therefore `events` also covers the time after these checks.
 
         Args:
             events: The events of the guest on both hosts, from the start of the migration to now.

@@ -99,10 +99,10 @@ class Testbed:
         )
 
     def choose_safety(self, spec: GuestSpec) -> Safety:
-        """Choose UNSAFE only for a guest whose migration libvirt's safety check would refuse.
+        """Choose UNSAFE if libvirt's safety check would refuse to migrate the guest, else CHECKED.
 
-        These are the guests with a disk in the directory store on a file system that libvirt does
-        not count as shared.
+        The safety check refuses a guest with a disk in the directory store if libvirt does not
+        count the file system of the store as shared.
         """
         has_directory_disk = any(disk.store is StoreKind.DIRECTORY for disk in spec.disks)
         is_refused = has_directory_disk and not self.is_shared_directory_trusted

@@ -68,7 +68,11 @@ def write_journal(machine_folder: Path, *, inventory: Path, tier: str, host: str
 def test_journal_of_ended_lab_is_deleted(
     machine_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The journal of a lab without an inventory file is deleted, and a message says so."""
+    """
+    `migqual sweep` deletes the journal of a lab that no longer exists, and prints the reason.
+
+    Preconditions: the inventory file of the lab, which the journal names, does not exist.
+    """
     journal_path = write_journal(
         machine_folder, inventory=machine_folder / "labs" / "x" / "inventory.yml", tier="lab"
     )
@@ -80,7 +84,11 @@ def test_journal_of_ended_lab_is_deleted(
 
 
 def test_lab_without_namespace_counts_as_ended(machine_folder: Path) -> None:
-    """A lab without a network namespace has no hosts, even if an inventory file exists."""
+    """
+    `migqual sweep` deletes the journal of a lab whose network namespaces no longer exist.
+
+    Preconditions: the inventory file of the lab still exists.
+    """
     inventory_path = machine_folder / "labs" / "nosuchlab" / "inventory.yml"
     inventory_path.parent.mkdir(parents=True)
     inventory_path.write_text((machine_folder / "hosts.yml").read_text())

@@ -36,8 +36,8 @@ def test_used_address_is_found(addresses: tuple[str, ...], used_address: str) ->
 
     Expected: the error names the address and the MAC of the machine. When the machine no longer
     has the address, a second check finds no used address, because migqual deletes the old entry
-    in the neighbor table. The second check begins with a new address, which has no entry. This
-    does not prevent migqual from deleting the entries of the other addresses.
+    in the neighbor table. The first address of the second check has no entry in the table. migqual
+    still deletes the entries of the next addresses.
     """
     with (
         create_linked_namespaces() as namespaces,

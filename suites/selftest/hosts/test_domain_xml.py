@@ -91,8 +91,8 @@ def test_domain_xml_of_every_kind_of_guest_is_valid(
 def test_huge_pages_and_numa_nodes(arch: Architecture, virt_type: str) -> None:
     """In a guest with two NUMA nodes and huge pages, each node has half of the vCPUs and memory.
 
-    The two halves are exactly the memory of the GuestSpec, also with TCG. A TCG guest with neither
-    NUMA nodes nor huge pages has 8 KiB of additional memory, to avoid an error of QEMU before 9.0.
+    The guest has exactly the memory of the GuestSpec, with KVM and with TCG. Other TCG guests have
+    8 KiB of additional memory (see `compute_tcg_memory_kib`).
     """
     spec = GuestSpec(memory_mib=1024, vcpus=4, huge_page_kib=2048, numa_nodes=2)
 

@@ -38,7 +38,7 @@ def test_way_back_gives_the_first_xml() -> None:
 def test_other_names_stay() -> None:
     """If a guest uses neither the QEMU nor the bridge of the source host, the XML stays the same.
 
-    The guest uses `/opt/qemu/bin/qemu`, for example a QEMU that a user built, and `br-other`.
+    The guest uses a QEMU that a user built (`/opt/qemu/bin/qemu`) and the bridge `br-other`.
     """
     other_xml = XML.format(emulator="/opt/qemu/bin/qemu", bridge="br-other")
 

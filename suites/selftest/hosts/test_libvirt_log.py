@@ -16,7 +16,7 @@ domain 'mq-1-0-1' is not running
 
 
 def test_errors_of_the_guest_and_of_migrations_are_listed_once() -> None:
-    """An error about another guest, also one whose name begins alike, is left out."""
+    """The errors about guest `mq-1-0-1` are listed. Errors about `mq-1-0-12` are left out."""
     assert list_migration_errors(LOG, "mq-1-0-1") == [
         "internal error: Unable to find an unused port in range 'migration' (49152-49215)",
         "domain 'mq-1-0-1' is not running",

@@ -71,7 +71,8 @@ def test_message_names_the_tried_addresses(
 ) -> None:
     """The error message states for each tried address why the connection failed.
 
-    The host's address in the inventory is already in the message, and is not repeated.
+    Each reason follows its address, for example `127.0.0.2:1: connection refused`. The host's
+    address in the inventory is left out, because the message already begins with this address.
     """
     error = NoValidConnectionsError(
         {

@@ -59,7 +59,8 @@ def test_processes_share_the_penalties(tmp_path: Path) -> None:
     """Before a login, a process also waits because of failed logins of other processes.
 
     For each failed login, the SSH server gives a penalty (a time in seconds) to the address of the
-    controller. All processes have this address, so the penalty of an ended process also counts.
+    controller. All processes on the controller use this address, so each process must count the
+    failed logins of all processes.
     """
     for _ in range(2):
         PenaltyLedger(tmp_path / "ledger.json").add_failed_login(make_host())

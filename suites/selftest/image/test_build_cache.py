@@ -218,7 +218,8 @@ def test_rootfs_key_depends_on_its_contents() -> None:
     The key of a root file system depends on release, packages and variant, not on the order or
     repetition of packages.
 
-    Expected: four different keys, and an equal key for reordered and repeated packages.
+    Expected: another release, another list of packages or another variant gives another key. A
+    list with reordered and repeated packages gives the same key.
     """
     base_spec = RootfsSpec("bookworm", ("a", "b"))
     changed_specs = [

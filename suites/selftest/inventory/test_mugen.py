@@ -105,9 +105,9 @@ def test_completed_inventory_loads(env_file: Path, tmp_path: Path) -> None:
 
 
 def test_nodes_are_paired_in_order(env_file: Path) -> None:
-    """Each two consecutive nodes (machines of mugen) become a pair of the inventory.
+    """Five nodes (machines of mugen) become two pairs: nodes 1 and 2, and nodes 3 and 4.
 
-    A comment in the inventory names the last node if the number of nodes is odd.
+    A comment in the inventory says that node 5 is in no pair.
     """
     more_nodes = [
         {"ID": number, "IPV4": f"10.1.0.{number}", "NIC": None, "SSH_PORT": ""}

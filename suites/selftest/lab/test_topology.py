@@ -197,7 +197,7 @@ def test_all_schema_errors_are_reported_together(tmp_path: Path) -> None:
 
 
 def test_all_consistency_errors_are_reported_together(tmp_path: Path) -> None:
-    """If both hosts of a pair are not in the topology file, one message contains both errors."""
+    """If a pair names two unknown hosts, one message contains both errors."""
     message = get_topology_error(
         tmp_path,
         VALID_TOPOLOGY.replace("{source: a1, destination: b1}", "{source: a8, destination: b9}"),

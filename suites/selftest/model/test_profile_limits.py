@@ -41,7 +41,7 @@ def test_figures_at_the_limits_are_allowed() -> None:
     ],
 )
 def test_each_limit_is_compared(limit: str, figure: str) -> None:
-    """A limit just below its figure is exceeded; the other limits are not exceeded."""
+    """If one limit is lower than its figure, exactly this limit is reported as exceeded."""
     lower_value = getattr(THRESHOLDS, limit) - 0.5
     (text,) = find_exceeded_limits(OUTCOME, replace(THRESHOLDS, **{limit: lower_value}))
 
@@ -50,10 +50,10 @@ def test_each_limit_is_compared(limit: str, figure: str) -> None:
 
 def test_missing_gap_report_is_no_pass() -> None:
     """
-    A migration that the client did not measure exceeds two limits of the profile.
+    If the client did not measure a migration, the missing figures count as exceeded limits.
 
-    Expected: the gap (time without a reply of the guest) and the session stall (the same for an
-    open TCP session) are reported as not measured.
+    Expected: the gap (time without a reply of the guest) and the session stall (time without a
+    reply in an open TCP session) are reported as not measured.
     """
     assert find_exceeded_limits(replace(OUTCOME, gap_report=None), THRESHOLDS) == [
         "gap_max_ms was not measured",

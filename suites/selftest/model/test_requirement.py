@@ -122,12 +122,13 @@ def test_known_id_is_found() -> None:
 
 def test_problems_of_a_requirements_table(tmp_path: Path) -> None:
     """
-    All problems of a requirements table are reported together.
+    The error for an invalid requirements table lists all problems of the table.
 
-    Preconditions: the first table has a malformed id, an unknown value of `enforced_by` and an
-    unknown key. The second table has a requirement with an unknown chapter, and a chapter without
-    requirements.
-    Expected: the error lists each problem of the table.
+    Preconditions: two tables are loaded separately. The first table has three problems: a malformed
+    id, an unknown value of `enforced_by` and an unknown key. The second table has two problems: a
+    requirement with an unknown chapter, and a chapter without requirements.
+    Expected: the error for the first table lists three problems, and the error for the second table
+    lists two problems.
     """
     row = "{chapter: one, title: abc, statement: abc, expected: abc, enforced_by: [H]}"
     chapters = "chapters: {one: {title: One, suites: [one], has_tests: true}}\n"

@@ -59,11 +59,11 @@ def test_difference_of_the_clocks_is_subtracted() -> None:
     """
     If a guest ran on both hosts at the same time, different clocks do not hide the overlap.
 
-    Preconditions: the clock of the destination is 300 ms ahead. This difference is measured with an
-    error of 2 ms. By the events, the guest started at the destination 50 ms after the stop at the
-    source. So in fact the guest started 250 ms before the stop.
-    Expected: the overlap is 248 ms, which is 250 ms minus the error. An overlap that is shorter
-    than the error counts as 0 ms.
+    Preconditions: the clock of the destination is 300 ms ahead, measured with an error of 2 ms. The
+    guest stops at the source at 1000 ms. The guest starts at the destination at 1050 ms on the
+    clock of the destination, which is 750 ms on the clock of the source.
+    Expected: the overlap is 248 ms: from 750 ms to 1000 ms, minus the error of 2 ms. An overlap
+    that is shorter than the error counts as 0 ms.
     """
     events = build_events((SOURCE, "STOP", 1000), (DESTINATION, "RESUME", 1050))
     difference = ClockDifference(offset_us=300_000, error_us=2_000)
@@ -79,10 +79,13 @@ def test_difference_of_the_clocks_is_subtracted() -> None:
 
 
 def test_two_measurements_of_the_clocks_are_combined() -> None:
-    """Two measurements of the clock difference are combined: the result is their mean.
+    """
+    Two measurements of the clock difference are combined into their mean.
 
-    The error of the mean is the larger of the two errors plus half of the drift, which is the
-    change of the clock difference between the measurements.
+    Preconditions: the first measurement is 1000 µs with an error of 100 µs. The second measurement
+    is 3000 µs with an error of 300 µs.
+    Expected: the mean is 2000 µs, with an error of 1300 µs. The error is 300 µs (the larger of the
+    two errors) plus 1000 µs (half of the change between the measurements).
     """
     before, after = ClockDifference(1000, 100), ClockDifference(3000, 300)
 

@@ -173,8 +173,8 @@ def test_suspend_interval_needs_stop_and_resume() -> None:
 def test_late_probes_of_the_client_are_measured() -> None:
     """The delay of a probe is measured if the client sends the probe too late.
 
-    The probe interval is 2 ms. If the client sends probe 3 only 50 ms after probe 2, the delay is
-    48 ms. If probes 3 to 51 get no reply, but probe 52 is sent in time, the delay is 0.
+    The probe interval is 2 ms. If the client sends probe 3 after 50 ms instead of 2 ms, the delay
+    is 48 ms. If probes 3 to 51 get no reply, but the client sends probe 52 in time, the delay is 0.
     """
     lost_probe_times = [(1, 0), (2, 2 * MS), (52, 102 * MS)]
     late_probe_times = [(1, 0), (2, 2 * MS), (3, 52 * MS), (4, 54 * MS)]
@@ -188,9 +188,8 @@ def test_late_probes_of_the_client_are_measured() -> None:
 def test_host_silence_is_measured_around_the_pause() -> None:
     """The silence around a pause of the guest lasts until the first reply after the pause.
 
-    The host sees the last reply before the pause and the first reply after the pause 55 ms apart.
-    The silence is 55 ms minus the probe interval of 2 ms. A silence before the pause does not
-    count.
+    The last reply before the pause and the first reply after the pause are 55 ms apart. The
+    silence is 55 ms minus the probe interval of 2 ms. A silence before the pause does not count.
     """
     times_us = [0, 2_000, 200_000, 202_000, 257_000, 259_000]
 
@@ -214,7 +213,10 @@ def test_replies_of_a_suspended_guest_are_inconclusive() -> None:
     ids=["interrupted", "wrong count", "dropped packets", "unknown line", "empty"],
 )
 def test_incomplete_echo_replies_are_inconclusive(lines: list[str]) -> None:
-    """An overlooked reply looks like a silence, so incomplete replies are inconclusive."""
+    """If the list of captured echo replies may be incomplete, the result is inconclusive.
+
+    A reply that is missing in the list would count as a silence of the guest.
+    """
     with pytest.raises(InconclusiveError):
         EchoReplies().parse_lines(lines)
 
@@ -259,8 +261,8 @@ def test_session_timeout_grows_with_the_silence(
     """The longer the guest was silent, the longer the client waits for a reply in the TCP session.
 
     The timeout is 20 s plus the time from the guest's last reply to the start of the wait. TCP
-    doubles its retransmission timeout with each retry. So after N s without a reply, the next
-    retry, and with it the reply, may come another N s later.
+    doubles its retransmission timeout with each retry. So after 60 s without a reply, the next
+    retry may be up to 60 s later. The reply follows this retry.
     """
     computed_timeout_s = compute_session_timeout_s(int(last_reply_s * 1e9), int(after_s * 1e9))
 

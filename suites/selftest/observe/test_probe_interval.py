@@ -59,13 +59,18 @@ def test_probes_are_frequent_near_the_switchover(
     plan: Plan, stats: Mapping[str, Any], current: ProbeInterval, expected: ProbeInterval
 ) -> None:
     """
-    The client sends a probe every 2 ms near the switch-over, and every 20 ms long before.
+    The client sends a probe every 20 ms at first, and every 2 ms near the switch-over.
 
     Preconditions: the job sample gives the remaining memory and the speed of the migration. The
     time to the switch-over is the remaining memory divided by the speed.
-    Expected: the interval is 20 ms (medium) if this time is longer than 2 s, or no memory was sent
-    yet. The interval is 2 ms (fine) if this time is shorter than 1 s, if the speed is unknown, or
-    if the plan has post-copy or a timeout. From 1 s to 2 s, the interval does not change.
+    Expected: the first line that applies gives the interval, 2 ms (fine) or 20 ms (medium):
+
+    - the plan has post-copy or a timeout: 2 ms
+    - no memory was sent yet: 20 ms
+    - the speed is unknown: 2 ms
+    - the time to the switch-over is longer than 2 s: 20 ms
+    - the time to the switch-over is shorter than 1 s: 2 ms
+    - the time to the switch-over is 1 s to 2 s: the interval does not change
     """
     assert choose_probe_interval(plan, make_sample(**stats), current) is expected
 
@@ -73,7 +78,7 @@ def test_probes_are_frequent_near_the_switchover(
 def test_longest_probe_interval_of_a_period() -> None:
     """The longest probe interval in force during a period is found.
 
-    If the interval changes in the period, a silence as long as the longer interval is no gap.
+    The length of a gap is the time between two replies minus this interval.
     """
     changes = [
         ProbeIntervalChange(0, 100 * NS_PER_MS),
@@ -92,8 +97,8 @@ def test_gap_report_contains_the_resolution() -> None:
     """
     The report of a gap contains the resolution of the measurement.
 
-    Expected: a silence of 80 ms at the medium interval is a gap of 60 ms (80 ms less the
-    interval of 20 ms) with a resolution of 20 ms. The same silence at the fine interval is a
+    Expected: a silence of 80 ms at the medium interval is a gap of 60 ms (80 ms minus
+    the interval of 20 ms) with a resolution of 20 ms. The same silence at the fine interval is a
     gap of 78 ms with a resolution of 2 ms.
     """
     trace = MeterTrace()

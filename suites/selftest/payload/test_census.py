@@ -51,7 +51,8 @@ def test_census_counts_nonzero_and_dirtied_memory(program: Path, writer_pid: int
     Preconditions: a program writes 4 MiB of random data and 2 MiB of zeros. The program rewrites
     1 MiB all the time.
     Expected: 4 MiB are not zero. 1 MiB changes in the window of 100 ms, and also in the window of
-    300 ms. On a busy machine both windows may end late, at the same time, and are one result.
+    300 ms. On a busy machine, the first window may last as long as the second window. The result
+    then has one entry for both windows.
     """
     result = run_census(program, writer_pid, "--kib", str(MAP_MIB << 10), "--windows", "100,300")
     sample = parse_memory_sample(result.stdout)
@@ -64,11 +65,12 @@ def test_census_counts_nonzero_and_dirtied_memory(program: Path, writer_pid: int
 
 def test_census_estimates_from_sampled_pages(program: Path, writer_pid: int) -> None:
     """
-    The payload command `census` estimates the dirtied memory from 500 of the 1536 written pages.
+    The payload command `census` estimates the dirtied memory from a sample of 500 pages.
 
-    Preconditions: a program rewrites 1 MiB all the time.
-    Expected: the estimate differs from 1 MiB by at most four standard deviations, 0.4 MiB. The
-    non-zero memory is exact.
+    Preconditions: a program writes 4 MiB of random data and 2 MiB of zeros, together 1536 pages.
+    The program rewrites 1 MiB all the time.
+    Expected: the estimate of the dirtied memory differs from 1 MiB by at most 0.4 MiB, which is
+    four standard deviations. The non-zero memory is exactly 4 MiB.
     """
     argv = ("--kib", str(MAP_MIB << 10), "--windows", "100", "--samples", "500")
     sample = parse_memory_sample(run_census(program, writer_pid, *argv).stdout)

@@ -61,7 +61,7 @@ def test_intact_disk_verifies_during_and_after_writes(
     daemon: PayloadDaemon, image: Path, options: str
 ) -> None:
     """
-    An intact disk has no bad block, while the writer runs and afterwards.
+    The verification of an intact disk finds no bad block, both during and after the writes.
 
     Expected: blocks are checked; no block is bad; no errors. The report has the longest write
     latency and the time of the slowest write.
@@ -194,8 +194,8 @@ def test_block_of_a_second_writer_is_detected(daemon: PayloadDaemon, image: Path
     A block with a sequence number above all issued numbers shows a second writer on the disk.
 
     Preconditions: the test replaces a block with a copy that has a higher sequence number and a
-    valid checksum. The copy is built correctly: with the original number, the copy is equal to
-    the block.
+    valid checksum. Before this, the test checks the function that builds such copies: a copy with
+    the same number is equal to the block.
     Expected: the block has the kind `future`. The report has the sequence number in the block,
     which is higher than the issued number.
     """

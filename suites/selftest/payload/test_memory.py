@@ -18,7 +18,7 @@ def test_intact_memory_verifies_while_it_is_dirtied(
     daemon: PayloadDaemon, content: str, touch: str, pattern: str
 ) -> None:
     """
-    An intact memory region has no bad page, while pages change and afterwards.
+    The verification of an intact memory region finds no bad page, both during and after the writes.
 
     Expected: all pages are checked, no page is bad, and the region was dirtied.
     """
@@ -37,9 +37,10 @@ def test_dirty_rate_follows_the_requested_rate(daemon: PayloadDaemon) -> None:
     """
     A memory region is dirtied at the requested rate, also after a change of the rate.
 
-    Expected: at most 1.25 times the requested rate. Four times the rate dirties more than twice
-    as much memory. The rates are low: the test checks the rate limit, not the speed of a
-    machine with other users.
+    Preconditions: the requested rate is first 4 MiB/s and then 16 MiB/s. Both rates are low,
+    because the machine may be busy.
+    Expected: each measured rate is at most 1.25 times the requested rate. The second measured rate
+    is more than twice the first measured rate.
     """
     daemon.run_command("memory start a mib=4 rate_mib_s=4")
     achieved_mib_s = {}
@@ -199,10 +200,11 @@ def test_damaged_memory_pages_are_classified(
     """
     The verification detects a page with wrong contents, and names the kind of damage.
 
-    Preconditions: a page gets its own earlier contents (kind `stale`), the contents of the next
-    page (`swapped`), zeros (`zeroed`), only the second half of the next page (`flipped`), or a
-    page of another memory region (`foreign`).
-    Expected: exactly this page is bad, with the kind in parentheses.
+    Preconditions: the test replaces the contents of a page with earlier contents of the same page
+    (kind `stale`), the contents of the next page (`swapped`), zeros (`zeroed`), or a page of
+    another memory region (`foreign`). For the kind `flipped`, the test replaces only the second
+    half of the page, with the second half of the next page.
+    Expected: exactly this page is bad, with the kind in parentheses or with the kind `flipped`.
     """
     region = daemon.run_command(f"memory start a mib=1 touch={touch}")
     inject_fault(daemon, int(region["address"], 16) + 3 * PAGE_BYTES)

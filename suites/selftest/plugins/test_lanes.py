@@ -132,10 +132,10 @@ def test_pairs_with_a_common_host_share_a_worker(tmp_path: Path) -> None:
     """
     Pairs with a common host never run at the same time, but other pairs may run in parallel.
 
-    Preconditions: a host is the source of two pairs, and the third pair has hosts of its own.
+    Preconditions: a host is the source of two pairs, and the third pair has hosts of its own. The
+    plugin `exclusive` first puts the timing-sensitive tests of all pairs before the other tests.
     Expected: both pairs of the common host run all their tests on one worker. The worker runs all
-    tests of one pair before the tests of the other pair, also if another plugin moves tests of both
-    pairs to the front.
+    tests of one pair, and then all tests of the other pair.
     """
     inventory = INVENTORY.replace(
         "{source: a3, destination: b3, replica_of: a1-b1}", "{source: a1, destination: b3}"

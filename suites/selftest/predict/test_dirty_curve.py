@@ -95,9 +95,10 @@ def test_fit_of_an_idle_guest_is_zero() -> None:
 
 
 def test_short_windows_show_the_working_set() -> None:
-    """The fitted model has the right size of a working set that is fully dirty after one second.
+    """The fitted model has the correct working set, also for a fast load.
 
-    Measurement windows shorter than 1 s show how the dirtied memory grows within this second.
+    The load dirties its whole working set in 1 s. Measurement windows shorter than 1 s show how
+    the dirtied memory grows within this second.
     """
     curve = build_cyclic_curve(32.0, 32.0)
 
@@ -122,8 +123,9 @@ def test_fit_smooths_an_outlier_window() -> None:
 def test_saturation_within_the_first_window_counts_as_fast() -> None:
     """If a load dirties its whole working set in the first time window, the load counts as fast.
 
-    The first time window of the measurements is 1 s. No measurement shows how fast the guest
-    dirtied the memory within this second. So the fitted dirty curve has a high dirty rate.
+    The first time window is 1 s. No measurement shows how fast the guest dirtied the memory within
+    this second. With a low dirty rate, the prediction could be too optimistic, so the fitted dirty
+    curve has a high rate.
     """
     assert fit_dirty_model({1.0: 20.0, 2.0: 20.0}).curve(0.7) > 14.0
 

@@ -90,7 +90,8 @@ def test_prediction_without_a_deadline_ends() -> None:
 def test_only_dirty_rates_near_the_boundary_are_marked() -> None:
     """A dirty rate is near the boundary of convergence if a change by 10 % changes the prediction.
 
-    Expected: at least one dirty rate is near the boundary, but not the lowest and the highest.
+    Expected: neither the lowest nor the highest dirty rate is near the boundary. At least one dirty
+    rate in between is near the boundary.
     """
     near_boundary = [
         is_near_boundary(
@@ -128,8 +129,9 @@ def test_random_load_dirties_pending_pages_again() -> None:
 def test_calibration_separates_setup_from_transfer() -> None:
     """The calibration calculates link speed, setup time and the time for the device state.
 
-    The setup time is the total time without the transfer. The time for the device state is the
-    downtime without the time in which QEMU sends the remaining memory at link speed.
+    The setup time is the total time minus the transfer time. In the downtime, QEMU sends the
+    remaining memory at link speed, and then the device state. So the time for the device state is
+    the downtime minus the time for the remaining memory.
     """
     runs = [
         CalibrationRun(32.0, 2.8 + 0.9, 2.8, downtime_s=0.1, sent_mib=96.0, dirty_log_s=0.3),
@@ -250,9 +252,10 @@ def make_trial(
 def test_time_to_turn_on_the_dirty_log_is_no_error(
     stats: dict[str, int], delay_s: float, error: float
 ) -> None:
-    """The time to turn on the dirty log does not count as an error of the prediction.
+    """A delay in turning on the dirty log does not count as an error of the prediction.
 
-    The measured total time is corrected as if this step took the calibrated time.
+    According to the calibration, QEMU turns on the dirty log in 0.2 s. If QEMU needs 0.7 s in the
+    migration, the delay is 0.5 s. The delay is subtracted from the measured total time.
     """
     values = {"time_elapsed": 10500, "downtime": 100} | stats
     outcome = Outcome(

@@ -19,9 +19,10 @@ LIMITS = MigrationLimits(downtime_limit_s=0.3, deadline_s=600.0)
 
 def test_throttle_step_needs_two_dirty_syncs() -> None:
     """
-    Each step of the throttle needs two dirty syncs (QEMU reads the dirty log).
+    Each step of the throttle needs two dirty syncs.
 
-    Preconditions: a dirty sync every two seconds. The guest dirties as much memory as QEMU sends.
+    Preconditions: every two seconds, QEMU reads the dirty log (a dirty sync). The guest dirties as
+    much memory as QEMU sends.
     Expected: the throttle is 20 % after the second sync. After every two further syncs, the
     throttle increases to the next step, until 99 %, and then stays at 99 %.
     """
@@ -47,11 +48,12 @@ def test_dirtying_half_of_sent_memory_causes_no_throttle() -> None:
 
 def test_dirty_syncs_within_a_second_count_once() -> None:
     """
-    Auto-converge checks the dirty rate only once for several dirty syncs within a second.
+    Auto-converge checks the dirty rate at most once per second, not after each dirty sync.
 
-    Preconditions: three syncs of the dirty log in 1.2 s.
-    Expected: the dirtied memory of the three syncs is summed up, and counts as a single high
-    dirty rate. So the throttle starts only after the next check.
+    Preconditions: QEMU reads the dirty log (a dirty sync) at 0.4 s, 0.8 s, 1.2 s and 3 s. The dirty
+    rate is high.
+    Expected: auto-converge checks the dirty rate at 1.2 s and at 3 s. The throttle needs two checks
+    with a high rate, so the throttle starts at 3 s.
     """
     throttle = Throttle()
 
@@ -68,18 +70,17 @@ def test_guest_is_throttled_only_after_high_dirty_rate() -> None:
     The throttle of a guest increases only after two iterations with a high dirty rate.
 
     Preconditions: the guest has 1000 MiB of memory and dirties 150 MiB/s without a throttle. The
-    bandwidth is 100 MiB/s. The dirty rate is high if, in an iteration, the guest dirties more
-    than half of the memory that QEMU sends.
-    Expected: the throttle increases from 0 % to 20 %, 30 % and so on, to 70 %. At 70 %, the dirty
-    rate is low, so the throttle stays. Each iteration sends the memory that the guest dirtied in
-    the iteration before. For example, with 40 % the guest dirties 90 MiB/s: 900 MiB in 10 s, so
-    the next iteration takes 9 s. All iterations take 103 s together:
+    bandwidth is 100 MiB/s. An iteration has a high dirty rate if the guest dirties more than half
+    of the memory that QEMU sends.
+    Expected: the throttle increases from 0 % to 20 %, and then in steps of 10 % to 70 %. With 70 %,
+    the guest dirties 45 MiB/s. This dirty rate is low, so the throttle stays at 70 %. An iteration
+    sends the memory that the guest dirtied in the iteration before. All iterations take 103 s:
 
-    - with each of 0, 20 and 30 %: two iterations of 10 s, together 60 s
-    - with 40 %: 10 s and 9 s
-    - with 50 %: 8.1 s and 6.1 s
-    - with 60 %: 4.6 s and 2.7 s
-    - with 70 %: 1.6 s, 0.7 s and 0.3 s
+    - 0, 20 and 30 %: six iterations of 10 s, because the guest dirties all 1000 MiB in 10 s
+    - 40 % (90 MiB/s): 10 s and 9 s
+    - 50 % (75 MiB/s): 8.1 s and 6.1 s
+    - 60 % (60 MiB/s): 4.6 s and 2.7 s
+    - 70 % (45 MiB/s): 1.6 s, 0.7 s and 0.3 s
 
     With 70 % from the start, the migration takes less than 25 s.
     """

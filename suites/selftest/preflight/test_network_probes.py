@@ -73,11 +73,11 @@ def test_all_addresses_of_a_name_are_tried(
     namespaces: LinkedNamespaces, probe_context: ProbeContext, tmp_path: Path, address: str
 ) -> None:
     """
-    A connection succeeds when one address of the name accepts the connection.
+    The probe of the libvirt port passes if one address of the peer accepts the connection.
 
-    Preconditions: a name with an IPv4 and an IPv6 address; the peer listens on one of
+    Preconditions: the peer's name has an IPv4 and an IPv6 address. The peer listens on one of
     these addresses.
-    Expected: the probe passes, like a connection of libvirt.
+    Expected: the probe tries each address until one accepts the connection, as libvirt does.
     """
     hosts_file = tmp_path / "hosts"
     hosts_file.write_text("10.77.9.2 peer\nfd77::2 peer\n")

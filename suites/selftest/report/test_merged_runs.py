@@ -85,11 +85,11 @@ def test_part_of_the_suites_does_not_qualify() -> None:
     """
     A run that left tests out does not qualify a pair, although every test that ran passed.
 
-    Preconditions: the run left out one test of a function with parameters, and a whole function.
-    Then the results of the two missing tests are added, one after the other.
-    Expected: the pair is inconclusive until both results are there, and the reason states the
-    number of missing tests. With both results the pair qualifies. Another pair, with a result of
-    only one missing test, is inconclusive.
+    Preconditions: the run left out `test_a[nbd]` and the whole function `test_b`, which counts as
+    one test. Then a result of `test_a[nbd]` is added, and later a result of `test_b`.
+    Expected: before the first result is added, the reason states that two tests were left out. The
+    pair is inconclusive until both results are added. Then the pair qualifies. Another pair has
+    only a result of `test_b`, and is inconclusive.
     """
     run = replace(make_run(FIRST_REQUIRED), left_out=("f.py::test_a[nbd]", "f.py::test_b"))
     records = [make_test(Verdict.PASS, FIRST_ID, test_id="f.py::test_a[raw]")]

@@ -98,10 +98,10 @@ def test_unsupported_test_beyond_requirement_does_not_decide(
 def test_withheld_test_decides_unless_another_test_passed(
     other_verdict: Verdict, expected_verdict: Verdict
 ) -> None:
-    """A requirement with a withheld test passes only if another test of the requirement passes.
+    """A withheld test does not count if another test of the requirement passes.
 
-    A withheld test did not run, because its fault could harm other users of a host. If no other
-    test passes, the worst verdict of all tests is the verdict of the requirement.
+    A withheld test did not run, because its fault could harm other users of a host. The worst
+    verdict of the tests that count is the verdict of the requirement.
     """
     records = [
         make_test(Verdict.WITHHELD, FIRST_ID, test_id="a"),
@@ -242,7 +242,7 @@ def test_incomplete_run_never_qualifies(
         [RunRecord, tuple[TestRecord, ...]], tuple[RunRecord, tuple[TestRecord, ...]]
     ],
 ) -> None:
-    """A run that qualifies does not qualify after a change that makes the run incomplete."""
+    """An incomplete run does not qualify, for example a run without an end or without tests."""
     run, records = make_run(BOTH_REQUIRED), (make_test(Verdict.PASS, FIRST_ID, SECOND_ID),)
     assert judge_run(judge_pairs(run, records)) is RunResult.QUALIFIED
     assert judge_run(judge_pairs(*make_incomplete(run, records))) is not RunResult.QUALIFIED

@@ -31,8 +31,8 @@ def test_changed_parameters(
 ) -> None:
     """Each migration parameter whose value differs from the earlier value is listed as a change.
 
-    After a move from host a1 to host b1, a parameter that only one of the two QEMU versions has is
-    no change.
+    After a move from host a1 to host b1, only the parameters that both QEMU versions have are
+    compared.
     """
     monkeypatch.setattr(
         compression, "read_parameter_state", lambda _guest: ParameterState(host, now)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.selftest
 )
 def test_postcopy_unsupported_is_recognized_by_message(message: str) -> None:
     """
-    Messages of libvirt and QEMU that a host does not support post-copy are recognized.
+    The messages of libvirt and QEMU about missing post-copy support are recognized.
 
     Expected: QEMU's message is recognized with and without a reason, such as a denied userfaultfd.
     """

@@ -48,10 +48,11 @@ def test_defaults_of_empty_qemu_conf() -> None:
 
 def test_defaults_of_old_libvirt_and_migration_folder() -> None:
     """
-    Without the keys in qemu.conf, libvirt's defaults for TLS certificates apply.
+    A key `migrate_tls_...` in qemu.conf overrides libvirt's defaults.
 
-    libvirt before 6.10 does not verify the certificate of a peer. An existing certificate folder
-    for migrations overrides `default_tls_x509_cert_dir`, but not `migrate_tls_x509_cert_dir`.
+    By default, libvirt before 6.10 does not verify the certificate of a peer. If the certificate
+    folder for migrations exists, libvirt uses this folder by default, even if
+    `default_tls_x509_cert_dir` names another folder.
     """
     migration_folder = PurePosixPath("/etc/pki/libvirt-migrate")
     defaults = qemu_conf.TlsDefaults(verify_peers=False, certificate_folder=migration_folder)
