@@ -3,8 +3,10 @@
 import itertools
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,30 @@ def test_stopped_guest_stalls_the_session(meter: MeterProcess, daemon: PayloadDa
     longest_stall_ns = max(after - before for before, after in itertools.pairwise(reply_times_ns))
     assert longest_stall_ns >= 290 * NS_PER_MS
     assert not meter.select_lines("e")
+
+
+def test_session_outlives_a_client_that_reads_late(daemon: PayloadDaemon) -> None:
+    """
+    The payload daemon keeps the TCP session of a client that does not read its replies.
+
+    Preconditions: a client with a small receive buffer sends 100,000 requests and reads nothing, as
+    after a long time without a network. The replies fill the send buffer of the daemon.
+    Expected: when the client reads, it gets a reply to each request, in order.
+    """
+    numbers = range(100_000)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", daemon.port))
+        requests = "".join(f"{number}\n" for number in numbers).encode()
+        with ThreadPoolExecutor(1) as executor:
+            sent = executor.submit(client.sendall, requests)
+            Deadline(1).pause(0.3)
+            with client.makefile() as replies:
+                lines = list(itertools.islice(replies, len(numbers)))
+            sent.result()
+
+    assert [int(line.split()[0]) for line in lines] == list(numbers)
 
 
 def test_broken_session_is_reported_once_and_probes_continue(
