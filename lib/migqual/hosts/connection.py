@@ -181,9 +181,14 @@ class Connection:
 
         Returns:
             A dictionary with the keys `arch`, `cpus`, `memory_mib` and `free_mib`.
+
+        Raises:
+            HostError: libvirt refuses a call.
         """
         node_info = self.call_libvirt("query node info", lambda c: c.getInfo())
         free_bytes = self.call_libvirt("query free memory", lambda c: c.getFreeMemory())
+        if not free_bytes:  # the binding reports an error as 0
+            raise HostError(self.host, f"query free memory: {libvirt.virGetLastErrorMessage()}")
         return {
             "arch": node_info[0],
             "memory_mib": int(node_info[1]),

@@ -207,8 +207,16 @@ class Domain:
         self.call_libvirt("set maximum downtime", lambda d: d.migrateSetMaxDowntime(downtime_ms, 0))
 
     def query_max_downtime_ms(self) -> int:
-        """Query the maximum downtime in ms for migrations (virDomainMigrateGetMaxDowntime)."""
-        return int(self.call_libvirt("query maximum downtime", lambda d: d.migrateGetMaxDowntime()))
+        """Query the maximum downtime in ms for migrations (virDomainMigrateGetMaxDowntime).
+
+        Raises:
+            StackError: libvirt refuses the call. The binding then returns None, without an error.
+        """
+        action = "query maximum downtime"
+        downtime_ms = self.call_libvirt(action, lambda d: d.migrateGetMaxDowntime())
+        if downtime_ms is None:
+            raise StackError(self.host, action, libvirt.virGetLastErrorMessage())
+        return int(downtime_ms)
 
     def set_bandwidth(self, mib_s: int, phase: BandwidthPhase = BandwidthPhase.PRECOPY) -> None:
         """Set the migration bandwidth in MiB/s (virDomainMigrateSetMaxSpeed).
