@@ -4,21 +4,17 @@ import pytest
 
 from fixtures.plugins.guests import RecordFigures
 from fixtures.plugins.stack_messages import RecordStackMessage
-from migqual.deadline import Deadline
-from migqual.errors import GuestError, MigrationError
+from migqual.errors import MigrationError
 from migqual.faults.qemu_faults import kill_qemu
-from migqual.hosts.domain import DomainState
-from migqual.hosts.guest import Guest
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.migration_phase import MigrationPhase
 from migqual.model.plan import Plan
 from migqual.testbed.held_migration import hold_migration
 from migqual.testbed.testbed import Testbed
-from suites.support.copies import list_running_hosts, wait_for_single_copy
+from suites.support.copies import list_running_hosts, start_again, wait_for_single_copy
 from suites.support.postcopy import require_postcopy
 
 POSTCOPY_PLAN = Plan(postcopy=True)
-BOOT_SECONDS = 60.0
 
 
 @pytest.mark.requirement("LM-RES-05")
@@ -60,22 +56,3 @@ def test_no_incomplete_copy_runs_after_the_loss_of_the_destination_in_postcopy(
     wait_for_single_copy(guest, testbed.hosts, may_stay=True)
     assert list_running_hosts(guest, testbed.hosts) == []
     start_again(testbed, guest)
-
-
-def start_again(testbed: Testbed, guest: Guest) -> None:
-    """Destroy all copies of the guest, start the guest from its definition, and wait for the agent.
-
-    Raises:
-        GuestError: No host has a definition of the guest.
-    """
-    for host in testbed.hosts:
-        if (domain := host.libvirt.find_domain(guest.name)) is not None:
-            domain.destroy()
-    for host in testbed.hosts:
-        domain = host.libvirt.find_domain(guest.name)
-        if domain is not None and domain.query_state() is DomainState.SHUT_OFF:
-            guest.set_host(host)
-            domain.start()
-            guest.wait_for_agent(Deadline(BOOT_SECONDS))
-            return
-    raise GuestError(f"no host has a definition of {guest.name}")

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from migqual.deadline import Deadline
-from migqual.errors import TimedOut, ViolationError
+from migqual.errors import GuestError, TimedOut, ViolationError
+from migqual.hosts.domain import DomainState
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
 from migqual.model.outcome import Outcome
@@ -12,6 +13,7 @@ from migqual.probes.clocks import measure_clock_difference
 from migqual.testbed.testbed import Testbed, raise_violations
 
 CLEANUP_SECONDS = 30.0
+BOOT_SECONDS = 60.0
 
 
 def require_no_second_copy(guest: Guest, testbed: Testbed, outcome: Outcome) -> None:
@@ -73,3 +75,22 @@ def wait_for_single_copy(
         )
     except TimedOut as error:
         raise ViolationError(error.message) from error
+
+
+def start_again(testbed: Testbed, guest: Guest) -> None:
+    """Destroy all copies of the guest, start the guest from its definition, and wait for the agent.
+
+    Raises:
+        GuestError: No host has a definition of the guest.
+    """
+    for host in testbed.hosts:
+        if (domain := host.libvirt.find_domain(guest.name)) is not None:
+            domain.destroy()
+    for host in testbed.hosts:
+        domain = host.libvirt.find_domain(guest.name)
+        if domain is not None and domain.query_state() is DomainState.SHUT_OFF:
+            guest.set_host(host)
+            domain.start()
+            guest.wait_for_agent(Deadline(BOOT_SECONDS))
+            return
+    raise GuestError(f"no host has a definition of {guest.name}")

@@ -11,6 +11,7 @@ from migqual.hosts.libvirt_daemon import (
     RESTART_SECONDS,
     check_harmless_restart,
     find_daemon_unit,
+    read_daemon_pid,
     wait_for_daemon,
 )
 
@@ -23,10 +24,10 @@ def kill_daemon(host: Host) -> None:
         WithheldError: Others may use the host.
     """
     unit = _require_daemon(host)
-    old_pid = _read_main_pid(host, unit)
+    old_pid = read_daemon_pid(host, unit)
     host.shell.run("systemctl", "kill", f"{unit}.service", "--kill-who=main", "--signal=KILL")
     Deadline(RESTART_SECONDS).wait_for(
-        f"the end of {unit} on {host.name}", lambda: _read_main_pid(host, unit) != old_pid
+        f"the end of {unit} on {host.name}", lambda: read_daemon_pid(host, unit) != old_pid
     )
     if not _is_active(host, unit):  # a host whose systemd does not restart the daemon
         host.shell.run_unchecked("systemctl", "reset-failed", f"{unit}.service")
@@ -57,7 +58,7 @@ def freeze_daemon(journal: Journal, host: Host) -> Iterator[None]:
         f"frozen {unit}",
         [(*kill, "--signal=STOP")],
         [(*kill, "--signal=CONT")],
-        lambda: is_process_frozen(host, _read_main_pid(host, unit)),
+        lambda: is_process_frozen(host, read_daemon_pid(host, unit)),
     ):
         yield
     wait_for_daemon(host)
@@ -86,8 +87,3 @@ def _require_daemon(host: Host) -> str:
 def _is_active(host: Host, unit: str) -> bool:
     status = host.shell.run_unchecked("systemctl", "is-active", f"{unit}.service").stdout.strip()
     return status in {"active", "activating", "deactivating"}
-
-
-def _read_main_pid(host: Host, unit: str) -> str:
-    argv = ("systemctl", "show", "--property=MainPID", "--value", f"{unit}.service")
-    return host.shell.run(*argv).stdout.strip()

@@ -22,6 +22,9 @@ from migqual.hosts.journal import Journal
 from migqual.hosts.network_link import resolve_migration_address
 from migqual.hosts.tcp_connections import TcpConnection, list_addresses, list_qemu_connections
 
+_DROP = "counter name dropped drop"
+# the resets that the kernel itself sends must pass
+_RESET = "tcp flags & rst == 0 counter name dropped reject with tcp reset"
 MAX_CUT_SECONDS = 240  # after which the kernel ends a cut
 _SCHEME_PORTS = {"qemu+ssh": 22, "qemu+libssh": 22, "qemu+libssh2": 22, "qemu+tcp": 16509}
 _TLS_PORT = 16514  # libvirt's default for qemu:// and qemu+tls://
@@ -94,7 +97,7 @@ def cut_migration_link(
     def build_rules(table: str) -> str:
         return build_cut_rules(table, address, traffic, control_port, max_seconds)
 
-    with _drop_packets(journal, source, build_rules) as cut:
+    with _filter_packets(journal, source, build_rules) as cut:
         yield cut
 
 
@@ -124,22 +127,56 @@ def cut_qemu_connections(
         InconclusiveError: QEMU has no connection to the destination, the rules are not in force,
             or they dropped no packet.
     """
-    source = guest.host
-    connections = list_qemu_connections(source, guest.name, list_addresses(destination))
-    if not connections:
-        raise InconclusiveError(
-            f"{source.name}: QEMU of {guest.name} has no connection to {destination.name}"
-        )
+    connections = _require_connections(guest.host, guest, destination)
 
     def build_rules(table: str) -> str:
         return build_connection_rules(table, connections, max_seconds)
 
-    with _drop_packets(journal, source, build_rules) as cut:
+    with _filter_packets(journal, guest.host, build_rules) as cut:
         yield cut
 
 
 @contextmanager
-def _drop_packets(
+def reset_qemu_connections(
+    journal: Journal,
+    guest: Guest,
+    destination: Host,
+    *,
+    max_seconds: int = MAX_CUT_SECONDS,
+) -> Iterator[LinkCut]:
+    """Reset the TCP connections between the two QEMU processes of a migrating guest.
+
+    Both processes lose their connections at once, but a new connection is possible. The rules are
+    on the destination: its kernel answers the next packet that QEMU there sends, for example an
+    acknowledgement, with a TCP reset. The next packet of the source then meets no connection.
+
+    The arguments and errors are the same as those of `cut_qemu_connections`.
+    """
+    connections = _require_connections(destination, guest, guest.host)
+
+    def build_rules(table: str) -> str:
+        return build_reset_rules(table, connections, max_seconds)
+
+    with _filter_packets(journal, destination, build_rules) as cut:
+        yield cut
+
+
+def _require_connections(host: Host, guest: Guest, peer: Host) -> tuple[TcpConnection, ...]:
+    """List the connections of the guest's QEMU on the host to the peer.
+
+    Raises:
+        InconclusiveError: QEMU has no connection to the peer.
+    """
+    connections = list_qemu_connections(host, guest.name, list_addresses(peer))
+    if not connections:
+        raise InconclusiveError(
+            f"{host.name}: QEMU of {guest.name} has no connection to {peer.name}"
+        )
+    return connections
+
+
+@contextmanager
+def _filter_packets(
     journal: Journal, host: Host, build_rules: Callable[[str], str]
 ) -> Iterator[LinkCut]:
     """Put the rules of `build_rules` in force on the host while the block runs.
@@ -216,7 +253,24 @@ def build_connection_rules(
         max_seconds: Time after which the kernel removes the connections from the rules, so that
             the packets pass again.
     """
-    hooks = ("input", "output")
+    return _build_filter_rules(table, connections, max_seconds, ("input", "output"), _DROP)
+
+
+def build_reset_rules(table: str, connections: Sequence[TcpConnection], max_seconds: int) -> str:
+    """Build the commands for nft(8) that reset the connections when the host sends a packet.
+
+    The arguments are the same as those of `build_connection_rules`.
+    """
+    return _build_filter_rules(table, connections, max_seconds, ("output",), _RESET)
+
+
+def _build_filter_rules(
+    table: str,
+    connections: Sequence[TcpConnection],
+    max_seconds: int,
+    hooks: Sequence[str],
+    verdict: str,
+) -> str:
     lines = [f"add table inet {table}", f"add counter inet {table} dropped"]
     lines += [
         f"add chain inet {table} {hook} {{ type filter hook {hook} priority -10; }}"
@@ -228,9 +282,7 @@ def build_connection_rules(
         lines.append(
             f"add set inet {table} {family}_connections {{ type {key_type}; flags timeout; }}"
         )
-        lines += [
-            f"add rule inet {table} {hook} {match} counter name dropped drop" for hook in hooks
-        ]
+        lines += [f"add rule inet {table} {hook} {match} {verdict}" for hook in hooks]
     for connection in connections:
         family = "ip6" if ip_address(connection.local_address).version == 6 else "ip"
         local = f"{connection.local_address} . {connection.local_port}"

@@ -66,6 +66,16 @@ def abort_job(domain: Domain) -> None:
     domain.call_libvirt("abort the job", lambda d: d.abortJob())
 
 
+def pause_postcopy(domain: Domain) -> None:
+    """Break the connection of a migration in post-copy (virDomainAbortJobFlags, POSTCOPY).
+
+    The migration does not end: it pauses until somebody resumes it.
+    """
+    domain.call_libvirt(
+        "pause post-copy", lambda d: d.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
+    )
+
+
 def start_postcopy(domain: Domain) -> None:
     """Switch the running migration to post-copy (virDomainMigrateStartPostCopy)."""
     domain.call_libvirt("switch to post-copy", lambda d: d.migrateStartPostCopy())

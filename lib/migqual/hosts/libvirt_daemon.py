@@ -31,6 +31,12 @@ def find_daemon_unit(host: Host) -> str:
     )
 
 
+def read_daemon_pid(host: Host, unit: str) -> str:
+    """Read the process id of the daemon of a systemd unit; "0" if no daemon runs."""
+    argv = ("systemctl", "show", "--property=MainPID", "--value", f"{unit}.service")
+    return host.shell.run(*argv).stdout.strip()
+
+
 def check_harmless_restart(host: Host) -> None:
     """Check that a restart of libvirt's daemon harms no other user of the host.
 

@@ -41,6 +41,7 @@ class MigrateFlag(IntFlag):
     TLS = 1 << 16
     PARALLEL = 1 << 17
     NON_SHARED_SYNCHRONOUS_WRITES = 1 << 18
+    POSTCOPY_RESUME = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def build_migrate_flags(plan: Plan, persistence: Persistence) -> MigrateFlag:
         (MigrateFlag.COMPRESSED, plan.compression is not Compression.NONE),
         (MigrateFlag.AUTO_CONVERGE, plan.auto_converge is not None),
         (MigrateFlag.POSTCOPY, plan.postcopy),
+        (MigrateFlag.POSTCOPY_RESUME, plan.postcopy_resume),
         (MigrateFlag.NON_SHARED_DISK, plan.copy_storage is StorageCopy.ALL),
         (MigrateFlag.NON_SHARED_INC, plan.copy_storage is StorageCopy.INCREMENTAL),
         (MigrateFlag.NON_SHARED_SYNCHRONOUS_WRITES, plan.write_mode is WriteMode.SYNCHRONOUS),
@@ -204,6 +206,7 @@ VIRSH_OPTIONS = {
     MigrateFlag.PARALLEL: "--parallel",
     MigrateFlag.AUTO_CONVERGE: "--auto-converge",
     MigrateFlag.POSTCOPY: "--postcopy",
+    MigrateFlag.POSTCOPY_RESUME: "--postcopy-resume",
     MigrateFlag.NON_SHARED_DISK: "--copy-storage-all",
     MigrateFlag.NON_SHARED_INC: "--copy-storage-inc",
     MigrateFlag.NON_SHARED_SYNCHRONOUS_WRITES: "--copy-storage-synchronous-writes",

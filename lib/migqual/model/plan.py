@@ -214,6 +214,7 @@ class Plan:
         downtime_ms: Downtime limit. None keeps QEMU's default.
         postcopy: True permits post-copy. `timeout` or `postcopy_after_precopy` starts post-copy.
         postcopy_after_precopy: True starts post-copy after the first iteration.
+        postcopy_resume: True continues a migration in post-copy that lost its connection.
         migrate_disks: libvirt's target names of the disks to copy. Empty means libvirt's default.
         disks_port: TCP port for copied disks at the destination. None lets libvirt choose the port.
         disks_uri: Address for copied disks, ``tcp://ADDRESS:PORT``. None means the migration
@@ -253,6 +254,7 @@ class Plan:
     timeout: Timeout | None = None
     postcopy: bool = False
     postcopy_after_precopy: bool = False
+    postcopy_resume: bool = False
     copy_storage: StorageCopy = StorageCopy.NONE
     migrate_disks: tuple[str, ...] = ()
     destination_images: DestinationImages = DestinationImages.CREATED
@@ -288,6 +290,11 @@ class Plan:
         if self.postcopy_after_precopy and not self.postcopy:
             raise UsageError(
                 "the plan sets postcopy_after_precopy, but postcopy is False",
+                remedy="set postcopy=True in the plan",
+            )
+        if self.postcopy_resume and not self.postcopy:
+            raise UsageError(
+                "the plan sets postcopy_resume, but postcopy is False",
                 remedy="set postcopy=True in the plan",
             )
         if self.timeout and self.timeout.action is TimeoutAction.POSTCOPY and not self.postcopy:

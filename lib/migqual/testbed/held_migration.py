@@ -79,13 +79,12 @@ class HeldMigration:
     _error: BaseException | None = None
     _aborts: bool = False
     _has_ended: threading.Event = field(default_factory=threading.Event)
-    _no_fault_in_force: threading.Event = field(default_factory=threading.Event)
+    _checks_lock: threading.RLock = field(default_factory=threading.RLock)
     _hold_stack: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self._domain = self.guest.domain
         self._tracker = PhaseTracker(self.source, self.destination, self.event_log)
-        self._no_fault_in_force.set()
         self._thread = threading.Thread(target=self._run, name="held migration", daemon=True)
 
     def start(self) -> None:
@@ -114,7 +113,7 @@ class HeldMigration:
             self._wait_for_phase(MigrationPhase.FIRST_ITERATION)
             self._hold_stack.enter_context(freeze_qemu(journal, self.destination, self.guest))
             self._domain.set_max_downtime(SWITCH_OVER_DOWNTIME_MS)
-        elif self.phase is MigrationPhase.POSTCOPY:
+        elif self.phase is MigrationPhase.POSTCOPY and not self.plan.postcopy_after_precopy:
             self._wait_for_phase(MigrationPhase.FIRST_ITERATION)
             start_postcopy(self._domain)
         self._wait_for_phase(self.phase)
@@ -155,14 +154,10 @@ class HeldMigration:
         injected_fault = InjectedFault(name, self.query_phase(), self._tracker.read_time_s())
         self.faults.append(injected_fault)
         self._log(f"{name}: begins")
-        self._no_fault_in_force.clear()
-        try:
-            with fault as value:
-                injected_fault.in_force_s = self._tracker.read_time_s()
-                self._log(f"{name}: is in force")
-                yield value
-        finally:
-            self._no_fault_in_force.set()
+        with self.delay_checks(), fault as value:
+            injected_fault.in_force_s = self._tracker.read_time_s()
+            self._log(f"{name}: is in force")
+            yield value
         self._log(f"{name}: has ended")
 
     def inject_once(self, name: str, fault: Callable[[], None]) -> None:
@@ -174,12 +169,18 @@ class HeldMigration:
         """
         self.faults.append(InjectedFault(name, self.query_phase(), self._tracker.read_time_s()))
         self._log(f"{name}: begins")
-        self._no_fault_in_force.clear()
-        try:
+        with self.delay_checks():
             fault()
-        finally:
-            self._no_fault_in_force.set()
         self._log(f"{name}: is done")
+
+    @contextmanager
+    def delay_checks(self) -> Iterator[None]:
+        """Delay the checks after the migration until the block ends.
+
+        In the block a test can for example resume a migration that lost its connection.
+        """
+        with self._checks_lock:
+            yield
 
     def wait(self, seconds: float) -> None:
         """Wait for `seconds` while migqual holds (keeps) the migration in `phase`.
@@ -238,7 +239,6 @@ class HeldMigration:
         try:
             self._hold_stack.close()
         finally:
-            self._no_fault_in_force.set()
             if self._thread.ident is not None:  # the thread was started
                 self._thread.join(END_SECONDS)
 
@@ -258,7 +258,8 @@ class HeldMigration:
 
     def _on_ended(self) -> None:
         self._has_ended.set()
-        self._no_fault_in_force.wait()
+        with self._checks_lock:  # free when no fault is in force
+            pass
         wait_for_removal_of_copies(self.guest, self.testbed.hosts)
 
     def _on_sample(self, sample: JobSample) -> SampleAction | None:

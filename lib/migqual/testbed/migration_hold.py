@@ -21,12 +21,18 @@ def build_held_plan(plan: Plan, phase: MigrationPhase) -> Plan:
     In the phase LATER_ITERATION the load of the guest and the bandwidth of `plan` hold the
     migration. Nothing has to hold POSTCOPY_PAUSED: only a recovery ends this phase. In all other
     phases a low bandwidth replaces the bandwidth of `plan`.
+
+    A plan for POSTCOPY keeps its own bandwidth of post-copy. With `postcopy_after_precopy`, the
+    plan also keeps the bandwidth of pre-copy, because the first iteration has to end.
     """
     plan = replace(plan, deadline_s=max(plan.deadline_s, HOLD_DEADLINE_S))
     if phase in (MigrationPhase.LATER_ITERATION, MigrationPhase.POSTCOPY_PAUSED):
         return plan
     if phase is MigrationPhase.POSTCOPY:
-        plan = replace(plan, postcopy=True, postcopy_bandwidth_mib_s=HOLD_BANDWIDTH_MIB_S)
+        bandwidth_mib_s = plan.postcopy_bandwidth_mib_s or HOLD_BANDWIDTH_MIB_S
+        plan = replace(plan, postcopy=True, postcopy_bandwidth_mib_s=bandwidth_mib_s)
+        if plan.postcopy_after_precopy:
+            return plan
     return replace(plan, bandwidth_mib_s=HOLD_BANDWIDTH_MIB_S)
 
 
