@@ -69,18 +69,16 @@ def test_compression_method_reduces_bytes(
     guest = testbed.make_guest(GuestSpec())  # no guest load: only changing text dirties memory
     parameters_before = read_parameter_state(guest)
     levels = method.list_supported_levels(testbed.pair)
-    matrix = select_rows(
-        (levels, DATA_KINDS, method.connections), pytestconfig.getoption("--matrix")
-    )
+    values = (levels, DATA_KINDS, method.connections)
+    matrix = select_rows(values, pytestconfig.getoption("--matrix"))
     results: list[MethodResult] = []
     plain_migrations: dict[str, CountedMigration] = {}
+    plain_plan = Plan(control=Control.DIRECT, channels=matrix[0][2])
 
-    for data_kind in DATA_KINDS:
-        with fill_memory(guest, build_load(data_kind)):
-            plain_migrations[data_kind] = migrate_and_count_bytes(
-                testbed, guest, Plan(control=Control.DIRECT, channels=matrix[0][2])
-            )
-            for row in (row for row in matrix if row[1] == data_kind):
+    for kind in DATA_KINDS:
+        with fill_memory(guest, build_load(kind)):
+            plain_migrations[kind] = migrate_and_count_bytes(testbed, guest, plain_plan)
+            for row in filter(lambda row: row[1] == kind, matrix):
                 results.append(migrate_with_method(testbed, guest, method, row))
                 assert list_changed_parameters(guest, parameters_before) == {}
 

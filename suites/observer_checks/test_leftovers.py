@@ -1,9 +1,11 @@
 """Leftovers of a test on a host are found."""
 
 from contextlib import ExitStack
+from pathlib import PurePosixPath
 
 import pytest
 
+from migqual.hosts.host import Host
 from migqual.inventory.entities import Inventory, Tier
 from migqual.observe.leftovers import LeftoverAudit
 from migqual.testbed.testbed import Testbed
@@ -37,18 +39,7 @@ def test_leftovers_on_a_host_are_found(testbed: Testbed, inventory: Inventory) -
     earlier_leftovers = audit.list_leftovers(testbed.hosts)
 
     with ExitStack() as stack:
-        stack.callback(host.shell.run, "rm", "-f", "--", file)
-        host.shell.run("touch", "--", file)
-        for folder in folders:
-            stack.callback(host.shell.run, "rmdir", "--", folder)
-            host.shell.run("mkdir", "--", folder)
-        stack.callback(host.shell.run, "umount", folders[0])
-        host.shell.run("mount", "-t", "tmpfs", "none", folders[0])
-        stack.callback(host.shell.run, "nft", "delete", "table", "inet", TABLE)
-        host.shell.run("nft", "add", "table", "inet", TABLE)
-        stack.callback(host.shell.run, "ip", "link", "delete", INTERFACE)
-        host.shell.run("ip", "tuntap", "add", INTERFACE, "mode", "tap")
-        host.shell.run("ip", "link", "set", INTERFACE, "address", MAC)
+        leave_objects(host, stack, file, folders)
         # The quotes hide the name in the command line of sudo. The process ends at end of input.
         process_script = f'echo up; exec -a "gue""st={prefix}left" cat'
         process = stack.enter_context(host.shell.start("bash", "-c", process_script))
@@ -67,3 +58,23 @@ def test_leftovers_on_a_host_are_found(testbed: Testbed, inventory: Inventory) -
         f"{host.name}: process guest={prefix}left",
     }
     assert audit.list_leftovers(testbed.hosts) <= earlier_leftovers
+
+
+def leave_objects(
+    host: Host, stack: ExitStack, file: PurePosixPath, folders: tuple[str, ...]
+) -> None:
+    """Create a file, folders, a mount, an nftables table and a network interface on the host.
+
+    The end of the stack removes the objects.
+    """
+    objects: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+        (("touch", "--", str(file)), ("rm", "-f", "--", str(file))),
+        *((("mkdir", "--", folder), ("rmdir", "--", folder)) for folder in folders),
+        (("mount", "-t", "tmpfs", "none", folders[0]), ("umount", folders[0])),
+        (("nft", "add", "table", "inet", TABLE), ("nft", "delete", "table", "inet", TABLE)),
+        (("ip", "tuntap", "add", INTERFACE, "mode", "tap"), ("ip", "link", "delete", INTERFACE)),
+    )
+    for create_command, remove_command in objects:
+        stack.callback(host.shell.run, *remove_command)
+        host.shell.run(*create_command)
+    host.shell.run("ip", "link", "set", INTERFACE, "address", MAC)

@@ -157,8 +157,7 @@ def test_recovery_of_a_running_migration_is_refused(
     with hold_in_postcopy(testbed, guest, POSTCOPY_PLAN) as held:
         with pytest.raises(MigrationError) as refusal:
             resume_postcopy(held)
-        if not held.is_running:
-            raise InconclusiveError("the migration ended before the request to resume it")
+        held.wait(0)  # inconclusive if the migration has ended
         held.release()
         held.wait_for_job_end()
     migration = held.wait_for_end()

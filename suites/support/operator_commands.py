@@ -188,12 +188,21 @@ def run_virsh_commands(
     )
     for record in (control, *records):
         _require_answer(host, record)
+    _require_accepted_control(host, control)
+    return records
+
+
+def _require_accepted_control(host: Host, control: CommandRecord) -> None:
+    """Require that libvirt accepted the harmless command with which the others are compared.
+
+    Raises:
+        InconclusiveError: libvirt refused the command.
+    """
     if control.answer is not CommandAnswer.ACCEPTED:
         raise InconclusiveError(
             f"{host.name}: libvirt refused virsh {CONTROL_COMMAND}, so the answers to the other "
             f"commands prove nothing: {control.message}"
         )
-    return records
 
 
 def _require_answer(host: Host, record: CommandRecord) -> None:

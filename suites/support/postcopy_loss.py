@@ -45,7 +45,7 @@ POSTCOPY_PLAN = Plan(
 GUEST_SPEC = GuestSpec(
     load=GuestLoad(
         "post-copy",
-        memory=MemoryLoad(size_mib=64, rate_mib_s=None, written_part=WrittenPart.HEADER),
+        memory=MemoryLoad(size_mib=112, rate_mib_s=None, written_part=WrittenPart.HEADER),
     )
 )
 VCPU_SECONDS = 0.05

@@ -91,19 +91,9 @@ def ensure_guest_image(
     def build_image(partial_path: Path) -> None:
         rootfs = ensure_rootfs(spec, cache, report_progress)
         payload = ensure_payload(cache, report_progress, architecture)
+        host_payload = ensure_payload(cache, report_progress, machine_architecture)
         report_progress(f"building the guest image from Debian {release} ({architecture})")
-        partial_path.mkdir()
-        (partial_path / "vmlinuz").write_bytes(_find_kernel(rootfs).read_bytes())
-        # The initramfs is not compressed: under TCG a guest needs more time to unpack gzip than to
-        # read 7 MB more.
-        (partial_path / "initrd").write_bytes(
-            cpio.build_cpio_archive(_build_initramfs_entries(rootfs, payload))
-        )
-        shutil.copy(payload, partial_path / "migqual-payload")
-        shutil.copy(
-            ensure_payload(cache, report_progress, machine_architecture),
-            partial_path / "migqual-payload-host",
-        )
+        _write_image(partial_path, rootfs, payload, host_payload)
 
     folder = build_cache.ensure_cached(cache / "guest" / f"{release}-{key}", build_image)
     return GuestImage(
@@ -114,6 +104,19 @@ def ensure_guest_image(
         folder / "migqual-payload-host",
         f"{release}-{key}",
     )
+
+
+def _write_image(folder: Path, rootfs: Path, payload: Path, host_payload: Path) -> None:
+    """Write the kernel, the initramfs and the two programs of a guest image to a new folder."""
+    folder.mkdir()
+    (folder / "vmlinuz").write_bytes(_find_kernel(rootfs).read_bytes())
+    # The initramfs is not compressed: under TCG a guest needs more time to unpack gzip than to
+    # read 7 MB more.
+    (folder / "initrd").write_bytes(
+        cpio.build_cpio_archive(_build_initramfs_entries(rootfs, payload))
+    )
+    shutil.copy(payload, folder / "migqual-payload")
+    shutil.copy(host_payload, folder / "migqual-payload-host")
 
 
 def build_kernel_command_line(
@@ -151,23 +154,30 @@ def build_kernel_command_line(
     arguments += ["mitigations=off", "nokaslr", "audit=0", "selinux=0", "apparmor=0"]
     if architecture is Architecture.X86_64:
         arguments += ["no_timer_check", "tsc=reliable", "cryptomgr.notests", "random.trust_cpu=on"]
-    network_arguments = [
-        ",".join(filter(None, (mac.lower(), address))) for mac, address in networks
-    ]
-    if gateway and not (networks and networks[0][1]):
-        raise UsageError(
-            f"the guest cannot use the gateway {gateway}: its first NIC has no IP address",
-            remedy="give the first NIC an IP address, or omit the gateway",
-        )
-    if gateway:
-        network_arguments[0] += f",{gateway}"
-    if network_arguments:
+    if network_arguments := _build_network_arguments(networks, gateway):
         arguments.append(f"migqual.net={';'.join(network_arguments)}")
     if emulated:
         arguments.append("migqual.emulated")
     return " ".join(
         [*arguments, f"migqual.port={port}", f"migqual.shutdown_delay={shutdown_delay}"]
     )
+
+
+def _build_network_arguments(networks: Sequence[tuple[str, str]], gateway: str) -> list[str]:
+    """Build ``MAC,ADDRESS/PREFIX`` for each NIC; the first NIC also has the gateway.
+
+    Raises:
+        UsageError: A gateway is given, but the first NIC has no IP address.
+    """
+    arguments = [",".join(filter(None, (mac.lower(), address))) for mac, address in networks]
+    if gateway and not (networks and networks[0][1]):
+        raise UsageError(
+            f"the guest cannot use the gateway {gateway}: its first NIC has no IP address",
+            remedy="give the first NIC an IP address, or omit the gateway",
+        )
+    if gateway:
+        arguments[0] += f",{gateway}"
+    return arguments
 
 
 def _build_rootfs_spec(release: str, architecture: Architecture) -> RootfsSpec:

@@ -66,16 +66,10 @@ def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None
         at_s = replied_at - event_log.started_at
         if stats.is_active:
             sample = JobSample(at_s, stats, replied_at - queried_at)
-            progress.samples.append(sample)
             if is_memory_sent and stats.downtime_ms is not None:
                 # QEMU's job has ended, libvirt's job has not: the value is the real downtime
                 progress.qemu_stats["downtime"] = stats.downtime_ms
-            if (
-                on_sample is not None
-                and not progress.aborted
-                and on_sample(sample) is SampleAction.ABORT
-            ):
-                progress.aborted = True
+            _add_sample(progress, sample, on_sample)
         if not progress.aborted and at_s > plan.deadline_s:
             progress.timed_out = True
         if progress.timed_out or progress.aborted:
@@ -83,6 +77,12 @@ def follow_job(progress: MigrationProgress, job: Job, on_sample: OnSample | None
         else:
             _request_actions(progress, job, list_due_actions(plan, at_s, stats), at_s)
     disk_thread.join(DISK_JOIN_SECONDS)
+
+
+def _add_sample(progress: MigrationProgress, sample: JobSample, on_sample: OnSample | None) -> None:
+    progress.samples.append(sample)
+    if on_sample is not None and not progress.aborted and on_sample(sample) is SampleAction.ABORT:
+        progress.aborted = True
 
 
 def _sample_disks(progress: MigrationProgress, job: Job) -> None:

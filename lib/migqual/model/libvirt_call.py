@@ -159,17 +159,7 @@ def build_virsh_migrate(
     if plan.timeout is not None:
         argv += ["--timeout", f"{plan.timeout.seconds:g}"]
         argv.append(f"--timeout-{plan.timeout.action}")
-    for option, value in (
-        ("--parallel-connections", plan.channels or None),
-        ("--bandwidth", plan.bandwidth_mib_s),
-        ("--postcopy-bandwidth", plan.postcopy_bandwidth_mib_s),
-        ("--tls-destination", plan.tls_destination),
-        ("--migrate-disks", ",".join(plan.migrate_disks) or None),
-        ("--disks-port", plan.disks_port),
-        ("--disks-uri", plan.disks_uri),
-    ):
-        if value is not None:
-            argv += [option, str(value)]
+    argv += _build_value_options(plan)
     if has_other_names or plan.destination_xml or select_for_destination(plan.qemu_parameters):
         argv += ["--xml", DESTINATION_XML_FILE]
     if has_other_names and moves_definition(plan, persistence):
@@ -215,6 +205,20 @@ VIRSH_OPTIONS = {
 # File name for `--xml` and `--persistent-xml`. The user saves the domain XML for the destination
 # under this name.
 DESTINATION_XML_FILE = "destination.xml"
+
+
+def _build_value_options(plan: Plan) -> list[str]:
+    values = {
+        "--parallel-connections": plan.channels or None,
+        "--bandwidth": plan.bandwidth_mib_s,
+        "--postcopy-bandwidth": plan.postcopy_bandwidth_mib_s,
+        "--tls-destination": plan.tls_destination,
+        "--migrate-disks": ",".join(plan.migrate_disks) or None,
+        "--disks-port": plan.disks_port,
+        "--disks-uri": plan.disks_uri,
+    }
+    options = [(option, str(value)) for option, value in values.items() if value is not None]
+    return [word for option in options for word in option]
 
 
 def _build_auto_converge_options(plan: Plan) -> list[str]:

@@ -68,16 +68,12 @@ def classify_file_location(
         The location, and the evidence as a text for messages.
     """
     same_inode = destination_view.exists and source_view.inode == destination_view.inode
+    token_text = f"a temporary file written on {source_view.host}"
     if same_inode and token_visible:
-        return (
-            DiskLocation.SHARED,
-            f"a temporary file written on {source_view.host} is visible on {destination_view.host}",
-        )
+        return DiskLocation.SHARED, f"{token_text} is visible on {destination_view.host}"
     if same_inode and lock_visible:
-        return (
-            DiskLocation.SHARED,
-            f"{destination_view.host} sees the same inode and QEMU's lock on the file",
-        )
+        evidence = f"{destination_view.host} sees the same inode and QEMU's lock on the file"
+        return DiskLocation.SHARED, evidence
     if not same_inode:
         return _classify_different_file(destination_view, is_folder_shared=bool(token_visible))
     if token_visible is None:
@@ -92,15 +88,11 @@ def classify_file_location(
         return (
             DiskLocation.AMBIGUOUS,
             (
-                f"a temporary file written on {source_view.host} is not visible on "
-                f"{destination_view.host}, but inode, size and time of the last write are the "
-                "same, as for one image with two paths"
+                f"{token_text} is not visible on {destination_view.host}, but inode, size and time "
+                "of the last write are the same, as for one image with two paths"
             ),
         )
-    return (
-        DiskLocation.LOCAL,
-        f"a temporary file written on {source_view.host} is not visible on {destination_view.host}",
-    )
+    return DiskLocation.LOCAL, f"{token_text} is not visible on {destination_view.host}"
 
 
 def _has_same_write_time(source_view: FileView, destination_view: FileView) -> bool:
@@ -149,13 +141,11 @@ def classify_block_location(
     """
     is_network_disk = disk.type == "network"
     if isinstance(source_view, Missing):
-        return (
-            DiskLocation.UNREACHABLE if is_network_disk else DiskLocation.AMBIGUOUS
-        ), source_view.reason
+        location = DiskLocation.UNREACHABLE if is_network_disk else DiskLocation.AMBIGUOUS
+        return location, source_view.reason
     if isinstance(destination_view, Missing):
-        return (
-            DiskLocation.UNREACHABLE if is_network_disk else DiskLocation.LOCAL
-        ), destination_view.reason
+        location = DiskLocation.UNREACHABLE if is_network_disk else DiskLocation.LOCAL
+        return location, destination_view.reason
     if source_view.reported_size != destination_view.reported_size:
         return (
             DiskLocation.LOCAL,
@@ -179,10 +169,8 @@ def classify_block_location(
             DiskLocation.AMBIGUOUS,
             "both hosts read the same size and first block, but find no WWN and no serial number",
         )
-    if is_network_disk:
-        problem = _find_server_problem(source_view, destination_view)
-        if problem:
-            return DiskLocation.AMBIGUOUS, problem
+    if is_network_disk and (problem := _find_server_problem(source_view, destination_view)):
+        return DiskLocation.AMBIGUOUS, problem
     device_text = f"device ID {source_view.device_id}, " if source_view.device_id else ""
     server_text = f" from the server {_format_addresses(source_view)}" if is_network_disk else ""
     return (

@@ -1,6 +1,6 @@
 """Run all checks of `migqual inventory check` on the hosts of an inventory."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from secrets import token_hex
@@ -51,7 +51,7 @@ def check_inventory_hosts(
         hosts = {
             name: stack.enter_context(Host(entry))
             for name, entry in inventory.hosts.items()
-            if name not in find_refused_names(inventory.hosts, findings)
+            if name not in find_refused_names(inventory.hosts, (), findings)
         }
         with ThreadPoolExecutor(_MAX_PARALLEL) as pool:
             host_findings = pool.map(
@@ -72,7 +72,9 @@ def check_inventory_hosts(
     return (*findings, *(finding for part in pair_findings for finding in part))
 
 
-def find_refused_names(names: Iterable[str], findings: Iterable[Finding]) -> set[str]:
+def find_refused_names(
+    names: Iterable[str], stores: Collection[str], findings: Iterable[Finding]
+) -> set[str]:
     """Find the names of the hosts and stores that have a finding of the severity `refused`.
 
     The id of a finding is ``HOST.CHECK``, ``STORE.HOST`` or ``STORE.sharing``. A name may contain
@@ -82,7 +84,10 @@ def find_refused_names(names: Iterable[str], findings: Iterable[Finding]) -> set
     return {
         name
         for name in names
-        if any(id_.startswith(f"{name}.") or id_.endswith(f".{name}") for id_ in refused_ids)
+        if any(
+            id_.startswith(f"{name}.") or id_ in {f"{store}.{name}" for store in stores}
+            for id_ in refused_ids
+        )
     }
 
 
@@ -93,10 +98,10 @@ def _is_ready(inventory: Inventory, pair: PairEntry, findings: Iterable[Finding]
     of these hosts and stores may have a finding of the severity `refused`.
     """
     names = {pair.source.name, pair.destination.name, *inventory.store_servers}
-    names |= {store.name for store in inventory.stores}
+    stores = {store.name for store in inventory.stores}
     if inventory.client is None:
         return False
-    return not find_refused_names(names | {inventory.client.name}, findings)
+    return not find_refused_names(names | stores | {inventory.client.name}, stores, findings)
 
 
 def _collect(name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:

@@ -36,6 +36,7 @@ from migqual.observe.split_brain import wait_for_removal_of_copies
 from migqual.testbed.injected_fault import InjectedFault, require_faults_in_phase
 from migqual.testbed.migration_hold import (
     build_held_plan,
+    build_timeout_error,
     lift_block_job_limits,
     lift_limits,
 )
@@ -201,7 +202,7 @@ class HeldMigration:
             InconclusiveError: libvirt did not report the end within `seconds`.
         """
         if not self._has_ended.wait(seconds):
-            raise self._build_timeout_error(seconds)
+            raise build_timeout_error(self.guest.name, seconds)
 
     def release(self) -> None:
         """Let the migration leave `phase`.
@@ -226,7 +227,7 @@ class HeldMigration:
         """
         self._thread.join(seconds)
         if self.is_running:
-            raise self._build_timeout_error(seconds)
+            raise build_timeout_error(self.guest.name, seconds)
         if self._error is not None:
             raise self._error
         assert self._migration is not None
@@ -297,10 +298,6 @@ class HeldMigration:
             raise InconclusiveError(
                 f"{error.message}; the migration is in the phase {self.query_phase()}"
             ) from None
-
-    def _build_timeout_error(self, seconds: float) -> InconclusiveError:
-        name = self.guest.name
-        return InconclusiveError(f"the migration of {name} has not ended after {seconds:g} s")
 
     def _log(self, detail: str) -> None:
         self.event_log.add_event(CONTROLLER, "fault", detail, time.monotonic(), None)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from migqual.errors import GuestError, HostError
+from migqual.errors import GuestError, HostError, InconclusiveError
 from migqual.hosts.domain import BandwidthPhase, Domain
 from migqual.model.migration_phase import MigrationPhase
 from migqual.model.plan import Plan
@@ -72,3 +72,8 @@ def lift_block_job_limits(domain: Domain) -> None:
     """
     for block_job in domain.run_qmp_command("query-block-jobs"):
         domain.run_qmp_command("block-job-set-speed", device=block_job["device"], speed=0)
+
+
+def build_timeout_error(guest_name: str, seconds: float) -> InconclusiveError:
+    """Build the error for a held migration that has not ended after `seconds`."""
+    return InconclusiveError(f"the migration of {guest_name} has not ended after {seconds:g} s")

@@ -19,7 +19,7 @@ def test_refused_query_of_the_downtime_is_an_error() -> None:
     connection = libvirt.open("test:///default")
     try:
         domain = Domain("a1", connection.lookupByName("test"))
-        with pytest.raises(StackError, match="a1: query maximum downtime: .*not supported"):
+        with pytest.raises(StackError, match=r"a1: query maximum downtime: .*not supported"):
             domain.query_max_downtime_ms()
     finally:
         connection.close()

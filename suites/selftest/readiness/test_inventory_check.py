@@ -24,6 +24,8 @@ Filesystem     1024-blocks      Used Available Capacity Mounted on
         ("shared.h2.lab", Severity.REFUSED, {"shared", "h2.lab"}),
         ("shared.sharing", Severity.REFUSED, {"shared"}),
         ("a1-b1.clocks", Severity.REFUSED, set()),
+        ("inventory.client", Severity.REFUSED, set()),
+        ("a1.libvirt", Severity.REFUSED, {"a1"}),
         ("a1.firmware", Severity.WARNING, set()),
         ("a1.end", Severity.UNKNOWN, set()),
     ],
@@ -35,11 +37,12 @@ def test_name_in_the_id_of_a_refused_finding(
 
     For example, the id `shared.h2.lab` names the store `shared` and the host `h2.lab`. A host name
     may contain dots. The id `a1-b1.clocks` names a pair and no host. A finding of another severity
-    does not count.
+    does not count. A host can have the name of a check, for example `client` or `libvirt`.
     """
-    names = ("a1", "a10", "h2.lab", "shared", "local")
+    stores = ("shared", "local")
+    names = ("a1", "a10", "h2.lab", "client", "libvirt", *stores)
 
-    assert find_refused_names(names, [Finding(finding_id, severity, "")]) == refused
+    assert find_refused_names(names, stores, [Finding(finding_id, severity, "")]) == refused
 
 
 @pytest.mark.parametrize("free_mib", [MIN_FREE_MIB - 1, MIN_FREE_MIB])
