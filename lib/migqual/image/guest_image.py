@@ -23,7 +23,7 @@ REQUIRED_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", 
 # A kernel may lack optional modules: the cloud kernel has no AHCI, others have AHCI built in.
 OPTIONAL_MODULES = (
     *("virtio_scsi", "sd_mod", "sr_mod", "virtio_rng", "virtio_balloon", "isofs"),
-    *("ahci", "ata_piix", "virtio_mmio", "gpio_keys"),
+    *("ahci", "ata_piix", "virtio_mmio", "gpio_keys", "pvpanic_mmio"),
 )
 _BUSYBOX_APPLETS = (
     *("sh", "mount", "ip", "ln", "mkdir", "usleep", "cat", "ls", "echo", "sleep", "ps", "dmesg"),

@@ -209,6 +209,15 @@ class StartMode(StrEnum):
     BOOTED = "booted"
 
 
+class CrashAction(StrEnum):
+    """What libvirt does when the kernel of a guest crashes (`on_crash` of the domain XML)."""
+
+    DESTROY = "destroy"
+    RESTART = "restart"
+    PRESERVE = "preserve"
+    COREDUMP_DESTROY = "coredump-destroy"
+
+
 @dataclass(frozen=True)
 class GuestSpec:
     """The specification of a guest.
@@ -227,6 +236,9 @@ class GuestSpec:
         shutdown_delay_s: Seconds that the guest waits between a shutdown request and power-off.
         dirty_ring_size: Entries in the dirty ring of each vCPU, a power of two. 0 uses KVM's
             dirty log. Only KVM guests have a dirty ring.
+
+        on_crash: Action of libvirt after a crash. Such a guest has a panic device, with which it
+            reports a crash to QEMU. None means `destroy`, and no panic device.
 
     Example:
         Make a guest with 512 MiB, a qcow2 disk on the shared directory, and a memory load::
@@ -251,6 +263,7 @@ class GuestSpec:
     shutdown_delay_s: int = 0
     dirty_ring_size: int = 0
     start_mode: StartMode = StartMode.RESTORED
+    on_crash: CrashAction | None = None
 
     @property
     def can_be_restored(self) -> bool:

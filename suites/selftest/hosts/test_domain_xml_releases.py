@@ -17,7 +17,7 @@ from lxml import etree
 from migqual.architecture import Architecture
 from migqual.hosts.domain_template import DomainInputs
 from migqual.hosts.volume import Volume
-from migqual.model.guest_spec import Firmware, GuestSpec
+from migqual.model.guest_spec import CrashAction, Firmware, GuestSpec
 from suites.selftest.hosts.test_domain_xml import BASE_INPUTS, FIRMWARE, render_and_parse
 
 pytestmark = pytest.mark.selftest
@@ -49,6 +49,7 @@ devices/interface/model @type
 devices/interface/source @bridge
 devices/interface/virtualport @type
 devices/memballoon @model
+devices/panic @model
 devices/rng @model
 devices/rng/backend @model
 devices/serial @type
@@ -83,6 +84,7 @@ SPECS = (
     BASE_INPUTS.spec,
     GuestSpec(memory_mib=1024, vcpus=4, huge_page_kib=2048, numa_nodes=2),
     replace(BASE_INPUTS.spec, dirty_ring_size=4096),
+    GuestSpec(on_crash=CrashAction.DESTROY),
 )
 
 
