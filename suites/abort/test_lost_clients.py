@@ -1,8 +1,9 @@
-"""LM-RES-03: the client that waits for a migration is interrupted or killed."""
+"""LM-RES-03: the client that waits for a migration is interrupted, killed or frozen."""
 
 import pytest
 
 from fixtures.plugins.guests import RecordFigures
+from migqual.deadline import Deadline
 from migqual.hosts.domain import DomainState
 from migqual.model.guest_spec import GuestSpec
 from migqual.model.plan import Control, Plan
@@ -11,6 +12,7 @@ from suites.support.copies import list_running_hosts, wait_for_single_copy
 from suites.support.virsh_client import migrate_with_virsh
 
 SLOW_BANDWIDTH_MIB_S = 1
+FREEZE_S = 3.0
 INACTIVE_STATES = {DomainState.SHUT_OFF, DomainState.GONE}
 
 
@@ -69,5 +71,37 @@ def test_killed_virsh_leaves_one_copy(
     guest.set_host(testbed.provisioner.hosts[name])
     if states[name] is DomainState.PAUSED:
         guest.domain.resume()
+    testbed.check_guests()
+    testbed.migrate(guest, Plan())
+
+
+@pytest.mark.requirement("LM-RES-03")
+@pytest.mark.beyond_requirement
+@pytest.mark.parametrize(
+    "control",
+    [Control.PEER_TO_PEER, pytest.param(Control.DIRECT, marks=pytest.mark.slow)],
+    ids=str,
+)
+def test_frozen_virsh_delays_the_migration(control: Control, testbed: Testbed) -> None:
+    """
+    A guest arrives although the client that waits for its migration hangs for some seconds.
+
+    Preconditions: virsh on the source host migrates the guest with a low bandwidth limit, and is
+    stopped with SIGSTOP for 3 s while QEMU sends guest memory. Meanwhile migqual lifts the limit.
+    Expected: virsh ends after SIGCONT. The guest runs at the destination only, with memory and TCP
+    session intact, and the next migration succeeds.
+    """
+    guest = testbed.make_guest(GuestSpec())
+    plan = Plan(control=control, bandwidth_mib_s=SLOW_BANDWIDTH_MIB_S)
+
+    with migrate_with_virsh(testbed, guest, plan) as virsh:
+        with virsh.freeze(testbed.probe_context.journal):
+            virsh.lift_bandwidth_limit()
+            Deadline(FREEZE_S).pause(FREEZE_S)
+        virsh.wait_for_end()
+        wait_for_single_copy(guest, (testbed.source,), may_stay=False)
+
+    assert list_running_hosts(guest, testbed.hosts) == [testbed.destination.name]
+    guest.set_host(testbed.destination)
     testbed.check_guests()
     testbed.migrate(guest, Plan())

@@ -81,3 +81,38 @@ def test_abort_ends_a_migration_with_a_dead_link(
     assert guest.host is testbed.source
 
     testbed.migrate(guest, Plan())
+
+
+@pytest.mark.requirement("LM-RES-02")
+@pytest.mark.slow
+def test_dead_control_link_fails_the_migration(
+    testbed: Testbed, record_figures: RecordFigures, record_stack_message: RecordStackMessage
+) -> None:
+    """
+    A peer-to-peer migration fails when the two libvirts lose their connection for good.
+
+    Preconditions: the migration is in the first iteration over guest memory. All packets of the
+    connection between the two libvirts are dropped until libvirt reports an end. The connections
+    between the two QEMU processes work.
+    Expected: libvirt gives up by itself, and the error names the reason. The guest runs at the
+    source, nothing is left at the destination, and the same migration succeeds on the healed link.
+    """
+    guest = testbed.make_guest(GuestSpec())
+    journal = testbed.probe_context.journal
+    cut = cut_migration_link(journal, testbed.source, testbed.destination, LinkTraffic.CONTROL)
+
+    with hold_migration(testbed, guest, Plan(), MigrationPhase.FIRST_ITERATION) as held:
+        with held.inject("control link cut for good", cut):
+            held.wait_for_job_end()
+        migration = held.wait_for_end()
+
+    record_figures(
+        "dead control link",
+        {"error": migration.outcome.message, "seconds": round(migration.outcome.seconds, 1)},
+    )
+    raise_violations(migration.violations)
+    assert isinstance(migration.error, MigrationFailed)
+    record_stack_message("dead-link", migration.outcome.message)
+    assert guest.host is testbed.source
+
+    testbed.migrate(guest, Plan())

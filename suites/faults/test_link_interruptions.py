@@ -5,9 +5,11 @@ import pytest
 from fixtures.plugins.encryption import Encryption
 from fixtures.plugins.guests import RecordFigures
 from migqual.errors import InconclusiveError
-from migqual.faults.link_cut import cut_qemu_connections
+from migqual.faults.link_cut import LinkTraffic, cut_migration_link, cut_qemu_connections
 from migqual.hosts.tcp_connections import list_addresses, read_received_bytes
+from migqual.model.guest_spec import GuestSpec
 from migqual.model.migration_phase import MigrationPhase
+from migqual.model.plan import Plan
 from migqual.testbed.held_migration import HeldMigration, hold_migration
 from migqual.testbed.testbed import Testbed, raise_violations
 from suites.support import fault_cases
@@ -74,6 +76,31 @@ def test_interrupted_encrypted_link_delays_the_migration(
     answers. After the cut the migration completes.
     """
     cut_link_during_migration(fault_cases.ENCRYPTED, CUT_S, testbed, record_figures)
+
+
+@pytest.mark.requirement("LM-RES-01")
+def test_interrupted_control_link_delays_the_migration(testbed: Testbed) -> None:
+    """
+    A migration completes although the two libvirts lose their connection for some seconds.
+
+    Preconditions: the migration is peer-to-peer and in the first iteration over guest memory. All
+    packets of the connection between the two libvirts are dropped for some seconds.
+    Expected: the migration completes after the cut, and the guest is intact.
+    """
+    guest = testbed.make_guest(GuestSpec())
+    journal = testbed.probe_context.journal
+    cut = cut_migration_link(journal, testbed.source, testbed.destination, LinkTraffic.CONTROL)
+
+    with hold_migration(testbed, guest, Plan(), MigrationPhase.FIRST_ITERATION) as held:
+        with held.inject(f"control link cut for {CUT_S:g} s", cut):
+            held.release()
+            held.wait(CUT_S)
+        migration = held.wait_for_end()
+
+    raise_violations(migration.violations)
+    assert migration.error is None
+    assert migration.outcome.seconds > CUT_S
+    assert guest.host is testbed.destination
 
 
 def cut_link_during_migration(

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from migqual.deadline import Deadline
 from migqual.errors import GuestError, HostError, InconclusiveError
+from migqual.faults.daemon_faults import is_process_frozen
+from migqual.faults.injection import inject_commands
 from migqual.hosts.domain_job import query_job_stats
 from migqual.hosts.guest import Guest
 from migqual.hosts.host import Host
+from migqual.hosts.journal import Journal
 from migqual.hosts.remote_process import RemoteProcess
 from migqual.migration.migrate import build_destination_definitions, build_endpoint
 from migqual.model.libvirt_call import (
@@ -66,6 +69,42 @@ class VirshClient:
         self._require_first_iteration()
         self.host.shell.run("kill", "-s", "KILL", self.pid)
 
+    @contextmanager
+    def freeze(self, journal: Journal) -> Iterator[None]:
+        """Stop virsh with SIGSTOP while QEMU sends guest memory, and continue virsh afterwards.
+
+        Raises:
+            InconclusiveError: The migration was not in the first iteration over guest memory, or
+                virsh is not stopped.
+        """
+        self._require_first_iteration()
+        with inject_commands(
+            journal,
+            self.host,
+            f"frozen virsh for {self.guest.name}",
+            [("kill", "-s", "STOP", self.pid)],
+            [("kill", "-s", "CONT", self.pid)],
+            lambda: is_process_frozen(self.host, self.pid),
+        ):
+            yield
+
+    def wait_for_end(self) -> None:
+        """Wait until virsh has ended.
+
+        Raises:
+            TimedOut: virsh still runs after 60 s.
+        """
+        Deadline(END_SECONDS).wait_for(
+            f"the end of virsh for {self.guest.name}",
+            lambda: not is_process(self.host, self.pid),
+            interval_s=POLL_SECONDS,
+        )
+
+    def lift_bandwidth_limit(self) -> None:
+        """Lift the bandwidth limit of the migration; do nothing if the migration has ended."""
+        with suppress(GuestError, HostError):
+            self.guest.domain.set_bandwidth(FREE_BANDWIDTH_MIB_S)
+
     def _require_first_iteration(self) -> None:
         phase = determine_phase(self.event_log.events, self.host.name)
         if phase is not MigrationPhase.FIRST_ITERATION:
@@ -83,9 +122,8 @@ class VirshClient:
         Raises:
             TimedOut: The job still runs after 60 s.
         """
+        self.lift_bandwidth_limit()
         domain = self.guest.domain
-        with suppress(GuestError, HostError):  # the migration may have ended
-            domain.set_bandwidth(FREE_BANDWIDTH_MIB_S)
         Deadline(END_SECONDS).wait_for(
             f"the end of the migration job of {self.guest.name}",
             lambda: not query_job_stats(domain).is_active,
