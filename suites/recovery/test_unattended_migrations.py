@@ -18,19 +18,12 @@ pytestmark = pytest.mark.beyond_requirement
 
 
 @pytest.mark.slow
+@pytest.mark.requirement("LM-RES-05", "LM-RES-06")
 @pytest.mark.parametrize(
     "choose_host",
     [
-        pytest.param(
-            lambda held: held.source,
-            id="source",
-            marks=pytest.mark.requirement("LM-RES-06"),
-        ),
-        pytest.param(
-            lambda held: held.destination,
-            id="destination",
-            marks=pytest.mark.requirement("LM-RES-05"),
-        ),
+        pytest.param(lambda held: held.source, id="source"),
+        pytest.param(lambda held: held.destination, id="destination"),
     ],
 )
 def test_postcopy_completes_without_a_daemon(
