@@ -27,12 +27,13 @@ from suites.support.postcopy_loss import (
     reset_connections,
 )
 
-pytestmark = [pytest.mark.requirement("LM-RES-02"), pytest.mark.beyond_requirement]
+pytestmark = pytest.mark.beyond_requirement
 
 DIRECT = replace(POSTCOPY_PLAN, control=Control.DIRECT)
 ENCRYPTED = replace(POSTCOPY_PLAN, tls=True)
 
 
+@pytest.mark.requirement("LM-RES-02")
 @pytest.mark.parametrize(
     ("plan", "break_connection"),
     [
@@ -61,6 +62,7 @@ def test_lost_connection_is_recovered(
     recover_guest(testbed, plan, break_connection, record_stack_message, record_reservation)
 
 
+@pytest.mark.requirement("LM-RES-02")
 @pytest.mark.slow
 def test_lost_encrypted_connection_is_recovered(
     encryption: Encryption,  # noqa: ARG001 - both hosts hold certificates
@@ -103,6 +105,7 @@ def recover_guest(
     assert guest.host is testbed.destination
 
 
+@pytest.mark.requirement("LM-RES-02")
 @pytest.mark.slow
 def test_connection_lost_twice_is_recovered(
     testbed: Testbed, record_reservation: RecordReservation
@@ -141,6 +144,7 @@ def lose_connection_during_recovery(held: HeldMigration) -> None:
         raise InconclusiveError("the recovery ended before its connections were reset")
 
 
+@pytest.mark.requirement("LM-RES-02")
 def test_recovery_of_a_running_migration_is_refused(
     testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
@@ -168,6 +172,7 @@ def test_recovery_of_a_running_migration_is_refused(
     assert guest.host is testbed.destination
 
 
+@pytest.mark.requirement("LM-RES-02")
 @pytest.mark.slow
 @pytest.mark.parametrize("lost_end", ["source", "destination"])
 def test_guest_without_both_ends_runs_nowhere(lost_end: str, testbed: Testbed) -> None:
