@@ -80,8 +80,8 @@ class _HostConnections:
         if name not in self._hosts:
             if self._inventory is None:
                 raise UsageError(
-                    f"cannot connect to host {name}: the inventory is not loaded, because no "
-                    "object has to be removed"
+                    f"cannot connect to host {name}: the sweep has not loaded the inventory; "
+                    "report this error to the maintainers of migqual"
                 )
             self._hosts[name] = self._stack.enter_context(Host(self._inventory.find_host(name)))
         return self._hosts[name]

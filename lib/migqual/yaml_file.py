@@ -223,7 +223,10 @@ def list_validation_messages(error: ValidationError, data: object) -> list[tuple
 
 
 def _is_consequence(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
-    """Return whether the error is "list too short" only because items of the list are invalid."""
+    """Return whether the error is "list too short", and the list contains invalid items.
+
+    pydantic does not count invalid items, so the list may be long enough.
+    """
     location = detail["loc"]
     return detail["type"] == "too_short" and any(
         sibling["loc"][: len(location)] == location and sibling["loc"] != location

@@ -20,8 +20,9 @@ def test_round_trip_on_shared_storage(
 
     Preconditions: both hosts reach the store; the guest's load runs.
     Expected: the guest does not boot again, and every page and every acknowledged block is
-    intact. The TCP session is alive. Gap, stall of the TCP session, QEMU's downtime and
-    duration are below the limits of the profile. No byte of any disk is copied.
+    intact. The TCP session is alive. The gap, the stall of the TCP session, QEMU's downtime and
+    the duration of the migration do not exceed the limits of the profile. No byte of any disk is
+    copied.
     """
     guest = testbed.make_guest(combination.guest)
     plan = combination.build_plan(testbed.choose_safety(combination.guest))

@@ -88,14 +88,15 @@ def count_compression_threads(
 @pytest.mark.slow
 def test_compress_wait_thread(testbed: Testbed) -> None:
     """
-    A page waits for a free compressing thread or is sent uncompressed, as set by
-    `compress-wait-thread`.
+    The parameter `compress-wait-thread` decides whether a page waits for a free compressing thread
+    or is sent uncompressed.
 
     Preconditions: both ends offer threaded compression; the source has a single compressing
-    thread, which is always busy.
-    Expected: QEMU reports the set value while the guest migrates. With waiting, less than a
-    tenth of the data's pages are sent uncompressed. Without waiting, more than a quarter of the
-    pages are sent uncompressed. After each migration the previous value is in force again.
+    thread, which is always busy. The guest memory contains 32 MiB of text, which is 8192 pages.
+    Expected: QEMU reports the set value while the guest migrates. With waiting, QEMU sends fewer
+    than 820 pages uncompressed (a tenth of the text). Without waiting, QEMU sends more than 2048
+    pages uncompressed (a quarter of the text). After each migration the previous value is in force
+    again.
     """
     require_parameter(testbed.pair, "compress-wait-thread", value=True)
     guest = testbed.make_guest(DIRTYING_GUEST)

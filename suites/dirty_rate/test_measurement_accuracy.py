@@ -78,12 +78,13 @@ def test_measured_dirty_rate_is_accurate(
     The dirty rate measured over a chosen time matches the actual rate of the guest.
 
     Preconditions: the payload in the guest dirties a working set at a known rate. The loads are:
-    idle, pages in order, pages at random, mostly pages in a hot tenth of the set, and as fast as
+    idle, pages in order, pages at random, mostly pages in one tenth of the set, and as fast as
     possible. One of three methods measures the rate: QMP with the defaults of QEMU, QMP with as
     many sampled pages as QEMU allows, or libvirt.
     Expected: each measured rate is within the profile's tolerance of the actual rate. The actual
     rate is from the payload's own count, with each page counted once. The measured rate of an
-    idle guest is close to 0. The report has every error and the mode of the measurement.
+    idle guest is close to 0. For each load, the report has the measured rate and the actual rate.
+    The report also has the mode of the measurement.
     """
     guest = testbed.make_guest(LARGE_GUEST)
 
@@ -104,11 +105,11 @@ def test_libvirt_dirty_bitmap_and_dirty_ring_modes(
     """
     libvirt measures the dirty rate correctly in the modes dirty-bitmap and dirty-ring.
 
-    Preconditions: the guest runs with KVM, and has a dirty ring if the mode is dirty-ring. The
-    loads are the same as in `test_measured_dirty_rate_is_accurate`.
-    Expected: each measured rate is within the tolerance of the profile. If the guest is emulated,
-    the verdict is `unsupported`. If libvirt or QEMU refuses the mode or the dirty ring, the verdict
-    is also `unsupported`.
+    Preconditions: for the mode dirty-ring, the guest has a dirty ring. The loads are the same as in
+    `test_measured_dirty_rate_is_accurate`.
+    Expected: each measured rate is within the tolerance of the profile. Both modes need KVM: if the
+    guest is emulated, the verdict is `unsupported`. If libvirt or QEMU refuses the mode or the
+    dirty ring, the verdict is also `unsupported`.
     """
     guest = make_guest_for_mode(mode, testbed)
     if not dirty_rate.has_kvm_dirty_log(guest.domain):
@@ -133,8 +134,9 @@ def describe_mode_on_emulated_guest(guest: Guest, mode: DirtyRateMode) -> str:
     """Measure the dirty rate of an idle guest in the mode, and describe the result.
 
     Returns:
-        A text with the message of a refusal, with another error and the state of the guest after
-        the error, or with the measured rate.
+        A text. If the mode is refused, the text has the message of the refusal. After any other
+        error, the text has the state of the guest and the error message. Without an error, the text
+        has the measured rate.
     """
     try:
         measurement = dirty_rate.measure_by_qmp(guest.domain, 1, mode)
@@ -179,13 +181,13 @@ def test_dirty_bitmap_and_dirty_ring_modes(
     """
     QMP measures the dirty rate of a KVM guest correctly in the modes dirty-bitmap and dirty-ring.
 
-    Preconditions: QEMU's schema lists the mode. A KVM guest has a dirty ring if the mode is
-    dirty-ring.
-    Expected: the rate measured for a KVM guest is within the tolerance of the profile. If libvirt
-    or QEMU refuses the mode or the dirty ring with a message, the verdict is `unsupported`. For an
-    emulated guest, QEMU may refuse the mode or crash, because both modes need KVM. The report
-    describes what happened. Then a second guest on the same host is measured in the mode
-    page-sampling, and this measured rate is within the tolerance.
+    Preconditions: QEMU's schema lists the mode. For the mode dirty-ring, a KVM guest gets a dirty
+    ring; an emulated guest has no dirty ring.
+    Expected: for a KVM guest, the measured rate is within the tolerance of the profile. If libvirt
+    or QEMU refuses the mode or the dirty ring, the verdict is `unsupported`.
+    For an emulated guest, QEMU may refuse the mode or crash, because both modes need KVM. The
+    report has the result. Then the test measures a second guest on the same host in the mode
+    page-sampling. The measured rate of the second guest is within the tolerance.
     """
     expendable_guest = make_guest_for_mode(mode, testbed)
     if mode not in dirty_rate.list_supported_modes(expendable_guest.domain):

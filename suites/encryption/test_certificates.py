@@ -136,12 +136,12 @@ def test_revoked_destination_certificate_is_recorded(
     encryption: Encryption, testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
-    The report records whether the source obeys the revocation list on the source.
+    The report records whether the source refuses a destination with a revoked certificate.
 
     Preconditions: the source's revocation list contains the certificate of the destination.
     Expected: the report says whether the migration succeeds. The guest is unharmed, even if the
-    migration fails. As a TLS server, QEMU reads the list. As a TLS client, only some versions of
-    QEMU read the list.
+    migration fails. The source is the TLS client, and only some versions of QEMU read the list as
+    a client.
     """
     guest = testbed.make_guest(GuestSpec())
 
@@ -183,12 +183,13 @@ def test_tls_destination_name_is_accepted(
     encryption: Encryption, testbed: Testbed, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    A certificate for another name than the address is accepted if `--tls-destination` gives the
-    name.
+    With `--tls-destination NAME`, the source accepts a certificate of the destination that
+    contains only NAME.
 
-    Preconditions: the destination's certificate contains a name, but not the address.
-    Expected: without the option the migration is refused because of the name. With
-    `--tls-destination` the guest moves.
+    Preconditions: the destination's certificate contains a host name, but not the address of the
+    destination.
+    Expected: without the option the migration fails, because the address is not in the
+    certificate. With `--tls-destination` and the host name, the guest moves.
     """
     guest = testbed.make_guest(GuestSpec())
 
@@ -276,8 +277,8 @@ def test_check_reports_readable_private_key(encryption: Encryption, pair: HostPa
 def expect_migration_failure(testbed: Testbed, guest: Guest, plan: Plan) -> str:
     """Expect a migration to fail, and return the error message and QEMU's messages in the logs.
 
-    libvirt reports only the first error of the two ends. The first error may only say that the
-    peer closed the connection.
+    libvirt reports only one error, even if both hosts have an error. This error may only say that
+    the peer closed the connection. So the function also reads QEMU's logs on both hosts.
     """
     log_lengths = {host.name: len(read_qemu_log(host, guest.name)) for host in testbed.hosts}
     message = expect_stack_refusal(testbed, guest, plan)

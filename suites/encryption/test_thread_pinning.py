@@ -108,8 +108,8 @@ def test_migration_threads_are_pinned(
         thread.is_vcpu for thread in pinner.confirmed_threads.values()
     ):
         raise InconclusiveError(
-            "the migration ended before the test read back the CPU affinity of all threads that "
-            f"the test pins. Run the test again. State of the pinning: {pinner}"
+            "the migration ended before the test checked the CPU affinity of all vCPU threads and "
+            f"migration threads. Run the test again. State of the pinning: {pinner}"
         )
     slowdown = {
         "unpinned_percent": round(100 * (1 - unpinned_rate / baseline_rate), 1),

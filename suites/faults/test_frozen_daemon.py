@@ -82,13 +82,13 @@ def test_guest_survives_a_destination_daemon_that_hangs(
     The guest continues at the source when libvirt's daemon at the destination hangs.
 
     Preconditions: the migration is in the first iteration over guest memory. The daemon at the
-    destination is frozen until the source gives up. Both hosts see QEMU's lock on the image of the
-    disk. If the destination does not see the lock, the test is unsupported.
+    destination is frozen until the source gives up. The destination sees QEMU's lock on the image
+    of the disk. Without this lock, the test is unsupported.
     Expected: the migration fails, and the guest runs at the source with its memory and its disk
-    intact. When the daemon continues, the daemon removes the incomplete guest at the destination.
-    The same migration then succeeds. Some versions of libvirt first start a second copy of the
-    guest at the destination, and QEMU's lock ends this copy. In this case the test does not repeat
-    the migration, and the report lists the requirement as a reservation.
+    intact. After the freeze, the daemon removes the incomplete guest at the destination, and a
+    second migration succeeds. Some versions of libvirt start a second copy of the guest at the
+    destination, and QEMU's lock ends this copy. In this case the test passes without a second
+    migration, and the report has a reservation (a note that does not fail the test).
     """
     guest = testbed.make_guest(GUEST_SPEC)
     require_visible_lock(testbed, guest)

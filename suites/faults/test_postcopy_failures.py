@@ -23,12 +23,12 @@ def test_no_incomplete_copy_runs_after_the_loss_of_the_destination_in_postcopy(
     testbed: Testbed, record_figures: RecordFigures, record_stack_message: RecordStackMessage
 ) -> None:
     """
-    A guest in post-copy whose QEMU at the destination is killed is lost: no host runs it.
+    If QEMU at the destination is killed in post-copy, the guest is lost: no host runs the guest.
 
     Preconditions: the guest runs at the destination, and a part of its memory is still at the
     source. QEMU at the destination is killed.
-    Expected: the migration fails with an error. No host runs the guest, because neither has the
-    whole memory. After `destroy` on both hosts the guest starts again from its definition.
+    Expected: the migration fails with an error. No host runs the guest, because no host has the
+    whole memory. After `destroy` on both hosts, the guest starts again from its definition.
     """
     guest = testbed.make_guest(GuestSpec())
 

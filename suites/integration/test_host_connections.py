@@ -64,10 +64,10 @@ def test_answers_of_an_emulator_that_logs_all_the_time(
     testbed: Testbed,
 ) -> None:
     """
-    The answers of QEMU are complete although the emulator writes log messages all the time.
+    migqual reads complete answers from QEMU, even if QEMU writes log messages at the same time.
 
-    Preconditions: a wrapper script starts QEMU, and writes to standard error, without line ends,
-    while QEMU answers.
+    Preconditions: a wrapper script starts QEMU. While QEMU answers, the script writes messages to
+    standard error, without line ends, as if QEMU wrote the messages.
     Expected: QEMU reports the same features as without the wrapper script.
     """
     host = testbed.source

@@ -41,11 +41,11 @@ def test_disks_port_and_disks_uri(
     """
     The copy of a disk uses the port or the URI given in the plan.
 
-    Preconditions: a port that libvirt has not reserved at the destination. Because of the
-    bandwidth limit, the copy takes several seconds.
-    Expected: the port is in use at the destination while the disk is copied. The report lists
-    ports refused by libvirt: some versions of libvirt keep a port reserved after a migration,
-    until libvirt restarts.
+    Preconditions: a free port at the destination. Some versions of libvirt keep a port reserved
+    after a migration, until libvirt restarts. If libvirt refuses a reserved port, the test tries
+    another port. Because of the bandwidth limit, the copy takes several seconds.
+    Expected: the port is in use at the destination while the disk is copied. The report lists the
+    refused ports.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK,)))
     fill_disk(guest, "vda", offset_mib=24, size_mib=24)

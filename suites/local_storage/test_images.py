@@ -204,7 +204,8 @@ def test_backing_chain_is_copied_flat(testbed: Testbed) -> None:
     """
     An image with a backing file arrives as a complete image, which needs no backing file.
 
-    Preconditions: a backing file with contents; neither file exists at the destination.
+    Preconditions: the guest's image has a backing file with contents. The destination has neither
+    of these two files.
     Expected: the image at the destination has no backing file, and every block is equal.
     """
     guest = testbed.make_guest(GuestSpec(disks=(BACKED_DISK,)))

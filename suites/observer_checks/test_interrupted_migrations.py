@@ -62,9 +62,9 @@ def test_exception_in_on_sample_aborts_the_migration(
     """
     A migration ends when the `on_sample` callback raises an exception or is interrupted.
 
-    Preconditions: the migration sends memory slowly, and has changed migration parameters.
+    Preconditions: the migration sends memory slowly. The plan sets migration parameters of QEMU.
     Expected: the exception reaches the caller. No job runs, and the guest runs only at the
-    source, with the previous parameters. The next migration succeeds.
+    source. QEMU has the previous migration parameters. The next migration succeeds.
     """
     guest = testbed.make_guest(GuestSpec())
     parameters_before = guest.domain.run_qmp_command("query-migrate-parameters")
@@ -136,13 +136,13 @@ def test_migration_that_cannot_be_aborted_is_inconclusive(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    The wait for the end of a migration is limited, even when libvirt cannot abort.
+    If libvirt cannot abort a migration, migqual ends the wait after a grace period.
 
-    Preconditions: an abort is requested during post-copy, and post-copy lasts much longer than
-    the grace period after an abort.
+    Preconditions: migqual requests aborts during post-copy. Post-copy lasts much longer than the
+    grace period, which begins at the first abort.
     Expected: the result is inconclusive. The error states the number of aborts and the message
-    of libvirt, and the job samples until then are kept. When no abort is sent any more and the
-    bandwidth is higher, the migration completes: the guest runs at the destination.
+    of libvirt, and the outcome contains the job samples of the whole wait. The test then raises
+    the bandwidth. The same migration now completes, and the guest runs at the destination.
     """
     monkeypatch.setattr(job, "ABORT_GRACE_SECONDS", GRACE_SECONDS)
     monkeypatch.setattr(job, "POSTCOPY_SWITCH_SECONDS", SWITCH_SECONDS)
@@ -215,14 +215,13 @@ def test_failed_migration_not_released_by_qemu_is_found(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    If QEMU has not ended a migration that libvirt reported as failed, the observers report a fault.
+    The observers report a failed migration that QEMU at the source does not end.
 
-    Preconditions: the destination's QEMU is stopped, so no connection accepts more data. The main
-    migration thread of the source's QEMU is frozen, so that QEMU cannot end the migration. Then
-    the destination's QEMU is killed, and the migration fails.
-    Expected: the observers, with which migqual checks each migration, report that QMP `query-yank`
-    at the source still lists the migration. Once the thread continues, QEMU ends the migration,
-    and the next migration succeeds.
+    Preconditions: the destination's QEMU is stopped, and the migration stalls. Then the main
+    migration thread of the source's QEMU is frozen, and the destination's QEMU is killed. libvirt
+    reports that the migration failed, but the frozen thread cannot end the migration in QEMU.
+    Expected: the observers report that QMP `query-yank` at the source still lists the migration.
+    Once the thread continues, QEMU ends the migration, and the next migration succeeds.
     """
     monkeypatch.setattr(migration_cleanup, "CLEANUP_SECONDS", RELEASE_SECONDS)
     guest = testbed.make_guest(FILLED_GUEST)
@@ -277,7 +276,7 @@ def test_freeze_that_blocks_all_of_qemu_is_found(
     monkeypatch.setattr(qemu_threads.QemuThread, "is_migration_main", is_main_thread)
 
     with (
-        pytest.raises(InconclusiveError, match="5 attempts to freeze only the thread"),
+        pytest.raises(InconclusiveError, match="in each of 5 attempts the thread"),
         freeze_migration_main(guest, testbed.probe_context),
     ):
         pytest.fail("QEMU answered with a frozen main thread")
@@ -306,17 +305,17 @@ def freeze_migration_main(guest: Guest, probe_context: ProbeContext) -> Iterator
                     yield
                     return
     raise InconclusiveError(
-        f"{FREEZE_ATTEMPTS} attempts to freeze only the thread {main_thread.name} stopped all of "
-        "QEMU: the thread held QEMU's global lock each time"
+        f"the thread {main_thread.name} could not be frozen alone: in each of {FREEZE_ATTEMPTS} "
+        "attempts the thread held QEMU's global lock, so all of QEMU stopped"
     )
 
 
 def enable_multifd_again(guest: Guest) -> None:
     """Enable multifd again in the source's QEMU while the main migration thread is frozen.
 
-    libvirt reset multifd when the migration failed. Later the thread continues and closes the
-    connections. QEMU 7.2 finds the connections by the multifd settings, and dies if the settings
-    cover fewer connections than exist.
+    When the thread continues, QEMU 7.2 closes the multifd connections. For this, QEMU needs the
+    multifd settings of the migration. libvirt reset these settings when the migration failed.
+    Without the settings, QEMU dies.
     """
     multifd_capability = {"capability": "multifd", "state": True}
     guest.domain.run_qmp_command("migrate-set-capabilities", capabilities=[multifd_capability])

@@ -72,11 +72,11 @@ def test_bandwidth_limit_is_read_back(
 @pytest.mark.requirement("LM-PAR-02")
 def test_unit_of_the_bandwidth(testbed: Testbed) -> None:
     """
-    The unit of `migrate-setspeed` is MiB/s, not Mbit/s as openEuler's documentation states.
+    The unit of `migrate-setspeed` is MiB/s. openEuler's documentation wrongly states Mbit/s.
 
     Preconditions: the example of this documentation, `migrate-setspeed --bandwidth 500`.
-    Expected: QEMU's limit is 500 MiB/s, equal to 4194 Mbit/s. The documented 500 Mbit/s would be
-    only 60 MiB/s.
+    Expected: QEMU's limit is 500 MiB/s, equal to 4194 Mbit/s. A limit of 500 Mbit/s would be only
+    60 MiB/s.
     """
     guest = testbed.make_guest(GuestSpec())
 
@@ -103,7 +103,8 @@ def test_throughput_stays_under_the_limit(
     for each window of two seconds after the start, and for the mean of the whole migration on
     the link. The kernel and the migration job count about the same number of bytes. At least
     half of the windows reach 85 % of the limit. The test is inconclusive if the link is too slow
-    for this rate. The report also has the peak rate with the start and the end of the migration.
+    for this rate. The report also shows the highest rate of the whole migration, including the
+    start and the end. The test does not check this rate.
     """
     guest = testbed.make_guest(FULL_GUEST)
 
@@ -253,12 +254,13 @@ def check_limit_is_used(
 ) -> None:
     """Check that the migration used most of the bandwidth limit.
 
-    The test fails if the median of the measured rates is less than 85 % of the limit, although
-    the link is fast enough.
+    The median of the measured rates must be at least 85 % of the limit. If the median is lower,
+    the function migrates the guest again, without a limit. If this migration reaches the limit,
+    the link is fast enough, and the test fails.
 
     Raises:
-        InconclusiveError: The median is less than 85 % of the limit, and a migration without a
-            limit is also slower than the limit, so the link is the bottleneck.
+        InconclusiveError: The migration without a limit is slower than the limit, so the link is
+            too slow.
     """
     if not throughput.is_limit_unused(limit_mib_s, rates_mib_s):
         return
@@ -266,8 +268,8 @@ def check_limit_is_used(
     unlimited_mib_s = compute_metrics(testbed.migrate(guest, Plan()))["throughput_avg_mib_s"] or 0
     if unlimited_mib_s < limit_mib_s:
         raise InconclusiveError(
-            f"the migration used {message}, because the link is slower than the limit: without a "
-            f"limit, a migration used {unlimited_mib_s:.1f} MiB/s"
+            f"the migration used {message}. A migration without a limit used only "
+            f"{unlimited_mib_s:.1f} MiB/s, so the link is too slow for this test"
         )
     pytest.fail(f"the migration used {message}, but the link carries {unlimited_mib_s:.1f} MiB/s")
 
@@ -322,9 +324,9 @@ def compute_rates_mib_s(
     if not rates_mib_s:
         slowest_reply_s = max((sample.query_s for sample in outcome.job_samples), default=0.0)
         raise InconclusiveError(
-            f"the throughput is not known: between {since_s:.1f} s and {until_s:.1f} s after the "
-            "start of the migration, the job samples cover no time window of "
-            f"{throughput.WINDOW_SECONDS:g} s. A sample with a slow reply of libvirt does not "
-            f"count. The slowest reply took {slowest_reply_s:.2f} s"
+            "the throughput is not known: the usable job samples cover less than "
+            f"{throughput.WINDOW_SECONDS:g} s. A sample is usable from {since_s:.1f} s to "
+            f"{until_s:.1f} s after the start of the migration, if libvirt replied quickly. "
+            f"The slowest reply took {slowest_reply_s:.2f} s"
         )
     return rates_mib_s

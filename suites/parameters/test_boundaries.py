@@ -140,10 +140,11 @@ def list_accepted_values(
 ) -> list[ParameterValue]:
     """Set the migration parameter to each value, and return the values that QEMU accepts.
 
+    An accepted value must be in force afterwards. After a refusal, the previous value must still
+    be in force, and QEMU's error must name the parameter or the refused value.
+
     Raises:
-        AssertionError: QEMU accepts a value, but the value is not in force afterwards. Or QEMU
-            refuses a value, but the previous value is no longer in force. Or QEMU's error names
-            neither the parameter nor the refused value.
+        AssertionError: QEMU does not meet one of these conditions.
     """
     accepted_values = []
     initial_value = values[0]

@@ -16,8 +16,8 @@ from suites.support.convergence import BANDWIDTH_MIB_S, NON_CONVERGING, count_pr
 from suites.support.parameter_probe import ParameterProbe
 
 BUSY_GUEST = GuestSpec(load=GuestLoad("busy", memory=MemoryLoad(size_mib=32, rate_mib_s=10)))
-# The guest keeps 32 MiB dirty, which take 0.7 s at the bandwidth limit. In the time of the long
-# downtime limit QEMU can send three times as much, in the time of the short limit a seventh.
+# The guest keeps 32 MiB dirty. At the bandwidth limit, QEMU needs 0.7 s to send 32 MiB: a third of
+# the long downtime limit, but seven times the short limit.
 LONG_DOWNTIME_MS, SHORT_DOWNTIME_MS = 2000, 100
 
 
@@ -86,12 +86,12 @@ def test_downtime_limit_decides_when_a_migration_ends(testbed: Testbed) -> None:
     A non-converging guest moves only if QEMU can send the remaining memory within the downtime
     limit.
 
-    Preconditions: the guest dirties memory faster than QEMU sends memory. The dirty memory is
-    twice as much as QEMU can send within its default downtime limit at the given bandwidth.
+    Preconditions: the guest dirties memory faster than QEMU sends memory. At the given bandwidth,
+    QEMU needs 0.7 s to send the dirty memory.
     Expected: the first migration has a downtime limit of 2 s, and completes. The second migration
-    has a downtime limit of 0.1 s. The second migration may take twice as long as the first
-    migration, but does not complete, and is aborted after at least two rounds. The guest runs on.
-    Each downtime limit is in force in QEMU during its migration.
+    has a downtime limit of 0.1 s, and does not complete. The second migration is aborted after
+    twice the duration of the first migration, and after at least two rounds. The guest continues to
+    run. Each downtime limit is in force in QEMU during its migration.
     """
     guest = testbed.make_guest(NON_CONVERGING)
     plan = Plan(bandwidth_mib_s=BANDWIDTH_MIB_S, downtime_ms=LONG_DOWNTIME_MS)

@@ -44,7 +44,7 @@ def test_shared_disk_is_recognized(
     disk_index: int, run_preflight: PreflightRunner, shared_idle_guest: Guest
 ) -> None:
     """
-    Preflight distinguishes a disk that both hosts can open from a local disk.
+    Preflight recognizes a disk that both hosts can open.
 
     Preconditions: the guest has an image file in a shared directory, a disk on an NBD export, and
     a disk on an iSCSI LUN.
@@ -198,9 +198,9 @@ def test_shared_file_is_recognized_without_writing(
 
     Preconditions: a running guest on the shared directory. Preflight may use only read-only
     probes, as for a guest of another owner.
-    Expected: the disk is shared. If the file system does not show the locks of one host to the
-    other host, the disk is ambiguous. Preflight writes no file beside the image: the journal of
-    migqual, which lists each file before its creation, has no new entry for this folder.
+    Expected: if the file system shows the locks of one host to the other host, the disk is
+    shared. Otherwise the disk is ambiguous. Preflight writes no file to the folder of the image:
+    the journal (the list of all objects that migqual creates) has no new entry for this folder.
     """
     finding_id = f"LM-SHR-01.{shared_idle_guest.spec.list_disk_targets()[FILE_DISK_INDEX]}"
     has_common_locks = "lock" in run_preflight(shared_idle_guest.name)[finding_id].message

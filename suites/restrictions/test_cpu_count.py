@@ -28,10 +28,11 @@ def test_vcpu_count_against_destination_cpus(
     """
     The guard warns as soon as the guest has more vCPUs than the destination has CPUs.
 
-    Preconditions: the facts of a real pair and guest. The test changes the number of vCPUs in the
-    facts to the number of CPUs at the destination, or to one more. The test defines no such
-    guest, because libvirt may refuse the definition on a large host.
-    Expected: preflight warns only about the extra vCPU. The finding states both numbers.
+    Preconditions: the facts of a real pair and guest. In the facts, the test sets the number of
+    vCPUs to the number of CPUs at the destination, or to one more. The guest itself does not
+    change, because libvirt may refuse so many vCPUs on a large host.
+    Expected: preflight warns only if the guest has one vCPU more. The finding states the number of
+    vCPUs and the number of CPUs.
     """
     cpus = int(testbed.destination.libvirt.query_node_info()["cpus"])
     facts = run_preflight.collect_facts(shared_idle_guest.name)

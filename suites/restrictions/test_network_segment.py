@@ -53,8 +53,8 @@ def test_guest_on_another_segment_is_unreachable(testbed: Testbed) -> None:
 
     Preconditions: the service bridge of the destination has lost its uplink, and therefore is a
     separate network segment. The guard, which would refuse this migration, is off.
-    Expected: the migration succeeds. The client's probes get no answer from the guest. The
-    guest answers once the bridge is connected and QEMU has announced the guest again.
+    Expected: the migration succeeds. The client's probes get no answer from the guest. Then the
+    test connects the bridge again, QEMU announces the guest's addresses, and the guest answers.
     """
     guest = testbed.make_guest(GuestSpec())
     meter = testbed.observers[guest.name].meter

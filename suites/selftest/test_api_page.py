@@ -64,9 +64,9 @@ def test_page_is_up_to_date() -> None:
 
 
 def test_unknown_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name in `CHAPTERS` that the module does not define is an error.
+    """An entry of `CHAPTERS` must name a class or function that exists in its module.
 
-    `CHAPTERS` lists the classes and functions that the API page describes, by module.
+    `CHAPTERS` lists the contents of the API page: classes and functions, by module.
     """
     monkeypatch.setitem(api_page.CHAPTERS, "Plan", {"migqual.model.plan": ("Plans",)})
 

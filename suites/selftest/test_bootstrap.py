@@ -70,9 +70,10 @@ def test_no_lab_with_dnf(dnf_log: Path) -> None:
 def test_dnf_installs_packages_for_an_inventory_run(
     dnf_log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With dnf, the packages for a run on an inventory are listed with reasons and installed.
+    """With dnf, the bootstrap installs the packages for a run on an inventory.
 
-    The lab tools are not installed.
+    The bootstrap also prints the reason for each package. Packages that only a lab needs are not
+    installed, for example `iproute`.
     """
     bootstrap.install_packages(
         bootstrap.find_manager(lab=False), bootstrap.list_packages(lab=False)

@@ -117,7 +117,7 @@ def test_debug_shows_the_traceback(environment: dict[str, str]) -> None:
 
 
 def test_status_of_an_absent_lab(environment: dict[str, str]) -> None:
-    """`migqual lab status` of an absent lab is not an error, but ends with exit code 1."""
+    """`migqual lab status` of an absent lab prints `absent` and ends with exit code 1."""
     result = run_migqual(environment, "lab", "status", *ABSENT_LAB_OPTION)
 
     assert (result.returncode, result.stdout.splitlines()[0]) == (1, "lab nosuchlab: absent")

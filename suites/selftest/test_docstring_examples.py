@@ -115,20 +115,22 @@ class Meaning:
     def has_attribute(self, name: str) -> bool:
         """Return whether an object in a docstring example can have the attribute `name`.
 
-        In `guest.host`, the object is `guest` and the attribute is `host`. For an instance of a
-        class that is not a dataclass, the result is always True, because `__init__` can set any
-        attribute. For any other object, the attribute must exist or have a type annotation, such as
-        `host: Host`.
+        In `guest.host`, the object is `guest` and the attribute is `host`. The result is True if
+        `value` has the attribute, or a type annotation such as `host: Host`.
+
+        If only the class of the object is known, and the class is not a dataclass, the result is
+        always True. `__init__` of the class may set attributes that this method cannot find.
         """
         is_open = self.is_instance and not is_dataclass(self.value)
         annotations = getattr(self.value, "__annotations__", {})
         return is_open or hasattr(self.value, name) or name in annotations
 
     def get_attribute(self, name: str) -> "Meaning | None":
-        """Return what the attribute `name` of an object is, for example a method.
+        """Return the meaning of the attribute `name`; None if the meaning is not known.
 
-        In `guest.start_load`, the object is `guest` and the attribute is the method `start_load`.
-        The result is None for a property or a field, because the value is not known.
+        For `guest.start_load`, `self` is the meaning of `guest`, `name` is `start_load`, and the
+        result contains the method. For a property, or a field without a default, the result is
+        None.
         """
         value = getattr(self.value, name, None)
         if value is None or isinstance(value, property):
@@ -170,9 +172,12 @@ class ExampleNames:
     def exists(self, node: ast.Name, *, is_called: bool) -> bool:
         """Return whether the example may use the name.
 
-        The example may use a name that the example itself defines, and a name for which
-        `list_meanings` finds a meaning. The example may also use any lower-case name without a
-        call: such a name is a variable in the reader's own program.
+        Three kinds of names are allowed:
+
+        - A name that the example itself defines.
+        - A name for which `list_meanings` finds a meaning.
+        - A lower-case name that the example does not call as a function. Such a name is a variable
+          that the example uses, but does not show.
 
         Args:
             node: The name in the example.

@@ -160,11 +160,11 @@ def test_labels_use_terms_of_the_glossary(list_labels: Callable[[], Iterable[str
 
 
 def test_lists_of_allowed_words_are_short() -> None:
-    """PLAIN_WORDS and the keys of WORD_FORMS have no superfluous word.
+    """PLAIN_WORDS and the keys of WORD_FORMS contain only words that labels need.
 
-    Each of these words is in a label, but not in the glossary. A label is a short text that users
-    see, for example a heading of the report or an option. A key of WORD_FORMS is another form of
-    its value, for example `bench` of `benchmark`. Each value is in the glossary or in PLAIN_WORDS.
+    Each plain word and each key is in a label, but not in the glossary. A label is a short text
+    that users see, for example a heading of the report or an option. The value of a key, for
+    example `benchmark` for the key `bench`, is in the glossary or in PLAIN_WORDS.
     """
     labels = (label for list_labels in LABEL_SOURCES for label in list_labels())
     used_words = {word for label in labels for word in split_words(label)}

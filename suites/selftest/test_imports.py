@@ -129,7 +129,7 @@ def list_allowed_parts(part: str) -> set[str]:
 
 
 def test_scan_finds_imports() -> None:
-    """`list_imports` finds an import in a module, and skips imports only for type checkers."""
+    """`list_imports` finds the imports of a module, except imports below `if TYPE_CHECKING:`."""
     assert "migqual.inventory.entities.HostEntry" in set(
         list_imports(LIBRARY / "hosts" / "ssh_config.py")
     )

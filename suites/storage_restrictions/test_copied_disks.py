@@ -110,10 +110,11 @@ def test_missing_destination_image(
     testbed: Testbed, record_unguarded_migration: RecordUnguardedMigration
 ) -> None:
     """
-    The guard (the check that refuses unsafe migrations) refuses a plan for existing images if an
-    image is missing at the destination.
+    The guard (the check that refuses unsafe migrations) refuses a migration if the user has not
+    created all images at the destination.
 
-    Preconditions: two local disks; an image for only the first disk exists at the destination.
+    Preconditions: two local disks. The plan requires that the user has created the images at the
+    destination, but the destination has an image only for the first disk.
     Expected: the guard refuses. The finding states the number of disks, the number of images, and
     the disk without an image. Then a second migration runs with the guard off, and the report has
     its result. If libvirt or QEMU refuses, the guest is unharmed.
@@ -152,7 +153,8 @@ def test_different_disk_count_at_destination(
     second disk, or has a third disk.
     Expected: the guard (the check that refuses unsafe migrations) refuses and states both numbers
     of disks. Then a second migration runs with the guard off, and libvirt or QEMU refuses because
-    of the number of disks. No image of the second disk is created, and the guest runs on.
+    of the number of disks. The guest runs on at the source. The destination has no image of the
+    guest's second disk.
     """
     guest = testbed.make_guest(GuestSpec(disks=(LOCAL_DISK, LOCAL_DISK)))
     plan = replace(COPY_PLAN, destination_xml=change_disk_count(guest, count_change))

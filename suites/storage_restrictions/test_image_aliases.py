@@ -195,7 +195,7 @@ def replace_in_xml(xml: str, *pairs: tuple[str, str]) -> str:
     """Replace each old text in `xml` by the new text, and fail when an old text is missing.
 
     Example: the old text is the path of the image, and the new text is the path of a symbolic link
-    to the image. Without the replacement the destination would not use the link.
+    to the image.
     """
     for old, new in pairs:
         assert old in xml, f"the domain XML does not contain {old}"

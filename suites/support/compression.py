@@ -69,7 +69,7 @@ class CountedMigration:
         """Describe a mismatch of `link_bytes` and `reported_bytes`; return "" if both agree.
 
         For compressed pages, an older QEMU reports the size before compression. So with
-        compression, `link_bytes` may be smaller than `reported_bytes`.
+        compression, it is no mismatch if `link_bytes` is smaller than `reported_bytes`.
         """
         plan = self.outcome.plan
         if not self.reported_bytes:
@@ -108,14 +108,13 @@ def require_parameter(pair: HostPair, name: str, value: ParameterValue) -> None:
     """Require QEMU on both hosts to support the value of the migration parameter.
 
     The function reads which parameters and values QEMU lists, and then sets the value. Both steps
-    use a QEMU without a guest. If both hosts list the value, the function raises no error. If a
-    host does not list the value, the error depends on the second step.
+    use a QEMU without a guest. If both hosts list the value, the function raises no error.
 
     Raises:
-        UnsupportedError: A host does not list the value, and a host refuses the value. The error
-            contains QEMU's message.
-        AssertionError: A host does not list the value, but both hosts accept the value. So QEMU's
-            list is wrong.
+        UnsupportedError: At least one host does not list the value, and at least one host refuses
+            the value. The error contains QEMU's message.
+        AssertionError: At least one host does not list the value, but both hosts accept the value.
+            So QEMU's list is wrong.
     """
     missing_message = "; ".join(
         filter(
@@ -147,8 +146,8 @@ def migrate_and_count_bytes(
     Raises:
         UnsupportedError: A host lacks a feature of the plan, and libvirt or QEMU refuses the
             migration. The error contains the message of libvirt or QEMU.
-        InconclusiveError: Other traffic used the interface, or the job reported no bytes: the
-            counts prove no result.
+        InconclusiveError: Other traffic used the interface, or the job reported no bytes. Then the
+            byte counts cannot be used.
         AssertionError: The migration succeeds although a host lacks a feature of the plan.
     """
     source = guest.host

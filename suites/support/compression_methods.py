@@ -29,9 +29,9 @@ DATA_KINDS = (
     CHANGING_TEXT,
 )
 STORE_LEVEL = 0  # zlib compresses nothing at level 0; zstd uses its default level instead
-# A migration sends more bytes for random data than for zeroes. With a method, this difference may
-# be at most 1.1 times the difference of a plain migration. The other memory of the guest differs
-# by about 1 MiB from one migration to the next.
+# The tests subtract the bytes sent for zeroes from the bytes sent for random data. The result with
+# a method may be at most 1.1 times the result without compression. The other memory of the guest
+# differs by about 1 MiB from one migration to the next.
 MAX_RANDOM_OVERHEAD = 1.1
 
 
@@ -224,13 +224,15 @@ class MethodResult:
         return message if share > self.max_share else ""
 
     def find_byte_mismatch(self, plain_migrations: Mapping[str, CountedMigration]) -> str:
-        """Return a description if only the bytes on the link are over the limit, otherwise "".
+        """Return a description if the kernel counted too many bytes but the job did not; else "".
 
-        A description means that the job statistics do not include all bytes on the link, so the
-        test is inconclusive. The limit is `max_share` of the bytes of the plain migration.
+        The kernel counts the bytes on the link, and the job statistics count the sent bytes. The
+        limit for each count is `max_share` of the count in the plain migration. If only the
+        kernel's count is over the limit, the job statistics do not include all bytes on the link,
+        and the test is inconclusive.
 
-        Call the method only if `find_violation` returned "". Then at most one of the two counts is
-        over the limit.
+        Call the method only if `find_violation` returned "". Otherwise both counts can be over the
+        limit.
         """
         if self.compute_link_share(plain_migrations) <= self.max_share:
             return ""
@@ -281,9 +283,9 @@ def find_overhead_violations(
 ) -> list[str]:
     """Describe each level at which a compression method enlarges random data.
 
-    A migration sends more bytes for random data than for zeroes. With the method, this difference
-    may be at most 1.1 times the difference of the plain migrations. The job statistics count the
-    bytes. The difference excludes the other memory of the guest, which compression shrinks.
+    The function subtracts the bytes sent for zeroes from the bytes sent for random data. The result
+    with the method may be at most 1.1 times the result without compression. The subtraction
+    removes the bytes of the other guest memory. The job statistics count the bytes.
     """
     random, zero = str(PageContent.RANDOM), str(PageContent.ZERO)
     plain_overhead = plain_migrations[random].reported_bytes - plain_migrations[zero].reported_bytes

@@ -20,7 +20,7 @@ def require_no_second_copy(guest: Guest, testbed: Testbed, outcome: Outcome) -> 
     """Require that only one host runs the guest, now and at each moment of the migration.
 
     The function waits until the other host has no QEMU process of the guest. The function does not
-    check memory and disks, so the guest needs no observers (checks after a migration).
+    check memory and disks.
 
     Args:
         guest: The migrated guest.
@@ -29,7 +29,7 @@ def require_no_second_copy(guest: Guest, testbed: Testbed, outcome: Outcome) -> 
 
     Raises:
         ViolationError: Another host runs the guest or has a QEMU process of the guest.
-        InconclusiveError: The events or the clocks do not say whether the guest ran on both hosts.
+        InconclusiveError: The events or the clocks do not show whether the guest ran on both hosts.
     """
     wait_for_single_copy(guest, (testbed.pair.get_peer(guest.host),), may_stay=False)
     if not testbed.pair.has_common_clock:

@@ -1,8 +1,8 @@
 """Code for tests of restrictions: a migration with the guard, and a plan without the guard.
 
-The guard is migqual's check that refuses an unsafe migration. Such a test tries an unsafe migration
-twice. With the guard, the test expects a refusal. Without the guard, the test observes what libvirt
-and QEMU do.
+The guard is migqual's check that refuses an unsafe migration. A test of a restriction tries an
+unsafe migration twice. With the guard, the test expects a refusal. Without the guard, the test
+observes what libvirt and QEMU do.
 """
 
 from dataclasses import replace
@@ -34,10 +34,9 @@ def expect_guard_refusal(testbed: Testbed, guest: Guest, plan: Plan, finding_id:
 
 
 def disable_guard(plan: Plan) -> Plan:
-    """Return a copy of the plan without the guard, which refuses unsafe migrations.
+    """Return a copy of the plan in which the guard is off, so that an unsafe migration can start.
 
-    Use the copy only with images that may be damaged. In the copy, the controller drives the
-    migration. The source could lose the connection to the destination, and could then not report
-    the error message of the destination.
+    The migration can damage the images of the guest. The control in the copy is `direct`: with
+    `p2p`, the error message of the destination may get lost.
     """
     return replace(plan, guard=Guard.OFF, control=Control.DIRECT)

@@ -158,11 +158,11 @@ def hide_program(name: str, find_host: Callable[[Testbed], Host]) -> Damage:
 
 
 def run_commands(description: str, commands: str, undo_commands: str) -> Damage:
-    """Return a function that damages the destination with a shell script.
+    """Return a function that damages the destination while a `with` block runs.
 
-    The function is for a `with` statement. The script `commands` runs before the `with` block. The
-    script `undo_commands` undoes the damage after the block. In both scripts, `$1` is the name of
-    the service bridge.
+    The shell script `commands` damages the destination before the block. The shell script
+    `undo_commands` undoes the damage after the block. In both scripts, `$1` is the name of the
+    service bridge.
     """
 
     @contextmanager

@@ -69,7 +69,7 @@ class CommandedMigration:
 
     @property
     def accepted_commands(self) -> list[str]:
-        """Return host role and name of each command that libvirt did not refuse."""
+        """Return the commands that libvirt did not refuse, for example `source: suspend`."""
         return [
             f"{one.role}: {one.command}"
             for one in self.commands
@@ -87,7 +87,7 @@ def run_commands_during_migration(
 ) -> CommandedMigration:
     """Run virsh commands in the first iteration of a migration, then let the migration continue.
 
-    All commands at both ends run at the same time.
+    All commands, at the source and at the destination, run at the same time.
 
     Args:
         testbed: The testbed of the guest.

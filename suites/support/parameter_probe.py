@@ -17,15 +17,15 @@ REPLY_TIMEOUT_S = 20.0
 class ParameterProbe:
     """A query for a migration parameter, sent once to the source's QEMU.
 
-    The query is sent at the first job sample after QEMU has sent the first memory. The query runs
-    in a separate thread: libvirt may take seconds to pass the query on, and sampling continues
-    meanwhile.
+    The probe waits for a job sample that shows sent memory, and then sends the query. The query
+    runs in a separate thread, because libvirt may take seconds to pass the query on. Sampling
+    continues meanwhile.
 
     Attributes:
         guest: The migrating guest.
         name: The name of the parameter.
         values: The reply of QEMU; empty before the reply.
-        thread: The thread of the query; None before QEMU has sent the first memory.
+        thread: The thread of the query; None before the query.
     """
 
     guest: Guest
@@ -34,7 +34,7 @@ class ParameterProbe:
     thread: threading.Thread | None = None
 
     def on_sample(self, sample: JobSample) -> None:
-        """Query the migration parameter `self.name` once, after QEMU has sent the first memory.
+        """Query the migration parameter `self.name` once, when a sample shows sent memory.
 
         A thread sends the query and stores the reply in `values`. The method returns None, so the
         migration continues.

@@ -29,11 +29,11 @@ class ReadyTimes:
 def measure_ready_times(
     inventory: Inventory, *, rounds: int, memory_mib: int, report_progress: Callable[[str], None]
 ) -> ReadyTimes:
-    """Measure the boot times of guests, one after the other, by migqual and by virsh.
+    """Boot guests with migqual and with virsh, one after the other, and measure the boot times.
 
     Args:
         inventory: The inventory with the pair and the client.
-        rounds: Number of rounds. Each round boots a guest by migqual and a guest by virsh.
+        rounds: Number of rounds. Each round boots a guest with migqual and a guest with virsh.
         memory_mib: Memory of the guest in MiB.
         report_progress: Function that receives a line of text after each round.
     """
@@ -104,8 +104,9 @@ def _can_run(argv: Sequence[str]) -> bool:
 def format_ready_times(ready_times: ReadyTimes) -> list[str]:
     """Format the output of `migqual bench ready`.
 
-    Each time is the time from the definition of a guest to the first reply of the guest agent. The
-    last line is the median of these times by migqual, divided by the median of the times by virsh.
+    The output has a row with the times of virsh and a row with the times of migqual. Each time
+    begins with the definition of a guest, and ends with the first reply of the guest agent. The
+    last line is a ratio: the median time of migqual, divided by the median time of virsh.
     """
     rows = [("virsh define, start", ready_times.virsh_s), ("migqual", ready_times.migqual_s)]
     ratio = compute_median_ratio(ready_times.migqual_s, ready_times.virsh_s)

@@ -52,7 +52,8 @@ def sweep_afterwards() -> Iterator[Cleanup]:
     """Run the block, then remove the objects that crashed runs left on hosts.
 
     Yields:
-        The cleanup, to which the caller adds inventory files.
+        A `Cleanup` without inventory files. In the block, the caller appends the inventory file
+        of the hosts to `inventories`.
     """
     cleanup = Cleanup()
     try:
@@ -103,11 +104,11 @@ def _ensure_lab(arguments: argparse.Namespace, *, was_up: bool) -> LabLayout:
 
 @contextmanager
 def _share_lab(layout: LabLayout) -> Iterator[Callable[[], bool]]:
-    """Hold a shared lock on the lab while the block runs.
+    """Hold a shared file lock on the lab while the block runs.
 
     Yields:
-        A function that returns whether another run uses the lab. Every run holds the shared
-        lock, so only the last run can get the exclusive lock.
+        A function that returns whether another run uses the lab. The function requests an
+        exclusive lock. The request fails while another run holds a shared lock.
     """
     with (layout.runtime_folder / "lab.json").open() as stream:
         fcntl.flock(stream, fcntl.LOCK_SH)

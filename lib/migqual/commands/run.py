@@ -114,10 +114,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     Returns:
         The exit code: 0 when every pair qualifies, 1 when a pair does not qualify, and 4 when
-        nothing failed, but results are missing or inconclusive. With --smoke, 0 when every tested
-        requirement has an accepted verdict, else 1. The verdict `pass` is always accepted, and
-        `unsupported` only if the profile's demand for the requirement is `optional` or `absent`.
-        With --observer-checks, 0 when all tests pass, else 1.
+        nothing failed, but results are missing or inconclusive.
+        With --smoke: 0 when every tested requirement passes, else 1. An optional or absent
+        requirement may also be `unsupported`.
+        With --observer-checks: 0 when all tests pass, else 1.
 
     Raises:
         UsageError: An argument is wrong, or pytest selected no test.
@@ -150,13 +150,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _watch_foreign_objects(target: RunTarget) -> Iterator[list[str]]:
-    """Print the foreign objects on lab hosts that changed while the block ran.
+    """Watch the foreign objects on lab hosts; after the block, print each changed object.
 
     A foreign object is a guest or a file that migqual did not create.
 
     Yields:
-        A list, which is empty during the block. At the end of the block, the function adds the
-        name of each changed object. Without a lab, the list stays empty.
+        A list for the names of the changed objects. The function fills the list at the end of the
+        block. Without a lab, the list stays empty.
     """
     changed_objects: list[str] = []
     if target.lab is None:

@@ -72,7 +72,11 @@ def render_storage_json(storage: StorageFacts) -> str:
 
 
 def render_storage_table(storage: StorageFacts) -> Iterator[str]:
-    """Yield a line for each disk, then the path of its image and the evidence for its location."""
+    """Yield the lines of the table: the header, then three lines for each disk.
+
+    The three lines are the values of the columns, the path of the image, and the evidence for the
+    location of the disk.
+    """
     rows = [_HEADER, *(_format_row(storage, fact) for fact in storage.disks)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     yield _format_line(_HEADER, widths)

@@ -1,8 +1,8 @@
 """Cut the migration link between two hosts, by rules of nftables that drop packets.
 
 The rules are on one host. They match the connections of one guest's QEMU process only, or all
-traffic with the other host. The kernel itself ends the cut after a time limit, even if the
-controller is gone by then: nftables removes the addresses from a set with a timeout.
+traffic with the other host. After a time limit, the kernel ends the cut without a command of the
+controller: the rules take the addresses from a set of nftables with a timeout.
 """
 
 import re
@@ -57,7 +57,7 @@ class LinkCut:
     table: str
 
     def count_dropped_packets(self) -> int | None:
-        """Return how many packets the cut dropped, or None if its table does not exist."""
+        """Return the number of dropped packets, or None if the nftables table does not exist."""
         argv = ("nft", "list", "counter", "inet", self.table, "dropped")
         counter = re.search(r"packets (\d+)", self.host.shell.run_unchecked(*argv).stdout)
         return None if counter is None else int(counter[1])
@@ -196,8 +196,8 @@ def _filter_packets(
         yield cut
         if not cut.count_dropped_packets():
             raise InconclusiveError(
-                f"{host.name}: no packet met the cut of the link. The rules were in force but "
-                "dropped nothing, so the cut had no effect"
+                f"{host.name}: the cut of the link dropped no packet, so the cut had no effect. "
+                "The rules of the cut were in force"
             )
 
 

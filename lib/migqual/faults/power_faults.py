@@ -26,16 +26,17 @@ _INACTIVE_STATES = {DomainState.SHUT_OFF, DomainState.GONE, DomainState.CRASHED}
 
 @contextmanager
 def power_off(journal: Journal, host: Host, guest: Guest) -> Iterator[None]:
-    """Switch the host off, and wait until it is off; after the block switch it on again.
+    """Switch the host off, run the block, and switch the host on again.
 
     Args:
-        journal: Records the host before it is off, so that `migqual sweep` can switch it on.
+        journal: Records the host before the power command runs, so that `migqual sweep` can
+            switch the host on.
         host: The host to switch off.
         guest: The only guest that may be active on the host.
 
     Raises:
-        WithheldError: Others may use the host; the host runs another guest, serves a store or is
-            the client; or the inventory has no power command.
+        WithheldError: Others may use the host, the inventory has no power command for the host, or
+            the power failure would also end another guest, a store or the client.
         HostError: The power command fails.
         TimedOut: The host is not off after `OFF_SECONDS`, or does not answer after it was
             switched on.

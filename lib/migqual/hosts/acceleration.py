@@ -10,9 +10,8 @@ _DOMAIN_TYPES = {Acceleration.KVM: "kvm", Acceleration.TCG: "qemu"}
 def decide_acceleration(setting: Acceleration, tier: Tier) -> Acceleration:
     """Decide between KVM and TCG for all guests of a run.
 
-    The setting `auto` means TCG in a lab, and KVM on your own hosts, because a run with emulated
-    guests shows nothing about KVM on the hosts. To use TCG on your own hosts nevertheless, set
-    `tcg`. The inventory of a lab that migqual built contains `kvm` or `tcg`.
+    The settings `kvm` and `tcg` are returned unchanged. The setting `auto` means TCG in a lab, and
+    KVM on your own hosts, because emulated guests show nothing about KVM on the hosts.
 
     Args:
         setting: `migqual_acceleration` of the inventory.

@@ -252,9 +252,12 @@ class Connection:
         return Domain(self.host, raw)
 
     def is_still_open(self, raw: Any) -> bool:  # noqa: ANN401
-        """Return whether `raw`, an earlier value of the property `raw`, is still the connection.
+        """Return whether the connection object `raw` is open, and no new connection replaced it.
 
         A subscription to events ends with its connection, so False means that events can be lost.
+
+        Args:
+            raw: An object that the property `raw` returned earlier.
         """
         return raw is self._raw and self._is_alive()
 

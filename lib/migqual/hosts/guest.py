@@ -141,7 +141,8 @@ class Guest:
     def wait_for_payload(self, deadline: Deadline) -> None:
         """Wait until the payload, migqual's program in the guest, answers.
 
-        In a guest with a system image (`GuestSpec.image`) the agent starts before the payload.
+        In a guest with a system image (`GuestSpec.image`), the guest agent can answer earlier than
+        the payload. So call this method after `wait_for_agent`.
 
         Raises:
             TimedOut: The payload does not answer before the deadline.

@@ -45,7 +45,9 @@ def is_reachable(host: Host) -> bool:
 
 
 def switch_power(entry: HostEntry, action: PowerAction) -> None:
-    """Run the power command of a host on the controller.
+    """Switch a host off or on with the power command in the inventory.
+
+    The controller runs the command (`migqual_power_command`).
 
     Args:
         entry: The host in the inventory.

@@ -141,8 +141,8 @@ class JournalFile:
     def record_removal(self, entry: JournalEntry) -> None:
         """Record in the file that the resource of `entry` is removed.
 
-        The record starts on a new line. If a process was killed while it wrote to the file, the
-        last line of the file is incomplete.
+        If a process was killed while it wrote to the file, the last line of the file is incomplete.
+        Therefore the method first begins a new line.
         """
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(f"\n{json.dumps({'removed': entry.number})}\n")

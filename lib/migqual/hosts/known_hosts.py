@@ -1,4 +1,4 @@
-"""Read the host keys for a host from a known_hosts file, with the rules of OpenSSH (sshd(8))."""
+"""Read the host keys of a host from a known_hosts file, with the rules of OpenSSH (sshd(8))."""
 
 import re
 from collections.abc import Iterator
@@ -28,12 +28,14 @@ class AuthorityOnlyError(paramiko.SSHException):
 
 @dataclass(frozen=True)
 class KnownKeys(paramiko.MissingHostKeyPolicy):
-    """The host keys in a known_hosts file that concern a host, and the check of a server's key.
+    """The host keys of one host, from a known_hosts file.
+
+    During a login, paramiko calls `missing_host_key` to check the key of the host's SSH server.
 
     Attributes:
         trusted: Keys of the host, of any type.
-        revoked: Keys in lines ``@revoked`` that concern the host. migqual refuses these keys.
-        has_authority: Whether a line ``@cert-authority`` concerns the host. `ssh`, which libvirt
+        revoked: Keys in lines ``@revoked`` that match the host. migqual refuses these keys.
+        has_authority: Whether a line ``@cert-authority`` matches the host. `ssh`, which libvirt
             uses, trusts certificates of the authority; paramiko cannot check certificates.
     """
 
@@ -42,11 +44,11 @@ class KnownKeys(paramiko.MissingHostKeyPolicy):
     has_authority: bool = False
 
     def list_unknown_types(self) -> list[str]:
-        """List the types of host keys that migqual does not offer to the host's SSH server.
+        """List the types of host keys that the host's SSH server must not use.
 
-        migqual offers only the types of the trusted keys in the known_hosts file. So the server
-        sends a key that migqual can check. If the file has no trusted key of the host, the list is
-        empty, and migqual offers all types.
+        The known_hosts file has no trusted key of these types. So the server sends a key of a type
+        that migqual can check. If the file has no trusted key of the host at all, the list is
+        empty: the server may use every type.
         """
         known_types = {key.get_name() for key in self.trusted}
         if known_types & set(_RSA_NAMES):
@@ -93,7 +95,7 @@ def read_known_keys(file: Path, address: str, port: int) -> KnownKeys:
         port: Port of the SSH server.
 
     Raises:
-        paramiko.SSHException: A line that concerns the host has an invalid key.
+        paramiko.SSHException: A line that matches the host has an invalid key.
         OSError: The file cannot be read.
     """
     text = file.read_text(encoding="utf-8", errors="replace")

@@ -40,9 +40,11 @@ def read_daemon_pid(host: Host, unit: str) -> str:
 def check_harmless_restart(host: Host) -> None:
     """Check that a restart of libvirt's daemon harms no other user of the host.
 
+    A restart ends the jobs of all guests, for example migrations.
+
     Raises:
-        HostError: The inventory does not set `migqual_exclusive` for the host, or a guest of
-            other users has a job.
+        HostError: The inventory does not set `migqual_exclusive` for the host. Or the inventory
+            sets the key, but a guest that migqual did not create has a job.
     """
     if not host.entry.is_exclusive:
         raise HostError(
@@ -61,7 +63,9 @@ def check_harmless_restart(host: Host) -> None:
 
 
 def wait_for_foreign_jobs(host: Host) -> None:
-    """Wait until no guest of other users has a job, so that a restart of the daemon ends no job.
+    """Wait until the guests that migqual did not create have no jobs.
+
+    Then a restart of the daemon ends no job of other users.
 
     Raises:
         TimedOut: A job does not end within `FOREIGN_JOB_SECONDS`.

@@ -19,8 +19,8 @@ def start_nbd_server(
 ) -> int | None:
     """Start qemu-nbd on the first free port of `ports`.
 
-    The caller records the server in the journal of the run before the call. To end the server,
-    the caller runs the command of `pid_file.build_stop_command`.
+    Before the call, the caller must record the server in the journal. The command that ends the
+    server comes from `pid_file.build_stop_command`.
 
     Args:
         host: The host with the image.

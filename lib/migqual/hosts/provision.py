@@ -156,11 +156,13 @@ class Provisioner:
             )
 
     def launch_guest(self, spec: GuestSpec, host: Host) -> Guest:
-        """Create the volumes of a guest, then restore (from a saved state) or boot the guest.
+        """Create the volumes of a guest, and start the guest from a saved state or by a boot.
 
-        The first call for a set of devices creates the saved state on the host. If the host cannot
-        save or restore guests, all guests of the host boot, and `saved_states.restore_failures`
-        has the reason. Call `start_guest_load` afterwards.
+        Guests with the same devices share a saved state on the host. The first call creates the
+        state. If migqual cannot create or restore a state on the host, this guest and all later
+        guests of the host boot. The reason is then in `saved_states.restore_failures`.
+
+        Call `start_guest_load` afterwards.
         """
         state = self.saved_states.find_or_create(spec, host)
         while state is not None:

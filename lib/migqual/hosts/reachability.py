@@ -66,7 +66,7 @@ def find_lost_hosts(
 
 
 def _describe_silence(entry: HostEntry, seconds: float) -> str:
-    """Try to reach a host for `seconds`, until an attempt succeeds.
+    """Try to reach a host until an attempt succeeds or `seconds` have passed.
 
     Returns:
         The error message of the last attempt; empty if an attempt succeeded.

@@ -144,8 +144,8 @@ class SavedStateRegistry:
     """The saved states (libvirt save files) that migqual can restore, by host and guest spec.
 
     Attributes:
-        restore_failures: Error message of a failed save or restore, by host name. On a host with
-            a message, guests boot instead.
+        restore_failures: Error message of a failed save or restore, by host name. On these hosts,
+            all later guests boot and are not restored.
 
     Args:
         create_state: Function that creates the saved state for a spec on a host.
@@ -159,13 +159,16 @@ class SavedStateRegistry:
     def find_or_create(self, spec: GuestSpec, host: Host) -> SavedState | None:
         """Find the saved state for `spec` on `host`, or create the state.
 
+        To create a state, migqual copies the state from the cache of the host, or boots and saves a
+        temporary guest.
+
         Returns:
             The state. None if the guest must boot, because the spec or the host allows no restore.
 
         Raises:
             ConnectionLost: The connection to the host broke.
-            GuestError: The guest for the new state does not boot.
-            TimedOut: migqual's program in the guest for the new state does not answer.
+            GuestError: The temporary guest does not boot.
+            TimedOut: The payload (migqual's program) in the temporary guest does not answer.
         """
         if host.name in self.restore_failures or not spec.can_be_restored:
             return None

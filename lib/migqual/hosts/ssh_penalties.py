@@ -118,9 +118,10 @@ class PenaltyLedger:
             self._wait(host, settings, settings.failed_login_s)
 
     def wait_before_unused_connection(self, host: HostEntry) -> None:
-        """Wait before a connection without a login, so that the controller is not locked out.
+        """Wait before an SSH connection that the controller will close without a login.
 
-        The method also records the penalty that the server will give for the connection.
+        Without the wait, the server could lock out the controller. The method also records the
+        penalty that the server will give for the connection.
         """
         if settings := self.get_settings(host):
             self._wait(host, settings, settings.unused_connection_s)
@@ -214,7 +215,9 @@ def _pause(seconds: float) -> None:
 
 
 def _read_expiry_times(stream: IO[str]) -> dict[str, float]:
-    """Read when the penalties at each SSH server expire. The key is address and port of the server.
+    """Read the time at which the penalties of each SSH server expire, by ``ADDRESS:PORT``.
+
+    A server gives a penalty in seconds for a failed login or an unused connection.
 
     Times in the past are left out. Times more than `MAX_PENALTY_SECONDS` in the future are wrong
     and are left out too. Such a time can occur if somebody sets the clock of the controller back.

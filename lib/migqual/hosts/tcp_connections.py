@@ -90,6 +90,9 @@ def parse_connections(listing: str, pids: set[int]) -> tuple[TcpConnection, ...]
 
 
 def _parse_endpoint(text: str) -> tuple[str, int]:
-    """Parse ``ADDRESS:PORT``. An IPv4 address in an IPv6 address becomes the IPv4 address."""
+    """Parse ``ADDRESS:PORT``, and convert an IPv4-mapped IPv6 address to IPv4.
+
+    For example, ``[::ffff:192.0.2.1]:22`` gives ``192.0.2.1`` and 22.
+    """
     address, _, port = text.rpartition(":")
     return address.strip("[]").removeprefix("::ffff:"), int(port)

@@ -43,7 +43,8 @@ class GuestImage:
         kernel: Path of the kernel.
         initrd: Path of the initramfs.
         payload: Path of the static program `migqual-payload` for the guest.
-        host_payload: Path of the same program for hosts, which have the machine's architecture.
+        host_payload: Path of the same program for the hosts. The program is compiled for the
+            architecture of the machine that runs migqual.
         key: Cache key, which contains the Debian release and a hash of all inputs of the build.
     """
 
@@ -64,12 +65,13 @@ def ensure_guest_image(
 ) -> GuestImage:
     """Return the guest image (kernel and initramfs); build the image if the cache has none.
 
-    A build with an empty cache takes 10 s. No program of the guest's architecture runs during the
-    build.
+    A build with an empty cache takes 10 s. The build runs no program from the guest image, so the
+    guest may have another architecture than the machine that runs migqual.
 
     Args:
         cache: Root folder of the cache.
-        architecture: Architecture of the guest. None means the architecture of the machine.
+        architecture: Architecture of the guest. None means the architecture of the machine that
+            runs migqual.
         release: Debian release of the kernel and the guest agent.
         report_progress: Called with a line of text for each build step.
 

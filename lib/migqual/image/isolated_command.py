@@ -21,12 +21,12 @@ def run_isolated(
 ) -> bytes:
     """Run a command in new mount and PID namespaces, and return the standard output.
 
-    When the calling process dies, even by SIGKILL, all processes of the command die, too. The
-    mounts of the command disappear.
+    When the calling process dies, even by SIGKILL, the kernel kills all processes of the command
+    and removes the mounts of the command.
 
     Args:
         argv: Program and arguments.
-        subject: Name of the build result, for error messages.
+        subject: First words of error messages, for example `root file system bookworm`.
         remedy: Remedy in the `LabError`.
         stdin: Bytes for the standard input.
 
@@ -106,7 +106,7 @@ def run_in_rootfs(
     Args:
         rootfs: Root folder of the command.
         argv: Program and arguments.
-        subject: Name of the build result, for error messages.
+        subject: First words of error messages, for example `the cloud image`.
         bind_mounts: Folders on the machine, each with its mount point in the rootfs. The
             function creates a missing mount point.
 

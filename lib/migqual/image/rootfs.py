@@ -80,7 +80,8 @@ class RootfsSpec:
 def ensure_rootfs(spec: RootfsSpec, cache: Path, report_progress: Callable[[str], None]) -> Path:
     """Return the path of the rootfs for `spec`; build the rootfs if the cache has none.
 
-    Never write to the rootfs. The build for a lab host takes half a minute.
+    The caller must not change the rootfs, because later calls return the same folder. The build
+    for a lab host takes half a minute.
 
     Args:
         spec: Release, packages and variant of the rootfs.

@@ -276,7 +276,10 @@ def _check_service_network(draft: InventoryDraft) -> Iterator[InputProblem]:
 
 
 def _list_reserved_addresses(network: IPv4Network | IPv6Network) -> dict[IPAddress, str]:
-    """Return the purpose of each reserved address. IPv6 has no broadcast (RFC 4291, 2.6.1)."""
+    """Return the reserved addresses of a network, each with the word `network` or `broadcast`.
+
+    An IPv6 network has no broadcast address (RFC 4291, 2.6.1).
+    """
     if network.num_addresses <= 2:
         return {}
     if isinstance(network, IPv6Network):

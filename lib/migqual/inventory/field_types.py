@@ -108,8 +108,8 @@ def _parse_proxy_jump(value: object) -> str:
     match = re.fullmatch(r"\s*(?:-J\s*|-o\s*ProxyJump[=\s]\s*)(\S+)\s*", text.replace('"', ""))
     if not match:
         raise ValueError(
-            "the value must be -J HOSTS or -o ProxyJump=HOSTS; instead of this variable, you can "
-            "set migqual_jump_hosts"
+            "the value must be -J HOSTS or -o ProxyJump=HOSTS; or remove ansible_ssh_common_args, "
+            "and set migqual_jump_hosts"
         )
     return match[1]
 

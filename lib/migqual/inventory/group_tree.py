@@ -78,7 +78,8 @@ class HostNode:
     Attributes:
         groups: Names of the groups that contain the host, directly or through other groups.
         own_values: Values in the entry of the host, by variable.
-        group_values: Values of each group in `groups`, by depth and name of the group.
+        group_values: Values of each group in `groups`, by variable. The key of a group is its
+            depth and its name, e.g. ``(0, "hypervisors")`` for a group directly below `all`.
     """
 
     name: str

@@ -146,7 +146,8 @@ def kill_lab_host(host: HostLayout, deadline: Deadline) -> None:
 def clear_nspawn_state(lab_name: str) -> None:
     """Remove the folders that systemd-nspawn left in `/run` for killed hosts of the lab.
 
-    The function also removes the parent folders, `/run/systemd` included, that are then empty.
+    If a parent folder, for example `/run/systemd`, is then empty, the function also removes this
+    folder.
     """
     _remove_nspawn_folders(f"mq-{lab_name}-*")
     for folder in (*NSPAWN_STATE_FOLDER.glob("*"), NSPAWN_STATE_FOLDER, NSPAWN_STATE_FOLDER.parent):

@@ -22,8 +22,9 @@ NAMESPACE_FOLDER = Path("/run/netns")
 class LabPhase(StrEnum):
     """The phase of a lab: absent, being built, up, or the leftovers of a dead lab.
 
-    `start_lab` writes `BUILDING` to the state file before the build. For a state file with
-    `BUILDING`, `detect_lab_phase` returns `LEFTOVER`, because the build may have died.
+    `BUILDING` is only in the state file, from the start to the end of the build. `detect_lab_phase`
+    never returns `BUILDING`. For an unfinished lab, the function returns `LEFTOVER`, because the
+    build may have died.
     """
 
     ABSENT = "absent"

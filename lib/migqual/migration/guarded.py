@@ -38,8 +38,8 @@ def migrate_guarded(
     """Migrate the guest, with the guard (the check that refuses an unsafe disk copy).
 
     If the plan copies disks, the function first runs the guard's storage checks and creates images
-    at the destination. After an error, the function removes the created images, unless the guest
-    may be at the destination.
+    at the destination. After an error, the function removes the created images only if the guest
+    is certainly not at the destination.
 
     Args:
         guest: The guest to migrate.
@@ -48,8 +48,8 @@ def migrate_guarded(
         probe_context: Journal and payload paths for probes on the hosts.
         on_sample: Called with every job sample. The result `SampleAction.ABORT` aborts the
             migration.
-        on_interrupted: Called with the outcome so far, before an error other than a
-            `MigrationError` is raised.
+        on_interrupted: Called if an error that is not a `MigrationError` ends the migration. The
+            argument is the outcome so far.
 
     Returns:
         The outcome of the completed migration.
@@ -77,10 +77,11 @@ def migrate_guarded(
 def prepare_destination_images(
     guest: Guest, destination: Host, plan: Plan, probe_context: ProbeContext
 ) -> Iterator[None]:
-    """Refuse an unsafe disk copy, or create images at the destination for the copied disks.
+    """Create images at the destination for the disks that the migration copies.
 
-    After the block, the images belong to the guest and are removed with the guest. After an error
-    in the block, the images are removed at once, unless the guest has possibly arrived.
+    If the guard is on in the plan, the guard first checks the storage. After the block, the images
+    belong to the guest and are removed with the guest. After an error in the block, the function
+    removes the images at once, but only if the guest is certainly not at the destination.
 
     Raises:
         GuardRefusal: The guard refused the migration because of the storage.
@@ -113,11 +114,11 @@ def prepare_destination_images(
 
 
 def _can_be_on_host(host: Host, guest: Guest) -> bool:
-    """Return whether the guest has possibly arrived at the host, despite an error of the migration.
+    """Return whether the guest may be at the host after an error of the migration.
 
-    libvirt can report an error although the guest arrives. So the function waits up to 3 s until
-    the guest is gone from the host. If the guest stays, or the host is unreachable, the result is
-    True.
+    After a failed migration, libvirt needs some time to remove the guest from the destination. The
+    function waits up to 3 s. If the guest then remains, or the host is unreachable, the result is
+    True: the guest may have arrived, although libvirt reported an error.
     """
 
     def has_left() -> bool:

@@ -41,9 +41,10 @@ class LibvirtRequest:
         return self.attempts > 0 and not self.refusal
 
     def send(self, action: Callable[[], None]) -> bool:
-        """Send the request, unless libvirt replied to the previous attempt less than a second ago.
+        """Send the request to libvirt, at most once a second.
 
-        Callers may call the method in a loop: libvirt gets the request at most once a second.
+        Callers may call the method in a loop. In the first second after each reply of libvirt, the
+        method sends nothing.
 
         Args:
             action: The libvirt call that sends the request. If the call raises a `HostError` or

@@ -21,7 +21,11 @@ DISK_JOIN_SECONDS = 5.0
 
 
 class SampleAction(Enum):
-    """An action that a callback for job samples (`OnSample`) requests: to abort the migration."""
+    """Action that a callback for job samples (`OnSample`) can request.
+
+    Attributes:
+        ABORT: Abort the migration.
+    """
 
     ABORT = "abort"
 

@@ -59,7 +59,8 @@ _CLOSED_CONNECTION = re.compile(
     "End of file while reading data|Cannot recv data|client socket is closed|Connection reset by"
 )
 
-# Called with the outcome so far, when another error than a `MigrationError` ends the migration.
+# Called if an error that is not a `MigrationError` ends the migration. The argument is the outcome
+# so far.
 OnInterrupted = Callable[[Outcome], None]
 
 
@@ -92,8 +93,8 @@ def migrate(
         destination: The host to migrate to.
         plan: Options and limits of the migration.
         on_sample: Called with every job sample; can abort the migration (see `OnSample`).
-        on_interrupted: Called with the outcome so far, before an error other than a
-            `MigrationError` is raised.
+        on_interrupted: Called if an error that is not a `MigrationError` ends the migration. The
+            argument is the outcome so far.
 
     Returns:
         The outcome of the completed migration.
@@ -314,10 +315,10 @@ def _determine_status(error: StackError | None, progress: MigrationProgress) -> 
 
 
 def _may_have_sent_data(progress: MigrationProgress) -> bool:
-    """Return False only if it is certain that no guest data moved.
+    """Return True if guest data moved, or if this is not certain.
 
-    A short transfer can fall between two job samples, so the events of QEMU decide. If events of
-    the source can be lost, nothing is certain.
+    A short transfer can begin and end between two job samples. So the function also checks the
+    events of QEMU. If events of the source may be missing, the result is True.
     """
     source, event_log = progress.source.name, progress.event_log
     return (

@@ -279,11 +279,10 @@ class GuestSpec:
         )
 
     def derive_saved_state_spec(self) -> "GuestSpec":
-        """Derive the specification of the guest that migqual boots and saves, for a saved state.
+        """Derive the specification of the guest that migqual boots to create a saved state.
 
-        The derived specification keeps the devices. A saved state contains no load and no images,
-        so the derived specification has the idle load, and raw images on a local store. Guests
-        whose derived specifications are equal share a saved state. After the restore, each guest
+        The derived specification has the same devices, but the idle load and raw images on a local
+        store. Guests whose derived specifications are equal share a saved state. A restored guest
         gets the load and the images of its own specification.
         """
         plain_disk = DiskSpec(StoreKind.LOCAL)

@@ -14,11 +14,11 @@ class MigrationStatus(StrEnum):
     """Status with which a migration ended.
 
     Attributes:
-        REFUSED: The migration ended with an error before any data moved, by the events of QEMU.
+        REFUSED: The migration ended with an error. The events of QEMU show that no data moved.
         FAILED: The migration ended with an error. Data moved, or it is unknown whether data moved.
         STUCK: The migration did not end, although libvirt accepted the requests to abort.
-        INTERRUPTED: migqual did not wait for the end of the migration, or an error outside the
-            migration ended the migration.
+        INTERRUPTED: migqual did not wait for the end of the migration, or aborted the migration
+            because of another error, for example in a callback.
     """
 
     COMPLETED = "completed"

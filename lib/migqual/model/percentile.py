@@ -12,7 +12,8 @@ def compute_percentile(values: Sequence[float], fraction: float) -> float:
         fraction: The percentile as a fraction, 0 to 1.
 
     Returns:
-        The smallest value v for which at least the share `fraction` of all values is <= v.
+        The n-th smallest value, where n is `fraction` times the number of values, rounded up. For
+        example, the 18th smallest of 20 values for the fraction 0.9.
     """
     sorted_values = sorted(values)
     return sorted_values[max(0, math.ceil(fraction * len(sorted_values)) - 1)]

@@ -8,8 +8,9 @@ from migqual.model.profile import Thresholds
 def find_exceeded_limits(outcome: Outcome, thresholds: Thresholds) -> list[str]:
     """Find the limits that a completed migration exceeded.
 
-    If the client did not measure the gap or the TCP session, the limit counts as exceeded. QEMU's
-    downtime is compared only if QEMU reported the downtime, and the plan has no downtime limit.
+    If the client did not measure the gap or the TCP session, the limit counts as exceeded. The
+    function ignores QEMU's downtime if QEMU did not report a downtime, or if the plan has a
+    downtime limit.
 
     Args:
         outcome: The outcome of the migration.

@@ -18,9 +18,8 @@ class ParameterEnds(StrEnum):
 
     Attributes:
         SOURCE: Only the source.
-        BOTH: Source and destination, because the two values must be equal. The destination's
-            QEMU starts with the value, because data may arrive before a monitor command is
-            possible.
+        BOTH: Source and destination, which need equal values. At the destination, the value is on
+            QEMU's command line, because data can arrive before the first monitor command.
     """
 
     SOURCE = "source"
@@ -43,7 +42,7 @@ class QemuParameter:
 
 
 def select_for_destination(parameters: Sequence[QemuParameter]) -> tuple[QemuParameter, ...]:
-    """Select the parameters with which the destination's QEMU must start."""
+    """Select the parameters for the command line of QEMU at the destination."""
     return tuple(parameter for parameter in parameters if parameter.ends is ParameterEnds.BOTH)
 
 

@@ -94,10 +94,10 @@ class RunRecord:
         finished: Time of the end. None means that the run has not ended.
         expected_acceleration: Acceleration that the inventory expects. Empty means that the
             inventory permits every acceleration.
-        left_out: Tests that did not run because of an argument of pytest, for example `-k`. Each
-            test is a node id without the name of the pair. An id without parameters stands for all
-            tests of the function. A pair qualifies only if other runs recorded these tests on the
-            pair.
+        left_out: Node ids of the tests that an argument of pytest, for example `-k`, left out of
+            the run. The ids do not contain the pair. An id without parameters means all tests of
+            the function. A pair qualifies only if other runs of the pair recorded the left-out
+            tests.
         environment: Versions and properties of hosts and programs, for example
             `{"host a1": {"qemu": "7.2.15", ...}, ...}`.
     """
@@ -234,9 +234,9 @@ class TestRecord:
             every pair of the run.
         steps: Seconds of each step, by name. The time outside of all steps belongs to the test
             function.
-        beyond_requirement: True when the test shows more than the requirements state. If the test
-            is `unsupported`, the other tests of a requirement decide the verdict of the
-            requirement. Without other tests, this test decides.
+        beyond_requirement: True if the test has the marker `beyond_requirement`: a host without the
+            tested feature can still meet the requirement. If such a test is `unsupported`, the test
+            counts only if the requirement has no other tests.
         stack_messages: Messages of libvirt and QEMU about refusals that the test provoked.
         commands: Commands for a migrating guest, with the answers of libvirt.
     """

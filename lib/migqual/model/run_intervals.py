@@ -52,9 +52,9 @@ def find_run_overlap_ms(
         difference: Difference of the clocks of the two hosts.
 
     Returns:
-        0.0 without an event STOP of the source, because then no event shows how long the guest ran
-        at the source. Otherwise the time on both hosts, minus the largest error of the clock
-        difference. The time is infinite if the guest runs on both hosts after the last event.
+        The time on both hosts, minus the largest error of the clock difference. The time is
+        infinite if the guest runs on both hosts after the last event. Exception: without an event
+        STOP of the source, the result is 0.0, because no event shows when the guest stopped there.
     """
     events = tuple(events)
     source_runs = list(_list_runs(events, source, offset_us=0, is_running=True))

@@ -68,7 +68,8 @@ def list_copied_disks(
 ) -> list[CopiedDisk]:
     """List the disks that a migration copied, and read the size and times of the old images.
 
-    Call the function right after the migration, so that every later write changes these values.
+    Call the function right after the migration: `find_old_image_violations` finds only writes after
+    this call.
 
     Args:
         guest: The migrated guest.

@@ -55,9 +55,9 @@ class MeterTrace:
         marks: Time of each mark, by label.
         interval_changes: Time and value of each new probe interval.
         session_error: Reason why the TCP session broke. The reason is empty for a working session.
-        probe_count: Highest sequence number of an answered probe.
-        repeated_replies: For each second or later reply to a probe, the sequence number of the
-            probe.
+        probe_count: Number of sent probes, as far as known: the highest sequence number of an
+            answered probe.
+        repeated_replies: Sequence number of each reply to a probe that already had a reply.
     """
 
     replies_ns: list[int] = field(default_factory=list)

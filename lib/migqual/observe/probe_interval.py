@@ -70,10 +70,13 @@ def choose_probe_interval(
     """Choose the probe interval for the rest of a migration.
 
     A plan with a timeout or with post-copy always gets `FINE`, because an interruption can come
-    at any time. Otherwise the interval is `MEDIUM` before the first byte of memory. Later, the
-    interval depends on the time to send the remaining memory (memory_remaining and memory_bps of
-    virDomainGetJobStats). If this time is longer than 2 s, the interval is `MEDIUM`. If this time
-    is shorter than 1 s, the interval is `FINE`. Otherwise the interval does not change.
+    at any time. For all other plans, the interval depends on the time to send the remaining memory
+    (memory_remaining divided by memory_bps of virDomainGetJobStats):
+
+    - No memory sent yet: `MEDIUM`.
+    - Time longer than 2 s: `MEDIUM`.
+    - Time from 1 s to 2 s: the interval does not change.
+    - Time shorter than 1 s, or memory_bps not known: `FINE`.
 
     Args:
         plan: The plan of the migration.

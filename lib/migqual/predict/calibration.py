@@ -32,7 +32,7 @@ class CalibrationRun:
         transfer_s: Time from the first byte to the last byte in s, including the downtime.
         downtime_s: Downtime in s.
         sent_mib: Memory sent as normal pages, without zero pages, in MiB.
-        dirty_log_s: Setup time that QEMU reports in s; in this time QEMU turns on the dirty log.
+        dirty_log_s: Setup time that QEMU reports, in s. In this time QEMU turns on the dirty log.
     """
 
     bandwidth_limit_mib_s: float | None
@@ -48,10 +48,10 @@ class TransferCalibration:
     """The link speed and the constant durations of migrations, measured with an idle guest.
 
     Attributes:
-        setup_s: Part of the total time in which QEMU sends no memory, in s.
+        setup_s: Time from the start of the migration to the first byte of memory, in s.
         link_mib_s: Speed without a bandwidth limit, in MiB/s.
-        device_state_s: Part of the downtime in which QEMU sends no memory, in s.
-        dirty_log_s: Part of `setup_s` in which QEMU turns on the dirty log, in s.
+        device_state_s: Part of the downtime for the device state and the switch-over, in s.
+        dirty_log_s: Part of `setup_s` that QEMU needs to turn on the dirty log, in s.
     """
 
     setup_s: float
@@ -81,10 +81,11 @@ def calibrate_transfer(
     sent when QEMU pauses the guest) at the link speed, and then the device state. So the function
     subtracts the time for the remaining memory from the downtime.
 
-    With a bandwidth limit, the remaining memory is bandwidth limit times downtime limit. Without a
-    bandwidth limit, the migration ends before QEMU has measured the bandwidth. QEMU then does not
-    know how much memory can be sent in the downtime, and pauses the guest only when all memory is
-    sent. So the remaining memory is 0.
+    The size of the remaining memory depends on the bandwidth limit:
+
+    - With a limit, the size is bandwidth limit times downtime limit.
+    - Without a limit, the size is 0, because QEMU pauses the guest only when all memory is sent.
+      The migration is so short that QEMU cannot measure the bandwidth.
 
     Args:
         runs: Figures of at least one migration with and one without a bandwidth limit.

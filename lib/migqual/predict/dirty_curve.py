@@ -37,12 +37,14 @@ class DirtyModel:
         """Return how many MiB QEMU must send after the guest has dirtied memory for some seconds.
 
         A sequential load first writes to pages that QEMU has already sent, so each write adds
-        memory to send. A random load also writes to pages that QEMU must send anyway. Writes never
-        increase the result above the working set.
+        memory to send. A random load also writes to pages that QEMU must send anyway.
+
+        The result is at most the working set. Only if `pending_mib` is larger than the working set,
+        the function returns `pending_mib`.
 
         Args:
             pending_mib: Memory that QEMU must send before these writes, in MiB.
-            seconds: Time in which the guest dirties memory, in s.
+            seconds: Duration of the writes, in s.
         """
         working_set_mib = self.working_set_mib
         dirtied_mib = min(self.curve(seconds), working_set_mib)
@@ -51,13 +53,14 @@ class DirtyModel:
         return max(pending_mib, min(pending_mib + dirtied_mib, working_set_mib))
 
     def throttled(self, cpu_share: float) -> "DirtyModel":
-        """Return the model of the same guest with less CPU time, as with auto-converge.
+        """Return the model of the same guest with less or more CPU time.
 
-        With less CPU time, the guest needs more time to dirty the same memory.
+        With less CPU time, the guest dirties memory more slowly. Auto-converge has this effect.
 
         Args:
-            cpu_share: Share of CPU time taken from the guest, at most 1. For example, 0.2 makes the
-                guest 20 % slower, and -0.2 makes the guest 20 % faster.
+            cpu_share: Share of CPU time that the guest loses, at most 1. With 0.2, the guest is
+                20 % slower. A negative share means more CPU time: with -0.2, the guest is 20 %
+                faster.
         """
         curve = self.curve
         return replace(self, curve=lambda seconds: curve(seconds * (1.0 - cpu_share)))
@@ -120,8 +123,11 @@ def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
 
     The function computes the dirty curve (dirtied memory by time) of many loads, and takes the load
     whose curve fits the points best. A load has a write order (sequential or random), a rate and a
-    working set. If several loads fit equally well, the function takes the load with the largest
-    working set, then with the highest rate. Otherwise the prediction could be too optimistic.
+    working set.
+
+    If several loads fit equally well, the function takes the load with the largest working set. If
+    the working sets are also equal, the function takes the load with the highest rate. This choice
+    avoids a prediction that is too optimistic.
 
     The function then corrects the curve of this load, so that the curve goes through all points.
     Some hosts measure only windows of whole seconds, so their first point is at 1 s. Before the
@@ -167,11 +173,13 @@ def fit_dirty_model(points: dict[float, float]) -> DirtyModel:
 def _list_candidates(
     points: dict[float, float],
 ) -> list[tuple[Callable[[float, float], DirtyCurve], float, float]]:
-    """List the candidates, which are the loads that `fit_dirty_model` compares with the points.
+    """List the loads whose dirty curves `fit_dirty_model` compares with the points.
 
-    A candidate is a tuple (function, rate in MiB/s, working set in MiB). The function builds the
-    dirty curve from the rate and the working set. A guest cannot dirty more memory than its working
-    set. So no working set in the list is smaller than the largest amount of memory in `points`.
+    Each tuple describes one load: a function, the rate in MiB/s and the working set in MiB. The
+    function builds the dirty curve from the rate and the working set.
+
+    The smallest working set in the list is the largest amount of memory in `points`, because a
+    guest cannot dirty more memory than its working set.
     """
     max_mib, max_rate_mib_s = (
         max(points.values()),

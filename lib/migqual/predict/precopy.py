@@ -73,10 +73,11 @@ class TransferModel:
     """The speeds and constant durations of a migration.
 
     Attributes:
-        bandwidth_mib_s: Speed while the guest runs, the lower of link speed and bandwidth limit.
-        paused_bandwidth_mib_s: Speed while the guest is paused, when no bandwidth limit applies.
+        bandwidth_mib_s: Speed while the guest runs: the lower of link speed and bandwidth limit.
+        paused_bandwidth_mib_s: Speed while the guest is paused: the link speed. The bandwidth limit
+            has no effect then.
         setup_s: Time from the start of the migration to the first byte of memory.
-        dirty_sync_s: Time in which QEMU reads the dirty log once.
+        dirty_sync_s: Time that QEMU needs to read the dirty log once.
         device_state_s: Part of the downtime for the device state and the switch-over.
     """
 

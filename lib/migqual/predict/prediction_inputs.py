@@ -77,10 +77,11 @@ class PredictionInputs:
 def collect_prediction_inputs(
     overrides: UserOverrides, source: Host, destination: Host, domain: Domain
 ) -> PredictionInputs:
-    """Collect the inputs of a prediction, without a change of the guest.
+    """Collect the link speed, the bandwidth limit and the downtime limit for a prediction.
 
     The function uses the values given by the user. A missing link speed comes from the network
-    interface of the source. Missing limits come from libvirt.
+    interface of the source. Missing limits come from libvirt. The function does not modify the
+    guest.
     """
     return PredictionInputs(
         _determine_link_speed(overrides.link_mib_s, source, destination),

@@ -75,8 +75,9 @@ def check_vcpu_limit(facts: MigrationFacts) -> Iterator[Finding]:
             f"cannot determine how many vCPUs {facts.destination.name} supports with the machine "
             f"type {machine}",
             max_vcpus,
-            "remove the reported cause. If the machine type is not supported, install a QEMU that "
-            "supports the machine type, or choose an older machine type",
+            "remove the cause named at the end of the message. If the machine type is not "
+            "supported, install a QEMU that supports the machine type, or choose an older machine "
+            "type",
         )
     elif needed_vcpus > max_vcpus:
         yield report_refusal(

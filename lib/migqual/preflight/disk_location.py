@@ -207,7 +207,9 @@ def _find_server_problem(source_view: BlockView, destination_view: BlockView) ->
 def _are_same_servers(source: Iterable[str], destination: Iterable[str]) -> bool:
     """Return whether the two hosts resolved one name to the same IP addresses.
 
-    A host without IPv6 can have no IPv6 addresses, so each version of IP is compared alone.
+    IPv4 and IPv6 addresses are compared separately. If one host has no addresses of a version, for
+    example no IPv6 addresses, the function ignores this version. If no version remains, the result
+    is False.
     """
     versions = [
         [{one for one in addresses if ip_address(one).version == version} for version in (4, 6)]

@@ -54,11 +54,12 @@ class DiskProber:
     def probe_disk(self, disk: Disk) -> DiskFact:
         """Probe a disk on both hosts, and return the facts with the location.
 
-        A failed probe raises no error. Instead, the location shows the failure:
+        If a probe fails, the function raises no error. The location then depends on the disk:
 
-        - A network disk is `unreachable`.
-        - A block device is `local` if the source can open the device, but the destination cannot.
-        - Otherwise the disk is `ambiguous`.
+        - Network disk: `unreachable`.
+        - Block device: `local` if only the destination cannot open the device. `ambiguous` if the
+          source cannot open the device.
+        - Disk file: `ambiguous`.
         """
         if disk.type != "file":
             return self._collect_disk_fact(disk)

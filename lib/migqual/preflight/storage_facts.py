@@ -61,8 +61,8 @@ class FileSystem:
 
     Attributes:
         magic: Magic number of the type in statfs(2).
-        name: Name of the type. A FUSE file system has the name in the mount table, for example
-            ``fuse.glusterfs``.
+        name: Name of the type, for example ``nfs``. For a FUSE file system, the type in the mount
+            table, for example ``fuse.glusterfs``.
     """
 
     magic: int
@@ -73,15 +73,15 @@ class FileSystem:
 class DiskFact:
     """The facts about a disk of the guest.
 
-    Preflight collects the fields `space`, `image`, `copy_destination` and `backing_file_equal`
-    only for a disk that is neither shared nor remote.
+    For a shared or remote disk, the fields `space`, `image`, `copy_destination` and
+    `backing_file_equal` are None.
 
     Attributes:
         location: Whether the disk is shared, remote, local, unreachable or ambiguous.
         evidence: Observation from which preflight derived `location`, as a text for messages.
         filesystem: File system of a disk file at the source.
         backing_file_equal: Whether the destination has the same backing file. None means that the
-            disk has no backing file.
+            disk has no backing file, or that preflight did not compare the backing files.
     """
 
     disk: Disk

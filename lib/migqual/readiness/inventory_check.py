@@ -25,9 +25,10 @@ def check_inventory_hosts(
 ) -> tuple[Finding, ...]:
     """Check all hosts of an inventory for a run: connections, programs, stores, and trial guests.
 
-    One fault must not cause several findings. So the function omits the other checks of a host if
-    the check of the connection refused the host. The function starts the trial guests of a pair
-    only if no check refused a host of the pair, the client, a storage server or a store.
+    A check fails if its finding has the severity `refused`. If the connection check of a host
+    fails, the function omits all other checks of the host. The trial guests of a pair need both
+    hosts of the pair, the client, the storage servers and the stores. If a check of one of these
+    fails, the trial guests do not start. So one fault does not cause several findings.
 
     Args:
         inventory: The inventory.

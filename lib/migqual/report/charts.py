@@ -14,9 +14,7 @@ from migqual.model.record import MigrationRecord, TestRecord
 
 LEFT_MARGIN, RIGHT_MARGIN, CHART_WIDTH = 250.0, 96.0, 960.0
 ROW_HEIGHT, TOP_MARGIN, BOTTOM_MARGIN = 34.0, 6.0, 34.0
-POINT_SPREAD = (
-    9.0  # px that points of one row are moved up or down, so that they do not hide each other
-)
+POINT_SPREAD = 9.0  # largest distance of a point from the line of its row, up or down, in px
 LOGARITHMIC_RATIO = 40  # largest value / smallest value; above this the scale is logarithmic
 
 
@@ -237,11 +235,11 @@ def _build_row(
 
 
 def _compute_point_offset(index: int) -> float:
-    """Compute how many px a point is below the line of its row.
+    """Compute how far a point is moved down from the line of its row, in px.
 
-    A negative number means that the point is above the line. The points of a row have different
-    distances, so that points with equal values do not hide each other. Multiples of the golden
-    ratio spread the points evenly. The same records always give the same picture.
+    A negative offset moves the point up. Each point of a row has its own offset, so that points
+    with equal values do not hide each other. Multiples of the golden ratio spread the points
+    evenly. The same index always gives the same offset.
     """
     return ((index * 0.618034) % 1.0 - 0.5) * 2 * POINT_SPREAD
 

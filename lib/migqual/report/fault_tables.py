@@ -67,10 +67,10 @@ def list_fault_rows(records: Sequence[TestRecord]) -> list[FaultRow]:
 
 
 def list_command_rows(records: Sequence[TestRecord]) -> list[CommandRow]:
-    """List the answers of libvirt to all commands, in a row for each command and role of the host.
+    """List the answers of libvirt. Each combination of a command and a role has one row.
 
-    The role is source or destination. In a row, pairs with an equal answer share an entry, e.g.
-    ``accepted (a1-b1, a2-b2)``.
+    The role of the host is source or destination. Each answer names the pairs on which libvirt
+    gave the answer, e.g. ``accepted (a1-b1, a2-b2)``.
     """
     pairs_by_answer: dict[tuple[str, str], dict[str, list[str]]] = {}
     for record in records:

@@ -79,12 +79,12 @@ def group_by_chapter(
 ) -> Mapping[str, list[tuple[RequirementResult, ...]]]:
     """Group the results of all pairs by the chapter of the requirement.
 
-    A requirement is left out if no test covered the requirement and the profile does not demand
-    the requirement.
+    The result contains each requirement that the profile demands, and each requirement that a test
+    covered.
 
     Returns:
-        The rows of each chapter, by chapter title. A row has the results of a requirement on all
-        pairs.
+        The rows of each chapter, by chapter title. A row contains the results of one requirement on
+        all pairs.
     """
     chapters: dict[str, list[tuple[RequirementResult, ...]]] = {}
     ids = dict.fromkeys(item.id for result in results for item in result.requirements)

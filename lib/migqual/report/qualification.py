@@ -9,11 +9,11 @@
 - A pair qualifies if all demanded requirements pass. In addition, the profile must demand at
   least one requirement, at least one test must have run on the pair, and the run must have
   ended normally. The guests must have used the acceleration that the inventory expects.
-- A requirement that is not demanded never prevents the qualification. If its verdict is `fail`
+- An optional or absent requirement never prevents the qualification. If its verdict is `fail`
   or `inconclusive`, the report lists the requirement as a reservation: the host offers the
   feature, but a test did not show that the feature works.
-- A requirement that passed is a reservation if libvirt or QEMU gave a message that is not in
-  `fixtures/stack_messages.yml`.
+- If a requirement passed, but libvirt or QEMU gave an unknown message, the report also lists the
+  requirement as a reservation. `fixtures/stack_messages.yml` lists the known messages.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -76,12 +76,12 @@ class RequirementResult:
 
     @property
     def is_reservation(self) -> bool:
-        """Return whether the requirement is a reservation.
+        """Return whether the report lists the requirement as a reservation.
 
-        A reservation is a requirement with a problem that does not prevent the qualification. The
-        report lists all reservations. A requirement that is not demanded is a reservation if the
-        verdict is `fail` or `inconclusive`. A requirement that passed is a reservation if libvirt
-        or QEMU gave a message that is not in `fixtures/stack_messages.yml`.
+        The pair can qualify with a reservation. An optional or absent requirement is a reservation
+        if the verdict is `fail` or `inconclusive`. A requirement with the verdict `pass` is a
+        reservation if libvirt or QEMU gave an unknown message. `fixtures/stack_messages.yml` lists
+        the known messages.
         """
         has_problem = self.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE}
         if self.demand is not Demand.REQUIRED and has_problem:
@@ -95,10 +95,10 @@ class RequirementResult:
 
     @property
     def reservation(self) -> str:
-        """Return the problem of a requirement that is a reservation (see `is_reservation`).
+        """Return the text of the reservation, if `is_reservation` is True.
 
-        A requirement that passed is a reservation because of unknown messages of libvirt or QEMU.
-        The result then lists the messages. Otherwise the result is the verdict, for example `fail`.
+        If the verdict is `pass`, the text lists the unknown messages of libvirt and QEMU. Otherwise
+        the text is the verdict, for example `fail`.
         """
         if self.verdict is Verdict.PASS:
             return "; ".join(
@@ -136,7 +136,7 @@ class PairResult:
 
     @property
     def reservations(self) -> tuple[RequirementResult, ...]:
-        """Return the requirements with a problem that does not prevent the qualification."""
+        """Return the requirements that are reservations, see `RequirementResult.is_reservation`."""
         return tuple(result for result in self.requirements if result.is_reservation)
 
     @property
@@ -163,8 +163,9 @@ def judge_pairs(run: RunRecord, records: Sequence[TestRecord]) -> tuple[PairResu
 def judge_run(results: Sequence[PairResult]) -> RunResult:
     """Judge a run by the results of its pairs.
 
-    A run qualifies if at least one pair was judged, and every judged pair qualifies. If a pair is
-    not qualified, the run is not qualified, even if other pairs are inconclusive.
+    If at least one pair is not qualified, the run is not qualified. Otherwise, if at least one pair
+    is inconclusive, the run is inconclusive. If all pairs are qualified, the run is qualified. A
+    run without pairs is inconclusive.
     """
     pair_results = {result.result for result in results}
     if RunResult.NOT_QUALIFIED in pair_results:

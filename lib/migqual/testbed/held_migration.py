@@ -89,13 +89,13 @@ class HeldMigration:
         self._thread = threading.Thread(target=self._run, name="held migration", daemon=True)
 
     def start(self) -> None:
-        """Start the migration, and wait until the migration has reached `phase`.
+        """Start the migration, and wait until the migration has reached `self.phase`.
 
         Raises:
-            InconclusiveError: The migration completed before it reached `phase`, or did not reach
-                `phase` in time.
-            MigrationError: The migration failed before it reached `phase`, although no fault was
-                injected.
+            InconclusiveError: The migration completed before it reached `self.phase`, or did not
+                reach `self.phase` in time.
+            MigrationError: The migration failed before it reached `self.phase`, although no fault
+                was injected.
         """
         journal = self.testbed.probe_context.journal
         if self.phase is MigrationPhase.SETUP:
@@ -184,7 +184,7 @@ class HeldMigration:
             yield
 
     def wait(self, seconds: float) -> None:
-        """Wait for `seconds` while migqual holds (keeps) the migration in `phase`.
+        """Wait for `seconds` while the migration stays in `self.phase`.
 
         Raises:
             InconclusiveError: The migration ended during the wait.
@@ -205,7 +205,7 @@ class HeldMigration:
             raise build_timeout_error(self.guest.name, seconds)
 
     def release(self) -> None:
-        """Let the migration leave `phase`.
+        """Let the migration leave `self.phase`.
 
         The method ends the low bandwidth, the link cut or the freeze of QEMU. No error occurs if a
         host does not answer, or if the migration has ended.
@@ -221,8 +221,8 @@ class HeldMigration:
             The outcome, the error of the migration and the violations.
 
         Raises:
-            InconclusiveError: The migration did not end within `seconds`, or a fault was injected
-                while the migration was not in `phase`.
+            InconclusiveError: The migration did not end within `seconds`, or the migration was not
+                in `self.phase` when a fault was injected.
             MigqualError: An error other than a `MigrationError` ended the migration.
         """
         self._thread.join(seconds)
@@ -319,18 +319,18 @@ def hold_migration(
 ) -> Iterator[HeldMigration]:
     """Start a migration, hold the migration in a phase, and yield the held migration.
 
-    The migration stays in the phase until `HeldMigration.release`. A cut link holds the migration
-    in SETUP. A low bandwidth holds the migration in DISK_COPY, FIRST_ITERATION or POSTCOPY. A
-    frozen QEMU at the destination holds the migration in SWITCH_OVER. For LATER_ITERATION, the load
-    of the guest and the bandwidth of the plan have to prevent convergence. POSTCOPY_PAUSED lasts
-    until a recovery. If the migration still runs at the end of the block, it is aborted.
+    A cut link holds the migration in SETUP. A low bandwidth holds the migration in DISK_COPY,
+    FIRST_ITERATION or POSTCOPY. A frozen QEMU at the destination holds the migration in
+    SWITCH_OVER. For LATER_ITERATION, the load of the guest and the bandwidth of the plan must
+    prevent convergence. In all these phases, `HeldMigration.release` lets the migration continue.
+    POSTCOPY_PAUSED ends only with a recovery. At the end of the block, a migration that still runs
+    is aborted.
 
     Args:
         testbed: The testbed of the guest.
         guest: A guest from `testbed.make_guest`.
-        plan: Settings of the migration. The bandwidth of the plan is used only for LATER_ITERATION
-            and POSTCOPY_PAUSED. For all other phases, also SETUP and SWITCH_OVER, the bandwidth is
-            1 MiB/s.
+        plan: Settings of the migration. For LATER_ITERATION and POSTCOPY_PAUSED, the migration uses
+            the bandwidth of the plan. For all other phases, the bandwidth is 1 MiB/s.
         phase: The phase in which to hold the migration.
 
     Raises:

@@ -40,8 +40,7 @@ def require_faults_in_phase(
             is in s since the start of the event log of the migration.
 
     Raises:
-        InconclusiveError: A fault began before or after the phase, or was in force only after the
-            phase.
+        InconclusiveError: The migration was in another phase when a fault began or came into force.
     """
     for fault in faults:
         for at_s in (fault.requested_s, fault.in_force_s):

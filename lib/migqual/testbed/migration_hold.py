@@ -18,9 +18,9 @@ FREE_DOWNTIME_MS = 1000
 def build_held_plan(plan: Plan, phase: MigrationPhase) -> Plan:
     """Build the plan of a migration that does not leave the phase by itself.
 
-    In the phase LATER_ITERATION the load of the guest and the bandwidth of `plan` hold the
-    migration. Nothing has to hold POSTCOPY_PAUSED: only a recovery ends this phase. In all other
-    phases a low bandwidth replaces the bandwidth of `plan`.
+    For most phases, a low bandwidth replaces the bandwidth of `plan`. For LATER_ITERATION, the load
+    of the guest and the bandwidth of `plan` must prevent convergence. POSTCOPY_PAUSED also keeps
+    the bandwidth of `plan`, because only a recovery ends this phase.
 
     A plan for POSTCOPY keeps its own bandwidth of post-copy. With `postcopy_after_precopy`, the
     plan also keeps the bandwidth of pre-copy, because the first iteration has to end.

@@ -191,8 +191,8 @@ class Testbed:
     ) -> ObservedMigration:
         """Migrate a guest like `migrate`, but return the migration error and the violations.
 
-        A violation is a problem that a check of the guest or of the hosts found. `migrate` raises
-        an exception instead.
+        A violation is a problem that a check of the guest or of the hosts found after the
+        migration.
 
         Args:
             guest: A guest from `make_guest`.
@@ -209,8 +209,9 @@ class Testbed:
         Raises:
             GuardRefusal: The guard (migqual's preflight check) refused the migration before the
                 start.
-            HostError: A call to a host failed, but QEMU of the guest still runs on a host.
-            ViolationError: A call to a host failed, and no host runs QEMU of the guest.
+            HostError: A call to a host failed, and the guest may still run.
+            ViolationError: A call to a host failed, and the guest is lost: no host has a QEMU
+                process of the guest.
         """
         try:
             migration = self.observers[guest.name].migrate(

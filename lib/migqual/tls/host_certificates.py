@@ -57,10 +57,10 @@ def _is_certificate_name(name: str) -> bool:
 
 
 def read_tls_checksums(host: Host) -> str:
-    """Read the checksums of qemu.conf and of all certificate files, and their file attributes.
+    """Read the checksums and the file attributes of qemu.conf and of all certificate files.
 
-    Two equal results mean that no file has changed between the calls, neither its contents nor its
-    owner, group, mode, or the target of a link.
+    If two calls return the same result, every file still has the same contents, owner, group,
+    mode and link target.
 
     Returns:
         The lines of `stat` and `sha256sum` for each file, sorted.
@@ -166,15 +166,15 @@ class HostCertificates:
     def restore(self) -> None:
         """Restore the certificate folder and qemu.conf that `install` and `configure` replaced.
 
-        The method tries both restorations, even if the first restoration fails. The journal keeps
-        the commands of a failed restoration.
-
-        The restoration of qemu.conf restarts libvirt's daemon, after the jobs of other users'
-        guests have ended.
+        The restoration of qemu.conf restarts libvirt's daemon. So the method first waits until the
+        jobs of other users' guests have ended. Then the method restores qemu.conf and the folder.
+        If one restoration fails, the method still does the other restoration. The journal keeps
+        the commands of the failed restoration.
 
         Raises:
             HostError: The folder or qemu.conf could not be restored.
-            TimedOut: A job of another user's guest does not end. Nothing was restored.
+            TimedOut: During the wait, a job of another user's guest did not end. The method
+                restored nothing.
         """
         last_error: HostError | None = None
         if any(entry.kind == "settings" for entry in self._journal_entries):

@@ -26,9 +26,9 @@ class TlsDefaults:
     Attributes:
         verify_peers: True if the host verifies the certificates of peers. The default is True since
             libvirt 6.10.
-        certificate_folder: libvirt's certificate folder for migrations only. None means that the
-            folder does not exist. An existing folder has precedence over libvirt's common folder
-            for all TLS services.
+        certificate_folder: libvirt's separate certificate folder for migrations. None means that
+            this folder does not exist. Then migrations use the certificate folder that all TLS
+            services of libvirt share.
     """
 
     verify_peers: bool = True

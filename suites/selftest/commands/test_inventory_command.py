@@ -57,7 +57,7 @@ def inventory_file(tmp_path: Path) -> Path:
 def test_no_secret_of_the_inventory_is_printed(
     inventory_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Passwords in variables are in no output: not in that of `show`, and not in error messages."""
+    """No error message and no output of `show` contains a password of the inventory."""
     secret = "planted-5e21d0"  # noqa: S105 - planted, so that the test finds it
     inventory_file.write_text(
         inventory_file.read_text().replace(

@@ -166,8 +166,8 @@ def test_forget_gives_up_entries_of_a_host(
     """
     `--forget HOST` closes the entries of a host and prints the commands for a removal by hand.
 
-    Expected: a host without an entry in the journals, or the additional option `--dry-run`, gives
-    exit code 2 and changes nothing.
+    Expected: if the journals have no entry of the host, the exit code is 2 and nothing changes. If
+    `--forget` and `--dry-run` are given together, the exit code is also 2 and nothing changes.
     """
     journal_path = write_journal(machine_folder, inventory=machine_folder / "gone.yml", tier="real")
 

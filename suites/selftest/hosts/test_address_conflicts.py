@@ -34,10 +34,12 @@ def test_used_address_is_found(addresses: tuple[str, ...], used_address: str) ->
     """
     A machine that uses an address is found by its reply to the address resolution (ARP, NDP).
 
-    Expected: the error names the address and the MAC of the machine. When the machine no longer
-    has the address, a second check finds no used address, because migqual deletes the old entry
-    in the neighbor table. The first address of the second check has no entry in the table. migqual
-    still deletes the entries of the next addresses.
+    Preconditions: during the first check, the machine has the address. Before the second check, the
+    machine loses the address, but the neighbor table still has the old entry. The first address of
+    the second check has no entry in the table.
+    Expected: the error of the first check names the address and the MAC of the machine. The second
+    check deletes the old entry and finds no used address. An address without an entry does not
+    stop the deletion.
     """
     with (
         create_linked_namespaces() as namespaces,
@@ -98,7 +100,10 @@ def test_many_used_addresses_are_counted() -> None:
 
 
 def test_macs_of_guests_have_a_prefix_of_their_own() -> None:
-    """The prefix is locally administered and unicast (IEEE 802), and not libvirt's 52:54:00."""
+    """The MAC of a guest is locally administered and unicast (IEEE 802), without libvirt's prefix.
+
+    The prefix of libvirt is 52:54:00.
+    """
     mac = derive_mac("mq-abcdef-0-1", 0)
 
     assert int(mac[:2], 16) & 0b11 == 0b10

@@ -41,7 +41,10 @@ def test_failed_command_is_reported_with_its_output() -> None:
 def test_arguments_of_the_command_are_in_no_message(
     script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A password among the arguments is in no error message, and in no text of its causes."""
+    """The error message of a failed power command does not contain the password in the command.
+
+    The remedy and the traceback do not contain the password either.
+    """
     monkeypatch.setattr(host_power, "COMMAND_SECONDS", 0.2)
     entry = build_entry(f"sh -c '{script}' sh -P {PLANTED_SECRET} {{action}}")
 

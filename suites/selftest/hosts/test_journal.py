@@ -152,6 +152,6 @@ def test_journal_of_a_running_process_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_missing_journal_is_not_opened(tmp_path: Path) -> None:
-    """A journal that another sweep has just deleted is not opened, and is no error."""
+    """If another sweep has just deleted a journal, opening the journal gives None and no error."""
     with journal.open_orphaned_journal(tmp_path / "run.1.jsonl") as journal_file:
         assert journal_file is None

@@ -47,7 +47,7 @@ def test_daemon_ends_before_the_command(pid_file: Path, daemon: subprocess.Popen
 def test_process_of_another_boot_is_left_alone(
     pid_file: Path, daemon: subprocess.Popen[bytes]
 ) -> None:
-    """The stop command ends no process whose command line lacks the path of the pid file.
+    """The stop command ends only a process whose command line contains the path of the pid file.
 
     After a reboot, an old pid file can contain the process id of another process.
     """

@@ -71,8 +71,9 @@ def test_message_names_the_tried_addresses(
 ) -> None:
     """The error message states for each tried address why the connection failed.
 
-    Each reason follows its address, for example `127.0.0.2:1: connection refused`. The host's
-    address in the inventory is left out, because the message already begins with this address.
+    Each reason follows its address, for example `127.0.0.2:1: connection refused`. Only the host's
+    address in the inventory is not repeated before its reason, because the message already begins
+    with this address.
     """
     error = NoValidConnectionsError(
         {

@@ -16,10 +16,10 @@ def test_only_ssh_folders_of_ended_processes_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    The folder of an ended process is removed; the folder of a running process stays.
+    The SSH folder of an ended process is removed; the SSH folder of a running process stays.
 
-    Preconditions: the running process holds a lock in its folder. Process ids cannot decide,
-    because a container with the same temporary folder has its own process ids.
+    Preconditions: the running process holds a lock in its folder. migqual checks this lock, not the
+    process id, because a container with the same temporary folder has its own process ids.
     """
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     stale_folder, used_folder, *other_folders = (

@@ -56,7 +56,7 @@ def test_server_without_penalties_needs_no_wait(tmp_path: Path) -> None:
 
 
 def test_processes_share_the_penalties(tmp_path: Path) -> None:
-    """Before a login, a process also waits because of failed logins of other processes.
+    """After two failed logins of one process, another process must wait before its next login.
 
     For each failed login, the SSH server gives a penalty (a time in seconds) to the address of the
     controller. All processes on the controller use this address, so each process must count the
@@ -72,14 +72,16 @@ def test_processes_share_the_penalties(tmp_path: Path) -> None:
 
 def test_simultaneous_logins_stay_below_the_minimum(tmp_path: Path) -> None:
     """
-    Simultaneous logins that the SSH server must refuse do not lock out the controller.
+    Several simultaneous failed logins cause no lock-out of the controller.
 
-    Preflight tries such logins on purpose. The server gives a penalty (a time in seconds) for each.
-    When the sum of the penalties reaches a minimum, the server refuses all connections.
+    Preflight tries some logins that must fail. The SSH server gives a penalty (a time in seconds)
+    for each failed login. When the sum of the penalties reaches the setting `min` of the server,
+    the server refuses all connections (the lock-out).
 
-    Preconditions: five threads with one such login each. The threads share two ledgers (records of
-    penalties) on the same file. The penalties are short, so that the waits are short.
-    Expected: each login waits so long that the sum of the penalties stays below the minimum.
+    Preconditions: five threads with one failed login each. The threads use two ledgers (records of
+    penalties), as two processes would. Both ledgers use the same file. The penalties are short, so
+    that the waits are short.
+    Expected: the logins wait, so that the sum of the penalties always stays below `min`.
     """
     settings = PenaltySettings(failed_login_s=0.2, unused_connection_s=0.1, minimum_s=2.5)
     ledgers = [PenaltyLedger(tmp_path / "ledger.json") for _ in range(2)]

@@ -51,11 +51,11 @@ def _build_seed_files(cache: Path, fake_payload: Path, **overrides: Any) -> dict
 
 def test_iso_volume_keeps_all_files() -> None:
     """
-    An ISO volume keeps names and contents of all files, also of empty files. The size of the
-    volume is a whole number of sectors, and the label is set.
+    An ISO volume keeps names and contents of all files, also of empty files.
 
-    Expected: the volume contains the same files. ISO 9660 stores the volume size twice, in
-    little-endian and in big-endian byte order; both numbers are correct.
+    Expected: the label is set, and the size of the volume is a whole number of sectors. ISO 9660
+    stores the size twice, in little-endian and in big-endian byte order; both numbers are correct.
+    The order of the files has no effect on the volume.
     """
     files = {"user-data": b"x" * 5000, "meta-data": b"", "a.b": bytes(2048)}
     volume = iso.build_iso_volume("CIDATA", files)
@@ -69,10 +69,10 @@ def test_iso_volume_keeps_all_files() -> None:
 
 def test_too_many_files_raise_lab_error() -> None:
     """
-    If the root directory of an ISO volume does not fit into a sector, the volume is refused.
+    If the root directory of an ISO volume does not fit into a sector, the volume is not built.
 
     Preconditions: 60 files.
-    Expected: `LabError`; the list of files is not truncated.
+    Expected: `LabError`, instead of a volume without some of the files.
     """
     with pytest.raises(LabError, match="too many"):
         iso.build_iso_volume("CIDATA", {f"file-{number:03}": b"" for number in range(60)})

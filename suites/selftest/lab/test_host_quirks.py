@@ -65,10 +65,11 @@ def test_emulator_has_only_the_new_path(tmp_path: Path, rootfs: Path) -> None:
 
 
 def test_rootfs_without_the_emulator_is_an_error(tmp_path: Path, rootfs: Path) -> None:
-    """A quirk cannot move QEMU to another path if the root file system does not contain QEMU.
+    """A new path for QEMU is an error if the root file system does not contain QEMU.
 
-    A quirk is a property of real hosts that a lab host imitates.
-    Expected: the error names the missing file at Debian's path, `qemu-system-x86_64`.
+    A quirk is a property of real hosts that a lab host imitates, here the path of QEMU.
+    Preconditions: the root file system has no file `/usr/bin/qemu-system-x86_64`.
+    Expected: the error names this file.
     """
     (rootfs / "usr/bin/qemu-system-x86_64").unlink()
 

@@ -68,10 +68,10 @@ def test_request_is_not_repeated_immediately() -> None:
 
 
 def test_unexpected_error_in_migration_call_is_raised_again() -> None:
-    """A migration call that ends with an unexpected exception has not succeeded.
+    """`raise_unexpected_error` raises an unexpected exception of the migration call again.
 
-    An exception is unexpected if it is no `StackError`. `raise_unexpected_error` raises the
-    exception again.
+    Every exception except `StackError` is unexpected, for example a division by zero. After such
+    an exception, `Job.has_succeeded` is False.
     """
     job = Job(lambda: 1 / 0)
     job.start()

@@ -74,7 +74,10 @@ def test_copied_bytes_of_disks_show_the_disk_copy() -> None:
 def test_events_show_whether_data_moved(
     events: tuple[GuestEvent, ...], *, has_started: bool
 ) -> None:
-    """Data moves from the status `active` on, or when a disk copy runs."""
+    """QEMU has begun to send data if an event of the source has the status `active` or `running`.
+
+    QEMU reports `active` for a migration, and `running` for a disk copy.
+    """
     assert has_started_to_send(events, "a1") is has_started
 
 

@@ -50,10 +50,11 @@ def test_each_limit_is_compared(limit: str, figure: str) -> None:
 
 def test_missing_gap_report_is_no_pass() -> None:
     """
-    If the client did not measure a migration, the missing figures count as exceeded limits.
+    If the client did not measure a migration, the migration does not meet the limits.
 
-    Expected: the gap (time without a reply of the guest) and the session stall (time without a
-    reply in an open TCP session) are reported as not measured.
+    Expected: two messages state what was not measured. The first message is about the gap (time
+    without a reply of the guest). The second message is about the session stall (time without a
+    reply in an open TCP session).
     """
     assert find_exceeded_limits(replace(OUTCOME, gap_report=None), THRESHOLDS) == [
         "gap_max_ms was not measured",
@@ -65,8 +66,8 @@ def test_downtime_limit_of_the_plan_has_precedence() -> None:
     """
     If a plan sets a downtime limit, the downtime limit of the profile has no effect.
 
-    Expected: a downtime above the limit of the profile is not reported. If QEMU reported no
-    downtime, nothing is reported either.
+    Expected: a downtime above the limit of the profile is allowed. If QEMU reported no downtime,
+    the migration is also allowed.
     """
     low_thresholds = replace(THRESHOLDS, downtime_qemu_max_ms=1)
 

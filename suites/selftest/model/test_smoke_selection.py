@@ -132,9 +132,9 @@ def test_smoke_summary_states_no_qualification(
     The summary lists the requirements that did not pass, and does not contain the word QUALIFIED.
 
     Expected: the first lines list these requirements, one line each. The next line states how many
-    requirements passed. The last line has the path of the report. The run passes if each tested
-    requirement passed; an optional requirement may also be `unsupported`. The summary omits
-    requirements and pairs without a test result.
+    requirements passed, and names the tested pairs. The last line has the path of the report.
+    The run passes if each tested requirement passed. For an optional requirement, the verdict
+    `unsupported` is enough.
     """
     summary_lines = list(smoke_summary.render_smoke_summary(RUN, records, Path("out/index.html")))
 
@@ -147,12 +147,12 @@ def test_smoke_summary_states_no_qualification(
 
 def test_requirement_on_several_pairs_counts_once() -> None:
     """
-    A requirement tested on several pairs counts once.
+    The summary of a smoke run counts a requirement once, even if its tests ran on several pairs.
 
     Preconditions: tests of the requirement ran on two pairs, and a test failed on the second
     pair.
-    Expected: the requirement does not count as passed. The line of the summary that states the
-    number of requirements names both pairs.
+    Expected: the requirement does not count as passed. The summary names both pairs in the line
+    with the number of requirements.
     """
     records = [
         make_record("a", "LM-X-01"),

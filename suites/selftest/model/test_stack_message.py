@@ -31,7 +31,8 @@ def test_every_pattern_is_a_valid_regular_expression() -> None:
     """
     Each situation in `fixtures/stack_messages.yml` has at least one pattern for messages.
 
-    Expected: each pattern is valid, and no pattern fits an arbitrary message.
+    Expected: each pattern is a valid regular expression. No pattern fits the word `arbitrary`,
+    because a pattern for every message would be useless.
     """
     for kind, patterns in load_known_messages().items():
         assert patterns, kind

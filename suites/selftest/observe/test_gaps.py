@@ -171,10 +171,12 @@ def test_suspend_interval_needs_stop_and_resume() -> None:
 
 
 def test_late_probes_of_the_client_are_measured() -> None:
-    """The delay of a probe is measured if the client sends the probe too late.
+    """A probe that the client sends too late has a delay; a probe without a reply has no delay.
 
-    The probe interval is 2 ms. If the client sends probe 3 after 50 ms instead of 2 ms, the delay
-    is 48 ms. If probes 3 to 51 get no reply, but the client sends probe 52 in time, the delay is 0.
+    The probe interval is 2 ms. Examples:
+
+    - The client sends probe 3 not 2 ms but 50 ms after probe 2: the delay is 48 ms.
+    - The client sends all probes in time, and probes 3 to 51 get no reply: the delay is 0.
     """
     lost_probe_times = [(1, 0), (2, 2 * MS), (52, 102 * MS)]
     late_probe_times = [(1, 0), (2, 2 * MS), (3, 52 * MS), (4, 54 * MS)]

@@ -59,11 +59,11 @@ def test_probes_are_frequent_near_the_switchover(
     plan: Plan, stats: Mapping[str, Any], current: ProbeInterval, expected: ProbeInterval
 ) -> None:
     """
-    The client sends a probe every 20 ms at first, and every 2 ms near the switch-over.
+    The client sends a probe every 2 ms if the guest may be interrupted soon, else every 20 ms.
 
     Preconditions: the job sample gives the remaining memory and the speed of the migration. The
     time to the switch-over is the remaining memory divided by the speed.
-    Expected: the first line that applies gives the interval, 2 ms (fine) or 20 ms (medium):
+    Expected: the first line that applies gives the interval (2 ms is FINE, 20 ms is MEDIUM):
 
     - the plan has post-copy or a timeout: 2 ms
     - no memory was sent yet: 20 ms

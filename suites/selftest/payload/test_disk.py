@@ -131,9 +131,10 @@ def test_lost_acknowledged_write_is_detected(daemon: PayloadDaemon, image: Path)
     """
     The loss of an acknowledged write is detected.
 
-    Preconditions: a block has the content from before its last acknowledged write.
-    Expected: the block has the kind `lost`. The report has the sequence number in the block, which
-    is lower than the acknowledged number.
+    Preconditions: the test replaces a block by its older version, as if the last acknowledged
+    write had not reached the disk.
+    Expected: the block has the kind `lost`. The report has the sequence number of the older
+    version, and a higher acknowledged number.
     """
     _start_writer(daemon, image, 20)
     blocks_before = _read_blocks(image)
@@ -193,11 +194,10 @@ def test_block_of_a_second_writer_is_detected(daemon: PayloadDaemon, image: Path
     """
     A block with a sequence number above all issued numbers shows a second writer on the disk.
 
-    Preconditions: the test replaces a block with a copy that has a higher sequence number and a
-    valid checksum. Before this, the test checks the function that builds such copies: a copy with
-    the same number is equal to the block.
-    Expected: the block has the kind `future`. The report has the sequence number in the block,
-    which is higher than the issued number.
+    Preconditions: the test replaces a block by a copy with a higher sequence number and a valid
+    checksum.
+    Expected: the block has the kind `future`. The report has the sequence number of the copy, and a
+    lower issued number.
     """
     _start_writer(daemon, image, 20)
     daemon.run_command("disk stop d")

@@ -20,11 +20,12 @@ def test_identity_changes_the_boot_id(daemon: PayloadDaemon) -> None:
     The command `identity` gives a restored guest a boot id of its own.
 
     All guests from one saved state have the same kernel boot id. After the command, the payload
-    reports another boot id instead.
+    reports a new boot id instead.
 
-    Expected: the new boot id is a UUID. Each command with another guest id gives another boot id,
-    and none is the kernel's boot id. The reply to `status` contains the same boot id as the reply
-    to `identity`.
+    Preconditions: the test sends the command with the id of one guest, then with the id of a second
+    guest.
+    Expected: the kernel's boot id and the two new boot ids are three different UUIDs. After the
+    first command, the reply to `status` contains the first new boot id.
     """
     kernel_boot_id = daemon.run_command("status")["boot_id"]
     first_boot_id = daemon.run_command(f"identity id={GUEST_ID} seed={SEED}")["boot_id"]

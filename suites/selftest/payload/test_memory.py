@@ -120,9 +120,9 @@ def test_flipped_byte_is_detected_at_every_offset(daemon: PayloadDaemon, content
     """
     A flipped byte is detected at every offset of a page.
 
-    Preconditions: in each page of a region a byte at a different offset is flipped, also in the
-    header.
-    Expected: verification finds every damaged page. After the bytes are restored, no page is
+    Preconditions: a memory region of 4096 pages. The test flips byte 0 of the first page, byte 1 of
+    the second page, and so on, up to byte 4095 of the last page.
+    Expected: verification finds every damaged page. After the test restores the bytes, no page is
     bad.
     """
     address = int(daemon.run_command(f"memory start a mib=16 content={content}")["address"], 16)
@@ -200,11 +200,11 @@ def test_damaged_memory_pages_are_classified(
     """
     The verification detects a page with wrong contents, and names the kind of damage.
 
-    Preconditions: the test replaces the contents of a page with earlier contents of the same page
-    (kind `stale`), the contents of the next page (`swapped`), zeros (`zeroed`), or a page of
-    another memory region (`foreign`). For the kind `flipped`, the test replaces only the second
-    half of the page, with the second half of the next page.
-    Expected: exactly this page is bad, with the kind in parentheses or with the kind `flipped`.
+    Preconditions: the test writes wrong contents to a page. The contents depend on the kind of
+    damage. `stale`: earlier contents of the same page. `swapped`: the contents of the next page.
+    `zeroed`: zeros. `foreign`: a page of another memory region. `flipped`: the first half stays,
+    and the second half comes from the next page.
+    Expected: exactly this page is bad, and the report names the right kind.
     """
     region = daemon.run_command(f"memory start a mib=1 touch={touch}")
     inject_fault(daemon, int(region["address"], 16) + 3 * PAGE_BYTES)

@@ -55,10 +55,10 @@ def test_wire_captures_a_connection_between_two_addresses(
 @pytest.mark.parametrize("address", LOOPBACK_ADDRESSES)
 def test_answers_counts_the_echo_replies_of_the_gap_meter(program: Path, address: str) -> None:
     """
-    The capture on the interface records the time of each echo reply for the gap meter.
+    The command `answers` records the time of each echo reply that the gap meter receives.
 
-    Preconditions: the loopback interface. The capture starts before the gap meter and ends
-    after the gap meter.
+    Preconditions: the capture runs on the loopback interface. The capture starts before the gap
+    meter and ends after the gap meter.
     Expected: the capture recorded at least as many echo replies as the gap meter received. The
     capture missed no echo reply.
     """

@@ -40,9 +40,9 @@ def test_gap_meter_writes_probes_session_and_marks(
     The gap meter writes a line for each answered probe, for each reply in the TCP session, and for
     each mark (a name for the current time).
 
-    Expected: a line contains the boot id of the machine. No reply is earlier than its probe. The
-    last line contains the number of sent probes and the number of answered probes. The number of
-    answered probes is the number of lines about probes. The exit status is 0.
+    Expected: exactly one line contains the boot id of the machine. No reply is earlier than its
+    probe. The last line counts the sent probes and the answered probes. The count of answered
+    probes is equal to the number of probe lines. The exit status is 0.
     """
     meter.read_until("s")
     meter.send_command("mark here")
@@ -84,6 +84,8 @@ def test_probe_interval_changes_while_the_gap_meter_runs(meter: MeterProcess) ->
     The command `pace` immediately changes the interval between two probes, and the interval
     between two requests in the TCP session.
 
+    Preconditions: the gap meter starts with a probe interval of 2 ms. The test changes the interval
+    to 50 ms, and later back to 2 ms.
     Expected: for each probe interval, the gap meter writes a line with the interval and its start
     time. At 50 ms the gap meter sends few probes. After the change back to 2 ms, the gap meter
     sends the next probe immediately, and many probes follow.

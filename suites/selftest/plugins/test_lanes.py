@@ -68,7 +68,8 @@ PLUGINS = ("session", "requirement_markers", "lanes", "exclusive", "pair_order")
 def run_suite(folder: Path, *options: str, inventory: str = INVENTORY) -> list[dict[str, Any]]:
     """Run the tests in `SUITE` with three workers, and return one result for each test.
 
-    Each test writes its result: time, test id, lane, pair of the record, and worker.
+    A result contains the time, the test id and the worker. `lane` is the pair or replica on which
+    the test ran. For a replica, `record_pair` is the original pair; otherwise both are equal.
     """
     (folder / "inventory.yml").write_text(inventory)
     (folder / "known_hosts").touch()
@@ -132,9 +133,9 @@ def test_pairs_with_a_common_host_share_a_worker(tmp_path: Path) -> None:
     """
     Pairs with a common host never run at the same time, but other pairs may run in parallel.
 
-    Preconditions: a host is the source of two pairs, and the third pair has hosts of its own. The
-    plugin `exclusive` first puts the timing-sensitive tests of all pairs before the other tests.
-    Expected: both pairs of the common host run all their tests on one worker. The worker runs all
+    Preconditions: a host is the source of two pairs, and the third pair has hosts of its own. Each
+    pair has timing-sensitive tests, which run before the other tests of the pair.
+    Expected: one worker runs all tests of the two pairs with the common host. This worker runs all
     tests of one pair, and then all tests of the other pair.
     """
     inventory = INVENTORY.replace(

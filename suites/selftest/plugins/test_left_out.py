@@ -46,11 +46,10 @@ def test_tests_that_the_arguments_leave_out_are_recorded(
     tmp_path: Path, arguments: tuple[str, ...], left_out: tuple[str, ...]
 ) -> None:
     """
-    The record of a run names the tests that the arguments left out. Such a run qualifies no pair.
+    The record of a run names the tests that the arguments left out.
 
-    An argument can name a test with parameters, e.g. `test_move[nbd]`. Then pytest does not
-    collect `test_move` with other parameters, so the ids of these tests are unknown. The record
-    contains `test_move (only some parameters)` instead.
+    With the argument `test_move[nbd]`, pytest collects `test_move` only with the parameter `nbd`.
+    The other parameters are unknown. So the record contains `test_move (only some parameters)`.
     """
     session = run_inner_session(tmp_path, TWO_TESTS, arguments)
 

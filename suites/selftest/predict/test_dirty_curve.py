@@ -124,8 +124,8 @@ def test_saturation_within_the_first_window_counts_as_fast() -> None:
     """If a load dirties its whole working set in the first time window, the load counts as fast.
 
     The first time window is 1 s. No measurement shows how fast the guest dirtied the memory within
-    this second. With a low dirty rate, the prediction could be too optimistic, so the fitted dirty
-    curve has a high rate.
+    this second. Therefore the fitted dirty curve has a high rate. A curve with a low rate could
+    make the prediction too optimistic.
     """
     assert fit_dirty_model({1.0: 20.0, 2.0: 20.0}).curve(0.7) > 14.0
 

@@ -46,8 +46,9 @@ LIMITS = MigrationLimits(downtime_limit_s=0.3, deadline_s=60.0)
 def test_idle_guest_pauses_when_the_remaining_memory_fits() -> None:
     """QEMU pauses an idle guest as soon as the remaining memory fits into the downtime limit.
 
-    With a bandwidth limit of 32 MiB/s, 9.6 MiB fit into the downtime limit of 0.3 s. QEMU sends
-    the last 9.6 MiB while the guest is paused, at the link speed of 320 MiB/s.
+    At the bandwidth limit of 32 MiB/s, 9.6 MiB fit into the downtime limit of 0.3 s. So QEMU pauses
+    the guest when 9.6 MiB remain. While the guest is paused, no bandwidth limit applies: QEMU sends
+    the last 9.6 MiB at the link speed of 320 MiB/s.
     """
     prediction = simulate_precopy(
         105.6, DirtyModel(build_cyclic_curve(0, 0)), TRANSFER_MODEL, LIMITS

@@ -14,7 +14,10 @@ LIMITS = MigrationLimits(downtime_limit_s=0.3)
 
 
 def test_idle_guest_is_sent_once() -> None:
-    """An idle guest dirties no memory: a single round, and no memory remains for the downtime."""
+    """An idle guest dirties no memory, so QEMU sends all memory in a single round.
+
+    No memory remains to send during the downtime, so the downtime is 0.
+    """
     prediction = simulate_textbook_precopy(
         512.0, DirtyModel(build_cyclic_curve(0, 0)), TRANSFER_MODEL, LIMITS
     )
@@ -27,7 +30,7 @@ def test_idle_guest_is_sent_once() -> None:
 
 
 def test_rounds_are_a_geometric_series_below_saturation() -> None:
-    """A dirty rate of half the bandwidth halves the volume from round to round."""
+    """At a dirty rate of half the bandwidth, each round sends half as much as the one before."""
     prediction = simulate_textbook_precopy(
         800.0, DirtyModel(build_cyclic_curve(50.0, 10_000.0)), TRANSFER_MODEL, LIMITS
     )

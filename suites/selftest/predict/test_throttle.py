@@ -52,8 +52,9 @@ def test_dirty_syncs_within_a_second_count_once() -> None:
 
     Preconditions: QEMU reads the dirty log (a dirty sync) at 0.4 s, 0.8 s, 1.2 s and 3 s. The dirty
     rate is high.
-    Expected: auto-converge checks the dirty rate at 1.2 s and at 3 s. The throttle needs two checks
-    with a high rate, so the throttle starts at 3 s.
+    Expected: auto-converge checks the dirty rate at 1.2 s and at 3 s. The first check comes only
+    after the first second, so the syncs at 0.4 s and 0.8 s cause no check. The throttle needs two
+    checks with a high rate, so the throttle starts at 3 s.
     """
     throttle = Throttle()
 
@@ -73,14 +74,20 @@ def test_guest_is_throttled_only_after_high_dirty_rate() -> None:
     bandwidth is 100 MiB/s. An iteration has a high dirty rate if the guest dirties more than half
     of the memory that QEMU sends.
     Expected: the throttle increases from 0 % to 20 %, and then in steps of 10 % to 70 %. With 70 %,
-    the guest dirties 45 MiB/s. This dirty rate is low, so the throttle stays at 70 %. An iteration
-    sends the memory that the guest dirtied in the iteration before. All iterations take 103 s:
+    the guest dirties 45 MiB/s. This dirty rate is low, so the throttle stays at 70 %. All
+    iterations take 103 s. The times of the iterations with each throttle are:
 
-    - 0, 20 and 30 %: six iterations of 10 s, because the guest dirties all 1000 MiB in 10 s
-    - 40 % (90 MiB/s): 10 s and 9 s
-    - 50 % (75 MiB/s): 8.1 s and 6.1 s
-    - 60 % (60 MiB/s): 4.6 s and 2.7 s
-    - 70 % (45 MiB/s): 1.6 s, 0.7 s and 0.3 s
+    - 0 %: 10 s, 10 s
+    - 20 %: 10 s, 10 s
+    - 30 %: 10 s, 10 s
+    - 40 %: 10 s, 9 s
+    - 50 %: 8.1 s, 6.1 s
+    - 60 %: 4.6 s, 2.7 s
+    - 70 %: 1.6 s, 0.7 s, 0.3 s
+
+    An iteration sends the memory that the guest dirtied in the iteration before. With up to 30 %,
+    the guest dirties all 1000 MiB in 10 s. With 40 %, the guest dirties 90 MiB/s, so 900 MiB in
+    the first iteration of 10 s. QEMU sends these 900 MiB in the second iteration, in 9 s.
 
     With 70 % from the start, the migration takes less than 25 s.
     """

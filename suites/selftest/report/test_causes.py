@@ -14,9 +14,10 @@ def make_record(test_id: str, reason: str, verdict: Verdict = Verdict.INCONCLUSI
 
 
 def test_reasons_differ_only_in_guest_and_numbers() -> None:
-    """Reasons that differ only in guest names and numbers are a common cause.
+    """Tests have a common cause if their reasons differ only in guest names and numbers.
 
-    A common cause needs at least three tests. Three of the five tests have such a reason.
+    A reason is the message that explains the verdict of a test. A common cause needs at least three
+    tests with the same verdict. Three of the five tests have such reasons.
     """
     records = [
         make_record("t1", "setup: HostError: mq-0a1b2c-0-1 after 12 s: no firmware"),

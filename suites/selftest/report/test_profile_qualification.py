@@ -18,12 +18,12 @@ pytestmark = pytest.mark.selftest
 @pytest.mark.parametrize("name", list_profile_names())
 def test_real_pair_meets_the_profile(name: str) -> None:
     """
-    A real pair qualifies although some tests were withheld.
+    A real pair can meet the requirements of a profile although some tests were withheld.
 
-    Preconditions: each requirement with tests has a passed test and a withheld test. A withheld
+    Preconditions: each requirement that has tests has a passed test and a withheld test. A withheld
     test did not run, because its fault could harm other users of a host.
-    Expected: the pair qualifies. Exception: if the demand for a requirement without tests is
-    `required`, the run is inconclusive.
+    Expected: if the profile requires only requirements that have tests, the run is qualified.
+    Otherwise the run is inconclusive.
     """
     requirements = load_requirements()
     profile = load_profile(name).make_snapshot()

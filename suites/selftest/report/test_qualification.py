@@ -122,9 +122,9 @@ def test_requirement_with_withheld_tests_only_does_not_qualify() -> None:
 
 def test_single_test_beyond_requirement_decides() -> None:
     """
-    If a requirement has only a test with the marker `beyond_requirement`, this test decides.
+    If the only test of a requirement has the marker `beyond_requirement`, this test decides.
 
-    Preconditions: the verdict of the only test is `unsupported`.
+    Preconditions: the verdict of the test is `unsupported`.
     Expected: the verdict of the requirement is `unsupported`.
     """
     beyond_requirement_test = replace(
@@ -262,9 +262,10 @@ def test_incomplete_run_never_qualifies(
 def test_result_and_exit_code_tell_bad_hosts_from_a_bad_night(
     verdicts: tuple[Verdict, Verdict], expected: RunResult
 ) -> None:
-    """A `fail` or `unsupported` of one required requirement gives the result `not qualified`.
+    """The verdicts `fail` and `unsupported` of a required requirement mean `not qualified`.
 
-    Otherwise, a required requirement that did not pass gives the result `inconclusive`.
+    Without these two verdicts, the verdicts `inconclusive`, `not-run` and `withheld` of a required
+    requirement mean `inconclusive`. The exit code follows from the result.
     """
     run = make_run(BOTH_REQUIRED)
     records = [

@@ -51,8 +51,8 @@ def test_only_differences_are_listed() -> None:
     """
     The table of stack differences lists no verdict or message that is the same on all stacks.
 
-    A stack is libvirt and QEMU of a host together. Messages that differ only in guest names and
-    numbers are the same.
+    A stack is the versions of libvirt and QEMU at both hosts of a pair. Messages that differ only
+    in guest names and numbers are the same.
     """
     runs = [make_run("r1", OLD), make_run("r2", NEW)]
     tests = [
@@ -68,7 +68,7 @@ def test_only_differences_are_listed() -> None:
 
 
 def test_other_words_of_a_refusal_are_a_difference() -> None:
-    """If two stacks (libvirt and QEMU) refuse in different words, a row shows both messages."""
+    """If two stacks (libvirt and QEMU) refuse with different messages, a row shows both."""
     runs = [make_run("r1", OLD), make_run("r2", NEW)]
     tests = [
         make_test("r1", Verdict.PASS, "no space left on device"),
@@ -82,10 +82,10 @@ def test_other_words_of_a_refusal_are_a_difference() -> None:
 
 
 def test_unguarded_migrations_are_compared_without_the_pair() -> None:
-    """An unguarded migration is one row in the comparison of stacks, even if the pairs differ.
+    """The row of an unguarded migration shows the result on each stack, but not the pair.
 
-    A stack is libvirt and QEMU of a host together. An unguarded migration runs without the guard,
-    which refuses unsafe migrations. The row shows the result on each stack and names no pair.
+    An unguarded migration runs without migqual's guard, which refuses unsafe migrations. A stack is
+    the versions of libvirt and QEMU at both hosts of a pair.
     """
     name = "unguarded migration test_x[a1-b1-one-less]"
     runs = [
@@ -122,10 +122,10 @@ def test_pair_with_two_stacks_has_a_verdict_for_each_stack() -> None:
 
 
 def test_pair_with_one_stack_keeps_the_name() -> None:
-    """A pair with the same stack (libvirt and QEMU) in several runs gets a single verdict.
+    """A pair with the same stack (versions of libvirt and QEMU) in two runs gets a single verdict.
 
-    The name of the pair stays the same. Only if a pair has several stacks, migqual adds the stack
-    to the name.
+    The name of the pair stays the same. migqual adds the stack to the name only if a pair has
+    several stacks.
     """
     runs = [make_run("r1", OLD), make_run("r2", OLD)]
     tests = [make_test("r1", Verdict.PASS), make_test("r2", Verdict.PASS)]
@@ -136,7 +136,7 @@ def test_pair_with_one_stack_keeps_the_name() -> None:
 def test_table_is_in_the_report_of_several_stacks_only() -> None:
     """A report has the table of stack differences only if the runs have several stacks.
 
-    A stack is libvirt and QEMU of a host together.
+    A stack is the versions of libvirt and QEMU at both hosts of a pair.
     """
     old_run, new_run = make_run("r1", OLD), make_run("r2", NEW)
     tests = [make_test("r1", Verdict.PASS), make_test("r2", Verdict.UNSUPPORTED)]

@@ -45,7 +45,8 @@ class NetworkNamespace:
 class LinkedNamespaces:
     """The network namespaces of a guest and a client, with a link between the two.
 
-    The interface in the namespace of the guest is `guest`, in the namespace of the client `client`.
+    The interface in the guest's namespace has the name `guest`. The interface in the client's
+    namespace has the name `client`.
     """
 
     guest: NetworkNamespace

@@ -65,7 +65,7 @@ class PayloadDaemon:
 def run_payload_daemon(
     program: Path, folder: Path, *options: str, launcher: Sequence[str] = ()
 ) -> Iterator[PayloadDaemon]:
-    """Run the payload daemon, which executes migqual's commands in a guest, on the local machine.
+    """Run the payload daemon of a guest on the local machine, without a guest.
 
     The daemon uses a free port, and its control socket is in `folder`. `launcher` is the beginning
     of the command, for example to run the daemon in another namespace.

@@ -114,10 +114,10 @@ def test_folder_changed_by_others_is_left(certificate_folder: Path, name: str) -
 
 def test_new_folder_changed_by_others_is_left(tmp_path: Path) -> None:
     """
-    If a user added a file to the folder that migqual created, the restore fails.
+    If a user added a file to the certificate folder that migqual created, the scripts fail.
 
-    The restore does not remove the folder. The folder still contains the private keys of migqual,
-    so the restore must not count as done.
+    The restore script removes only an unchanged folder. Here the folder stays, together with the
+    private keys of migqual. So the script must not report success.
     """
     path = tmp_path / "qemu"
     run_script(backup_scripts.INSTALL_FOLDER, path, stdin=build_certificate_archive(b"one"))
@@ -135,8 +135,7 @@ def test_foreign_folder_blocks_restore(certificate_folder: Path) -> None:
     """
     The restore of a certificate folder fails if a user created a new folder at the same path.
 
-    Expected: the restore script fails, so the restore does not count as done. The user's folder
-    stays.
+    Expected: the restore script does not report success. The user's folder stays.
     """
     run_script(backup_scripts.BACK_UP_FOLDER, certificate_folder)
     certificate_folder.mkdir()

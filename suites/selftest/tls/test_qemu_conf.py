@@ -50,9 +50,10 @@ def test_defaults_of_old_libvirt_and_migration_folder() -> None:
     """
     A key `migrate_tls_...` in qemu.conf overrides libvirt's defaults.
 
-    By default, libvirt before 6.10 does not verify the certificate of a peer. If the certificate
-    folder for migrations exists, libvirt uses this folder by default, even if
-    `default_tls_x509_cert_dir` names another folder.
+    Preconditions: libvirt is older than 6.10 and does not verify peers by default. The host has
+    libvirt's certificate folder for migrations.
+    Expected: `migrate_tls_x509_verify` switches the verification on. `migrate_tls_x509_cert_dir`
+    selects another certificate folder, but `default_tls_x509_cert_dir` does not.
     """
     migration_folder = PurePosixPath("/etc/pki/libvirt-migrate")
     defaults = qemu_conf.TlsDefaults(verify_peers=False, certificate_folder=migration_folder)
