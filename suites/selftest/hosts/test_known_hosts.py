@@ -36,15 +36,21 @@ def ssh_port() -> Iterator[int]:
 
 
 def serve_logins(listener: socket.socket) -> None:
+    """Serve each connection in its own thread, so that a broken connection ends no other."""
     with suppress(OSError):
         while True:
-            transport = paramiko.Transport(listener.accept()[0])
-            for key in (ECDSA_KEY, RSA_KEY):
-                transport.add_server_key(key)
-            with suppress(EOFError, paramiko.SSHException):
-                transport.start_server(server=paramiko.ServerInterface())
-            transport.join(10)
-            transport.close()
+            connection = listener.accept()[0]
+            threading.Thread(target=serve_login, args=(connection,), daemon=True).start()
+
+
+def serve_login(connection: socket.socket) -> None:
+    transport = paramiko.Transport(connection)
+    for key in (ECDSA_KEY, RSA_KEY):
+        transport.add_server_key(key)
+    with suppress(EOFError, OSError, paramiko.SSHException):  # the client can end at any moment
+        transport.start_server(server=paramiko.ServerInterface())
+    transport.join(10)
+    transport.close()
 
 
 def log_in_with(tmp_path: Path, port: int, known_hosts: str) -> Exception:
