@@ -47,9 +47,9 @@ def remove_open_entries(
     with ExitStack() as stack:
         connections = _HostConnections(inventory, stack)
         kept_entries = [
-            made
-            for made in entries
-            if not _remove_entry(made, journal_file, connections, report_progress)
+            entry
+            for entry in entries
+            if not _remove_entry(entry, journal_file, connections, report_progress)
         ]
     if not kept_entries and len(entries) == len(journal_file.open_entries):
         journal_file.delete()

@@ -70,7 +70,7 @@ def test_prediction_matches_migration(
     } or total_time_error is None:
         raise InconclusiveError(
             "the test needs both predictions, `converges` and `does not converge`, and at least "
-            "one migration that converges as predicted. A prediction near the boundary of "
+            "one migration that converges as predicted. A trial near the boundary of "
             "convergence does not count. Run the test again when the hosts are idle. The trials: "
             f"{results}"
         )

@@ -77,23 +77,25 @@ def render_findings_table(findings: Sequence[Finding]) -> str:
     """Render the messages and remedies of all findings, and the number of findings by severity."""
     id_width = max(len(finding.id) for finding in findings)
     lines = []
-    for one in findings:
-        prefix = f"{one.severity:<8} {one.id:<{id_width}}  "
+    for finding in findings:
+        prefix = f"{finding.severity:<8} {finding.id:<{id_width}}  "
         indent = " " * len(prefix)
         lines.append(
-            fill(one.message, _LINE_WIDTH, initial_indent=prefix, subsequent_indent=indent)
+            fill(finding.message, _LINE_WIDTH, initial_indent=prefix, subsequent_indent=indent)
         )
-        if one.remedy:
+        if finding.remedy:
             remedy_prefix = f"{indent}-> "
             lines.append(
                 fill(
-                    one.remedy,
+                    finding.remedy,
                     _LINE_WIDTH,
                     initial_indent=remedy_prefix,
                     subsequent_indent=f"{indent}   ",
                 )
             )
-    counts = {severity: sum(one.severity is severity for one in findings) for severity in Severity}
+    counts = {
+        severity: sum(finding.severity is severity for finding in findings) for severity in Severity
+    }
     summary = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     return "\n".join([*lines, summary])
 

@@ -30,7 +30,7 @@ def disconnect_guest(journal: Journal, host: Host, guest: Guest) -> Iterator[Non
     devices = [nic.host_device for nic in parse_domain_xml(domain.read_live_xml()).nics]
 
     def are_down() -> bool:
-        shown = [host.shell.run("ip", "-o", "link", "show", "dev", one).stdout for one in devices]
+        shown = [host.shell.run("ip", "-o", "link", "show", "dev", name).stdout for name in devices]
         return not any(
             "UP" in text.partition("<")[2].partition(">")[0].split(",") for text in shown
         )

@@ -273,5 +273,10 @@ def _remove_domain(host: Host, name: str) -> None:
 
 def _find_domains(host: Host, name: str) -> list[Domain]:
     """Find the domain of a guest, and domains whose names begin with ``NAME-``."""
-    names = [one for one in host.libvirt.list_domain_states() if f"{one}-".startswith(f"{name}-")]
-    return [domain for one in names if (domain := host.libvirt.find_domain(one)) is not None]
+    all_names = host.libvirt.list_domain_states()
+    domains = [
+        host.libvirt.find_domain(domain_name)
+        for domain_name in all_names
+        if f"{domain_name}-".startswith(f"{name}-")
+    ]
+    return [domain for domain in domains if domain is not None]

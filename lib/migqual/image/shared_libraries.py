@@ -31,22 +31,22 @@ def find_shared_libraries(rootfs: Path, program: Path) -> dict[str, Path]:
         LabError: `readelf` is not installed, or a library is missing.
     """
     output = _read_elf_headers(program)
-    found: dict[str, Path] = {}
-    seen: set[str] = set()
+    libraries: dict[str, Path] = {}
+    visited_names: set[str] = set()
     if match := _INTERPRETER.search(output):
         loader = match.group(1).lstrip("/")
-        found[loader] = _locate(rootfs, loader)
-        seen.add(Path(loader).name)  # the C library also needs the loader
+        libraries[loader] = _locate(rootfs, loader)
+        visited_names.add(Path(loader).name)  # the C library also needs the loader
     pending = _NEEDED.findall(output)
     while pending:
         name = pending.pop()
-        if name in seen:
+        if name in visited_names:
             continue
-        seen.add(name)
+        visited_names.add(name)
         path = _find_library(rootfs, name)
-        found[str(path.relative_to(rootfs))] = path
+        libraries[str(path.relative_to(rootfs))] = path
         pending += _NEEDED.findall(_read_elf_headers(path))
-    return found
+    return libraries
 
 
 def _find_library(rootfs: Path, name: str) -> Path:

@@ -211,12 +211,15 @@ def _are_same_servers(source: Iterable[str], destination: Iterable[str]) -> bool
     example no IPv6 addresses, the function ignores this version. If no version remains, the result
     is False.
     """
-    versions = [
-        [{one for one in addresses if ip_address(one).version == version} for version in (4, 6)]
-        for addresses in (source, destination)
+    pairs = [
+        [
+            {address for address in addresses if ip_address(address).version == version}
+            for addresses in (source, destination)
+        ]
+        for version in (4, 6)
     ]
-    common = [(mine, other) for mine, other in zip(*versions, strict=True) if mine and other]
-    return bool(common) and all(mine == other for mine, other in common)
+    common_pairs = [pair for pair in pairs if all(pair)]
+    return bool(common_pairs) and all(pair[0] == pair[1] for pair in common_pairs)
 
 
 def _format_addresses(view: BlockView) -> str:
