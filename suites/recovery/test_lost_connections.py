@@ -141,7 +141,9 @@ def lose_connection_during_recovery(held: HeldMigration) -> None:
         wait_for_status(held, "postcopy-active")
         break_and_wait(held, reset_connections)
     if not isinstance(recovery.exception(), MigrationError):
-        raise InconclusiveError("the recovery ended before its connections were reset")
+        raise InconclusiveError(
+            "the resumed migration ended before the test could break its connection again"
+        )
 
 
 @pytest.mark.requirement("LM-RES-02")

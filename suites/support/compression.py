@@ -57,12 +57,12 @@ class CountedMigration:
 
     @property
     def normal_pages(self) -> int:
-        """Return the number of pages sent as a whole, according to the job statistics.
+        """Return the number of pages sent without compression, according to the job statistics.
 
         Raises:
             InconclusiveError: libvirt did not report the number.
         """
-        return require_statistic(self.outcome.stats.normal_pages, "pages sent as a whole")
+        return require_statistic(self.outcome.stats.normal_pages, "pages sent without compression")
 
     @property
     def byte_mismatch(self) -> str:

@@ -40,7 +40,7 @@ def check_tcg_memory(host: Host, spec: GuestSpec) -> None:
     version = host.query_versions()["qemu"]
     if tuple(int(part) for part in version.split(".")[:2]) < FIRST_SOUND_RELEASE:
         raise GuestError(
-            f"QEMU {version} of {host.name} misses writes of emulated guests with huge pages or "
-            "NUMA nodes, so the result of a migration would say nothing",
+            f"QEMU {version} of {host.name} does not send all changed memory of an emulated guest "
+            "with huge pages or NUMA nodes, so a migration would damage the guest",
             remedy="use KVM, or QEMU 9.0 or later",
         )

@@ -115,10 +115,10 @@ class PredictionTrial:
 
 @dataclass(frozen=True)
 class PredictionScore:
-    """The accuracy of the predictions in all trials.
+    """The accuracy of the predictions of several migrations (trials).
 
-    An error is a share of the measured time. A percentile of an error is None if this error is
-    None in all trials.
+    The error of a predicted time is a share of the measured time. If no trial has an error of a
+    kind, the percentile of this kind is None.
     """
 
     trials: tuple[PredictionTrial, ...]
