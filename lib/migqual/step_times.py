@@ -40,11 +40,12 @@ class StepTimes:
         self._inner_seconds.append(0.0)
 
     def end_step(self, name: str, elapsed_s: float) -> None:
-        """End the step that began last, and add the time of the step to `seconds`.
+        """End the step that began last, and add its time without inner steps to `seconds`.
 
         Args:
             name: The name of the step.
-            elapsed_s: The duration of the step in seconds, inner steps included.
+            elapsed_s: The time from begin to end of the step in seconds. The method subtracts the
+                time of the inner steps.
         """
         own_s = elapsed_s - self._inner_seconds.pop()
         self.seconds[name] = self.seconds.get(name, 0.0) + own_s

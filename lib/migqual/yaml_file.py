@@ -225,7 +225,8 @@ def list_validation_messages(error: ValidationError, data: object) -> list[tuple
 def _is_consequence(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
     """Return whether the error is "list too short", and the list contains invalid items.
 
-    pydantic does not count invalid items, so the list may be long enough.
+    pydantic counts only the valid items. When the user corrects the invalid items, the list may be
+    long enough.
     """
     location = detail["loc"]
     return detail["type"] == "too_short" and any(

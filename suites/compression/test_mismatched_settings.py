@@ -70,10 +70,11 @@ def test_compression_mismatch_fails_cleanly(
     set at both ends, the migration succeeds.
 
     Preconditions: both QEMUs have the parameter; the test sets the parameter through the QEMU
-    monitor.
-    Expected: with zstd only at the source, the guest does not arrive and runs on unharmed. With
-    zstd at both ends the guest moves, and text takes fewer bytes than without compression. The
-    report says how the first migration ended: by an error, or by an abort after a stall.
+    monitor. 32 MiB of the guest memory contain text, which is easy to compress.
+    Expected: with zstd only at the source, the guest stays at the source and runs on unharmed.
+    With zstd at both ends, the guest moves, and the migration sends fewer bytes than without
+    compression. The report says how the first migration ended: by an error, or by an abort after
+    a stall.
     """
     require_parameter(testbed.pair, name, "zstd")
     guest = testbed.make_guest(DIRTYING_GUEST)

@@ -150,7 +150,7 @@ def read_migration_bytes(held: HeldMigration) -> int:
 
 
 def require_answer(held: HeldMigration) -> None:
-    """Require a reply of the guest to a probe that the client sends from now on.
+    """Wait for the next reply of the guest to the client.
 
     Raises:
         TimedOut: The guest does not answer.

@@ -254,9 +254,9 @@ def test_short_calls_are_not_delayed_by_a_migration(testbed: Testbed) -> None:
     """
     A migration does not delay short libvirt calls, for example a query of the job.
 
-    Preconditions: the call that migrates blocks for seconds, on its own libvirt connection. A loop
-    queries the domain's job without a pause. If both used one connection, libvirt could delay a
-    query until the next keepalive message, up to 5 s.
+    Preconditions: a migration runs for seconds. Its libvirt call has its own connection. A loop
+    queries the domain's job without a pause, on another connection. On a common connection,
+    libvirt could delay a query until the next keepalive message, up to 5 s.
     Expected: each query gets its answer in less than 2 s.
     """
     guest = testbed.make_guest(GuestSpec(load=GuestLoad("full", memory=MemoryLoad(size_mib=96))))

@@ -18,7 +18,7 @@ def test_only_the_pair_can_open_an_iscsi_disk(testbed: Testbed) -> None:
     Both hosts of the pair read the disk, and a third hypervisor is refused.
 
     Preconditions: a lab with a hypervisor outside the pair.
-    Expected: the third host reaches the server, but may not log in to the target.
+    Expected: the third host reaches the server, but the server refuses the login to the target.
     """
     pair_names = {host.name for host in testbed.hosts}
     other_entries = testbed.inventory.list_hosts_with_role(HostRole.HYPERVISOR)

@@ -272,8 +272,8 @@ def test_lab_network_has_no_route_outside(lab_name: str) -> None:
     No namespace of a lab has a route to an address outside the lab, and the machine's own
     network is not changed.
 
-    Expected: no such route exists, also not after a host was killed. Links, addresses, routes
-    and firewall rules of the machine are as before.
+    Expected: no such route exists, neither before nor after the test kills a host. Links,
+    addresses, routes and firewall rules of the machine are as before.
     """
     network_before = list_network_state()
 

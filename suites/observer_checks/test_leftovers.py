@@ -65,7 +65,7 @@ def leave_objects(
 ) -> None:
     """Create a file, folders, a mount, an nftables table and a network interface on the host.
 
-    The end of the stack removes the objects.
+    When `stack` closes, the objects are removed.
     """
     objects: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         (("touch", "--", str(file)), ("rm", "-f", "--", str(file))),

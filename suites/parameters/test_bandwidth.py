@@ -99,12 +99,12 @@ def test_throughput_stays_under_the_limit(
     A migration stays within the bandwidth limit, and uses most of the limit.
 
     Preconditions: at the limit, the migration of the guest takes several seconds.
-    Expected: the rate does not exceed the limit plus the tolerance of the profile. This holds
-    for each window of two seconds after the start, and for the mean of the whole migration on
-    the link. The kernel and the migration job count about the same number of bytes. At least
-    half of the windows reach 85 % of the limit. The test is inconclusive if the link is too slow
-    for this rate. The report also shows the highest rate of the whole migration, including the
-    start and the end. The test does not check this rate.
+    Expected: the test measures the rate in time windows of 2 s, without the start and the end of
+    the migration. In each window, the rate is at most the limit plus the tolerance of the
+    profile. The same is true for the mean rate of the whole migration on the link. The kernel and
+    the migration job count about the same number of bytes. At least half of the windows reach
+    85 % of the limit. If the link is too slow for the limit, the test is inconclusive. The report
+    also shows the highest rate with start and end. The test does not check this highest rate.
     """
     guest = testbed.make_guest(FULL_GUEST)
 
@@ -210,8 +210,8 @@ def test_postcopy_bandwidth(testbed: Testbed, profile: Profile) -> None:
 
     Preconditions: the migration switches to post-copy one second after the start.
     Expected: QEMU and libvirt report the limit for post-copy. In post-copy the rate stays within
-    the post-copy limit and exceeds the pre-copy limit. A host without post-copy reports the
-    missing support (unsupported).
+    the post-copy limit and exceeds the pre-copy limit. If a host does not support post-copy, the
+    verdict is `unsupported`.
     """
     precopy_mib_s, postcopy_mib_s = 16, 24
     guest = testbed.make_guest(FULL_GUEST)
@@ -278,7 +278,7 @@ def compute_link_rate_mib_s(migration: CountedMigration) -> float:
     """Return the mean rate of the migration on the link in MiB/s, by the kernel's byte count.
 
     The function divides the bytes by the time from the first data to the end of the migration.
-    `BURST_ALLOWANCE_S` is added to this time, because QEMU may exceed the bandwidth limit at the
+    `BURST_ALLOWANCE_S` is added to this time, because QEMU can exceed the bandwidth limit at the
     start and at the end.
     """
     outcome = migration.outcome
@@ -300,7 +300,7 @@ def find_first_data_s(samples: tuple[JobSample, ...]) -> float:
 def compute_rates_mib_s(
     outcome: Outcome, *, since_s: float, until_s: float | None = None
 ) -> tuple[float, ...]:
-    """Return the throughput of guest memory in MiB/s, for each time window of two seconds.
+    """Return the throughput of guest memory in MiB/s, for each time window (2 s or longer).
 
     A window starts and ends at a job sample. The windows overlap.
 
@@ -311,7 +311,8 @@ def compute_rates_mib_s(
 
     Raises:
         InconclusiveError: No window fits between `since_s` and `until_s`, for example because
-            libvirt replied too slowly. Or the source reported no stop of the guest.
+            libvirt replied too slowly. The same error is raised if `until_s` is None and the
+            source reported no STOP event.
     """
     if until_s is None:
         stop_events = (event for event in outcome.events if event.name == "STOP")
@@ -325,8 +326,8 @@ def compute_rates_mib_s(
         slowest_reply_s = max((sample.query_s for sample in outcome.job_samples), default=0.0)
         raise InconclusiveError(
             "the throughput is not known: the usable job samples cover less than "
-            f"{throughput.WINDOW_SECONDS:g} s. A sample is usable from {since_s:.1f} s to "
-            f"{until_s:.1f} s after the start of the migration, if libvirt replied quickly. "
-            f"The slowest reply took {slowest_reply_s:.2f} s"
+            f"{throughput.WINDOW_SECONDS:g} s. The test uses the samples from {since_s:.1f} s to "
+            f"{until_s:.1f} s after the start of the migration, and ignores samples with a slow "
+            f"reply of libvirt. The slowest reply took {slowest_reply_s:.2f} s"
         )
     return rates_mib_s

@@ -56,13 +56,12 @@ def test_acpi_reboot_during_a_migration_ends_in_shutdown(
     """
     A guest that migrates during an ACPI reboot is off at the destination.
 
-    Preconditions: an ACPI reboot has two steps. First, libvirt presses the guest's power button,
-    and the guest shuts down. Then libvirt starts the guest again. The guest migrates during the
-    shutdown.
+    Preconditions: for an ACPI reboot, libvirt presses the guest's power button, and the guest shuts
+    down. The guest migrates during this shutdown. Without a migration, libvirt would start the
+    guest again after the shutdown.
     Expected: the guest shuts down at the destination and stays off. The guest never runs on both
-    hosts, and nothing of the guest stays at the source. If libvirt or QEMU starts the guest again
-    at the destination, the verdict is `unsupported`. The profile decides whether `unsupported` is
-    accepted.
+    hosts, and nothing of the guest stays at the source. If the guest starts again at the
+    destination, the verdict is `unsupported`. The profile decides whether this verdict is accepted.
     """
     slow_shutdown_guest.domain.reboot(RebootMethod.ACPI)
     outcome = migrate(slow_shutdown_guest, testbed.destination, Plan())

@@ -115,22 +115,22 @@ class Meaning:
     def has_attribute(self, name: str) -> bool:
         """Return whether an object in a docstring example can have the attribute `name`.
 
-        In `guest.host`, the object is `guest` and the attribute is `host`. The result is True if
-        `value` has the attribute, or a type annotation such as `host: Host`.
+        For `guest.host`, `name` is `host`, and `value` is the class `Guest`. The class must have an
+        attribute `host`, or a type annotation such as `host: Host`.
 
-        If only the class of the object is known, and the class is not a dataclass, the result is
-        always True. `__init__` of the class may set attributes that this method cannot find.
+        For an instance of a class that is not a dataclass, the result is always True. `__init__` of
+        the class may set attributes that this method cannot find.
         """
         is_open = self.is_instance and not is_dataclass(self.value)
         annotations = getattr(self.value, "__annotations__", {})
         return is_open or hasattr(self.value, name) or name in annotations
 
     def get_attribute(self, name: str) -> "Meaning | None":
-        """Return the meaning of the attribute `name`; None if the meaning is not known.
+        """Return what the attribute `name` means, as a `Meaning`; None if this is not known.
 
-        For `guest.start_load`, `self` is the meaning of `guest`, `name` is `start_load`, and the
-        result contains the method. For a property, or a field without a default, the result is
-        None.
+        For `guest.start_load`, the `value` of the result is the method `start_load`. For a
+        property, or a field without a default, the result is None, because the class does not
+        contain the value.
         """
         value = getattr(self.value, name, None)
         if value is None or isinstance(value, property):

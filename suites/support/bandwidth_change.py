@@ -43,10 +43,10 @@ class BandwidthChange:
         self._thread = threading.Thread(target=self._set_limit)
 
     def on_sample(self, sample: JobSample) -> None:
-        """Start the change of the limit to `limit_mib_s` when a delay of `delay_s` seconds is over.
+        """Change the bandwidth limit `delay_s` seconds after the first sample with sent data.
 
-        The delay begins at the first sample with sent data. The method never requests an abort of
-        the migration.
+        The method only starts the thread that sets the new limit. The method never requests an
+        abort of the migration.
         """
         self.last_sample_s = sample.at_s
         if self.first_data_s is None and sample.stats.memory_processed_bytes:

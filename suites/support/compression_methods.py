@@ -283,9 +283,10 @@ def find_overhead_violations(
 ) -> list[str]:
     """Describe each level at which a compression method enlarges random data.
 
-    The function subtracts the bytes sent for zeroes from the bytes sent for random data. The result
-    with the method may be at most 1.1 times the result without compression. The subtraction
-    removes the bytes of the other guest memory. The job statistics count the bytes.
+    The size of the random data on the link is a difference: the sent bytes of a migration with
+    random data, minus the sent bytes of a migration with zeroes in the same memory. The job
+    statistics count the bytes. With the method, the difference may be at most 1.1 times the
+    difference without compression.
     """
     random, zero = str(PageContent.RANDOM), str(PageContent.ZERO)
     plain_overhead = plain_migrations[random].reported_bytes - plain_migrations[zero].reported_bytes

@@ -194,15 +194,15 @@ def run_virsh_commands(
 
 
 def _require_accepted_control(host: Host, control: CommandRecord) -> None:
-    """Require that libvirt accepted the harmless command with which the others are compared.
+    """Require that libvirt accepted `virsh dominfo`, which must succeed during a migration.
 
     Raises:
         InconclusiveError: libvirt refused the command.
     """
     if control.answer is not CommandAnswer.ACCEPTED:
         raise InconclusiveError(
-            f"{host.name}: libvirt refused virsh {CONTROL_COMMAND}, so the answers to the other "
-            f"commands prove nothing: {control.message}"
+            f"{host.name}: virsh {CONTROL_COMMAND} must succeed during a migration, but libvirt "
+            f"refused the command: {control.message}"
         )
 
 

@@ -73,12 +73,11 @@ def hold_in_postcopy(testbed: Testbed, guest: Guest, plan: Plan) -> Iterator[Hel
 
     A packet for the guest can lead QEMU's main thread to memory that is still at the source. If the
     connection is lost at this moment, QEMU does not answer libvirt any more. Without packets, only
-    the vCPUs of the guest wait for memory. The checks after the migration wait for the end of the
-    block.
+    the vCPUs of the guest wait for memory. The checks of the migration start when the block ends.
 
     Raises:
         UnsupportedError: An end does not support post-copy.
-        WithheldError: Others may use one of the hosts.
+        WithheldError: A host has no `migqual_exclusive: true` and is not a lab host.
     """
     require_exclusive_hosts("loss of a connection in post-copy", *testbed.hosts)
     journal = testbed.probe_context.journal
@@ -95,7 +94,8 @@ def hold_in_postcopy(testbed: Testbed, guest: Guest, plan: Plan) -> Iterator[Hel
 def wait_for_vcpu(held: HeldMigration) -> None:
     """Wait until the guest has run for 0.05 s of CPU time at the destination.
 
-    The guest then has the memory that it needs all the time, for example its stacks.
+    After this time, the memory that the guest uses most is at the destination, for example the
+    stacks of the kernel.
 
     Raises:
         InconclusiveError: The migration ends first.
@@ -123,13 +123,13 @@ def lose_postcopy_connection(
 ) -> Iterator[HeldMigration]:
     """Migrate a guest, break the connection in post-copy, and yield the paused migration.
 
-    After the block, `HeldMigration.wait_for_end` returns the first migration with its error, and
-    with the violations that the checks found after the block.
+    The checks of the migration start when the block ends. Call `HeldMigration.wait_for_end` after
+    the block: the result contains the error of the migration and the violations.
 
     Raises:
         InconclusiveError: QEMU does not pause the post-copy at both ends.
         UnsupportedError: An end does not support post-copy.
-        WithheldError: Others may use one of the hosts.
+        WithheldError: A host has no `migqual_exclusive: true` and is not a lab host.
     """
     with hold_in_postcopy(testbed, guest, plan) as held:
         break_and_wait(held, break_connection)
@@ -160,8 +160,8 @@ def attempt_recovery(
 ) -> Iterator[Recovery]:
     """Run a block that resumes the migration, and tolerate a crash of libvirt's daemon.
 
-    After a crash, the function ignores the error of the block, records a reservation, and starts
-    the guest again from its definition.
+    After a crash, the function ignores the error of the block, and starts the guest again from its
+    definition. The report gets a reservation (a note that does not fail the test).
     """
     recovery = Recovery()
     pids = {host.name: read_pid(host) for host in held.testbed.hosts}
@@ -182,10 +182,11 @@ def attempt_recovery(
 
 
 def recover(held: HeldMigration, record_reservation: RecordReservation) -> None:
-    """Resume the migration without a limit, and wait until the guest is at the destination.
+    """Resume the migration at full bandwidth, and wait until the guest is at the destination.
 
     Some versions of libvirt report an error of the resumed migration while QEMU at both ends
-    continues. Then the function waits until QEMU completes, and records a reservation.
+    continues. Then the function waits until QEMU completes, and records a reservation (a note in
+    the report that does not fail the test).
 
     Raises:
         InconclusiveError: QEMU continues but does not complete.

@@ -39,10 +39,10 @@ class OverheadTimes:
 def measure_overhead(
     inventory: Inventory, *, rounds: int, memory_mib: int, report_progress: Callable[[str], None]
 ) -> OverheadTimes:
-    """Measure the times of migrations of an idle guest by virsh and by migqual with observers.
+    """Measure the wall times of migrations of an idle guest, with virsh and with migqual.
 
-    Each round has one migration by virsh and one by migqual. The order alternates from round to
-    round.
+    Each round has one migration by virsh without observers, and one by migqual with observers. The
+    order alternates from round to round.
 
     Args:
         inventory: The inventory with the pair and the client.

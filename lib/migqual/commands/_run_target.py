@@ -88,7 +88,10 @@ def open_target(arguments: argparse.Namespace) -> Iterator[RunTarget]:
 def _ensure_lab(arguments: argparse.Namespace, *, was_up: bool) -> LabLayout:
     """Return the layout of the lab that is up. If no lab is up, build the lab first.
 
-    With --topology or --guest, `UsageError` is raised if the lab that is up has another topology.
+    Without --topology and --guest, the function accepts any lab that is up.
+
+    Raises:
+        UsageError: The lab that is up does not match the values of --topology and --guest.
     """
     if was_up and arguments.topology is None and arguments.guest is None:
         print_progress(f"lab {arguments.name} is already up, and stays up after the run")

@@ -115,8 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         The exit code: 0 when every pair qualifies, 1 when a pair does not qualify, and 4 when
         nothing failed, but results are missing or inconclusive.
-        With --smoke: 0 when every tested requirement passes, else 1. An optional or absent
-        requirement may also be `unsupported`.
+        With --smoke: 0 when every tested requirement has an accepted verdict, else 1. `pass` is
+        always accepted. `unsupported` is accepted for an optional or absent requirement.
         With --observer-checks: 0 when all tests pass, else 1.
 
     Raises:

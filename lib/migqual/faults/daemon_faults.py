@@ -21,7 +21,7 @@ def kill_daemon(host: Host) -> None:
 
     Raises:
         TimedOut: No new daemon answers within `RESTART_SECONDS`.
-        WithheldError: Others may use the host.
+        WithheldError: The host has no `migqual_exclusive: true` and is not a lab host.
     """
     unit = _require_daemon(host)
     old_pid = read_daemon_pid(host, unit)
@@ -48,7 +48,7 @@ def freeze_daemon(journal: Journal, host: Host) -> Iterator[None]:
 
     Raises:
         InconclusiveError: The daemon is not frozen after the signal.
-        WithheldError: Others may use the host.
+        WithheldError: The host has no `migqual_exclusive: true` and is not a lab host.
     """
     unit = _require_daemon(host)
     kill = ("systemctl", "kill", f"{unit}.service", "--kill-who=main")
@@ -77,7 +77,7 @@ def _require_daemon(host: Host) -> str:
 
     Raises:
         HostError: A guest that migqual did not create has a job, or no libvirt daemon is active.
-        WithheldError: Others may use the host.
+        WithheldError: The host has no `migqual_exclusive: true` and is not a lab host.
     """
     require_exclusive_hosts("fault of libvirt's daemon", host)
     check_harmless_restart(host)

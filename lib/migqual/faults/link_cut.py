@@ -88,7 +88,7 @@ def cut_migration_link(
 
     Raises:
         InconclusiveError: The rules are not in force, or dropped no packet.
-        WithheldError: Others may use one of the hosts.
+        WithheldError: One of the hosts has no `migqual_exclusive: true` and is not a lab host.
     """
     require_exclusive_hosts("cut of the migration link", source, destination)
     address = resolve_migration_address(source, destination)
@@ -112,7 +112,7 @@ def cut_qemu_connections(
     """Drop all packets of the connections between the two QEMU processes of a migrating guest.
 
     The function adds a table to nftables on the guest's host. Rules in this table drop the packets.
-    No other connection is affected, so the function may be used on hosts that others use.
+    No other connection is affected, so the function accepts hosts with other users.
 
     Args:
         journal: Records the table before it is added, so that `migqual sweep` can remove it.
@@ -196,8 +196,8 @@ def _filter_packets(
         yield cut
         if not cut.count_dropped_packets():
             raise InconclusiveError(
-                f"{host.name}: the cut of the link dropped no packet, so the cut had no effect. "
-                "The rules of the cut were in force"
+                f"{host.name}: the cut of the link dropped no packet, because no packet matched "
+                "the rules of the cut. Check that the hosts use this link during the cut"
             )
 
 

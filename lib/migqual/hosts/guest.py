@@ -228,9 +228,9 @@ class Guest:
         return self.run_payload_command("status")
 
     def map_disk_devices(self) -> dict[str, str]:
-        """Return the device path in the guest of each disk that the guest load writes to.
+        """Return the disks that the guest load writes to: libvirt's target name and device path.
 
-        The key is libvirt's target name of the disk, for example `vda` for `/dev/vda`.
+        For example, `{"vda": "/dev/vda"}`. The path is the path in the guest.
         """
         return {target: f"/dev/{target}" for target in self.spec.list_written_targets()}
 

@@ -15,7 +15,7 @@ BOOT_SECONDS = 600.0  # a server needs minutes to boot
 
 
 class PowerAction(StrEnum):
-    """What the power command does: switch the host off at once, or on."""
+    """What the power command does: switch the host on, or switch it off without a shutdown."""
 
     OFF = "off"
     ON = "on"

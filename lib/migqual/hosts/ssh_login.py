@@ -165,7 +165,7 @@ def _list_key_files(host: HostEntry) -> list[str]:
 
 
 def _read_ssh_options(host: HostEntry) -> Mapping[str, str | list[str]]:
-    """Return the options of the host in the ssh_config, or no options without an ssh_config."""
+    """Return the options of the host in the ssh_config; empty if the host has no ssh_config."""
     if host.ssh_config is None:
         return {}
     return paramiko.SSHConfig.from_path(str(host.ssh_config)).lookup(host.address)

@@ -127,10 +127,10 @@ class PenaltyLedger:
             self._wait(host, settings, settings.unused_connection_s)
 
     def wait_until_login_may_fail(self, host: HostEntry) -> None:
-        """Wait before a login that may fail, so that the server does not lock out the controller.
+        """Wait until a failed login would not make the server lock out the controller.
 
-        The method does not record the penalty for a failed login, because the login may succeed.
-        If the login fails, call `add_failed_login`, which records the penalty.
+        Call the method before a login that can succeed or fail. The method records no penalty. If
+        the login fails, call `add_failed_login`, which records the penalty.
         """
         if settings := self.get_settings(host):
             _pause(self.calculate_wait_s(host, settings.failed_login_s))

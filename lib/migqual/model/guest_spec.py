@@ -237,8 +237,8 @@ class GuestSpec:
         dirty_ring_size: Entries in the dirty ring of each vCPU, a power of two. 0 uses KVM's
             dirty log. Only KVM guests have a dirty ring.
 
-        on_crash: Action of libvirt after a crash. Such a guest has a panic device, with which it
-            reports a crash to QEMU. None means `destroy`, and no panic device.
+        on_crash: Action of libvirt after a crash of the guest. With a value, the guest gets a panic
+            device, which reports the crash to QEMU. None means `destroy`, and no panic device.
 
     Example:
         Make a guest with 512 MiB, a qcow2 disk on the shared directory, and a memory load::

@@ -97,7 +97,7 @@ def describe_missing_features(plan: Plan, host_features: Sequence[MigrationFeatu
 
 
 def is_unsupported_message(message: str) -> bool:
-    """Return whether libvirt's `message` calls a compression method or option unsupported."""
+    """Return whether libvirt's `message` says that a method or an option is not supported."""
     return bool(_UNSUPPORTED_MESSAGE.search(message))
 
 

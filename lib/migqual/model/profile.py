@@ -80,7 +80,9 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Profile:
-    """The demands and thresholds of a profile, merged with the profiles that the profile extends.
+    """The demands and thresholds of a profile.
+
+    If the profile file extends other profile files, the values of all files are merged.
 
     Attributes:
         demands: Demands by requirement id. A requirement without an entry is required.

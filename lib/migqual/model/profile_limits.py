@@ -9,8 +9,8 @@ def find_exceeded_limits(outcome: Outcome, thresholds: Thresholds) -> list[str]:
     """Find the limits that a completed migration exceeded.
 
     If the client did not measure the gap or the TCP session, the limit counts as exceeded. The
-    function ignores QEMU's downtime if QEMU did not report a downtime, or if the plan has a
-    downtime limit.
+    threshold `downtime_qemu_max_ms` applies only to a plan without its own downtime limit. A
+    downtime that QEMU did not report does not exceed the threshold.
 
     Args:
         outcome: The outcome of the migration.

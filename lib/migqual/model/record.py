@@ -96,8 +96,8 @@ class RunRecord:
             inventory permits every acceleration.
         left_out: Node ids of the tests that an argument of pytest, for example `-k`, left out of
             the run. The ids do not contain the pair. An id without parameters means all tests of
-            the function. A pair qualifies only if other runs of the pair recorded the left-out
-            tests.
+            the function. A pair cannot qualify while the results of these tests are missing. Other
+            runs in the same report can add the results.
         environment: Versions and properties of hosts and programs, for example
             `{"host a1": {"qemu": "7.2.15", ...}, ...}`.
     """
@@ -234,9 +234,9 @@ class TestRecord:
             every pair of the run.
         steps: Seconds of each step, by name. The time outside of all steps belongs to the test
             function.
-        beyond_requirement: True if the test has the marker `beyond_requirement`: a host without the
-            tested feature can still meet the requirement. If such a test is `unsupported`, the test
-            counts only if the requirement has no other tests.
+        beyond_requirement: True if the test shows more than its requirement states (marker
+            `beyond_requirement`). If the requirement has other tests, the verdict `unsupported` of
+            this test does not count.
         stack_messages: Messages of libvirt and QEMU about refusals that the test provoked.
         commands: Commands for a migrating guest, with the answers of libvirt.
     """

@@ -25,8 +25,8 @@ def check_guest_sizes(host: Host, sizes: Sequence[GuestSize]) -> Iterator[Findin
 def _query_free_mib(host: Host, size: GuestSize) -> int:
     """Query the free memory for guests of `size`, in MiB.
 
-    For guests with huge pages, the result is the memory in free huge pages of the guests' page
-    size. The result is 0 if the host has no huge pages of this size.
+    For guests with huge pages, for example of 1 GiB, only the free huge pages of 1 GiB count. If
+    the host has no huge pages of 1 GiB, the result is 0.
     """
     free_mib = (
         fact_or_missing(lambda: read_free_hugepages_mib(host, size.huge_page_kib))
@@ -43,8 +43,8 @@ def judge_guest_size(host: str, size: GuestSize, cpus: int, free_mib: int) -> Fi
         host: Name of the host.
         size: Size of the guest.
         cpus: Number of CPUs of the host.
-        free_mib: Free memory of the host in MiB. For a guest with huge pages, the memory in free
-            huge pages of the guest's page size.
+        free_mib: Free memory of the host in MiB. For a guest with huge pages, for example of
+            1 GiB, only the free huge pages of 1 GiB count.
     """
     finding_id = f"{host}.guest-{size.name}"
     if free_mib < size.memory_mib:

@@ -107,7 +107,7 @@ def test_unreachable_host_keeps_its_entry(
 ) -> None:
     """`migqual sweep` names a host that is unreachable, and returns exit code 1.
 
-    The journal entry of the object on the host stays for the next sweep.
+    The journal keeps the entry for the disk image on this host, for the next sweep.
     """
     journal_path = write_journal(
         machine_folder, inventory=machine_folder / "hosts.yml", tier="real"

@@ -36,7 +36,7 @@ def _read_volume_files(volume: bytes) -> dict[str, bytes]:
 
 @pytest.fixture
 def fake_payload(tmp_path: Path) -> Path:
-    """Create a fake payload with a size of several sectors, but not a whole number of sectors."""
+    """Create a fake payload of 6003 bytes, which fill two sectors and a part of a third sector."""
     path = tmp_path / "program"
     path.write_bytes(b"ELF" * 2001)
     return path

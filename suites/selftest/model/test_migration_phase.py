@@ -54,7 +54,10 @@ def test_phase_follows_from_the_events(
 
 
 def test_copied_bytes_of_disks_show_the_disk_copy() -> None:
-    """Before the first event of QEMU, copied bytes of disks show that the disk copy has begun."""
+    """If `disk_processed` is above 0 before the first event of QEMU, the phase is the disk copy.
+
+    The job statistic `disk_processed` is the number of copied bytes of all disks.
+    """
     assert determine_phase((), "a1", JobStats({"disk_processed": 1})) is MigrationPhase.DISK_COPY
     assert determine_phase((), "a1", JobStats({})) is MigrationPhase.NOT_STARTED
     assert determine_phase((SETUP,), "a1", JobStats({"disk_processed": 1})) is MigrationPhase.SETUP

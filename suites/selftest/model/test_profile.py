@@ -36,8 +36,7 @@ def test_names_of_supplied_profiles() -> None:
 
 def test_lab_profile_requires_all_requirements_with_tests() -> None:
     """
-    The lab profile requires each requirement that has tests, except the optional requirements of
-    the `upstream` profile.
+    The lab profile requires each requirement that has tests and is required in `upstream`.
 
     A requirement is optional in `upstream` if some releases of QEMU or libvirt lack the feature.
     """
@@ -51,9 +50,9 @@ def test_lab_profile_requires_all_requirements_with_tests() -> None:
 @pytest.mark.parametrize("name", ["openeuler-22.03", "openeuler-24.03"])
 def test_openeuler_profiles_require_all_requirements(name: str) -> None:
     """
-    The openEuler profiles require every requirement, with or without tests.
+    The openEuler profiles require every requirement, also a requirement without tests.
 
-    A requirement without a result keeps a pair from qualifying.
+    If a requirement has no result, the pair does not qualify.
     """
     requirements = load_requirements()
 

@@ -19,9 +19,12 @@ from migqual.model.stack_message import classify_message
 )
 def test_known_messages(kind: str, message: str) -> None:
     """
-    A message of libvirt or QEMU is known if a pattern for the situation `kind` fits the message.
+    A message of libvirt or QEMU is known if the message fits a pattern in the table.
 
-    Expected: upper case, lower case and line ends make no difference.
+    Preconditions: the table has patterns for the situation `kind`, for example
+    `certificate-missing`.
+    Expected: upper case, lower case and line ends make no difference. The message `another reason`
+    is not known.
     """
     assert classify_message(load_known_messages(), kind, message).is_known
     assert not classify_message(load_known_messages(), kind, "another reason").is_known

@@ -192,12 +192,13 @@ def _build_block_with_sequence(block: bytes, sequence: int) -> bytes:
 
 def test_block_of_a_second_writer_is_detected(daemon: PayloadDaemon, image: Path) -> None:
     """
-    A block with a sequence number above all issued numbers shows a second writer on the disk.
+    A block shows a second writer if its sequence number is above all numbers that the writer of the
+    test issued.
 
     Preconditions: the test replaces a block by a copy with a higher sequence number and a valid
     checksum.
-    Expected: the block has the kind `future`. The report has the sequence number of the copy, and a
-    lower issued number.
+    Expected: the block has the kind `future`. The report has the sequence number of the copy, and
+    the lower number that the writer of the test issued for this block.
     """
     _start_writer(daemon, image, 20)
     daemon.run_command("disk stop d")

@@ -114,7 +114,7 @@ def test_probe_interval_changes_while_the_gap_meter_runs(meter: MeterProcess) ->
 
 
 def test_invalid_probe_interval_is_ignored(meter: MeterProcess) -> None:
-    """An invalid `pace` command is an error on standard error; the interval stays the same."""
+    """The gap meter prints an error for an invalid `pace` command, and keeps the interval."""
     meter.read_until("p")
     for command in ("pace", "pace 2000", "pace 1 20", "pace 2000 0", "pace x y"):
         meter.send_command(command)

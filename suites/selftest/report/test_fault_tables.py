@@ -60,10 +60,13 @@ def test_each_fault_is_a_row_without_the_limits_of_the_hold() -> None:
 
 def test_equal_answers_of_pairs_are_together() -> None:
     """
-    The table of commands has a row for each command and role, with each different answer once.
+    In the table of commands, pairs with the same answer are listed together.
 
-    Preconditions: two pairs refuse the command at the source in the same words, a third pair
-    accepts the command. One pair does not answer at the destination.
+    Preconditions: two pairs refuse the command at the source in the same words. A third pair
+    accepts the command at the source, and does not answer at the destination.
+    Expected: the command has a row for the source and a row for the destination. The row for the
+    source contains the refusal once, with the names of both pairs. The acceptance follows, with
+    the name of the third pair.
     """
     accepted = replace(REFUSED_SAVE, answer=CommandAnswer.ACCEPTED, message="Domain saved")
     missing = CommandRecord("save", "destination", CommandAnswer.MISSING)

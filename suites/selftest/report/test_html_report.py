@@ -220,7 +220,7 @@ def test_encryption_charts_compare_transfer_settings() -> None:
     ],
 )
 def test_scale_covers_all_values(values: list[float], *, logarithmic: bool) -> None:
-    """The scale of a chart covers all values, for example only 0 ms, or 1 ms together with 97 s."""
+    """All values of a chart are between the first and the last tick of the scale."""
     scale = Scale.fit_to_values(values)
     tick_positions = [scale.map_to_x(tick) for tick in scale.list_ticks()]
     assert scale.logarithmic is logarithmic

@@ -85,12 +85,12 @@ def test_part_of_the_suites_does_not_qualify() -> None:
     """
     A run that left tests out does not qualify a pair, although every test that ran passed.
 
-    Preconditions: the run left out two tests, `test_a[nbd]` and `test_b`. A second run adds a
-    result of `test_a[nbd]`, and then a result of `test_b`. A second pair has only a result of
-    `test_b`.
-    Expected: after the first run, the pair is inconclusive, and the reason states that two tests
-    were left out. With the result of `test_a[nbd]`, the pair is still inconclusive. With both
-    results, the pair qualifies. The second pair is inconclusive.
+    Preconditions: the run left out two tests, `test_a[nbd]` and `test_b`. Then the results of a
+    second run are added: first `test_a[nbd]`, later also `test_b`. Another pair has only a result
+    of `test_b`.
+    Expected: without the second run, the pair is inconclusive, and the reason states that two tests
+    were left out. When only `test_a[nbd]` is added, the pair is still inconclusive. When both
+    results are added, the pair qualifies. The other pair is inconclusive.
     """
     run = replace(make_run(FIRST_REQUIRED), left_out=("f.py::test_a[nbd]", "f.py::test_b"))
     records = [make_test(Verdict.PASS, FIRST_ID, test_id="f.py::test_a[raw]")]

@@ -198,8 +198,8 @@ def test_requirement_missing_in_table_still_counts() -> None:
     """
     A requirement that is missing in the requirements table of the run still counts.
 
-    Expected: a requirement that only the profile names is not-run. A requirement that only a test
-    names has the verdict of the test.
+    Preconditions: LM-NEW-01 is only in the profile. LM-OLD-01 is only in the result of a test.
+    Expected: LM-NEW-01 is not-run. LM-OLD-01 has the verdict of the test.
     """
     run = make_run({**FIRST_REQUIRED, "LM-NEW-01": Demand.REQUIRED})
     records = [make_test(Verdict.PASS, FIRST_ID), make_test(Verdict.FAIL, "LM-OLD-01", test_id="x")]
@@ -305,7 +305,8 @@ def test_run_with_another_acceleration_than_expected_does_not_qualify(
 ) -> None:
     """A run qualifies only if all observed guests used the expected acceleration.
 
-    A run without observed guests does not qualify, if an acceleration is expected.
+    If an acceleration is expected, the run also needs at least one observed guest. If `expected` is
+    empty, every acceleration is allowed.
     """
     facts = {f"{GUESTS_FACT}{n}": {"acceleration": one} for n, one in enumerate(accelerations)}
     run = replace(make_run(FIRST_REQUIRED), environment=facts, expected_acceleration=expected)

@@ -109,7 +109,7 @@ def test_binary_record_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_records_merge_by_copying_files(tmp_path: Path) -> None:
-    """Two folders, and a single folder with the files of both, hold the same records."""
+    """If the files of two folders are copied into one folder, all records stay the same."""
     first_folder, second_folder, merged_folder = (
         tmp_path / "one",
         tmp_path / "two",

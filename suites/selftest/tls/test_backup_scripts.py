@@ -59,7 +59,7 @@ def build_certificate_archive(certificate: bytes) -> bytes:
 
 def test_folder_is_restored_after_several_installs(certificate_folder: Path) -> None:
     """
-    The restore brings back the administrator's certificates, after migqual installed others twice.
+    The restore brings back the administrator's certificates, after migqual installed its own twice.
 
     A second run of the restore script does no harm.
     """
@@ -87,10 +87,11 @@ def test_folder_changed_by_others_is_left(certificate_folder: Path, name: str) -
     """
     If a user changed the certificate folder, the scripts neither overwrite nor remove the folder.
 
-    Preconditions: migqual installed its own certificate folder. Then a user replaced a file in
-    the folder, or added a file.
-    Expected: the scripts for backup, installation and restore fail. The user's file stays in the
-    folder, and the backup of the original folder is complete.
+    Preconditions: migqual made a backup of the original folder and installed its own certificates.
+    Then a user replaced a file in the folder, or added a file. After this change, the scripts for
+    backup, installation and restore run.
+    Expected: each of the three scripts fails. The user's file stays in the folder. The backup
+    still contains the original certificate.
     """
     run_script(backup_scripts.BACK_UP_FOLDER, certificate_folder)
     run_script(
@@ -114,10 +115,10 @@ def test_folder_changed_by_others_is_left(certificate_folder: Path, name: str) -
 
 def test_new_folder_changed_by_others_is_left(tmp_path: Path) -> None:
     """
-    If a user added a file to the certificate folder that migqual created, the scripts fail.
+    If a user added a file to the folder that migqual created, backup and restore fail.
 
     The restore script removes only an unchanged folder. Here the folder stays, together with the
-    private keys of migqual. So the script must not report success.
+    private keys of migqual. So the restore script must not report success.
     """
     path = tmp_path / "qemu"
     run_script(backup_scripts.INSTALL_FOLDER, path, stdin=build_certificate_archive(b"one"))

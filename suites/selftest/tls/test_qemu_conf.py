@@ -51,9 +51,10 @@ def test_defaults_of_old_libvirt_and_migration_folder() -> None:
     A key `migrate_tls_...` in qemu.conf overrides libvirt's defaults.
 
     Preconditions: libvirt is older than 6.10 and does not verify peers by default. The host has
-    libvirt's certificate folder for migrations.
+    the certificate folder /etc/pki/libvirt-migrate, which libvirt uses only for migrations.
     Expected: `migrate_tls_x509_verify` switches the verification on. `migrate_tls_x509_cert_dir`
-    selects another certificate folder, but `default_tls_x509_cert_dir` does not.
+    replaces /etc/pki/libvirt-migrate. The key `default_tls_x509_cert_dir` has no effect, because
+    /etc/pki/libvirt-migrate overrides this key.
     """
     migration_folder = PurePosixPath("/etc/pki/libvirt-migrate")
     defaults = qemu_conf.TlsDefaults(verify_peers=False, certificate_folder=migration_folder)
