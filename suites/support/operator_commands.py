@@ -19,8 +19,8 @@ from migqual.testbed.held_migration import hold_migration
 from migqual.testbed.observers import ObservedMigration
 from migqual.testbed.testbed import Testbed
 
-# libvirt waits 30 s for the lock of a guest with a job, then libvirt refuses the command. If libvirt
-# has fewer free worker threads than waiting commands, the rest wait for 30 s more, or 60 s more.
+# libvirt waits 30 s for the lock of a guest with a job, then libvirt refuses the command. If there
+# are more waiting commands than free worker threads, the others wait for 30 or 60 s more.
 COMMAND_SECONDS = 100
 # arguments of virsh for each command, by the name of the command
 VirshCommands = Mapping[str, tuple[str, ...]]
