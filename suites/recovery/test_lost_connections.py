@@ -177,7 +177,7 @@ def test_recovery_of_a_running_migration_is_refused(
 @pytest.mark.requirement("LM-RES-02")
 @pytest.mark.slow
 @pytest.mark.parametrize("lost_end", ["source", "destination"])
-def test_guest_without_both_ends_runs_nowhere(lost_end: str, testbed: Testbed) -> None:
+def test_guest_without_both_ends_starts_again(lost_end: str, testbed: Testbed) -> None:
     """
     A guest in a paused post-copy that loses one end is lost: no host runs it.
 
